@@ -1,0 +1,55 @@
+//! What can go wrong between a file and an answer.
+
+/// Why a model could not be loaded or run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file is missing, damaged or lacks something.
+    #[error(transparent)]
+    Gguf(#[from] lilims_gguf::Error),
+    /// Lilims cannot run this model: an unknown family, tensor type or tokenizer.
+    #[error("{what}")]
+    Unsupported {
+        /// What is not supported, and what is.
+        what: String,
+    },
+    /// The file contradicts itself, such as a tensor of the wrong shape.
+    #[error("damaged model: {what}")]
+    Damaged {
+        /// What does not fit.
+        what: String,
+    },
+    /// The tokenizer could not be built or failed on a text.
+    #[error("tokenizer: {what}")]
+    Tokenizer {
+        /// What failed.
+        what: String,
+    },
+    /// The chat template failed to parse or to render.
+    #[error("chat template: {what}")]
+    Template {
+        /// What failed.
+        what: String,
+    },
+    /// More tokens than the context holds.
+    #[error("the text needs {needed} tokens, the context holds {context}")]
+    ContextFull {
+        /// Tokens needed.
+        needed: usize,
+        /// Tokens that the context holds.
+        context: usize,
+    },
+    /// The token is not in the vocabulary.
+    #[error("token {id} is not in the vocabulary of {n_vocab}")]
+    UnknownToken {
+        /// The token.
+        id: u32,
+        /// The vocabulary's size.
+        n_vocab: usize,
+    },
+    /// The caller cancelled.
+    #[error("cancelled")]
+    Cancelled,
+    /// The candle backend failed.
+    #[error("candle backend")]
+    Candle(#[from] candle_core::Error),
+}

@@ -1,0 +1,19 @@
+//! Runs language models from GGUF files: text to tokens, tokens to logits, logits to text.
+//!
+//! [`Model`] opens a file; [`Session`] holds a conversation's cache and generates. A model's
+//! architecture is data ([`ModelSpec`]), run by one generic forward pass over a backend: our own
+//! CPU kernels, or candle tensors. Nothing here is async, downloads, or prints.
+
+mod error;
+pub mod model;
+pub mod sampler;
+pub mod session;
+pub mod spec;
+pub mod text;
+
+pub use error::Error;
+pub use model::{BackendKind, KvType, LoadOptions, Model};
+pub use sampler::Sampling;
+pub use session::{Answer, Finish, GenerateOptions, Progress, Session};
+pub use spec::ModelSpec;
+pub use text::{ChatTemplate, Tokenizer};

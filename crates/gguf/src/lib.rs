@@ -1,0 +1,19 @@
+//! Reads, validates and writes GGUF files, versions 2 and 3, little endian.
+//!
+//! A [`File`] is a memory map with an index: metadata values and tensor positions are checked
+//! once against the file's length, and tensor data is borrowed from the map, never copied. There
+//! is no tensor arithmetic here; `lilims-engine` decodes the blocks.
+//!
+//! Specification: <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>.
+
+mod error;
+mod metadata;
+mod reader;
+mod tensor_type;
+mod writer;
+
+pub use error::Error;
+pub use metadata::{Array, Metadata, Value};
+pub use reader::{File, TensorInfo};
+pub use tensor_type::TensorType;
+pub use writer::Writer;

@@ -1,0 +1,202 @@
+//! The types that cross between the shell and the page: what commands take, return and stream.
+//!
+//! Every type is plain data with a fixed JSON form. Nothing here runs anything.
+
+use serde::{Deserialize, Serialize};
+
+/// Who wrote a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Instructions that stand before the conversation.
+    System,
+    /// The person at the keyboard.
+    User,
+    /// The model.
+    Assistant,
+}
+
+/// One message of a conversation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// Who wrote it.
+    pub role: Role,
+    /// Its text, Markdown as written.
+    pub content: String,
+}
+
+/// How the next answer is sampled.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Options {
+    /// 0 picks the likeliest token each time; larger values vary more. 0 to 2.
+    pub temperature: f32,
+    /// Samples from the likeliest tokens that together hold this probability. 0 to 1; 1 is off.
+    pub top_p: f32,
+    /// The answer ends after this many tokens.
+    pub max_tokens: u32,
+    /// Fixes the random numbers; `None` draws a new seed for each answer.
+    pub seed: Option<u64>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { temperature: 0.7, top_p: 0.95, max_tokens: 1024, seed: None }
+    }
+}
+
+/// What the command `send` takes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Request {
+    /// The conversation so far, the question last.
+    pub messages: Vec<Message>,
+    /// How to sample the answer.
+    pub options: Options,
+}
+
+/// Where the model stands; the answer of the command `status`, and the event `model-status`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "lowercase")]
+pub enum ModelStatus {
+    /// The file is being opened.
+    Loading {
+        /// The model's display name.
+        name: String,
+    },
+    /// Questions can be answered.
+    Ready {
+        /// What was loaded.
+        model: ModelInfo,
+    },
+    /// The model could not be loaded.
+    Failed {
+        /// Why, and what to do.
+        error: Error,
+    },
+}
+
+/// What the page shows of a loaded model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelInfo {
+    /// Display name, such as `SmolLM2 135M Instruct`.
+    pub name: String,
+    /// Family, such as `llama`.
+    pub family: String,
+    /// Quantisation, such as `Q4_1`.
+    pub quantisation: String,
+    /// The file's size in bytes.
+    pub size_bytes: u64,
+    /// The most tokens that a conversation may hold.
+    pub context_tokens: u32,
+    /// Backend, such as `cpu (avx2, 2 threads)`.
+    pub backend: String,
+}
+
+/// What `send` streams to the page, at most one a frame.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+pub enum Event {
+    /// More of the answer.
+    Text {
+        /// Whole characters that follow what was sent before.
+        text: String,
+        /// Tokens generated so far.
+        tokens: u32,
+        /// Decoding speed so far, in tokens per second.
+        tokens_per_second: f32,
+    },
+    /// The answer is complete; nothing follows.
+    Done {
+        /// Why it ended.
+        finish: Finish,
+        /// What it took.
+        stats: Stats,
+    },
+    /// The answer broke off; nothing follows.
+    Failed {
+        /// Why, and what to do.
+        error: Error,
+    },
+}
+
+/// Why an answer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Finish {
+    /// The model ended its turn.
+    EndOfTurn,
+    /// The limit of tokens was reached.
+    MaxTokens,
+    /// The context is full.
+    ContextFull,
+    /// The user stopped it.
+    Stopped,
+}
+
+/// What an answer took.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Stats {
+    /// Tokens of the whole prompt.
+    pub prompt_tokens: u32,
+    /// Tokens of the prompt that had to be read; the rest was still in the cache.
+    pub prefilled_tokens: u32,
+    /// Tokens generated.
+    pub tokens: u32,
+    /// Milliseconds from the question to the first token.
+    pub first_token_ms: f32,
+    /// Decoding speed in tokens per second.
+    pub tokens_per_second: f32,
+}
+
+/// What went wrong, as every command tells it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Error {
+    /// A stable code for programs.
+    pub code: ErrorCode,
+    /// A sentence that a user can act on.
+    pub message: String,
+    /// Technical detail; never text of a conversation.
+    pub detail: Option<String>,
+}
+
+/// Stable codes of [`Error`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ErrorCode {
+    /// No model file where one was expected.
+    ModelMissing,
+    /// The model file is damaged.
+    ModelDamaged,
+    /// Lilims cannot run this model yet.
+    ModelUnsupported,
+    /// The model is still loading.
+    ModelLoading,
+    /// An answer is already being written.
+    Busy,
+    /// The conversation does not fit the context.
+    ContextFull,
+    /// Anything else.
+    Internal,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_form_is_fixed() {
+        let event = Event::Text { text: "é".into(), tokens: 1, tokens_per_second: 2.0 };
+        assert_eq!(
+            serde_json::to_string(&event).unwrap(),
+            r#"{"event":"text","text":"é","tokens":1,"tokens_per_second":2.0}"#
+        );
+        let status = ModelStatus::Failed {
+            error: Error { code: ErrorCode::ModelMissing, message: "m".into(), detail: None },
+        };
+        let json = serde_json::to_string(&status).unwrap();
+        assert_eq!(
+            json,
+            r#"{"state":"failed","error":{"code":"model-missing","message":"m","detail":null}}"#
+        );
+        assert_eq!(serde_json::from_str::<ModelStatus>(&json).unwrap(), status);
+    }
+}
