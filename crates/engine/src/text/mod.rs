@@ -1,7 +1,15 @@
 //! Text to tokens, tokens to text, messages to prompts.
 
+mod bpe;
+mod decode;
+mod merge;
+mod pre;
+mod sentencepiece;
+mod special;
 mod template;
 mod tokenizer;
+mod vocab;
 
+pub use decode::DecodeStream;
 pub use template::ChatTemplate;
-pub use tokenizer::{DecodeStream, Tokenizer};
+pub use tokenizer::Tokenizer;

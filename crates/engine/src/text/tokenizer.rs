@@ -1,90 +1,184 @@
 //! Text to token ids and back, as the model's file describes it.
+//!
+//! The kinds of vocabulary are `gpt2` (byte-level byte pairs), `llama` (SentencePiece) and
+//! `gemma4` (byte pairs over plain text). Results are those of llama.cpp, token for token.
+//! Opening only reads what must be checked; tables for encoding are built when they are needed.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use lilims_gguf::File;
+
+use super::bpe::{self, Bpe};
+use super::pre;
+use super::sentencepiece::{self, SentencePiece};
+use super::special::{Fragment, Specials, find_turn_ends, token_at};
+use super::vocab::{Vocab, damaged};
 use crate::Error;
 
 /// A model's tokenizer.
-pub struct Tokenizer {}
+pub struct Tokenizer {
+    vocab: Vocab,
+    model: Model,
+    specials: OnceLock<Specials>,
+    bos: Option<u32>,
+    eos: Option<u32>,
+    adds_bos: bool,
+    turn_ends: Vec<u32>,
+}
+
+enum Model {
+    SentencePiece(SentencePiece),
+    ByteLevel(Bpe),
+    /// `gemma4`.
+    Plain(Bpe),
+}
 
 impl Tokenizer {
     /// Builds the tokenizer that the file's metadata describes. Files without tensors are fine.
     ///
     /// *Errors*: [`Error::Unsupported`] for an unknown model or pre-tokenizer,
     /// [`Error::Tokenizer`] and [`Error::Gguf`] for damaged metadata.
-    pub fn from_gguf(_file: &Arc<lilims_gguf::File>) -> Result<Self, Error> {
-        unimplemented!()
+    pub fn from_gguf(file: &Arc<File>) -> Result<Self, Error> {
+        let metadata = file.metadata();
+        let name = metadata.str("tokenizer.ggml.model")?;
+        let pre_name = metadata.get("tokenizer.ggml.pre").and_then(|value| value.as_str());
+        if !["gpt2", "llama", "gemma4"].contains(&name) {
+            return Err(Error::Unsupported {
+                what: format!("the tokenizer `{name}` is not known (known: gpt2, llama, gemma4)"),
+            });
+        }
+        let mut vocab = Vocab::from_gguf(file)?;
+        // SentencePiece vocabularies begin with these three where the file does not say otherwise.
+        let default = |id: u32| (name == "llama" && (id as usize) < vocab.len()).then_some(id);
+        let bos = token_at(&vocab, "tokenizer.ggml.bos_token_id").or(default(1));
+        let eos = token_at(&vocab, "tokenizer.ggml.eos_token_id").or(default(2));
+        let unknown = token_at(&vocab, "tokenizer.ggml.unknown_token_id").or(default(0));
+        let (model, adds_bos) = match (name, pre_name) {
+            ("llama", _) => {
+                (Model::SentencePiece(SentencePiece::from_gguf(&vocab, unknown)?), true)
+            }
+            ("gemma4", _) | (_, Some("gemma4")) => {
+                (Model::Plain(Bpe::from_gguf(&vocab, &pre::NEWLINES, false)?), true)
+            }
+            (_, Some(pre_name)) => {
+                let pre = pre::named(pre_name)?;
+                (Model::ByteLevel(Bpe::from_gguf(&vocab, pre, true)?), pre.adds_bos)
+            }
+            (_, None) => {
+                let what = "the file does not name its pre-tokenizer (`tokenizer.ggml.pre`), \
+                            as files of old converters do not";
+                return Err(Error::Unsupported { what: what.to_owned() });
+            }
+        };
+        let asked = metadata.get("tokenizer.ggml.add_bos_token").and_then(|value| value.as_bool());
+        // Files of Gemma 4 say false by mistake.
+        let asked = asked.filter(|_| !matches!(model, Model::Plain(_)));
+        let turn_ends = find_turn_ends(&mut vocab, eos);
+        Ok(Self {
+            vocab,
+            model,
+            specials: OnceLock::new(),
+            bos,
+            eos,
+            adds_bos: asked.unwrap_or(adds_bos),
+            turn_ends,
+        })
     }
 
     /// The ids of `text`, without BOS and EOS. With `parse_special`, texts such as `<|im_end|>`
     /// become their control token; without, they are ordinary text.
     ///
     /// *Errors*: [`Error::Tokenizer`].
-    pub fn encode(&self, _text: &str, _parse_special: bool) -> Result<Vec<u32>, Error> {
-        unimplemented!()
+    pub fn encode(&self, text: &str, parse_special: bool) -> Result<Vec<u32>, Error> {
+        // Spaces may grow to three bytes each, and positions are kept in 32 bits.
+        if text.len() > (u32::MAX / 4) as usize {
+            return Err(damaged("the text is longer than a gigabyte".to_owned()));
+        }
+        let specials = self.specials.get_or_init(|| Specials::new(&self.vocab));
+        let mut ids = Vec::new();
+        let mut after_special = true;
+        for fragment in specials.split(&self.vocab, text, parse_special) {
+            match fragment {
+                Fragment::Token(id) => ids.push(id),
+                Fragment::Text(text) => self.encode_text(text, after_special, &mut ids)?,
+            }
+            after_special = matches!(fragment, Fragment::Token(_));
+        }
+        Ok(ids)
+    }
+
+    fn encode_text(
+        &self,
+        text: &str,
+        after_special: bool,
+        ids: &mut Vec<u32>,
+    ) -> Result<(), Error> {
+        match &self.model {
+            Model::SentencePiece(model) => model.encode(&self.vocab, text, after_special, ids),
+            Model::ByteLevel(model) | Model::Plain(model) => {
+                model.encode(&self.vocab, text, ids);
+                Ok(())
+            }
+        }
     }
 
     /// `encode`, with BOS in front where the model asks for it and the text does not have it.
     ///
     /// *Errors*: [`Error::Tokenizer`].
-    pub fn encode_prompt(&self, _text: &str, _parse_special: bool) -> Result<Vec<u32>, Error> {
-        unimplemented!()
+    pub fn encode_prompt(&self, text: &str, parse_special: bool) -> Result<Vec<u32>, Error> {
+        let mut ids = self.encode(text, parse_special)?;
+        if let Some(bos) = self.bos.filter(|bos| self.adds_bos && ids.first() != Some(bos)) {
+            ids.insert(0, bos);
+        }
+        Ok(ids)
     }
 
     /// The text of `ids`; bytes that are not UTF-8 become U+FFFD, control tokens nothing.
-    pub fn decode(&self, _ids: &[u32]) -> String {
-        unimplemented!()
+    ///
+    /// The space that SentencePiece vocabularies put before a text stays.
+    pub fn decode(&self, ids: &[u32]) -> String {
+        let mut bytes = Vec::new();
+        ids.iter().for_each(|&id| self.decode_into(id, &mut bytes));
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Appends the bytes of one token.
+    pub(super) fn decode_into(&self, id: u32, bytes: &mut Vec<u8>) {
+        match &self.model {
+            Model::ByteLevel(_) => bpe::decode(&self.vocab, id, bytes),
+            Model::SentencePiece(_) | Model::Plain(_) => {
+                sentencepiece::decode(&self.vocab, id, bytes);
+            }
+        }
     }
 
     /// The beginning-of-text token, if the model has one.
     pub fn bos(&self) -> Option<u32> {
-        unimplemented!()
+        self.bos
     }
 
     /// Whether the model asks for BOS in front of every text.
     pub fn adds_bos(&self) -> bool {
-        unimplemented!()
+        self.adds_bos
     }
 
     /// The end-of-text token, if the model has one.
     pub fn eos(&self) -> Option<u32> {
-        unimplemented!()
+        self.eos
     }
 
     /// Whether `id` ends the model's turn: EOS, EOT, EOM and their kin.
-    pub fn ends_turn(&self, _id: u32) -> bool {
-        unimplemented!()
+    pub fn ends_turn(&self, id: u32) -> bool {
+        self.turn_ends.binary_search(&id).is_ok()
     }
 
     /// How a token is written in the vocabulary, for templates; empty if there is no such token.
-    pub fn token_text(&self, _id: u32) -> &str {
-        unimplemented!()
+    pub fn token_text(&self, id: u32) -> &str {
+        std::str::from_utf8(self.vocab.text(id)).unwrap_or_default()
     }
 
     /// Tokens in the vocabulary.
     pub fn n_vocab(&self) -> usize {
-        unimplemented!()
-    }
-}
-
-/// Turns tokens into text as they come, holding back half characters.
-pub struct DecodeStream<'a> {
-    _tokenizer: &'a Tokenizer,
-}
-
-impl<'a> DecodeStream<'a> {
-    /// A stream at the start of a text.
-    pub fn new(tokenizer: &'a Tokenizer) -> Self {
-        Self { _tokenizer: tokenizer }
-    }
-
-    /// Takes the next token and returns the text that is complete now, often a word, maybe none.
-    pub fn push(&mut self, _id: u32) -> String {
-        unimplemented!()
-    }
-
-    /// Returns what was held back; bytes that never became a character are U+FFFD.
-    pub fn finish(self) -> String {
-        unimplemented!()
+        self.vocab.len()
     }
 }

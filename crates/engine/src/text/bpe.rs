@@ -1,0 +1,196 @@
+//! Byte-pair vocabularies: neighbours merge in the order of `tokenizer.ggml.merges`.
+//!
+//! Byte-level vocabularies (`gpt2`) write each byte as a printable character, as GPT-2 does, so
+//! that a word is a string of those. `gemma4` writes text as it is, with `▁` for the space, and
+//! falls back to byte tokens. The tables are built at the first encoding.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::OnceLock;
+
+use super::merge::{NO_TOKEN, Symbol, merge};
+use super::pre::{Cutter, Pre};
+use super::vocab::{Kind, Vocab, string_array};
+use crate::Error;
+
+const MERGES: &str = "tokenizer.ggml.merges";
+
+pub(super) struct Bpe {
+    pre: &'static Pre,
+    is_byte_level: bool,
+    tables: OnceLock<Tables>,
+}
+
+struct Tables {
+    cutter: Cutter,
+    /// From two neighbouring tokens to the merge's place in the list and the token it makes.
+    merges: HashMap<(u32, u32), (u32, u32)>,
+    /// The token of each byte, or [`NO_TOKEN`].
+    bytes: Vec<u32>,
+}
+
+impl Bpe {
+    /// *Errors*: a missing list of merges, or one that holds no texts.
+    pub(super) fn from_gguf(
+        vocab: &Vocab,
+        pre: &'static Pre,
+        is_byte_level: bool,
+    ) -> Result<Self, Error> {
+        string_array(vocab.metadata(), MERGES)?;
+        Ok(Self { pre, is_byte_level, tables: OnceLock::new() })
+    }
+
+    /// Appends the tokens of `text`.
+    pub(super) fn encode(&self, vocab: &Vocab, text: &str, ids: &mut Vec<u32>) {
+        let tables = self.tables.get_or_init(|| self.build(vocab));
+        if self.is_byte_level {
+            let mut written = String::new();
+            for word in tables.cutter.words(text) {
+                if self.pre.ignores_merges {
+                    written.clear();
+                    written.extend(word.bytes().map(byte_to_char));
+                    if let Some(id) = vocab.find(written.as_bytes()) {
+                        ids.push(id);
+                        continue;
+                    }
+                }
+                let bytes = word.bytes().enumerate();
+                let symbols = bytes.map(|(at, byte)| (tables.bytes[byte as usize], at..at + 1));
+                ids.extend(tables.merge(symbols).map(|symbol| symbol.id).filter(is_token));
+            }
+        } else {
+            let text = text.replace(' ', "▁");
+            for word in tables.cutter.words(&text) {
+                tables.encode_raw(vocab, word, ids);
+            }
+        }
+    }
+
+    fn build(&self, vocab: &Vocab) -> Tables {
+        let mut scratch = [0; 4];
+        let bytes = (0..=255).map(|byte| {
+            if self.is_byte_level {
+                vocab.find(byte_to_char(byte).encode_utf8(&mut scratch).as_bytes())
+            } else {
+                vocab.find_byte(byte)
+            }
+        });
+        let bytes = bytes.map(|id| id.unwrap_or(NO_TOKEN)).collect();
+        Tables { cutter: Cutter::new(self.pre), merges: read_merges(vocab), bytes }
+    }
+}
+
+impl Tables {
+    fn merge(
+        &self,
+        symbols: impl IntoIterator<Item = (u32, Range<usize>)>,
+    ) -> impl Iterator<Item = Symbol> {
+        merge(symbols, |left, right| {
+            let &(rank, id) = self.merges.get(&(left.id, right.id))?;
+            Some((u32::MAX - rank, id))
+        })
+    }
+
+    fn encode_raw(&self, vocab: &Vocab, word: &str, ids: &mut Vec<u32>) {
+        // Runs of newlines have no merges that lead to their tokens.
+        if word.starts_with('\n')
+            && let Some(id) = vocab.find(word.as_bytes())
+        {
+            ids.push(id);
+            return;
+        }
+        let characters = word.char_indices().map(|(at, c)| {
+            let range = at..at + c.len_utf8();
+            (vocab.find(&word.as_bytes()[range.clone()]).unwrap_or(NO_TOKEN), range)
+        });
+        for symbol in self.merge(characters) {
+            if symbol.id == NO_TOKEN {
+                let bytes = word[symbol.range()].bytes();
+                ids.extend(bytes.map(|byte| self.bytes[byte as usize]).filter(is_token));
+            } else {
+                ids.push(symbol.id);
+            }
+        }
+    }
+}
+
+fn is_token(id: &u32) -> bool {
+    *id != NO_TOKEN
+}
+
+/// Reads the merges; those that no text of this vocabulary can use are left out.
+fn read_merges(vocab: &Vocab) -> HashMap<(u32, u32), (u32, u32)> {
+    let Ok(list) = string_array(vocab.metadata(), MERGES) else { return HashMap::new() };
+    let mut merges = HashMap::with_capacity(list.len());
+    let mut merged = Vec::new();
+    for (rank, line) in list.strings().enumerate() {
+        // The first part may itself be a space, so the blank between the parts is a later one.
+        let blank = line.iter().skip(1).position(|&byte| byte == b' ').map(|at| at + 1);
+        let Some((left, right)) = blank.map(|at| (&line[..at], &line[at + 1..])) else { continue };
+        merged.clear();
+        merged.extend(left);
+        merged.extend(right);
+        let ids = (vocab.find(left), vocab.find(right), vocab.find(&merged));
+        if let (Some(left), Some(right), Some(id)) = ids {
+            merges.entry((left, right)).or_insert((rank as u32, id));
+        }
+    }
+    merges
+}
+
+/// The character that a byte-level vocabulary writes for `byte`.
+///
+/// Printable bytes stand for themselves, the others, in order, for U+0100 and up.
+fn byte_to_char(byte: u8) -> char {
+    let code = match byte {
+        0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff => u32::from(byte),
+        0x00..=0x20 => 0x100 + u32::from(byte),
+        0x7f..=0xa0 => 0x121 + u32::from(byte) - 0x7f,
+        0xad => 0x143,
+    };
+    char::from_u32(code).expect("codes below U+0144 are characters")
+}
+
+/// The byte that `c` stands for in a byte-level vocabulary.
+fn char_to_byte(c: char) -> Option<u8> {
+    let code = u32::from(c);
+    let byte = match code {
+        0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff => code,
+        0x100..=0x120 => code - 0x100,
+        0x121..=0x142 => code - 0x121 + 0x7f,
+        0x143 => 0xad,
+        _ => return None,
+    };
+    u8::try_from(byte).ok()
+}
+
+/// The bytes of a token of a byte-level vocabulary.
+pub(super) fn decode(vocab: &Vocab, id: u32, out: &mut Vec<u8>) {
+    let text = vocab.text(id);
+    match vocab.kind(id) {
+        Kind::Normal => match std::str::from_utf8(text) {
+            Ok(text) => text.chars().for_each(|c| match char_to_byte(c) {
+                Some(byte) => out.push(byte),
+                None => out.extend(c.encode_utf8(&mut [0; 4]).as_bytes()),
+            }),
+            Err(_) => out.extend(text),
+        },
+        Kind::UserDefined => out.extend(text),
+        Kind::Byte => out.extend(super::sentencepiece::byte_of(text)),
+        Kind::Unknown | Kind::Control | Kind::Unused => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_byte_has_one_character() {
+        for byte in 0..=255 {
+            assert_eq!(char_to_byte(byte_to_char(byte)), Some(byte));
+        }
+        assert_eq!(byte_to_char(b' '), 'Ġ');
+        assert_eq!(byte_to_char(b'\n'), 'Ċ');
+    }
+}

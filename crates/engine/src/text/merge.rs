@@ -1,0 +1,101 @@
+//! Merges neighbouring symbols of a text, best pair first, until no pair is left to merge.
+//!
+//! SentencePiece's and byte-pair vocabularies differ only in how they rank a pair; the order of
+//! merges, leftmost first among equals, is llama.cpp's. A heap keeps it at O(n log n) for a text
+//! without a single place to split.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::ops::Range;
+
+/// A symbol that is not a token of its own.
+pub(super) const NO_TOKEN: u32 = u32::MAX;
+const END: u32 = u32::MAX;
+
+/// A piece of the text on its way to become a token.
+#[derive(Clone, Copy)]
+pub(super) struct Symbol {
+    /// The token, or [`NO_TOKEN`].
+    pub(super) id: u32,
+    start: u32,
+    end: u32,
+    prev: u32,
+    next: u32,
+}
+
+impl Symbol {
+    /// Where the symbol lies in the text.
+    pub(super) fn range(&self) -> Range<usize> {
+        self.start as usize..self.end as usize
+    }
+
+    fn is_merged_away(&self) -> bool {
+        self.start == self.end
+    }
+}
+
+/// A pair that may merge. The largest comes first.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Pair {
+    priority: u32,
+    left: Reverse<u32>,
+    right: u32,
+    end: u32,
+    id: u32,
+}
+
+/// Merges `symbols`, each `(token, start, end)`, adjacent and not empty, and yields what is left.
+///
+/// `rank` says for two neighbours how urgent their merge is and which token it makes. A text has
+/// fewer than `u32::MAX` bytes; the tokenizer refuses longer ones.
+pub(super) fn merge(
+    symbols: impl IntoIterator<Item = (u32, Range<usize>)>,
+    mut rank: impl FnMut(&Symbol, &Symbol) -> Option<(u32, u32)>,
+) -> impl Iterator<Item = Symbol> {
+    let mut symbols: Vec<Symbol> = symbols
+        .into_iter()
+        .enumerate()
+        .map(|(idx, (id, range))| Symbol {
+            id,
+            start: range.start as u32,
+            end: range.end as u32,
+            prev: (idx as u32).wrapping_sub(1),
+            next: idx as u32 + 1,
+        })
+        .collect();
+    if let Some(last) = symbols.last_mut() {
+        last.next = END;
+    }
+    let mut heap = BinaryHeap::new();
+    for left in 0..symbols.len().saturating_sub(1) as u32 {
+        heap.extend(pair(&symbols, left, left + 1, &mut rank));
+    }
+    while let Some(Pair { left: Reverse(left), right, end, id, .. }) = heap.pop() {
+        let (l, r) = (symbols[left as usize], symbols[right as usize]);
+        // One of the two may have merged with another neighbour since the pair was queued.
+        if l.is_merged_away() || r.is_merged_away() || l.end != r.start || r.end != end {
+            continue;
+        }
+        symbols[left as usize] = Symbol { id, end: r.end, next: r.next, ..l };
+        symbols[right as usize].end = r.start;
+        if r.next != END {
+            symbols[r.next as usize].prev = left;
+            heap.extend(pair(&symbols, left, r.next, &mut rank));
+        }
+        if l.prev != END {
+            heap.extend(pair(&symbols, l.prev, left, &mut rank));
+        }
+    }
+    symbols.into_iter().filter(|symbol| !symbol.is_merged_away())
+}
+
+fn pair(
+    symbols: &[Symbol],
+    left: u32,
+    right: u32,
+    rank: &mut impl FnMut(&Symbol, &Symbol) -> Option<(u32, u32)>,
+) -> Option<Pair> {
+    let (l, r) = (&symbols[left as usize], &symbols[right as usize]);
+    let (priority, id) = rank(l, r)?;
+    Some(Pair { priority, left: Reverse(left), right, end: r.end, id })
+}

@@ -1,0 +1,228 @@
+//! Special tokens: which end a turn, and how they split a text before it is tokenized.
+//!
+//! Files seldom say which tokens end a turn, so that they are known by how they are written. The
+//! lists are llama.cpp's.
+
+use super::vocab::{Kind, Vocab};
+
+/// Texts of tokens that end a turn.
+const TURN_ENDS: &[&str] = &[
+    "<|eot_id|>",
+    "<|im_end|>",
+    "<|end|>",
+    "<|return|>",
+    "<|call|>",
+    "<|flush|>",
+    "<|calls|>",
+    "<end_of_turn>",
+    "<|endoftext|>",
+    "</s>",
+    "<|eom_id|>",
+    "<EOT>",
+    "_<EOT>",
+    "[EOT]",
+    "[EOS]",
+    "<|end_of_text|>",
+    "<end_of_utterance>",
+    "<eos>",
+    "<turn|>",
+    "<|tool_response>",
+    "<｜end▁of▁sentence｜>",
+    "[e~[",
+];
+
+/// Texts of tokens of code models that end a turn unless the metadata names others: what fills a
+/// gap, what starts a repository, what separates files.
+const FILL_ENDS: &[(&str, &[&str])] = &[
+    (
+        "tokenizer.ggml.fim_pad_token_id",
+        &["<|fim_pad|>", "<fim-pad>", "<fim_pad>", "<PAD>", "[PAD]"],
+    ),
+    (
+        "tokenizer.ggml.fim_rep_token_id",
+        &["<|fim_repo|>", "<|repo_name|>", "<fim-repo>", "<REPO>", "<reponame>"],
+    ),
+    ("tokenizer.ggml.fim_sep_token_id", &["<|file_sep|>"]),
+];
+
+/// Keys of single tokens that end a turn.
+const END_KEYS: &[&str] = &["tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"];
+
+/// Control tokens of gpt-oss that belong to the text.
+const SHOWN: &[&str] = &["<|channel|>", "<|message|>", "<|start|>", "<|constrain|>"];
+
+/// The longest text in the lists; longer tokens need no look.
+const MAX_KNOWN_LEN: usize = 32;
+
+/// The token at a metadata key, if the key names one of the vocabulary.
+pub(super) fn token_at(vocab: &Vocab, key: &str) -> Option<u32> {
+    let id = vocab.metadata().get(key)?.as_u64()?;
+    u32::try_from(id).ok().filter(|&id| (id as usize) < vocab.len())
+}
+
+/// Finds the tokens that end a turn, in order, and corrects the kinds of those that the file gets
+/// wrong, as llama.cpp does.
+pub(super) fn find_turn_ends(vocab: &mut Vocab, eos: Option<u32>) -> Vec<u32> {
+    let mut ends: Vec<u32> = END_KEYS.iter().filter_map(|key| token_at(vocab, key)).collect();
+    ends.extend(eos);
+    let mut fills: Vec<Option<u32>> =
+        FILL_ENDS.iter().map(|(key, _)| token_at(vocab, key)).collect();
+    for id in vocab.ids() {
+        let text = vocab.text(id);
+        if text.len() > MAX_KNOWN_LEN || !matches!(text.first(), Some(b'<' | b'[' | b'_')) {
+            continue;
+        }
+        let is_in = |list: &[&str]| list.iter().any(|known| known.as_bytes() == text);
+        let fill = FILL_ENDS.iter().position(|(_, texts)| is_in(texts));
+        if is_in(TURN_ENDS) {
+            ends.push(id);
+            vocab.set_kind(id, Kind::Control);
+        } else if is_in(SHOWN) {
+            vocab.set_kind(id, Kind::UserDefined);
+        } else if let Some(fill) = fill.filter(|&fill| fills[fill].is_none()) {
+            fills[fill] = Some(id);
+            vocab.set_kind(id, Kind::Control);
+        }
+    }
+    ends.extend(fills.into_iter().flatten());
+    ends.sort_unstable();
+    ends.dedup();
+    drop_lookalikes(vocab, &mut ends);
+    ends
+}
+
+/// Drops tokens that end a turn in most models, but not in the two kinds that have these others.
+fn drop_lookalikes(vocab: &mut Vocab, ends: &mut Vec<u32>) {
+    let find = |text: &str| ends.iter().copied().find(|&id| vocab.text(id) == text.as_bytes());
+    let has = |text| find(text).is_some();
+    let has_call = has("<|call|>") || has("<|calls|>");
+    let end = find("<|end|>").filter(|_| has_call && (has("<|return|>") || has("<|flush|>")));
+    let s = find("</s>").filter(|_| has("<|tool_response>"));
+    for (id, kind) in [(end, Kind::UserDefined), (s, Kind::Normal)] {
+        if let Some(id) = id {
+            ends.retain(|&other| other != id);
+            vocab.set_kind(id, kind);
+        }
+    }
+}
+
+/// A part of a text.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Fragment<'t> {
+    Text(&'t str),
+    Token(u32),
+}
+
+/// The tokens that split texts.
+pub(super) struct Specials {
+    /// The longest first, since those win over shorter ones.
+    ids: Vec<u32>,
+    /// Whether white space after a special token is dropped: Phi-3's tokens are declared so, which
+    /// its files do not say.
+    strips_right: bool,
+}
+
+/// Tokens of Phi-3 that leave the white space after them alone.
+const KEEPS_RIGHT: &[&[u8]] = &[b"<unk>", b"<s>", b"<|endoftext|>"];
+
+impl Specials {
+    pub(super) fn new(vocab: &Vocab) -> Self {
+        let mut ids: Vec<u32> = vocab
+            .ids()
+            .filter(|&id| vocab.kind(id).splits_text() && !vocab.text(id).is_empty())
+            .collect();
+        ids.sort_by_key(|&id| std::cmp::Reverse(vocab.text(id).len()));
+        let name = vocab.metadata().get("general.name").and_then(|name| name.as_str());
+        let name = name.unwrap_or_default().to_lowercase();
+        Self { ids, strips_right: name.contains("phi-3") || name.contains("phi3") }
+    }
+
+    /// Splits `text` at user-defined tokens and, with `parse_special`, at control tokens.
+    pub(super) fn split<'t>(
+        &self,
+        vocab: &Vocab,
+        text: &'t str,
+        parse_special: bool,
+    ) -> Vec<Fragment<'t>> {
+        if text.is_empty() {
+            return vec![];
+        }
+        let pairs = BytePairs::of(text);
+        let mut fragments = vec![Fragment::Text(text)];
+        for &id in &self.ids {
+            let wanted = parse_special || vocab.kind(id) == Kind::UserDefined;
+            // Nearly all of a vocabulary's thousands of special tokens do not occur in a text.
+            if wanted && pairs.may_contain(vocab.text(id)) {
+                fragments = self.split_at(vocab, id, fragments);
+            }
+        }
+        fragments
+    }
+
+    fn split_at<'t>(
+        &self,
+        vocab: &Vocab,
+        id: u32,
+        fragments: Vec<Fragment<'t>>,
+    ) -> Vec<Fragment<'t>> {
+        let special = vocab.text(id);
+        let strips_right = self.strips_right && !KEEPS_RIGHT.contains(&special);
+        let finder = memchr::memmem::Finder::new(special);
+        let mut split = Vec::with_capacity(fragments.len());
+        for fragment in fragments {
+            let Fragment::Text(mut rest) = fragment else {
+                split.push(fragment);
+                continue;
+            };
+            while let Some(at) = finder.find(rest.as_bytes()) {
+                // A token that is not whole characters cannot be cut out of a text.
+                let Some((left, right)) = rest
+                    .split_at_checked(at)
+                    .and_then(|(left, right)| Some((left, right.get(special.len()..)?)))
+                else {
+                    break;
+                };
+                if !left.is_empty() {
+                    split.push(Fragment::Text(left));
+                }
+                split.push(Fragment::Token(id));
+                rest = if strips_right { right.trim_start_matches(is_c_space) } else { right };
+            }
+            if !rest.is_empty() {
+                split.push(Fragment::Text(rest));
+            }
+        }
+        split
+    }
+}
+
+fn is_c_space(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\n' | '\x0b' | '\x0c' | '\r')
+}
+
+/// The set of pairs of neighbouring bytes in a text.
+struct BytePairs(Box<[u64; 1024]>);
+
+impl BytePairs {
+    fn of(text: &str) -> Self {
+        let mut set = Box::new([0; 1024]);
+        for pair in text.as_bytes().windows(2) {
+            let (word, bit) = Self::place(pair);
+            set[word] |= bit;
+        }
+        Self(set)
+    }
+
+    /// False if `needle` cannot occur in the text.
+    fn may_contain(&self, needle: &[u8]) -> bool {
+        needle.windows(2).all(|pair| {
+            let (word, bit) = Self::place(pair);
+            self.0[word] & bit != 0
+        })
+    }
+
+    fn place(pair: &[u8]) -> (usize, u64) {
+        let code = usize::from(pair[0]) << 8 | usize::from(pair[1]);
+        (code / 64, 1 << (code % 64))
+    }
+}
