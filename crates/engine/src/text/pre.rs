@@ -93,7 +93,6 @@ const TABLE: &[Pre] = &[
         cuts: &[LLAMA3],
         ignores_merges: true,
         adds_bos: true,
-        ..PLAIN
     },
     Pre { names: &["glm4", "glm5"], cuts: &[LLAMA3], ignores_merges: true, ..PLAIN },
     Pre { names: &["dbrx", "smaug-bpe", "chatglm-bpe"], cuts: &[LLAMA3], ..PLAIN },
