@@ -1,0 +1,117 @@
+//! Running other programs: with their output shown, with their output read, within a time limit.
+
+use std::env;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::places::Places;
+
+/// How often a program under a time limit is looked at.
+const POLL: Duration = Duration::from_millis(50);
+
+/// Runs the command with its output shown.
+///
+/// # Errors
+/// When it does not start or does not succeed.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    let status = command.status().with_context(|| not_started(command))?;
+    succeeded(command, status)
+}
+
+/// Runs the command with its output shown, and ends it when the limit passes.
+///
+/// # Errors
+/// When it does not start, does not succeed or is still running at the limit.
+pub(crate) fn run_within(command: &mut Command, limit: Duration) -> Result<()> {
+    let mut child = command.stdin(Stdio::null()).spawn().with_context(|| not_started(command))?;
+    let deadline = Instant::now() + limit;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return succeeded(command, status);
+        }
+        if Instant::now() >= deadline {
+            // It may have ended between the two looks; then there is nothing left to kill.
+            let _ = child.kill();
+            child.wait()?;
+            bail!("`{}` did not finish within {} s", line(command), limit.as_secs());
+        }
+        thread::sleep(POLL);
+    }
+}
+
+/// Cargo, as it runs xtask, in the repository and with its build folder.
+pub(crate) fn cargo(places: &Places) -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(&places.root).env("CARGO_TARGET_DIR", &places.target);
+    command
+}
+
+/// The trimmed standard output of the command, or nothing when it cannot run or fails.
+pub(crate) fn output(command: &mut Command) -> Option<String> {
+    let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    output.status.success().then(|| text.trim().to_string())
+}
+
+/// The file that runs when `program` is called by name, if there is one.
+pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
+}
+
+/// `PATH` with the given folders first.
+pub(crate) fn path_with_first(folders: &[PathBuf]) -> Result<OsString> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let all = folders.iter().cloned().chain(env::split_paths(&path));
+    env::join_paths(all).context("a folder of PATH holds the separator")
+}
+
+/// The command as one would type it, for messages.
+pub(crate) fn line(command: &Command) -> String {
+    let mut words = vec![Path::new(command.get_program()).display().to_string()];
+    words.extend(command.get_args().map(|word| word.to_string_lossy().into_owned()));
+    words.join(" ")
+}
+
+fn not_started(command: &Command) -> String {
+    format!("`{}` does not start", line(command))
+}
+
+fn succeeded(command: &Command, status: ExitStatus) -> Result<()> {
+    if !status.success() {
+        bail!("`{}` failed ({status})", line(command));
+    }
+    Ok(())
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_past_its_limit_is_ended_and_named() {
+        let start = Instant::now();
+        let error = run_within(Command::new("sleep").arg("60"), Duration::from_millis(100))
+            .expect_err("sleep outlasts the limit");
+        assert!(start.elapsed() < Duration::from_secs(30));
+        assert!(error.to_string().contains("sleep 60"), "{error}");
+    }
+
+    #[test]
+    fn output_is_trimmed_and_absent_on_failure() {
+        assert_eq!(output(Command::new("echo").arg("hello")).as_deref(), Some("hello"));
+        assert_eq!(output(&mut Command::new("false")), None);
+        assert_eq!(output(&mut Command::new("no-such-program-here")), None);
+    }
+
+    #[test]
+    fn programs_are_found_on_the_path() {
+        assert!(on_path("sh").is_some());
+        assert!(on_path("no-such-program-here").is_none());
+    }
+}

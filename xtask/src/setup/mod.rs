@@ -1,0 +1,98 @@
+//! Makes the machine ready: system packages, the WebAssembly toolchain, build tools, models.
+//!
+//! Each part first looks whether its work is done, so that a second run costs a few processes and
+//! no root, and says plainly what a person has to do where it may not or cannot do it itself.
+
+pub(crate) mod model;
+mod system;
+pub(crate) mod tools;
+pub(crate) mod wasm;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use crate::places::Places;
+use crate::report::step;
+use crate::setup::system::Purpose;
+use crate::setup::tools::Tool;
+use crate::setup::wasm::Toolchain;
+
+/// What building the page needs, found or installed.
+#[derive(Debug)]
+pub(crate) struct PageTools {
+    /// The compiler that makes WebAssembly.
+    pub(crate) toolchain: Toolchain,
+    /// Folders that have to come first on `PATH` to find Trunk and wasm-bindgen.
+    pub(crate) folders: Vec<PathBuf>,
+}
+
+/// What building and opening the app needs.
+#[derive(Debug)]
+pub(crate) struct AppTools {
+    /// To build the page with.
+    pub(crate) page: PageTools,
+    /// The bundled model's file.
+    pub(crate) model: PathBuf,
+}
+
+/// Sets up what the page needs.
+pub(crate) fn for_page(places: &Places) -> Result<PageTools> {
+    let toolchain = step("set-up: WebAssembly toolchain", || wasm::choose(places))?;
+    let mut purposes = vec![Purpose::Page];
+    purposes.extend(toolchain.is_debian().then_some(Purpose::DebianWasm));
+    step("set-up: system packages", || system::ensure(&purposes))?;
+    step("set-up: build tools", || page_tools(places, toolchain))
+}
+
+/// Sets up what the app needs.
+pub(crate) fn for_app(places: &Places) -> Result<AppTools> {
+    set_up(places, &[&model::SMOLLM2], &[Purpose::Page, Purpose::App], &[])
+}
+
+/// Sets up what the tests need: the app's needs, a driver for its window, a second model.
+pub(crate) fn for_tests(places: &Places) -> Result<AppTools> {
+    let purposes = [Purpose::Page, Purpose::App, Purpose::Tests];
+    let drivers = if cfg!(target_os = "linux") { vec![tools::tauri_driver()] } else { Vec::new() };
+    set_up(places, &[&model::SMOLLM2, &model::GEMMA3], &purposes, &drivers)
+}
+
+fn set_up(
+    places: &Places,
+    models: &[&model::Model],
+    purposes: &[Purpose],
+    more_tools: &[Tool],
+) -> Result<AppTools> {
+    let toolchain = step("set-up: WebAssembly toolchain", || wasm::choose(places))?;
+    let mut purposes = purposes.to_vec();
+    purposes.extend(toolchain.is_debian().then_some(Purpose::DebianWasm));
+    if models.iter().any(|model| model::is_missing(places, model)) {
+        purposes.push(Purpose::Download);
+    }
+    step("set-up: system packages", || system::ensure(&purposes))?;
+    let page = step("set-up: build tools", || {
+        let mut page = page_tools(places, toolchain)?;
+        for tool in more_tools {
+            page.folders.extend(tools::ensure(places, tool)?);
+        }
+        tools::forget_build_files(places)?;
+        page.folders.dedup();
+        Ok(page)
+    })?;
+    let bundled = step("set-up: models", || {
+        for model in models {
+            model::ensure_cached(places, model)?;
+        }
+        model::ensure_bundled(places)
+    })?;
+    Ok(AppTools { page, model: bundled })
+}
+
+fn page_tools(places: &Places, toolchain: Toolchain) -> Result<PageTools> {
+    let mut folders = Vec::new();
+    for tool in [tools::wasm_bindgen(places)?, tools::trunk()] {
+        folders.extend(tools::ensure(places, &tool)?);
+    }
+    folders.dedup();
+    Ok(PageTools { toolchain, folders })
+}

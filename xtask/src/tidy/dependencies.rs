@@ -1,0 +1,157 @@
+//! Who may use whom: the dependency table of the architecture.
+
+use super::{TrackedFile, Violation};
+
+/// Each project crate and the project crates that it may use.
+const TABLE: &[(&str, &[&str])] = &[
+    ("lilims-ipc", &[]),
+    ("lilims-models", &[]),
+    ("lilims-gguf", &[]),
+    ("lilims-engine", &["lilims-gguf"]),
+    ("lilims-hub", &["lilims-models", "lilims-gguf"]),
+    ("lilims-convert", &["lilims-gguf", "lilims-engine"]),
+    ("lilims-bench", &["lilims-engine"]),
+    ("lilims-ui", &["lilims-ipc"]),
+    ("lilims-cli", LIBRARIES),
+    ("lilims-app", LIBRARIES),
+    ("lilims-tests", LIBRARIES),
+    ("xtask", &[]),
+];
+
+/// What the programs, which tie things together, may use.
+const LIBRARIES: &[&str] = &[
+    "lilims-bench",
+    "lilims-convert",
+    "lilims-engine",
+    "lilims-gguf",
+    "lilims-hub",
+    "lilims-ipc",
+    "lilims-models",
+];
+
+/// Crates from outside that one project crate alone may use, by the start of their names.
+const RESERVED: &[(&str, &str)] =
+    &[("tauri", "lilims-app"), ("sentry", "lilims-app"), ("reqwest", "lilims-hub")];
+
+/// Runtimes of asynchronous code, which the engine must not know.
+const ASYNC_RUNTIMES: &[&str] = &["tokio", "async-std", "smol", "futures", "async-trait"];
+
+/// Checks every manifest against the table.
+pub(super) fn check(files: &[TrackedFile]) -> Vec<Violation> {
+    let manifests = files.iter().filter(|file| file.path.ends_with("/Cargo.toml"));
+    manifests.flat_map(check_manifest).collect()
+}
+
+fn check_manifest(file: &TrackedFile) -> Vec<Violation> {
+    let manifest = file.text.as_ref().and_then(|text| text.parse::<toml::Table>().ok());
+    let name = manifest
+        .as_ref()
+        .and_then(|manifest| manifest.get("package")?.get("name")?.as_str().map(str::to_string));
+    let (Some(manifest), Some(name)) = (manifest, name) else {
+        return vec![Violation::of_file(file, "is not a manifest with a package name")];
+    };
+    let Some((_, allowed)) = TABLE.iter().find(|(crate_name, _)| *crate_name == name) else {
+        let message = format!("the crate {name} is not in the dependency table of xtask's tidy");
+        return vec![Violation::of_file(file, message)];
+    };
+    dependency_names(&manifest)
+        .iter()
+        .filter_map(|dependency| objection(&name, allowed, dependency))
+        .map(|message| Violation::of_file(file, message))
+        .collect()
+}
+
+/// Why the crate must not use the dependency, if it must not.
+fn objection(name: &str, allowed: &[&str], dependency: &str) -> Option<String> {
+    let is_ours = TABLE.iter().any(|(crate_name, _)| *crate_name == dependency);
+    if is_ours && !allowed.contains(&dependency) {
+        return Some(format!("{name} must not use {dependency}"));
+    }
+    for (prefix, owner) in RESERVED {
+        if (dependency == *prefix || dependency.starts_with(&format!("{prefix}-")))
+            && name != *owner
+        {
+            return Some(format!("only {owner} may use {dependency}"));
+        }
+    }
+    if name == "lilims-engine" && ASYNC_RUNTIMES.contains(&dependency) {
+        return Some(format!("the engine is synchronous and must not use {dependency}"));
+    }
+    None
+}
+
+/// The packages of all dependency sections, the target-specific ones included.
+fn dependency_names(manifest: &toml::Table) -> Vec<String> {
+    let mut names = Vec::new();
+    for (key, value) in manifest {
+        let Some(section) = value.as_table() else { continue };
+        match key.as_str() {
+            "dependencies" | "dev-dependencies" | "build-dependencies" => {
+                names.extend(section.iter().map(|(key, value)| package_name(key, value)));
+            }
+            "target" => {
+                let targets = section.values().filter_map(toml::Value::as_table);
+                names.extend(targets.flat_map(dependency_names));
+            }
+            _ => {}
+        }
+    }
+    names
+}
+
+/// The dependency's package, which a renamed dependency gives apart from its key.
+fn package_name(key: &str, value: &toml::Value) -> String {
+    value.get("package").and_then(toml::Value::as_str).unwrap_or(key).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample;
+    use super::*;
+
+    fn messages(manifest: &str) -> Vec<String> {
+        let files = [sample("crates/x/Cargo.toml", manifest)];
+        check(&files).into_iter().map(|violation| violation.message).collect()
+    }
+
+    #[test]
+    fn allowed_dependencies_pass() {
+        let manifest = "[package]\nname = \"lilims-engine\"\n[dependencies]\nserde = \"1\"\n\
+                        lilims-gguf.workspace = true\n";
+        assert_eq!(messages(manifest), Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_engine_must_not_use_the_hub() {
+        let manifest =
+            "[package]\nname = \"lilims-engine\"\n[dependencies]\nlilims-hub.workspace = true\n";
+        assert_eq!(messages(manifest), ["lilims-engine must not use lilims-hub"]);
+    }
+
+    #[test]
+    fn nobody_uses_the_shell_not_even_for_one_target_or_renamed() {
+        let manifest = "[package]\nname = \"lilims-cli\"\n[target.'cfg(unix)'.dev-dependencies]\n\
+                        shell = { package = \"lilims-app\", path = \"../../src-tauri\" }\n";
+        assert_eq!(messages(manifest), ["lilims-cli must not use lilims-app"]);
+    }
+
+    #[test]
+    fn reserved_crates_stay_with_their_owner() {
+        let manifest = "[package]\nname = \"lilims-cli\"\n[dependencies]\ntauri-plugin-dialog = \"2\"\n\
+                        reqwest = \"0.12\"\nsentry = \"0.49\"\n";
+        assert_eq!(messages(manifest).len(), 3);
+        let shell = "[package]\nname = \"lilims-app\"\n[dependencies]\ntauri = \"2\"\n";
+        assert_eq!(messages(shell), Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_engine_has_no_asynchronous_runtime() {
+        let manifest = "[package]\nname = \"lilims-engine\"\n[dependencies]\ntokio = \"1\"\n";
+        assert_eq!(messages(manifest), ["the engine is synchronous and must not use tokio"]);
+    }
+
+    #[test]
+    fn an_unknown_crate_has_to_enter_the_table() {
+        assert_eq!(messages("[package]\nname = \"lilims-new\"\n").len(), 1);
+    }
+}

@@ -1,0 +1,121 @@
+//! Rules on Rust source: headers, where `unsafe` may stand, tests that run, an engine without async.
+
+use super::text::{code_lines, has_word};
+use super::{TrackedFile, Violation};
+
+/// Files, or folders with a slash at the end, where `unsafe` may stand: the memory map and kernels.
+const UNSAFE_ALLOWED: &[&str] =
+    &["crates/gguf/src/reader.rs", "crates/engine/src/quant/", "crates/engine/src/backend/cpu/"];
+
+/// Every source file opens by telling what it owns.
+pub(super) fn check_headers(files: &[TrackedFile]) -> Vec<Violation> {
+    sources(files)
+        .filter(|(_, text)| !text.starts_with("//! "))
+        .map(|(file, _)| Violation::at(file, 1, "a source file opens with `//!`: what it owns"))
+        .collect()
+}
+
+/// `unsafe` stands only where the architecture allows it.
+pub(super) fn check_unsafe(files: &[TrackedFile]) -> Vec<Violation> {
+    let forbidden = sources(files).filter(|(file, _)| {
+        !UNSAFE_ALLOWED.iter().any(|allowed| match allowed.strip_suffix('/') {
+            Some(_) => file.path.starts_with(allowed),
+            None => file.path == *allowed,
+        })
+    });
+    lines_where(forbidden, "`unsafe` may stand only in the kernels and the memory map", |line| {
+        has_word(line, "unsafe")
+    })
+}
+
+/// No test is switched off.
+pub(super) fn check_ignored_tests(files: &[TrackedFile]) -> Vec<Violation> {
+    lines_where(sources(files), "no ignored tests: mend it or remove it", |line| {
+        line.contains("#[ignore") || (line.contains("cfg_attr") && has_word(line, "ignore"))
+    })
+}
+
+/// The engine blocks; waiting is its caller's business.
+pub(super) fn check_async(files: &[TrackedFile]) -> Vec<Violation> {
+    let engine = sources(files).filter(|(file, _)| file.path.starts_with("crates/engine/src/"));
+    lines_where(engine, "the engine is synchronous", |line| {
+        has_word(line, "async") || line.contains(".await")
+    })
+}
+
+fn sources(files: &[TrackedFile]) -> impl Iterator<Item = (&TrackedFile, &str)> {
+    files
+        .iter()
+        .filter(|file| file.path.ends_with(".rs"))
+        .filter_map(|file| Some((file, file.text.as_deref()?)))
+}
+
+/// One violation for each line of code, comments and strings aside, that the rule objects to.
+fn lines_where<'a>(
+    sources: impl Iterator<Item = (&'a TrackedFile, &'a str)>,
+    message: &str,
+    is_bad: impl Fn(&str) -> bool,
+) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    for (file, text) in sources {
+        for (index, line) in code_lines(text).iter().enumerate() {
+            if is_bad(line) {
+                violations.push(Violation::at(file, index + 1, message));
+            }
+        }
+    }
+    violations
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample;
+    use super::*;
+
+    #[test]
+    fn a_missing_header_is_caught() {
+        let files = [
+            sample("a.rs", "use std::fs;\n"),
+            sample("b.rs", "//! Owns b.\n"),
+            sample("c.md", "text\n"),
+        ];
+        let found = check_headers(&files);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].path, "a.rs");
+    }
+
+    #[test]
+    fn unsafe_is_caught_in_code_and_only_there() {
+        let text = "//! No unsafe here.\nlet a = \"unsafe {\";\nunsafe { go() }\n#![expect(unsafe_code)]\n";
+        let files = [
+            sample("crates/cli/src/main.rs", text),
+            sample("crates/gguf/src/reader.rs", text),
+            sample("crates/engine/src/backend/cpu/avx2.rs", text),
+            sample("crates/engine/src/backend/candle.rs", text),
+        ];
+        let found: Vec<(String, Option<usize>)> =
+            check_unsafe(&files).into_iter().map(|found| (found.path, found.line)).collect();
+        let expected = [("crates/cli/src/main.rs", 3), ("crates/engine/src/backend/candle.rs", 3)];
+        assert_eq!(found, expected.map(|(path, line)| (path.to_string(), Some(line))));
+    }
+
+    #[test]
+    fn ignored_tests_are_caught() {
+        let text =
+            "//! Tests.\n#[test]\n#[ignore = \"slow\"]\nfn a() {}\n#[cfg_attr(miri, ignore)]\n";
+        let lines: Vec<_> = check_ignored_tests(&[sample("a.rs", text)])
+            .into_iter()
+            .map(|found| found.line)
+            .collect();
+        assert_eq!(lines, [Some(3), Some(5)]);
+    }
+
+    #[test]
+    fn async_in_the_engine_is_caught_and_elsewhere_not() {
+        let text = "//! Text.\nasync fn go() {}\n";
+        let files = [sample("crates/engine/src/a.rs", text), sample("crates/hub/src/a.rs", text)];
+        let found = check_async(&files);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].path, "crates/engine/src/a.rs");
+    }
+}

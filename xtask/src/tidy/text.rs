@@ -1,0 +1,134 @@
+//! Rust source without its comments and strings, so that rules look at code alone.
+//!
+//! A small scanner and no parser: it knows line and block comments, strings plain and raw, and
+//! character literals, which is what can hide or fake a word.
+
+/// The lines of the source with comments and the insides of literals left out.
+pub(super) fn code_lines(source: &str) -> Vec<String> {
+    let mut code = String::with_capacity(source.len());
+    let mut rest = source;
+    while let Some(c) = rest.chars().next() {
+        let hidden = hidden_length(rest, code.chars().next_back());
+        if hidden == 0 {
+            code.push(c);
+            rest = &rest[c.len_utf8()..];
+            continue;
+        }
+        // The line breaks inside stay, so that line numbers hold.
+        code.extend(rest[..hidden].chars().filter(|c| *c == '\n'));
+        rest = &rest[hidden..];
+    }
+    code.lines().map(str::to_string).collect()
+}
+
+/// Whether the word stands in the line by itself.
+pub(super) fn has_word(line: &str, word: &str) -> bool {
+    let is_word_char = |c: char| c.is_alphanumeric() || c == '_';
+    line.match_indices(word).any(|(start, _)| {
+        !line[..start].chars().next_back().is_some_and(is_word_char)
+            && !line[start + word.len()..].chars().next().is_some_and(is_word_char)
+    })
+}
+
+/// The bytes of the comment or literal that the text starts with, or zero where it starts with code.
+fn hidden_length(text: &str, before: Option<char>) -> usize {
+    if text.starts_with("//") {
+        return text.find('\n').unwrap_or(text.len());
+    }
+    if text.starts_with("/*") {
+        return block_comment_length(text);
+    }
+    if let Some(inside) = text.strip_prefix('"') {
+        return 1 + quoted_length(inside, '"');
+    }
+    let starts_word = !before.is_some_and(|c| c.is_alphanumeric() || c == '_');
+    if starts_word && (text.starts_with("r\"") || text.starts_with("r#") || text.starts_with("br"))
+    {
+        return raw_string_length(text).unwrap_or(0);
+    }
+    if text.starts_with('\'') {
+        return character_length(text).unwrap_or(0);
+    }
+    0
+}
+
+/// Block comments nest.
+fn block_comment_length(text: &str) -> usize {
+    let mut depth = 0_usize;
+    let mut at = 0;
+    while at < text.len() {
+        if text[at..].starts_with("/*") {
+            depth += 1;
+            at += 2;
+        } else if text[at..].starts_with("*/") {
+            depth -= 1;
+            at += 2;
+            if depth == 0 {
+                return at;
+            }
+        } else {
+            at += text[at..].chars().next().map_or(1, char::len_utf8);
+        }
+    }
+    text.len()
+}
+
+/// The bytes up to and with the closing quote.
+fn quoted_length(text: &str, quote: char) -> usize {
+    let mut is_escaped = false;
+    for (at, c) in text.char_indices() {
+        match c {
+            _ if is_escaped => is_escaped = false,
+            '\\' => is_escaped = true,
+            c if c == quote => return at + 1,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
+/// `r"…"`, `r#"…"#`, `br"…"` and so on; nothing for a raw identifier.
+fn raw_string_length(text: &str) -> Option<usize> {
+    let after_r = text.strip_prefix('b').unwrap_or(text).strip_prefix('r')?;
+    let hashes = after_r.len() - after_r.trim_start_matches('#').len();
+    let inside = after_r[hashes..].strip_prefix('"')?;
+    let end = format!("\"{}", "#".repeat(hashes));
+    let closing = inside.find(&end).map_or(inside.len(), |at| at + end.len());
+    Some(text.len() - inside.len() + closing)
+}
+
+/// A character literal; nothing for a lifetime.
+fn character_length(text: &str) -> Option<usize> {
+    let inside = &text[1..];
+    let first = inside.chars().next()?;
+    if first == '\\' {
+        return Some(1 + quoted_length(inside, '\''));
+    }
+    let after = &inside[first.len_utf8()..];
+    after.starts_with('\'').then(|| 1 + first.len_utf8() + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn comments_and_literals_are_left_out() {
+        let source = "a // unsafe\nb /* unsafe /* x */ unsafe */ c\nd \"unsafe \\\" \n unsafe\" e\n\
+                      f r#\"unsafe \" \"# g 'u' '\\'' h<'life>\nbreak br\"x\" i";
+        let lines = code_lines(source);
+        let joined = lines.join("\n");
+        assert!(!joined.contains("unsafe"), "{joined}");
+        assert_eq!(lines.len(), source.lines().count());
+        for word in ["a", "b", "c", "d", "e", "f", "g", "h", "life", "break", "i"] {
+            assert!(lines.iter().any(|line| has_word(line, word)), "{word} is missing in {joined}");
+        }
+    }
+
+    #[test]
+    fn words_are_whole() {
+        assert!(has_word("unsafe {", "unsafe"));
+        assert!(!has_word("unsafe_code", "unsafe"));
+        assert!(!has_word("my_unsafe", "unsafe"));
+    }
+}
