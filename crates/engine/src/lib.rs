@@ -6,6 +6,7 @@
 
 mod error;
 pub mod model;
+pub mod quant;
 pub mod sampler;
 pub mod session;
 pub mod spec;

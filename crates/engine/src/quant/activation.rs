@@ -1,0 +1,191 @@
+//! Activations as small integers: what integer kernels multiply weights with.
+//!
+//! Each block of 32 values becomes `i8` in -127..=127 with one f32 scale (the largest magnitude
+//! over 127), rounded half to even. The sums of each 16 and 32 integers, times the scale, go
+//! with them: a weight group's minimum is multiplied by the sum of its activations.
+//!
+//! A block that holds an infinity or a NaN gets a NaN scale, so that the fault shows in the
+//! result instead of vanishing. A block whose largest magnitude is below [`SMALLEST`] is zero.
+
+use super::Isa;
+
+/// Values that share a scale.
+pub const BLOCK: usize = 32;
+
+/// The least magnitude that is told from zero; below it, 127 / magnitude could overflow.
+const SMALLEST: f32 = 1e-30;
+
+/// A batch of quantised rows of equal length.
+#[derive(Clone, Debug)]
+pub struct Activations {
+    n_cols: usize,
+    values: Vec<i8>,
+    scales: Vec<f32>,
+    sums_32: Vec<f32>,
+    sums_16: Vec<f32>,
+    isa: Isa,
+}
+
+/// One quantised row.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ActivationRow<'a> {
+    pub(super) values: &'a [i8],
+    pub(super) scales: &'a [f32],
+    pub(super) sums_32: &'a [f32],
+    pub(super) sums_16: &'a [f32],
+}
+
+/// A row to be written.
+#[derive(Debug)]
+pub struct ActivationRowMut<'a> {
+    pub(super) values: &'a mut [i8],
+    pub(super) scales: &'a mut [f32],
+    pub(super) sums_32: &'a mut [f32],
+    pub(super) sums_16: &'a mut [f32],
+    isa: Isa,
+}
+
+impl Activations {
+    /// `n_rows` rows of `n_cols` zeros. Panics when `n_cols` is no multiple of [`BLOCK`].
+    pub fn new(n_rows: usize, n_cols: usize) -> Self {
+        Self::with_isa(n_rows, n_cols, Isa::detected())
+    }
+
+    /// As [`Activations::new`], quantising with one instruction set; an unavailable one falls
+    /// back to scalar code.
+    pub fn with_isa(n_rows: usize, n_cols: usize, isa: Isa) -> Self {
+        let mut activations = Self {
+            n_cols: 0,
+            values: Vec::new(),
+            scales: Vec::new(),
+            sums_32: Vec::new(),
+            sums_16: Vec::new(),
+            isa: isa.or_scalar(),
+        };
+        activations.resize(n_rows, n_cols);
+        activations
+    }
+
+    /// Changes the shape and keeps the allocation; the values are unspecified until quantised.
+    pub fn resize(&mut self, n_rows: usize, n_cols: usize) {
+        assert_eq!(n_cols % BLOCK, 0, "quantised rows are whole blocks of {BLOCK}");
+        self.n_cols = n_cols;
+        self.values.resize(n_rows * n_cols, 0);
+        self.scales.resize(n_rows * n_cols / BLOCK, 0.0);
+        self.sums_32.resize(n_rows * n_cols / BLOCK, 0.0);
+        self.sums_16.resize(n_rows * n_cols / 16, 0.0);
+    }
+
+    /// Rows held.
+    pub fn n_rows(&self) -> usize {
+        self.values.len().checked_div(self.n_cols).unwrap_or(0)
+    }
+
+    /// Values in a row.
+    pub fn n_cols(&self) -> usize {
+        self.n_cols
+    }
+
+    /// Quantises all rows. *Shapes*: `x` `[n_rows, n_cols]`.
+    pub fn quantize(&mut self, x: &[f32]) {
+        assert_eq!(x.len(), self.values.len(), "as many values as the batch holds");
+        if x.is_empty() {
+            return;
+        }
+        let n_cols = self.n_cols;
+        for (mut row, x) in self.rows_mut().zip(x.chunks_exact(n_cols)) {
+            row.quantize(x);
+        }
+    }
+
+    /// The row at `row_idx`.
+    pub fn row(&self, row_idx: usize) -> ActivationRow<'_> {
+        let n = self.n_cols;
+        ActivationRow {
+            values: &self.values[row_idx * n..][..n],
+            scales: &self.scales[row_idx * n / BLOCK..][..n / BLOCK],
+            sums_32: &self.sums_32[row_idx * n / BLOCK..][..n / BLOCK],
+            sums_16: &self.sums_16[row_idx * n / 16..][..n / 16],
+        }
+    }
+
+    /// All rows for writing, so that several threads can each quantise some.
+    pub fn rows_mut(&mut self) -> impl Iterator<Item = ActivationRowMut<'_>> {
+        let (n, isa) = (self.n_cols.max(BLOCK), self.isa);
+        self.values
+            .chunks_exact_mut(n)
+            .zip(self.scales.chunks_exact_mut(n / BLOCK))
+            .zip(self.sums_32.chunks_exact_mut(n / BLOCK))
+            .zip(self.sums_16.chunks_exact_mut(n / 16))
+            .map(move |(((values, scales), sums_32), sums_16)| ActivationRowMut {
+                values,
+                scales,
+                sums_32,
+                sums_16,
+                isa,
+            })
+    }
+}
+
+impl ActivationRow<'_> {
+    /// Values in the row.
+    pub fn n_cols(&self) -> usize {
+        self.values.len()
+    }
+
+    /// What the integers stand for.
+    pub fn dequantize(&self, out: &mut [f32]) {
+        assert_eq!(out.len(), self.values.len(), "one result per value");
+        for ((out, values), scale) in
+            out.chunks_exact_mut(BLOCK).zip(self.values.chunks_exact(BLOCK)).zip(self.scales)
+        {
+            for (out, &value) in out.iter_mut().zip(values) {
+                *out = scale * f32::from(value);
+            }
+        }
+    }
+}
+
+impl ActivationRowMut<'_> {
+    /// Quantises `x` into the row.
+    pub fn quantize(&mut self, x: &[f32]) {
+        assert_eq!(x.len(), self.values.len(), "one integer per value");
+        match self.isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => super::avx2::quantize(self, x),
+            _ => quantize_scalar(self, x),
+        }
+    }
+}
+
+/// The scale of a block whose largest magnitude has these bits, and its inverse.
+#[inline(always)]
+pub(super) fn scale_of(largest_bits: u32) -> (f32, f32) {
+    let largest = f32::from_bits(largest_bits);
+    if !largest.is_finite() {
+        (f32::NAN, 0.0)
+    } else if largest < SMALLEST {
+        (0.0, 0.0)
+    } else {
+        (largest / 127.0, 127.0 / largest)
+    }
+}
+
+fn quantize_scalar(row: &mut ActivationRowMut<'_>, x: &[f32]) {
+    for (block_idx, (x, q)) in
+        x.chunks_exact(BLOCK).zip(row.values.chunks_exact_mut(BLOCK)).enumerate()
+    {
+        // As integers, the bits of magnitudes order like the magnitudes, with NaN above all.
+        let largest = x.iter().map(|x| x.abs().to_bits()).fold(0, u32::max);
+        let (scale, inverse) = scale_of(largest);
+        for (q, x) in q.iter_mut().zip(x) {
+            *q = if scale > 0.0 { (x * inverse).round_ties_even() as i8 } else { 0 };
+        }
+        let sum = |q: &[i8]| q.iter().map(|&q| i32::from(q)).sum::<i32>();
+        let (low, high) = (sum(&q[..16]), sum(&q[16..]));
+        row.scales[block_idx] = scale;
+        row.sums_16[2 * block_idx] = scale * low as f32;
+        row.sums_16[2 * block_idx + 1] = scale * high as f32;
+        row.sums_32[block_idx] = scale * (low + high) as f32;
+    }
+}

@@ -1,0 +1,316 @@
+//! Matrix-vector kernels for the types with blocks of 32 values.
+//!
+//! Two neighbouring blocks A and B go through one vector: its low half holds A's values, its high
+//! half B's, so the eight partial sums are four of A and four of B, and one multiplication applies
+//! both scales. Four rows share the activations.
+#![expect(unsafe_code, reason = "AVX2 intrinsics over raw pointers")]
+
+use std::arch::x86_64::*;
+
+use super::{Row, hsum};
+use crate::quant::blocks::IQ4_NL_VALUES;
+
+/// How a block type's integers are stored.
+trait Block {
+    /// Bytes of a block. The first two are the f16 scale.
+    const BYTES: usize;
+    /// Whether an f16 minimum follows the scale.
+    const MIN: bool = false;
+    /// Subtracted from the integers; 0 where they are signed or the type has a minimum.
+    const BIAS: i8 = 0;
+    /// Whether the integers are signed.
+    const SIGNED: bool = false;
+
+    /// Values 0 to 15 of blocks `a` and `b`, and values 16 to 31.
+    ///
+    /// SAFETY: AVX2 is available; a whole block can be read at each pointer.
+    unsafe fn quants(a: *const u8, b: *const u8) -> (__m256i, __m256i);
+}
+
+/// 16 bytes at `a` below 16 bytes at `b`. SAFETY: as [`Block::quants`].
+#[inline(always)]
+unsafe fn load_pair(a: *const u8, b: *const u8) -> __m256i {
+    // SAFETY: the caller's promise.
+    unsafe { _mm256_loadu2_m128i(b.cast(), a.cast()) }
+}
+
+/// The nibbles of 16 bytes of each block. SAFETY: as [`Block::quants`].
+#[inline(always)]
+unsafe fn nibbles(a: *const u8, b: *const u8) -> (__m256i, __m256i) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let bytes = load_pair(a, b);
+        let mask = _mm256_set1_epi8(15);
+        (_mm256_and_si256(bytes, mask), _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), mask))
+    }
+}
+
+/// 4 bytes at `a` in the four low lanes, 4 bytes at `b` in the high ones. SAFETY: as
+/// [`Block::quants`].
+#[inline(always)]
+unsafe fn word_pair(a: *const u8, b: *const u8) -> __m256i {
+    // SAFETY: the caller's promise.
+    unsafe {
+        _mm256_blend_epi32::<0b1111_0000>(
+            _mm256_set1_epi32(a.cast::<i32>().read_unaligned()),
+            _mm256_set1_epi32(b.cast::<i32>().read_unaligned()),
+        )
+    }
+}
+
+/// Sets bit 4 of each value whose bit in the blocks' 32-bit words is set. SAFETY: as
+/// [`Block::quants`], for 4 bytes.
+#[inline(always)]
+unsafe fn fifth_bits(
+    a: *const u8,
+    b: *const u8,
+    (low, high): (__m256i, __m256i),
+) -> (__m256i, __m256i) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let words = word_pair(a, b);
+        let bit = _mm256_set1_epi64x(0x8040_2010_0804_0201_u64 as i64);
+        let sixteen = _mm256_set1_epi8(16);
+        let spread = |first: i64, second: i64| {
+            let bytes =
+                _mm256_shuffle_epi8(words, _mm256_setr_epi64x(first, second, first, second));
+            let set = _mm256_cmpeq_epi8(_mm256_and_si256(bytes, bit), bit);
+            _mm256_and_si256(set, sixteen)
+        };
+        let low_bits = spread(0, 0x0101_0101_0101_0101);
+        let high_bits = spread(0x0202_0202_0202_0202, 0x0303_0303_0303_0303);
+        (_mm256_or_si256(low, low_bits), _mm256_or_si256(high, high_bits))
+    }
+}
+
+struct Q4_0;
+impl Block for Q4_0 {
+    const BYTES: usize = 18;
+    const BIAS: i8 = 8;
+    #[inline(always)]
+    unsafe fn quants(a: *const u8, b: *const u8) -> (__m256i, __m256i) {
+        // SAFETY: the block's 16 bytes of nibbles start at 2.
+        unsafe { nibbles(a.add(2), b.add(2)) }
+    }
+}
+
+struct Q4_1;
+impl Block for Q4_1 {
+    const BYTES: usize = 20;
+    const MIN: bool = true;
+    #[inline(always)]
+    unsafe fn quants(a: *const u8, b: *const u8) -> (__m256i, __m256i) {
+        // SAFETY: the block's 16 bytes of nibbles start at 4.
+        unsafe { nibbles(a.add(4), b.add(4)) }
+    }
+}
+
+struct Q5_0;
+impl Block for Q5_0 {
+    const BYTES: usize = 22;
+    const BIAS: i8 = 16;
+    #[inline(always)]
+    unsafe fn quants(a: *const u8, b: *const u8) -> (__m256i, __m256i) {
+        // SAFETY: fifth bits start at 2, the 16 bytes of nibbles at 6.
+        unsafe { fifth_bits(a.add(2), b.add(2), nibbles(a.add(6), b.add(6))) }
+    }
+}
+
+struct Q5_1;
+impl Block for Q5_1 {
+    const BYTES: usize = 24;
+    const MIN: bool = true;
+    #[inline(always)]
+    unsafe fn quants(a: *const u8, b: *const u8) -> (__m256i, __m256i) {
+        // SAFETY: fifth bits start at 4, the 16 bytes of nibbles at 8.
+        unsafe { fifth_bits(a.add(4), b.add(4), nibbles(a.add(8), b.add(8))) }
+    }
+}
+
+struct Q8_0;
+impl Block for Q8_0 {
+    const BYTES: usize = 34;
+    const SIGNED: bool = true;
+    #[inline(always)]
+    unsafe fn quants(a: *const u8, b: *const u8) -> (__m256i, __m256i) {
+        // SAFETY: the 32 values start at 2.
+        unsafe { (load_pair(a.add(2), b.add(2)), load_pair(a.add(18), b.add(18))) }
+    }
+}
+
+struct Iq4Nl;
+impl Block for Iq4Nl {
+    const BYTES: usize = 18;
+    const SIGNED: bool = true;
+    #[inline(always)]
+    unsafe fn quants(a: *const u8, b: *const u8) -> (__m256i, __m256i) {
+        // SAFETY: the block's 16 bytes of nibbles start at 2; the table has 16 bytes.
+        unsafe {
+            let (low, high) = nibbles(a.add(2), b.add(2));
+            let table = _mm256_broadcastsi128_si256(_mm_loadu_si128(IQ4_NL_VALUES.as_ptr().cast()));
+            (_mm256_shuffle_epi8(table, low), _mm256_shuffle_epi8(table, high))
+        }
+    }
+}
+
+/// The activations of two blocks, arranged like the weights.
+struct Pair {
+    low: __m256i,
+    high: __m256i,
+    /// What the bias adds to the sums of 16-bit products.
+    bias: __m256i,
+    scales: __m256,
+    /// Half of each block's sum in the odd lanes, where the minimums come to lie.
+    sums: __m256,
+}
+
+impl Pair {
+    /// Blocks `a` and `b` of the activations; without `b`, zeros stand for it.
+    ///
+    /// SAFETY: AVX2 is available and the row holds both blocks.
+    #[inline(always)]
+    unsafe fn load<B: Block>(row: Row, a: usize, b: Option<usize>) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let values_a = row.values.add(32 * a).cast::<u8>();
+            let values_b = row.values.add(32 * b.unwrap_or(a)).cast::<u8>();
+            let low = load_pair(values_a, values_b);
+            let high = load_pair(values_a.add(16), values_b.add(16));
+            let pair = |of: *const f32| {
+                let b = b.map_or(0.0, |b| *of.add(b));
+                _mm256_blend_ps::<0b1111_0000>(_mm256_set1_ps(*of.add(a)), _mm256_set1_ps(b))
+            };
+            let bias = _mm256_set1_epi8(B::BIAS);
+            let odd_half = _mm256_setr_ps(0.0, 0.5, 0.0, 0.5, 0.0, 0.5, 0.0, 0.5);
+            Self {
+                low,
+                high,
+                bias: _mm256_add_epi16(
+                    _mm256_maddubs_epi16(bias, low),
+                    _mm256_maddubs_epi16(bias, high),
+                ),
+                scales: pair(row.scales),
+                sums: _mm256_mul_ps(pair(row.sums_32), odd_half),
+            }
+        }
+    }
+
+    /// Adds the dot products with weight blocks `a` and `b` to `sum`.
+    ///
+    /// SAFETY: AVX2 is available; a whole block can be read at each pointer.
+    #[inline(always)]
+    unsafe fn dot<B: Block>(&self, a: *const u8, b: *const u8, sum: &mut __m256) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let (low, high) = B::quants(a, b);
+            let ones = _mm256_set1_epi16(1);
+            let dot = if B::SIGNED {
+                // |w| * sign(w) a: the first factor of the multiplication must be unsigned.
+                let product =
+                    |w, a| _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(a, w));
+                // Two products of 128 * 127 leave no room in 16 bits for two more.
+                _mm256_add_epi32(
+                    _mm256_madd_epi16(product(low, self.low), ones),
+                    _mm256_madd_epi16(product(high, self.high), ones),
+                )
+            } else {
+                let mut products = _mm256_add_epi16(
+                    _mm256_maddubs_epi16(low, self.low),
+                    _mm256_maddubs_epi16(high, self.high),
+                );
+                if B::BIAS != 0 {
+                    products = _mm256_sub_epi16(products, self.bias);
+                }
+                _mm256_madd_epi16(products, ones)
+            };
+            // Even f16 lanes are the scale; odd ones the minimum, or bits to be ignored.
+            let heads = _mm256_cvtph_ps(_mm_blend_epi32::<0b1100>(
+                _mm_set1_epi32(a.cast::<i32>().read_unaligned()),
+                _mm_set1_epi32(b.cast::<i32>().read_unaligned()),
+            ));
+            if B::MIN {
+                *sum = _mm256_fmadd_ps(heads, self.sums, *sum);
+            }
+            let scales = _mm256_mul_ps(_mm256_moveldup_ps(heads), self.scales);
+            *sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), scales, *sum);
+        }
+    }
+}
+
+/// `N` rows at once. SAFETY: as [`super::RowsKernel`].
+#[inline(always)]
+unsafe fn rows_at_once<B: Block, const N: usize>(
+    rows: *const u8,
+    row_bytes: usize,
+    n_blocks: usize,
+    activations: Row,
+) -> [f32; N] {
+    // SAFETY: the caller's promise; blocks 2 i and 2 i + 1 are below `n_blocks`.
+    unsafe {
+        let mut sums = [_mm256_setzero_ps(); N];
+        for pair_idx in 0..n_blocks / 2 {
+            let pair = Pair::load::<B>(activations, 2 * pair_idx, Some(2 * pair_idx + 1));
+            for (row_idx, sum) in sums.iter_mut().enumerate() {
+                let a = rows.add(row_idx * row_bytes + 2 * pair_idx * B::BYTES);
+                pair.dot::<B>(a, a.add(B::BYTES), sum);
+            }
+        }
+        if n_blocks % 2 == 1 {
+            let last = n_blocks - 1;
+            let pair = Pair::load::<B>(activations, last, None);
+            for (row_idx, sum) in sums.iter_mut().enumerate() {
+                let a = rows.add(row_idx * row_bytes + last * B::BYTES);
+                pair.dot::<B>(a, a, sum);
+            }
+        }
+        sums.map(|sum| hsum(sum))
+    }
+}
+
+/// All rows, four at once. SAFETY: as [`super::RowsKernel`].
+#[inline(always)]
+unsafe fn all_rows<B: Block>(
+    rows: *const u8,
+    row_bytes: usize,
+    n_blocks: usize,
+    activations: Row,
+    out: &mut [f32],
+) {
+    let (fours, rest) = out.as_chunks_mut::<4>();
+    let n_fours = fours.len();
+    // SAFETY: the caller's promise; `rows` has a row for each place in `out`.
+    unsafe {
+        for (i, out) in fours.iter_mut().enumerate() {
+            let rows = rows.add(4 * i * row_bytes);
+            *out = rows_at_once::<B, 4>(rows, row_bytes, n_blocks, activations);
+        }
+        for (i, out) in rest.iter_mut().enumerate() {
+            let rows = rows.add((4 * n_fours + i) * row_bytes);
+            [*out] = rows_at_once::<B, 1>(rows, row_bytes, n_blocks, activations);
+        }
+    }
+}
+
+macro_rules! rows_kernel {
+    ($name:ident, $block:ty) => {
+        /// SAFETY: as [`super::RowsKernel`], with AVX2, FMA and F16C available.
+        #[target_feature(enable = "avx2,fma,f16c")]
+        pub(super) unsafe fn $name(
+            rows: *const u8,
+            row_bytes: usize,
+            n_blocks: usize,
+            activations: Row,
+            out: &mut [f32],
+        ) {
+            // SAFETY: the caller's promise.
+            unsafe { all_rows::<$block>(rows, row_bytes, n_blocks, activations, out) }
+        }
+    };
+}
+
+rows_kernel!(q4_0, Q4_0);
+rows_kernel!(q4_1, Q4_1);
+rows_kernel!(q5_0, Q5_0);
+rows_kernel!(q5_1, Q5_1);
+rows_kernel!(q8_0, Q8_0);
+rows_kernel!(iq4_nl, Iq4Nl);

@@ -1,0 +1,55 @@
+//! Float weights against f32 activations: nothing is quantised, sums are f32.
+
+use half::{bf16, f16};
+use lilims_gguf::TensorType;
+
+use super::Isa;
+
+/// `out[t][r]` = weight row `r` · activation row `t`.
+pub(super) fn matmul(
+    ty: TensorType,
+    isa: Isa,
+    rows: &[u8],
+    x: &[f32],
+    n_cols: usize,
+    out: &mut [f32],
+) {
+    if n_cols == 0 {
+        return out.fill(0.0);
+    }
+    let row_bytes = ty.size_bytes(n_cols as u64).expect("a float type") as usize;
+    let (n_rows, n_tokens) = (rows.len() / row_bytes, x.len() / n_cols);
+    assert_eq!(rows.len(), n_rows * row_bytes, "whole weight rows");
+    assert_eq!(x.len(), n_tokens * n_cols, "whole activation rows");
+    assert_eq!(out.len(), n_rows * n_tokens, "one result per pair of rows");
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => super::avx2::matmul_float(ty, rows, x, n_cols, out),
+        _ => {
+            for (t, x) in x.chunks_exact(n_cols).enumerate() {
+                for (r, row) in rows.chunks_exact(row_bytes).enumerate() {
+                    out[t * n_rows + r] = dot(ty, row, x);
+                }
+            }
+        }
+    }
+}
+
+/// The scalar twin: eight running sums, as a vector would hold, so that long rows stay accurate.
+pub(super) fn dot(ty: TensorType, row: &[u8], x: &[f32]) -> f32 {
+    match ty {
+        TensorType::F32 => dot_with(row, x, f32::from_le_bytes),
+        TensorType::F16 => dot_with(row, x, |bytes| f16::from_le_bytes(bytes).to_f32()),
+        _ => dot_with(row, x, |bytes| bf16::from_le_bytes(bytes).to_f32()),
+    }
+}
+
+fn dot_with<const B: usize>(row: &[u8], x: &[f32], value: impl Fn([u8; B]) -> f32) -> f32 {
+    let mut sums = [0.0; 8];
+    for (row, x) in row.as_chunks::<B>().0.chunks(8).zip(x.chunks(8)) {
+        for ((sum, &bytes), x) in sums.iter_mut().zip(row).zip(x) {
+            *sum += value(bytes) * x;
+        }
+    }
+    sums.iter().sum()
+}

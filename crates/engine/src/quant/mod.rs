@@ -1,0 +1,123 @@
+//! The arithmetic of GGUF's tensor types: decoding, dot products and the small vector kernels of
+//! the forward pass.
+//!
+//! A [`Kernel`] is chosen once per weight matrix. Quantised weights meet activations that were
+//! quantised to `i8` ([`Activations`]): directly from their blocks for one activation row
+//! ([`Kernel::matvec`]), through unpacked panels of eight weight rows for several
+//! ([`Kernel::panel`]). Float weights meet f32 activations and nothing is quantised
+//! ([`Kernel::matmul_float`]). Small kernels over f32 and f16 slices are in [`vector`].
+//!
+//! Each SIMD kernel has a scalar twin, which is its reference in the tests. The instruction set is
+//! the best that the processor reports; the environment variable `LILIMS_ISA` (`scalar`, `avx2`)
+//! forces one. Nothing here knows threads, tensors or models.
+
+mod activation;
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+mod blocks;
+mod dequantize;
+mod float;
+mod isa;
+mod panel;
+mod scalar;
+#[cfg(test)]
+mod tests;
+pub mod vector;
+
+use lilims_gguf::TensorType;
+
+pub use activation::{ActivationRow, ActivationRowMut, Activations, BLOCK};
+pub use blocks::Format;
+pub use dequantize::{DecodeError, dequantize};
+pub use isa::Isa;
+pub use panel::{PANEL_ROWS, Panel};
+
+/// Whether [`dequantize`] and [`Kernel`] know the type.
+pub fn supported(ty: TensorType) -> bool {
+    is_float(ty) || Format::of(ty).is_some()
+}
+
+fn is_float(ty: TensorType) -> bool {
+    matches!(ty, TensorType::F32 | TensorType::F16 | TensorType::BF16)
+}
+
+/// Unpacks whole blocks of a quantised type to integers, scales and minimums.
+///
+/// *Shapes*: `q` one per value; `scales` and `mins` one per group of [`Format::group`] values.
+/// `value = scale * q + min`. Panics when a length does not fit or the type is not quantised.
+pub fn unpack(ty: TensorType, blocks: &[u8], q: &mut [i8], scales: &mut [f32], mins: &mut [f32]) {
+    match Isa::detected() {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => avx2::unpack(ty, blocks, q, scales, mins),
+        _ => blocks::unpack(ty, blocks, q, scales, mins),
+    }
+}
+
+/// How one weight matrix is multiplied: its type and the instruction set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kernel {
+    ty: TensorType,
+    format: Option<Format>,
+    isa: Isa,
+}
+
+impl Kernel {
+    /// The best kernel for a type; `None` when the type is not [`supported`].
+    pub fn new(ty: TensorType) -> Option<Self> {
+        Self::with_isa(ty, Isa::detected())
+    }
+
+    /// The kernel with one instruction set; an unavailable one falls back to scalar code.
+    pub fn with_isa(ty: TensorType, isa: Isa) -> Option<Self> {
+        supported(ty).then(|| Self { ty, format: Format::of(ty), isa: isa.or_scalar() })
+    }
+
+    /// The type of the weights.
+    pub fn tensor_type(&self) -> TensorType {
+        self.ty
+    }
+
+    /// Whether activations must be quantised: [`Kernel::matvec`] and [`Kernel::panel`] are for
+    /// such types, [`Kernel::matmul_float`] for the others.
+    pub fn quantizes_activations(&self) -> bool {
+        self.format.is_some()
+    }
+
+    /// Bytes of a weight row of `n_cols` values. Panics when the row ends inside a block.
+    pub fn row_bytes(&self, n_cols: usize) -> usize {
+        let bytes = self.ty.size_bytes(n_cols as u64);
+        bytes.expect("rows are whole blocks of a supported type") as usize
+    }
+
+    /// The dot product of each weight row with one activation row, straight from the blocks.
+    ///
+    /// *Shapes*: `rows` holds `out.len()` consecutive rows of `activations.n_cols()` values.
+    /// Panics when they differ, or the weights are floats.
+    pub fn matvec(&self, rows: &[u8], activations: ActivationRow<'_>, out: &mut [f32]) {
+        let format = self.format.expect("quantised weights");
+        let row_bytes = format.row_bytes(activations.n_cols());
+        assert_eq!(rows.len(), row_bytes * out.len(), "one result per row");
+        if row_bytes == 0 {
+            return out.fill(0.0);
+        }
+        match self.isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => avx2::matvec(self.ty, format, rows, activations, out),
+            _ => scalar::matvec(self.ty, format, rows, activations, out),
+        }
+    }
+
+    /// An empty panel for weight rows of `n_cols` values. Panics when the weights are floats.
+    pub fn panel(&self, n_cols: usize) -> Panel {
+        Panel::new(self.ty, self.format.expect("quantised weights"), self.isa, n_cols)
+    }
+
+    /// The dot products of float weight rows with f32 activation rows.
+    ///
+    /// *Shapes*: `rows` `[n_rows, n_cols]` in the weights' type, `x` `[n_tokens, n_cols]`, `out`
+    /// `[n_tokens, n_rows]`. Panics when they do not fit, or the weights are quantised.
+    pub fn matmul_float(&self, rows: &[u8], x: &[f32], n_cols: usize, out: &mut [f32]) {
+        assert!(is_float(self.ty), "float weights");
+        float::matmul(self.ty, self.isa, rows, x, n_cols, out);
+    }
+}

@@ -1,0 +1,142 @@
+//! The small vector kernels.
+
+use half::f16;
+use proptest::prelude::*;
+
+use super::super::vector::{self, EXP_TOLERANCE, scalar};
+use super::Random;
+
+/// Rounding of f32 sums in different orders, relative to the sum of the terms' magnitudes.
+const SUM_TOLERANCE: f32 = 1e-6;
+
+/// Activation functions: an exponential, a division and a few multiplications.
+const FUNCTION_TOLERANCE: f32 = 2e-6;
+
+fn halves(x: &[f32]) -> Vec<f16> {
+    x.iter().map(|&x| f16::from_f32(x)).collect()
+}
+
+proptest! {
+    #[test]
+    fn sums_match_their_scalar_twins(n in 0_usize..150, seed: u64) {
+        let mut random = Random(seed);
+        let (a, b) = (random.values(n), random.values(n));
+        let half = halves(&b);
+        let magnitude: f32 = a.iter().zip(&b).map(|(a, b)| (a * b).abs()).sum();
+        let close = |x: f32, y: f32| (x - y).abs() <= SUM_TOLERANCE * magnitude;
+        prop_assert!(close(vector::dot_f32(&a, &b), scalar::dot_f32(&a, &b)));
+        prop_assert!(close(vector::dot_f16(&a, &half), scalar::dot_f16(&a, &half)));
+        let squares = scalar::dot_f32(&a, &a);
+        prop_assert!((vector::sum_squares(&a) - squares).abs() <= SUM_TOLERANCE * squares);
+
+        let p = random.value();
+        let mut fused = [b.clone(), b.clone()];
+        let mut plain = fused.clone();
+        vector::axpy_f32(p, &a, &mut fused[0]);
+        scalar::axpy_f32(p, &a, &mut plain[0]);
+        vector::axpy_f16(p, &half, &mut fused[1]);
+        scalar::axpy_f16(p, &half, &mut plain[1]);
+        for (fused, plain) in fused.iter().flatten().zip(plain.iter().flatten()) {
+            // A fused multiplication and addition rounds once, the plain pair twice.
+            prop_assert!((fused - plain).abs() <= SUM_TOLERANCE);
+        }
+    }
+
+    #[test]
+    fn f16_rounds_as_the_half_crate_does(x: Vec<f32>) {
+        let mut got = vec![f16::ZERO; x.len()];
+        vector::to_f16(&x, &mut got);
+        for (got, expected) in got.iter().zip(halves(&x)) {
+            prop_assert!(got.to_bits() == expected.to_bits() || got.is_nan() && expected.is_nan());
+        }
+    }
+
+    #[test]
+    fn softmax_sums_to_one(n in 1_usize..150, scale in 0.0_f32..50.0, seed: u64) {
+        let mut x: Vec<f32> = Random(seed).values(n).iter().map(|x| x * scale).collect();
+        let exact: Vec<f64> = x.iter().map(|&x| f64::from(x).exp()).collect();
+        let sum: f64 = exact.iter().sum();
+        vector::softmax(&mut x);
+        for (x, exact) in x.iter().zip(exact) {
+            let expected = (exact / sum) as f32;
+            // The difference to the largest argument is rounded before the exponential.
+            prop_assert!((x - expected).abs() <= 2e-5 * expected + 1e-37);
+        }
+        prop_assert!((x.iter().sum::<f32>() - 1.0).abs() < 1e-5);
+    }
+
+    #[test]
+    fn activation_functions_match_their_formulas(
+        x in prop::collection::vec(-110.0_f32..110.0, 0..40),
+        small in prop::collection::vec(-6.0_f32..6.0, 0..40),
+    ) {
+        let x: Vec<f32> = x.into_iter().chain(small).collect();
+        let ones = vec![1.0; x.len()];
+        let (mut silu, mut gelu, mut gelu_alone) = (x.clone(), x.clone(), x.clone());
+        vector::silu_mul(&mut silu, &ones);
+        vector::gelu_mul(&mut gelu, &ones);
+        vector::gelu(&mut gelu_alone);
+        prop_assert_eq!(&gelu, &gelu_alone);
+        let (mut silu_twin, mut gelu_twin) = (x.clone(), x.clone());
+        scalar::silu_mul(&mut silu_twin, &ones);
+        scalar::gelu(&mut gelu_twin);
+        for (i, &x) in x.iter().enumerate() {
+            let x = f64::from(x);
+            let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x);
+            let exact_gelu = x / (1.0 + (-2.0 * inner).exp());
+            let exact_silu = x / (1.0 + (-x).exp());
+            for (got, exact) in [
+                (silu[i], exact_silu), (silu_twin[i], exact_silu),
+                (gelu[i], exact_gelu), (gelu_twin[i], exact_gelu),
+            ] {
+                // Far below zero the result is of the order of f32 rounding of the argument.
+                let tolerance = FUNCTION_TOLERANCE * (exact.abs() as f32 + 1e-3 * x.abs() as f32);
+                prop_assert!((f64::from(got) - exact).abs() as f32 <= tolerance + 1e-30);
+            }
+        }
+    }
+}
+
+#[test]
+fn exp_is_accurate_over_its_range() {
+    let mut x: Vec<f32> = (0..200_000).map(|i| -87.3 + 175.6 * i as f32 / 200_000.0).collect();
+    let exact: Vec<f64> = x.iter().map(|&x| f64::from(x).exp()).collect();
+    vector::exp(&mut x);
+    for (got, exact) in x.iter().zip(exact) {
+        let error = ((f64::from(*got) - exact) / exact).abs();
+        assert!(error <= f64::from(EXP_TOLERANCE), "{got} for {exact}");
+    }
+}
+
+#[test]
+fn exp_keeps_its_promises_at_the_ends() {
+    let mut x = [f32::NEG_INFINITY, -1000.0, -87.4, 0.0, -0.0, 1000.0, f32::INFINITY, f32::NAN];
+    vector::exp(&mut x);
+    assert_eq!(x[..5], [0.0, 0.0, 0.0, 1.0, 1.0]);
+    assert!(x[5].is_finite() && x[5] > 2e38 && x[6] == x[5]);
+    assert!(x[7].is_nan());
+}
+
+#[test]
+fn softmax_of_masked_values() {
+    let mut all = [f32::NEG_INFINITY; 9];
+    vector::softmax(&mut all);
+    assert_eq!(all, [0.0; 9]);
+    let mut one = [f32::NEG_INFINITY; 9];
+    one[4] = 3.0;
+    vector::softmax(&mut one);
+    assert_eq!(one, [0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0]);
+}
+
+#[test]
+fn rms_norm_follows_its_formula() {
+    let x = Random(5).values(577);
+    let weight = Random(6).values(577);
+    let mut out = vec![0.0; 577];
+    vector::rms_norm(&x, &weight, 1e-5, &mut out);
+    let mean = x.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>() / 577.0;
+    for i in 0..577 {
+        let exact = f64::from(x[i]) / (mean + 1e-5).sqrt() * f64::from(weight[i]);
+        assert!((f64::from(out[i]) - exact).abs() <= 1e-6 * exact.abs().max(1e-6));
+    }
+}

@@ -1,0 +1,208 @@
+//! Small kernels over f32 and f16 slices: what the forward pass needs beside matrix products.
+//!
+//! All use the detected instruction set. Where two slices must be equally long, they panic when
+//! they are not.
+
+use half::f16;
+
+use super::Isa;
+
+/// Runs the AVX2 kernel where it was detected, else the scalar one.
+macro_rules! dispatch {
+    ($name:ident($($argument:expr),*)) => {
+        match Isa::detected() {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => super::avx2::vector::$name($($argument),*),
+            _ => scalar::$name($($argument),*),
+        }
+    };
+}
+
+/// The sum of squares.
+pub fn sum_squares(x: &[f32]) -> f32 {
+    dispatch!(dot_f32(x, x))
+}
+
+/// Divides `x` by its root mean square (`eps` added to the mean), times `weight`.
+pub fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
+    assert!(x.len() == weight.len() && x.len() == out.len(), "slices of equal length");
+    if x.is_empty() {
+        return;
+    }
+    let mean = sum_squares(x) / x.len() as f32;
+    let scale = 1.0 / (mean + eps).sqrt();
+    for ((out, x), weight) in out.iter_mut().zip(x).zip(weight) {
+        *out = x * scale * weight;
+    }
+}
+
+/// The dot product of two f32 rows.
+pub fn dot_f32(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len(), "slices of equal length");
+    dispatch!(dot_f32(a, b))
+}
+
+/// The dot product of a query with an f16 key.
+pub fn dot_f16(q: &[f32], k: &[f16]) -> f32 {
+    assert_eq!(q.len(), k.len(), "slices of equal length");
+    dispatch!(dot_f16(q, k))
+}
+
+/// `out += p * v`.
+pub fn axpy_f32(p: f32, v: &[f32], out: &mut [f32]) {
+    assert_eq!(v.len(), out.len(), "slices of equal length");
+    dispatch!(axpy_f32(p, v, out));
+}
+
+/// `out += p * v` with an f16 value row.
+pub fn axpy_f16(p: f32, v: &[f16], out: &mut [f32]) {
+    assert_eq!(v.len(), out.len(), "slices of equal length");
+    dispatch!(axpy_f16(p, v, out));
+}
+
+/// Rounds to f16, half to even.
+pub fn to_f16(x: &[f32], out: &mut [f16]) {
+    assert_eq!(x.len(), out.len(), "slices of equal length");
+    dispatch!(to_f16(x, out));
+}
+
+/// e^x of each value, within [`EXP_TOLERANCE`]; 0 below -87.3, the largest finite values for
+/// arguments above 88.37.
+pub fn exp(x: &mut [f32]) {
+    dispatch!(exp(x));
+}
+
+/// Softmax in place: e^(x - max), divided by its sum. A row of -inf alone gives zeros.
+pub fn softmax(x: &mut [f32]) {
+    let largest = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    if largest == f32::NEG_INFINITY {
+        return x.fill(0.0);
+    }
+    let sum = exp_shifted(x, largest);
+    let inverse = 1.0 / sum;
+    for x in x {
+        *x *= inverse;
+    }
+}
+
+/// Replaces each value by e^(x - shift) and gives the sum: a softmax in pieces.
+pub fn exp_shifted(x: &mut [f32], shift: f32) -> f32 {
+    dispatch!(exp_shifted(x, shift))
+}
+
+/// `gate = silu(gate) * up`, the SwiGLU of Llama: silu(x) = x / (1 + e^-x).
+pub fn silu_mul(gate: &mut [f32], up: &[f32]) {
+    assert_eq!(gate.len(), up.len(), "slices of equal length");
+    dispatch!(silu_mul(gate, up));
+}
+
+/// `gate = gelu(gate) * up`, the GeGLU of Gemma, with the tanh form of GELU.
+pub fn gelu_mul(gate: &mut [f32], up: &[f32]) {
+    assert_eq!(gate.len(), up.len(), "slices of equal length");
+    dispatch!(gelu_mul(gate, up));
+}
+
+/// GELU of each value, tanh form.
+pub fn gelu(x: &mut [f32]) {
+    dispatch!(gelu(x));
+}
+
+/// Relative error of [`exp`]: two units in the last place of f32.
+pub const EXP_TOLERANCE: f32 = 2.4e-7;
+
+/// Below this, e^x is taken as zero: the result would be subnormal.
+pub(super) const EXP_MIN: f32 = -87.3;
+/// Above this, the argument is clamped: the result would overflow.
+pub(super) const EXP_MAX: f32 = 88.37;
+/// 2 sqrt(2 / pi): gelu(x) = x / (1 + e^-(GELU_A (x + GELU_B x^3))).
+pub(super) const GELU_A: f32 = 1.595_769;
+/// The cubic term of GELU's tanh form.
+pub(super) const GELU_B: f32 = 0.044_715;
+
+/// The scalar twins.
+pub(super) mod scalar {
+    use half::f16;
+
+    use super::{EXP_MAX, EXP_MIN, GELU_A, GELU_B};
+
+    pub(in super::super) fn dot_f32(a: &[f32], b: &[f32]) -> f32 {
+        let mut sums = [0.0; 8];
+        for (a, b) in a.chunks(8).zip(b.chunks(8)) {
+            for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
+                *sum += a * b;
+            }
+        }
+        sums.iter().sum()
+    }
+
+    pub(in super::super) fn dot_f16(q: &[f32], k: &[f16]) -> f32 {
+        let mut sums = [0.0; 8];
+        for (q, k) in q.chunks(8).zip(k.chunks(8)) {
+            for ((sum, q), k) in sums.iter_mut().zip(q).zip(k) {
+                *sum += q * k.to_f32();
+            }
+        }
+        sums.iter().sum()
+    }
+
+    pub(in super::super) fn axpy_f32(p: f32, v: &[f32], out: &mut [f32]) {
+        for (out, v) in out.iter_mut().zip(v) {
+            *out += p * v;
+        }
+    }
+
+    pub(in super::super) fn axpy_f16(p: f32, v: &[f16], out: &mut [f32]) {
+        for (out, v) in out.iter_mut().zip(v) {
+            *out += p * v.to_f32();
+        }
+    }
+
+    pub(in super::super) fn to_f16(x: &[f32], out: &mut [f16]) {
+        for (out, &x) in out.iter_mut().zip(x) {
+            *out = f16::from_f32(x);
+        }
+    }
+
+    pub(in super::super) fn exp_one(x: f32) -> f32 {
+        if x < EXP_MIN { 0.0 } else { x.min(EXP_MAX).exp() }
+    }
+
+    pub(in super::super) fn exp(x: &mut [f32]) {
+        for x in x {
+            *x = exp_one(*x);
+        }
+    }
+
+    pub(in super::super) fn exp_shifted(x: &mut [f32], shift: f32) -> f32 {
+        let mut sums = [0.0; 8];
+        for x in x.chunks_mut(8) {
+            for (sum, x) in sums.iter_mut().zip(x) {
+                *x = exp_one(*x - shift);
+                *sum += *x;
+            }
+        }
+        sums.iter().sum()
+    }
+
+    pub(in super::super) fn silu_mul(gate: &mut [f32], up: &[f32]) {
+        for (gate, up) in gate.iter_mut().zip(up) {
+            *gate = *gate / (1.0 + exp_one(-*gate)) * up;
+        }
+    }
+
+    fn gelu_one(x: f32) -> f32 {
+        x / (1.0 + exp_one(-GELU_A * x * (1.0 + GELU_B * x * x)))
+    }
+
+    pub(in super::super) fn gelu_mul(gate: &mut [f32], up: &[f32]) {
+        for (gate, up) in gate.iter_mut().zip(up) {
+            *gate = gelu_one(*gate) * up;
+        }
+    }
+
+    pub(in super::super) fn gelu(x: &mut [f32]) {
+        for x in x {
+            *x = gelu_one(*x);
+        }
+    }
+}
