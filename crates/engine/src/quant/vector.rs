@@ -164,7 +164,9 @@ pub(super) mod scalar {
     }
 
     pub(in super::super) fn exp_one(x: f32) -> f32 {
-        if x < EXP_MIN { 0.0 } else { x.min(EXP_MAX).exp() }
+        // `f32::min` would take the limit for a NaN.
+        let x = if x > EXP_MAX { EXP_MAX } else { x };
+        if x < EXP_MIN { 0.0 } else { x.exp() }
     }
 
     pub(in super::super) fn exp(x: &mut [f32]) {
