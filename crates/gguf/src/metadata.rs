@@ -163,10 +163,7 @@ pub(crate) fn split_value(type_id: u32, bytes: &[u8]) -> Option<(Value<'_>, &[u8
             Some((Value::String(text), rest))
         }
         ARRAY => {
-            let (inner, rest) = bytes.split_first_chunk::<4>()?;
-            let (len, rest) = rest.split_first_chunk::<8>()?;
-            let inner = u32::from_le_bytes(*inner);
-            let len = usize::try_from(u64::from_le_bytes(*len)).ok()?;
+            let (inner, len, rest) = split_array_head(bytes)?;
             let size = match fixed_size(inner) {
                 Some(size) => len.checked_mul(size as usize)?,
                 None => (0..len)
@@ -183,6 +180,14 @@ pub(crate) fn split_value(type_id: u32, bytes: &[u8]) -> Option<(Value<'_>, &[u8
     }
 }
 
+/// Splits an array's type and length off `bytes`.
+fn split_array_head(bytes: &[u8]) -> Option<(u32, usize, &[u8])> {
+    let (type_id, rest) = bytes.split_first_chunk::<4>()?;
+    let (len, rest) = rest.split_first_chunk::<8>()?;
+    let len = usize::try_from(u64::from_le_bytes(*len)).ok()?;
+    Some((u32::from_le_bytes(*type_id), len, rest))
+}
+
 /// A file's metadata.
 #[derive(Clone, Copy)]
 pub struct Metadata<'a> {
@@ -193,16 +198,26 @@ pub struct Metadata<'a> {
 impl<'a> Metadata<'a> {
     /// The value of `key`, if the file has it.
     pub fn get(&self, key: &str) -> Option<Value<'a>> {
-        self.iter().find(|(name, _)| *name == key).map(|(_, value)| value)
+        self.decode(self.entries.iter().find(|entry| entry.key == key)?)
     }
 
     /// All keys and values in the file's order.
     pub fn iter(&self) -> impl Iterator<Item = (&'a str, Value<'a>)> + use<'a> {
-        let bytes = self.bytes;
-        self.entries.iter().filter_map(move |entry| {
-            let (value, _) = split_value(entry.type_id, &bytes[entry.value.clone()])?;
-            Some((entry.key.as_str(), value))
-        })
+        let metadata = *self;
+        self.entries
+            .iter()
+            .filter_map(move |entry| Some((entry.key.as_str(), metadata.decode(entry)?)))
+    }
+
+    /// Decodes an entry. The reader knows where its value ends, so that arrays of strings, which
+    /// hold whole vocabularies, need no walk to their end.
+    fn decode(&self, entry: &crate::reader::Entry) -> Option<Value<'a>> {
+        let bytes = &self.bytes[entry.value.clone()];
+        if entry.type_id != ARRAY {
+            return split_value(entry.type_id, bytes).map(|(value, _)| value);
+        }
+        let (type_id, len, bytes) = split_array_head(bytes)?;
+        Some(Value::Array(Array { type_id, len, bytes }))
     }
 
     /// The unsigned integer at `key`.

@@ -1,0 +1,246 @@
+//! What comes out is what went in, and no bytes make the reader crash or take more memory than a
+//! small multiple of the file.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::path::Path;
+
+use lilims_gguf::{Error, File, TensorType, Value, Writer};
+use proptest::prelude::*;
+
+/// Bytes that reading may allocate, beyond a constant, for each byte of the file.
+const MAX_GROWTH: usize = 32;
+const BASE_BYTES: usize = 16 << 10;
+
+thread_local! {
+    static ALLOCATED: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Counts what each thread asks for.
+struct Counting;
+
+#[expect(unsafe_code, reason = "an allocator is unsafe to write; this one passes on to System")]
+// SAFETY: every call goes to `System` unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let _ = ALLOCATED.try_with(|bytes| bytes.set(bytes.get() + layout.size()));
+        // SAFETY: the caller keeps `alloc`'s contract.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller keeps `dealloc`'s contract.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Reads `bytes`, then everything that can be asked of the file.
+fn read(bytes: Vec<u8>) -> Result<(), Error> {
+    let len = bytes.len();
+    let before = ALLOCATED.get();
+    let file = File::from_bytes(bytes);
+    let allocated = ALLOCATED.get() - before;
+    assert!(allocated <= BASE_BYTES + MAX_GROWTH * len, "{allocated} bytes for {len}");
+    let file = file?;
+    for (key, value) in file.metadata().iter() {
+        assert_eq!(format!("{:?}", file.metadata().get(key)), format!("{:?}", Some(value)));
+        if let Value::Array(array) = value {
+            assert_eq!(array.iter().count(), array.len());
+        }
+    }
+    for tensor in file.tensors() {
+        match file.data(tensor) {
+            Ok(data) => assert_eq!(data.len() as u64, tensor.size_bytes),
+            Err(error) => assert!(matches!(error, Error::UnknownTensorType { .. }), "{error}"),
+        }
+    }
+    Ok(())
+}
+
+/// A small file with every kind of value.
+fn sample() -> Vec<u8> {
+    let mut inner = Vec::new();
+    Writer::default()
+        .array("a", [Value::String(b"x"), Value::String(b"")])
+        .write(&mut inner)
+        .unwrap();
+    let inner = File::from_bytes(inner).unwrap();
+    let strings = inner.metadata().get("a").unwrap();
+    let mut writer = Writer::default();
+    for (key, value) in scalars() {
+        writer.value(key, value);
+    }
+    writer
+        .value("copied", strings)
+        .array("nested", [strings, strings])
+        .array("ints", (0..5).map(Value::I32))
+        .array("none", [])
+        .tensor("w", &[32, 2], TensorType::Q4_0, vec![7; 36])
+        .tensor("b", &[3], TensorType::F32, vec![1; 12])
+        .tensor("odd", &[3], TensorType::Unknown(99), vec![2; 5]);
+    let mut bytes = Vec::new();
+    writer.write(&mut bytes).unwrap();
+    bytes
+}
+
+fn scalars() -> [(&'static str, Value<'static>); 12] {
+    [
+        ("u8", Value::U8(200)),
+        ("i8", Value::I8(-3)),
+        ("u16", Value::U16(60_000)),
+        ("i16", Value::I16(-30_000)),
+        ("u32", Value::U32(4_000_000_000)),
+        ("i32", Value::I32(-2_000_000_000)),
+        ("u64", Value::U64(u64::MAX)),
+        ("i64", Value::I64(i64::MIN)),
+        ("f32", Value::F32(-0.5)),
+        ("f64", Value::F64(1e300)),
+        ("bool", Value::Bool(true)),
+        ("text", Value::String("Grüße".as_bytes())),
+    ]
+}
+
+#[test]
+fn what_is_written_is_read() {
+    let file = File::from_bytes(sample()).unwrap();
+    let metadata = file.metadata();
+    assert_eq!(file.version(), 3);
+    for (key, value) in scalars() {
+        assert_eq!(metadata.get(key), Some(value));
+    }
+    assert_eq!(metadata.str("text").unwrap(), "Grüße");
+    let copied = metadata.array("copied").unwrap();
+    assert_eq!(copied.strings().collect::<Vec<_>>(), [&b"x"[..], b""]);
+    let nested: Vec<_> = metadata.array("nested").unwrap().iter().collect();
+    assert_eq!(nested, [Value::Array(copied), Value::Array(copied)]);
+    assert_eq!(metadata.array("ints").unwrap().iter().nth(4), Some(Value::I32(4)));
+    assert!(metadata.array("none").unwrap().is_empty());
+    assert_eq!(file.data(file.tensor("w").unwrap()).unwrap(), [7; 36]);
+    assert_eq!(file.data(file.tensor("b").unwrap()).unwrap(), [1; 12]);
+    assert!(matches!(metadata.u64("f32"), Err(Error::WrongType { .. })));
+    assert!(matches!(metadata.u64("nope"), Err(Error::MissingKey { .. })));
+    assert!(matches!(file.tensor("nope"), Err(Error::MissingTensor { .. })));
+}
+
+#[test]
+fn unknown_tensor_types_are_listed_and_refused_on_use() {
+    let file = File::from_bytes(sample()).unwrap();
+    let odd = file.tensor("odd").unwrap();
+    assert_eq!(odd.tensor_type, TensorType::Unknown(99));
+    assert!(matches!(file.data(odd), Err(Error::UnknownTensorType { type_id: 99, .. })));
+}
+
+#[test]
+fn truncated_files_are_refused_at_every_length() {
+    let whole = sample();
+    let data = File::from_bytes(whole.clone()).unwrap();
+    let last = data.data(data.tensor("b").unwrap()).unwrap();
+    let needed = last.as_ptr_range().end as usize - data.as_bytes().as_ptr() as usize;
+    for len in 0..needed {
+        assert!(read(whole[..len].to_vec()).is_err(), "{len} of {needed} bytes");
+    }
+    read(whole).unwrap();
+}
+
+#[test]
+fn every_flipped_bit_is_survived() {
+    let whole = sample();
+    for bit in 0..whole.len() * 8 {
+        let mut bytes = whole.clone();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        let _ = read(bytes);
+    }
+}
+
+#[test]
+fn huge_numbers_anywhere_are_survived() {
+    let whole = sample();
+    for at in 0..whole.len() - 8 {
+        for huge in [u64::MAX, u64::MAX / 2, 1 << 40, u64::from(u32::MAX), 0] {
+            let mut bytes = whole.clone();
+            bytes[at..at + 8].copy_from_slice(&huge.to_le_bytes());
+            let _ = read(bytes);
+        }
+    }
+}
+
+#[test]
+fn other_files_are_named_for_what_they_are() {
+    let read = |bytes: &[u8]| File::from_bytes(bytes.to_vec()).err().unwrap();
+    assert!(matches!(read(b""), Error::Magic { .. }));
+    assert!(matches!(read(b"PK\x03\x04 a zip file that is no model"), Error::Magic { .. }));
+    let mut old = sample();
+    old[4] = 1;
+    assert!(matches!(read(&old), Error::Version { version: 1 }));
+    let path = tempfile::NamedTempFile::new().unwrap();
+    assert!(matches!(File::open(path.path()), Err(Error::Magic { .. })));
+    assert!(matches!(File::open(Path::new("/nowhere")), Err(Error::Io { .. })));
+    assert!(matches!(File::open(&std::env::temp_dir()), Err(Error::Io { .. })));
+}
+
+#[test]
+fn names_that_appear_twice_are_refused() {
+    let mut bytes = Vec::new();
+    Writer::default().str("a", "1").str("a", "2").write(&mut bytes).unwrap();
+    assert!(matches!(File::from_bytes(bytes), Err(Error::Invalid { .. })));
+    let mut bytes = Vec::new();
+    let f32 = TensorType::F32;
+    let mut writer = Writer::default();
+    writer.tensor("a", &[1], f32, vec![0; 4]).tensor("a", &[1], f32, vec![0; 4]);
+    writer.write(&mut bytes).unwrap();
+    assert!(matches!(File::from_bytes(bytes), Err(Error::Invalid { .. })));
+}
+
+#[test]
+fn the_reference_vocabularies_are_read() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fixtures/tokenizers");
+    if !root.is_dir() {
+        println!("skipped: {} is not there", root.display());
+        return;
+    }
+    let mut n_files = 0;
+    for entry in std::fs::read_dir(&root).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "gguf") {
+            read(std::fs::read(&path).unwrap()).unwrap();
+            assert!(File::open(&path).unwrap().metadata().get("tokenizer.ggml.tokens").is_some());
+            n_files += 1;
+        }
+    }
+    assert!(n_files >= 5, "only {n_files} files");
+}
+
+proptest! {
+    #[test]
+    fn random_bytes_are_survived(
+        mut bytes in proptest::collection::vec(any::<u8>(), 0..400),
+        has_header in any::<bool>(),
+    ) {
+        if has_header && bytes.len() >= 24 {
+            bytes[..8].copy_from_slice(b"GGUF\x03\0\0\0");
+            // Small counts let the reader get past the header.
+            for at in [9, 17] {
+                bytes[at..at + 7].fill(0);
+            }
+        }
+        let _ = read(bytes);
+    }
+
+    #[test]
+    fn mutated_files_are_survived(
+        changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let mut bytes = sample();
+        for (at, byte) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        let len = bytes.len() / 2 + cut.index(bytes.len() / 2 + 1);
+        bytes.truncate(len);
+        let _ = read(bytes);
+    }
+}
