@@ -18,6 +18,9 @@ pub enum Error {
         /// What does not fit.
         what: String,
     },
+    /// A tensor's blocks could not be decoded.
+    #[error(transparent)]
+    Decode(#[from] crate::quant::DecodeError),
     /// The tokenizer could not be built or failed on a text.
     #[error("tokenizer: {what}")]
     Tokenizer {
@@ -49,6 +52,9 @@ pub enum Error {
     /// The caller cancelled.
     #[error("cancelled")]
     Cancelled,
+    /// The system gave no worker threads.
+    #[error("cannot start worker threads")]
+    Threads(#[from] std::io::Error),
     /// The candle backend failed.
     #[error("candle backend")]
     Candle(#[from] candle_core::Error),

@@ -4,13 +4,17 @@
 //! architecture is data ([`ModelSpec`]), run by one generic forward pass over a backend: our own
 //! CPU kernels, or candle tensors. Nothing here is async, downloads, or prints.
 
+mod backend;
 mod error;
+mod forward;
 pub mod model;
 pub mod quant;
+mod rope;
 pub mod sampler;
 pub mod session;
 pub mod spec;
 pub mod text;
+mod weights;
 
 pub use error::Error;
 pub use model::{BackendKind, KvType, LoadOptions, Model};

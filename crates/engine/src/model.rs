@@ -1,9 +1,18 @@
 //! A loaded model: its file, specification, tokenizer and chat template.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use lilims_gguf::{File, TensorType};
+
+use crate::backend::Runner;
+use crate::backend::candle::{CandleModel, CandleRunner};
+use crate::backend::cpu::{CpuModel, CpuRunner};
 use crate::{ChatTemplate, Error, ModelSpec, Session, Tokenizer};
+
+/// The longest context that is taken without being asked for, in tokens.
+const DEFAULT_CONTEXT: usize = 8192;
 
 /// Which implementation runs the forward pass.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,7 +39,7 @@ pub enum KvType {
 pub struct LoadOptions {
     /// Which backend runs it.
     pub backend: BackendKind,
-    /// Worker threads; `None` takes the performance cores.
+    /// Worker threads of the `cpu` backend; `None` takes one for each core.
     pub threads: Option<usize>,
     /// The most tokens a session may hold; `None` takes the model's own, at most 8,192.
     pub context: Option<usize>,
@@ -38,62 +47,152 @@ pub struct LoadOptions {
     pub kv_type: KvType,
 }
 
+enum Loaded {
+    Cpu(Arc<CpuModel>),
+    Candle(Arc<CandleModel>),
+}
+
 /// A model that can answer. Cheap to share; sessions keep it alive.
-pub struct Model {}
+pub struct Model {
+    name: String,
+    quantisation: String,
+    size_bytes: u64,
+    spec: ModelSpec,
+    tokenizer: Tokenizer,
+    chat_template: Option<ChatTemplate>,
+    context: usize,
+    kv_type: KvType,
+    n_threads: usize,
+    loaded: Loaded,
+}
 
 impl Model {
     /// Opens the file at `path`.
     ///
     /// *Errors*: [`Error::Gguf`] when the file is missing or damaged, [`Error::Damaged`] when it
     /// contradicts itself, [`Error::Unsupported`] when Lilims cannot run it.
-    pub fn load(_path: &Path, _options: &LoadOptions) -> Result<Arc<Self>, Error> {
-        unimplemented!()
+    pub fn load(path: &Path, options: &LoadOptions) -> Result<Arc<Self>, Error> {
+        let file = Arc::new(File::open(path)?);
+        let spec = ModelSpec::from_gguf(&file)?;
+        let tokenizer = Tokenizer::from_gguf(&file)?;
+        if tokenizer.n_vocab() != spec.n_vocab {
+            let (listed, rows) = (tokenizer.n_vocab(), spec.n_vocab);
+            let what = format!("the vocabulary lists {listed} tokens, the embedding has {rows}");
+            return Err(Error::Damaged { what });
+        }
+        let loaded = match options.backend {
+            BackendKind::Cpu => Loaded::Cpu(Arc::new(CpuModel::load(&file, &spec)?)),
+            BackendKind::Candle => Loaded::Candle(Arc::new(CandleModel::load(&file, &spec)?)),
+        };
+        Ok(Arc::new(Self {
+            name: display_name(&file, path),
+            quantisation: quantisation(&file),
+            size_bytes: file.as_bytes().len() as u64,
+            chat_template: chat_template(&file, &tokenizer)?,
+            context: options.context.unwrap_or_else(|| spec.context.min(DEFAULT_CONTEXT)).max(1),
+            kv_type: options.kv_type,
+            n_threads: options.threads.unwrap_or_else(default_threads).max(1),
+            spec,
+            tokenizer,
+            loaded,
+        }))
     }
 
     /// What the file says of the architecture.
     pub fn spec(&self) -> &ModelSpec {
-        unimplemented!()
+        &self.spec
     }
 
     /// The file's tokenizer.
     pub fn tokenizer(&self) -> &Tokenizer {
-        unimplemented!()
+        &self.tokenizer
     }
 
     /// The file's chat template, if it has one.
     pub fn chat_template(&self) -> Option<&ChatTemplate> {
-        unimplemented!()
+        self.chat_template.as_ref()
     }
 
     /// The name the file gives itself, else the file's name.
     pub fn name(&self) -> &str {
-        unimplemented!()
+        &self.name
     }
 
     /// The quantisation of most weights, such as `Q4_1`.
-    pub fn quantisation(&self) -> String {
-        unimplemented!()
+    pub fn quantisation(&self) -> &str {
+        &self.quantisation
     }
 
     /// The file's size in bytes.
     pub fn size_bytes(&self) -> u64 {
-        unimplemented!()
+        self.size_bytes
     }
 
     /// What runs it, such as `cpu (avx2, 2 threads)`.
     pub fn backend(&self) -> String {
-        unimplemented!()
+        match &self.loaded {
+            Loaded::Cpu(_) => {
+                let plural = if self.n_threads == 1 { "" } else { "s" };
+                format!(
+                    "cpu ({}, {} thread{plural})",
+                    crate::quant::Isa::detected().name(),
+                    self.n_threads
+                )
+            }
+            Loaded::Candle(model) => model.describe(),
+        }
     }
 
     /// The most tokens a session may hold.
     pub fn context(&self) -> usize {
-        unimplemented!()
+        self.context
     }
 
     /// An empty session.
     ///
-    /// *Errors*: [`Error::Candle`].
+    /// *Errors*: [`Error::Candle`], or [`Error::Threads`] when no worker threads start.
     pub fn session(self: &Arc<Self>) -> Result<Session, Error> {
-        unimplemented!()
+        let runner: Box<dyn Runner> = match &self.loaded {
+            Loaded::Cpu(model) => {
+                let model = Arc::clone(model);
+                Box::new(CpuRunner::new(model, self.context, self.kv_type, self.n_threads)?)
+            }
+            Loaded::Candle(model) => {
+                Box::new(CandleRunner::new(Arc::clone(model), self.context, self.kv_type)?)
+            }
+        };
+        Ok(Session::new(Arc::clone(self), runner))
     }
+}
+
+fn default_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn display_name(file: &File, path: &Path) -> String {
+    let own = file.metadata().get("general.name").and_then(|name| name.as_str());
+    match own.filter(|name| !name.trim().is_empty()) {
+        Some(name) => name.to_owned(),
+        None => path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+    }
+}
+
+/// The type that holds most of the layers' values; the embedding often has a type of its own.
+fn quantisation(file: &File) -> String {
+    let mut values: BTreeMap<String, u64> = BTreeMap::new();
+    let matrices = file.tensors().iter().filter(|tensor| tensor.dims.len() > 1);
+    for tensor in matrices.filter(|tensor| tensor.name != "token_embd.weight") {
+        *values.entry(tensor.tensor_type.to_string()).or_default() += tensor.n_values;
+    }
+    let most = values.into_iter().max_by_key(|(_, n_values)| *n_values);
+    most.map_or_else(|| TensorType::F32.to_string(), |(name, _)| name)
+}
+
+fn chat_template(file: &File, tokenizer: &Tokenizer) -> Result<Option<ChatTemplate>, Error> {
+    let Some(source) = file.metadata().get("tokenizer.chat_template").and_then(|v| v.as_str())
+    else {
+        return Ok(None);
+    };
+    let text = |id: Option<u32>| id.map_or("", |id| tokenizer.token_text(id));
+    ChatTemplate::new(source, text(tokenizer.bos()), text(tokenizer.eos())).map(Some)
 }

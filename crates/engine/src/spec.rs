@@ -1,4 +1,54 @@
-//! What a model is made of, read from GGUF metadata.
+//! What a model is made of, read from GGUF metadata: the architecture as data.
+//!
+//! A new family is a row in [`FAMILIES`] and, at most, a switch in [`ModelSpec`] that the forward
+//! pass reads. Keys are those of <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>.
+
+use lilims_gguf::{File, Metadata};
+
+use crate::Error;
+
+/// The largest dimension that is believed; anything above is damage or an attack.
+const MAX_DIMENSION: u64 = 1 << 24;
+/// The base of Gemma 3's rotary angles in layers with a window.
+const GEMMA3_LOCAL_ROPE_BASE: f64 = 10_000.0;
+
+/// How a pair of a head's dimensions is chosen for rotation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RopeKind {
+    /// Neighbours: dimensions 2i and 2i + 1.
+    Interleaved,
+    /// Halves: dimensions i and i + n/2, as GPT-NeoX does.
+    Halves,
+}
+
+/// The rotary position embedding of a layer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RopeSpec {
+    /// The base of the geometric series of angles.
+    pub base: f64,
+    /// Positions are divided by this.
+    pub position_scale: f64,
+    /// Whether the file's frequency factors apply.
+    pub uses_factors: bool,
+}
+
+/// What differs between layers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LayerSpec {
+    /// A query sees this many last positions, its own included; `None` sees all.
+    pub window: Option<usize>,
+    /// Which of [`ModelSpec::ropes`] rotates its queries and keys.
+    pub rope_idx: usize,
+}
+
+/// The gate's activation function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// `x · sigmoid(x)`.
+    Silu,
+    /// GELU in its tanh form.
+    Gelu,
+}
 
 /// A model's architecture as data.
 #[derive(Clone, Debug, PartialEq)]
@@ -9,13 +59,272 @@ pub struct ModelSpec {
     pub n_vocab: usize,
     /// The context it was trained for, in tokens.
     pub context: usize,
+    /// Width of the residual stream.
+    pub d_model: usize,
+    /// Width of the feed-forward layer.
+    pub d_ff: usize,
+    /// Query heads.
+    pub n_heads: usize,
+    /// Key and value heads; divides `n_heads`.
+    pub n_kv_heads: usize,
+    /// Width of a head.
+    pub head_dim: usize,
+    /// Dimensions of a head that are rotated.
+    pub rope_dim: usize,
+    /// How rotated dimensions pair up.
+    pub rope_kind: RopeKind,
+    /// The distinct rotations that layers use.
+    pub ropes: Vec<RopeSpec>,
+    /// The layers, first to last.
+    pub layers: Vec<LayerSpec>,
+    /// Added to the mean square in every norm.
+    pub eps: f32,
+    /// Embeddings are multiplied by this.
+    pub embedding_scale: f32,
+    /// Scores are multiplied by this before the softmax.
+    pub attention_scale: f32,
+    /// Scores are squashed to ± this by tanh.
+    pub attention_soft_cap: Option<f32>,
+    /// Logits are squashed to ± this by tanh.
+    pub logit_soft_cap: Option<f32>,
+    /// Whether queries and keys are normed per head.
+    pub head_norms: bool,
+    /// Whether attention and feed-forward outputs are normed before they are added.
+    pub post_norms: bool,
+    /// The gate's activation.
+    pub activation: Activation,
 }
+
+/// What a family's metadata leaves unsaid.
+struct Family {
+    name: &'static str,
+    rope_kind: RopeKind,
+    activation: Activation,
+    head_norms: bool,
+    post_norms: bool,
+    scales_embeddings: bool,
+    windows: Windows,
+}
+
+/// Which layers look at a window only.
+#[derive(Clone, Copy)]
+enum Windows {
+    None,
+    /// Every layer, where the metadata names a window.
+    All,
+    /// All but each `n`th layer.
+    AllButEach(usize),
+}
+
+const LLAMA: Family = Family {
+    name: "llama",
+    rope_kind: RopeKind::Interleaved,
+    activation: Activation::Silu,
+    head_norms: false,
+    post_norms: false,
+    scales_embeddings: false,
+    windows: Windows::None,
+};
+
+const FAMILIES: &[Family] = &[
+    LLAMA,
+    Family { name: "mistral", windows: Windows::All, ..LLAMA },
+    Family { name: "qwen2", rope_kind: RopeKind::Halves, ..LLAMA },
+    Family { name: "qwen3", rope_kind: RopeKind::Halves, head_norms: true, ..LLAMA },
+    Family {
+        name: "gemma",
+        rope_kind: RopeKind::Halves,
+        activation: Activation::Gelu,
+        scales_embeddings: true,
+        ..LLAMA
+    },
+    Family {
+        name: "gemma2",
+        rope_kind: RopeKind::Halves,
+        activation: Activation::Gelu,
+        post_norms: true,
+        scales_embeddings: true,
+        windows: Windows::AllButEach(2),
+        ..LLAMA
+    },
+    Family {
+        name: "gemma3",
+        rope_kind: RopeKind::Halves,
+        activation: Activation::Gelu,
+        head_norms: true,
+        post_norms: true,
+        scales_embeddings: true,
+        windows: Windows::AllButEach(6),
+    },
+];
 
 impl ModelSpec {
     /// Reads the specification, or says why Lilims cannot run the model.
     ///
-    /// *Errors*: [`crate::Error::Unsupported`], [`crate::Error::Gguf`], [`crate::Error::Damaged`].
-    pub fn from_gguf(_file: &lilims_gguf::File) -> Result<Self, crate::Error> {
-        unimplemented!()
+    /// *Errors*: [`Error::Unsupported`] for a family that Lilims does not know,
+    /// [`Error::Gguf`] for a missing key, [`Error::Damaged`] for values that cannot be.
+    pub fn from_gguf(file: &File) -> Result<Self, Error> {
+        let metadata = file.metadata();
+        let name = metadata.str("general.architecture")?;
+        let family = FAMILIES.iter().find(|family| family.name == name).ok_or_else(|| {
+            let known: Vec<_> = FAMILIES.iter().map(|family| family.name).collect();
+            let what = format!("the model family `{name}` is not supported yet");
+            Error::Unsupported { what: format!("{what} (supported: {})", known.join(", ")) }
+        })?;
+        let keys = Keys { metadata, family: name };
+        let spec = read(&keys, family, n_vocab(file)?)?;
+        spec.check()?;
+        Ok(spec)
     }
+
+    fn check(&self) -> Result<(), Error> {
+        let heads_fit = self.n_kv_heads > 0 && self.n_heads % self.n_kv_heads == 0;
+        ensure(heads_fit, || {
+            format!("{} heads do not share {} key-value heads", self.n_heads, self.n_kv_heads)
+        })?;
+        ensure(self.rope_dim % 2 == 0 && self.rope_dim <= self.head_dim, || {
+            format!("{} of {} head dimensions cannot be rotated", self.rope_dim, self.head_dim)
+        })?;
+        ensure(self.head_dim % 2 == 0, || format!("a head of {} dimensions", self.head_dim))?;
+        ensure(self.eps.is_finite() && self.eps >= 0.0, || format!("norm epsilon {}", self.eps))?;
+        let ropes_fit = self.ropes.iter().all(|rope| {
+            rope.base.is_finite() && rope.base > 0.0 && rope.position_scale.is_normal()
+        });
+        ensure(ropes_fit, || "rotary base or scale is not a positive number".to_owned())
+    }
+}
+
+fn ensure(holds: bool, what: impl FnOnce() -> String) -> Result<(), Error> {
+    if holds { Ok(()) } else { Err(Error::Damaged { what: what() }) }
+}
+
+/// The vocabulary's size, which is the embedding's number of rows.
+fn n_vocab(file: &File) -> Result<usize, Error> {
+    let embedding = file.tensor("token_embd.weight")?;
+    match embedding.dims[..] {
+        [_, rows] if (1..=MAX_DIMENSION).contains(&rows) => Ok(rows as usize),
+        _ => Err(Error::Damaged { what: "token_embd.weight is not a matrix".to_owned() }),
+    }
+}
+
+/// Metadata of one family: keys without the family's name in front.
+struct Keys<'a> {
+    metadata: Metadata<'a>,
+    family: &'a str,
+}
+
+impl Keys<'_> {
+    fn full(&self, key: &str) -> String {
+        format!("{}.{key}", self.family)
+    }
+
+    fn size(&self, key: &str) -> Result<usize, Error> {
+        let key = self.full(key);
+        let value = self.metadata.u64(&key)?;
+        ensure((1..=MAX_DIMENSION).contains(&value), || format!("`{key}` is {value}"))?;
+        Ok(value as usize)
+    }
+
+    fn size_or(&self, key: &str, default: usize) -> Result<usize, Error> {
+        match self.metadata.get(&self.full(key)) {
+            Some(_) => self.size(key),
+            None => Ok(default),
+        }
+    }
+
+    fn f32(&self, key: &str) -> Option<f32> {
+        self.metadata.get(&self.full(key)).and_then(|value| value.as_f32())
+    }
+
+    fn str(&self, key: &str) -> Option<&str> {
+        self.metadata.get(&self.full(key)).and_then(|value| value.as_str())
+    }
+}
+
+fn read(keys: &Keys<'_>, family: &Family, n_vocab: usize) -> Result<ModelSpec, Error> {
+    let d_model = keys.size("embedding_length")?;
+    let n_heads = keys.size("attention.head_count")?;
+    let head_dim = keys.size_or("attention.key_length", d_model / n_heads)?;
+    let value_dim = keys.size_or("attention.value_length", head_dim)?;
+    if value_dim != head_dim {
+        let what = format!("keys of {head_dim} and values of {value_dim} dimensions");
+        return Err(Error::Unsupported { what: format!("{what} are not supported yet") });
+    }
+    if keys.metadata.get(&keys.full("expert_count")).is_some_and(|n| n.as_u64() != Some(0)) {
+        let what = "mixtures of experts are not supported yet".to_owned();
+        return Err(Error::Unsupported { what });
+    }
+    let windows = windows(keys, family)?;
+    Ok(ModelSpec {
+        family: keys.family.to_owned(),
+        n_vocab,
+        context: keys.size("context_length")?,
+        d_model,
+        d_ff: keys.size("feed_forward_length")?,
+        n_heads,
+        n_kv_heads: keys.size_or("attention.head_count_kv", n_heads)?,
+        head_dim,
+        rope_dim: keys.size_or("rope.dimension_count", head_dim)?,
+        rope_kind: family.rope_kind,
+        ropes: ropes(keys, family)?,
+        layers: windows
+            .into_iter()
+            .map(|window| LayerSpec {
+                window,
+                rope_idx: usize::from(family.name == "gemma3" && window.is_some()),
+            })
+            .collect(),
+        eps: keys.metadata.f32(&keys.full("attention.layer_norm_rms_epsilon"))?,
+        embedding_scale: if family.scales_embeddings { (d_model as f32).sqrt() } else { 1.0 },
+        attention_scale: 1.0 / attention_divisor(keys, d_model, n_heads, head_dim).sqrt(),
+        attention_soft_cap: keys.f32("attn_logit_softcapping").filter(|cap| *cap > 0.0),
+        logit_soft_cap: keys.f32("final_logit_softcapping").filter(|cap| *cap > 0.0),
+        head_norms: family.head_norms,
+        post_norms: family.post_norms,
+        activation: family.activation,
+    })
+}
+
+/// What queries are divided by the root of. The 27B models of Gemma 2 and 3 take the width of a
+/// head as if heads filled the model; their metadata does not say so.
+fn attention_divisor(keys: &Keys<'_>, d_model: usize, n_heads: usize, head_dim: usize) -> f32 {
+    let n_layers = keys.size("block_count").unwrap_or(0);
+    let is_27b = matches!((keys.family, n_layers), ("gemma2", 46) | ("gemma3", 62));
+    if is_27b { (d_model / n_heads) as f32 } else { head_dim as f32 }
+}
+
+fn windows(keys: &Keys<'_>, family: &Family) -> Result<Vec<Option<usize>>, Error> {
+    let n_layers = keys.size("block_count")?;
+    ensure(n_layers <= 1024, || format!("{n_layers} layers"))?;
+    let window = keys.size_or("attention.sliding_window", usize::MAX)?;
+    let window = Some(window).filter(|window| *window != usize::MAX);
+    let pattern = |default| keys.size_or("attention.sliding_window_pattern", default);
+    Ok(match family.windows {
+        Windows::None => vec![None; n_layers],
+        Windows::All => vec![window; n_layers],
+        Windows::AllButEach(default) => {
+            let each = pattern(default)?;
+            (1..=n_layers).map(|n| window.filter(|_| n % each != 0)).collect()
+        }
+    })
+}
+
+fn ropes(keys: &Keys<'_>, family: &Family) -> Result<Vec<RopeSpec>, Error> {
+    let scaling = keys.str("rope.scaling.type").unwrap_or("none");
+    let position_scale = match scaling {
+        "none" => keys.f32("rope.scale_linear").unwrap_or(1.0),
+        "linear" => keys.f32("rope.scaling.factor").unwrap_or(1.0),
+        other => {
+            let what = format!("rotary scaling `{other}` is not supported yet");
+            return Err(Error::Unsupported { what });
+        }
+    };
+    let base = f64::from(keys.f32("rope.freq_base").unwrap_or(10_000.0));
+    let position_scale = f64::from(position_scale);
+    let mut ropes = vec![RopeSpec { base, position_scale, uses_factors: true }];
+    if family.name == "gemma3" {
+        let base = keys.f32("rope.freq_base_swa").map_or(GEMMA3_LOCAL_ROPE_BASE, f64::from);
+        ropes.push(RopeSpec { base, position_scale: 1.0, uses_factors: false });
+    }
+    Ok(ropes)
 }

@@ -1,0 +1,427 @@
+//! The `candle` backend: the forward pass on candle tensors.
+//!
+//! On Apple systems built with the feature `metal` it runs on the GPU; elsewhere on candle's own
+//! processor code, which makes it an independent check of the `cpu` backend. It attends with
+//! plain matrix products: candle's fused attention ignores its mask when decoding and lacks some
+//! head sizes.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use candle_core::quantized::{GgmlDType, QMatMul, QStorage, QTensor};
+use candle_core::{D, DType, Device, Module, Tensor};
+use lilims_gguf::{File, TensorInfo, TensorType};
+
+use super::{Backend, Runner, Slot, Want};
+use crate::forward::forward;
+use crate::rope::Rope;
+use crate::spec::{Activation, RopeKind};
+use crate::weights::{LayerWeights, Linear, Upload, Weights, rope_factors};
+use crate::{Error, KvType, ModelSpec, quant};
+
+/// A model's weights on a candle device.
+pub(crate) struct CandleModel {
+    spec: ModelSpec,
+    weights: Weights<QMatMul, Tensor>,
+    rope: Rope,
+    device: Device,
+}
+
+impl CandleModel {
+    /// Copies the weights to the device.
+    pub(crate) fn load(file: &File, spec: &ModelSpec) -> Result<Self, Error> {
+        let device = device();
+        let weights = Weights::load(file, spec, &DeviceUpload { device: &device })?;
+        let rope = Rope::new(spec, rope_factors(file, spec)?.as_deref());
+        Ok(Self { spec: spec.clone(), weights, rope, device })
+    }
+
+    /// What runs it, such as `candle (metal)`.
+    pub(crate) fn describe(&self) -> String {
+        let device = match self.device {
+            Device::Cpu => "cpu",
+            Device::Cuda(_) => "cuda",
+            Device::Metal(_) => "metal",
+        };
+        format!("candle ({device})")
+    }
+}
+
+/// The best device that starts.
+fn device() -> Device {
+    #[cfg(feature = "metal")]
+    if let Ok(device) = Device::new_metal(0) {
+        return device;
+    }
+    #[cfg(feature = "cuda")]
+    if let Ok(device) = Device::new_cuda(0) {
+        return device;
+    }
+    Device::Cpu
+}
+
+struct DeviceUpload<'a> {
+    device: &'a Device,
+}
+
+impl Upload for DeviceUpload<'_> {
+    type Matrix = QMatMul;
+    type Vector = Tensor;
+
+    fn matrix(&self, file: &File, info: &TensorInfo) -> Result<QMatMul, Error> {
+        let [columns, rows] = [info.dims[0] as usize, info.dims[1] as usize];
+        let data = file.data(info)?;
+        let Some(dtype) = candle_dtype(info.tensor_type) else {
+            let mut values = vec![0.0; columns * rows];
+            quant::dequantize(info.tensor_type, data, &mut values)?;
+            return Ok(QMatMul::Tensor(Tensor::from_vec(values, (rows, columns), self.device)?));
+        };
+        // candle reads blocks through typed pointers, which a file's alignment may not suit.
+        let data = match data.as_ptr().align_offset(size_of::<u64>()) {
+            0 => Cow::Borrowed(data),
+            _ => Cow::Owned(data.to_vec()),
+        };
+        let storage = QStorage::from_data(data, self.device, dtype)?;
+        Ok(QMatMul::from_qtensor(QTensor::new(storage, (rows, columns))?)?)
+    }
+
+    fn vector(&self, values: Vec<f32>) -> Result<Tensor, Error> {
+        let len = values.len();
+        Ok(Tensor::from_vec(values, len, self.device)?)
+    }
+}
+
+/// candle's type for blocks that it can multiply with.
+fn candle_dtype(tensor_type: TensorType) -> Option<GgmlDType> {
+    Some(match tensor_type {
+        TensorType::F32 => GgmlDType::F32,
+        TensorType::F16 => GgmlDType::F16,
+        TensorType::BF16 => GgmlDType::BF16,
+        TensorType::Q4_0 => GgmlDType::Q4_0,
+        TensorType::Q4_1 => GgmlDType::Q4_1,
+        TensorType::Q5_0 => GgmlDType::Q5_0,
+        TensorType::Q5_1 => GgmlDType::Q5_1,
+        TensorType::Q8_0 => GgmlDType::Q8_0,
+        TensorType::Q2_K => GgmlDType::Q2K,
+        TensorType::Q3_K => GgmlDType::Q3K,
+        TensorType::Q4_K => GgmlDType::Q4K,
+        TensorType::Q5_K => GgmlDType::Q5K,
+        TensorType::Q6_K => GgmlDType::Q6K,
+        _ => return None,
+    })
+}
+
+/// A model with one session's cache.
+pub(crate) struct CandleRunner {
+    model: Arc<CandleModel>,
+    cache: Vec<LayerCache>,
+}
+
+/// Keys and values of a layer. `[n_kv_heads, context, head_dim]` each
+struct LayerCache {
+    keys: Tensor,
+    values: Tensor,
+}
+
+impl CandleRunner {
+    /// An empty cache for `context` tokens.
+    pub(crate) fn new(
+        model: Arc<CandleModel>,
+        context: usize,
+        kv_type: KvType,
+    ) -> Result<Self, Error> {
+        let spec = &model.spec;
+        let dtype = match kv_type {
+            KvType::F32 => DType::F32,
+            KvType::F16 => DType::F16,
+        };
+        let shape = (spec.n_kv_heads, context, spec.head_dim);
+        let zeros = || Tensor::zeros(shape, dtype, &model.device);
+        let cache = (0..spec.layers.len())
+            .map(|_| Ok(LayerCache { keys: zeros()?, values: zeros()? }))
+            .collect::<Result<_, Error>>()?;
+        Ok(Self { model, cache })
+    }
+}
+
+impl Runner for CandleRunner {
+    fn run(
+        &mut self,
+        tokens: &[u32],
+        position: usize,
+        want: Want,
+        logits: &mut Vec<f32>,
+    ) -> Result<(), Error> {
+        let model = Arc::clone(&self.model);
+        let mut pass = Pass {
+            model: &model,
+            cache: &self.cache,
+            ids: Tensor::new(tokens, &model.device)?,
+            n_tokens: tokens.len(),
+            position,
+            angles: angles(&model, position, tokens.len())?,
+            slots: Default::default(),
+        };
+        forward(&mut pass, &model.spec, &model.weights, want)?;
+        if want != Want::Nothing {
+            logits.extend(pass.slot(Slot::Logits).flatten_all()?.to_vec1::<f32>()?);
+        }
+        Ok(())
+    }
+}
+
+/// Cosines and sines for each of the model's rotations. `[tokens, rope_dim / 2]` each
+fn angles(
+    model: &CandleModel,
+    position: usize,
+    n_tokens: usize,
+) -> Result<Vec<(Tensor, Tensor)>, Error> {
+    let shape = (n_tokens, model.spec.rope_dim / 2);
+    (0..model.spec.ropes.len())
+        .map(|rope_idx| {
+            let (cos, sin): (Vec<f32>, Vec<f32>) = (position..position + n_tokens)
+                .flat_map(|position| model.rope.angles(rope_idx, position))
+                .unzip();
+            let upload = |values| Tensor::from_vec(values, shape, &model.device);
+            Ok((upload(cos)?, upload(sin)?))
+        })
+        .collect()
+}
+
+/// One run of a chunk of tokens.
+struct Pass<'a> {
+    model: &'a CandleModel,
+    cache: &'a [LayerCache],
+    ids: Tensor,
+    n_tokens: usize,
+    position: usize,
+    angles: Vec<(Tensor, Tensor)>,
+    slots: [Option<Tensor>; Slot::COUNT],
+}
+
+impl Pass<'_> {
+    fn slot(&self, slot: Slot) -> &Tensor {
+        self.slots[slot as usize].as_ref().expect("the forward pass writes a slot before reading")
+    }
+
+    fn set(&mut self, slot: Slot, value: Tensor) {
+        self.slots[slot as usize] = Some(value);
+    }
+
+    /// Splits a slot into heads, norms and rotates them. `[heads, tokens, head_dim]`
+    fn heads(
+        &self,
+        slot: Slot,
+        n_heads: usize,
+        norm: Option<&Tensor>,
+        rope_idx: Option<usize>,
+    ) -> Result<Tensor, Error> {
+        let spec = &self.model.spec;
+        let mut heads = self.slot(slot).reshape((self.n_tokens, n_heads, spec.head_dim))?;
+        if let Some(weight) = norm {
+            heads = rms_norm(&heads, weight, spec.eps)?;
+        }
+        heads = heads.transpose(0, 1)?.contiguous()?;
+        match rope_idx {
+            Some(rope_idx) => self.rotate(&heads, rope_idx),
+            None => Ok(heads),
+        }
+    }
+
+    /// Rotates the first `rope_dim` dimensions of each head.
+    fn rotate(&self, heads: &Tensor, rope_idx: usize) -> Result<Tensor, Error> {
+        let spec = &self.model.spec;
+        let (cos, sin) = &self.angles[rope_idx];
+        let half = spec.rope_dim / 2;
+        let rotated = heads.narrow(D::Minus1, 0, spec.rope_dim)?;
+        let rotated = match spec.rope_kind {
+            RopeKind::Halves => {
+                let (a, b) =
+                    (rotated.narrow(D::Minus1, 0, half)?, rotated.narrow(D::Minus1, half, half)?);
+                let (a, b) = turn(&a, &b, cos, sin)?;
+                Tensor::cat(&[a, b], D::Minus1)?
+            }
+            RopeKind::Interleaved => {
+                let (n_heads, n_tokens, _) = rotated.dims3()?;
+                let pairs = rotated.contiguous()?.reshape((n_heads, n_tokens, half, 2))?;
+                let (a, b) = (pairs.narrow(D::Minus1, 0, 1)?, pairs.narrow(D::Minus1, 1, 1)?);
+                let (a, b) = turn(&a.squeeze(D::Minus1)?, &b.squeeze(D::Minus1)?, cos, sin)?;
+                Tensor::stack(&[a, b], D::Minus1)?.reshape((n_heads, n_tokens, spec.rope_dim))?
+            }
+        };
+        if spec.rope_dim == spec.head_dim {
+            return Ok(rotated);
+        }
+        let rest = heads.narrow(D::Minus1, spec.rope_dim, spec.head_dim - spec.rope_dim)?;
+        Ok(Tensor::cat(&[rotated, rest], D::Minus1)?)
+    }
+
+    /// 0 where a query may look at a key, −∞ elsewhere. `[tokens, keys]`
+    fn mask(
+        &self,
+        first_key: usize,
+        n_keys: usize,
+        window: Option<usize>,
+    ) -> Result<Tensor, Error> {
+        let values: Vec<f32> = (self.position..self.position + self.n_tokens)
+            .flat_map(|query| {
+                (first_key..first_key + n_keys).map(move |key| {
+                    let near = window.is_none_or(|window| key + window > query);
+                    if key <= query && near { 0.0 } else { f32::NEG_INFINITY }
+                })
+            })
+            .collect();
+        Ok(Tensor::from_vec(values, (self.n_tokens, n_keys), &self.model.device)?)
+    }
+}
+
+fn rms_norm(x: &Tensor, weight: &Tensor, eps: f32) -> Result<Tensor, Error> {
+    let mean_square = x.sqr()?.mean_keepdim(D::Minus1)?;
+    let scale = (mean_square + f64::from(eps))?.sqrt()?.recip()?;
+    Ok(x.broadcast_mul(&scale)?.broadcast_mul(weight)?)
+}
+
+/// Turns each pair `(a, b)` by its angle.
+fn turn(a: &Tensor, b: &Tensor, cos: &Tensor, sin: &Tensor) -> Result<(Tensor, Tensor), Error> {
+    let turned_a = (a.broadcast_mul(cos)? - b.broadcast_mul(sin)?)?;
+    let turned_b = (a.broadcast_mul(sin)? + b.broadcast_mul(cos)?)?;
+    Ok((turned_a, turned_b))
+}
+
+fn soft_cap(x: Tensor, cap: Option<f32>) -> Result<Tensor, Error> {
+    match cap.map(f64::from) {
+        Some(cap) => Ok(((x / cap)?.tanh()? * cap)?),
+        None => Ok(x),
+    }
+}
+
+fn softmax(scores: &Tensor) -> Result<Tensor, Error> {
+    let weights = scores.broadcast_sub(&scores.max_keepdim(D::Minus1)?)?.exp()?;
+    Ok(weights.broadcast_div(&weights.sum_keepdim(D::Minus1)?)?)
+}
+
+fn apply(linear: &Linear<QMatMul, Tensor>, x: &Tensor) -> Result<Tensor, Error> {
+    let y = linear.weight.forward(x)?;
+    match &linear.bias {
+        Some(bias) => Ok(y.broadcast_add(bias)?),
+        None => Ok(y),
+    }
+}
+
+impl Backend for Pass<'_> {
+    type Matrix = QMatMul;
+    type Vector = Tensor;
+
+    fn embed(&mut self, embedding: &QMatMul) -> Result<(), Error> {
+        let rows = embedding.embedding(&self.ids)?.to_dtype(DType::F32)?;
+        self.set(Slot::Residual, (rows * f64::from(self.model.spec.embedding_scale))?);
+        Ok(())
+    }
+
+    fn norm(&mut self, from: Slot, weight: &Tensor, to: Slot) -> Result<(), Error> {
+        let normed = rms_norm(self.slot(from), weight, self.model.spec.eps)?;
+        self.set(to, normed);
+        Ok(())
+    }
+
+    fn linear(
+        &mut self,
+        from: Slot,
+        projections: &[(&Linear<QMatMul, Tensor>, Slot)],
+    ) -> Result<(), Error> {
+        for (linear, to) in projections {
+            let y = apply(linear, self.slot(from))?;
+            self.set(*to, y);
+        }
+        Ok(())
+    }
+
+    fn attend(
+        &mut self,
+        layer_idx: usize,
+        layer: &LayerWeights<QMatMul, Tensor>,
+    ) -> Result<(), Error> {
+        let model = self.model;
+        let (spec, cache) = (&model.spec, &self.cache[layer_idx]);
+        let layer_spec = spec.layers[layer_idx];
+        let rope_idx = Some(layer_spec.rope_idx);
+        let (n_heads, n_kv_heads) = (spec.n_heads, spec.n_kv_heads);
+        let q = self.heads(Slot::Query, n_heads, layer.q_norm.as_ref(), rope_idx)?;
+        let k = self.heads(Slot::Key, n_kv_heads, layer.k_norm.as_ref(), rope_idx)?;
+        let v = self.heads(Slot::Value, n_kv_heads, None, None)?;
+        let store = |cache: &Tensor, new: &Tensor| -> Result<(), Error> {
+            Ok(cache.slice_set(&new.to_dtype(cache.dtype())?.contiguous()?, 1, self.position)?)
+        };
+        store(&cache.keys, &k)?;
+        store(&cache.values, &v)?;
+
+        let end = self.position + self.n_tokens;
+        let start = layer_spec.window.map_or(0, |w| (self.position + 1).saturating_sub(w));
+        let visible = |cache: &Tensor| -> Result<Tensor, Error> {
+            Ok(cache.narrow(1, start, end - start)?.to_dtype(DType::F32)?.contiguous()?)
+        };
+        // Query heads that share a key head stand together: one product serves the group.
+        let group = n_heads / n_kv_heads;
+        let q = q.reshape((n_kv_heads, group * self.n_tokens, spec.head_dim))?;
+        let scores = q.matmul(&visible(&cache.keys)?.t()?)?;
+        let scores = (scores * f64::from(spec.attention_scale))?;
+        let mut scores = soft_cap(scores, spec.attention_soft_cap)?;
+        if self.n_tokens > 1 {
+            let mask = self.mask(start, end - start, layer_spec.window)?;
+            scores = scores
+                .reshape((n_heads, self.n_tokens, end - start))?
+                .broadcast_add(&mask)?
+                .reshape((n_kv_heads, group * self.n_tokens, end - start))?;
+        }
+        let attended = softmax(&scores)?
+            .matmul(&visible(&cache.values)?)?
+            .reshape((n_heads, self.n_tokens, spec.head_dim))?
+            .transpose(0, 1)?
+            .reshape((self.n_tokens, n_heads * spec.head_dim))?;
+        self.set(Slot::Attended, attended);
+        Ok(())
+    }
+
+    fn gate(
+        &mut self,
+        gate: &Linear<QMatMul, Tensor>,
+        up: &Linear<QMatMul, Tensor>,
+        activation: Activation,
+    ) -> Result<(), Error> {
+        let x = self.slot(Slot::Normed);
+        let (gate, up) = (apply(gate, x)?, apply(up, x)?);
+        let gate = match activation {
+            Activation::Silu => gate.silu()?,
+            Activation::Gelu => gate.gelu()?,
+        };
+        self.set(Slot::Gated, (gate * up)?);
+        Ok(())
+    }
+
+    fn add(&mut self, from: Slot) -> Result<(), Error> {
+        let sum = (self.slot(Slot::Residual) + self.slot(from))?;
+        self.set(Slot::Residual, sum);
+        Ok(())
+    }
+
+    fn keep_last(&mut self) -> Result<(), Error> {
+        let last = self.slot(Slot::Residual).narrow(0, self.n_tokens - 1, 1)?.contiguous()?;
+        self.set(Slot::Residual, last);
+        Ok(())
+    }
+
+    fn head(
+        &mut self,
+        head: Option<&Linear<QMatMul, Tensor>>,
+        embedding: &QMatMul,
+        cap: Option<f32>,
+    ) -> Result<(), Error> {
+        let x = self.slot(Slot::Normed);
+        let logits = match head {
+            Some(head) => apply(head, x)?,
+            None => embedding.forward(x)?,
+        };
+        self.set(Slot::Logits, soft_cap(logits, cap)?);
+        Ok(())
+    }
+}

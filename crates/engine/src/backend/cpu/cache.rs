@@ -1,0 +1,94 @@
+//! The key-value cache of one layer.
+
+#![expect(unsafe_code, reason = "workers write disjoint rows of one buffer")]
+
+use half::f16;
+
+use super::buffer::SharedBuffer;
+use crate::KvType;
+use crate::quant::vector;
+
+/// Keys or values. `[n_kv_heads, context, head_dim]`
+pub(crate) enum KvBuffer {
+    F32(SharedBuffer<f32>),
+    F16(SharedBuffer<f16>),
+}
+
+/// Consecutive rows of one head.
+pub(crate) enum KvRows<'a> {
+    F32(&'a [f32]),
+    F16(&'a [f16]),
+}
+
+impl KvBuffer {
+    /// Room for `len` values; takes no memory until it is written.
+    pub(crate) fn new(len: usize, kv_type: KvType) -> Self {
+        match kv_type {
+            KvType::F32 => Self::F32(SharedBuffer::new(len, 0.0)),
+            KvType::F16 => Self::F16(SharedBuffer::new(len, f16::ZERO)),
+        }
+    }
+
+    /// Writes `row` at value `start`.
+    ///
+    /// # Safety
+    /// No other worker reads or writes these values until the next barrier.
+    pub(crate) unsafe fn store(&self, start: usize, row: &[f32]) {
+        match self {
+            // SAFETY: the caller's promise.
+            Self::F32(buffer) => unsafe { buffer.write(start, row.len()) }.copy_from_slice(row),
+            Self::F16(buffer) => {
+                // SAFETY: the caller's promise.
+                let to = unsafe { buffer.write(start, row.len()) };
+                vector::to_f16(row, to);
+            }
+        }
+    }
+
+    /// Values `start..start + len`.
+    ///
+    /// # Safety
+    /// No worker writes these values until the next barrier.
+    pub(crate) unsafe fn rows(&self, start: usize, len: usize) -> KvRows<'_> {
+        match self {
+            // SAFETY: the caller's promise.
+            Self::F32(buffer) => KvRows::F32(unsafe { buffer.read(start, len) }),
+            // SAFETY: the caller's promise.
+            Self::F16(buffer) => KvRows::F16(unsafe { buffer.read(start, len) }),
+        }
+    }
+}
+
+impl KvRows<'_> {
+    /// The dot product of `x` with each row.
+    pub(crate) fn dots(&self, x: &[f32], out: &mut [f32]) {
+        match self {
+            Self::F32(rows) => {
+                for (row, out) in rows.chunks_exact(x.len()).zip(out) {
+                    *out = vector::dot_f32(x, row);
+                }
+            }
+            Self::F16(rows) => {
+                for (row, out) in rows.chunks_exact(x.len()).zip(out) {
+                    *out = vector::dot_f16(x, row);
+                }
+            }
+        }
+    }
+
+    /// Adds the rows, each times its weight, to `out`.
+    pub(crate) fn add_weighted(&self, weights: &[f32], out: &mut [f32]) {
+        match self {
+            Self::F32(rows) => {
+                for (row, weight) in rows.chunks_exact(out.len()).zip(weights) {
+                    vector::axpy_f32(*weight, row, out);
+                }
+            }
+            Self::F16(rows) => {
+                for (row, weight) in rows.chunks_exact(out.len()).zip(weights) {
+                    vector::axpy_f16(*weight, row, out);
+                }
+            }
+        }
+    }
+}

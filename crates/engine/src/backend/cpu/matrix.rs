@@ -1,0 +1,188 @@
+//! Weight matrices in place in the map, and one worker's products with them.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use lilims_gguf::{File, TensorInfo, TensorType};
+
+use crate::Error;
+use crate::quant::{Activations, Kernel, PANEL_ROWS, Panel, dequantize};
+
+/// From this many tokens on, weights are unpacked once for all of them.
+const MIN_PANEL_TOKENS: usize = 4;
+/// Weights in a chunk when they are read once: enough to hide its cost, small enough to balance.
+const CHUNK_BYTES: usize = 32 * 1024;
+/// Weight rows in a chunk when many tokens meet them.
+const CHUNK_PANELS: usize = 2;
+
+/// A weight matrix `[n_rows, n_cols]`, borrowed from the map.
+pub(crate) struct Matrix {
+    file: Arc<File>,
+    info: TensorInfo,
+    kernel: Kernel,
+    n_rows: usize,
+    n_cols: usize,
+    row_bytes: usize,
+}
+
+impl Matrix {
+    /// The tensor `info`, a matrix of a supported type.
+    pub(crate) fn new(file: &Arc<File>, info: &TensorInfo) -> Result<Self, Error> {
+        let kernel = Kernel::new(info.tensor_type).ok_or_else(|| Error::Unsupported {
+            what: format!("tensor `{}` has type {}", info.name, info.tensor_type),
+        })?;
+        let (n_cols, n_rows) = (info.dims[0] as usize, info.dims[1] as usize);
+        file.data(info)?;
+        Ok(Self {
+            file: Arc::clone(file),
+            info: info.clone(),
+            kernel,
+            n_rows,
+            n_cols,
+            row_bytes: kernel.row_bytes(n_cols),
+        })
+    }
+
+    fn bytes(&self, rows: Range<usize>) -> &[u8] {
+        let data = self.file.data(&self.info).expect("`new` found the data");
+        &data[rows.start * self.row_bytes..rows.end * self.row_bytes]
+    }
+
+    /// Decodes row `row_idx` into `out`.
+    pub(crate) fn decode_row(&self, row_idx: usize, out: &mut [f32]) {
+        let bytes = self.bytes(row_idx..row_idx + 1);
+        dequantize(self.info.tensor_type, bytes, out).expect("`new` accepted the type");
+    }
+
+    /// Into how many chunks of rows a product with `n_tokens` is split.
+    pub(crate) fn n_chunks(&self, n_tokens: usize) -> usize {
+        self.n_rows.div_ceil(self.chunk_rows(n_tokens))
+    }
+
+    /// The rows of a chunk.
+    pub(crate) fn chunk(&self, chunk: usize, n_tokens: usize) -> Range<usize> {
+        let rows = self.chunk_rows(n_tokens);
+        chunk * rows..((chunk + 1) * rows).min(self.n_rows)
+    }
+
+    fn chunk_rows(&self, n_tokens: usize) -> usize {
+        if n_tokens >= MIN_PANEL_TOKENS {
+            return CHUNK_PANELS * PANEL_ROWS;
+        }
+        (CHUNK_BYTES / self.row_bytes.max(1)).next_multiple_of(PANEL_ROWS).max(PANEL_ROWS)
+    }
+}
+
+/// One worker's buffers; they grow to what the model needs and stay.
+pub(crate) struct Scratch {
+    activations: Activations,
+    panels: Vec<((TensorType, usize), Panel)>,
+    tile: Vec<[f32; PANEL_ROWS]>,
+    products: Vec<f32>,
+    /// Products of the matrix that is multiplied first in a pair.
+    gates: Vec<f32>,
+    /// Attention scores of a query. `[context]`
+    pub(crate) scores: Vec<f32>,
+    /// A head before its norm.
+    pub(crate) head: Vec<f32>,
+}
+
+impl Scratch {
+    /// Buffers for a cache of `context` tokens.
+    pub(crate) fn new(context: usize) -> Self {
+        Self {
+            activations: Activations::new(0, 0),
+            panels: Vec::new(),
+            tile: Vec::new(),
+            products: Vec::new(),
+            gates: Vec::new(),
+            scores: vec![0.0; context],
+            head: Vec::new(),
+        }
+    }
+
+    /// Quantises `x` `[n_tokens, n_cols]` if one of the matrices asks for it.
+    pub(crate) fn prepare(&mut self, x: &[f32], n_tokens: usize, matrices: &[&Matrix]) {
+        if matrices.iter().any(|matrix| matrix.kernel.quantizes_activations()) {
+            self.activations.resize(n_tokens, x.len() / n_tokens);
+            self.activations.quantize(x);
+        }
+    }
+
+    /// Multiplies rows `rows` of `matrix` with the tokens of `x`, which were prepared. `sink`
+    /// gets each piece: the token, the first row and the products with the rows from there.
+    pub(crate) fn multiply(
+        &mut self,
+        matrix: &Matrix,
+        rows: Range<usize>,
+        x: &[f32],
+        mut sink: impl FnMut(usize, usize, &mut [f32]),
+    ) {
+        let n_tokens = x.len() / matrix.n_cols;
+        let n_rows = rows.len();
+        if !matrix.kernel.quantizes_activations() {
+            self.products.resize(n_tokens * n_rows, 0.0);
+            let bytes = matrix.bytes(rows.clone());
+            matrix.kernel.matmul_float(bytes, x, matrix.n_cols, &mut self.products);
+            let products = self.products.chunks_exact_mut(n_rows).enumerate();
+            return products.for_each(|(token, y)| sink(token, rows.start, y));
+        }
+        if n_tokens < MIN_PANEL_TOKENS {
+            self.products.resize(n_rows, 0.0);
+            for token in 0..n_tokens {
+                let bytes = matrix.bytes(rows.clone());
+                matrix.kernel.matvec(bytes, self.activations.row(token), &mut self.products);
+                sink(token, rows.start, &mut self.products);
+            }
+            return;
+        }
+        self.tile.resize(n_tokens, [0.0; PANEL_ROWS]);
+        let panel = panel(&mut self.panels, matrix);
+        for first in rows.clone().step_by(PANEL_ROWS) {
+            let end = (first + PANEL_ROWS).min(rows.end);
+            panel.load(matrix.bytes(first..end));
+            panel.matmul(&self.activations, 0, &mut self.tile);
+            for (token, y) in self.tile.iter_mut().enumerate() {
+                sink(token, first, &mut y[..end - first]);
+            }
+        }
+    }
+}
+
+impl Scratch {
+    /// Multiplies the same rows of two matrices; `sink` gets the token, the first row and the
+    /// products with the first and the second matrix.
+    pub(crate) fn multiply_pair(
+        &mut self,
+        matrices: [&Matrix; 2],
+        rows: Range<usize>,
+        x: &[f32],
+        mut sink: impl FnMut(usize, usize, &mut [f32], &mut [f32]),
+    ) {
+        let n_rows = rows.len();
+        let mut gates = std::mem::take(&mut self.gates);
+        gates.resize(x.len() / matrices[0].n_cols * n_rows, 0.0);
+        let part = |token: usize, first: usize, len: usize| {
+            let start = token * n_rows + first - rows.start;
+            start..start + len
+        };
+        self.multiply(matrices[0], rows.clone(), x, |token, first, y| {
+            gates[part(token, first, y.len())].copy_from_slice(y);
+        });
+        self.multiply(matrices[1], rows.clone(), x, |token, first, y| {
+            sink(token, first, &mut gates[part(token, first, y.len())], y);
+        });
+        self.gates = gates;
+    }
+}
+
+/// The panel for matrices of this type and width, made at its first use.
+fn panel<'a>(panels: &'a mut Vec<((TensorType, usize), Panel)>, matrix: &Matrix) -> &'a mut Panel {
+    let key = (matrix.info.tensor_type, matrix.n_cols);
+    let found = panels.iter().position(|(of, _)| *of == key);
+    let idx = found.unwrap_or_else(|| {
+        panels.push((key, matrix.kernel.panel(matrix.n_cols)));
+        panels.len() - 1
+    });
+    &mut panels[idx].1
+}

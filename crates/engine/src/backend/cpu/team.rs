@@ -1,0 +1,295 @@
+//! Workers that run one program together (SPMD): a job is dispatched once, and workers meet at
+//! barriers inside it.
+//!
+//! Waiting is a bounded spin and then sleep, so that a busy neighbour on one core costs a share
+//! of the speed and not all of it.
+
+#![expect(unsafe_code, reason = "a job borrows from the caller, who waits until it is done")]
+
+use std::cell::UnsafeCell;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+/// Turns of a spin before sleeping: 20 to 50 µs on current processors.
+const SPIN_TURNS: u32 = 1000;
+
+/// A counter that threads wait on.
+#[derive(Default)]
+struct Gate {
+    epoch: AtomicU32,
+    sleepers: AtomicU32,
+    lock: Mutex<()>,
+    wake: Condvar,
+}
+
+impl Gate {
+    fn epoch(&self) -> u32 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    fn open(&self) {
+        // Sequentially consistent with `sleepers` in `wait`: either the sleeper sees the new
+        // epoch, or this thread sees the sleeper.
+        self.epoch.fetch_add(1, Ordering::SeqCst);
+        if self.sleepers.load(Ordering::SeqCst) > 0 {
+            let _guard = self.lock();
+            self.wake.notify_all();
+        }
+    }
+
+    fn wait(&self, seen: u32) {
+        for _ in 0..SPIN_TURNS {
+            if self.epoch() != seen {
+                return;
+            }
+            std::hint::spin_loop();
+        }
+        self.sleepers.fetch_add(1, Ordering::SeqCst);
+        let mut guard = self.lock();
+        while self.epoch.load(Ordering::SeqCst) == seen {
+            guard = self.wake.wait(guard).unwrap_or_else(PoisonError::into_inner);
+        }
+        drop(guard);
+        self.sleepers.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, ()> {
+        self.lock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+type Job = dyn Fn(usize) + Sync + 'static;
+
+struct Shared {
+    n_workers: usize,
+    /// Opens when a job is there.
+    start: Gate,
+    /// Opens each time a worker is done with a job.
+    done: Gate,
+    n_done: AtomicUsize,
+    /// Opens when all workers have come to a barrier.
+    barrier: Gate,
+    n_arrived: AtomicUsize,
+    /// The next chunk of the current phase.
+    next_chunk: AtomicUsize,
+    /// A worker panicked: nobody may wait for it.
+    broken: AtomicBool,
+    quit: AtomicBool,
+    job: UnsafeCell<Option<&'static Job>>,
+}
+
+// SAFETY: `job` is written before `start` opens and read after, by the gate's ordering; the other
+// fields synchronise themselves.
+unsafe impl Send for Shared {}
+// SAFETY: as for `Send`.
+unsafe impl Sync for Shared {}
+
+impl Shared {
+    fn work(&self, worker_idx: usize) {
+        let mut seen = 0;
+        loop {
+            self.start.wait(seen);
+            seen = seen.wrapping_add(1);
+            if self.quit.load(Ordering::Acquire) {
+                return;
+            }
+            // SAFETY: `run` set the job before it opened `start`, and does not return before
+            // this worker has counted itself done.
+            let job = unsafe { *self.job.get() };
+            let result = catch_unwind(AssertUnwindSafe(|| job.map(|job| job(worker_idx))));
+            if result.is_err() {
+                self.break_up();
+            }
+            self.n_done.fetch_add(1, Ordering::AcqRel);
+            self.done.open();
+        }
+    }
+
+    /// Releases everybody who waits at a barrier.
+    fn break_up(&self) {
+        self.broken.store(true, Ordering::SeqCst);
+        self.barrier.open();
+    }
+}
+
+/// A team of workers; the caller is worker 0.
+pub(crate) struct Team {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Team {
+    /// Starts `n_workers - 1` threads.
+    pub(crate) fn new(n_workers: usize) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared {
+            n_workers: n_workers.max(1),
+            start: Gate::default(),
+            done: Gate::default(),
+            n_done: AtomicUsize::new(0),
+            barrier: Gate::default(),
+            n_arrived: AtomicUsize::new(0),
+            next_chunk: AtomicUsize::new(0),
+            broken: AtomicBool::new(false),
+            quit: AtomicBool::new(false),
+            job: UnsafeCell::new(None),
+        });
+        let mut team = Self { shared, threads: Vec::new() };
+        for worker_idx in 1..n_workers {
+            let shared = Arc::clone(&team.shared);
+            let builder = std::thread::Builder::new().name(format!("lilims-cpu-{worker_idx}"));
+            team.threads.push(builder.spawn(move || shared.work(worker_idx))?);
+        }
+        Ok(team)
+    }
+
+    /// How many workers there are.
+    pub(crate) fn n_workers(&self) -> usize {
+        self.shared.n_workers
+    }
+
+    /// Runs `job` on every worker and returns when all are done.
+    ///
+    /// Panics if a worker panicked, now or before.
+    pub(crate) fn run(&mut self, job: impl Fn(&Member<'_>) + Sync) {
+        let shared = &*self.shared;
+        assert!(!shared.broken.load(Ordering::SeqCst), "a worker panicked before");
+        let member_job = |worker_idx: usize| job(&Member { shared, worker_idx });
+        let job: &(dyn Fn(usize) + Sync) = &member_job;
+        // SAFETY: only the lifetime changes. Workers use the job between `start` and their count
+        // in `n_done`, which this function awaits before it returns, also when it unwinds.
+        let job = unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), &'static Job>(job) };
+        shared.n_done.store(0, Ordering::Release);
+        shared.next_chunk.store(0, Ordering::Release);
+        // SAFETY: all workers wait for `start`, so nobody reads the cell.
+        unsafe { *shared.job.get() = Some(job) };
+        shared.start.open();
+        let own = catch_unwind(AssertUnwindSafe(|| job(0)));
+        if own.is_err() {
+            shared.break_up();
+        }
+        loop {
+            let seen = shared.done.epoch();
+            if shared.n_done.load(Ordering::Acquire) == self.threads.len() {
+                break;
+            }
+            shared.done.wait(seen);
+        }
+        if let Err(panic) = own {
+            resume_unwind(panic);
+        }
+        assert!(!shared.broken.load(Ordering::SeqCst), "a worker panicked");
+    }
+}
+
+impl Drop for Team {
+    fn drop(&mut self) {
+        self.shared.quit.store(true, Ordering::Release);
+        self.shared.start.open();
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A worker's view of its team during a job.
+pub(crate) struct Member<'a> {
+    shared: &'a Shared,
+    worker_idx: usize,
+}
+
+impl Member<'_> {
+    /// This worker's number, from 0.
+    pub(crate) fn idx(&self) -> usize {
+        self.worker_idx
+    }
+
+    /// This worker's share of `total` things: the same for the same total.
+    pub(crate) fn share(&self, total: usize) -> std::ops::Range<usize> {
+        let n = self.shared.n_workers;
+        total * self.worker_idx / n..total * (self.worker_idx + 1) / n
+    }
+
+    /// Waits until all workers are here. What any of them wrote before is visible to all after.
+    pub(crate) fn barrier(&self) {
+        let shared = self.shared;
+        if shared.n_workers == 1 {
+            shared.next_chunk.store(0, Ordering::Relaxed);
+            return;
+        }
+        let seen = shared.barrier.epoch();
+        if shared.n_arrived.fetch_add(1, Ordering::AcqRel) + 1 == shared.n_workers {
+            shared.n_arrived.store(0, Ordering::Relaxed);
+            shared.next_chunk.store(0, Ordering::Relaxed);
+            shared.barrier.open();
+        } else {
+            shared.barrier.wait(seen);
+        }
+        assert!(!shared.broken.load(Ordering::Relaxed), "another worker panicked");
+    }
+
+    /// Takes chunks `0..n_chunks` until none is left, each by one worker, then waits for all.
+    pub(crate) fn chunks(&self, n_chunks: usize, mut work: impl FnMut(usize)) {
+        loop {
+            let chunk = self.shared.next_chunk.fetch_add(1, Ordering::Relaxed);
+            if chunk >= n_chunks {
+                break;
+            }
+            work(chunk);
+        }
+        self.barrier();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU64;
+
+    use super::*;
+
+    #[test]
+    fn every_chunk_is_done_once_in_every_phase() {
+        for n_workers in [1, 2, 3, 5] {
+            let mut team = Team::new(n_workers).unwrap();
+            for _ in 0..50 {
+                let done: Vec<AtomicU64> = (0..100).map(|_| AtomicU64::new(0)).collect();
+                team.run(|member| {
+                    for phase in 0..20u64 {
+                        member.chunks(done.len(), |chunk| {
+                            let before = done[chunk].fetch_add(1, Ordering::Relaxed);
+                            assert_eq!(before, phase);
+                        });
+                    }
+                });
+                assert!(done.iter().all(|count| count.load(Ordering::Relaxed) == 20));
+            }
+        }
+    }
+
+    #[test]
+    fn shares_cover_everything_once() {
+        let mut team = Team::new(3).unwrap();
+        let seen: Vec<AtomicU64> = (0..10).map(|_| AtomicU64::new(0)).collect();
+        team.run(|member| {
+            for idx in member.share(seen.len()) {
+                seen[idx].fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        assert!(seen.iter().all(|count| count.load(Ordering::Relaxed) == 1));
+    }
+
+    #[test]
+    fn a_panic_reaches_the_caller() {
+        for culprit in [0, 1] {
+            let mut team = Team::new(2).unwrap();
+            let result = catch_unwind(AssertUnwindSafe(|| {
+                team.run(|member| {
+                    assert_ne!(member.idx(), culprit, "on purpose");
+                    member.barrier();
+                });
+            }));
+            assert!(result.is_err());
+        }
+    }
+}

@@ -1,0 +1,355 @@
+//! One worker's part of each operation of the forward pass.
+//!
+//! Rows of the streams (residual, normed) belong to workers by share; each worker reads and
+//! writes only its own between barriers. With few tokens each worker has streams of its own and
+//! computes all rows. Every other slot is shared, written in chunks and read after a barrier.
+
+#![expect(unsafe_code, reason = "workers write disjoint parts of shared buffers")]
+
+use std::ops::Range;
+
+use super::buffer::SharedBuffer;
+use super::matrix::{Matrix, Scratch};
+use super::team::Member;
+use super::{Buffers, CpuModel, MAX_REPLICATED, width};
+use crate::Error;
+use crate::backend::{Backend, Slot};
+use crate::quant::vector;
+use crate::session::MAX_CHUNK;
+use crate::spec::Activation;
+use crate::weights::{LayerWeights, Linear};
+
+/// What a worker sees of the pass over a chunk of tokens.
+#[derive(Clone, Copy)]
+pub(crate) struct View<'a> {
+    pub(super) model: &'a CpuModel,
+    pub(super) buffers: &'a Buffers,
+    pub(super) member: &'a Member<'a>,
+    tokens: &'a [u32],
+    /// Where the chunk's first token stands in the conversation.
+    pub(super) position: usize,
+    /// Rows that operations work on: the chunk's tokens, or 1 after [`Backend::keep_last`].
+    pub(super) n_rows: usize,
+}
+
+impl<'a> View<'a> {
+    fn is_replicated(&self) -> bool {
+        self.n_rows <= MAX_REPLICATED
+    }
+
+    /// The rows of the streams that this worker computes.
+    fn own_rows(&self) -> Range<usize> {
+        if self.is_replicated() { 0..self.n_rows } else { self.member.share(self.n_rows) }
+    }
+
+    /// Waits for the other workers' rows of a stream; replicated rows are all there already.
+    fn sync_stream(&self) {
+        if !self.is_replicated() {
+            self.member.barrier();
+        }
+    }
+
+    fn buffer(&self, slot: Slot) -> &'a SharedBuffer<f32> {
+        let stream_idx = if self.is_replicated() { self.member.idx() } else { 0 };
+        match slot {
+            Slot::Residual => &self.buffers.residual[stream_idx],
+            Slot::Normed => &self.buffers.normed[stream_idx],
+            _ => &self.buffers.slots[slot as usize],
+        }
+    }
+
+    fn width(&self, slot: Slot) -> usize {
+        match slot {
+            Slot::Residual | Slot::Normed => self.model.spec.d_model,
+            _ => width(&self.model.spec, slot),
+        }
+    }
+
+    /// All rows of a slot.
+    ///
+    /// # Safety
+    /// No worker writes the slot until the next barrier.
+    unsafe fn rows(&self, slot: Slot) -> &'a [f32] {
+        // SAFETY: the caller's promise.
+        unsafe { self.buffer(slot).read(0, self.n_rows * self.width(slot)) }
+    }
+
+    /// A row of a slot.
+    ///
+    /// # Safety
+    /// No worker writes the row until the next barrier.
+    pub(super) unsafe fn row(&self, slot: Slot, row: usize) -> &'a [f32] {
+        let width = self.width(slot);
+        // SAFETY: the caller's promise.
+        unsafe { self.buffer(slot).read(row * width, width) }
+    }
+
+    /// Part of a row of a slot, to write.
+    ///
+    /// # Safety
+    /// Nobody else reads or writes the part until the next barrier, and this worker holds no
+    /// other reference to it.
+    pub(super) unsafe fn part(&self, slot: Slot, row: usize, part: Range<usize>) -> &'a mut [f32] {
+        // SAFETY: the caller's promise.
+        unsafe { self.buffer(slot).write(row * self.width(slot) + part.start, part.len()) }
+    }
+
+    /// A row of a slot, to write.
+    ///
+    /// # Safety
+    /// As for [`View::part`].
+    unsafe fn row_mut(&self, slot: Slot, row: usize) -> &'a mut [f32] {
+        // SAFETY: the caller's promise.
+        unsafe { self.part(slot, row, 0..self.width(slot)) }
+    }
+
+    /// Computes the angles of the chunk's positions.
+    fn prepare_angles(&self) {
+        let (spec, n_rows) = (&self.model.spec, self.n_rows);
+        let n_pairs = spec.rope_dim / 2;
+        for item in self.member.share(spec.ropes.len() * n_rows) {
+            let (rope_idx, row) = (item / n_rows, item % n_rows);
+            let start = (rope_idx * MAX_CHUNK + row) * n_pairs;
+            // SAFETY: items are distinct, and shares disjoint.
+            let angles = unsafe { self.buffers.angles.write(start, n_pairs) };
+            let computed = self.model.rope.angles(rope_idx, self.position + row);
+            angles.iter_mut().zip(computed).for_each(|(to, angle)| *to = angle);
+        }
+    }
+
+    /// Cosines and sines for a row. `[rope_dim / 2]`
+    pub(super) fn angles(&self, rope_idx: usize, row: usize) -> &'a [(f32, f32)] {
+        let n_pairs = self.model.spec.rope_dim / 2;
+        // SAFETY: written before the barrier of `embed`, and not after.
+        unsafe { self.buffers.angles.read((rope_idx * MAX_CHUNK + row) * n_pairs, n_pairs) }
+    }
+}
+
+/// A worker during one pass.
+pub(crate) struct Worker<'a> {
+    pub(super) view: View<'a>,
+    pub(super) scratch: &'a mut Scratch,
+}
+
+impl<'a> Worker<'a> {
+    pub(crate) fn new(
+        model: &'a CpuModel,
+        buffers: &'a Buffers,
+        member: &'a Member<'a>,
+        scratch: &'a mut Scratch,
+        tokens: &'a [u32],
+        position: usize,
+    ) -> Self {
+        let n_rows = tokens.len();
+        Self { view: View { model, buffers, member, tokens, position, n_rows }, scratch }
+    }
+
+    /// Multiplies `from` with a matrix, adds the bias, and gives each piece to `sink`: the row,
+    /// the columns' range and the products. The matrices share the chunks; waits for all.
+    fn multiply<const N: usize>(
+        &mut self,
+        from: Slot,
+        linears: [&Linear<Matrix, Vec<f32>>; N],
+        mut sink: impl FnMut(usize, usize, Range<usize>, &mut [f32]),
+    ) {
+        let biases = linears.map(|linear| linear.bias.as_deref());
+        self.multiply_matrices(
+            from,
+            linears.map(|linear| &linear.weight),
+            |idx, row, columns, y| {
+                if let Some(bias) = biases[idx] {
+                    vector::axpy_f32(1.0, &bias[columns.clone()], y);
+                }
+                sink(idx, row, columns, y);
+            },
+        );
+    }
+
+    fn multiply_matrices<const N: usize>(
+        &mut self,
+        from: Slot,
+        matrices: [&Matrix; N],
+        mut sink: impl FnMut(usize, usize, Range<usize>, &mut [f32]),
+    ) {
+        let (view, scratch) = (self.view, &mut *self.scratch);
+        // SAFETY: the last barrier made `from` complete; nobody writes it before the next.
+        let x = unsafe { view.rows(from) };
+        scratch.prepare(x, view.n_rows, &matrices);
+        let n_chunks = matrices.map(|matrix| matrix.n_chunks(view.n_rows));
+        view.member.chunks(n_chunks.iter().sum(), |mut chunk| {
+            let mut idx = 0;
+            while chunk >= n_chunks[idx] {
+                chunk -= n_chunks[idx];
+                idx += 1;
+            }
+            let rows = matrices[idx].chunk(chunk, view.n_rows);
+            scratch.multiply(matrices[idx], rows, x, |row, first, y| {
+                sink(idx, row, first..first + y.len(), y);
+            });
+        });
+    }
+}
+
+impl Worker<'_> {
+    /// Multiplies the normed stream with two matrices of one shape; `sink` gets the row, the
+    /// columns' range and both products, biases added.
+    fn multiply_pair(
+        &mut self,
+        a: &Linear<Matrix, Vec<f32>>,
+        b: &Linear<Matrix, Vec<f32>>,
+        mut sink: impl FnMut(usize, Range<usize>, &mut [f32], &mut [f32]),
+    ) {
+        let (view, scratch) = (self.view, &mut *self.scratch);
+        let matrices = [&a.weight, &b.weight];
+        // SAFETY: the last barrier made the stream complete; nobody writes it before the next.
+        let x = unsafe { view.rows(Slot::Normed) };
+        scratch.prepare(x, view.n_rows, &matrices);
+        view.member.chunks(a.weight.n_chunks(view.n_rows), |chunk| {
+            let rows = a.weight.chunk(chunk, view.n_rows);
+            scratch.multiply_pair(matrices, rows, x, |row, first, y_a, y_b| {
+                let columns = first..first + y_a.len();
+                for (linear, y) in [(a, &mut *y_a), (b, &mut *y_b)] {
+                    if let Some(bias) = &linear.bias {
+                        vector::axpy_f32(1.0, &bias[columns.clone()], y);
+                    }
+                }
+                sink(row, columns, y_a, y_b);
+            });
+        });
+    }
+}
+
+impl Backend for Worker<'_> {
+    type Matrix = Matrix;
+    type Vector = Vec<f32>;
+
+    fn embed(&mut self, embedding: &Matrix) -> Result<(), Error> {
+        let view = self.view;
+        for row in view.own_rows() {
+            // SAFETY: the row is this worker's own.
+            let to = unsafe { view.row_mut(Slot::Residual, row) };
+            embedding.decode_row(view.tokens[row] as usize, to);
+            to.iter_mut().for_each(|value| *value *= view.model.spec.embedding_scale);
+        }
+        view.prepare_angles();
+        view.member.barrier();
+        Ok(())
+    }
+
+    fn norm(&mut self, from: Slot, weight: &Vec<f32>, to: Slot) -> Result<(), Error> {
+        let view = self.view;
+        for row in view.own_rows() {
+            // SAFETY: `from` is complete or this worker's own, and `to`'s row is its own.
+            let (x, y) = unsafe { (view.row(from, row), view.row_mut(to, row)) };
+            vector::rms_norm(x, weight, view.model.spec.eps, y);
+        }
+        view.sync_stream();
+        Ok(())
+    }
+
+    fn linear(
+        &mut self,
+        from: Slot,
+        projections: &[(&Linear<Matrix, Vec<f32>>, Slot)],
+    ) -> Result<(), Error> {
+        let view = self.view;
+        let store = |to: Slot, row: usize, columns: Range<usize>, y: &[f32]| {
+            // SAFETY: chunks are disjoint ranges of columns.
+            unsafe { view.part(to, row, columns) }.copy_from_slice(y);
+        };
+        match *projections {
+            [(a, to_a), (b, to_b), (c, to_c)] => {
+                let to = [to_a, to_b, to_c];
+                self.multiply(from, [a, b, c], |idx, row, columns, y| {
+                    store(to[idx], row, columns, y);
+                });
+            }
+            _ => {
+                for &(linear, to) in projections {
+                    self.multiply(from, [linear], |_, row, columns, y| store(to, row, columns, y));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn attend(
+        &mut self,
+        layer_idx: usize,
+        layer: &LayerWeights<Matrix, Vec<f32>>,
+    ) -> Result<(), Error> {
+        self.attend_layer(layer_idx, layer);
+        Ok(())
+    }
+
+    fn gate(
+        &mut self,
+        gate: &Linear<Matrix, Vec<f32>>,
+        up: &Linear<Matrix, Vec<f32>>,
+        activation: Activation,
+    ) -> Result<(), Error> {
+        let view = self.view;
+        let activate = match activation {
+            Activation::Silu => vector::silu_mul,
+            Activation::Gelu => vector::gelu_mul,
+        };
+        self.multiply_pair(gate, up, |row, columns, gate, up| {
+            activate(gate, up);
+            // SAFETY: chunks are disjoint ranges of columns.
+            unsafe { view.part(Slot::Gated, row, columns) }.copy_from_slice(gate);
+        });
+        Ok(())
+    }
+
+    fn add(&mut self, from: Slot) -> Result<(), Error> {
+        let view = self.view;
+        for row in view.own_rows() {
+            // SAFETY: `from` is complete or this worker's own, the residual's row is its own.
+            let (x, sum) = unsafe { (view.row(from, row), view.row_mut(Slot::Residual, row)) };
+            vector::axpy_f32(1.0, x, sum);
+        }
+        Ok(())
+    }
+
+    fn keep_last(&mut self) -> Result<(), Error> {
+        let before = self.view;
+        if before.n_rows == 1 {
+            return Ok(());
+        }
+        before.sync_stream();
+        self.view.n_rows = 1;
+        // SAFETY: after the barrier nobody writes the last row, which is not row 0; row 0 of this
+        // worker's stream is its own.
+        let (last, first) = unsafe {
+            let last = before.row(Slot::Residual, before.n_rows - 1);
+            (last, self.view.row_mut(Slot::Residual, 0))
+        };
+        first.copy_from_slice(last);
+        Ok(())
+    }
+
+    fn head(
+        &mut self,
+        head: Option<&Linear<Matrix, Vec<f32>>>,
+        embedding: &Matrix,
+        soft_cap: Option<f32>,
+    ) -> Result<(), Error> {
+        let view = self.view;
+        let store = |row: usize, columns: Range<usize>, y: &mut [f32]| {
+            if let Some(cap) = soft_cap {
+                y.iter_mut().for_each(|logit| *logit = cap * (*logit / cap).tanh());
+            }
+            // SAFETY: chunks are disjoint ranges of columns.
+            unsafe { view.part(Slot::Logits, row, columns) }.copy_from_slice(y);
+        };
+        match head {
+            Some(head) => self.multiply(Slot::Normed, [head], |_, row, columns, y| {
+                store(row, columns, y);
+            }),
+            None => self.multiply_matrices(Slot::Normed, [embedding], |_, row, columns, y| {
+                store(row, columns, y);
+            }),
+        }
+        Ok(())
+    }
+}

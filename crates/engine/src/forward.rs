@@ -1,0 +1,51 @@
+//! The forward pass: one program for every family and backend.
+
+use crate::backend::{Backend, Slot, Want};
+use crate::weights::Weights;
+use crate::{Error, ModelSpec};
+
+/// Runs the tokens of the backend's current chunk through the model.
+///
+/// Pre-norm transformer: each layer adds attention and a gated feed-forward to the residual
+/// stream. What differs between families is in `spec` and in which weights there are.
+pub(crate) fn forward<B: Backend>(
+    backend: &mut B,
+    spec: &ModelSpec,
+    weights: &Weights<B::Matrix, B::Vector>,
+    want: Want,
+) -> Result<(), Error> {
+    backend.embed(&weights.embedding)?;
+    for (layer_idx, layer) in weights.layers.iter().enumerate() {
+        backend.norm(Slot::Residual, &layer.attention_norm, Slot::Normed)?;
+        backend.linear(
+            Slot::Normed,
+            &[(&layer.q, Slot::Query), (&layer.k, Slot::Key), (&layer.v, Slot::Value)],
+        )?;
+        backend.attend(layer_idx, layer)?;
+        backend.linear(Slot::Attended, &[(&layer.attention_out, Slot::Projected)])?;
+        add(backend, layer.post_attention_norm.as_ref())?;
+
+        backend.norm(Slot::Residual, &layer.ffn_norm, Slot::Normed)?;
+        backend.gate(&layer.gate, &layer.up, spec.activation)?;
+        backend.linear(Slot::Gated, &[(&layer.down, Slot::Projected)])?;
+        add(backend, layer.post_ffn_norm.as_ref())?;
+    }
+    match want {
+        Want::Nothing => return Ok(()),
+        Want::Last => backend.keep_last()?,
+        Want::All => {}
+    }
+    backend.norm(Slot::Residual, &weights.output_norm, Slot::Normed)?;
+    backend.head(weights.output.as_ref(), &weights.embedding, spec.logit_soft_cap)
+}
+
+/// Adds the projection to the residual stream, after a norm where the family has one.
+fn add<B: Backend>(backend: &mut B, post_norm: Option<&B::Vector>) -> Result<(), Error> {
+    match post_norm {
+        Some(weight) => {
+            backend.norm(Slot::Projected, weight, Slot::Normed)?;
+            backend.add(Slot::Normed)
+        }
+        None => backend.add(Slot::Projected),
+    }
+}

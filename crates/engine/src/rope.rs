@@ -1,0 +1,44 @@
+//! Rotary position embeddings: the angles (Su et al. 2021, <https://arxiv.org/abs/2104.09864>).
+
+use crate::ModelSpec;
+
+/// Angular steps per position of each rotated pair, for each of a model's rotations.
+///
+/// Angles are products in f64, rounded once: long contexts lose nothing, and no table of all
+/// positions exists.
+#[derive(Clone)]
+pub(crate) struct Rope {
+    /// `[ropes][rope_dim / 2]`, radians per position.
+    steps: Vec<Vec<f64>>,
+}
+
+impl Rope {
+    /// `factors` stretch the wavelengths of the rotations that use them.
+    pub(crate) fn new(spec: &ModelSpec, factors: Option<&[f32]>) -> Self {
+        let steps = |rope: &crate::spec::RopeSpec| {
+            let factor = |pair: usize| match factors {
+                Some(factors) if rope.uses_factors => f64::from(factors[pair]),
+                _ => 1.0,
+            };
+            (0..spec.rope_dim / 2)
+                .map(|pair| {
+                    let exponent = -2.0 * pair as f64 / spec.rope_dim as f64;
+                    rope.base.powf(exponent) / (rope.position_scale * factor(pair))
+                })
+                .collect()
+        };
+        Self { steps: spec.ropes.iter().map(steps).collect() }
+    }
+
+    /// Cosines and sines of each pair's angle at `position`, for rotation `rope_idx`.
+    pub(crate) fn angles(
+        &self,
+        rope_idx: usize,
+        position: usize,
+    ) -> impl Iterator<Item = (f32, f32)> + '_ {
+        self.steps[rope_idx].iter().map(move |step| {
+            let (sin, cos) = (step * position as f64).sin_cos();
+            (cos as f32, sin as f32)
+        })
+    }
+}
