@@ -1,7 +1,8 @@
 //! Measures the kernels of `quant` on one thread: `cargo run --release --example kernels`.
 //!
 //! Matrix-vector products read 64 MiB of weights, more than the caches hold, so GB/s is of
-//! memory; the first line is the roof, a plain sum over the same bytes. Panels stay in the cache:
+//! memory; the first line is the roof, a plain sum over the same bytes. The same product over
+//! cached weights shows what the arithmetic allows. Panels stay in the cache:
 //! GOP/s counts a multiplication and an addition each. Every figure is the best of several runs,
 //! since other processes only ever slow one down.
 
@@ -16,7 +17,11 @@ const N_COLS: usize = 2048;
 /// Activation rows of a panel product.
 const N_TOKENS: usize = 64;
 const WEIGHT_BYTES: usize = 64 << 20;
+/// Weights that fit in a core's own cache: what the arithmetic alone allows.
+const CACHED_BYTES: usize = 128 << 10;
 const RUNS: usize = 7;
+/// Repetitions of what is too short to time.
+const REPEATS: usize = 20;
 
 const TYPES: [TensorType; 14] = [
     TensorType::F32,
@@ -50,7 +55,7 @@ fn main() {
         black_box(sums);
     });
     println!("reading memory: {:.1} GB/s", WEIGHT_BYTES as f64 / roof / 1e9);
-    println!("type       vector GB/s  matrix GOP/s  unpack Gvalue/s");
+    println!("type       vector GB/s  cached GB/s  matrix GOP/s  unpack Gvalue/s");
     let x: Vec<f32> = (0..N_TOKENS * N_COLS).map(|i| (i % 97) as f32 - 48.0).collect();
     for ty in TYPES {
         let kernel = Kernel::new(ty).expect("a supported type");
@@ -82,19 +87,27 @@ fn quantized(kernel: Kernel, bytes: &[u8], x: &[f32]) {
     let rows = &bytes[..n_rows * row_bytes];
     let mut out = vec![0.0; n_rows];
     let vector = best(|| kernel.matvec(black_box(rows), activations.row(0), &mut out));
+    let cached_rows = CACHED_BYTES / row_bytes;
+    let few = &rows[..cached_rows * row_bytes];
+    let few_out = &mut out[..cached_rows];
+    let cached = best(|| {
+        for _ in 0..REPEATS {
+            kernel.matvec(black_box(few), activations.row(0), few_out);
+        }
+    });
 
     let mut panel = kernel.panel(N_COLS);
     let panel_rows = &rows[..PANEL_ROWS * row_bytes];
-    const REPEATS: usize = 20;
     let unpack = best(|| (0..REPEATS).for_each(|_| panel.load(black_box(panel_rows))));
     let mut tile = vec![[0.0; PANEL_ROWS]; N_TOKENS];
     let matrix =
         best(|| (0..REPEATS).for_each(|_| panel.matmul(black_box(&activations), 0, &mut tile)));
     let values = (PANEL_ROWS * N_COLS * REPEATS) as f64;
     println!(
-        "{:<10} {:>11.1}  {:>12.1}  {:>15.2}",
+        "{:<10} {:>11.1}  {:>11.1}  {:>12.1}  {:>15.2}",
         kernel.tensor_type().to_string(),
         rows.len() as f64 / vector / 1e9,
+        (few.len() * REPEATS) as f64 / cached / 1e9,
         2.0 * values * N_TOKENS as f64 / matrix / 1e9,
         values / unpack / 1e9,
     );
@@ -110,9 +123,10 @@ fn float(kernel: Kernel, bytes: &[u8], x: &[f32]) {
     let mut out = vec![0.0; 64 * N_TOKENS];
     let matrix = best(|| kernel.matmul_float(black_box(few), x, N_COLS, &mut out));
     println!(
-        "{:<10} {:>11.1}  {:>12.1}",
+        "{:<10} {:>11.1}  {:>11}  {:>12.1}",
         kernel.tensor_type().to_string(),
         rows.len() as f64 / vector / 1e9,
+        "",
         2.0 * (64 * N_COLS * N_TOKENS) as f64 / matrix / 1e9,
     );
 }
@@ -122,7 +136,6 @@ fn vectors(x: &[f32]) {
     let ones = vec![1.0; N_COLS];
     let mut halves = vec![half::f16::ZERO; N_COLS];
     vector::to_f16(&row, &mut halves);
-    const REPEATS: usize = 200;
     let report = |name: &str, seconds: f64| {
         println!("{name}: {:.2} Gvalue/s", (N_COLS * REPEATS) as f64 / seconds / 1e9);
     };

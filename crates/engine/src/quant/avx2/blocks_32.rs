@@ -252,6 +252,8 @@ unsafe fn rows_at_once<B: Block, const N: usize>(
             let pair = Pair::load::<B>(activations, 2 * pair_idx, Some(2 * pair_idx + 1));
             for (row_idx, sum) in sums.iter_mut().enumerate() {
                 let a = rows.add(row_idx * row_bytes + 2 * pair_idx * B::BYTES);
+                // The rows after these: so short a stream ends before the processor sees it.
+                _mm_prefetch::<_MM_HINT_T0>(a.wrapping_add(N * row_bytes).cast());
                 pair.dot::<B>(a, a.add(B::BYTES), sum);
             }
         }
