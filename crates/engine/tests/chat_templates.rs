@@ -1,5 +1,7 @@
 //! Chat templates against their renderings by jinja2 as transformers sets it up.
 
+#![expect(clippy::unwrap_used, reason = "tests, whose helpers Clippy does not recognise")]
+
 use std::path::Path;
 
 use chrono::NaiveDate;

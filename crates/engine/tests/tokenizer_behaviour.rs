@@ -1,5 +1,7 @@
 //! The tokenizer on small made-up vocabularies: what each kind does, and what damage does to it.
 
+#![expect(clippy::unwrap_used, reason = "tests, whose helpers Clippy does not recognise")]
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,6 +1,8 @@
 //! What comes out is what went in, and no bytes make the reader crash or take more memory than a
 //! small multiple of the file.
 
+#![expect(clippy::unwrap_used, reason = "tests, whose helpers Clippy does not recognise")]
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::path::Path;
