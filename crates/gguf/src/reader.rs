@@ -173,7 +173,7 @@ fn place(
 ) -> Result<(), Error> {
     let invalid =
         |what: &str| Error::Invalid { what: format!("tensor `{}` {what}", tensor.name), offset: 0 };
-    if tensor.offset % alignment != 0 {
+    if !tensor.offset.is_multiple_of(alignment) {
         return Err(invalid("does not start at a multiple of the alignment"));
     }
     let offset =

@@ -77,7 +77,7 @@ impl TensorType {
     /// Bytes of `values` values; `None` for an unknown type, a partial block or an overflow.
     pub fn size_bytes(self, values: u64) -> Option<u64> {
         let (block_values, block_bytes) = self.block()?;
-        (values % block_values == 0).then_some(())?;
+        values.is_multiple_of(block_values).then_some(())?;
         (values / block_values).checked_mul(block_bytes)
     }
 }
