@@ -54,7 +54,9 @@ pub(crate) fn serve(places: &Places, tools: &PageTools) -> Result<()> {
 /// The command behind [`serve`], for those who run it beside others.
 pub(crate) fn serve_command(places: &Places, tools: &PageTools) -> Result<Command> {
     let mut command = trunk(places, tools)?;
-    command.args(["serve", "--address", "127.0.0.1", "--port", PORT, "--dist"]);
+    // The page's own profile is for size and takes minutes after each edit.
+    command.args(["serve", "--cargo-profile", "dev"]);
+    command.args(["--address", "127.0.0.1", "--port", PORT, "--dist"]);
     // A folder of its own, so that a development build never ends up in the app.
     command.arg(page_target(places).join("served"));
     command.args(["--watch", ".", "--watch", "../crates/ipc"]);

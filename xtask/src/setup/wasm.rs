@@ -81,7 +81,8 @@ pub(crate) fn choose(places: &Places) -> Result<Toolchain> {
     }
     let refusal = places.cache.join("wasm-target-refused");
     if !is_recent(&refusal) {
-        if add_target() {
+        // Rustup may serve another compiler than the one in use, hence the second look.
+        if add_target() && has_target("rustc", TARGET) {
             return Ok(Toolchain::Installed);
         }
         fs::create_dir_all(&places.cache)?;
