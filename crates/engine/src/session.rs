@@ -188,7 +188,7 @@ impl Session {
             if writer.push(id, &progress, on_text) {
                 break Finish::StopText;
             }
-            if self.tokens.len() + 1 >= context {
+            if self.tokens.len() >= context {
                 break Finish::ContextFull;
             }
             if writer.tokens.len() >= options.max_tokens {

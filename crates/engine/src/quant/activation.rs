@@ -167,8 +167,19 @@ pub(super) fn scale_of(largest_bits: u32) -> (f32, f32) {
     } else if largest < SMALLEST {
         (0.0, 0.0)
     } else {
-        (largest / 127.0, 127.0 / largest)
+        (round_to_half_precision(largest / 127.0), 127.0 / largest)
     }
+}
+
+/// Rounds to the 11 significant bits that f16 has, half to even, without f16's range.
+///
+/// ggml's 8-bit blocks store their scale as f16. With the same rounding, near ties between two
+/// next tokens mostly fall as they do in llama.cpp.
+fn round_to_half_precision(x: f32) -> f32 {
+    const DROPPED: u32 = f32::MANTISSA_DIGITS - 11;
+    let bits = x.to_bits();
+    let half_to_even = (1 << (DROPPED - 1)) - 1 + (bits >> DROPPED & 1);
+    f32::from_bits((bits + half_to_even) >> DROPPED << DROPPED)
 }
 
 fn quantize_scalar(row: &mut ActivationRowMut<'_>, x: &[f32]) {
