@@ -1,1 +1,5 @@
-//! stub
+//! Measures models. So far: perplexity.
+
+mod perplexity;
+
+pub use perplexity::{Error, Perplexity, perplexity};

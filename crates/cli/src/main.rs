@@ -1,2 +1,81 @@
-//! stub
-fn main() {}
+//! The program `lilims`: the engine on the command line, one file for each command.
+//!
+//! Exit codes: 0 done, 1 failed (one sentence on standard error says why), 2 wrong usage, 130
+//! interrupted. A reader that closes the pipe ends the program quietly.
+
+mod advice;
+mod chat;
+mod generate;
+mod inspect;
+mod interrupt;
+mod logits;
+mod memory;
+mod options;
+mod output;
+mod perplexity;
+mod tokenize;
+
+use std::process::ExitCode;
+
+use anyhow::Error;
+use clap::{Parser, Subcommand};
+
+/// Run language models from GGUF files on this device.
+#[derive(Parser)]
+#[command(name = "lilims", version, about, propagate_version = true)]
+struct Cli {
+    /// Worker threads [default: one for each performance core].
+    #[arg(long, global = true, value_name = "N", value_parser = options::count)]
+    threads: Option<usize>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Answer one prompt and stream the answer.
+    Generate(generate::Generate),
+    /// Hold a conversation in the terminal. Ctrl-C stops an answer.
+    Chat(chat::Chat),
+    /// Tell what a GGUF file holds and whether Lilims can run it.
+    Inspect(inspect::Inspect),
+    /// Turn texts into token ids.
+    Tokenize(tokenize::Tokenize),
+    /// Write the logits that follow each of some tokens to a safetensors file.
+    Logits(logits::Logits),
+    /// Measure how well a model does.
+    #[command(subcommand)]
+    Eval(Eval),
+}
+
+#[derive(Subcommand)]
+enum Eval {
+    /// Measure the perplexity of a text by llama.cpp's protocol.
+    Perplexity(perplexity::Perplexity),
+}
+
+fn main() -> ExitCode {
+    let Cli { threads, command } = Cli::parse();
+    let result = match command {
+        Command::Generate(command) => command.run(threads),
+        Command::Chat(command) => command.run(threads),
+        Command::Inspect(command) => command.run(threads),
+        Command::Tokenize(command) => command.run(),
+        Command::Logits(command) => command.run(threads),
+        Command::Eval(Eval::Perplexity(command)) => command.run(threads),
+    };
+    result.unwrap_or_else(|error| fail(&error))
+}
+
+fn fail(error: &Error) -> ExitCode {
+    if output::is_broken_pipe(error) {
+        return ExitCode::SUCCESS;
+    }
+    let message = output::printable(&format!("{error:#}"));
+    // Standard error may be closed as well, which `eprintln!` would take for a reason to panic.
+    output::note(&format!("lilims: {message}"));
+    if let Some(advice) = advice::advice(error) {
+        output::note(advice);
+    }
+    ExitCode::FAILURE
+}

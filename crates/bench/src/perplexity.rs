@@ -1,0 +1,171 @@
+//! Perplexity of a text, by llama.cpp's protocol (`tools/perplexity`).
+//!
+//! The tokens are cut into chunks of `context`; a rest that fills no chunk is left out. Each chunk
+//! starts from an empty cache, with BOS in place of its first token where the model asks for BOS.
+//! The first half is only read; in the second half, every token but the last predicts its
+//! successor. The perplexity is `exp` of the mean negative log likelihood.
+
+use std::sync::Arc;
+
+use lilims_engine::Model;
+use serde::Serialize;
+
+/// Positions that are read at once: for a vocabulary of 262,144, their logits take 64 MiB.
+const POSITIONS_AT_ONCE: usize = 64;
+
+/// The shortest chunk with a position to score.
+const MIN_CONTEXT: usize = 4;
+
+/// Why a perplexity could not be measured.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The text does not fill one chunk.
+    #[error("the text has {tokens} tokens, one chunk needs {context}")]
+    TooShort {
+        /// Tokens of the text.
+        tokens: usize,
+        /// Tokens of a chunk.
+        context: usize,
+    },
+    /// The chunks are too short to score anything.
+    #[error("a context of {context} tokens scores nothing, at least {MIN_CONTEXT} are needed")]
+    Context {
+        /// Tokens of a chunk.
+        context: usize,
+    },
+    /// The model could not run.
+    #[error(transparent)]
+    Engine(#[from] lilims_engine::Error),
+}
+
+/// A perplexity and what it rests on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Perplexity {
+    /// `exp` of the mean negative log likelihood.
+    pub perplexity: f64,
+    /// The perplexity's standard error, taking the tokens as independent.
+    pub standard_error: f64,
+    /// The perplexity of the first chunk alone.
+    pub first_chunk: f64,
+    /// Chunks that were read.
+    pub chunks: usize,
+    /// Tokens that were scored.
+    pub tokens: usize,
+}
+
+/// Measures the perplexity of `ids` in chunks of `context` tokens. `on_chunk` gets the value so
+/// far after each chunk.
+///
+/// *Errors*: [`Error::TooShort`], [`Error::Context`], [`Error::Engine`].
+pub fn perplexity(
+    model: &Arc<Model>,
+    ids: &[u32],
+    context: usize,
+    mut on_chunk: impl FnMut(&Perplexity),
+) -> Result<Perplexity, Error> {
+    if context < MIN_CONTEXT {
+        return Err(Error::Context { context });
+    }
+    if ids.len() < context {
+        return Err(Error::TooShort { tokens: ids.len(), context });
+    }
+    let tokenizer = model.tokenizer();
+    let bos = tokenizer.bos().filter(|_| tokenizer.adds_bos());
+    let mut session = model.session()?;
+    let mut losses = Losses::default();
+    let mut result = Perplexity::default();
+    for chunk in ids.chunks_exact(context) {
+        let mut chunk = chunk.to_vec();
+        if let Some(bos) = bos {
+            chunk[0] = bos;
+        }
+        session.truncate(0);
+        for start in (0..context - 1).step_by(POSITIONS_AT_ONCE) {
+            let end = (start + POSITIONS_AT_ONCE).min(context - 1);
+            let logits = session.logits(&chunk[start..end])?;
+            let rows = logits.chunks_exact(logits.len() / (end - start));
+            let scored = rows.zip(start..end).filter(|&(_, position)| position >= context / 2);
+            for (row, position) in scored {
+                losses.add(negative_log_likelihood(row, chunk[position + 1]));
+            }
+        }
+        result = losses.perplexity(&result);
+        on_chunk(&result);
+    }
+    Ok(result)
+}
+
+/// Sums of the losses so far, in nats.
+#[derive(Default)]
+struct Losses {
+    count: usize,
+    sum: f64,
+    sum_of_squares: f64,
+}
+
+impl Losses {
+    fn add(&mut self, nats: f64) {
+        self.count += 1;
+        self.sum += nats;
+        self.sum_of_squares += nats * nats;
+    }
+
+    /// The perplexity after one more chunk than `before`.
+    fn perplexity(&self, before: &Perplexity) -> Perplexity {
+        let count = self.count as f64;
+        let mean = self.sum / count;
+        let perplexity = mean.exp();
+        let variance = (self.sum_of_squares / count - mean * mean).max(0.0);
+        Perplexity {
+            perplexity,
+            // The error of the mean, carried through `exp`.
+            standard_error: (variance / (count - 1.0).max(1.0)).sqrt() * perplexity,
+            first_chunk: if before.chunks == 0 { perplexity } else { before.first_chunk },
+            chunks: before.chunks + 1,
+            tokens: self.count,
+        }
+    }
+}
+
+/// `-ln softmax(logits)[target]` in nats; infinite for a target outside of the vocabulary.
+fn negative_log_likelihood(logits: &[f32], target: u32) -> f64 {
+    let Some(&logit) = logits.get(target as usize) else { return f64::INFINITY };
+    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f64 = logits.iter().map(|&logit| f64::from(logit - max).exp()).sum();
+    sum.ln() - f64::from(logit - max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOLERANCE: f64 = 1e-9;
+
+    #[test]
+    fn equal_logits_cost_the_logarithm_of_their_number() {
+        let nats = negative_log_likelihood(&[1000.0; 8], 3);
+        assert!((nats - 8f64.ln()).abs() < TOLERANCE, "{nats}");
+        assert_eq!(negative_log_likelihood(&[0.0; 8], 8), f64::INFINITY);
+    }
+
+    #[test]
+    fn large_logits_do_not_overflow() {
+        let nats = negative_log_likelihood(&[1e30, 0.0], 0);
+        assert!(nats.abs() < TOLERANCE, "{nats}");
+    }
+
+    #[test]
+    fn perplexity_is_exp_of_the_mean_and_keeps_the_first_chunk() {
+        let mut losses = Losses::default();
+        [1.0, 2.0, 3.0].into_iter().for_each(|nats| losses.add(nats));
+        let first = losses.perplexity(&Perplexity::default());
+        assert!((first.perplexity - 2f64.exp()).abs() < TOLERANCE);
+        // Variance 2/3 over the two degrees of freedom.
+        assert!((first.standard_error - 3f64.recip().sqrt() * 2f64.exp()).abs() < TOLERANCE);
+        assert_eq!((first.chunks, first.tokens), (1, 3));
+        losses.add(6.0);
+        let second = losses.perplexity(&first);
+        assert!((second.perplexity - 3f64.exp()).abs() < TOLERANCE);
+        assert_eq!((second.first_chunk, second.chunks), (first.perplexity, 2));
+    }
+}

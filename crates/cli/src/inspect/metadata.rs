@@ -1,0 +1,106 @@
+//! Metadata as JSON, long arrays and texts cut short.
+
+use std::fmt::Write;
+
+use lilims_gguf::{Array, Value};
+use serde_json::{Value as Json, json};
+
+/// How many values of an array are shown.
+const SHOWN_VALUES: usize = 8;
+
+/// How deep arrays are shown inside of arrays.
+const SHOWN_DEPTH: usize = 2;
+
+/// The value as JSON. An array becomes `{"length": n, "first": […]}`; bytes that are not UTF-8
+/// are shown as U+FFFD, numbers that JSON cannot hold as texts.
+pub(super) fn to_json(value: &Value<'_>) -> Json {
+    nested(value, SHOWN_DEPTH)
+}
+
+fn nested(value: &Value<'_>, depth: usize) -> Json {
+    match *value {
+        Value::U8(v) => v.into(),
+        Value::I8(v) => v.into(),
+        Value::U16(v) => v.into(),
+        Value::I16(v) => v.into(),
+        Value::U32(v) => v.into(),
+        Value::I32(v) => v.into(),
+        Value::U64(v) => v.into(),
+        Value::I64(v) => v.into(),
+        Value::F32(v) => float(v.into(), &v),
+        Value::F64(v) => float(v, &v),
+        Value::Bool(v) => v.into(),
+        Value::String(bytes) => String::from_utf8_lossy(bytes).into(),
+        Value::Array(array) => shortened(&array, depth),
+    }
+}
+
+/// The shortest decimal that reads back as the number, so that 1e-5 stays 1e-5 and is not padded
+/// with the digits that f32 lacks.
+fn float(value: f64, shown: &impl ToString) -> Json {
+    let text = shown.to_string();
+    match text.parse::<f64>() {
+        Ok(short) if value.is_finite() => short.into(),
+        _ => text.into(),
+    }
+}
+
+fn shortened(array: &Array<'_>, depth: usize) -> Json {
+    let shown = if depth == 0 { 0 } else { SHOWN_VALUES };
+    let first: Vec<_> = array.iter().take(shown).map(|value| nested(&value, depth - 1)).collect();
+    json!({ "length": array.len(), "first": first })
+}
+
+/// What [`to_json`] returns, on one line for people.
+pub(super) fn to_line(json: &Json) -> String {
+    const SHOWN_CHARS: usize = 100;
+    match (json, json.get("length"), json.get("first").and_then(Json::as_array)) {
+        (_, Some(length), Some(first)) => {
+            let mut line = format!("{length} values [");
+            for (idx, value) in first.iter().enumerate() {
+                let comma = if idx == 0 { "" } else { ", " };
+                // Writing to a string cannot fail.
+                let _ = write!(line, "{comma}{}", to_line(value));
+            }
+            let rest = length.as_u64().is_some_and(|length| length > first.len() as u64);
+            line + if rest { ", …]" } else { "]" }
+        }
+        (Json::String(text), ..) => {
+            let mut line: String = text.chars().take(SHOWN_CHARS).collect();
+            if line.len() < text.len() {
+                line.push('…');
+            }
+            format!("{line:?}")
+        }
+        _ => json.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lilims_gguf::{File, Writer};
+
+    use super::*;
+
+    #[test]
+    fn values_are_short_and_exact() {
+        let mut bytes = Vec::new();
+        Writer::default()
+            .value("eps", Value::F32(1e-5))
+            .value("nan", Value::F32(f32::NAN))
+            .str("text", &"x\n".repeat(100))
+            .array("ids", (0..20).map(Value::I32))
+            .array("none", [])
+            .write(&mut bytes)
+            .unwrap();
+        let file = File::from_bytes(bytes).unwrap();
+        let json: Vec<_> = file.metadata().iter().map(|(_, value)| to_json(&value)).collect();
+        assert_eq!(json[0].to_string(), "1e-5");
+        assert_eq!(json[1], "NaN");
+        assert_eq!(json[3], json!({ "length": 20, "first": [0, 1, 2, 3, 4, 5, 6, 7] }));
+        assert!(to_line(&json[2]).starts_with("\"x\\nx"));
+        assert!(to_line(&json[2]).ends_with("…\""));
+        assert_eq!(to_line(&json[3]), "20 values [0, 1, 2, 3, 4, 5, 6, 7, …]");
+        assert_eq!(to_line(&json[4]), "0 values []");
+    }
+}

@@ -1,0 +1,182 @@
+//! Flags that several commands share, and what they mean to the engine.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use clap::{Args, ValueEnum};
+use lilims_engine::{BackendKind, KvType, LoadOptions, Model, Sampling};
+
+/// Which model, and how to run it.
+#[derive(Args)]
+pub(crate) struct ModelOptions {
+    /// The GGUF file [default: the bundled model].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) model: Option<PathBuf>,
+    /// What runs the model: our own kernels, or candle's.
+    #[arg(long, value_enum, default_value_t)]
+    backend: Backend,
+    /// How keys and values are cached.
+    #[arg(long, value_enum, default_value_t)]
+    kv_type: Kv,
+}
+
+#[derive(Clone, Copy, Default, ValueEnum)]
+enum Backend {
+    #[default]
+    Cpu,
+    Candle,
+}
+
+#[derive(Clone, Copy, Default, ValueEnum)]
+enum Kv {
+    F32,
+    #[default]
+    F16,
+}
+
+impl ModelOptions {
+    /// The file to open.
+    pub(crate) fn path(&self) -> Result<PathBuf> {
+        model_path(self.model.as_ref())
+    }
+
+    /// Opens the model with room for `context` tokens, or for as many as it was made for.
+    pub(crate) fn load(
+        &self,
+        threads: Option<usize>,
+        context: Option<usize>,
+    ) -> Result<Arc<Model>> {
+        let path = self.path()?;
+        let options = LoadOptions {
+            backend: match self.backend {
+                Backend::Cpu => BackendKind::Cpu,
+                Backend::Candle => BackendKind::Candle,
+            },
+            kv_type: match self.kv_type {
+                Kv::F32 => KvType::F32,
+                Kv::F16 => KvType::F16,
+            },
+            threads,
+            context,
+        };
+        Model::load(&path, &options).with_context(|| format!("cannot load {}", path.display()))
+    }
+}
+
+/// The file that `--model` names, else the bundled model's.
+pub(crate) fn model_path(named: Option<&PathBuf>) -> Result<PathBuf> {
+    match named {
+        Some(path) => Ok(path.clone()),
+        None => lilims_models::bundled_model(None).context("no --model was given"),
+    }
+}
+
+/// How tokens are picked and when an answer ends.
+#[derive(Args)]
+pub(crate) struct AnswerOptions {
+    /// 0 picks the likeliest token each time; larger values vary more.
+    #[arg(long, value_name = "T", default_value_t = 0.7, value_parser = temperature)]
+    temperature: f32,
+    /// Sample from the K likeliest tokens; 0 is off.
+    #[arg(long, value_name = "K", default_value_t = 40)]
+    top_k: usize,
+    /// Sample from the likeliest tokens that together hold this probability; 1 is off.
+    #[arg(long, value_name = "P", default_value_t = 0.95, value_parser = probability)]
+    top_p: f32,
+    /// Drop tokens less likely than this share of the likeliest; 0 is off.
+    #[arg(long, value_name = "P", default_value_t = 0.05, value_parser = probability)]
+    min_p: f32,
+    /// Make tokens that came up lately less likely; 1 is off.
+    #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = positive)]
+    repeat_penalty: f32,
+    /// Lower a recent token's logit by this for each time it came up; 0 is off.
+    #[arg(long, value_name = "X", default_value_t = 0.0, allow_negative_numbers = true)]
+    #[arg(value_parser = finite)]
+    frequency_penalty: f32,
+    /// Lower a recent token's logit by this; 0 is off.
+    #[arg(long, value_name = "X", default_value_t = 0.0, allow_negative_numbers = true)]
+    #[arg(value_parser = finite)]
+    presence_penalty: f32,
+    /// Fixes the random numbers [default: new ones each time].
+    #[arg(long, value_name = "S")]
+    seed: Option<u64>,
+    /// End the answer before this text. Can be given several times.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) stop: Vec<String>,
+    /// The most tokens that prompt and answer may take together [default: the model's own].
+    #[arg(long, value_name = "N", value_parser = count)]
+    pub(crate) context: Option<usize>,
+}
+
+impl AnswerOptions {
+    /// The engine's settings, with a new seed where none was given.
+    pub(crate) fn sampling(&self) -> Sampling {
+        Sampling {
+            temperature: self.temperature,
+            top_k: self.top_k,
+            top_p: self.top_p,
+            min_p: self.min_p,
+            repeat_penalty: self.repeat_penalty,
+            frequency_penalty: self.frequency_penalty,
+            presence_penalty: self.presence_penalty,
+            seed: self.seed.unwrap_or_else(random_seed),
+            ..Sampling::default()
+        }
+    }
+}
+
+/// A seed that is short enough to type again: 32 bits from the standard library's random keys.
+fn random_seed() -> u64 {
+    RandomState::new().build_hasher().finish() >> 32
+}
+
+/// Parses a count of at least one.
+pub(crate) fn count(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("it must be at least 1".to_owned()),
+        Ok(count) => Ok(count),
+        Err(_) => Err("it must be a whole number".to_owned()),
+    }
+}
+
+fn finite(text: &str) -> Result<f32, String> {
+    number(text, |x| x.is_finite(), "it must be a number")
+}
+
+fn temperature(text: &str) -> Result<f32, String> {
+    number(text, |x| x.is_finite() && x >= 0.0, "it must be 0 or larger")
+}
+
+fn positive(text: &str) -> Result<f32, String> {
+    number(text, |x| x.is_finite() && x > 0.0, "it must be larger than 0")
+}
+
+fn probability(text: &str) -> Result<f32, String> {
+    number(text, |x| (0.0..=1.0).contains(&x), "it must be between 0 and 1")
+}
+
+fn number(text: &str, valid: impl Fn(f32) -> bool, rule: &str) -> Result<f32, String> {
+    text.parse().ok().filter(|&x| valid(x)).ok_or_else(|| rule.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_outside_their_range_are_refused() {
+        assert_eq!(temperature("0.7"), Ok(0.7));
+        for text in ["-1", "NaN", "inf", "warm", ""] {
+            assert!(temperature(text).is_err(), "{text}");
+            assert!(probability(text).is_err(), "{text}");
+            assert!(positive(text).is_err(), "{text}");
+        }
+        assert!(probability("1.01").is_err());
+        assert!(count("0").is_err());
+        assert_eq!(count("2"), Ok(2));
+        assert_eq!(finite("-0.5"), Ok(-0.5));
+    }
+}

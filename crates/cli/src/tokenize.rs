@@ -1,0 +1,134 @@
+//! `lilims tokenize`: texts to token ids.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{self, IsTerminal, Read};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory};
+use lilims_engine::Tokenizer;
+
+use crate::{options, output};
+
+/// Print the ids of each text on a line, separated by blanks. No BOS or EOS is added.
+#[derive(Args)]
+pub(crate) struct Tokenize {
+    /// The GGUF file; one that holds only a vocabulary is enough [default: the bundled model].
+    #[arg(long, value_name = "FILE")]
+    model: Option<PathBuf>,
+    /// The text; nothing and no --file reads what is piped in.
+    #[arg(long, value_name = "TEXT", conflicts_with = "file")]
+    text: Option<String>,
+    /// The file that holds the text, in UTF-8.
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Split the input here into several texts. `\n`, `\r`, `\t`, `\0` and `\\` are understood. A
+    /// separator at the very end has no text after it.
+    #[arg(long, value_name = "S")]
+    separator: Option<String>,
+    /// Take texts such as `<|im_end|>` for the control tokens that they name.
+    #[arg(long)]
+    special: bool,
+}
+
+impl Tokenize {
+    pub(crate) fn run(self) -> Result<ExitCode> {
+        let input = self.input()?;
+        let path = options::model_path(self.model.as_ref())?;
+        let load = || -> Result<_, lilims_engine::Error> {
+            Tokenizer::from_gguf(&Arc::new(lilims_gguf::File::open(&path)?))
+        };
+        let tokenizer =
+            load().with_context(|| format!("cannot load the tokenizer of {}", path.display()))?;
+        let mut out = String::new();
+        for text in split(&input, self.separator.as_deref()) {
+            let ids = tokenizer.encode(text, self.special)?;
+            for (idx, id) in ids.iter().enumerate() {
+                let blank = if idx == 0 { "" } else { " " };
+                write!(out, "{blank}{id}").context("cannot format the ids")?;
+            }
+            out.push('\n');
+        }
+        output::show(&out)?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn input(&self) -> Result<String> {
+        if let Some(text) = &self.text {
+            return Ok(text.clone());
+        }
+        if let Some(path) = &self.file {
+            return fs::read_to_string(path)
+                .with_context(|| format!("cannot read {}", path.display()));
+        }
+        if io::stdin().is_terminal() {
+            crate::Cli::command()
+                .error(
+                    ErrorKind::MissingRequiredArgument,
+                    "no text: give one with --text TEXT, --file FILE or through a pipe",
+                )
+                .exit();
+        }
+        let mut text = String::new();
+        io::stdin().read_to_string(&mut text).context("cannot read the text")?;
+        Ok(text)
+    }
+}
+
+/// The texts of `input` between separators.
+fn split<'a>(input: &'a str, separator: Option<&str>) -> Vec<&'a str> {
+    let separator = separator.map(unescape).filter(|separator| !separator.is_empty());
+    let Some(separator) = separator else { return vec![input] };
+    let mut texts: Vec<_> = input.split(separator.as_str()).collect();
+    if texts.len() > 1 && texts.last().is_some_and(|last| last.is_empty()) {
+        texts.pop();
+    }
+    texts
+}
+
+/// `text` with escapes replaced by what they stand for; an unknown escape stays as it is.
+fn unescape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        if c != '\\' {
+            out.push(c);
+            continue;
+        }
+        match chars.next() {
+            Some('n') => out.push('\n'),
+            Some('r') => out.push('\r'),
+            Some('t') => out.push('\t'),
+            Some('0') => out.push('\0'),
+            Some('\\') => out.push('\\'),
+            other => {
+                out.push('\\');
+                out.extend(other);
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escapes_stand_for_their_characters() {
+        assert_eq!(unescape(r"\n__t__\n"), "\n__t__\n");
+        assert_eq!(unescape(r"a\\n\t\q\"), "a\\n\t\\q\\");
+    }
+
+    #[test]
+    fn a_separator_at_the_end_opens_no_text() {
+        assert_eq!(split("a\n--\n\n--\nb\n--\n", Some(r"\n--\n")), ["a", "", "b"]);
+        assert_eq!(split("a--", None), ["a--"]);
+        assert_eq!(split("a", Some("")), ["a"]);
+        assert_eq!(split("", Some("--")), [""]);
+    }
+}
