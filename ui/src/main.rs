@@ -1,2 +1,16 @@
-//! stub
-fn main() {}
+//! The page of Lilims: a conversation with a model that runs on this device.
+//!
+//! [`components`] draw from data and call back; [`app`] joins them with the [`state`] and with the
+//! shell, which [`bridge`] alone can reach.
+
+mod app;
+mod bridge;
+mod components;
+mod format;
+mod markdown;
+mod state;
+
+fn main() {
+    console_error_panic_hook::set_once();
+    leptos::mount::mount_to_body(app::App);
+}

@@ -1,0 +1,181 @@
+//! The whole page: joins the components with the state, and the state with the shell.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use leptos::{ev, prelude::*, task::spawn_local};
+use lilims_ipc::{Error, ModelStatus};
+
+use crate::bridge;
+use crate::components::{
+    Composer, Conversation, Empty, ErrorNotice, Header, LoadingBar, Outside, Settings,
+};
+use crate::state::{Chat, Outgoing, restore};
+
+/// How often the shell is asked about a model that is loading, should its event not arrive.
+const STATUS_INTERVAL: Duration = Duration::from_millis(500);
+
+/// The page.
+#[component]
+pub(crate) fn App() -> impl IntoView {
+    if bridge::is_available() { view! { <Chatting/> }.into_any() } else { view! { <Outside/> }.into_any() }
+}
+
+#[component]
+fn Chatting() -> impl IntoView {
+    let chat = Chat::new(bridge::stored_options().map(restore).unwrap_or_default());
+    let draft = RwSignal::new(String::new());
+    let settings_open = RwSignal::new(false);
+    Effect::new(move || bridge::store_options(&chat.options.get()));
+    follow_model(chat);
+    handle_escape(chat, draft, settings_open);
+
+    let ask = Callback::new(move |question: Arc<str>| dispatch(chat, chat.ask(&question)));
+    let stop = Callback::new(move |()| stop(chat));
+    let submit = Callback::new(move |()| {
+        if chat.answering.with(Option::is_none) {
+            ask.run(draft.get_untracked().into());
+            draft.set(String::new());
+        }
+    });
+    let new_chat = Callback::new(move |()| {
+        if chat.clear() {
+            tell_to_stop();
+        }
+        draft.set(String::new());
+    });
+    let regenerate = Callback::new(move |()| dispatch(chat, chat.regenerate()));
+    let edit = Callback::new(move |turn: u64| {
+        if let Some(question) = chat.edit(turn) {
+            draft.set(question.to_string());
+        }
+    });
+    let copy = Callback::new(move |text: String| {
+        spawn_local(async move {
+            let copied = bridge::copy(&text).await;
+            chat.announcement.set(if copied { "Copied." } else { "Copying failed." }.into());
+        });
+    });
+    let retry_load = Callback::new(move |()| retry_load(chat));
+
+    let is_empty = Memo::new(move |_| chat.turns.with(Vec::is_empty));
+    let failure = Memo::new(move |_| failure(chat.model.get()));
+    let is_loading =
+        Memo::new(move |_| matches!(chat.model.get(), None | Some(ModelStatus::Loading { .. })));
+    view! {
+        <div class="app">
+            <Header
+                model=chat.model
+                speed=chat.speed
+                is_empty
+                settings_open
+                on_new_chat=new_chat
+            />
+            <LoadingBar is_loading/>
+            <Show when=move || settings_open.get()>
+                <Settings options=chat.options on_close=move || settings_open.set(false)/>
+            </Show>
+            <Conversation turns=chat.turns answering=chat.answering on_regenerate=regenerate on_edit=edit on_copy=copy>
+                <Show when=move || failure.with(Option::is_some)>
+                    <ErrorNotice
+                        title="The model did not load"
+                        error=Signal::derive(move || failure.get())
+                        retry_label="Try again"
+                        retry_id="retry-load"
+                        on_retry=retry_load
+                    />
+                </Show>
+                <Show when=move || is_empty.get() && failure.with(Option::is_none)>
+                    <Empty on_pick=ask/>
+                </Show>
+            </Conversation>
+            <Composer
+                draft
+                is_loading
+                has_failed=Signal::derive(move || failure.with(Option::is_some))
+                is_answering=Signal::derive(move || chat.answering.with(Option::is_some))
+                editing=chat.editing
+                on_submit=submit
+                on_stop=stop
+            />
+            <div class="visually-hidden" role="status" aria-live="polite">{chat.announcement}</div>
+        </div>
+    }
+}
+
+/// Keeps [`Chat::model`] up to date, from the shell's event and by asking while it loads.
+fn follow_model(chat: Chat) {
+    spawn_local(bridge::on_model_status(move |status| {
+        dispatch(chat, chat.model_changed(status));
+    }));
+    ask_status(chat);
+}
+
+fn ask_status(chat: Chat) {
+    spawn_local(async move {
+        let status = bridge::status().await.unwrap_or_else(|error| ModelStatus::Failed { error });
+        let is_loading = matches!(status, ModelStatus::Loading { .. });
+        dispatch(chat, chat.model_changed(status));
+        if is_loading {
+            set_timeout(move || ask_status(chat), STATUS_INTERVAL);
+        }
+    });
+}
+
+fn retry_load(chat: Chat) {
+    spawn_local(async move {
+        match bridge::retry_load().await {
+            Ok(()) => ask_status(chat),
+            Err(error) => dispatch(chat, chat.model_changed(ModelStatus::Failed { error })),
+        }
+    });
+}
+
+/// Sends what the state wants sent, and hands the events back to it.
+fn dispatch(chat: Chat, outgoing: Option<Outgoing>) {
+    let Some(Outgoing { turn, request }) = outgoing else { return };
+    spawn_local(async move {
+        let on_event = move |event| chat.apply(turn, event);
+        if let Err(error) = bridge::send(&request, on_event).await {
+            chat.refused(turn, error);
+        }
+    });
+}
+
+fn stop(chat: Chat) {
+    if chat.stop() {
+        tell_to_stop();
+    }
+}
+
+fn tell_to_stop() {
+    spawn_local(async {
+        // An answer that ended by itself in the meantime leaves nothing to stop.
+        let _ = bridge::stop().await;
+    });
+}
+
+/// Escape closes what is open, innermost first: the settings, an edit, the answer.
+fn handle_escape(chat: Chat, draft: RwSignal<String>, settings_open: RwSignal<bool>) {
+    let listener = window_event_listener(ev::keydown, move |event| {
+        if event.key() != "Escape" || event.is_composing() {
+            return;
+        }
+        if settings_open.get_untracked() {
+            settings_open.set(false);
+        } else if chat.editing.get_untracked().is_some() {
+            chat.editing.set(None);
+            draft.set(String::new());
+        } else {
+            stop(chat);
+        }
+    });
+    on_cleanup(move || listener.remove());
+}
+
+fn failure(status: Option<ModelStatus>) -> Option<Error> {
+    match status {
+        Some(ModelStatus::Failed { error }) => Some(error),
+        _ => None,
+    }
+}

@@ -1,0 +1,171 @@
+//! The one module that knows JavaScript and Tauri: commands, events, clipboard and storage.
+//!
+//! The shell puts its interface at `window.__TAURI__`. In a plain browser there is none; then
+//! [`is_available`] says so and the page shows a notice.
+
+use js_sys::{Array, Object, Reflect};
+use lilims_ipc::{Error, ErrorCode, Event, ModelStatus, Options, Request};
+use serde::{Serialize, de::DeserializeOwned};
+use wasm_bindgen::prelude::*;
+use wasm_bindgen::{JsCast, closure::Closure};
+use wasm_bindgen_futures::JsFuture;
+
+/// Where the sampling options are kept between visits.
+const OPTIONS_KEY: &str = "lilims.options";
+
+/// Whether the page runs inside the shell.
+pub(crate) fn is_available() -> bool {
+    interface("core").is_ok()
+}
+
+/// Asks where the model stands.
+pub(crate) async fn status() -> Result<ModelStatus, Error> {
+    let answer = invoke("status", &Object::new()).await?;
+    decode(answer)
+}
+
+/// Calls `on_status` whenever the shell tells where the model stands.
+pub(crate) async fn on_model_status(mut on_status: impl FnMut(ModelStatus) + 'static) {
+    let handler = Closure::<dyn FnMut(JsValue)>::new(move |event: JsValue| {
+        let payload = Reflect::get(&event, &"payload".into()).unwrap_or_default();
+        if let Ok(status) = decode(payload) {
+            on_status(status);
+        }
+    });
+    let arguments = Array::of2(&"model-status".into(), &handler.into_js_value());
+    // Without the event, asking again while the model loads still tells the page.
+    let _ = call("event", "listen", &arguments).await;
+}
+
+/// Sends a request. Returns when it was accepted; the answer arrives through `on_event`.
+pub(crate) async fn send(
+    request: &Request,
+    mut on_event: impl FnMut(Event) + 'static,
+) -> Result<(), Error> {
+    let handler = Closure::<dyn FnMut(JsValue)>::new(move |message: JsValue| {
+        on_event(decode(message).unwrap_or_else(|error| Event::Failed { error }));
+    });
+    let arguments = Object::new();
+    set(&arguments, "request", &encode(request)?)?;
+    set(&arguments, "channel", &channel(&handler.into_js_value())?)?;
+    invoke("send", &arguments).await.map(drop)
+}
+
+/// Stops the answer that is being written.
+pub(crate) async fn stop() -> Result<(), Error> {
+    invoke("stop", &Object::new()).await.map(drop)
+}
+
+/// Tries to load the model again after an error.
+pub(crate) async fn retry_load() -> Result<(), Error> {
+    invoke("retry_load", &Object::new()).await.map(drop)
+}
+
+/// Puts `text` on the clipboard and returns whether that worked.
+pub(crate) async fn copy(text: &str) -> bool {
+    let clipboard = window().navigator().clipboard();
+    // Outside a secure context the property is undefined, whatever its type says.
+    if !clipboard.is_undefined() && JsFuture::from(clipboard.write_text(text)).await.is_ok() {
+        return true;
+    }
+    copy_by_selection(text).unwrap_or(false)
+}
+
+/// The sampling options of the last visit.
+pub(crate) fn stored_options() -> Option<Options> {
+    let json = window().local_storage().ok()??.get_item(OPTIONS_KEY).ok()??;
+    decode(js_sys::JSON::parse(&json).ok()?).ok()
+}
+
+/// Keeps the sampling options for the next visit. Without storage they last as long as the page.
+pub(crate) fn store_options(options: &Options) {
+    let json = encode(options).ok().and_then(|value| js_sys::JSON::stringify(&value).ok());
+    if let (Some(json), Ok(Some(storage))) = (json, window().local_storage()) {
+        let _ = storage.set_item(OPTIONS_KEY, &String::from(json));
+    }
+}
+
+/// Whether a keyboard and a mouse are likely: focusing a field then opens no screen keyboard.
+pub(crate) fn has_fine_pointer() -> bool {
+    let query = window().match_media("(hover: hover) and (pointer: fine)");
+    query.ok().flatten().is_some_and(|query| query.matches())
+}
+
+/// The older way to the clipboard: selects a text field that nobody sees.
+fn copy_by_selection(text: &str) -> Option<bool> {
+    let document = window().document()?.dyn_into::<web_sys::HtmlDocument>().ok()?;
+    let focused = document.active_element()?.dyn_into::<web_sys::HtmlElement>().ok();
+    let field = document.create_element("textarea").ok()?;
+    let field = field.dyn_into::<web_sys::HtmlTextAreaElement>().ok()?;
+    field.set_class_name("visually-hidden");
+    field.set_value(text);
+    document.body()?.append_child(&field).ok()?;
+    field.select();
+    let copied = document.exec_command("copy").unwrap_or(false);
+    field.remove();
+    if let Some(focused) = focused {
+        let _ = focused.focus();
+    }
+    Some(copied)
+}
+
+fn window() -> web_sys::Window {
+    web_sys::window().expect("the page runs in a window")
+}
+
+/// The part `name` of the shell's interface.
+fn interface(name: &str) -> Result<JsValue, Error> {
+    let tauri = get(&window(), "__TAURI__")?;
+    let part = if tauri.is_object() { get(&tauri, name)? } else { JsValue::UNDEFINED };
+    if part.is_object() { Ok(part) } else { Err(broken("window.__TAURI__ is missing")) }
+}
+
+async fn invoke(command: &str, arguments: &Object) -> Result<JsValue, Error> {
+    call("core", "invoke", &Array::of2(&command.into(), arguments)).await
+}
+
+async fn call(part: &str, function: &str, arguments: &Array) -> Result<JsValue, Error> {
+    let part = interface(part)?;
+    let function: js_sys::Function =
+        get(&part, function)?.dyn_into().map_err(|_| broken("a function is missing"))?;
+    let promise = function.apply(&part, arguments).map_err(rejection)?;
+    JsFuture::from(js_sys::Promise::resolve(&promise)).await.map_err(rejection)
+}
+
+/// A channel of the shell that hands its messages to `handler`.
+fn channel(handler: &JsValue) -> Result<JsValue, Error> {
+    let constructor: js_sys::Function = get(&interface("core")?, "Channel")?
+        .dyn_into()
+        .map_err(|_| broken("the channel is missing"))?;
+    Reflect::construct(&constructor, &Array::of1(handler)).map_err(rejection)
+}
+
+/// The error of a command that failed: its own, or one that says that there was none.
+fn rejection(value: JsValue) -> Error {
+    decode(value.clone()).unwrap_or_else(|_| broken(&format!("{value:?}")))
+}
+
+fn broken(detail: &str) -> Error {
+    Error {
+        code: ErrorCode::Internal,
+        message: "The app did not answer as it should. Restart Lilims and try again.".into(),
+        detail: Some(detail.into()),
+    }
+}
+
+fn get(object: &JsValue, key: &str) -> Result<JsValue, Error> {
+    Reflect::get(object, &key.into()).map_err(|_| broken(key))
+}
+
+fn set(object: &JsValue, key: &str, value: &JsValue) -> Result<(), Error> {
+    Reflect::set(object, &key.into(), value).map(drop).map_err(|_| broken(key))
+}
+
+fn encode(value: &impl Serialize) -> Result<JsValue, Error> {
+    let serializer = serde_wasm_bindgen::Serializer::json_compatible();
+    value.serialize(&serializer).map_err(|error| broken(&error.to_string()))
+}
+
+fn decode<T: DeserializeOwned>(value: JsValue) -> Result<T, Error> {
+    serde_wasm_bindgen::from_value(value).map_err(|error| broken(&error.to_string()))
+}

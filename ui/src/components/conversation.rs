@@ -1,0 +1,179 @@
+//! The scrolling conversation. It follows a growing answer as long as the user is at its end.
+
+use leptos::{ev, html, prelude::*};
+use wasm_bindgen::{JsCast, closure::Closure};
+
+use super::icon::Icon;
+use super::message::TurnView;
+use crate::state::Turn;
+
+/// How close to the end, in pixels, counts as being there.
+const END_MARGIN_PX: i32 = 48;
+
+/// The conversation, with its children after the last message.
+#[component]
+pub(crate) fn Conversation(
+    /// The turns, oldest first.
+    #[prop(into)]
+    turns: Signal<Vec<Turn>>,
+    /// The turn whose answer is being written.
+    #[prop(into)]
+    answering: Signal<Option<u64>>,
+    /// Called to write the last answer anew.
+    on_regenerate: Callback<()>,
+    /// Called with the turn whose question is to be rewritten.
+    on_edit: Callback<u64>,
+    /// Called with text for the clipboard.
+    on_copy: Callback<String>,
+    /// What stands after the last message.
+    children: Children,
+) -> impl IntoView {
+    let scroller = NodeRef::<html::Main>::new();
+    let content = NodeRef::<html::Div>::new();
+    let at_end = RwSignal::new(true);
+    let last_id = Memo::new(move |_| turns.with(|turns| turns.last().map(|turn| turn.id)));
+    follow_growth(scroller, content, at_end);
+    Effect::new(move || {
+        // A new turn was asked for at the composer: show it wherever the user had scrolled to.
+        last_id.track();
+        at_end.set(true);
+        scroll_to_end(scroller);
+    });
+
+    view! {
+        <main
+            class="conversation"
+            tabindex="0"
+            aria-label="Conversation"
+            node_ref=scroller
+            on:scroll=track_position(scroller, at_end)
+            on:click=move |event| handle_click(&event, on_copy)
+            on:auxclick=move |event| keep_links_shut(&event)
+        >
+            <div class="column" node_ref=content>
+                <For each=move || turns.get() key=|turn| turn.id let:turn>
+                    {
+                        let id = turn.id;
+                        view! {
+                            <TurnView
+                                turn
+                                is_last=Signal::derive(move || last_id.get() == Some(id))
+                                is_busy=Signal::derive(move || answering.with(Option::is_some))
+                                on_regenerate
+                                on_edit
+                                on_copy
+                            />
+                        }
+                    }
+                </For>
+                {children()}
+            </div>
+        </main>
+        <div class="jump">
+            <Show when=move || !at_end.get()>
+                <button
+                    type="button"
+                    class="button round"
+                    data-testid="jump-to-latest"
+                    aria-label="Jump to the latest message"
+                    title="Jump to the latest message"
+                    on:click=move |_| {
+                        at_end.set(true);
+                        scroll_to_end(scroller);
+                    }
+                >
+                    {Icon::Down.view()}
+                </button>
+            </Show>
+        </div>
+    }
+}
+
+/// Scrolls along whenever the content grows or the window changes, while the user is at the end.
+fn follow_growth(
+    scroller: NodeRef<html::Main>,
+    content: NodeRef<html::Div>,
+    at_end: RwSignal<bool>,
+) {
+    Effect::new(move || {
+        let (Some(scroller_element), Some(content)) = (scroller.get(), content.get()) else { return };
+        let on_resize = Closure::<dyn FnMut()>::new(move || {
+            if at_end.get_untracked() {
+                scroll_to_end(scroller);
+            }
+        });
+        let callback = on_resize.into_js_value();
+        if let Ok(observer) = web_sys::ResizeObserver::new(callback.unchecked_ref()) {
+            observer.observe(&content);
+            observer.observe(&scroller_element);
+        }
+    });
+}
+
+/// Notes whether the user is at the end. Only scrolling up leaves it: an answer that grew before
+/// the event arrived would otherwise look like a user who left.
+fn track_position(
+    scroller: NodeRef<html::Main>,
+    at_end: RwSignal<bool>,
+) -> impl Fn(ev::Event) + 'static {
+    let last_top = StoredValue::new(0);
+    move |_| {
+        let Some(element) = scroller.get_untracked() else { return };
+        let top = element.scroll_top();
+        let is_near = element.scroll_height() - top - element.client_height() < END_MARGIN_PX;
+        if is_near {
+            at_end.set(true);
+        } else if top < last_top.get_value() {
+            at_end.set(false);
+        }
+        last_top.set_value(top);
+    }
+}
+
+fn scroll_to_end(scroller: NodeRef<html::Main>) {
+    if let Some(element) = scroller.get_untracked() {
+        element.set_scroll_top(element.scroll_height());
+    }
+}
+
+/// Clicks inside rendered answers: code is copied, and a link's address is copied instead of opened.
+fn handle_click(event: &ev::MouseEvent, on_copy: Callback<String>) {
+    let Some(target) = event.target().and_then(|target| target.dyn_into::<web_sys::Element>().ok())
+    else {
+        return;
+    };
+    if let Ok(Some(link)) = target.closest(".prose a[href]") {
+        event.prevent_default();
+        if let Some(address) = link.get_attribute("href") {
+            on_copy.run(address);
+            confirm(&link);
+        }
+    } else if let Ok(Some(button)) = target.closest("button.copy-code") {
+        let code = button.closest("figure").ok().flatten();
+        let code = code.and_then(|figure| figure.query_selector("code").ok().flatten());
+        if let Some(code) = code.and_then(|code| code.text_content()) {
+            on_copy.run(code);
+            confirm(&button);
+        }
+    }
+}
+
+/// The middle button would open a link in a new window.
+fn keep_links_shut(event: &ev::MouseEvent) {
+    let target = event.target().and_then(|target| target.dyn_into::<web_sys::Element>().ok());
+    if target.is_some_and(|target| matches!(target.closest("a[href]"), Ok(Some(_)))) {
+        event.prevent_default();
+    }
+}
+
+/// Marks `element` as copied for a moment; the style sheet says so beside it.
+fn confirm(element: &web_sys::Element) {
+    let _ = element.class_list().add_1("copied");
+    let element = element.clone();
+    set_timeout(
+        move || {
+            let _ = element.class_list().remove_1("copied");
+        },
+        super::message::CONFIRMATION,
+    );
+}

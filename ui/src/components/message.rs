@@ -1,0 +1,193 @@
+//! One turn: the question, the answer as it grows, and what can be done with them.
+
+use std::time::Duration;
+
+use leptos::prelude::*;
+
+use super::icon::Icon;
+use super::notices::ErrorNotice;
+use crate::format;
+use crate::state::{Answer, AnswerState, Turn};
+
+/// How long a control says that it has copied.
+pub(super) const CONFIRMATION: Duration = Duration::from_millis(1600);
+
+/// A question and its answer.
+#[component]
+pub(super) fn TurnView(
+    /// What is shown.
+    turn: Turn,
+    /// Whether it is the last: only that one can be changed.
+    #[prop(into)]
+    is_last: Signal<bool>,
+    /// Whether an answer is being written.
+    #[prop(into)]
+    is_busy: Signal<bool>,
+    /// Called to write the answer anew.
+    on_regenerate: Callback<()>,
+    /// Called with the turn's id to rewrite the question.
+    on_edit: Callback<u64>,
+    /// Called with text for the clipboard.
+    on_copy: Callback<String>,
+) -> impl IntoView {
+    let Turn { id, question, answer } = turn;
+    let can_change = Signal::derive(move || is_last.get() && !is_busy.get());
+    let question_text = question.to_string();
+    view! {
+        <article class="message user" data-testid="message" data-role="user" data-state="done" aria-label="You">
+            <div class="bubble">{question.to_string()}</div>
+            <div class="actions">
+                <Show when=move || can_change.get()>
+                    <button
+                        type="button"
+                        class="button quiet small"
+                        data-testid="edit"
+                        aria-label="Edit message"
+                        title="Edit"
+                        on:click=move |_| on_edit.run(id)
+                    >
+                        {Icon::Edit.view()}
+                    </button>
+                </Show>
+                <CopyButton
+                    label="Copy message"
+                    test_id="copy-question"
+                    on_copy=move || on_copy.run(question_text.clone())
+                />
+            </div>
+        </article>
+        <AnswerView answer is_last can_change on_regenerate on_copy/>
+    }
+}
+
+#[component]
+fn AnswerView(
+    answer: Answer,
+    is_last: Signal<bool>,
+    can_change: Signal<bool>,
+    on_regenerate: Callback<()>,
+    on_copy: Callback<String>,
+) -> impl IntoView {
+    let Answer { text, blocks, tail, state } = answer;
+    let state = Signal::from(state);
+    let is_open = Memo::new(move |_| state.with(AnswerState::is_open));
+    let is_blank = {
+        let text = text.clone();
+        Memo::new(move |_| text.with(String::is_empty))
+    };
+    let failure = Memo::new(move |_| match state.get() {
+        AnswerState::Failed { error } => Some(error),
+        _ => None,
+    });
+    let waits = move || state.with(|state| *state == AnswerState::Waiting);
+    let copy = move || on_copy.run(text.get_untracked());
+    view! {
+        <article
+            class="message assistant"
+            class:last=is_last
+            data-testid="message"
+            data-role="assistant"
+            data-state=move || state.with(AnswerState::name)
+            aria-label="Lilims"
+            aria-busy=move || is_open.get().to_string()
+        >
+            <div class="prose" data-testid="answer-text">
+                <For each=move || blocks.get() key=|block| block.index let:block>
+                    <div class="chunk" inner_html=block.html.to_string()></div>
+                </For>
+                <div class="chunk tail" inner_html=move || tail.get()></div>
+            </div>
+            <Show when=move || is_open.get() && is_blank.get()>
+                <p class="pending">
+                    <span class="dots" aria-hidden="true"><i></i><i></i><i></i></span>
+                    {move || if waits() { "Waiting for the model to load" } else { "Reading" }}
+                </p>
+            </Show>
+            <Show when=move || failure.with(Option::is_some)>
+                <ErrorNotice
+                    title="The answer broke off"
+                    error=Signal::derive(move || failure.get())
+                    retry_label="Try again"
+                    retry_id="retry"
+                    on_retry=on_regenerate
+                />
+            </Show>
+            <Ending state/>
+            <div class="actions" class:hidden=is_open>
+                <Show when=move || !is_blank.get()>
+                    <CopyButton label="Copy answer" test_id="copy" on_copy=copy.clone()/>
+                </Show>
+                <Show when=move || can_change.get() && failure.with(Option::is_none)>
+                    <button
+                        type="button"
+                        class="button quiet small"
+                        data-testid="regenerate"
+                        aria-label="Write the answer again"
+                        title="Write again"
+                        on:click=move |_| on_regenerate.run(())
+                    >
+                        {Icon::Again.view()}
+                    </button>
+                </Show>
+                <span class="stats" data-testid="answer-stats">{move || state.with(stats)}</span>
+            </div>
+        </article>
+    }
+}
+
+/// Why the answer is no longer than it is.
+#[component]
+fn Ending(state: Signal<AnswerState>) -> impl IntoView {
+    let note = Memo::new(move |_| match state.get() {
+        AnswerState::Done { finish, .. } => format::finish(finish),
+        AnswerState::Stopped { .. } => Some("Stopped."),
+        _ => None,
+    });
+    view! {
+        <Show when=move || note.get().is_some()>
+            <p class="ending">{move || note.get()}</p>
+        </Show>
+    }
+}
+
+/// A button that shows a tick for a moment after it was pressed.
+#[component]
+fn CopyButton(
+    label: &'static str,
+    test_id: &'static str,
+    #[prop(into)] on_copy: Callback<()>,
+) -> impl IntoView {
+    let copied = RwSignal::new(false);
+    let click = move |_| {
+        on_copy.run(());
+        copied.set(true);
+        set_timeout(
+            move || {
+                // The message may be gone by then.
+                copied.try_set(false);
+            },
+            CONFIRMATION,
+        );
+    };
+    view! {
+        <button
+            type="button"
+            class="button quiet small"
+            data-testid=test_id
+            aria-label=label
+            title="Copy"
+            on:click=click
+        >
+            {move || if copied.get() { Icon::Check } else { Icon::Copy }.view()}
+        </button>
+    }
+}
+
+fn stats(state: &AnswerState) -> Option<String> {
+    match state {
+        AnswerState::Done { stats, .. } | AnswerState::Stopped { stats: Some(stats) } => {
+            Some(format::stats(stats))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,218 @@
+//! Renders an answer while it grows, parsing only the part that more text can still change.
+//!
+//! CommonMark's block structure is decided line by line: once a later block has begun on a whole
+//! line, nothing that follows reaches the blocks before it. Those are settled and never parsed
+//! again. The one exception are link definitions (`[label]: address`), which reach back to every
+//! earlier block; a text that holds one is parsed whole.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use pulldown_cmark::{Event, Parser};
+
+use super::{dialect, writer::Writer};
+
+/// A settled block of an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Block {
+    /// Its place in the answer, stable while the answer grows.
+    pub(crate) index: usize,
+    /// Its safe HTML.
+    pub(crate) html: Arc<str>,
+}
+
+/// A growing answer and its rendering.
+#[derive(Debug, Default)]
+pub(crate) struct Stream {
+    text: String,
+    /// Where the tail begins: the start of a line, or of the text.
+    settled_bytes: usize,
+    blocks: Vec<Block>,
+    tail_html: String,
+    has_definitions: bool,
+}
+
+/// What [`Stream::push`] changed beside the tail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// The tail alone.
+    Tail,
+    /// Blocks were settled, or taken back.
+    Blocks,
+}
+
+impl Stream {
+    /// The Markdown so far.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The blocks that will not change.
+    pub(crate) fn blocks(&self) -> &[Block] {
+        &self.blocks
+    }
+
+    /// The HTML of what may still change; it follows the blocks.
+    pub(crate) fn tail_html(&self) -> &str {
+        &self.tail_html
+    }
+
+    /// Appends `text` and renders the tail anew.
+    pub(crate) fn push(&mut self, text: &str) -> Change {
+        self.text.push_str(text);
+        let before = self.blocks.len();
+        let mut parsed = parse(&self.text[self.settled_bytes..]);
+        let mut taken_back = false;
+        if parsed.has_definitions && !self.has_definitions {
+            self.has_definitions = true;
+            taken_back = before > 0;
+            self.settled_bytes = 0;
+            self.blocks.clear();
+            parsed = parse(&self.text);
+        }
+        if !self.has_definitions {
+            self.settle(&mut parsed.blocks);
+        }
+        self.tail_html = parsed.blocks.into_iter().map(|(_, html)| html).collect();
+        if taken_back || self.blocks.len() != before { Change::Blocks } else { Change::Tail }
+    }
+
+    /// Moves every block but the last from `parsed`, if the last one's first line is whole.
+    fn settle(&mut self, parsed: &mut Vec<(usize, String)>) {
+        let tail = &self.text[self.settled_bytes..];
+        let Some(&(last_start, _)) = parsed.last() else { return };
+        if parsed.len() < 2 || !tail[last_start..].contains('\n') {
+            return;
+        }
+        let line_start = tail[..last_start].rfind('\n').map_or(0, |newline| newline + 1);
+        let settled = parsed.drain(..parsed.len() - 1);
+        for (_, html) in settled {
+            self.blocks.push(Block { index: self.blocks.len(), html: html.into() });
+        }
+        self.settled_bytes += line_start;
+    }
+}
+
+/// The outermost blocks of a text: where each starts, and its HTML.
+struct Parsed {
+    blocks: Vec<(usize, String)>,
+    has_definitions: bool,
+}
+
+fn parse(text: &str) -> Parsed {
+    let parser = Parser::new_ext(text, dialect());
+    let has_definitions = parser.reference_definitions().iter().next().is_some();
+    let mut writer = Writer::default();
+    let mut blocks = Vec::new();
+    let mut depth = 0_usize;
+    let mut start = 0;
+    for (event, Range { start: event_start, .. }) in parser.into_offset_iter() {
+        if depth == 0 {
+            start = event_start;
+        }
+        match event {
+            Event::Start(_) => depth += 1,
+            Event::End(_) => depth -= 1,
+            _ => {}
+        }
+        writer.write(event);
+        if depth == 0 {
+            blocks.push((start, writer.take()));
+        }
+    }
+    Parsed { blocks, has_definitions }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::render;
+    use super::*;
+    use proptest::prelude::*;
+
+    impl Stream {
+        fn html(&self) -> String {
+            let blocks = self.blocks().iter().map(|block| &*block.html);
+            blocks.chain([self.tail_html()]).collect()
+        }
+    }
+
+    const DOCUMENT: &str = "# Title\n\nA paragraph with **bold** text\nover two lines.\n\n\
+        - one\n  - nested\n\n    deep paragraph\n- two\n\n1. first\n2. second\n\n\
+        ```rust\nfn main() {\n\n    println!(\"- no list\");\n}\n```\nAfter the fence.\n\n\
+        | a | b |\n| --- | ---: |\n| 1 | 2 |\n\n> quote\nlazy\n\nSetext\n---\n\n***\n\n\
+        <div>\n<b>raw</b>\n</div>\n\n    indented code\n\n    more of it\n\nThe end.\n";
+
+    /// Streams `text` in pieces of `step` characters and compares with the whole after each.
+    fn assert_split_is_whole(text: &str, step: usize) {
+        let characters: Vec<char> = text.chars().collect();
+        let mut stream = Stream::default();
+        for piece in characters.chunks(step) {
+            stream.push(&piece.iter().collect::<String>());
+            assert_eq!(stream.html(), render(stream.text()), "{:?}", stream.text());
+        }
+    }
+
+    #[test]
+    fn split_is_whole_at_every_character() {
+        for step in 1..8 {
+            assert_split_is_whole(DOCUMENT, step);
+        }
+    }
+
+    #[test]
+    fn later_text_cannot_change_a_settled_block() {
+        for text in [
+            "para\n***bold*** text",
+            "para\n-",
+            "para\n- item\n\n\n  still item\n\nout\n",
+            "- a\n\n- b\n\n  c\n\n\n- d\npara\n",
+            "a\n\n```\nb\n\n```\nc\n\n~~~x\n```\n~~~\n",
+            "head\n|a|b|\n|-|-|\n|c|d|\ntext\n\nmore\n",
+            "a\r\n\r\nb\r\nc\r\n\r\n- d\r\n",
+            "1. a\n\n   ```\n   b\n   ```\n2. c\n",
+            "> a\n\n> b\n\nc\n",
+            "\ta\n\n\tb\n\nc\n",
+            "- a\n- [ ] b\n\n* c\n\n+ d\n",
+            "<!-- a\n\nb -->\n\nc\n\n<pre>\n\n</pre>\n\nd\n",
+        ] {
+            assert_split_is_whole(text, 1);
+        }
+    }
+
+    #[test]
+    fn definitions_reach_back() {
+        assert_split_is_whole("See [a].\n\nAnd [b][a].\n\n[a]: https://c.example\n\nAfter [a].\n", 1);
+        assert_split_is_whole("[a]:\nhttps://b.example\n'title'\n\n[a]\n\n> [c]: /d\n\n[c]\n", 1);
+    }
+
+    #[test]
+    fn settled_blocks_keep_their_place_and_the_tail_stays_small() {
+        let mut stream = Stream::default();
+        for paragraph in 0..200 {
+            stream.push(&format!("Paragraph {paragraph}.\n\n"));
+        }
+        assert_eq!(stream.blocks().len(), 199);
+        assert_eq!(stream.tail_html(), "<p>Paragraph 199.</p>\n");
+        assert!(stream.blocks().iter().enumerate().all(|(index, block)| block.index == index));
+        assert_eq!(stream.push("x"), Change::Tail);
+        assert_eq!(stream.push("\n\ny\n"), Change::Blocks);
+    }
+
+    proptest! {
+        #[test]
+        fn split_is_whole_for_any_lines(
+            lines in prop::collection::vec(
+                prop::sample::select(vec![
+                    "", "", "", "a", "text *b* `c`", "# h", "- a", "  - b", "    c", "1. d", "2) e",
+                    "* f", "> q", ">", "```", "```py", "~~~", "---", "***", "===", "| a | b |",
+                    "|---|---|", "<div>", "</div>", "<!--", "-->", "[a]", "[a]: /b", "- [ ] t",
+                    "   g", "\tt", "  h  ", "\\", "<b>x", "+", "-", "<?x", "```x```",
+                ]),
+                0..14,
+            ),
+            step in 1_usize..9,
+        ) {
+            assert_split_is_whole(&lines.join("\n"), step);
+        }
+    }
+}
