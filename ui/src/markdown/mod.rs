@@ -8,7 +8,7 @@
 mod stream;
 mod writer;
 
-pub(crate) use stream::{Block, Stream};
+pub(crate) use stream::{Block, Change, Stream};
 
 use pulldown_cmark::{Event, Options, Parser, TagEnd};
 

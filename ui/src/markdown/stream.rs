@@ -42,11 +42,6 @@ pub(crate) enum Change {
 }
 
 impl Stream {
-    /// The Markdown so far.
-    pub(crate) fn text(&self) -> &str {
-        &self.text
-    }
-
     /// The blocks that will not change.
     pub(crate) fn blocks(&self) -> &[Block] {
         &self.blocks
@@ -148,7 +143,7 @@ mod tests {
         let mut stream = Stream::default();
         for piece in characters.chunks(step) {
             stream.push(&piece.iter().collect::<String>());
-            assert_eq!(stream.html(), render(stream.text()), "{:?}", stream.text());
+            assert_eq!(stream.html(), render(&stream.text), "{:?}", stream.text);
         }
     }
 
