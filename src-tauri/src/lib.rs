@@ -1,1 +1,69 @@
-//! stub
+//! The shell: opens the window, loads the bundled model and answers the page's commands.
+//!
+//! The engine blocks, so the model lives on a thread of its own ([`model_thread`]); commands only
+//! pass jobs to it. Nothing here opens network connections, and the window shows the app's own
+//! page and no other.
+
+mod answer_stream;
+mod chat;
+mod commands;
+mod errors;
+mod model_thread;
+mod prompt;
+mod window;
+
+use std::path::PathBuf;
+
+use lilims_ipc::ModelStatus;
+use tauri::{App, Emitter, Manager, RunEvent};
+
+use crate::chat::Chat;
+use crate::model_thread::{ModelThread, Talk};
+
+/// The event that tells the page where the model stands.
+const MODEL_STATUS_EVENT: &str = "model-status";
+
+/// Opens the window and returns when it was closed; on desktops the process then ends.
+#[cfg_attr(mobile, tauri::mobile_entry_point)]
+pub fn run() {
+    let app = tauri::Builder::default()
+        .invoke_handler(tauri::generate_handler![
+            commands::status,
+            commands::send,
+            commands::stop,
+            commands::retry_load
+        ])
+        .setup(|app| {
+            app.manage(start_model(app));
+            window::open(app)?;
+            Ok(())
+        })
+        .build(tauri::generate_context!());
+    match app {
+        Ok(app) => app.run(|app, event| {
+            if let RunEvent::Exit = event {
+                app.state::<ModelThread>().shut_down();
+            }
+        }),
+        Err(error) => {
+            eprintln!("Lilims could not start: {error}");
+            std::process::exit(1);
+        }
+    }
+}
+
+fn start_model(app: &App) -> ModelThread {
+    let resource_dir: Option<PathBuf> = app.path().resource_dir().ok();
+    let handle = app.handle().clone();
+    let tell = move |status: &ModelStatus| {
+        // A page that is gone, or not there yet, misses nothing: it asks for the status first.
+        let _ = handle.emit(MODEL_STATUS_EVENT, status);
+    };
+    ModelThread::start(tell, move |found| {
+        let path = lilims_models::bundled_model(resource_dir.as_deref())
+            .map_err(|error| errors::not_found(&error))?;
+        found(path.file_stem().unwrap_or_default().to_string_lossy().into_owned());
+        let chat = Chat::load(&path)?;
+        Ok((chat.info(), Box::new(chat) as Box<dyn Talk>))
+    })
+}

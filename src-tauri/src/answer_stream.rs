@@ -1,0 +1,153 @@
+//! Carries an answer to the page: text in batches, at most one a frame, then exactly one end.
+
+use std::time::{Duration, Instant};
+
+use lilims_engine::Progress;
+use lilims_ipc::{Error, Event, Finish, Stats};
+
+use crate::errors;
+
+/// A frame at 60 Hz. The page cannot show text more often than this.
+const FRAME: Duration = Duration::from_millis(16);
+
+/// How an answer ended well.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Ending {
+    /// Why it ended.
+    pub(crate) finish: Finish,
+    /// What it took.
+    pub(crate) stats: Stats,
+}
+
+/// An answer on its way to the page. However it is dropped, the page learns that it ended.
+pub(crate) struct AnswerStream {
+    sink: Box<dyn Fn(Event) + Send>,
+    pending: String,
+    tokens: u32,
+    tokens_per_second: f32,
+    sent_at: Option<Instant>,
+    has_ended: bool,
+}
+
+impl AnswerStream {
+    /// A stream that hands its events to `sink`.
+    pub(crate) fn new(sink: impl Fn(Event) + Send + 'static) -> Self {
+        Self {
+            sink: Box::new(sink),
+            pending: String::new(),
+            tokens: 0,
+            tokens_per_second: 0.0,
+            sent_at: None,
+            has_ended: false,
+        }
+    }
+
+    /// Adds `text`, and sends what has gathered once the frame is over.
+    pub(crate) fn push(&mut self, text: &str, progress: &Progress) {
+        self.push_at(Instant::now(), text, progress);
+    }
+
+    fn push_at(&mut self, now: Instant, text: &str, progress: &Progress) {
+        self.pending.push_str(text);
+        self.tokens = progress.tokens as u32;
+        self.tokens_per_second = progress.decode_tps() as f32;
+        if self.sent_at.is_none_or(|sent_at| now.duration_since(sent_at) >= FRAME) {
+            self.flush();
+            self.sent_at = Some(now);
+        }
+    }
+
+    /// Sends the rest of the text and how the answer ended.
+    pub(crate) fn end(mut self, result: Result<Ending, Error>) {
+        self.send_end(match result {
+            Ok(Ending { finish, stats }) => Event::Done { finish, stats },
+            Err(error) => Event::Failed { error },
+        });
+    }
+
+    fn send_end(&mut self, event: Event) {
+        self.flush();
+        self.has_ended = true;
+        (self.sink)(event);
+    }
+
+    fn flush(&mut self) {
+        if !self.pending.is_empty() {
+            let text = std::mem::take(&mut self.pending);
+            let (tokens, tokens_per_second) = (self.tokens, self.tokens_per_second);
+            (self.sink)(Event::Text { text, tokens, tokens_per_second });
+        }
+    }
+}
+
+impl Drop for AnswerStream {
+    fn drop(&mut self) {
+        if !self.has_ended {
+            self.send_end(Event::Failed { error: errors::internal("the model's thread ended") });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, channel};
+
+    use super::*;
+
+    const ENDING: Ending = Ending {
+        finish: Finish::EndOfTurn,
+        stats: Stats {
+            prompt_tokens: 3,
+            prefilled_tokens: 3,
+            tokens: 4,
+            first_token_ms: 1.0,
+            tokens_per_second: 10.0,
+        },
+    };
+
+    fn stream() -> (AnswerStream, Receiver<Event>) {
+        let (sender, events) = channel();
+        (AnswerStream::new(move |event| sender.send(event).unwrap()), events)
+    }
+
+    fn text(event: &Event) -> &str {
+        match event {
+            Event::Text { text, .. } => text,
+            _ => panic!("{event:?} is not text"),
+        }
+    }
+
+    #[test]
+    fn a_frame_carries_one_batch_and_the_end_flushes_the_rest() {
+        let (mut stream, events) = stream();
+        let start = Instant::now();
+        for (at_ms, text) in [(0, "a"), (5, "b"), (10, "c"), (16, "d"), (20, "e")] {
+            let progress = Progress { tokens: 1, ..Progress::default() };
+            stream.push_at(start + Duration::from_millis(at_ms), text, &progress);
+        }
+        stream.end(Ok(ENDING));
+        let events: Vec<_> = events.iter().collect();
+        assert_eq!(events.iter().take(3).map(text).collect::<Vec<_>>(), ["a", "bcd", "e"]);
+        assert_eq!(events[3], Event::Done { finish: ENDING.finish, stats: ENDING.stats });
+        assert_eq!(events.len(), 4);
+    }
+
+    #[test]
+    fn pieces_without_text_send_nothing() {
+        let (mut stream, events) = stream();
+        stream.push("", &Progress::default());
+        stream.end(Ok(ENDING));
+        assert_eq!(events.iter().count(), 1);
+    }
+
+    #[test]
+    fn a_dropped_stream_still_ends() {
+        let (mut stream, events) = stream();
+        stream.push("a", &Progress::default());
+        stream.push("b", &Progress::default());
+        drop(stream);
+        let events: Vec<_> = events.iter().collect();
+        assert_eq!(events.iter().take(2).map(text).collect::<String>(), "ab");
+        assert!(matches!(events[2..], [Event::Failed { .. }]));
+    }
+}

@@ -1,0 +1,248 @@
+//! The thread that the model lives on: it loads the model, then answers one question at a time.
+//!
+//! Whatever a job does, panics included, the thread goes on and the page learns how the job
+//! ended.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use lilims_ipc::{Error, Event, Finish, ModelInfo, ModelStatus, Request, Stats};
+
+use crate::answer_stream::{AnswerStream, Ending};
+use crate::errors;
+
+/// How long closing the window waits for the thread: longer than a token takes, shorter than
+/// a user's patience.
+const SHUT_DOWN_WAIT: Duration = Duration::from_secs(2);
+
+/// What the window says of a model whose file is not found yet.
+const UNNAMED: &str = "the bundled model";
+
+/// Something that answers: the model, or a stand-in for it in tests.
+pub(crate) trait Talk {
+    /// Answers `request` into `stream` until it ends or `cancel` is set.
+    fn answer(
+        &mut self,
+        request: &Request,
+        cancel: &AtomicBool,
+        stream: &mut AnswerStream,
+    ) -> Result<Ending, Error>;
+
+    /// Forgets the conversation, which an answer left in an unknown state.
+    fn forget(&mut self);
+}
+
+/// What loading yields.
+pub(crate) type Loaded = (ModelInfo, Box<dyn Talk>);
+
+/// The thread as the commands see it.
+pub(crate) struct ModelThread {
+    shared: Arc<Shared>,
+    jobs: Sender<Job>,
+    /// Closed when the thread has ended.
+    ended: Mutex<Receiver<()>>,
+}
+
+/// What the commands and the thread both touch.
+struct Shared {
+    status: Mutex<ModelStatus>,
+    /// The flag that cancels the answer that was accepted and has not ended.
+    answering: Mutex<Option<Arc<AtomicBool>>>,
+    tell: Box<dyn Fn(&ModelStatus) + Send + Sync>,
+}
+
+enum Job {
+    Load,
+    Answer { request: Request, cancel: Arc<AtomicBool>, stream: AnswerStream },
+    End,
+}
+
+impl ModelThread {
+    /// Starts the thread, which loads the model at once. `tell` hears of each change of the
+    /// status; `load` calls its argument with the model's name as soon as it knows it.
+    pub(crate) fn start(
+        tell: impl Fn(&ModelStatus) + Send + Sync + 'static,
+        load: impl FnMut(&dyn Fn(String)) -> Result<Loaded, Error> + Send + 'static,
+    ) -> Self {
+        let shared = Arc::new(Shared {
+            status: Mutex::new(loading(UNNAMED)),
+            answering: Mutex::new(None),
+            tell: Box::new(tell),
+        });
+        let (jobs, queue) = channel();
+        let (ends, ended) = channel::<()>();
+        let worker = Worker { shared: Arc::clone(&shared), load: Box::new(load), talk: None };
+        let spawned = thread::Builder::new().name("model".to_owned()).spawn(move || {
+            // Moved in so that it closes when the thread ends.
+            let _ends = ends;
+            worker.work(&queue);
+        });
+        if let Err(error) = spawned {
+            shared.set_status(ModelStatus::Failed { error: errors::internal(&error.to_string()) });
+        }
+        Self { shared, jobs, ended: Mutex::new(ended) }
+    }
+
+    /// Where the model stands.
+    pub(crate) fn status(&self) -> ModelStatus {
+        lock(&self.shared.status).clone()
+    }
+
+    /// Accepts a question; its answer goes to `sink`. While the model loads the question waits.
+    ///
+    /// *Errors*: the model's own where it failed to load, `Busy` where an answer is under way.
+    pub(crate) fn send(
+        &self,
+        request: Request,
+        sink: impl Fn(Event) + Send + 'static,
+    ) -> Result<(), Error> {
+        if request.messages.is_empty() {
+            return Err(errors::no_question());
+        }
+        if let ModelStatus::Failed { error } = self.status() {
+            return Err(error);
+        }
+        let cancel = self.shared.begin_answer()?;
+        let stream = AnswerStream::new(sink);
+        // Where the thread is gone, the job comes back and its stream ends as it is dropped.
+        let _ = self.jobs.send(Job::Answer { request, cancel, stream });
+        Ok(())
+    }
+
+    /// Stops the answer that is under way, if there is one.
+    pub(crate) fn stop(&self) {
+        if let Some(cancel) = &*lock(&self.shared.answering) {
+            cancel.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Loads the model again if that failed; otherwise there is nothing to do.
+    pub(crate) fn retry_load(&self) -> Result<(), Error> {
+        {
+            let mut status = lock(&self.shared.status);
+            if !matches!(*status, ModelStatus::Failed { .. }) {
+                return Ok(());
+            }
+            *status = loading(UNNAMED);
+        }
+        (self.shared.tell)(&loading(UNNAMED));
+        self.jobs.send(Job::Load).map_err(|_| errors::internal("the model's thread ended"))
+    }
+
+    /// Stops the answer that is under way and waits a little for the thread to end.
+    pub(crate) fn shut_down(&self) {
+        self.stop();
+        if self.jobs.send(Job::End).is_ok() {
+            // A thread that is busy longer dies with the process; it holds nothing to be saved.
+            let _ = lock(&self.ended).recv_timeout(SHUT_DOWN_WAIT);
+        }
+    }
+}
+
+impl Shared {
+    fn set_status(&self, status: ModelStatus) {
+        lock(&self.status).clone_from(&status);
+        (self.tell)(&status);
+    }
+
+    fn begin_answer(&self) -> Result<Arc<AtomicBool>, Error> {
+        let mut answering = lock(&self.answering);
+        if answering.is_some() {
+            return Err(errors::busy());
+        }
+        Ok(Arc::clone(answering.insert(Arc::default())))
+    }
+}
+
+/// The thread's own side.
+struct Worker {
+    shared: Arc<Shared>,
+    load: Box<dyn FnMut(&dyn Fn(String)) -> Result<Loaded, Error> + Send>,
+    talk: Option<Box<dyn Talk>>,
+}
+
+impl Worker {
+    fn work(mut self, queue: &Receiver<Job>) {
+        self.load();
+        for job in queue {
+            match job {
+                Job::Load => self.load(),
+                Job::Answer { request, cancel, mut stream } => {
+                    let result = self.answer(&request, &cancel, &mut stream);
+                    // Before the page hears of the end, since it may ask the next question then.
+                    lock(&self.shared.answering).take();
+                    stream.end(result);
+                }
+                Job::End => break,
+            }
+        }
+    }
+
+    fn load(&mut self) {
+        let Self { shared, load, .. } = self;
+        let found = |name: String| shared.set_status(loading(&name));
+        let loaded = catch_unwind(AssertUnwindSafe(|| load(&found)))
+            .unwrap_or_else(|_| Err(errors::internal("a panic while loading")));
+        let status = match loaded {
+            Ok((model, talk)) => {
+                self.talk = Some(talk);
+                ModelStatus::Ready { model }
+            }
+            Err(error) => ModelStatus::Failed { error },
+        };
+        self.shared.set_status(status);
+    }
+
+    fn answer(
+        &mut self,
+        request: &Request,
+        cancel: &AtomicBool,
+        stream: &mut AnswerStream,
+    ) -> Result<Ending, Error> {
+        if cancel.load(Ordering::Relaxed) {
+            return Ok(STOPPED_EARLY);
+        }
+        let Some(talk) = &mut self.talk else {
+            return Err(match lock(&self.shared.status).clone() {
+                ModelStatus::Failed { error } => error,
+                _ => errors::internal("no model"),
+            });
+        };
+        // The panic's own words are not passed on: they may quote the conversation.
+        catch_unwind(AssertUnwindSafe(|| talk.answer(request, cancel, stream))).unwrap_or_else(
+            |_| {
+                talk.forget();
+                Err(errors::internal("a panic while answering"))
+            },
+        )
+    }
+}
+
+/// The end of an answer that was stopped before the model saw the question.
+const STOPPED_EARLY: Ending = Ending {
+    finish: Finish::Stopped,
+    stats: Stats {
+        prompt_tokens: 0,
+        prefilled_tokens: 0,
+        tokens: 0,
+        first_token_ms: 0.0,
+        tokens_per_second: 0.0,
+    },
+};
+
+fn loading(name: &str) -> ModelStatus {
+    ModelStatus::Loading { name: name.to_owned() }
+}
+
+/// Locks, also after a panic elsewhere: each value behind these locks is replaced whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+#[path = "model_thread_tests.rs"]
+mod tests;

@@ -1,0 +1,177 @@
+//! How the model's thread behaves, with a stand-in for the model.
+
+use std::sync::mpsc::RecvTimeoutError;
+
+use lilims_engine::Progress;
+use lilims_ipc::{ErrorCode, Message, Options, Role};
+
+use super::*;
+
+/// Fails a test that would hang; nothing here takes a fraction of it.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Says `hello` and ends, or as the question commands: `panic`, `wait` until it is stopped.
+struct Parrot;
+
+impl Talk for Parrot {
+    fn answer(
+        &mut self,
+        request: &Request,
+        cancel: &AtomicBool,
+        stream: &mut AnswerStream,
+    ) -> Result<Ending, Error> {
+        stream.push("hello", &Progress::default());
+        match request.messages[0].content.as_str() {
+            "panic" => panic!("as the test asked"),
+            "wait" => {
+                while !cancel.load(Ordering::Relaxed) {
+                    thread::yield_now();
+                }
+                Ok(STOPPED_EARLY)
+            }
+            _ => Ok(Ending { finish: Finish::EndOfTurn, ..STOPPED_EARLY }),
+        }
+    }
+
+    fn forget(&mut self) {}
+}
+
+fn loaded() -> Result<Loaded, Error> {
+    let model = ModelInfo {
+        name: "Parrot".to_owned(),
+        family: "bird".to_owned(),
+        quantisation: "F32".to_owned(),
+        size_bytes: 1,
+        context_tokens: 1,
+        backend: "test".to_owned(),
+    };
+    Ok((model, Box::new(Parrot)))
+}
+
+fn start(
+    load: impl FnMut(&dyn Fn(String)) -> Result<Loaded, Error> + Send + 'static,
+) -> (ModelThread, Receiver<ModelStatus>) {
+    let (sender, statuses) = channel();
+    let sender = Mutex::new(sender);
+    let tell = move |status: &ModelStatus| {
+        let _ = lock(&sender).send(status.clone());
+    };
+    (ModelThread::start(tell, load), statuses)
+}
+
+fn ask(thread: &ModelThread, question: &str) -> Result<Receiver<Event>, Error> {
+    let message = Message { role: Role::User, content: question.to_owned() };
+    let request = Request { messages: vec![message], options: Options::default() };
+    let (sender, events) = channel();
+    thread.send(request, move |event| {
+        let _ = sender.send(event);
+    })?;
+    Ok(events)
+}
+
+/// All events of an answer; the channel closes with the stream.
+fn all(events: &Receiver<Event>) -> Vec<Event> {
+    let mut all = Vec::new();
+    loop {
+        match events.recv_timeout(PATIENCE) {
+            Ok(event) => all.push(event),
+            Err(RecvTimeoutError::Disconnected) => return all,
+            Err(RecvTimeoutError::Timeout) => panic!("the answer never ended: {all:?}"),
+        }
+    }
+}
+
+fn finish(events: &[Event]) -> Finish {
+    match events {
+        [Event::Text { .. }, Event::Done { finish, .. }] => *finish,
+        _ => panic!("{events:?}"),
+    }
+}
+
+fn wait_for_failure(statuses: &Receiver<ModelStatus>) -> Error {
+    loop {
+        if let ModelStatus::Failed { error } = statuses.recv_timeout(PATIENCE).unwrap() {
+            return error;
+        }
+    }
+}
+
+#[test]
+fn a_question_waits_for_the_model() {
+    let (open, gate) = channel::<()>();
+    let (thread, statuses) = start(move |found| {
+        found("parrot".to_owned());
+        gate.recv().unwrap();
+        loaded()
+    });
+    assert_eq!(statuses.recv_timeout(PATIENCE).unwrap(), loading("parrot"));
+    let events = ask(&thread, "hi").unwrap();
+    open.send(()).unwrap();
+    assert_eq!(finish(&all(&events)), Finish::EndOfTurn);
+    assert!(matches!(thread.status(), ModelStatus::Ready { .. }));
+}
+
+#[test]
+fn one_answer_at_a_time_and_stop_ends_it() {
+    let (thread, _statuses) = start(|_| loaded());
+    let events = ask(&thread, "wait").unwrap();
+    assert_eq!(ask(&thread, "hi").unwrap_err().code, ErrorCode::Busy);
+    // Only once it is under way: a question that is stopped earlier has no text.
+    let first = events.recv_timeout(PATIENCE).unwrap();
+    thread.stop();
+    let mut heard = vec![first];
+    heard.extend(all(&events));
+    assert_eq!(finish(&heard), Finish::Stopped);
+    assert_eq!(finish(&all(&ask(&thread, "hi").unwrap())), Finish::EndOfTurn);
+}
+
+#[test]
+fn a_panic_fails_the_answer_and_the_next_works() {
+    let (thread, _statuses) = start(|_| loaded());
+    let events = all(&ask(&thread, "panic").unwrap());
+    let [Event::Text { .. }, Event::Failed { error }] = events.as_slice() else {
+        panic!("{events:?}");
+    };
+    assert_eq!(error.code, ErrorCode::Internal);
+    assert_eq!(finish(&all(&ask(&thread, "hi").unwrap())), Finish::EndOfTurn);
+}
+
+#[test]
+fn a_panic_while_loading_is_a_failure() {
+    let (thread, statuses) = start(|_| panic!("as the test asked"));
+    assert_eq!(wait_for_failure(&statuses).code, ErrorCode::Internal);
+    assert_eq!(ask(&thread, "hi").unwrap_err().code, ErrorCode::Internal);
+}
+
+#[test]
+fn loading_again_can_succeed() {
+    let mut tries = 0;
+    let (thread, statuses) = start(move |_| {
+        tries += 1;
+        if tries == 1 { Err(errors::busy()) } else { loaded() }
+    });
+    wait_for_failure(&statuses);
+    assert!(ask(&thread, "hi").is_err());
+    thread.retry_load().unwrap();
+    assert_eq!(finish(&all(&ask(&thread, "hi").unwrap())), Finish::EndOfTurn);
+}
+
+#[test]
+fn shutting_down_ends_the_answer_under_way() {
+    let (thread, _statuses) = start(|_| loaded());
+    let events = ask(&thread, "wait").unwrap();
+    thread.shut_down();
+    assert!(matches!(all(&events).last(), Some(Event::Done { finish: Finish::Stopped, .. })));
+    assert!(
+        lock(&thread.ended)
+            .recv_timeout(PATIENCE)
+            .is_err_and(|error| { error == RecvTimeoutError::Disconnected })
+    );
+}
+
+#[test]
+fn an_empty_request_is_refused() {
+    let (thread, _statuses) = start(|_| loaded());
+    let request = Request { messages: Vec::new(), options: Options::default() };
+    assert!(thread.send(request, |_| ()).is_err());
+}
