@@ -33,7 +33,7 @@ impl Chat {
         ModelInfo {
             name: model.name().to_owned(),
             family: model.spec().family.clone(),
-            quantisation: model.quantisation(),
+            quantisation: model.quantisation().to_owned(),
             size_bytes: model.size_bytes(),
             context_tokens: count(model.context()),
             backend: model.backend(),

@@ -31,7 +31,7 @@ pub(crate) fn not_loaded(error: &lilims_engine::Error) -> Error {
     let (code, message) = match error {
         Engine::Gguf(error) => not_read(error),
         Engine::Damaged { .. } | Engine::Tokenizer { .. } => damaged(),
-        Engine::Unsupported { .. } | Engine::Template { .. } => unsupported(),
+        Engine::Unsupported { .. } | Engine::Template { .. } | Engine::Decode(_) => unsupported(),
         _ => (
             ErrorCode::Internal,
             "The model could not be started. Close other programs to free memory, then try again."

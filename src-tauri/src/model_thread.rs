@@ -75,11 +75,11 @@ impl ModelThread {
         });
         let (jobs, queue) = channel();
         let (ends, ended) = channel::<()>();
-        let worker = Worker { shared: Arc::clone(&shared), load: Box::new(load), talk: None };
+        let of_worker = Arc::clone(&shared);
         let spawned = thread::Builder::new().name("model".to_owned()).spawn(move || {
             // Moved in so that it closes when the thread ends.
             let _ends = ends;
-            worker.work(&queue);
+            Worker { shared: of_worker, load: Box::new(load), talk: None }.work(&queue);
         });
         if let Err(error) = spawned {
             shared.set_status(ModelStatus::Failed { error: errors::internal(&error.to_string()) });
@@ -161,7 +161,7 @@ impl Shared {
 /// The thread's own side.
 struct Worker {
     shared: Arc<Shared>,
-    load: Box<dyn FnMut(&dyn Fn(String)) -> Result<Loaded, Error> + Send>,
+    load: Box<dyn FnMut(&dyn Fn(String)) -> Result<Loaded, Error>>,
     talk: Option<Box<dyn Talk>>,
 }
 

@@ -1,0 +1,195 @@
+//! A small blocking WebDriver client: the commands that the tests need, over plain HTTP on this
+//! machine.
+//!
+//! *Source*: <https://www.w3.org/TR/webdriver2/>.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use base64::Engine as _;
+use serde_json::{Value, json};
+
+/// The key under which the protocol passes references to elements.
+const ELEMENT_KEY: &str = "element-6066-11e4-a52e-4f735466cecf";
+/// No command takes longer, unless the window hangs.
+const REPLY_LIMIT: Duration = Duration::from_secs(60);
+
+/// The key Enter, as the protocol writes it.
+pub const ENTER: &str = "\u{E007}";
+/// The key Shift, which stays down until the text ends.
+pub const SHIFT: &str = "\u{E008}";
+/// The key Escape.
+pub const ESCAPE: &str = "\u{E00C}";
+/// The key Home.
+pub const HOME: &str = "\u{E011}";
+
+/// A connection to a driver that has an app open.
+#[derive(Debug)]
+pub struct Session {
+    port: u16,
+    id: String,
+}
+
+/// Something on the page. It goes stale when the page replaces it.
+#[derive(Debug)]
+pub struct Element(String);
+
+impl Session {
+    /// Opens `application` with the driver at `port`.
+    ///
+    /// # Errors
+    /// When the app does not open.
+    pub fn open(port: u16, application: &str) -> Result<Self> {
+        let options = json!({ "tauri:options": { "application": application } });
+        let body = json!({ "capabilities": { "alwaysMatch": options } });
+        let value = request(port, "POST", "/session", Some(&body)).context("opening the app")?;
+        let id = value["sessionId"].as_str().context("the driver gave no session")?;
+        Ok(Self { port, id: id.to_owned() })
+    }
+
+    /// The first element that matches the CSS `selector`.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn find(&self, selector: &str) -> Result<Element> {
+        let body = json!({ "using": "css selector", "value": selector });
+        let value = self.post("element", &body).with_context(|| format!("finding {selector}"))?;
+        let id = value[ELEMENT_KEY].as_str().context("the driver gave no element")?;
+        Ok(Element(id.to_owned()))
+    }
+
+    /// Clicks the middle of `element`.
+    ///
+    /// # Errors
+    /// When it is gone, hidden or covered.
+    pub fn click(&self, element: &Element) -> Result<()> {
+        self.post(&format!("element/{}/click", element.0), &json!({})).map(drop)
+    }
+
+    /// Focuses `element` and types `text`.
+    ///
+    /// # Errors
+    /// When it is gone or takes no keys.
+    pub fn send_keys(&self, element: &Element, text: &str) -> Result<()> {
+        self.post(&format!("element/{}/value", element.0), &json!({ "text": text })).map(drop)
+    }
+
+    /// Runs the function body `script` in the page and returns what it returns.
+    ///
+    /// # Errors
+    /// When it throws.
+    pub fn run(&self, script: &str, arguments: &[Value]) -> Result<Value> {
+        self.post("execute/sync", &json!({ "script": script, "args": arguments }))
+    }
+
+    /// Sets the size of the window.
+    ///
+    /// # Errors
+    /// When the driver refuses.
+    pub fn resize(&self, width: u32, height: u32) -> Result<()> {
+        self.post("window/rect", &json!({ "width": width, "height": height })).map(drop)
+    }
+
+    /// The visible part of the page as a PNG file.
+    ///
+    /// # Errors
+    /// When the driver cannot take it.
+    pub fn screenshot(&self) -> Result<Vec<u8>> {
+        let value = request(self.port, "GET", &self.path("screenshot"), None)?;
+        let text = value.as_str().context("the driver gave no screenshot")?;
+        Ok(base64::engine::general_purpose::STANDARD.decode(text)?)
+    }
+
+    /// Closes the window, which ends the app.
+    ///
+    /// # Errors
+    /// When the driver does not answer.
+    pub fn close(&self) -> Result<()> {
+        request(self.port, "DELETE", &format!("/session/{}", self.id), None).map(drop)
+    }
+
+    fn post(&self, command: &str, body: &Value) -> Result<Value> {
+        request(self.port, "POST", &self.path(command), Some(body))
+    }
+
+    fn path(&self, command: &str) -> String {
+        format!("/session/{}/{command}", self.id)
+    }
+}
+
+/// Whether a driver at `port` is ready for a session.
+pub fn is_ready(port: u16) -> bool {
+    request(port, "GET", "/status", None).is_ok()
+}
+
+/// Sends one command and returns the `value` of the reply.
+fn request(port: u16, method: &str, path: &str, body: Option<&Value>) -> Result<Value> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(REPLY_LIMIT))?;
+    let body = body.map(Value::to_string).unwrap_or_default();
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )?;
+    let mut reply = Vec::new();
+    stream.read_to_end(&mut reply).with_context(|| format!("{method} {path}"))?;
+    let (is_ok, body) = parse_reply(&reply)?;
+    let reply: Value = serde_json::from_slice(&body)
+        .with_context(|| format!("{path}: {}", String::from_utf8_lossy(&body)))?;
+    let value = reply["value"].clone();
+    if !is_ok {
+        let text = |key: &str| value[key].as_str().unwrap_or_default().to_owned();
+        bail!("{path}: {} {}", text("error"), text("message"));
+    }
+    Ok(value)
+}
+
+/// Whether an HTTP reply tells success, and its body.
+fn parse_reply(reply: &[u8]) -> Result<(bool, Vec<u8>)> {
+    let end = reply
+        .windows(4)
+        .position(|window| window == b"\r\n\r\n")
+        .context("the driver closed the connection")?;
+    let head = std::str::from_utf8(&reply[..end])?.to_ascii_lowercase();
+    let is_ok = head.split(' ').nth(1) == Some("200");
+    let body = &reply[end + 4..];
+    if head.contains("transfer-encoding: chunked") {
+        return Ok((is_ok, join_chunks(body)?));
+    }
+    Ok((is_ok, body.to_vec()))
+}
+
+/// Joins the chunks of a body in HTTP's chunked form.
+fn join_chunks(mut rest: &[u8]) -> Result<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let line_end =
+            rest.windows(2).position(|window| window == b"\r\n").context("a chunk has no size")?;
+        let size = usize::from_str_radix(std::str::from_utf8(&rest[..line_end])?.trim(), 16)?;
+        if size == 0 {
+            return Ok(body);
+        }
+        let start = line_end + 2;
+        body.extend(rest.get(start..start + size).context("a chunk is cut off")?);
+        rest = rest.get(start + size + 2..).context("a chunk has no end")?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replies_are_read_whole_or_in_chunks() {
+        let whole = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
+        assert_eq!(parse_reply(whole).unwrap(), (true, b"{}".to_vec()));
+        let chunks = b"HTTP/1.1 404 Not Found\r\nTransfer-Encoding: chunked\r\n\r\n\
+                       3\r\nabc\r\n1\r\nd\r\n0\r\n\r\n";
+        assert_eq!(parse_reply(chunks).unwrap(), (false, b"abcd".to_vec()));
+        assert!(parse_reply(b"").is_err());
+    }
+}
