@@ -18,7 +18,11 @@ const STATUS_INTERVAL: Duration = Duration::from_millis(500);
 /// The page.
 #[component]
 pub(crate) fn App() -> impl IntoView {
-    if bridge::is_available() { view! { <Chatting/> }.into_any() } else { view! { <Outside/> }.into_any() }
+    if bridge::is_available() {
+        view! { <Chatting/> }.into_any()
+    } else {
+        view! { <Outside/> }.into_any()
+    }
 }
 
 #[component]

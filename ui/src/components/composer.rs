@@ -62,8 +62,8 @@ pub(crate) fn Composer(
             "Editing your message"
         } else if has_failed.get() {
             "No model is loaded"
-        } else if is_loading.get() {
-            "Loading… your message will wait"
+        } else if is_loading.get() && !is_answering.get() {
+            "The model is loading; a message waits for it"
         } else {
             ""
         }
@@ -103,9 +103,6 @@ pub(crate) fn Composer(
                         on:keydown=on_keydown
                     ></textarea>
                 </div>
-                <div class="composer-row">
-                    <span class="hint">{hint}</span>
-                    <span class="hint keys">{keys}</span>
                     <Show
                         when=move || is_answering.get()
                         fallback=move || {
@@ -137,7 +134,10 @@ pub(crate) fn Composer(
                             {Icon::Stop.view()}
                         </button>
                     </Show>
-                </div>
+            </div>
+            <div class="hints">
+                <span>{hint}</span>
+                <span class="keys">{keys}</span>
             </div>
         </form>
     }

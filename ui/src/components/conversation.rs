@@ -96,7 +96,9 @@ fn follow_growth(
     at_end: RwSignal<bool>,
 ) {
     Effect::new(move || {
-        let (Some(scroller_element), Some(content)) = (scroller.get(), content.get()) else { return };
+        let (Some(scroller_element), Some(content)) = (scroller.get(), content.get()) else {
+            return;
+        };
         let on_resize = Closure::<dyn FnMut()>::new(move || {
             if at_end.get_untracked() {
                 scroll_to_end(scroller);

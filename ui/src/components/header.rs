@@ -33,14 +33,14 @@ pub(crate) fn Header(
                         {move || model.with(|model| name(model.as_ref()))}
                     </span>
                     <span class="model-line">{move || model.with(|model| line(model.as_ref()))}</span>
+                    <Show when=move || speed.with(Option::is_some)>
+                        <span class="speed" data-testid="tokens-per-second">
+                            {move || speed.get().map(format::speed)}
+                        </span>
+                    </Show>
                 </div>
             </div>
             <div class="header-actions">
-                <Show when=move || speed.with(Option::is_some)>
-                    <span class="speed" data-testid="tokens-per-second">
-                        {move || speed.get().map(format::speed)}
-                    </span>
-                </Show>
                 <button
                     type="button"
                     class="button quiet"

@@ -176,7 +176,10 @@ mod tests {
 
     #[test]
     fn definitions_reach_back() {
-        assert_split_is_whole("See [a].\n\nAnd [b][a].\n\n[a]: https://c.example\n\nAfter [a].\n", 1);
+        assert_split_is_whole(
+            "See [a].\n\nAnd [b][a].\n\n[a]: https://c.example\n\nAfter [a].\n",
+            1,
+        );
         assert_split_is_whole("[a]:\nhttps://b.example\n'title'\n\n[a]\n\n> [c]: /d\n\n[c]\n", 1);
     }
 

@@ -202,10 +202,7 @@ mod tests {
             render("# A *b*\n\nc  \nd ~~e~~ `f<`\n\n---\n"),
             "<h1>A <em>b</em></h1>\n<p>c<br>\nd <del>e</del> <code>f&lt;</code></p>\n<hr>\n"
         );
-        assert_eq!(
-            render("3. a\n4. b\n"),
-            "<ol start=\"3\">\n<li>a</li>\n<li>b</li>\n</ol>\n"
-        );
+        assert_eq!(render("3. a\n4. b\n"), "<ol start=\"3\">\n<li>a</li>\n<li>b</li>\n</ol>\n");
         assert!(render("- [x] a\n- [ ] b").contains("disabled checked> a</li>"));
     }
 
@@ -238,7 +235,8 @@ mod tests {
             "- <object>\n\n> <form>",
         ] {
             let html = render(text);
-            let ours = ["p", "p class=\"raw\"", "ul", "li", "blockquote", "table", "thead", "tbody"];
+            let ours =
+                ["p", "p class=\"raw\"", "ul", "li", "blockquote", "table", "thead", "tbody"];
             let ours = ours.iter().chain(&["tr", "th scope=\"col\"", "td"]);
             let wrapper = r#"<div class="table" role="region" aria-label="Table" tabindex="0">"#;
             let mut rest = html.replace(wrapper, "").replace("</div>", "");
@@ -290,7 +288,10 @@ mod tests {
     #[test]
     fn addresses_cannot_leave_their_attribute() {
         let html = render("[a](<https://b.example/\" onmouseover=\"x> \"t\\\" onclick=y\")");
-        assert!(html.starts_with("<p><a href=\"https://b.example/%22%20onmouseover=%22x\""), "{html}");
+        assert!(
+            html.starts_with("<p><a href=\"https://b.example/%22%20onmouseover=%22x\""),
+            "{html}"
+        );
         assert!(html.contains("title=\"https://b.example/&quot; onmouseover=&quot;x\""), "{html}");
         assert!(!html.contains("onclick"), "{html}");
     }

@@ -231,9 +231,8 @@ impl Chat {
         self.stream.set_value(Stream::default());
         self.speed.set(None);
         self.answering.set(Some(turn.id));
-        let is_ready = self
-            .model
-            .with_untracked(|model| matches!(model, Some(ModelStatus::Ready { .. })));
+        let is_ready =
+            self.model.with_untracked(|model| matches!(model, Some(ModelStatus::Ready { .. })));
         let (id, answer) = (turn.id, turn.answer.clone());
         self.turns.update(|turns| turns.push(turn));
         is_ready.then(|| self.begin(id, &answer))
