@@ -7,7 +7,7 @@ use std::sync::Arc;
 use lilims_gguf::{File, TensorType};
 
 use crate::backend::Runner;
-use crate::backend::candle::{CandleModel, CandleRunner};
+use crate::backend::candle::{self, CandleModel, CandleRunner};
 use crate::backend::cpu::{CpuModel, CpuRunner};
 use crate::{ChatTemplate, Error, ModelSpec, Session, Tokenizer};
 
@@ -15,13 +15,20 @@ use crate::{ChatTemplate, Error, ModelSpec, Session, Tokenizer};
 const DEFAULT_CONTEXT: usize = 8192;
 
 /// Which implementation runs the forward pass.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+///
+/// The default is candle where a GPU was built in and starts, else our own kernels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BackendKind {
     /// Our own kernels on the processor.
-    #[default]
     Cpu,
-    /// candle: Metal where it was built in and starts, else its processor device.
+    /// candle: Metal or CUDA where it was built in and starts, else its processor device.
     Candle,
+}
+
+impl Default for BackendKind {
+    fn default() -> Self {
+        if candle::has_gpu() { Self::Candle } else { Self::Cpu }
+    }
 }
 
 /// How keys and values are cached.
@@ -133,11 +140,9 @@ impl Model {
         match &self.loaded {
             Loaded::Cpu(_) => {
                 let plural = if self.n_threads == 1 { "" } else { "s" };
-                format!(
-                    "cpu ({}, {} thread{plural})",
-                    crate::quant::Isa::detected().name(),
-                    self.n_threads
-                )
+                let isa = crate::quant::Isa::detected().name();
+                let no_gpu = if cfg!(feature = "metal") { ", no Metal" } else { "" };
+                format!("cpu ({isa}, {} thread{plural}{no_gpu})", self.n_threads)
             }
             Loaded::Candle(model) => model.describe(),
         }

@@ -178,14 +178,16 @@ impl ModelSpec {
     }
 
     fn check(&self) -> Result<(), Error> {
-        let heads_fit = self.n_kv_heads > 0 && self.n_heads % self.n_kv_heads == 0;
+        let heads_fit = self.n_kv_heads > 0 && self.n_heads.is_multiple_of(self.n_kv_heads);
         ensure(heads_fit, || {
             format!("{} heads do not share {} key-value heads", self.n_heads, self.n_kv_heads)
         })?;
-        ensure(self.rope_dim % 2 == 0 && self.rope_dim <= self.head_dim, || {
+        ensure(self.rope_dim.is_multiple_of(2) && self.rope_dim <= self.head_dim, || {
             format!("{} of {} head dimensions cannot be rotated", self.rope_dim, self.head_dim)
         })?;
-        ensure(self.head_dim % 2 == 0, || format!("a head of {} dimensions", self.head_dim))?;
+        ensure(self.head_dim.is_multiple_of(2), || {
+            format!("a head of {} dimensions", self.head_dim)
+        })?;
         ensure(self.eps.is_finite() && self.eps >= 0.0, || format!("norm epsilon {}", self.eps))?;
         let ropes_fit = self.ropes.iter().all(|rope| {
             rope.base.is_finite() && rope.base > 0.0 && rope.position_scale.is_normal()

@@ -47,6 +47,11 @@ impl CandleModel {
     }
 }
 
+/// Whether a GPU was built in and starts.
+pub(crate) fn has_gpu() -> bool {
+    !matches!(device(), Device::Cpu)
+}
+
 /// The best device that starts.
 fn device() -> Device {
     #[cfg(feature = "metal")]

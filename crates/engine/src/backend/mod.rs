@@ -50,11 +50,17 @@ pub(crate) enum Want {
     All,
 }
 
+/// A backend's linear layer.
+pub(crate) type LinearOf<B> = Linear<<B as Backend>::Matrix, <B as Backend>::Vector>;
+
+/// A backend's weights of one layer.
+pub(crate) type LayerOf<B> = LayerWeights<<B as Backend>::Matrix, <B as Backend>::Vector>;
+
 /// The operations of the forward pass.
 ///
 /// `Matrix` products are `y = x · Wᵀ + bias`. All sizes come from the model's specification,
 /// which the backend holds.
-pub(crate) trait Backend {
+pub(crate) trait Backend: Sized {
     /// A weight matrix.
     type Matrix;
     /// A weight vector.
@@ -67,25 +73,17 @@ pub(crate) trait Backend {
     fn norm(&mut self, from: Slot, weight: &Self::Vector, to: Slot) -> Result<(), Error>;
 
     /// Multiplies `from` with several matrices, each into its slot.
-    fn linear(
-        &mut self,
-        from: Slot,
-        projections: &[(&Linear<Self::Matrix, Self::Vector>, Slot)],
-    ) -> Result<(), Error>;
+    fn linear(&mut self, from: Slot, projections: &[(&LinearOf<Self>, Slot)]) -> Result<(), Error>;
 
     /// Norms (where the layer has head norms) and rotates queries and keys, appends keys and
     /// values to the layer's cache, and attends: `Query, Key, Value` to `Attended`.
-    fn attend(
-        &mut self,
-        layer_idx: usize,
-        layer: &LayerWeights<Self::Matrix, Self::Vector>,
-    ) -> Result<(), Error>;
+    fn attend(&mut self, layer_idx: usize, layer: &LayerOf<Self>) -> Result<(), Error>;
 
     /// `Gated = activation(Normed · gateᵀ) · (Normed · upᵀ)`.
     fn gate(
         &mut self,
-        gate: &Linear<Self::Matrix, Self::Vector>,
-        up: &Linear<Self::Matrix, Self::Vector>,
+        gate: &LinearOf<Self>,
+        up: &LinearOf<Self>,
         activation: Activation,
     ) -> Result<(), Error>;
 
@@ -99,7 +97,7 @@ pub(crate) trait Backend {
     /// embedding serves.
     fn head(
         &mut self,
-        head: Option<&Linear<Self::Matrix, Self::Vector>>,
+        head: Option<&LinearOf<Self>>,
         embedding: &Self::Matrix,
         soft_cap: Option<f32>,
     ) -> Result<(), Error>;
