@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory};
 use lilims_engine::{Answer, Finish, GenerateOptions, Model, Progress};
@@ -99,6 +99,7 @@ impl Generate {
         let tokenizer = model.tokenizer();
         let template = model.chat_template().filter(|_| !self.raw);
         let Some(template) = template else {
+            ensure!(self.system.is_none(), "the model has no chat template, which --system needs");
             return Ok(tokenizer.encode_prompt(prompt, true)?);
         };
         let system = self.system.iter().map(|text| json!({ "role": "system", "content": text }));

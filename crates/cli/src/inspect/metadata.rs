@@ -95,7 +95,8 @@ mod tests {
             .unwrap();
         let file = File::from_bytes(bytes).unwrap();
         let json: Vec<_> = file.metadata().iter().map(|(_, value)| to_json(&value)).collect();
-        assert_eq!(json[0].to_string(), "1e-5");
+        // As f64, the f32 would be 9.999999747378752e-6.
+        assert_eq!(json[0], json!(1e-5));
         assert_eq!(json[1], "NaN");
         assert_eq!(json[3], json!({ "length": 20, "first": [0, 1, 2, 3, 4, 5, 6, 7] }));
         assert!(to_line(&json[2]).starts_with("\"x\\nx"));
