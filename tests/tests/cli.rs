@@ -1,5 +1,7 @@
 //! The program `lilims` as its users meet it: what it prints, where, and how it ends.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -129,6 +131,9 @@ fn tokenize_reads_special_tokens_only_when_asked() {
     assert!(stdout_of(&arguments).split(' ').count() > 1);
     let special = stdout_of(&[&arguments[..], &["--special"]].concat());
     assert_eq!(special, "2\n");
+
+    let dash = stdout_of(&["tokenize", "--model", &model, "--text", "--text"]);
+    assert_eq!(dash.trim().split(' ').count(), 2, "a text may look like a flag");
 
     let mut piped = lilims(&["tokenize", "--model", &model]);
     let mut child = piped.stdin(Stdio::piped()).spawn().unwrap();

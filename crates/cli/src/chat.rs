@@ -25,7 +25,7 @@ pub(crate) struct Chat {
     #[command(flatten)]
     model: ModelOptions,
     /// Instructions that stand before the conversation.
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     system: Option<String>,
     /// Each answer ends after this many tokens.
     #[arg(long, value_name = "N", default_value_t = 1024)]

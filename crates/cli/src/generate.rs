@@ -23,10 +23,10 @@ pub(crate) struct Generate {
     #[command(flatten)]
     model: ModelOptions,
     /// The prompt; `-`, or nothing when input is piped in, reads standard input.
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     prompt: Option<String>,
     /// Instructions that stand before the prompt.
-    #[arg(long, value_name = "TEXT", conflicts_with = "raw")]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true, conflicts_with = "raw")]
     system: Option<String>,
     /// The answer ends after this many tokens.
     #[arg(long, value_name = "N", default_value_t = 512)]

@@ -15,17 +15,17 @@ pub(crate) struct ModelOptions {
     /// The GGUF file [default: the bundled model].
     #[arg(long, value_name = "FILE")]
     pub(crate) model: Option<PathBuf>,
-    /// What runs the model: our own kernels, or candle's.
-    #[arg(long, value_enum, default_value_t)]
-    backend: Backend,
+    /// What runs the model: our own kernels or candle's [default: candle where a GPU was built in
+    /// and starts, else cpu].
+    #[arg(long, value_enum)]
+    backend: Option<Backend>,
     /// How keys and values are cached.
     #[arg(long, value_enum, default_value_t)]
     kv_type: Kv,
 }
 
-#[derive(Clone, Copy, Default, ValueEnum)]
+#[derive(Clone, Copy, ValueEnum)]
 enum Backend {
-    #[default]
     Cpu,
     Candle,
 }
@@ -52,8 +52,9 @@ impl ModelOptions {
         let path = self.path()?;
         let options = LoadOptions {
             backend: match self.backend {
-                Backend::Cpu => BackendKind::Cpu,
-                Backend::Candle => BackendKind::Candle,
+                Some(Backend::Cpu) => BackendKind::Cpu,
+                Some(Backend::Candle) => BackendKind::Candle,
+                None => BackendKind::default(),
             },
             kv_type: match self.kv_type {
                 Kv::F32 => KvType::F32,
@@ -104,7 +105,7 @@ pub(crate) struct AnswerOptions {
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
     /// End the answer before this text. Can be given several times.
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub(crate) stop: Vec<String>,
     /// The most tokens that prompt and answer may take together [default: the model's own].
     #[arg(long, value_name = "N", value_parser = count)]

@@ -21,14 +21,14 @@ pub(crate) struct Tokenize {
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
     /// The text; nothing and no --file reads what is piped in.
-    #[arg(long, value_name = "TEXT", conflicts_with = "file")]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true, conflicts_with = "file")]
     text: Option<String>,
     /// The file that holds the text, in UTF-8.
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
     /// Split the input here into several texts. `\n`, `\r`, `\t`, `\0` and `\\` are understood. A
     /// separator at the very end has no text after it.
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", allow_hyphen_values = true)]
     separator: Option<String>,
     /// Take texts such as `<|im_end|>` for the control tokens that they name.
     #[arg(long)]
