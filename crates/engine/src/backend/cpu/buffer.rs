@@ -4,6 +4,8 @@
 
 use std::cell::UnsafeCell;
 
+use bytemuck::Zeroable;
+
 /// A fixed buffer that several workers may write to at once, each elsewhere.
 pub(crate) struct SharedBuffer<T> {
     cells: Box<[UnsafeCell<T>]>,
@@ -12,12 +14,11 @@ pub(crate) struct SharedBuffer<T> {
 // SAFETY: access goes through the unsafe methods below, whose callers keep parts disjoint.
 unsafe impl<T: Send> Sync for SharedBuffer<T> {}
 
-impl<T: Copy + Default> SharedBuffer<T> {
-    /// A buffer of `len` values, all zero bits for the numbers used here.
-    ///
-    /// `vec![0; len]` asks for zeroed pages, which take no memory until they are written.
-    pub(crate) fn new(len: usize, zero: T) -> Self {
-        let values = vec![zero; len].into_boxed_slice();
+impl<T: Zeroable> SharedBuffer<T> {
+    /// A buffer of `len` zeros. It asks the system for zeroed pages, which take no memory until
+    /// they are written.
+    pub(crate) fn new(len: usize) -> Self {
+        let values: Box<[T]> = bytemuck::zeroed_slice_box(len);
         // SAFETY: `UnsafeCell<T>` has the layout of `T`.
         let cells = unsafe { Box::from_raw(Box::into_raw(values) as *mut [UnsafeCell<T>]) };
         Self { cells }

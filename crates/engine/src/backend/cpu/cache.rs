@@ -24,8 +24,8 @@ impl KvBuffer {
     /// Room for `len` values; takes no memory until it is written.
     pub(crate) fn new(len: usize, kv_type: KvType) -> Self {
         match kv_type {
-            KvType::F32 => Self::F32(SharedBuffer::new(len, 0.0)),
-            KvType::F16 => Self::F16(SharedBuffer::new(len, f16::ZERO)),
+            KvType::F32 => Self::F32(SharedBuffer::new(len)),
+            KvType::F16 => Self::F16(SharedBuffer::new(len)),
         }
     }
 

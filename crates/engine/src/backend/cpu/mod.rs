@@ -94,15 +94,15 @@ impl Buffers {
     fn new(spec: &ModelSpec, context: usize, kv_type: KvType, n_workers: usize) -> Self {
         let stream = |worker_idx: usize| {
             let rows = if worker_idx == 0 { MAX_CHUNK } else { MAX_REPLICATED };
-            SharedBuffer::new(rows * spec.d_model, 0.0)
+            SharedBuffer::new(rows * spec.d_model)
         };
         let kv_len = spec.n_kv_heads * context * spec.head_dim;
         let kv = || KvBuffer::new(kv_len, kv_type);
         Self {
             residual: (0..n_workers).map(stream).collect(),
             normed: (0..n_workers).map(stream).collect(),
-            slots: SLOTS.map(|slot| SharedBuffer::new(MAX_CHUNK * width(spec, slot), 0.0)),
-            angles: SharedBuffer::new(spec.ropes.len() * MAX_CHUNK * spec.rope_dim / 2, (0.0, 0.0)),
+            slots: SLOTS.map(|slot| SharedBuffer::new(MAX_CHUNK * width(spec, slot))),
+            angles: SharedBuffer::new(spec.ropes.len() * MAX_CHUNK * spec.rope_dim / 2),
             cache: spec.layers.iter().map(|_| (kv(), kv())).collect(),
             context,
         }

@@ -10,8 +10,8 @@ use super::{FLOATS, QUANTIZED, Random};
 /// Rounding of f32 sums in different orders, relative to the sum of the terms' magnitudes.
 const SUM_TOLERANCE: f64 = 1e-6;
 
-/// An activation is off by half a step of its block's scale, and f32 rounding at most.
-const HALF_STEP: f32 = 0.500_01;
+/// Half a step of rounding, and the scale's rounding to 11 bits: 127 steps by 2⁻¹¹.
+const HALF_STEP: f32 = 0.5 + 127.0 / 2048.0 + 1e-4;
 
 /// What a dot product must be, computed in f64 from the decoded values, and the magnitude that
 /// its rounding is relative to: offsets and minimums are added apart from the products.
