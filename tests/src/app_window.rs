@@ -232,6 +232,10 @@ impl AppWindow {
             let size = self.session.run("return [innerWidth, innerHeight]", &[])?;
             Ok((size == json!([width, height])).then_some(()))
         })?;
+        // After two frames everything is drawn at the new size.
+        let frames =
+            "return new Promise(it => requestAnimationFrame(() => requestAnimationFrame(it)))";
+        self.session.run(frames, &[])?;
         self.wait("the end of all animations", || {
             let script = "return document.getAnimations().every(it => it.playState !== 'running')";
             Ok((self.session.run(script, &[])? == Value::Bool(true)).then_some(()))
