@@ -3,11 +3,11 @@
 //!
 //! *Source*: <https://www.w3.org/TR/webdriver2/>.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use base64::Engine as _;
 use serde_json::{Value, json};
 
@@ -125,19 +125,21 @@ pub fn is_ready(port: u16) -> bool {
 }
 
 /// Sends one command and returns the `value` of the reply.
+///
+/// The connection is left open for the other side to reuse: tauri-driver passes `Connection: close`
+/// on to the native driver and then trips over the connection that this closes.
 fn request(port: u16, method: &str, path: &str, body: Option<&Value>) -> Result<Value> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(REPLY_LIMIT))?;
     let body = body.map(Value::to_string).unwrap_or_default();
     write!(
         stream,
-        "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\
+        "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\
          Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     )?;
-    let mut reply = Vec::new();
-    stream.read_to_end(&mut reply).with_context(|| format!("{method} {path}"))?;
-    let (is_ok, body) = parse_reply(&reply)?;
+    let (is_ok, body) =
+        read_reply(&mut BufReader::new(stream)).with_context(|| format!("{method} {path}"))?;
     let reply: Value = serde_json::from_slice(&body)
         .with_context(|| format!("{path}: {}", String::from_utf8_lossy(&body)))?;
     let value = reply["value"].clone();
@@ -148,35 +150,22 @@ fn request(port: u16, method: &str, path: &str, body: Option<&Value>) -> Result<
     Ok(value)
 }
 
-/// Whether an HTTP reply tells success, and its body.
-fn parse_reply(reply: &[u8]) -> Result<(bool, Vec<u8>)> {
-    let end = reply
-        .windows(4)
-        .position(|window| window == b"\r\n\r\n")
-        .context("the driver closed the connection")?;
-    let head = std::str::from_utf8(&reply[..end])?.to_ascii_lowercase();
+/// Whether an HTTP reply tells success, and its body. Replies have a length: both drivers send
+/// them whole.
+fn read_reply(reply: &mut impl BufRead) -> Result<(bool, Vec<u8>)> {
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        ensure!(reply.read_line(&mut head)? > 0, "the driver closed the connection");
+    }
     let is_ok = head.split(' ').nth(1) == Some("200");
-    let body = &reply[end + 4..];
-    if head.contains("transfer-encoding: chunked") {
-        return Ok((is_ok, join_chunks(body)?));
-    }
-    Ok((is_ok, body.to_vec()))
-}
-
-/// Joins the chunks of a body in HTTP's chunked form.
-fn join_chunks(mut rest: &[u8]) -> Result<Vec<u8>> {
-    let mut body = Vec::new();
-    loop {
-        let line_end =
-            rest.windows(2).position(|window| window == b"\r\n").context("a chunk has no size")?;
-        let size = usize::from_str_radix(std::str::from_utf8(&rest[..line_end])?.trim(), 16)?;
-        if size == 0 {
-            return Ok(body);
-        }
-        let start = line_end + 2;
-        body.extend(rest.get(start..start + size).context("a chunk is cut off")?);
-        rest = rest.get(start + size + 2..).context("a chunk has no end")?;
-    }
+    let length = head
+        .to_ascii_lowercase()
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok())
+        .context("the reply has no length")?;
+    let mut body = vec![0; length];
+    reply.read_exact(&mut body)?;
+    Ok((is_ok, body))
 }
 
 #[cfg(test)]
@@ -184,12 +173,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn replies_are_read_whole_or_in_chunks() {
-        let whole = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
-        assert_eq!(parse_reply(whole).unwrap(), (true, b"{}".to_vec()));
-        let chunks = b"HTTP/1.1 404 Not Found\r\nTransfer-Encoding: chunked\r\n\r\n\
-                       3\r\nabc\r\n1\r\nd\r\n0\r\n\r\n";
-        assert_eq!(parse_reply(chunks).unwrap(), (false, b"abcd".to_vec()));
-        assert!(parse_reply(b"").is_err());
+    fn a_reply_is_read_to_its_length() {
+        let mut reply = &b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}rest"[..];
+        assert_eq!(read_reply(&mut reply).unwrap(), (true, b"{}".to_vec()));
+        let mut reply = &b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"[..];
+        assert_eq!(read_reply(&mut reply).unwrap(), (false, Vec::new()));
+        let mut cut = &b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}"[..];
+        assert!(read_reply(&mut cut).is_err());
+        assert!(read_reply(&mut &b""[..]).is_err());
     }
 }
