@@ -12,9 +12,10 @@ mod model_thread;
 mod prompt;
 mod window;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use lilims_ipc::ModelStatus;
+use lilims_models::Catalogue;
 use tauri::{App, Emitter, Manager, RunEvent};
 
 use crate::chat::Chat;
@@ -62,8 +63,35 @@ fn start_model(app: &App) -> ModelThread {
     ModelThread::start(tell, move |found| {
         let path = lilims_models::bundled_model(resource_dir.as_deref())
             .map_err(|error| errors::not_found(&error))?;
-        found(path.file_stem().unwrap_or_default().to_string_lossy().into_owned());
+        let curated_name = curated_name(&path);
+        found(curated_name.clone().unwrap_or_else(|| file_name(&path)));
         let chat = Chat::load(&path)?;
-        Ok((chat.info(), Box::new(chat) as Box<dyn Talk>))
+        let mut info = chat.info();
+        // Files often give themselves names that only their makers understand.
+        info.name = curated_name.unwrap_or(info.name);
+        Ok((info, Box::new(chat) as Box<dyn Talk>))
     })
+}
+
+/// The name that the catalogue has for the file at `path`.
+fn curated_name(path: &Path) -> Option<String> {
+    let models = Catalogue::curated().models;
+    models.into_iter().find(|entry| path.ends_with(&entry.file)).map(|entry| entry.name)
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn curated_files_have_their_names_from_the_catalogue() {
+        let entry = Catalogue::curated().models.remove(0);
+        assert_eq!(curated_name(&Path::new("models").join(entry.file)), Some(entry.name));
+        assert_eq!(curated_name(Path::new("models/other.gguf")), None);
+        assert_eq!(file_name(Path::new("models/other.gguf")), "other");
+    }
 }

@@ -154,21 +154,27 @@ impl AppWindow {
         self.session.send_keys(&self.session.find(&selector(id))?, text)
     }
 
-    /// Makes answers the same every time, as temperature 0 does.
+    /// Sets temperature 0, which makes answers as good as repeatable, and how long they may be.
     ///
     /// # Errors
     /// When the settings do not open, change or close.
-    pub fn set_temperature_0(&self) -> Result<()> {
+    pub fn set_options(&self, max_tokens: u32) -> Result<()> {
         self.click("settings-toggle")?;
         self.wait_for("temperature")?;
         // Home takes a slider to its least value.
         self.type_into("temperature", HOME)?;
-        let value = self
-            .session
-            .run("return document.querySelector('[data-testid=temperature]').value", &[])?;
-        let value: f64 = value.as_str().unwrap_or_default().parse()?;
-        ensure!(value == 0.0, "the temperature is {value}");
+        self.session.clear(&self.session.find(&selector("max-tokens"))?)?;
+        self.type_into("max-tokens", &max_tokens.to_string())?;
+        let set = (self.value("temperature")?, self.value("max-tokens")?);
+        ensure!(set == (0.0, f64::from(max_tokens)), "the options are {set:?}");
         self.click("settings-close")
+    }
+
+    /// The number in a field.
+    fn value(&self, id: &str) -> Result<f64> {
+        let script = "return document.querySelector(arguments[0]).value";
+        let value = self.session.run(script, &[json!(selector(id))])?;
+        Ok(value.as_str().unwrap_or_default().parse()?)
     }
 
     /// Types a question and presses Enter; returns when the page shows it.

@@ -76,6 +76,14 @@ impl Session {
         self.post(&format!("element/{}/value", element.0), &json!({ "text": text })).map(drop)
     }
 
+    /// Empties the field `element`.
+    ///
+    /// # Errors
+    /// When it is gone or cannot be edited.
+    pub fn clear(&self, element: &Element) -> Result<()> {
+        self.post(&format!("element/{}/clear", element.0), &json!({})).map(drop)
+    }
+
     /// Runs the function body `script` in the page and returns what it returns.
     ///
     /// # Errors

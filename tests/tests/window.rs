@@ -9,9 +9,18 @@ use anyhow::{Context, Result, ensure};
 use lilims_tests::app_window::{AppWindow, Start};
 use lilims_tests::webdriver::ESCAPE;
 
-const CAPITAL_QUESTION: &str = "What is the capital of France?";
-/// How llama.cpp answers it at temperature 0, with SmolLM2 and its chat template.
-const CAPITAL_ANSWER: &str = "The capital of France is Paris";
+const QUESTION: &str = "What is gravity?";
+/// How SmolLM2 answers it at temperature 0, with its chat template. Each of these tokens leads the
+/// next best by 1.7 nats or more, several times what rounding shifts in any implementation that
+/// quantises activations, llama.cpp's included. ("What is the capital of France?" is no such
+/// question: the first token there leads by 0.15, and backends differ.)
+const ANSWER: &str = "Gravity is a fundamental concept in physics that describes";
+/// Enough for [`ANSWER`], and soon done where other programs keep the machine busy.
+const SHORT: u32 = 24;
+/// Enough for a paragraph.
+const MEDIUM: u32 = 110;
+/// More than is written before the test stops it.
+const LONG: u32 = 2000;
 /// Keeps the model busy for seconds.
 const LONG_QUESTION: &str = "Write a very long story about a lighthouse keeper and the sea.";
 /// A desktop's window and a phone's.
@@ -27,10 +36,10 @@ fn a_question_is_answered() -> Result<()> {
     let window = AppWindow::open(Start::default())?;
     window.wait_for_model("ready")?;
     let name = window.text("model-name")?.unwrap_or_default();
-    ensure!(name.contains("SmolLM2") || name.contains("Smollm2"), "the model's name is {name:?}");
-    window.set_temperature_0()?;
-    let answer = window.ask_and_wait(CAPITAL_QUESTION)?;
-    ensure!(answer.starts_with(CAPITAL_ANSWER), "the answer is {answer:?}");
+    ensure!(name == "SmolLM2 135M Instruct", "the model's name is {name:?}");
+    window.set_options(SHORT)?;
+    let answer = window.ask_and_wait(QUESTION)?;
+    ensure!(answer.starts_with(ANSWER), "the answer is {answer:?}");
     let speed = window.text("tokens-per-second")?.unwrap_or_default();
     ensure!(first_number(&speed).is_some_and(|speed| speed > 0.0), "the speed is {speed:?}");
     let stats = window.text("answer-stats")?.unwrap_or_default();
@@ -41,8 +50,9 @@ fn a_question_is_answered() -> Result<()> {
 #[test]
 fn a_question_asked_while_the_model_loads_is_answered() -> Result<()> {
     let window = AppWindow::open(Start::default())?;
-    let answer = window.ask_and_wait(CAPITAL_QUESTION)?;
-    ensure!(!answer.is_empty());
+    window.set_options(SHORT)?;
+    let answer = window.ask_and_wait(QUESTION)?;
+    ensure!(answer.starts_with(ANSWER), "the answer is {answer:?}");
     Ok(())
 }
 
@@ -50,10 +60,10 @@ fn a_question_asked_while_the_model_loads_is_answered() -> Result<()> {
 fn an_answer_can_be_stopped_by_button_and_by_key() -> Result<()> {
     let window = AppWindow::open(Start::default())?;
     window.wait_for_model("ready")?;
-    window.set_temperature_0()?;
     let ways: [&dyn Fn() -> Result<()>; 2] =
         [&|| window.click("stop"), &|| window.type_into("composer-input", ESCAPE)];
     for stop in ways {
+        window.set_options(LONG)?;
         window.ask(LONG_QUESTION)?;
         window.wait("the first words", || {
             Ok(window.answers()?.pop().filter(|answer| answer.text.len() > 20))
@@ -61,8 +71,9 @@ fn an_answer_can_be_stopped_by_button_and_by_key() -> Result<()> {
         stop()?;
         let stopped = window.wait_for_end()?;
         ensure!(stopped.state == "stopped" && !stopped.text.is_empty(), "{stopped:?}");
+        window.set_options(SHORT)?;
         // While the next answer is written, a stopped one would grow if it still could.
-        let next = window.ask_and_wait(CAPITAL_QUESTION)?;
+        let next = window.ask_and_wait(QUESTION)?;
         ensure!(!next.is_empty());
         let answers = window.answers()?;
         let kept = &answers[answers.len() - 2];
@@ -75,15 +86,16 @@ fn an_answer_can_be_stopped_by_button_and_by_key() -> Result<()> {
 fn a_new_chat_forgets_and_an_answer_can_be_written_again() -> Result<()> {
     let window = AppWindow::open(Start::default())?;
     window.wait_for_model("ready")?;
-    window.set_temperature_0()?;
-    let first = window.ask_and_wait(CAPITAL_QUESTION)?;
+    window.set_options(SHORT)?;
+    window.ask_and_wait(QUESTION)?;
     window.click("regenerate")?;
     let again = window.wait_for_end()?;
-    ensure!(again.text == first, "{again:?} was {first:?}");
+    ensure!(again.state == "done" && again.text.starts_with(ANSWER), "{again:?}");
+    ensure!(window.answers()?.len() == 1);
     window.click("new-chat")?;
     window.wait("an empty page", || Ok(window.answers()?.is_empty().then_some(())))?;
-    let anew = window.ask_and_wait(CAPITAL_QUESTION)?;
-    ensure!(anew == first, "{anew:?} was {first:?}");
+    let anew = window.ask_and_wait(QUESTION)?;
+    ensure!(anew.starts_with(ANSWER), "the answer is {anew:?}");
     Ok(())
 }
 
@@ -120,7 +132,9 @@ fn recovers_from(model: &Path, told: &str, repair: impl FnOnce() -> Result<()>) 
     window.click("retry-load")?;
     window.wait_for_model("ready")?;
     ensure!(!window.exists("error-message")?, "the error is still shown");
-    ensure!(!window.ask_and_wait(CAPITAL_QUESTION)?.is_empty());
+    window.set_options(SHORT)?;
+    let answer = window.ask_and_wait(QUESTION)?;
+    ensure!(answer.starts_with(ANSWER), "the answer is {answer:?}");
     Ok(())
 }
 
@@ -136,9 +150,8 @@ fn pictures_of_every_state_in_light_and_dark() -> Result<()> {
             .run("return matchMedia('(prefers-color-scheme: dark)').matches", &[])?;
         ensure!(scheme == is_dark, "the page does not see that the desktop is {theme}");
         save(&window, "empty", theme)?;
-        window.set_temperature_0()?;
-        window.ask_and_wait(CAPITAL_QUESTION)?;
-        window.ask_and_wait("List three reasons to visit it.")?;
+        window.set_options(MEDIUM)?;
+        window.ask_and_wait(QUESTION)?;
         save(&window, "conversation", theme)?;
         drop(window);
 
