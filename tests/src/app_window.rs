@@ -163,8 +163,11 @@ impl AppWindow {
         self.wait_for("temperature")?;
         // Home takes a slider to its least value.
         self.type_into("temperature", HOME)?;
-        self.session.clear(&self.session.find(&selector("max-tokens"))?)?;
-        self.type_into("max-tokens", &max_tokens.to_string())?;
+        // The driver has no way to select the old number and type over it.
+        let script = "const it = document.querySelector(arguments[0]); it.value = arguments[1];
+            it.dispatchEvent(new Event('input', { bubbles: true }))";
+        self.session
+            .run(script, &[json!(selector("max-tokens")), json!(max_tokens.to_string())])?;
         let set = (self.value("temperature")?, self.value("max-tokens")?);
         ensure!(set == (0.0, f64::from(max_tokens)), "the options are {set:?}");
         self.click("settings-close")

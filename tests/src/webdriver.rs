@@ -18,8 +18,6 @@ const REPLY_LIMIT: Duration = Duration::from_secs(60);
 
 /// The key Enter, as the protocol writes it.
 pub const ENTER: &str = "\u{E007}";
-/// The key Shift, which stays down until the text ends.
-pub const SHIFT: &str = "\u{E008}";
 /// The key Escape.
 pub const ESCAPE: &str = "\u{E00C}";
 /// The key Home.
@@ -74,14 +72,6 @@ impl Session {
     /// When it is gone or takes no keys.
     pub fn send_keys(&self, element: &Element, text: &str) -> Result<()> {
         self.post(&format!("element/{}/value", element.0), &json!({ "text": text })).map(drop)
-    }
-
-    /// Empties the field `element`.
-    ///
-    /// # Errors
-    /// When it is gone or cannot be edited.
-    pub fn clear(&self, element: &Element) -> Result<()> {
-        self.post(&format!("element/{}/clear", element.0), &json!({})).map(drop)
     }
 
     /// Runs the function body `script` in the page and returns what it returns.

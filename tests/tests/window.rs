@@ -149,10 +149,13 @@ fn pictures_of_every_state_in_light_and_dark() -> Result<()> {
             .session()
             .run("return matchMedia('(prefers-color-scheme: dark)').matches", &[])?;
         ensure!(scheme == is_dark, "the page does not see that the desktop is {theme}");
-        save(&window, "empty", theme)?;
         window.set_options(MEDIUM)?;
+        save(&window, "empty", theme)?;
         window.ask_and_wait(QUESTION)?;
         save(&window, "conversation", theme)?;
+        window.click("settings-toggle")?;
+        window.wait_for("settings")?;
+        save(&window, "settings", theme)?;
         drop(window);
 
         let window = AppWindow::open(Start { model: Some(&missing), is_dark })?;
