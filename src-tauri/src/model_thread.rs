@@ -39,6 +39,9 @@ pub(crate) trait Talk {
 /// What loading yields.
 pub(crate) type Loaded = (ModelInfo, Box<dyn Talk>);
 
+/// Loads the model, and calls its argument with the model's name as soon as it knows it.
+type Load = dyn FnMut(&dyn Fn(String)) -> Result<Loaded, Error>;
+
 /// The thread as the commands see it.
 pub(crate) struct ModelThread {
     shared: Arc<Shared>,
@@ -161,7 +164,7 @@ impl Shared {
 /// The thread's own side.
 struct Worker {
     shared: Arc<Shared>,
-    load: Box<dyn FnMut(&dyn Fn(String)) -> Result<Loaded, Error>>,
+    load: Box<Load>,
     talk: Option<Box<dyn Talk>>,
 }
 
