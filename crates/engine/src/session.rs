@@ -14,6 +14,11 @@ pub(crate) const MAX_CHUNK: usize = 256;
 /// The most logits that one chunk may leave: 64 MiB of f32.
 const MAX_CHUNK_LOGITS: usize = 1 << 24;
 
+/// The most tokens of a chunk whose logits can all be had.
+pub(crate) fn max_logit_rows(n_vocab: usize) -> usize {
+    (MAX_CHUNK_LOGITS / n_vocab).clamp(1, MAX_CHUNK)
+}
+
 /// How to generate an answer.
 #[derive(Clone, Debug)]
 pub struct GenerateOptions {
@@ -246,7 +251,7 @@ impl Session {
     /// Tokens that are read at once: fewer where all logits are wanted of a large vocabulary.
     fn chunk_len(&self, want: Want) -> usize {
         match want {
-            Want::All => (MAX_CHUNK_LOGITS / self.model.spec().n_vocab).clamp(1, MAX_CHUNK),
+            Want::All => max_logit_rows(self.model.spec().n_vocab),
             _ => MAX_CHUNK,
         }
     }

@@ -24,7 +24,7 @@ use self::worker::Worker;
 use super::{Runner, Slot, Want};
 use crate::forward::forward;
 use crate::rope::Rope;
-use crate::session::MAX_CHUNK;
+use crate::session::{MAX_CHUNK, max_logit_rows};
 use crate::weights::{Upload, Weights, rope_factors};
 use crate::{Error, KvType, ModelSpec};
 
@@ -80,7 +80,7 @@ pub(crate) struct Buffers {
     residual: Vec<SharedBuffer<f32>>,
     /// The normed stream, likewise.
     normed: Vec<SharedBuffer<f32>>,
-    /// The other slots, indexed by [`Slot`]; `[MAX_CHUNK, width]` each.
+    /// The other slots, indexed by [`Slot`]. `[rows, width]` each
     slots: [SharedBuffer<f32>; Slot::COUNT],
     /// Cosine and sine by rotation, token and pair. `[ropes, MAX_CHUNK, rope_dim / 2]`
     angles: SharedBuffer<(f32, f32)>,
@@ -101,7 +101,7 @@ impl Buffers {
         Self {
             residual: (0..n_workers).map(stream).collect(),
             normed: (0..n_workers).map(stream).collect(),
-            slots: SLOTS.map(|slot| SharedBuffer::new(MAX_CHUNK * width(spec, slot))),
+            slots: SLOTS.map(|slot| SharedBuffer::new(rows(spec, slot) * width(spec, slot))),
             angles: SharedBuffer::new(spec.ropes.len() * MAX_CHUNK * spec.rope_dim / 2),
             cache: spec.layers.iter().map(|_| (kv(), kv())).collect(),
             context,
@@ -120,6 +120,14 @@ const SLOTS: [Slot; Slot::COUNT] = [
     Slot::Projected,
     Slot::Logits,
 ];
+
+/// The most rows of a shared slot.
+fn rows(spec: &ModelSpec, slot: Slot) -> usize {
+    match slot {
+        Slot::Logits => max_logit_rows(spec.n_vocab),
+        _ => MAX_CHUNK,
+    }
+}
 
 /// Values in a row of a shared slot; the streams have buffers of their own.
 fn width(spec: &ModelSpec, slot: Slot) -> usize {
