@@ -1,7 +1,6 @@
 //! The curated list of models: a TOML file in this crate, checked when it is parsed.
 
 use std::collections::HashSet;
-use std::path::Path;
 
 use serde::Deserialize;
 
@@ -73,14 +72,6 @@ impl Catalogue {
         Ok(catalogue)
     }
 
-    /// The entry that a file on disk is of, by name and size.
-    pub fn find(&self, path: &Path, size_bytes: u64) -> Option<&Entry> {
-        let name = path.file_name()?;
-        self.models
-            .iter()
-            .find(|entry| name == entry.file.as_str() && size_bytes == entry.size_bytes)
-    }
-
     /// The model that ships with Lilims.
     pub fn bundled(&self) -> Option<&Entry> {
         self.models.iter().find(|entry| entry.bundled)
@@ -135,15 +126,6 @@ mod tests {
         let bundled = catalogue.bundled().unwrap();
         assert_eq!(bundled.file, "SmolLM2-135M-Instruct.Q4_1.gguf");
         assert_eq!(bundled.size_bytes, 98_362_432);
-    }
-
-    #[test]
-    fn a_file_is_known_by_name_and_size() {
-        let catalogue = Catalogue::curated();
-        let path = Path::new("some/folder/SmolLM2-135M-Instruct.Q4_1.gguf");
-        assert!(catalogue.find(path, 98_362_432).is_some_and(|entry| entry.bundled));
-        assert_eq!(catalogue.find(path, 1), None);
-        assert_eq!(catalogue.find(Path::new("other.gguf"), 98_362_432), None);
     }
 
     /// The curated catalogue with `from` replaced by `to`.

@@ -7,7 +7,6 @@ use std::sync::atomic::AtomicBool;
 
 use lilims_engine::{self as engine, GenerateOptions, LoadOptions, Model, Sampling, Session};
 use lilims_ipc::{Error, Finish, ModelInfo, Options, Request, Stats};
-use lilims_models::Catalogue;
 
 use crate::answer_stream::{AnswerStream, Ending};
 use crate::model_thread::Talk;
@@ -16,7 +15,6 @@ use crate::{errors, prompt};
 /// A model and its session. The session is kept between turns, so that a turn reads only the
 /// tokens which are new.
 pub(crate) struct Chat {
-    name: String,
     model: Arc<Model>,
     session: Option<Session>,
 }
@@ -26,18 +24,14 @@ impl Chat {
     pub(crate) fn load(path: &Path) -> Result<Self, Error> {
         let model = Model::load(path, &LoadOptions::default())
             .map_err(|error| errors::not_loaded(&error))?;
-        let name = match Catalogue::curated().find(path, model.size_bytes()) {
-            Some(entry) => entry.name.clone(),
-            None => model.name().to_owned(),
-        };
-        Ok(Self { name, model, session: None })
+        Ok(Self { model, session: None })
     }
 
     /// What the page shows of the model.
     pub(crate) fn info(&self) -> ModelInfo {
         let model = &self.model;
         ModelInfo {
-            name: self.name.clone(),
+            name: model.name().to_owned(),
             family: model.spec().family.clone(),
             quantisation: model.quantisation().to_owned(),
             size_bytes: model.size_bytes(),

@@ -219,6 +219,9 @@ impl Member<'_> {
             return;
         }
         let seen = shared.barrier.epoch();
+        // After `seen`: who breaks up the team sets the flag first and opens the gate then, so
+        // either the flag shows here or the gate opens for the wait below.
+        self.assert_whole();
         if shared.n_arrived.fetch_add(1, Ordering::AcqRel) + 1 == shared.n_workers {
             shared.n_arrived.store(0, Ordering::Relaxed);
             shared.next_chunk.store(0, Ordering::Relaxed);
@@ -226,7 +229,11 @@ impl Member<'_> {
         } else {
             shared.barrier.wait(seen);
         }
-        assert!(!shared.broken.load(Ordering::Relaxed), "another worker panicked");
+        self.assert_whole();
+    }
+
+    fn assert_whole(&self) {
+        assert!(!self.shared.broken.load(Ordering::SeqCst), "another worker panicked");
     }
 
     /// Takes chunks `0..n_chunks` until none is left, each by one worker, then waits for all.
