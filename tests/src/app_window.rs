@@ -30,7 +30,7 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 /// How the app is started.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Start<'a> {
-    /// `LILIMS_MODEL`; without it the app finds the bundled model.
+    /// `LILIMS_MODEL`; the tests' own without it, which `cargo xtask test` sets.
     pub model: Option<&'a Path>,
     /// Whether the desktop is dark.
     pub is_dark: bool,
@@ -338,7 +338,7 @@ fn set_environment(command: &mut Command, start: Start<'_>, screen: &Screen, hom
     command.env("XDG_CACHE_HOME", home.join("cache"));
     command.env("GDK_BACKEND", "x11");
     command.env("GTK_THEME", if start.is_dark { "Adwaita:dark" } else { "Adwaita" });
-    for name in ["WAYLAND_DISPLAY", "LILIMS_MODEL", "DBUS_SESSION_BUS_ADDRESS"] {
+    for name in ["WAYLAND_DISPLAY", "DBUS_SESSION_BUS_ADDRESS"] {
         command.env_remove(name);
     }
     if let Some(model) = start.model {

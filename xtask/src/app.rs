@@ -20,21 +20,23 @@ pub(crate) const EMBED_PAGE: &str = "lilims-app/custom-protocol";
 /// # Errors
 /// When something is missing that cannot be installed, a build fails or there is no screen.
 pub(crate) fn build_and_open(places: &Places) -> Result<()> {
-    let program = build(places)?;
+    let (program, model) = build(places)?;
     let has_screen = ["DISPLAY", "WAYLAND_DISPLAY"].iter().any(|name| env::var_os(name).is_some());
     if cfg!(target_os = "linux") && !has_screen {
         bail!("no screen to open a window on (neither DISPLAY nor WAYLAND_DISPLAY is set)");
     }
     step("app open; close its window to end", || {
-        process::run(Command::new(&program).current_dir(&places.root))
+        let mut command = Command::new(&program);
+        // The build folder may lie outside of the repository, where the app finds no model.
+        process::run(command.current_dir(&places.root).env("LILIMS_MODEL", model))
     })
 }
 
-/// Sets up and builds the app, and returns its program.
+/// Sets up and builds the app, and returns its program and its model.
 ///
 /// # Errors
 /// When something is missing that cannot be installed, or a build fails.
-pub(crate) fn build(places: &Places) -> Result<PathBuf> {
+pub(crate) fn build(places: &Places) -> Result<(PathBuf, PathBuf)> {
     let tools = setup::for_app(places)?;
     page::build(places, &tools.page)?;
     step("app, release build", || {
@@ -45,7 +47,7 @@ pub(crate) fn build(places: &Places) -> Result<PathBuf> {
     let program = places.target.join("release").join(program_name("lilims-app"));
     note(&format!("app:   {}", program.display()));
     note(&format!("model: {}", tools.model.display()));
-    Ok(program)
+    Ok((program, tools.model))
 }
 
 /// The file name of a program on this system.

@@ -81,6 +81,8 @@ fn set_environment(command: &mut Command, places: &Places, tools: &AppTools) -> 
     command.env("LILIMS_APP", programs.join(program_name("lilims-app")));
     command.env("LILIMS_CLI", programs.join(program_name("lilims")));
     command.env("LILIMS_TEST_MODELS", places.models());
+    // The build folder may lie outside of the repository, where programs do not find the model.
+    command.env("LILIMS_MODEL", &tools.model);
     command.env("PATH", process::path_with_first(&tools.page.folders)?);
     if env::var_os("RUST_BACKTRACE").is_none() {
         command.env("RUST_BACKTRACE", "1");
