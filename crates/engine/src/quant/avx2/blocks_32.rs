@@ -164,6 +164,21 @@ struct Pair {
     sums: __m256,
 }
 
+/// Value `a` in the lower half and value `b`, or 0, in the upper.
+///
+/// A function and not a closure: closures do not inherit AVX2 here, and every intrinsic would be
+/// a call.
+///
+/// SAFETY: AVX2 is available and both values can be read.
+#[inline(always)]
+unsafe fn one_each(of: *const f32, a: usize, b: Option<usize>) -> __m256 {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let b = b.map_or(0.0, |b| *of.add(b));
+        _mm256_blend_ps::<0b1111_0000>(_mm256_set1_ps(*of.add(a)), _mm256_set1_ps(b))
+    }
+}
+
 impl Pair {
     /// Blocks `a` and `b` of the activations; without `b`, zeros stand for it.
     ///
@@ -176,10 +191,6 @@ impl Pair {
             let values_b = row.values.add(32 * b.unwrap_or(a)).cast::<u8>();
             let low = load_pair(values_a, values_b);
             let high = load_pair(values_a.add(16), values_b.add(16));
-            let pair = |of: *const f32| {
-                let b = b.map_or(0.0, |b| *of.add(b));
-                _mm256_blend_ps::<0b1111_0000>(_mm256_set1_ps(*of.add(a)), _mm256_set1_ps(b))
-            };
             let bias = _mm256_set1_epi8(B::BIAS);
             let odd_half = _mm256_setr_ps(0.0, 0.5, 0.0, 0.5, 0.0, 0.5, 0.0, 0.5);
             Self {
@@ -189,8 +200,8 @@ impl Pair {
                     _mm256_maddubs_epi16(bias, low),
                     _mm256_maddubs_epi16(bias, high),
                 ),
-                scales: pair(row.scales),
-                sums: _mm256_mul_ps(pair(row.sums_32), odd_half),
+                scales: one_each(row.scales, a, b),
+                sums: _mm256_mul_ps(one_each(row.sums_32, a, b), odd_half),
             }
         }
     }
