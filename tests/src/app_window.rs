@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::process_group::{ProcessGroup, Screen};
-use crate::webdriver::{self, ENTER, HOME, Session};
+use crate::webdriver::{self, BACKSPACE, END, ENTER, HOME, Session};
 
 /// How long a condition may take to come true: generous, since other programs may keep all
 /// cores busy, and only ever spent by a test that fails.
@@ -163,11 +163,9 @@ impl AppWindow {
         self.wait_for("temperature")?;
         // Home takes a slider to its least value.
         self.type_into("temperature", HOME)?;
-        // The driver has no way to select the old number and type over it.
-        let script = "const it = document.querySelector(arguments[0]); it.value = arguments[1];
-            it.dispatchEvent(new Event('input', { bubbles: true }))";
-        self.session
-            .run(script, &[json!(selector("max-tokens")), json!(max_tokens.to_string())])?;
+        let digits_to_delete = self.value("max-tokens")?.to_string().len();
+        let keys = format!("{}{}{max_tokens}", END, BACKSPACE.repeat(digits_to_delete));
+        self.type_into("max-tokens", &keys)?;
         let set = (self.value("temperature")?, self.value("max-tokens")?);
         ensure!(set == (0.0, f64::from(max_tokens)), "the options are {set:?}");
         self.click("settings-close")

@@ -16,7 +16,11 @@ const ELEMENT_KEY: &str = "element-6066-11e4-a52e-4f735466cecf";
 /// No command takes longer, unless the window hangs.
 const REPLY_LIMIT: Duration = Duration::from_secs(60);
 
-/// The key Enter, as the protocol writes it.
+/// The key Backspace, as the protocol writes it.
+pub const BACKSPACE: &str = "\u{E003}";
+/// The key End.
+pub const END: &str = "\u{E010}";
+/// The key Enter.
 pub const ENTER: &str = "\u{E007}";
 /// The key Escape.
 pub const ESCAPE: &str = "\u{E00C}";

@@ -10,10 +10,11 @@ use lilims_tests::app_window::{AppWindow, Start};
 use lilims_tests::webdriver::ESCAPE;
 
 const QUESTION: &str = "What is gravity?";
-/// How SmolLM2 answers it at temperature 0, with its chat template. Each of these tokens leads the
-/// next best by 1.7 nats or more, several times what rounding shifts in any implementation that
-/// quantises activations, llama.cpp's included. ("What is the capital of France?" is no such
-/// question: the first token there leads by 0.15, and backends differ.)
+/// How SmolLM2 answers it at temperature 0, with its chat template: what llama.cpp writes for the
+/// same file and prompt. Each of these tokens leads the next best by 1.7 nats or more, several times
+/// what rounding shifts in any implementation that quantises activations. (At "What is the capital
+/// of France?" the first token leads by 0.15; llama.cpp and `cpu` begin with "L'Étoile, la
+/// Marseillaise", and f32 activations with "The capital of France is Paris".)
 const ANSWER: &str = "Gravity is a fundamental concept in physics that describes";
 /// Enough for [`ANSWER`], and soon done where other programs keep the machine busy.
 const SHORT: u32 = 24;

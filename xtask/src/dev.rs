@@ -32,6 +32,7 @@ const POLL: Duration = Duration::from_millis(200);
 /// When set-up or a build fails.
 pub(crate) fn run(places: &Places) -> Result<()> {
     let tools = setup::for_app(places)?;
+    page::build_served(places, &tools.page)?;
     match step("set-up: Tauri command line", || tauri_cli(places)) {
         Ok(cli) => with_tauri(places, &cli),
         Err(error) => {

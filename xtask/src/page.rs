@@ -50,15 +50,29 @@ pub(crate) fn serve(places: &Places, tools: &PageTools) -> Result<()> {
     process::run(&mut serve_command(places, tools)?)
 }
 
+/// Compiles the page for [`serve`]: whoever waits for the server should not wait for the compiler.
+///
+/// # Errors
+/// When Trunk or the compiler fails.
+pub(crate) fn build_served(places: &Places, tools: &PageTools) -> Result<()> {
+    step("page, development build", || process::run(&mut development(places, tools, "build")?))
+}
+
 /// The command behind [`serve`], for those who run it beside others.
 pub(crate) fn serve_command(places: &Places, tools: &PageTools) -> Result<Command> {
+    let mut command = development(places, tools, "serve")?;
+    command.args(["--address", "127.0.0.1", "--port", PORT]);
+    command.args(["--watch", ".", "--watch", "../crates/ipc"]);
+    Ok(command)
+}
+
+/// Trunk's `subcommand` on the development build.
+fn development(places: &Places, tools: &PageTools, subcommand: &str) -> Result<Command> {
     let mut command = trunk(places, tools)?;
     // The page's own profile is for size and takes minutes after each edit.
-    command.args(["serve", "--cargo-profile", "dev"]);
-    command.args(["--address", "127.0.0.1", "--port", PORT, "--dist"]);
+    command.args([subcommand, "--cargo-profile", "dev", "--dist"]);
     // A folder of its own, so that a development build never ends up in the app.
     command.arg(page_target(places).join("served"));
-    command.args(["--watch", ".", "--watch", "../crates/ipc"]);
     Ok(command)
 }
 

@@ -81,64 +81,79 @@ fn give_focus_back() {
 #[component]
 fn Slider(field: Field, options: RwSignal<Options>) -> impl IntoView {
     let range = field.range();
-    let text = move || options.with(|options| field.text(options));
+    let text = text_of(field, options);
     let fill = move || {
-        let value: f64 = text().parse().unwrap_or(range.min);
+        let value: f64 = text.with(|text| text.parse().unwrap_or(range.min));
         format!("{}%", 100.0 * (value - range.min) / (range.max - range.min))
     };
-    let hint_id = format!("{}-hint", range.id);
     view! {
-        <div class="setting">
-            <div class="setting-head">
-                <label for=range.id>{range.label}</label>
-                <output for=range.id>{text}</output>
-            </div>
+        <Setting field>
+            <output for=range.id>{text}</output>
             <input
                 type="range"
                 id=range.id
                 data-testid=range.id
-                aria-describedby=hint_id.clone()
+                aria-describedby=hint_id(field)
                 min=range.min
                 max=range.max
                 step=range.step
                 prop:value=text
                 style=("--fill", fill)
-                on:input=move |event| {
-                    options.update(|options| set(options, field, &event_target_value(&event)));
-                }
+                on:input=move |event| take_over(options, field, &event)
             />
-            <p id=hint_id>{range.hint}</p>
-        </div>
+        </Setting>
     }
 }
 
 #[component]
 fn NumberField(field: Field, options: RwSignal<Options>) -> impl IntoView {
     let range = field.range();
-    let text = move || options.with(|options| field.text(options));
-    let hint_id = format!("{}-hint", range.id);
+    let text = text_of(field, options);
+    view! {
+        <Setting field>
+            <input
+                type="number"
+                inputmode="numeric"
+                id=range.id
+                data-testid=range.id
+                aria-describedby=hint_id(field)
+                min=range.min
+                max=range.max
+                step=range.step
+                prop:value=text
+                on:input=move |event| take_over(options, field, &event)
+                // What was typed may be empty or no number: show what holds.
+                on:blur:target=move |event| text.with_untracked(|text| event.target().set_value(text))
+            />
+        </Setting>
+    }
+}
+
+/// A field's label, its controls and what it does.
+#[component]
+fn Setting(field: Field, children: Children) -> impl IntoView {
+    let range = field.range();
     view! {
         <div class="setting">
-            <div class="setting-head">
-                <label for=range.id>{range.label}</label>
-                <input
-                    type="number"
-                    inputmode="numeric"
-                    id=range.id
-                    data-testid=range.id
-                    aria-describedby=hint_id.clone()
-                    min=range.min
-                    max=range.max
-                    step=range.step
-                    prop:value=text
-                    on:input=move |event| {
-                        options.update(|options| set(options, field, &event_target_value(&event)));
-                    }
-                    // What was typed may be out of range or empty: show what holds.
-                    on:blur=move |_| options.notify()
-                />
-            </div>
-            <p id=hint_id>{range.hint}</p>
+            <label for=range.id>{range.label}</label>
+            {children()}
+            <p id=hint_id(field)>{range.hint}</p>
         </div>
     }
+}
+
+/// The element id of a field's hint.
+fn hint_id(field: Field) -> String {
+    format!("{}-hint", field.range().id)
+}
+
+/// What a field's control shows. It changes only with the value, so that an entry that sets
+/// nothing, such as an emptied field, stays as it was typed.
+fn text_of(field: Field, options: RwSignal<Options>) -> Memo<String> {
+    Memo::new(move |_| options.with(|options| field.text(options)))
+}
+
+/// Sets what was entered.
+fn take_over(options: RwSignal<Options>, field: Field, event: &web_sys::Event) {
+    options.update(|options| set(options, field, &event_target_value(event)));
 }
