@@ -105,10 +105,12 @@ impl AppWindow {
     /// # Errors
     /// When the window does not answer.
     pub fn exists(&self, id: &str) -> Result<bool> {
-        let found = self
-            .session
-            .run("return document.querySelector(arguments[0]) !== null", &[json!(selector(id))])?;
-        Ok(found == Value::Bool(true))
+        self.matches(&selector(id))
+    }
+
+    fn matches(&self, selector: &str) -> Result<bool> {
+        let script = "return document.querySelector(arguments[0]) !== null";
+        Ok(self.session.run(script, &[json!(selector)])? == Value::Bool(true))
     }
 
     /// The text that the first element shows, if it is there.
@@ -129,12 +131,7 @@ impl AppWindow {
     /// When it does not become so.
     pub fn wait_for_model(&self, state: &str) -> Result<()> {
         let wanted = format!("[data-testid=model-status][data-state={state}]");
-        self.wait(&format!("the model {state}"), || {
-            let found = self
-                .session
-                .run("return document.querySelector(arguments[0]) !== null", &[json!(wanted)])?;
-            Ok((found == Value::Bool(true)).then_some(()))
-        })
+        self.wait(&format!("the model {state}"), || Ok(self.matches(&wanted)?.then_some(())))
     }
 
     /// Clicks an element as soon as that is possible: the page may be about to replace it.
@@ -307,25 +304,11 @@ fn free_ports() -> Result<(u16, u16)> {
     Ok((first.local_addr()?.port(), second.local_addr()?.port()))
 }
 
-/// `tauri-driver`, from where `cargo xtask` puts it, else from `PATH`.
+/// `tauri-driver`, which `cargo xtask test` puts on `PATH`; it finds WebKitWebDriver there.
 fn driver_command(port: u16, native_port: u16) -> Command {
-    let cache = env::var_os("LILIMS_CACHE").map(PathBuf::from).or_else(|| {
-        let caches = env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-        Some(caches.or_else(|| Some(env::home_dir()?.join(".cache")))?.join("lilims"))
-    });
-    let installed = cache.map(|cache| cache.join("tools/bin/tauri-driver"));
-    let program = installed.filter(|path| path.is_file()).unwrap_or("tauri-driver".into());
-    let mut command = Command::new(program);
+    let mut command = Command::new("tauri-driver");
     command.args(["--port", &port.to_string(), "--native-port", &native_port.to_string()]);
-    if let Some(native) = find_on_path("WebKitWebDriver") {
-        command.arg("--native-driver").arg(native);
-    }
     command
-}
-
-fn find_on_path(program: &str) -> Option<PathBuf> {
-    let path = env::var_os("PATH")?;
-    env::split_paths(&path).map(|folder| folder.join(program)).find(|path| path.is_file())
 }
 
 /// What the app is to see of the system. Nothing that it keeps outlives the test.

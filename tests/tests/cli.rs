@@ -9,6 +9,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 
 use lilims_gguf::{TensorType, Value, Writer};
+use lilims_tests::{fixture, workspace};
 use safetensors::SafeTensors;
 use serde_json::Value as Json;
 
@@ -20,10 +21,6 @@ const GEMMA: &str = "gemma-3-270m-q4_k_m.gguf";
 const FIRST_CHUNKS: [(&str, f64); 2] = [(SMOLLM2, 16.27), (GEMMA, 13.0142)];
 /// How far a perplexity may be from those, relatively: activations are quantised.
 const PERPLEXITY_TOLERANCE: f64 = 0.01;
-
-fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
 
 /// The program: `cargo xtask test` names it; on its own, this test builds it.
 fn program() -> &'static Path {
@@ -74,25 +71,11 @@ fn failure(command: &mut Command, code: i32) -> String {
     stderr
 }
 
-/// A real model's file: `cargo xtask test` puts both where this looks.
+/// A real model's file.
 fn model(name: &str) -> String {
-    let folders = [
-        std::env::var_os("LILIMS_TEST_MODELS").map(PathBuf::from).unwrap_or_default(),
-        workspace().join("models").join("bundled"),
-    ];
-    let found = folders.iter().map(|folder| folder.join(name)).find(|path| path.is_file());
-    let path = found.unwrap_or_else(|| panic!("{name} is missing: `cargo xtask test` fetches it"));
+    let path = lilims_tests::real_model(name);
+    let path = path.unwrap_or_else(|| panic!("{name} is missing: `cargo xtask test` fetches it"));
     path.to_str().unwrap().to_owned()
-}
-
-/// A file or folder of `shared/fixtures` beside the checkout, if that is there.
-fn fixture(name: &str) -> Option<PathBuf> {
-    let path = workspace().join("..").join("shared").join("fixtures").join(name);
-    if !path.exists() {
-        println!("skipped: there is no {}", path.display());
-        return None;
-    }
-    Some(path)
 }
 
 fn write_gguf(path: &Path, build: impl FnOnce(&mut Writer)) {

@@ -1,20 +1,19 @@
 //! `lilims generate`: one prompt, one answer.
 
-use std::io::{self, IsTerminal, Read};
+use std::io;
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use clap::error::ErrorKind;
-use clap::{Args, CommandFactory};
+use clap::Args;
 use lilims_engine::{Answer, Finish, GenerateOptions, Model, Progress};
 use serde::Serialize;
 use serde_json::json;
 
 use crate::interrupt::{INTERRUPTED, Interrupt};
 use crate::options::{AnswerOptions, ModelOptions};
-use crate::{memory, output};
+use crate::{memory, options, output};
 
 /// Answer one prompt. The answer goes to standard output as it is written, a line of figures to
 /// standard error.
@@ -133,20 +132,15 @@ impl Generate {
 /// The prompt itself, or what standard input holds, without its last line break.
 fn read_prompt(prompt: Option<&str>) -> Result<String> {
     match prompt {
-        Some(text) if text != "-" => Ok(text.to_owned()),
-        None if io::stdin().is_terminal() => crate::Cli::command()
-            .error(
-                ErrorKind::MissingRequiredArgument,
-                "no prompt: give one with --prompt TEXT or through a pipe",
-            )
-            .exit(),
-        _ => {
-            let mut text = String::new();
-            io::stdin().read_to_string(&mut text).context("cannot read the prompt")?;
-            let line = text.strip_suffix('\n').unwrap_or(&text);
-            Ok(line.strip_suffix('\r').unwrap_or(line).to_owned())
-        }
+        Some("-") => {}
+        Some(text) => return Ok(text.to_owned()),
+        None => options::refuse_terminal_input(
+            "no prompt: give one with --prompt TEXT or through a pipe",
+        ),
     }
+    let text = io::read_to_string(io::stdin()).context("cannot read the prompt")?;
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    Ok(line.strip_suffix('\r').unwrap_or(line).to_owned())
 }
 
 /// What an answer took, in a line.

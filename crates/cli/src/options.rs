@@ -1,13 +1,13 @@
 //! Flags that several commands share, and what they mean to the engine.
 
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hasher};
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use clap::{Args, ValueEnum};
-use lilims_engine::{BackendKind, KvType, LoadOptions, Model, Sampling};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, ValueEnum};
+use lilims_engine::{BackendKind, KvType, LoadOptions, Model, Sampling, sampler};
 
 /// Which model, and how to run it.
 #[derive(Args)]
@@ -123,15 +123,18 @@ impl AnswerOptions {
             repeat_penalty: self.repeat_penalty,
             frequency_penalty: self.frequency_penalty,
             presence_penalty: self.presence_penalty,
-            seed: self.seed.unwrap_or_else(random_seed),
+            seed: self.seed.unwrap_or_else(sampler::random_seed),
             ..Sampling::default()
         }
     }
 }
 
-/// A seed that is short enough to type again: 32 bits from the standard library's random keys.
-fn random_seed() -> u64 {
-    RandomState::new().build_hasher().finish() >> 32
+/// Ends the program as for wrong usage, with `what` is missing, where standard input is a terminal:
+/// nobody would know that it is waited for.
+pub(crate) fn refuse_terminal_input(what: &str) {
+    if io::stdin().is_terminal() {
+        crate::Cli::command().error(ErrorKind::MissingRequiredArgument, what).exit();
+    }
 }
 
 /// Parses a count of at least one.

@@ -2,14 +2,13 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{self, IsTerminal, Read};
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use clap::error::ErrorKind;
-use clap::{Args, CommandFactory};
+use clap::Args;
 use lilims_engine::Tokenizer;
 
 use crate::{options, output};
@@ -65,17 +64,10 @@ impl Tokenize {
             return fs::read_to_string(path)
                 .with_context(|| format!("cannot read {}", path.display()));
         }
-        if io::stdin().is_terminal() {
-            crate::Cli::command()
-                .error(
-                    ErrorKind::MissingRequiredArgument,
-                    "no text: give one with --text TEXT, --file FILE or through a pipe",
-                )
-                .exit();
-        }
-        let mut text = String::new();
-        io::stdin().read_to_string(&mut text).context("cannot read the text")?;
-        Ok(text)
+        options::refuse_terminal_input(
+            "no text: give one with --text TEXT, --file FILE or through a pipe",
+        );
+        io::read_to_string(io::stdin()).context("cannot read the text")
     }
 }
 

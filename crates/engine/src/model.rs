@@ -95,7 +95,7 @@ impl Model {
             name: display_name(&file, path),
             quantisation: quantisation(&file),
             size_bytes: file.as_bytes().len() as u64,
-            chat_template: chat_template(&file, &tokenizer)?,
+            chat_template: ChatTemplate::from_gguf(&file, &tokenizer)?,
             context: options.context.unwrap_or_else(|| spec.context.min(DEFAULT_CONTEXT)).max(1),
             kv_type: options.kv_type,
             n_threads: options.threads.unwrap_or_else(default_threads).max(1),
@@ -191,13 +191,4 @@ fn quantisation(file: &File) -> String {
     }
     let most = values.into_iter().max_by_key(|(_, n_values)| *n_values);
     most.map_or_else(|| TensorType::F32.to_string(), |(name, _)| name)
-}
-
-fn chat_template(file: &File, tokenizer: &Tokenizer) -> Result<Option<ChatTemplate>, Error> {
-    let Some(source) = file.metadata().get("tokenizer.chat_template").and_then(|v| v.as_str())
-    else {
-        return Ok(None);
-    };
-    let text = |id: Option<u32>| id.map_or("", |id| tokenizer.token_text(id));
-    ChatTemplate::new(source, text(tokenizer.bos()), text(tokenizer.eos())).map(Some)
 }

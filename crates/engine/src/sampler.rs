@@ -7,6 +7,8 @@
 //! gives the same numbers on every platform. Grammars and logit biases are not here.
 
 use std::cmp::Ordering;
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
 
 /// How to pick the next token. The defaults are greedy: no penalties, temperature 0.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,6 +57,11 @@ impl Sampling {
     fn has_penalties(&self) -> bool {
         self.repeat_penalty != 1.0 || self.frequency_penalty != 0.0 || self.presence_penalty != 0.0
     }
+}
+
+/// A new seed: 32 bits, short enough to type again, from the standard library's random hash keys.
+pub fn random_seed() -> u64 {
+    RandomState::new().build_hasher().finish() >> 32
 }
 
 /// Draws tokens: the settings with their random state and buffers that are used again.
@@ -295,6 +302,11 @@ mod tests {
     fn draws(sampling: &Sampling, logits: &[f32], count: usize) -> Vec<u32> {
         let mut sampler = Sampler::new(sampling);
         (0..count).map(|_| sampler.sample(&mut logits.to_vec(), &[])).collect()
+    }
+
+    #[test]
+    fn seeds_differ() {
+        assert_ne!(random_seed(), random_seed());
     }
 
     fn distinct(mut ids: Vec<u32>) -> Vec<u32> {

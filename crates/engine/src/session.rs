@@ -129,6 +129,17 @@ impl Session {
         self.tokens.truncate(len);
     }
 
+    /// Reads `ids` after the tokens already held.
+    ///
+    /// *Errors*: as for [`Session::logits`].
+    pub fn append(&mut self, ids: &[u32]) -> Result<(), Error> {
+        let mut no_logits = Vec::new();
+        for chunk in ids.chunks(self.chunk_len(Want::Nothing)) {
+            self.read(chunk, Want::Nothing, &mut no_logits)?;
+        }
+        Ok(())
+    }
+
     /// Reads `ids` after the tokens already held and returns the logits of each, in nats.
     ///
     /// *Shapes*: `[ids.len(), n_vocab]`, row by row.
@@ -181,7 +192,7 @@ impl Session {
             if cancel.load(Ordering::Relaxed) {
                 break Finish::Cancelled;
             }
-            let id = sampler.sample(&mut logits, recent(&self.tokens, &options.sampling));
+            let id = sampler.sample(&mut logits, &self.tokens);
             if progress.tokens == 0 {
                 progress.first_token = start.elapsed();
             }
@@ -255,10 +266,6 @@ impl Session {
             _ => MAX_CHUNK,
         }
     }
-}
-
-fn recent<'a>(tokens: &'a [u32], sampling: &Sampling) -> &'a [u32] {
-    &tokens[tokens.len().saturating_sub(sampling.penalty_window)..]
 }
 
 /// Collects an answer's text and holds back what may become a stop text.

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use lilims_gguf::{TensorType, Value, Writer};
 use safetensors::SafeTensors;
@@ -20,16 +20,6 @@ pub(crate) struct Expected {
     pub(crate) logits: Vec<f32>,
     /// What greedy decoding adds.
     pub(crate) greedy: Vec<u32>,
-}
-
-/// `shared/fixtures` beside the checkout, if it is there.
-pub(crate) fn fixtures() -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/fixtures");
-    if path.is_dir() {
-        return Some(path);
-    }
-    println!("skipped: there is no {}", path.display());
-    None
 }
 
 /// Reads a checkpoint's `expected.json`.

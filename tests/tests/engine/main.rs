@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use lilims_engine::{BackendKind, Finish, GenerateOptions, KvType, LoadOptions, Model};
 use lilims_gguf::TensorType;
+use lilims_tests::fixture;
 
 /// Rounding of f32 sums in another order.
 const F32_TOLERANCE: f64 = 1e-4;
@@ -49,10 +50,10 @@ fn greedy(model: &Arc<Model>, prompt: &[u32], max_tokens: usize) -> Vec<u32> {
 
 #[test]
 fn tiny_checkpoints_reproduce_transformers() {
-    let Some(fixtures) = checkpoint::fixtures() else { return };
+    let Some(checkpoints) = fixture("checkpoints") else { return };
     let folder = tempfile::tempdir().unwrap();
     for (name, family) in CHECKPOINTS {
-        let source = fixtures.join("checkpoints").join(name);
+        let source = checkpoints.join(name);
         let expected = checkpoint::expected(&source);
         for (matrix_type, kv_type, tolerance) in [
             (TensorType::F32, KvType::F32, F32_TOLERANCE),
@@ -89,12 +90,8 @@ const CANDLE_TOKENS: usize = 4;
 const SMOLLM2: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
 const GEMMA: &str = "gemma-3-270m-q4_k_m.gguf";
 
-/// Finds a real model: `cargo xtask test` puts both where this looks.
 fn real_model(name: &str) -> PathBuf {
-    let cache = std::env::var_os("LILIMS_TEST_MODELS").map(PathBuf::from);
-    let bundled = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/bundled");
-    let folders = [cache.unwrap_or_default(), bundled];
-    let found = folders.iter().map(|folder| folder.join(name)).find(|path| path.is_file());
+    let found = lilims_tests::real_model(name);
     found.unwrap_or_else(|| panic!("{name} is missing: run `cargo xtask test`, which fetches it"))
 }
 
@@ -124,8 +121,8 @@ fn real_models_begin_as_llama_cpp_does() {
 
 #[test]
 fn perplexities_are_llama_cpps() {
-    let Some(fixtures) = checkpoint::fixtures() else { return };
-    let text = std::fs::read_to_string(fixtures.join("reference/eval_text.txt")).unwrap();
+    let Some(text) = fixture("reference/eval_text.txt") else { return };
+    let text = std::fs::read_to_string(text).unwrap();
     for (name, expected) in PERPLEXITIES {
         let model = load(&real_model(name), BackendKind::Cpu, KvType::F16);
         let ids = model.tokenizer().encode_prompt(&text, false).unwrap();
@@ -177,10 +174,10 @@ fn reading_in_pieces_equals_reading_at_once() {
     let model = load(&real_model(SMOLLM2), BackendKind::Cpu, KvType::F16);
     let ids: Vec<u32> = (0..90).map(|i| 1000 + i * 37 % 5000).collect();
     check_pieces(&model, &ids, CHUNKED_TOLERANCE);
-    let Some(fixtures) = checkpoint::fixtures() else { return };
+    let Some(checkpoints) = fixture("checkpoints") else { return };
     let folder = tempfile::tempdir().unwrap();
     for (name, family) in CHECKPOINTS {
-        let source = fixtures.join("checkpoints").join(name);
+        let source = checkpoints.join(name);
         let path = folder.path().join("model.gguf");
         checkpoint::convert(&source, family, TensorType::F32, &path);
         for backend in BACKENDS {

@@ -140,10 +140,7 @@ fn scroll_to_end(scroller: NodeRef<html::Main>) {
 
 /// Clicks inside rendered answers: code is copied, and a link's address is copied instead of opened.
 fn handle_click(event: &ev::MouseEvent, on_copy: Callback<String>) {
-    let Some(target) = event.target().and_then(|target| target.dyn_into::<web_sys::Element>().ok())
-    else {
-        return;
-    };
+    let Some(target) = target_of(event) else { return };
     if let Ok(Some(link)) = target.closest(".prose a[href]") {
         event.prevent_default();
         if let Some(address) = link.get_attribute("href") {
@@ -162,10 +159,14 @@ fn handle_click(event: &ev::MouseEvent, on_copy: Callback<String>) {
 
 /// The middle button would open a link in a new window.
 fn keep_links_shut(event: &ev::MouseEvent) {
-    let target = event.target().and_then(|target| target.dyn_into::<web_sys::Element>().ok());
-    if target.is_some_and(|target| matches!(target.closest("a[href]"), Ok(Some(_)))) {
+    if target_of(event).is_some_and(|target| matches!(target.closest("a[href]"), Ok(Some(_)))) {
         event.prevent_default();
     }
+}
+
+/// The element that was clicked.
+fn target_of(event: &ev::MouseEvent) -> Option<web_sys::Element> {
+    event.target()?.dyn_into().ok()
 }
 
 /// Marks `element` as copied for a moment; the style sheet says so beside it.

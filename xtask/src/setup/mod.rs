@@ -38,10 +38,7 @@ pub(crate) struct AppTools {
 
 /// Sets up what the page needs.
 pub(crate) fn for_page(places: &Places) -> Result<PageTools> {
-    let toolchain = step("set-up: WebAssembly toolchain", || wasm::choose(places))?;
-    let mut purposes = vec![Purpose::Page];
-    purposes.extend(toolchain.is_debian().then_some(Purpose::DebianWasm));
-    step("set-up: system packages", || system::ensure(&purposes))?;
+    let toolchain = toolchain_and_packages(places, vec![Purpose::Page])?;
     step("set-up: build tools", || page_tools(places, toolchain))
 }
 
@@ -63,13 +60,11 @@ fn set_up(
     purposes: &[Purpose],
     more_tools: &[Tool],
 ) -> Result<AppTools> {
-    let toolchain = step("set-up: WebAssembly toolchain", || wasm::choose(places))?;
     let mut purposes = purposes.to_vec();
-    purposes.extend(toolchain.is_debian().then_some(Purpose::DebianWasm));
     if models.iter().any(|model| model::is_missing(places, model)) {
         purposes.push(Purpose::Download);
     }
-    step("set-up: system packages", || system::ensure(&purposes))?;
+    let toolchain = toolchain_and_packages(places, purposes)?;
     let page = step("set-up: build tools", || {
         let mut page = page_tools(places, toolchain)?;
         for tool in more_tools {
@@ -86,6 +81,15 @@ fn set_up(
         model::ensure_bundled(places)
     })?;
     Ok(AppTools { page, model: bundled })
+}
+
+/// Chooses the compiler of the page and makes sure that its packages are there, and those for the
+/// purposes.
+fn toolchain_and_packages(places: &Places, mut purposes: Vec<Purpose>) -> Result<Toolchain> {
+    let toolchain = step("set-up: WebAssembly toolchain", || wasm::choose(places))?;
+    purposes.extend(toolchain.is_debian().then_some(Purpose::DebianWasm));
+    step("set-up: system packages", || system::ensure(&purposes))?;
+    Ok(toolchain)
 }
 
 fn page_tools(places: &Places, toolchain: Toolchain) -> Result<PageTools> {

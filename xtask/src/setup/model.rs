@@ -295,6 +295,20 @@ mod tests {
     };
 
     #[test]
+    fn the_bundled_model_is_the_catalogues() {
+        let catalogue = include_str!("../../../models/catalogue.toml");
+        let catalogue: toml::Table = catalogue.parse().expect("the catalogue is TOML");
+        let entries = catalogue["model"].as_array().expect("a list of models");
+        let is_bundled = |entry: &&toml::Value| {
+            entry.get("bundled").is_some_and(|it| it.as_bool() == Some(true))
+        };
+        let entry = entries.iter().find(is_bundled).expect("one model is bundled");
+        assert_eq!(entry["file"].as_str(), Some(SMOLLM2.file));
+        assert_eq!(entry["size_bytes"].as_integer(), Some(SMOLLM2.size_bytes as i64));
+        assert_eq!(entry["sha256"].as_str(), Some(SMOLLM2.sha256));
+    }
+
+    #[test]
     fn a_file_is_verified_by_hash_once_and_by_stamp_after() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let file = folder.path().join(HELLO.file);

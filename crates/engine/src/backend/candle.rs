@@ -97,7 +97,7 @@ impl Upload for DeviceUpload<'_> {
 }
 
 /// candle's type for blocks that it can multiply with.
-fn candle_dtype(tensor_type: TensorType) -> Option<GgmlDType> {
+pub(crate) fn candle_dtype(tensor_type: TensorType) -> Option<GgmlDType> {
     Some(match tensor_type {
         TensorType::F32 => GgmlDType::F32,
         TensorType::F16 => GgmlDType::F16,

@@ -15,7 +15,6 @@ const SCORES: &str = "tokenizer.ggml.scores";
 pub(super) struct SentencePiece {
     adds_space: bool,
     unknown: Option<u32>,
-    has_scores: bool,
     /// How urgent a merge into each token is, computed from the scores at the first encoding.
     priorities: OnceLock<Vec<u32>>,
 }
@@ -24,14 +23,12 @@ impl SentencePiece {
     pub(super) fn from_gguf(vocab: &Vocab, unknown: Option<u32>) -> Result<Self, Error> {
         let metadata = vocab.metadata();
         let adds_space = metadata.get("tokenizer.ggml.add_space_prefix");
-        let has_scores = metadata.get(SCORES).is_some();
-        if has_scores {
+        if metadata.get(SCORES).is_some() {
             numbers(metadata, SCORES, vocab.len()).map(drop)?;
         }
         Ok(Self {
             adds_space: adds_space.and_then(|value| value.as_bool()).unwrap_or(true),
             unknown,
-            has_scores,
             priorities: OnceLock::new(),
         })
     }
@@ -47,7 +44,7 @@ impl SentencePiece {
     ) -> Result<(), Error> {
         let prefix = if self.adds_space && after_special { "▁" } else { "" };
         let text = format!("{prefix}{}", text.replace(' ', "▁"));
-        let priorities = self.priorities.get_or_init(|| self.read_priorities(vocab));
+        let priorities = self.priorities.get_or_init(|| read_priorities(vocab));
         let characters = text.char_indices().map(|(at, c)| (NO_TOKEN, at..at + c.len_utf8()));
         let symbols = merge(characters, |left, right| {
             let id = vocab.find(&text.as_bytes()[left.range().start..right.range().end])?;
@@ -73,12 +70,13 @@ impl SentencePiece {
         }
         Ok(())
     }
+}
 
-    fn read_priorities(&self, vocab: &Vocab) -> Vec<u32> {
-        match numbers(vocab.metadata(), SCORES, vocab.len()) {
-            Ok(scores) if self.has_scores => scores.map(priority).collect(),
-            _ => vec![0; vocab.len()],
-        }
+/// Every token's priority; all are equal where the file has no scores.
+fn read_priorities(vocab: &Vocab) -> Vec<u32> {
+    match numbers(vocab.metadata(), SCORES, vocab.len()) {
+        Ok(scores) => scores.map(priority).collect(),
+        Err(_) => vec![0; vocab.len()],
     }
 }
 

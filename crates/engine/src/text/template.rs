@@ -9,8 +9,10 @@ mod python;
 use std::io;
 
 use chrono::{Local, NaiveDateTime};
+use lilims_gguf::File;
 use minijinja::{AutoEscape, Environment, ErrorKind, context};
 
+use super::Tokenizer;
 use crate::Error;
 
 /// Instructions that any template may run, and those that it may run more for each message.
@@ -33,6 +35,16 @@ pub struct ChatTemplate {
 }
 
 impl ChatTemplate {
+    /// The chat template of a file, if it has one.
+    ///
+    /// *Errors*: [`Error::Template`].
+    pub fn from_gguf(file: &File, tokenizer: &Tokenizer) -> Result<Option<Self>, Error> {
+        let source = file.metadata().get("tokenizer.chat_template");
+        let Some(source) = source.and_then(|source| source.as_str()) else { return Ok(None) };
+        let text = |id: Option<u32>| id.map_or("", |id| tokenizer.token_text(id));
+        Self::new(source, text(tokenizer.bos()), text(tokenizer.eos())).map(Some)
+    }
+
     /// Compiles a Jinja `source` as transformers does: sandboxed, blocks trimmed, with
     /// `raise_exception`, `strftime_now` and Python's string methods. `bos` and `eos` are the
     /// texts of those tokens.

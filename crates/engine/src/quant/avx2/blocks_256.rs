@@ -320,23 +320,6 @@ unsafe fn all_rows<B: Block>(
     }
 }
 
-macro_rules! rows_kernel {
-    ($name:ident, $block:ty) => {
-        /// SAFETY: as [`super::RowsKernel`], with AVX2, FMA and F16C available.
-        #[target_feature(enable = "avx2,fma,f16c")]
-        pub(super) unsafe fn $name(
-            rows: *const u8,
-            row_bytes: usize,
-            n_blocks: usize,
-            activations: Row,
-            out: &mut [f32],
-        ) {
-            // SAFETY: the caller's promise.
-            unsafe { all_rows::<$block>(rows, row_bytes, n_blocks, activations, out) }
-        }
-    };
-}
-
 rows_kernel!(q2_k, Q2K);
 rows_kernel!(q3_k, Q3K);
 rows_kernel!(q4_k, Q4K);

@@ -304,23 +304,6 @@ unsafe fn all_rows<B: Block>(
     }
 }
 
-macro_rules! rows_kernel {
-    ($name:ident, $block:ty) => {
-        /// SAFETY: as [`super::RowsKernel`], with AVX2, FMA and F16C available.
-        #[target_feature(enable = "avx2,fma,f16c")]
-        pub(super) unsafe fn $name(
-            rows: *const u8,
-            row_bytes: usize,
-            n_blocks: usize,
-            activations: Row,
-            out: &mut [f32],
-        ) {
-            // SAFETY: the caller's promise.
-            unsafe { all_rows::<$block>(rows, row_bytes, n_blocks, activations, out) }
-        }
-    };
-}
-
 rows_kernel!(q4_0, Q4_0);
 rows_kernel!(q4_1, Q4_1);
 rows_kernel!(q5_0, Q5_0);

@@ -5,6 +5,24 @@
 //! of their slices; the kernels below them take raw pointers.
 #![expect(unsafe_code, reason = "AVX2 intrinsics over raw pointers")]
 
+/// The [`RowsKernel`] `$name` for blocks of type `$block`: the module's `all_rows`, compiled for AVX2.
+macro_rules! rows_kernel {
+    ($name:ident, $block:ty) => {
+        /// SAFETY: as [`super::RowsKernel`], with AVX2, FMA and F16C available.
+        #[target_feature(enable = "avx2,fma,f16c")]
+        pub(super) unsafe fn $name(
+            rows: *const u8,
+            row_bytes: usize,
+            n_blocks: usize,
+            activations: Row,
+            out: &mut [f32],
+        ) {
+            // SAFETY: the caller's promise.
+            unsafe { all_rows::<$block>(rows, row_bytes, n_blocks, activations, out) }
+        }
+    };
+}
+
 mod blocks_256;
 mod blocks_32;
 mod float;

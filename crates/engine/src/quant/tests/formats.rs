@@ -1,38 +1,19 @@
 //! Decoding and unpacking.
 
-use candle_core::quantized::GgmlDType;
 use candle_core::quantized::ggml_file::qtensor_from_ggml;
 use half::{bf16, f16};
 use lilims_gguf::TensorType;
 
 use super::super::{DecodeError, Format, Isa, blocks, dequantize, supported, unpack};
 use super::{FLOATS, QUANTIZED, Random};
-
-/// Candle's name of a type; it has none for `IQ4_NL`.
-fn candle_type(ty: TensorType) -> Option<GgmlDType> {
-    Some(match ty {
-        TensorType::F32 => GgmlDType::F32,
-        TensorType::F16 => GgmlDType::F16,
-        TensorType::BF16 => GgmlDType::BF16,
-        TensorType::Q4_0 => GgmlDType::Q4_0,
-        TensorType::Q4_1 => GgmlDType::Q4_1,
-        TensorType::Q5_0 => GgmlDType::Q5_0,
-        TensorType::Q5_1 => GgmlDType::Q5_1,
-        TensorType::Q8_0 => GgmlDType::Q8_0,
-        TensorType::Q2_K => GgmlDType::Q2K,
-        TensorType::Q3_K => GgmlDType::Q3K,
-        TensorType::Q4_K => GgmlDType::Q4K,
-        TensorType::Q5_K => GgmlDType::Q5K,
-        TensorType::Q6_K => GgmlDType::Q6K,
-        _ => return None,
-    })
-}
+use crate::backend::candle::candle_dtype;
 
 #[test]
 fn decodes_every_type_as_candle_does() {
     let mut random = Random(1);
     for ty in QUANTIZED.into_iter().chain(FLOATS) {
-        let Some(dtype) = candle_type(ty) else { continue };
+        // It has none for `IQ4_NL`.
+        let Some(dtype) = candle_dtype(ty) else { continue };
         let n = 256 * 24;
         let bytes = match ty {
             TensorType::F32 => random.values(n).iter().flat_map(|x| x.to_le_bytes()).collect(),
