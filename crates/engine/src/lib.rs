@@ -8,7 +8,7 @@ mod backend;
 mod error;
 mod forward;
 pub mod model;
-pub mod quant;
+pub use lilims_quant as quant;
 mod rope;
 pub mod sampler;
 pub mod session;

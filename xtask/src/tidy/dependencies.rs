@@ -7,9 +7,10 @@ const TABLE: &[(&str, &[&str])] = &[
     ("lilims-ipc", &[]),
     ("lilims-models", &[]),
     ("lilims-gguf", &[]),
-    ("lilims-engine", &["lilims-gguf"]),
+    ("lilims-quant", &["lilims-gguf"]),
+    ("lilims-engine", &["lilims-gguf", "lilims-quant"]),
     ("lilims-hub", &["lilims-models", "lilims-gguf"]),
-    ("lilims-convert", &["lilims-gguf", "lilims-engine"]),
+    ("lilims-convert", &["lilims-gguf", "lilims-quant", "lilims-engine"]),
     ("lilims-bench", &["lilims-engine"]),
     ("lilims-ui", &["lilims-ipc"]),
     ("lilims-cli", LIBRARIES),
@@ -27,6 +28,7 @@ const LIBRARIES: &[&str] = &[
     "lilims-hub",
     "lilims-ipc",
     "lilims-models",
+    "lilims-quant",
 ];
 
 /// Crates from outside that one project crate alone may use, by the start of their names.

@@ -430,3 +430,35 @@ impl Backend for Pass<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use candle_core::quantized::ggml_file::qtensor_from_ggml;
+
+    use super::*;
+
+    #[test]
+    fn every_type_is_decoded_as_candle_does() {
+        const N_VALUES: usize = 256 * 24;
+        let mut state = 1_u64;
+        for ty in (0..40).map(TensorType::from_id).filter(|&ty| quant::supported(ty)) {
+            // It has none for `IQ4_NL`.
+            let Some(dtype) = candle_dtype(ty) else { continue };
+            let n_bytes = ty.size_bytes(N_VALUES as u64).unwrap() as usize;
+            let bytes: Vec<u8> = (0..n_bytes)
+                .map(|_| {
+                    state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+                    let byte = (state >> 56) as u8;
+                    // Without this exponent neither an f16 nor a wider float is infinite.
+                    if byte & 0x7c == 0x7c { byte ^ 0x40 } else { byte }
+                })
+                .collect();
+            let device = Device::Cpu;
+            let tensor = qtensor_from_ggml(dtype, &bytes, vec![N_VALUES], &device).unwrap();
+            let expected: Vec<f32> = tensor.dequantize(&device).unwrap().to_vec1().unwrap();
+            let mut got = vec![0.0; N_VALUES];
+            quant::dequantize(ty, &bytes, &mut got).unwrap();
+            assert_eq!(got, expected, "{ty}");
+        }
+    }
+}

@@ -13,7 +13,7 @@ const MIN_PANEL_TOKENS: usize = 4;
 /// Weights in a chunk when they are read once: enough to hide its cost, small enough to balance.
 const CHUNK_BYTES: usize = 32 * 1024;
 /// Weight rows in a chunk when many tokens meet them.
-const CHUNK_PANELS: usize = 2;
+const CHUNK_PANELS: usize = 1;
 
 /// A weight matrix `[n_rows, n_cols]`, borrowed from the map.
 pub(crate) struct Matrix {
@@ -141,7 +141,7 @@ impl Scratch {
         for first in rows.clone().step_by(PANEL_ROWS) {
             let end = (first + PANEL_ROWS).min(rows.end);
             panel.load(matrix.bytes(first..end));
-            panel.matmul(&self.activations, 0, &mut self.tile);
+            panel.matmul(self.activations.batch(), 0, &mut self.tile);
             for (token, y) in self.tile.iter_mut().enumerate() {
                 sink(token, first, &mut y[..end - first]);
             }

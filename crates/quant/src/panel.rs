@@ -1,21 +1,21 @@
-//! Panels: eight weight rows unpacked and interleaved, for the case that many activation rows
+//! Panels: sixteen weight rows unpacked and interleaved, for the case that many activation rows
 //! meet each weight (prefill).
 //!
-//! The integers lie four values of row 0, four of row 1, ... four of row 7, then the next four of
-//! row 0: one 32-byte vector holds four values of eight rows, and multiplying it with four
+//! The integers lie four values of row 0, four of row 1, ... four of row 15, then the next four of
+//! row 0: a vector of 32 bytes holds four values of eight rows, and multiplying it with four
 //! activations repeated gives eight partial sums side by side, with no sum across lanes at the
-//! end. Scales and minimums lie eight to a group.
+//! end. Scales and minimums lie sixteen to a group.
 
 use lilims_gguf::TensorType;
 
-use super::activation::Activations;
+use super::activation::Batch;
 use super::blocks::Format;
 use super::{Isa, blocks, scalar};
 
 /// Weight rows in a panel.
-pub const PANEL_ROWS: usize = 8;
+pub const PANEL_ROWS: usize = 16;
 
-/// Eight unpacked weight rows, and the kernel that multiplies them.
+/// Sixteen unpacked weight rows, and the kernel that multiplies them.
 #[derive(Clone, Debug)]
 pub struct Panel {
     ty: TensorType,
@@ -62,7 +62,7 @@ impl Panel {
         self.values[col / 4 * 4 * PANEL_ROWS + row_idx * 4 + col % 4]
     }
 
-    /// Unpacks up to eight consecutive rows; missing rows become zeros.
+    /// Unpacks up to sixteen consecutive rows; missing rows become zeros.
     pub fn load(&mut self, rows: &[u8]) {
         let row_bytes = self.format.row_bytes(self.n_cols);
         let n_rows = rows.len() / row_bytes.max(1);
@@ -102,7 +102,7 @@ impl Panel {
     /// Multiplies the panel with the activation rows from `first` on, one per entry of `out`.
     ///
     /// *Shapes*: `out[t][r]` is the dot product of activation row `first + t` and weight row `r`.
-    pub fn matmul(&self, activations: &Activations, first: usize, out: &mut [[f32; PANEL_ROWS]]) {
+    pub fn matmul(&self, activations: Batch<'_>, first: usize, out: &mut [[f32; PANEL_ROWS]]) {
         assert_eq!(activations.n_cols(), self.n_cols, "rows of equal length");
         assert!(
             first.checked_add(out.len()).is_some_and(|end| end <= activations.n_rows()),

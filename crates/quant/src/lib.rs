@@ -3,7 +3,7 @@
 //!
 //! A [`Kernel`] is chosen once per weight matrix. Quantised weights meet activations that were
 //! quantised to `i8` ([`Activations`]): directly from their blocks for one activation row
-//! ([`Kernel::matvec`]), through unpacked panels of eight weight rows for several
+//! ([`Kernel::matvec`]), through unpacked panels of sixteen weight rows for several
 //! ([`Kernel::panel`]). Float weights meet f32 activations and nothing is quantised
 //! ([`Kernel::matmul_float`]). Small kernels over f32 and f16 slices are in [`vector`].
 //!
@@ -26,7 +26,7 @@ pub mod vector;
 
 use lilims_gguf::TensorType;
 
-pub use activation::{ActivationRow, ActivationRowMut, Activations, BLOCK};
+pub use activation::{ActivationRow, ActivationRowMut, Activations, BLOCK, Batch};
 pub use blocks::Format;
 pub use dequantize::{DecodeError, dequantize};
 pub use isa::Isa;

@@ -1,4 +1,4 @@
-//! The kernels against their scalar twins, and the formats against candle's decoders.
+//! The kernels against their scalar twins.
 
 mod formats;
 mod products;

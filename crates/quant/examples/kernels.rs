@@ -9,8 +9,8 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use lilims_engine::quant::{Activations, Isa, Kernel, PANEL_ROWS, vector};
 use lilims_gguf::TensorType;
+use lilims_quant::{Activations, Isa, Kernel, PANEL_ROWS, vector};
 
 /// Values in a row.
 const N_COLS: usize = 2048;
@@ -100,8 +100,9 @@ fn quantized(kernel: Kernel, bytes: &[u8], x: &[f32]) {
     let panel_rows = &rows[..PANEL_ROWS * row_bytes];
     let unpack = best(|| (0..REPEATS).for_each(|_| panel.load(black_box(panel_rows))));
     let mut tile = vec![[0.0; PANEL_ROWS]; N_TOKENS];
-    let matrix =
-        best(|| (0..REPEATS).for_each(|_| panel.matmul(black_box(&activations), 0, &mut tile)));
+    let matrix = best(|| {
+        (0..REPEATS).for_each(|_| panel.matmul(black_box(activations.batch()), 0, &mut tile))
+    });
     let values = (PANEL_ROWS * N_COLS * REPEATS) as f64;
     println!(
         "{:<10} {:>11.1}  {:>11.1}  {:>12.1}  {:>15.2}",

@@ -6,7 +6,7 @@ use std::arch::x86_64::*;
 use lilims_gguf::TensorType;
 
 use super::{hsum, load_f16};
-use crate::quant::float::dot;
+use crate::float::dot;
 
 /// How a float type is loaded.
 trait Float {
@@ -54,13 +54,7 @@ impl Float for Bf16 {
 }
 
 /// `out[t][r]` = weight row `r` · activation row `t`.
-pub(in crate::quant) fn matmul_float(
-    ty: TensorType,
-    rows: &[u8],
-    x: &[f32],
-    n_cols: usize,
-    out: &mut [f32],
-) {
+pub(crate) fn matmul_float(ty: TensorType, rows: &[u8], x: &[f32], n_cols: usize, out: &mut [f32]) {
     // SAFETY: AVX2, FMA and F16C are available (see `avx2`).
     unsafe {
         match ty {

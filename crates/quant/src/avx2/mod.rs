@@ -1,7 +1,7 @@
 //! The kernels for x86-64 with AVX2, FMA and F16C.
 //!
 //! Every function here that is visible outside is safe on one condition that the callers keep:
-//! it runs only where [`crate::quant::Isa::Avx2`] is available. Those functions check the lengths
+//! it runs only where [`crate::Isa::Avx2`] is available. Those functions check the lengths
 //! of their slices; the kernels below them take raw pointers.
 #![expect(unsafe_code, reason = "AVX2 intrinsics over raw pointers")]
 

@@ -26,6 +26,16 @@ pub struct Activations {
     isa: Isa,
 }
 
+/// A batch of quantised rows, borrowed.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch<'a> {
+    n_cols: usize,
+    values: &'a [i8],
+    scales: &'a [f32],
+    sums_32: &'a [f32],
+    sums_16: &'a [f32],
+}
+
 /// One quantised row.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ActivationRow<'a> {
@@ -100,12 +110,17 @@ impl Activations {
 
     /// The row at `row_idx`.
     pub fn row(&self, row_idx: usize) -> ActivationRow<'_> {
-        let n = self.n_cols;
-        ActivationRow {
-            values: &self.values[row_idx * n..][..n],
-            scales: &self.scales[row_idx * n / BLOCK..][..n / BLOCK],
-            sums_32: &self.sums_32[row_idx * n / BLOCK..][..n / BLOCK],
-            sums_16: &self.sums_16[row_idx * n / 16..][..n / 16],
+        self.batch().row(row_idx)
+    }
+
+    /// All rows.
+    pub fn batch(&self) -> Batch<'_> {
+        Batch {
+            n_cols: self.n_cols,
+            values: &self.values,
+            scales: &self.scales,
+            sums_32: &self.sums_32,
+            sums_16: &self.sums_16,
         }
     }
 
@@ -124,6 +139,29 @@ impl Activations {
                 sums_16,
                 isa,
             })
+    }
+}
+
+impl<'a> Batch<'a> {
+    /// Rows held.
+    pub fn n_rows(&self) -> usize {
+        self.values.len().checked_div(self.n_cols).unwrap_or(0)
+    }
+
+    /// Values in a row.
+    pub fn n_cols(&self) -> usize {
+        self.n_cols
+    }
+
+    /// The row at `row_idx`.
+    pub fn row(&self, row_idx: usize) -> ActivationRow<'a> {
+        let n = self.n_cols;
+        ActivationRow {
+            values: &self.values[row_idx * n..][..n],
+            scales: &self.scales[row_idx * n / BLOCK..][..n / BLOCK],
+            sums_32: &self.sums_32[row_idx * n / BLOCK..][..n / BLOCK],
+            sums_16: &self.sums_16[row_idx * n / 16..][..n / 16],
+        }
     }
 }
 

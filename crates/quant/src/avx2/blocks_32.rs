@@ -8,7 +8,7 @@
 use std::arch::x86_64::*;
 
 use super::{Row, hsum};
-use crate::quant::blocks::IQ4_NL_VALUES;
+use crate::blocks::IQ4_NL_VALUES;
 
 /// How a block type's integers are stored.
 trait Block {

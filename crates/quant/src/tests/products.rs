@@ -126,7 +126,7 @@ proptest! {
             let mut out = vec![[f32::NAN; PANEL_ROWS]; n_tokens - first];
             for rows in rows.chunks(PANEL_ROWS * kernel.row_bytes(n_cols)) {
                 panel.load(rows);
-                panel.matmul(&activations, first, &mut out);
+                panel.matmul(activations.batch(), first, &mut out);
                 for (t, out) in out.iter().enumerate() {
                     activations.row(first + t).dequantize(&mut decoded);
                     let mut rows = rows.chunks_exact(kernel.row_bytes(n_cols));
@@ -199,7 +199,7 @@ fn extreme_integers_do_not_saturate() {
                 let mut panel = kernel.panel(n_cols);
                 panel.load(&rows);
                 let mut out = [[0.0; PANEL_ROWS]; 5];
-                panel.matmul(&activations, 0, &mut out);
+                panel.matmul(activations.batch(), 0, &mut out);
                 let mut direct = [0.0; PANEL_ROWS];
                 kernel.matvec(&rows, activations.row(0), &mut direct);
                 for got in out.into_iter().chain([direct]).flatten() {

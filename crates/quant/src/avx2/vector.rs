@@ -1,4 +1,4 @@
-//! The small vector kernels in AVX2; see [`crate::quant::vector`] for what each computes.
+//! The small vector kernels in AVX2; see [`crate::vector`] for what each computes.
 #![expect(unsafe_code, reason = "AVX2 intrinsics over raw pointers")]
 
 use std::arch::x86_64::*;
@@ -6,13 +6,13 @@ use std::arch::x86_64::*;
 use half::f16;
 
 use super::{hsum, load_f16};
-use crate::quant::vector::{EXP_MAX, EXP_MIN, GELU_A, GELU_B, scalar};
+use crate::vector::{EXP_MAX, EXP_MIN, GELU_A, GELU_B, scalar};
 
 /// Wraps a kernel that needs AVX2, FMA and F16C in a safe function.
 macro_rules! kernel {
     ($(#[$doc:meta])* fn $name:ident($($arg:ident: $ty:ty),*) $(-> $out:ty)? $body:block) => {
         $(#[$doc])*
-        pub(in crate::quant) fn $name($($arg: $ty),*) $(-> $out)? {
+        pub(crate) fn $name($($arg: $ty),*) $(-> $out)? {
             #[target_feature(enable = "avx2,fma,f16c")]
             fn inner($($arg: $ty),*) $(-> $out)? $body
             // SAFETY: this module is entered only after `Isa::Avx2` was found available.

@@ -8,7 +8,7 @@
 use std::arch::x86_64::*;
 
 use super::{Row, hsum};
-use crate::quant::blocks::q3_k_scales;
+use crate::blocks::q3_k_scales;
 
 /// How a block type is multiplied.
 trait Block {

@@ -1,41 +1,10 @@
-//! Decoding and unpacking.
+//! Decoding and unpacking. That decoding equals candle's is a test of the engine.
 
-use candle_core::quantized::ggml_file::qtensor_from_ggml;
-use half::{bf16, f16};
+use half::f16;
 use lilims_gguf::TensorType;
 
 use super::super::{DecodeError, Format, Isa, blocks, dequantize, supported, unpack};
 use super::{FLOATS, QUANTIZED, Random};
-use crate::backend::candle::candle_dtype;
-
-#[test]
-fn decodes_every_type_as_candle_does() {
-    let mut random = Random(1);
-    for ty in QUANTIZED.into_iter().chain(FLOATS) {
-        // It has none for `IQ4_NL`.
-        let Some(dtype) = candle_dtype(ty) else { continue };
-        let n = 256 * 24;
-        let bytes = match ty {
-            TensorType::F32 => random.values(n).iter().flat_map(|x| x.to_le_bytes()).collect(),
-            TensorType::F16 => (0..n).flat_map(|_| random.scale().to_le_bytes()).collect(),
-            TensorType::BF16 => random
-                .values(n)
-                .iter()
-                .flat_map(|&x| bf16::from_f32(x).to_le_bytes())
-                .collect::<Vec<u8>>(),
-            _ => random.blocks(ty, n),
-        };
-        let device = candle_core::Device::Cpu;
-        let tensor = qtensor_from_ggml(dtype, &bytes, vec![n], &device).expect("whole blocks");
-        let expected = tensor.dequantize(&device).and_then(|t| t.to_vec1::<f32>());
-        let expected = expected.expect("candle decodes");
-        let mut got = vec![0.0; n];
-        dequantize(ty, &bytes, &mut got).expect("whole blocks");
-        for (i, (got, expected)) in got.iter().zip(&expected).enumerate() {
-            assert!(got == expected, "{ty} value {i}: {got} is not candle's {expected}");
-        }
-    }
-}
 
 #[test]
 fn decodes_iq4_nl_by_its_table() {

@@ -125,7 +125,7 @@ pub(super) mod scalar {
 
     use super::{EXP_MAX, EXP_MIN, GELU_A, GELU_B};
 
-    pub(in super::super) fn dot_f32(a: &[f32], b: &[f32]) -> f32 {
+    pub(crate) fn dot_f32(a: &[f32], b: &[f32]) -> f32 {
         let mut sums = [0.0; 8];
         for (a, b) in a.chunks(8).zip(b.chunks(8)) {
             for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
@@ -135,7 +135,7 @@ pub(super) mod scalar {
         sums.iter().sum()
     }
 
-    pub(in super::super) fn dot_f16(q: &[f32], k: &[f16]) -> f32 {
+    pub(crate) fn dot_f16(q: &[f32], k: &[f16]) -> f32 {
         let mut sums = [0.0; 8];
         for (q, k) in q.chunks(8).zip(k.chunks(8)) {
             for ((sum, q), k) in sums.iter_mut().zip(q).zip(k) {
@@ -145,37 +145,37 @@ pub(super) mod scalar {
         sums.iter().sum()
     }
 
-    pub(in super::super) fn axpy_f32(p: f32, v: &[f32], out: &mut [f32]) {
+    pub(crate) fn axpy_f32(p: f32, v: &[f32], out: &mut [f32]) {
         for (out, v) in out.iter_mut().zip(v) {
             *out += p * v;
         }
     }
 
-    pub(in super::super) fn axpy_f16(p: f32, v: &[f16], out: &mut [f32]) {
+    pub(crate) fn axpy_f16(p: f32, v: &[f16], out: &mut [f32]) {
         for (out, v) in out.iter_mut().zip(v) {
             *out += p * v.to_f32();
         }
     }
 
-    pub(in super::super) fn to_f16(x: &[f32], out: &mut [f16]) {
+    pub(crate) fn to_f16(x: &[f32], out: &mut [f16]) {
         for (out, &x) in out.iter_mut().zip(x) {
             *out = f16::from_f32(x);
         }
     }
 
-    pub(in super::super) fn exp_one(x: f32) -> f32 {
+    pub(crate) fn exp_one(x: f32) -> f32 {
         // `f32::min` would take the limit for a NaN.
         let x = if x > EXP_MAX { EXP_MAX } else { x };
         if x < EXP_MIN { 0.0 } else { x.exp() }
     }
 
-    pub(in super::super) fn exp(x: &mut [f32]) {
+    pub(crate) fn exp(x: &mut [f32]) {
         for x in x {
             *x = exp_one(*x);
         }
     }
 
-    pub(in super::super) fn exp_shifted(x: &mut [f32], shift: f32) -> f32 {
+    pub(crate) fn exp_shifted(x: &mut [f32], shift: f32) -> f32 {
         let mut sums = [0.0; 8];
         for x in x.chunks_mut(8) {
             for (sum, x) in sums.iter_mut().zip(x) {
@@ -186,7 +186,7 @@ pub(super) mod scalar {
         sums.iter().sum()
     }
 
-    pub(in super::super) fn silu_mul(gate: &mut [f32], up: &[f32]) {
+    pub(crate) fn silu_mul(gate: &mut [f32], up: &[f32]) {
         for (gate, up) in gate.iter_mut().zip(up) {
             *gate = *gate / (1.0 + exp_one(-*gate)) * up;
         }
@@ -196,13 +196,13 @@ pub(super) mod scalar {
         x / (1.0 + exp_one(-GELU_A * x * (1.0 + GELU_B * x * x)))
     }
 
-    pub(in super::super) fn gelu_mul(gate: &mut [f32], up: &[f32]) {
+    pub(crate) fn gelu_mul(gate: &mut [f32], up: &[f32]) {
         for (gate, up) in gate.iter_mut().zip(up) {
             *gate = gelu_one(*gate) * up;
         }
     }
 
-    pub(in super::super) fn gelu(x: &mut [f32]) {
+    pub(crate) fn gelu(x: &mut [f32]) {
         for x in x {
             *x = gelu_one(*x);
         }

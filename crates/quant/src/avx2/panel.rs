@@ -1,0 +1,260 @@
+//! Panels of sixteen weight rows times several activation rows: the hot loop of prefill.
+//!
+//! Each step multiplies four values of sixteen weight rows, in two vectors, with four activations,
+//! repeated eight times. Where the weights are unsigned and small, several steps are added in 16 bits before
+//! they are widened: 15 * 127 * 2 products * 8 steps still fits.
+#![expect(unsafe_code, reason = "AVX2 intrinsics over raw pointers")]
+
+use std::arch::x86_64::*;
+
+use super::Row;
+use crate::activation::Batch;
+use crate::panel::{PANEL_ROWS, Panel};
+
+/// Activation rows that share each load of weights.
+const TOKENS: usize = 4;
+
+/// Multiplies a panel with the activation rows from `first` on, one per entry of `out`.
+pub(crate) fn panel_matmul(
+    panel: &Panel,
+    activations: Batch<'_>,
+    first: usize,
+    out: &mut [[f32; PANEL_ROWS]],
+) {
+    assert_eq!(panel.n_cols(), activations.n_cols(), "rows of equal length");
+    let format = panel.format();
+    let (fours, rest) = out.as_chunks_mut::<TOKENS>();
+    let n_fours = fours.len();
+    let rows = |t: usize| Row::of(activations.row(first + t));
+    // SAFETY: AVX2 and FMA are available (see `avx2`). The panel has sixteen rows of `n_cols`
+    // values with their scales and minimums, and each activation row as many columns.
+    unsafe {
+        for (i, out) in fours.iter_mut().enumerate() {
+            let rows = std::array::from_fn(|t| rows(TOKENS * i + t));
+            *out = tile_of(format.max, format.group, panel, rows);
+        }
+        for (i, out) in rest.iter_mut().enumerate() {
+            let rows = [rows(TOKENS * n_fours + i)];
+            [*out] = tile_of(format.max, format.group, panel, rows);
+        }
+    }
+}
+
+/// The tile for weights up to `max` in groups of `group`.
+///
+/// SAFETY: AVX2 and FMA are available; the activation rows are as long as the panel's.
+unsafe fn tile_of<const T: usize>(
+    max: Option<u8>,
+    group: usize,
+    panel: &Panel,
+    rows: [Row; T],
+) -> [[f32; PANEL_ROWS]; T] {
+    // The steps are as many as fit in 16 bits: steps * 4 products... see `tile`.
+    // SAFETY: the caller's promise.
+    unsafe {
+        match (max, group) {
+            (None, _) => tile_signed(panel, rows),
+            (Some(0..=15), 32) => tile::<T, 8, 8>(panel, rows),
+            (Some(_), 32) => tile::<T, 8, 4>(panel, rows),
+            (Some(0..=15), _) => tile::<T, 4, 4>(panel, rows),
+            (Some(_), _) => tile::<T, 4, 2>(panel, rows),
+        }
+    }
+}
+
+/// Unsigned weights in groups of `STEPS` times four values; `NARROW` steps are added in 16 bits,
+/// which holds while max * 127 * 2 * `NARROW` < 32,768.
+///
+/// SAFETY: as [`tile_of`].
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn tile<const T: usize, const STEPS: usize, const NARROW: usize>(
+    panel: &Panel,
+    rows: [Row; T],
+) -> [[f32; PANEL_ROWS]; T] {
+    let ones = _mm256_set1_epi16(1);
+    let mut sums = [[_mm256_setzero_ps(); 2]; T];
+    let n_groups = panel.n_cols() / (4 * STEPS);
+    for group in 0..n_groups {
+        let mut wide = [[_mm256_setzero_si256(); 2]; T];
+        for outer in 0..STEPS / NARROW {
+            let mut narrow = [[_mm256_setzero_si256(); 2]; T];
+            for inner in 0..NARROW {
+                let step = group * STEPS + outer * NARROW + inner;
+                // SAFETY: `step` is below n_cols / 4; a step is 64 bytes of the panel and 4 of
+                // each activation row.
+                unsafe {
+                    let w = load_step(panel, step);
+                    for t in 0..T {
+                        let x = repeat(rows[t], step);
+                        for half in 0..2 {
+                            let products = _mm256_maddubs_epi16(w[half], x);
+                            narrow[t][half] = _mm256_add_epi16(narrow[t][half], products);
+                        }
+                    }
+                }
+            }
+            for t in 0..T {
+                for half in 0..2 {
+                    let products = _mm256_madd_epi16(narrow[t][half], ones);
+                    wide[t][half] = _mm256_add_epi32(wide[t][half], products);
+                }
+            }
+        }
+        for half in 0..2 {
+            // SAFETY: `group` is below the number of groups; a row has one scale for 32 values.
+            unsafe {
+                let scales = load_floats(&panel.scales, group, half);
+                let mins = load_floats(&panel.mins, group, half);
+                for t in 0..T {
+                    let row = rows[t];
+                    let sum = if STEPS == 8 { row.sums_32 } else { row.sums_16 };
+                    let scale = _mm256_set1_ps(*row.scales.add(group * STEPS / 8));
+                    let scaled = _mm256_mul_ps(_mm256_cvtepi32_ps(wide[t][half]), scales);
+                    let total = _mm256_fmadd_ps(scaled, scale, sums[t][half]);
+                    sums[t][half] = _mm256_fmadd_ps(mins, _mm256_set1_ps(*sum.add(group)), total);
+                }
+            }
+        }
+    }
+    lanes(sums)
+}
+
+/// Signed weights of 8 bits in groups of 32, without minimums.
+///
+/// SAFETY: as [`tile_of`].
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn tile_signed<const T: usize>(panel: &Panel, rows: [Row; T]) -> [[f32; PANEL_ROWS]; T] {
+    let ones = _mm256_set1_epi16(1);
+    let mut sums = [[_mm256_setzero_ps(); 2]; T];
+    for group in 0..panel.n_cols() / 32 {
+        let mut wide = [[_mm256_setzero_si256(); 2]; T];
+        for step in 8 * group..8 * group + 8 {
+            // SAFETY: as in `tile`.
+            unsafe {
+                let w = load_step(panel, step);
+                let magnitude = [_mm256_abs_epi8(w[0]), _mm256_abs_epi8(w[1])];
+                for t in 0..T {
+                    let x = repeat(rows[t], step);
+                    for half in 0..2 {
+                        // |w| * sign(w) a, since the first factor must be unsigned.
+                        let signed = _mm256_sign_epi8(x, w[half]);
+                        let products = _mm256_maddubs_epi16(magnitude[half], signed);
+                        let products = _mm256_madd_epi16(products, ones);
+                        wide[t][half] = _mm256_add_epi32(wide[t][half], products);
+                    }
+                }
+            }
+        }
+        for half in 0..2 {
+            // SAFETY: as in `tile`.
+            unsafe {
+                let scales = load_floats(&panel.scales, group, half);
+                for t in 0..T {
+                    let scaled = _mm256_mul_ps(_mm256_cvtepi32_ps(wide[t][half]), scales);
+                    let scale = _mm256_set1_ps(*rows[t].scales.add(group));
+                    sums[t][half] = _mm256_fmadd_ps(scaled, scale, sums[t][half]);
+                }
+            }
+        }
+    }
+    lanes(sums)
+}
+
+/// The 64 weights of a step. SAFETY: AVX2 is available and `step` below n_cols / 4.
+#[inline(always)]
+unsafe fn load_step(panel: &Panel, step: usize) -> [__m256i; 2] {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let from = panel.values.as_ptr().add(64 * step);
+        [load(from), load(from.add(32))]
+    }
+}
+
+/// Half of a group's scales or minimums. SAFETY: AVX2 is available, the group is in `of`.
+#[inline(always)]
+unsafe fn load_floats(of: &[f32], group: usize, half: usize) -> __m256 {
+    // SAFETY: the caller's promise.
+    unsafe { _mm256_loadu_ps(of.as_ptr().add(PANEL_ROWS * group + 8 * half)) }
+}
+
+/// 32 weights. SAFETY: they can be read.
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+unsafe fn load(pointer: *const i8) -> __m256i {
+    // SAFETY: the caller's promise.
+    unsafe { _mm256_loadu_si256(pointer.cast()) }
+}
+
+/// Activations `4 step..4 step + 4` eight times. SAFETY: they can be read.
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+unsafe fn repeat(row: Row, step: usize) -> __m256i {
+    // SAFETY: the caller's promise.
+    unsafe { _mm256_set1_epi32(row.values.add(4 * step).cast::<i32>().read_unaligned()) }
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+fn lanes<const T: usize>(sums: [[__m256; 2]; T]) -> [[f32; PANEL_ROWS]; T] {
+    let mut lanes = [[0.0; PANEL_ROWS]; T];
+    for (lanes, [low, high]) in lanes.iter_mut().zip(sums) {
+        // SAFETY: the array is 64 writable bytes.
+        unsafe {
+            _mm256_storeu_ps(lanes.as_mut_ptr(), low);
+            _mm256_storeu_ps(lanes.as_mut_ptr().add(8), high);
+        }
+    }
+    lanes
+}
+
+/// Sixteen rows of `n_cols` bytes to groups of four, row by row: a transposition of 32-bit words.
+pub(crate) fn interleave(rows: &[i8], n_cols: usize, values: &mut [i8]) {
+    assert!(n_cols.is_multiple_of(32), "whole groups");
+    assert!(rows.len() == PANEL_ROWS * n_cols && values.len() == rows.len(), "sixteen rows");
+    for half in 0..2 {
+        // SAFETY: AVX2 is available (see `avx2`), the lengths were checked: eight rows of each
+        // half, and their places in groups of 64 bytes.
+        unsafe {
+            let rows = rows.as_ptr().add(8 * half * n_cols);
+            transpose(rows, n_cols, values.as_mut_ptr().add(32 * half));
+        }
+    }
+}
+
+/// Eight rows to groups of 32 bytes, 64 bytes apart.
+///
+/// SAFETY: AVX2 is available; `rows` is eight times `n_cols` bytes, and `values` has as many groups
+/// as `n_cols` has fours.
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn transpose(rows: *const i8, n_cols: usize, values: *mut i8) {
+    for col in (0..n_cols).step_by(32) {
+        // SAFETY: 32 bytes from `col` on are inside each row.
+        let r: [__m256i; 8] = std::array::from_fn(|i| unsafe { load(rows.add(i * n_cols + col)) });
+        let pairs = |i: usize| {
+            (_mm256_unpacklo_epi32(r[i], r[i + 1]), _mm256_unpackhi_epi32(r[i], r[i + 1]))
+        };
+        let [(a, b), (c, d), (e, f), (g, h)] = [pairs(0), pairs(2), pairs(4), pairs(6)];
+        // Word k of the four low rows, and of the four high rows, in each 128-bit half.
+        let low = [
+            _mm256_unpacklo_epi64(a, c),
+            _mm256_unpackhi_epi64(a, c),
+            _mm256_unpacklo_epi64(b, d),
+            _mm256_unpackhi_epi64(b, d),
+        ];
+        let high = [
+            _mm256_unpacklo_epi64(e, g),
+            _mm256_unpackhi_epi64(e, g),
+            _mm256_unpacklo_epi64(f, h),
+            _mm256_unpackhi_epi64(f, h),
+        ];
+        for k in 0..4 {
+            let first = _mm256_permute2x128_si256::<0x20>(low[k], high[k]);
+            let second = _mm256_permute2x128_si256::<0x31>(low[k], high[k]);
+            // SAFETY: the groups of these columns start at 16 `col`.
+            unsafe {
+                _mm256_storeu_si256(values.add(16 * col + 64 * k).cast(), first);
+                _mm256_storeu_si256(values.add(16 * col + 64 * (k + 4)).cast(), second);
+            }
+        }
+    }
+}
