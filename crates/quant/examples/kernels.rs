@@ -135,18 +135,12 @@ fn float(kernel: Kernel, bytes: &[u8], x: &[f32]) {
 fn vectors(x: &[f32]) {
     let mut row = x[..N_COLS].to_vec();
     let ones = vec![1.0; N_COLS];
-    let mut halves = vec![half::f16::ZERO; N_COLS];
-    vector::to_f16(&row, &mut halves);
     let report = |name: &str, seconds: f64| {
         println!("{name}: {:.2} Gvalue/s", (N_COLS * REPEATS) as f64 / seconds / 1e9);
     };
     let mut repeat = |name, run: &mut dyn FnMut(&mut [f32])| {
         report(name, best(|| (0..REPEATS).for_each(|_| run(black_box(&mut row)))));
     };
-    repeat("dot_f16", &mut |row| {
-        black_box(vector::dot_f16(row, &halves));
-    });
-    repeat("axpy_f16", &mut |row| vector::axpy_f16(0.1, &halves, row));
     repeat("silu_mul", &mut |row| vector::silu_mul(row, &ones));
     repeat("softmax", &mut |row| vector::softmax(row));
     let mut activations = Activations::new(1, N_COLS);

@@ -1,4 +1,5 @@
-//! Float weights against f32 activations: nothing is quantised, sums are f32.
+//! Float rows against f32 rows: nothing is quantised, sums are f32. Weights and activations meet
+//! here, and queries, keys and values of attention.
 
 use half::{bf16, f16};
 use lilims_gguf::TensorType;
@@ -35,7 +36,52 @@ pub(super) fn matmul(
     }
 }
 
-/// The scalar twin: eight running sums, as a vector would hold, so that long rows stay accurate.
+/// `out[t] += p[t][r] * values[r]`, summed over `r`.
+pub(super) fn add_weighted(
+    ty: TensorType,
+    isa: Isa,
+    values: &[u8],
+    p: &[f32],
+    n_cols: usize,
+    out: &mut [f32],
+) {
+    if n_cols == 0 || values.is_empty() {
+        return;
+    }
+    let row_bytes = ty.size_bytes(n_cols as u64).expect("a float type") as usize;
+    let (n_values, n_rows) = (values.len() / row_bytes, out.len() / n_cols);
+    assert_eq!(values.len(), n_values * row_bytes, "whole value rows");
+    assert_eq!(out.len(), n_rows * n_cols, "whole result rows");
+    assert_eq!(p.len(), n_rows * n_values, "one weight per pair of rows");
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => super::avx2::add_weighted(ty, values, p, n_cols, out),
+        _ => {
+            for (out, p) in out.chunks_exact_mut(n_cols).zip(p.chunks_exact(n_values)) {
+                for (row, p) in values.chunks_exact(row_bytes).zip(p) {
+                    axpy(ty, row, *p, out);
+                }
+            }
+        }
+    }
+}
+
+/// `out += p * row`.
+pub(super) fn axpy(ty: TensorType, row: &[u8], p: f32, out: &mut [f32]) {
+    match ty {
+        TensorType::F32 => axpy_with(row, p, out, f32::from_le_bytes),
+        TensorType::F16 => axpy_with(row, p, out, |bytes| f16::from_le_bytes(bytes).to_f32()),
+        _ => axpy_with(row, p, out, |bytes| bf16::from_le_bytes(bytes).to_f32()),
+    }
+}
+
+fn axpy_with<const B: usize>(row: &[u8], p: f32, out: &mut [f32], value: impl Fn([u8; B]) -> f32) {
+    for (out, &bytes) in out.iter_mut().zip(row.as_chunks::<B>().0) {
+        *out += p * value(bytes);
+    }
+}
+
+/// The scalar twin of a dot product: eight running sums, as a vector would hold, so that long rows stay accurate.
 pub(super) fn dot(ty: TensorType, row: &[u8], x: &[f32]) -> f32 {
     match ty {
         TensorType::F32 => dot_with(row, x, f32::from_le_bytes),

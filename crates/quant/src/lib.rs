@@ -5,7 +5,7 @@
 //! quantised to `i8` ([`Activations`]): directly from their blocks for one activation row
 //! ([`Kernel::matvec`]), through unpacked panels of sixteen weight rows for several
 //! ([`Kernel::panel`]). Float weights meet f32 activations and nothing is quantised
-//! ([`Kernel::matmul_float`]). Small kernels over f32 and f16 slices are in [`vector`].
+//! ([`Kernel::matmul_float`]); attention multiplies with keys and values in the same way. Small kernels over f32 and f16 slices are in [`vector`].
 //!
 //! Each SIMD kernel has a scalar twin, which is its reference in the tests. The instruction set is
 //! the best that the processor reports; the environment variable `LILIMS_ISA` (`scalar`, `avx2`)
@@ -119,5 +119,14 @@ impl Kernel {
     pub fn matmul_float(&self, rows: &[u8], x: &[f32], n_cols: usize, out: &mut [f32]) {
         assert!(is_float(self.ty), "float weights");
         float::matmul(self.ty, self.isa, rows, x, n_cols, out);
+    }
+
+    /// Adds float rows, each times its weight, to rows of f32: what attention does with values.
+    ///
+    /// *Shapes*: `values` `[n_values, n_cols]` in the kernel's type, `p` `[n_rows, n_values]`,
+    /// `out` `[n_rows, n_cols]`. Panics when they do not fit, or the type is quantised.
+    pub fn add_weighted(&self, values: &[u8], p: &[f32], n_cols: usize, out: &mut [f32]) {
+        assert!(is_float(self.ty), "float values");
+        float::add_weighted(self.ty, self.isa, values, p, n_cols, out);
     }
 }

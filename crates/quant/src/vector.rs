@@ -30,34 +30,23 @@ pub fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
         return;
     }
     let mean = sum_squares(x) / x.len() as f32;
-    let scale = 1.0 / (mean + eps).sqrt();
-    for ((out, x), weight) in out.iter_mut().zip(x).zip(weight) {
-        *out = x * scale * weight;
-    }
+    dispatch!(scale_by(x, 1.0 / (mean + eps).sqrt(), weight, out));
 }
 
-/// The dot product of two f32 rows.
-pub fn dot_f32(a: &[f32], b: &[f32]) -> f32 {
-    assert_eq!(a.len(), b.len(), "slices of equal length");
-    dispatch!(dot_f32(a, b))
+/// The largest value; -inf of none. A NaN is passed over.
+pub fn largest(x: &[f32]) -> f32 {
+    dispatch!(largest(x))
 }
 
-/// The dot product of a query with an f16 key.
-pub fn dot_f16(q: &[f32], k: &[f16]) -> f32 {
-    assert_eq!(q.len(), k.len(), "slices of equal length");
-    dispatch!(dot_f16(q, k))
+/// Multiplies each value by `factor`.
+pub fn scale(x: &mut [f32], factor: f32) {
+    dispatch!(scale(x, factor));
 }
 
 /// `out += p * v`.
 pub fn axpy_f32(p: f32, v: &[f32], out: &mut [f32]) {
     assert_eq!(v.len(), out.len(), "slices of equal length");
     dispatch!(axpy_f32(p, v, out));
-}
-
-/// `out += p * v` with an f16 value row.
-pub fn axpy_f16(p: f32, v: &[f16], out: &mut [f32]) {
-    assert_eq!(v.len(), out.len(), "slices of equal length");
-    dispatch!(axpy_f16(p, v, out));
 }
 
 /// Rounds to f16, half to even.
@@ -74,15 +63,12 @@ pub fn exp(x: &mut [f32]) {
 
 /// Softmax in place: e^(x - max), divided by its sum. A row of -inf alone gives zeros.
 pub fn softmax(x: &mut [f32]) {
-    let largest = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let largest = largest(x);
     if largest == f32::NEG_INFINITY {
         return x.fill(0.0);
     }
     let sum = exp_shifted(x, largest);
-    let inverse = 1.0 / sum;
-    for x in x {
-        *x *= inverse;
-    }
+    scale(x, 1.0 / sum);
 }
 
 /// Replaces each value by e^(x - shift) and gives the sum: a softmax in pieces.
@@ -135,25 +121,25 @@ pub(super) mod scalar {
         sums.iter().sum()
     }
 
-    pub(crate) fn dot_f16(q: &[f32], k: &[f16]) -> f32 {
-        let mut sums = [0.0; 8];
-        for (q, k) in q.chunks(8).zip(k.chunks(8)) {
-            for ((sum, q), k) in sums.iter_mut().zip(q).zip(k) {
-                *sum += q * k.to_f32();
-            }
+    pub(crate) fn largest(x: &[f32]) -> f32 {
+        x.iter().copied().fold(f32::NEG_INFINITY, f32::max)
+    }
+
+    pub(crate) fn scale(x: &mut [f32], factor: f32) {
+        for x in x {
+            *x *= factor;
         }
-        sums.iter().sum()
+    }
+
+    pub(crate) fn scale_by(x: &[f32], factor: f32, weight: &[f32], out: &mut [f32]) {
+        for ((out, x), weight) in out.iter_mut().zip(x).zip(weight) {
+            *out = x * factor * weight;
+        }
     }
 
     pub(crate) fn axpy_f32(p: f32, v: &[f32], out: &mut [f32]) {
         for (out, v) in out.iter_mut().zip(v) {
             *out += p * v;
-        }
-    }
-
-    pub(crate) fn axpy_f16(p: f32, v: &[f16], out: &mut [f32]) {
-        for (out, v) in out.iter_mut().zip(v) {
-            *out += p * v.to_f32();
         }
     }
 

@@ -36,7 +36,7 @@ use lilims_gguf::TensorType;
 use super::activation::{ActivationRow, ActivationRowMut, BLOCK, scale_of};
 use super::blocks::{self, Format};
 
-pub(super) use float::matmul_float;
+pub(super) use float::{add_weighted, matmul_float};
 pub(super) use panel::{interleave, panel_matmul};
 
 /// Where the parts of a quantised activation row lie.

@@ -88,7 +88,7 @@ unsafe fn tile<const T: usize, const STEPS: usize, const NARROW: usize>(
                         let x = repeat(rows[t], step);
                         for half in 0..2 {
                             let products = _mm256_maddubs_epi16(w[half], x);
-                            narrow[t][half] = _mm256_add_epi16(narrow[t][half], products);
+                            narrow[t][half] = pin(_mm256_add_epi16(narrow[t][half], products));
                         }
                     }
                 }
@@ -158,6 +158,18 @@ unsafe fn tile_signed<const T: usize>(panel: &Panel, rows: [Row; T]) -> [[f32; P
         }
     }
     lanes(sums)
+}
+
+/// `x`, which the compiler takes for something new: without this it turns the running sums into
+/// trees, whose many leaves do not fit in the registers.
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+fn pin(mut x: __m256i) -> __m256i {
+    // SAFETY: no instruction at all.
+    unsafe {
+        std::arch::asm!("/* {0} */", inlateout(ymm_reg) x, options(pure, nomem, nostack, preserves_flags))
+    };
+    x
 }
 
 /// The 64 weights of a step. SAFETY: AVX2 is available and `step` below n_cols / 4.

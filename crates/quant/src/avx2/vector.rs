@@ -5,7 +5,7 @@ use std::arch::x86_64::*;
 
 use half::f16;
 
-use super::{hsum, load_f16};
+use super::hsum;
 use crate::vector::{EXP_MAX, EXP_MIN, GELU_A, GELU_B, scalar};
 
 /// Wraps a kernel that needs AVX2, FMA and F16C in a safe function.
@@ -36,16 +36,39 @@ kernel! {
 }
 
 kernel! {
-    fn dot_f16(q: &[f32], k: &[f16]) -> f32 {
-        let (q, q_rest) = q.as_chunks::<8>();
-        let (k, k_rest) = k.as_chunks::<8>();
-        let mut sums = [_mm256_setzero_ps(); 4];
-        for (q, k) in q.chunks(4).zip(k.chunks(4)) {
-            for ((sum, q), k) in sums.iter_mut().zip(q).zip(k) {
-                *sum = _mm256_fmadd_ps(load(q), load_half(k), *sum);
-            }
+    fn largest(x: &[f32]) -> f32 {
+        let (x, rest) = x.as_chunks::<8>();
+        let mut largest = _mm256_set1_ps(f32::NEG_INFINITY);
+        for x in x {
+            // The second argument wins over a NaN in the first.
+            largest = _mm256_max_ps(load(x), largest);
         }
-        total(sums) + scalar::dot_f16(q_rest, k_rest)
+        let mut lanes = [0.0; 8];
+        store(&mut lanes, largest);
+        scalar::largest(&lanes).max(scalar::largest(rest))
+    }
+}
+
+kernel! {
+    fn scale(x: &mut [f32], factor: f32) {
+        let (x, rest) = x.as_chunks_mut::<8>();
+        for x in x {
+            store(x, _mm256_mul_ps(load(x), _mm256_set1_ps(factor)));
+        }
+        scalar::scale(rest, factor);
+    }
+}
+
+kernel! {
+    fn scale_by(x: &[f32], factor: f32, weight: &[f32], out: &mut [f32]) {
+        let (x, x_rest) = x.as_chunks::<8>();
+        let (weight, weight_rest) = weight.as_chunks::<8>();
+        let (out, out_rest) = out.as_chunks_mut::<8>();
+        for ((out, x), weight) in out.iter_mut().zip(x).zip(weight) {
+            let scaled = _mm256_mul_ps(load(x), _mm256_set1_ps(factor));
+            store(out, _mm256_mul_ps(scaled, load(weight)));
+        }
+        scalar::scale_by(x_rest, factor, weight_rest, out_rest);
     }
 }
 
@@ -58,18 +81,6 @@ kernel! {
             store(out, _mm256_fmadd_ps(factor, load(v), load(out)));
         }
         scalar::axpy_f32(p, v_rest, out_rest);
-    }
-}
-
-kernel! {
-    fn axpy_f16(p: f32, v: &[f16], out: &mut [f32]) {
-        let (v, v_rest) = v.as_chunks::<8>();
-        let (out, out_rest) = out.as_chunks_mut::<8>();
-        let factor = _mm256_set1_ps(p);
-        for (out, v) in out.iter_mut().zip(v) {
-            store(out, _mm256_fmadd_ps(factor, load_half(v), load(out)));
-        }
-        scalar::axpy_f16(p, v_rest, out_rest);
     }
 }
 
@@ -148,13 +159,6 @@ kernel! {
 fn load(x: &[f32; 8]) -> __m256 {
     // SAFETY: the array is 32 readable bytes.
     unsafe { _mm256_loadu_ps(x.as_ptr()) }
-}
-
-#[target_feature(enable = "avx2,fma,f16c")]
-#[inline]
-fn load_half(x: &[f16; 8]) -> __m256 {
-    // SAFETY: the array is 16 readable bytes.
-    unsafe { load_f16(x.as_ptr().cast()) }
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]

@@ -177,6 +177,37 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn weighted_sums_are_right_on_every_isa(
+        ty in prop::sample::select(FLOATS.to_vec()),
+        n_cols in 1_usize..150,
+        n_values in 0_usize..9,
+        n_rows in 1_usize..10,
+        seed: u64,
+    ) {
+        let mut random = Random(seed);
+        let values = float_rows(ty, &random.values(n_values * n_cols));
+        let (p, start) = (random.values(n_rows * n_values), random.values(n_rows * n_cols));
+        let mut decoded = vec![0.0; n_values * n_cols];
+        dequantize(ty, &values, &mut decoded).expect("whole rows");
+        for isa in Isa::ALL {
+            let mut out = start.clone();
+            let kernel = Kernel::with_isa(ty, isa).expect("a supported type");
+            kernel.add_weighted(&values, &p, n_cols, &mut out);
+            for (i, out) in out.iter().enumerate() {
+                let (row, col) = (i / n_cols, i % n_cols);
+                let mut exact = f64::from(start[i]);
+                for value in 0..n_values {
+                    let (p, v) = (p[row * n_values + value], decoded[value * n_cols + col]);
+                    exact += f64::from(p) * f64::from(v);
+                }
+                prop_assert!((f64::from(*out) - exact).abs() < 1e-5, "{ty} {}", isa.name());
+            }
+        }
+    }
+}
+
 #[test]
 fn extreme_integers_do_not_saturate() {
     // Every byte set and every activation at its largest is where 16-bit sums would overflow.

@@ -21,24 +21,33 @@ proptest! {
     fn sums_match_their_scalar_twins(n in 0_usize..150, seed: u64) {
         let mut random = Random(seed);
         let (a, b) = (random.values(n), random.values(n));
-        let half = halves(&b);
-        let magnitude: f32 = a.iter().zip(&b).map(|(a, b)| (a * b).abs()).sum();
-        let close = |x: f32, y: f32| (x - y).abs() <= SUM_TOLERANCE * magnitude;
-        prop_assert!(close(vector::dot_f32(&a, &b), scalar::dot_f32(&a, &b)));
-        prop_assert!(close(vector::dot_f16(&a, &half), scalar::dot_f16(&a, &half)));
         let squares = scalar::dot_f32(&a, &a);
         prop_assert!((vector::sum_squares(&a) - squares).abs() <= SUM_TOLERANCE * squares);
 
         let p = random.value();
-        let mut fused = [b.clone(), b.clone()];
-        let mut plain = fused.clone();
-        vector::axpy_f32(p, &a, &mut fused[0]);
-        scalar::axpy_f32(p, &a, &mut plain[0]);
-        vector::axpy_f16(p, &half, &mut fused[1]);
-        scalar::axpy_f16(p, &half, &mut plain[1]);
-        for (fused, plain) in fused.iter().flatten().zip(plain.iter().flatten()) {
+        let mut fused = b.clone();
+        let mut plain = b.clone();
+        vector::axpy_f32(p, &a, &mut fused);
+        scalar::axpy_f32(p, &a, &mut plain);
+        for (fused, plain) in fused.iter().zip(&plain) {
             // A fused multiplication and addition rounds once, the plain pair twice.
             prop_assert!((fused - plain).abs() <= SUM_TOLERANCE);
+        }
+    }
+
+    #[test]
+    fn scaled_values_are_their_scalar_twins(n in 0_usize..150, seed: u64) {
+        let mut random = Random(seed);
+        let (a, weight, factor) = (random.values(n), random.values(n), random.value());
+        prop_assert_eq!(vector::largest(&a), scalar::largest(&a));
+        let (mut got, mut expected) = (a.clone(), a.clone());
+        vector::scale(&mut got, factor);
+        scalar::scale(&mut expected, factor);
+        prop_assert_eq!(&got, &expected);
+        scalar::scale_by(&a, 1.0 / (scalar::dot_f32(&a, &a) / n as f32).sqrt(), &weight, &mut expected);
+        vector::rms_norm(&a, &weight, 0.0, &mut got);
+        for (got, expected) in got.iter().zip(&expected) {
+            prop_assert!((got - expected).abs() <= SUM_TOLERANCE * expected.abs());
         }
     }
 

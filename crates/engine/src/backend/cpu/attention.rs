@@ -1,18 +1,94 @@
 //! Attention over the cache: grouped heads, causal, with a window where the layer has one.
+//!
+//! Keys are read in tiles with an online softmax (Milakov and Gimelshein 2018,
+//! <https://arxiv.org/abs/1805.02867>; in tiles as FlashAttention, Dao et al. 2022,
+//! <https://arxiv.org/abs/2205.14135>): no row of scores as long as the context exists. The query
+//! heads that share a key-value head, and several rows, share each read. Few rows over many keys
+//! are split by keys, whose parts the worker that comes last joins. Splits depend on the numbers
+//! of rows and keys alone, so the result has the same bits for any number of workers.
 
 #![expect(unsafe_code, reason = "workers write disjoint parts of shared buffers")]
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::buffer::SharedBuffer;
 use super::matrix::Matrix;
-use super::worker::{View, Worker};
+use super::worker::{Angles, View, Worker};
+use crate::ModelSpec;
 use crate::backend::Slot;
 use crate::quant::vector;
 use crate::spec::RopeKind;
 use crate::weights::LayerWeights;
 
-/// Queries of one head that a worker takes at once.
+/// Rows whose queries a worker takes at once.
 const QUERY_BLOCK: usize = 16;
+/// Keys of a tile: with their values they fit in a core's first cache.
+const KEY_TILE: usize = 64;
+/// The fewest keys of a split.
+const SPLIT_KEYS: usize = 128;
+/// The most splits of the keys.
+const MAX_SPLITS: usize = 16;
+
+/// What the splits of a pass leave for the worker that joins them.
+pub(crate) struct Partials {
+    /// Weighted sums of values, not yet divided. `[n_kv_heads, splits, rows, head_dim]`
+    sums: SharedBuffer<f32>,
+    /// The largest score and the sum of weights of each row. `[n_kv_heads, splits, rows, 2]`
+    weights: SharedBuffer<f32>,
+    /// How many splits of each key-value head are done.
+    n_done: Vec<AtomicUsize>,
+}
+
+impl Partials {
+    pub(crate) fn new(spec: &ModelSpec) -> Self {
+        let n_rows = MAX_SPLITS * QUERY_BLOCK * spec.n_heads;
+        Self {
+            sums: SharedBuffer::new(n_rows * spec.head_dim),
+            weights: SharedBuffer::new(n_rows * 2),
+            n_done: (0..spec.n_kv_heads).map(|_| AtomicUsize::new(0)).collect(),
+        }
+    }
+}
+
+/// One worker's buffers: rows are those of a query block, head by head.
+pub(crate) struct AttentionScratch {
+    /// `[rows, head_dim]`
+    queries: Vec<f32>,
+    /// `[rows, KEY_TILE]`
+    scores: Vec<f32>,
+    /// `[rows, head_dim]`
+    sums: Vec<f32>,
+    /// The largest score of each row, and the sum of its weights.
+    weights: Vec<[f32; 2]>,
+    /// A head before its norm.
+    head: Vec<f32>,
+}
+
+impl AttentionScratch {
+    pub(crate) fn new(spec: &ModelSpec) -> Self {
+        let n_rows = QUERY_BLOCK * (spec.n_heads / spec.n_kv_heads);
+        Self {
+            queries: vec![0.0; n_rows * spec.head_dim],
+            scores: vec![0.0; n_rows * KEY_TILE],
+            sums: vec![0.0; n_rows * spec.head_dim],
+            weights: vec![[0.0; 2]; n_rows],
+            head: vec![0.0; spec.head_dim],
+        }
+    }
+}
+
+/// A piece of a layer's attention: one key-value head, some rows, some keys.
+struct Item<'a> {
+    view: View<'a>,
+    layer_idx: usize,
+    layer: &'a LayerWeights<Matrix, Vec<f32>>,
+    kv_head: usize,
+    rows: Range<usize>,
+    keys: Range<usize>,
+    split: usize,
+    n_splits: usize,
+}
 
 impl Worker<'_> {
     /// Norms and rotates queries and keys, stores keys and values, and attends.
@@ -21,54 +97,80 @@ impl Worker<'_> {
         layer_idx: usize,
         layer: &LayerWeights<Matrix, Vec<f32>>,
     ) {
-        let view = self.view;
+        let (view, scratch) = (self.view, &mut self.scratch.attention);
         let n_kv_heads = view.model.spec.n_kv_heads;
-        for item in view.member.share(view.n_rows * n_kv_heads) {
-            let (row, kv_head) = (item / n_kv_heads, item % n_kv_heads);
-            self.prepare_group(layer_idx, layer, row, kv_head);
-        }
-        view.member.barrier();
         let n_blocks = view.n_rows.div_ceil(QUERY_BLOCK);
-        view.member.chunks(view.model.spec.n_heads * n_blocks, |chunk| {
-            let (head, block) = (chunk / n_blocks, chunk % n_blocks);
-            let end = ((block + 1) * QUERY_BLOCK).min(view.n_rows);
-            for row in block * QUERY_BLOCK..end {
-                attend_query(&view, &mut self.scratch.scores, layer_idx, head, row);
+        if n_blocks > 1 {
+            for item in view.member.share(view.n_rows * n_kv_heads) {
+                let (row, kv_head) = (item / n_kv_heads, item % n_kv_heads);
+                view.store_key_and_value(&mut scratch.head, layer_idx, layer, row, kv_head);
             }
+            view.member.barrier();
+        }
+        let splits = if n_blocks > 1 { 1 } else { view.keys(layer_idx, 0..view.n_rows).len() };
+        let n_splits = splits.div_ceil(SPLIT_KEYS).clamp(1, MAX_SPLITS);
+        view.member.chunks(n_kv_heads * n_blocks * n_splits, |chunk| {
+            let (chunk, split) = (chunk / n_splits, chunk % n_splits);
+            // Later rows have more keys: begun first, they leave the others to fill the gaps.
+            let (block, kv_head) = (n_blocks - 1 - chunk / n_kv_heads, chunk % n_kv_heads);
+            let rows = block * QUERY_BLOCK..((block + 1) * QUERY_BLOCK).min(view.n_rows);
+            let all = view.keys(layer_idx, rows.clone());
+            let per_split = all.len().div_ceil(n_splits);
+            let start = (all.start + split * per_split).min(all.end);
+            let keys = start..(start + per_split).min(all.end);
+            let item = Item { view, layer_idx, layer, kv_head, rows, keys, split, n_splits };
+            if n_blocks == 1 {
+                item.store_new_keys(scratch);
+            }
+            item.gather_queries(scratch);
+            item.attend(scratch);
+            item.finish(scratch);
         });
     }
+}
 
-    /// Makes one row's key-value head and the query heads that share it ready.
-    fn prepare_group(
-        &mut self,
+impl View<'_> {
+    /// The positions that any of `rows` sees.
+    fn keys(&self, layer_idx: usize, rows: Range<usize>) -> Range<usize> {
+        self.seen(layer_idx, rows.start).start..self.position + rows.end
+    }
+
+    /// The positions that `row` sees.
+    fn seen(&self, layer_idx: usize, row: usize) -> Range<usize> {
+        let end = self.position + row + 1;
+        let window = self.model.spec.layers[layer_idx].window;
+        window.map_or(0, |window| end.saturating_sub(window))..end
+    }
+
+    /// Where a head's row of a position starts in the cache.
+    fn cache_start(&self, kv_head: usize, position: usize) -> usize {
+        (kv_head * self.buffers.context + position) * self.model.spec.head_dim
+    }
+
+    /// Norms and rotates one row's key of one head, and stores it with its value.
+    fn store_key_and_value(
+        &self,
+        unnormed: &mut [f32],
         layer_idx: usize,
         layer: &LayerWeights<Matrix, Vec<f32>>,
         row: usize,
         kv_head: usize,
     ) {
-        let (view, spec) = (self.view, &self.view.model.spec);
-        let angles = view.angles(spec.layers[layer_idx].rope_idx, row);
-        let (group, head_dim) = (spec.n_heads / spec.n_kv_heads, spec.head_dim);
-        let mut prepare = |slot, head: usize, norm: Option<&Vec<f32>>| {
-            // SAFETY: items have distinct rows and heads, and shares are disjoint.
-            let x = unsafe { view.part(slot, row, columns(head, head_dim)) };
-            if let Some(weight) = norm {
-                self.scratch.head.clear();
-                self.scratch.head.extend_from_slice(x);
-                vector::rms_norm(&self.scratch.head, weight, spec.eps, x);
-            }
-            rotate(x, angles, spec.rope_kind);
-            x
+        let spec = &self.model.spec;
+        let columns = columns(kv_head, spec.head_dim);
+        // SAFETY: each row and head is prepared by one worker, after the projection's barrier.
+        let (key, value) = unsafe {
+            (self.part(Slot::Key, row, columns.clone()), &self.row(Slot::Value, row)[columns])
         };
-        for head in kv_head * group..(kv_head + 1) * group {
-            prepare(Slot::Query, head, layer.q_norm.as_ref());
+        if let Some(weight) = &layer.k_norm {
+            unnormed.copy_from_slice(key);
+            vector::rms_norm(unnormed, weight, spec.eps, key);
         }
-        let key = prepare(Slot::Key, kv_head, layer.k_norm.as_ref());
-        // SAFETY: the projection's barrier made the values complete.
-        let value = &unsafe { view.row(Slot::Value, row) }[columns(kv_head, head_dim)];
-        let start = view.cache_start(kv_head, view.position + row);
-        let (keys, values) = &view.buffers.cache[layer_idx];
-        // SAFETY: each position and head is stored by one worker, and read after the barrier.
+        rotate(key, self.angles(spec.layers[layer_idx].rope_idx, row), spec.rope_kind);
+        let start = self.cache_start(kv_head, self.position + row);
+        let (keys, values) = &self.buffers.cache[layer_idx];
+        // SAFETY: each position and head is stored by one worker, and read by others after a
+        // barrier only.
         unsafe {
             keys.store(start, key);
             values.store(start, value);
@@ -76,11 +178,151 @@ impl Worker<'_> {
     }
 }
 
-impl View<'_> {
-    /// Where a head's row of a position starts in the cache.
-    fn cache_start(&self, kv_head: usize, position: usize) -> usize {
-        (kv_head * self.buffers.context + position) * self.model.spec.head_dim
+impl Item<'_> {
+    /// Query heads that share the key-value head.
+    fn group(&self) -> usize {
+        self.view.model.spec.n_heads / self.view.model.spec.n_kv_heads
     }
+
+    /// Stores the new keys that lie in this item's range: no other item reads them.
+    fn store_new_keys(&self, scratch: &mut AttentionScratch) {
+        let (view, position) = (&self.view, self.view.position);
+        for row in self.rows.clone().filter(|row| self.keys.contains(&(position + row))) {
+            let unnormed = &mut scratch.head;
+            view.store_key_and_value(unnormed, self.layer_idx, self.layer, row, self.kv_head);
+        }
+    }
+
+    /// Copies the queries, normed, rotated and scaled.
+    fn gather_queries(&self, scratch: &mut AttentionScratch) {
+        let (view, spec, group) = (&self.view, &self.view.model.spec, self.group());
+        let mut queries = scratch.queries.chunks_exact_mut(spec.head_dim);
+        for row in self.rows.clone() {
+            let angles = view.angles(spec.layers[self.layer_idx].rope_idx, row);
+            // SAFETY: the projection's barrier made the queries complete; nobody writes them.
+            let from = unsafe { view.row(Slot::Query, row) };
+            for (head, query) in (self.kv_head * group..).zip((&mut queries).take(group)) {
+                let from = &from[columns(head, spec.head_dim)];
+                match &self.layer.q_norm {
+                    Some(weight) => vector::rms_norm(from, weight, spec.eps, query),
+                    None => query.copy_from_slice(from),
+                }
+                rotate(query, angles, spec.rope_kind);
+                vector::scale(query, spec.attention_scale);
+            }
+        }
+    }
+
+    /// Sums the values of the keys, weighted by the softmax that the keys so far give.
+    fn attend(&self, scratch: &mut AttentionScratch) {
+        let (view, spec) = (&self.view, &self.view.model.spec);
+        let (head_dim, group) = (spec.head_dim, self.group());
+        scratch.sums[..self.rows.len() * group * head_dim].fill(0.0);
+        scratch.weights.fill([f32::NEG_INFINITY, 0.0]);
+        let (keys, values) = &view.buffers.cache[self.layer_idx];
+        for first in self.keys.clone().step_by(KEY_TILE) {
+            let n_keys = KEY_TILE.min(self.keys.end - first);
+            let start = view.cache_start(self.kv_head, first);
+            // SAFETY: the barrier before, or this worker, made these keys and values complete.
+            let (keys, values) = unsafe {
+                (keys.rows(start, n_keys * head_dim), values.rows(start, n_keys * head_dim))
+            };
+            // Rows before the tile do not see it.
+            let first_row = self.rows.start.max(first.saturating_sub(view.position));
+            let skipped = (first_row - self.rows.start) * group;
+            let shown = skipped..self.rows.len() * group;
+            let scores = &mut scratch.scores[..shown.len() * n_keys];
+            let columns = shown.start * head_dim..shown.end * head_dim;
+            keys.dots(&scratch.queries[columns.clone()], head_dim, scores);
+            if let Some(cap) = spec.attention_soft_cap {
+                scores.iter_mut().for_each(|score| *score = cap * (*score / cap).tanh());
+            }
+            for (idx, scores) in shown.zip(scores.chunks_exact_mut(n_keys)) {
+                let seen = view.seen(self.layer_idx, self.rows.start + idx / group);
+                let seen =
+                    seen.start.saturating_sub(first).min(n_keys)..(seen.end - first).min(n_keys);
+                let sums = &mut scratch.sums[idx * head_dim..][..head_dim];
+                weigh(scores, seen, &mut scratch.weights[idx], sums);
+            }
+            values.add_weighted(scores, head_dim, &mut scratch.sums[columns]);
+        }
+    }
+
+    /// Writes the result, or leaves it to the last of the splits.
+    fn finish(&self, scratch: &mut AttentionScratch) {
+        let n_rows = self.rows.len() * self.group();
+        let head_dim = self.view.model.spec.head_dim;
+        if self.n_splits == 1 {
+            let sums = scratch.sums.chunks_exact(head_dim).zip(&scratch.weights);
+            for (idx, (sums, [_, weight])) in sums.enumerate().take(n_rows) {
+                let out = self.out(idx);
+                out.copy_from_slice(sums);
+                vector::scale(out, 1.0 / weight);
+            }
+            return;
+        }
+        let partials = &self.view.buffers.partials;
+        // SAFETY: the places belong to this head and split alone.
+        unsafe {
+            let sums = partials.sums.write(self.place(self.split, 0) * head_dim, n_rows * head_dim);
+            sums.copy_from_slice(&scratch.sums[..n_rows * head_dim]);
+            let weights = partials.weights.write(self.place(self.split, 0) * 2, n_rows * 2);
+            weights.copy_from_slice(scratch.weights[..n_rows].as_flattened());
+        }
+        // Acquires what the others released by the same addition.
+        let n_done = &partials.n_done[self.kv_head];
+        if n_done.fetch_add(1, Ordering::AcqRel) + 1 == self.n_splits {
+            n_done.store(0, Ordering::Relaxed);
+            (0..n_rows).for_each(|idx| self.join(idx));
+        }
+    }
+
+    /// Joins the splits' sums of a row.
+    fn join(&self, idx: usize) {
+        let partials = &self.view.buffers.partials;
+        let head_dim = self.view.model.spec.head_dim;
+        // SAFETY: all splits of this head are done, and their writes were acquired.
+        let weights = |split| unsafe { partials.weights.read(self.place(split, idx) * 2, 2) };
+        let largest = (0..self.n_splits).map(|split| weights(split)[0]).fold(f32::MIN, f32::max);
+        let factor = |split| (weights(split)[0] - largest).exp();
+        let total: f32 = (0..self.n_splits).map(|split| factor(split) * weights(split)[1]).sum();
+        let out = self.out(idx);
+        out.fill(0.0);
+        for split in 0..self.n_splits {
+            // SAFETY: as above.
+            let sums = unsafe { partials.sums.read(self.place(split, idx) * head_dim, head_dim) };
+            vector::axpy_f32(factor(split) / total, sums, out);
+        }
+    }
+
+    /// Where a split's row lies among the partial results.
+    fn place(&self, split: usize, idx: usize) -> usize {
+        (self.kv_head * MAX_SPLITS + split) * QUERY_BLOCK * self.group() + idx
+    }
+
+    /// Where the result of a row goes.
+    fn out(&self, idx: usize) -> &mut [f32] {
+        let (row, head) = (idx / self.group(), idx % self.group() + self.kv_head * self.group());
+        let columns = columns(head, self.view.model.spec.head_dim);
+        // SAFETY: the row and head belong to this item alone, or to the last of its splits.
+        unsafe { self.view.part(Slot::Attended, self.rows.start + row, columns) }
+    }
+}
+
+/// Turns the scores of a tile into weights: e^(score - largest so far), 0 outside `seen`. When the
+/// largest grows, what was summed before is scaled down.
+fn weigh(scores: &mut [f32], seen: Range<usize>, weights: &mut [f32; 2], sums: &mut [f32]) {
+    let [largest, total] = weights;
+    let new_largest = vector::largest(&scores[seen.clone()]).max(*largest);
+    if new_largest > *largest {
+        let factor = (*largest - new_largest).exp();
+        vector::scale(sums, factor);
+        *total *= factor;
+        *largest = new_largest;
+    }
+    scores[..seen.start].fill(0.0);
+    scores[seen.end..].fill(0.0);
+    *total += vector::exp_shifted(&mut scores[seen], *largest);
 }
 
 /// The columns of a head.
@@ -89,53 +331,23 @@ fn columns(head: usize, head_dim: usize) -> Range<usize> {
 }
 
 /// Turns each pair of `x` by its angle; dimensions past the angles stay.
-fn rotate(x: &mut [f32], angles: &[(f32, f32)], kind: RopeKind) {
-    let turn = |a: &mut f32, b: &mut f32, (cos, sin): (f32, f32)| {
-        (*a, *b) = (*a * cos - *b * sin, *a * sin + *b * cos);
-    };
+fn rotate(x: &mut [f32], angles: Angles<'_>, kind: RopeKind) {
+    let n_pairs = angles.cos.len();
     match kind {
         RopeKind::Interleaved => {
-            for (pair, angle) in x.chunks_exact_mut(2).zip(angles) {
-                let [a, b] = pair else { unreachable!("chunks of two") };
-                turn(a, b, *angle);
+            for ((pair, cos), sin) in
+                x.as_chunks_mut::<2>().0.iter_mut().zip(angles.cos).zip(angles.sin)
+            {
+                let [a, b] = *pair;
+                *pair = [a * cos - b * sin, a * sin + b * cos];
             }
         }
         RopeKind::Halves => {
-            let (first, second) = x.split_at_mut(angles.len());
-            for ((a, b), angle) in first.iter_mut().zip(second).zip(angles) {
-                turn(a, b, *angle);
+            let (first, second) = x[..2 * n_pairs].split_at_mut(n_pairs);
+            for (((a, b), cos), sin) in first.iter_mut().zip(second).zip(angles.cos).zip(angles.sin)
+            {
+                (*a, *b) = (*a * cos - *b * sin, *a * sin + *b * cos);
             }
         }
     }
-}
-
-/// `softmax(q · keysᵀ) · values` for one head of one row.
-fn attend_query(view: &View<'_>, scores: &mut [f32], layer_idx: usize, head: usize, row: usize) {
-    let spec = &view.model.spec;
-    let head_dim = spec.head_dim;
-    let kv_head = head / (spec.n_heads / spec.n_kv_heads);
-    let end = view.position + row + 1;
-    let first = spec.layers[layer_idx].window.map_or(0, |window| end.saturating_sub(window));
-    let n_keys = end - first;
-    let (keys, values) = &view.buffers.cache[layer_idx];
-    let (start, len) = (view.cache_start(kv_head, first), n_keys * head_dim);
-    // SAFETY: the barrier before made queries, keys and values complete; the output's part
-    // belongs to this row and head alone.
-    let (query, keys, values, out) = unsafe {
-        (
-            &view.row(Slot::Query, row)[columns(head, head_dim)],
-            keys.rows(start, len),
-            values.rows(start, len),
-            view.part(Slot::Attended, row, columns(head, head_dim)),
-        )
-    };
-    let scores = &mut scores[..n_keys];
-    keys.dots(query, scores);
-    scores.iter_mut().for_each(|score| *score *= spec.attention_scale);
-    if let Some(cap) = spec.attention_soft_cap {
-        scores.iter_mut().for_each(|score| *score = cap * (*score / cap).tanh());
-    }
-    vector::softmax(scores);
-    out.fill(0.0);
-    values.add_weighted(scores, out);
 }

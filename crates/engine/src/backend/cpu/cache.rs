@@ -3,10 +3,11 @@
 #![expect(unsafe_code, reason = "workers write disjoint rows of one buffer")]
 
 use half::f16;
+use lilims_gguf::TensorType;
 
 use super::buffer::SharedBuffer;
 use crate::KvType;
-use crate::quant::vector;
+use crate::quant::{Kernel, vector};
 
 /// Keys or values. `[n_kv_heads, context, head_dim]`
 pub(crate) enum KvBuffer {
@@ -60,35 +61,29 @@ impl KvBuffer {
 }
 
 impl KvRows<'_> {
-    /// The dot product of `x` with each row.
-    pub(crate) fn dots(&self, x: &[f32], out: &mut [f32]) {
-        match self {
-            Self::F32(rows) => {
-                for (row, out) in rows.chunks_exact(x.len()).zip(out) {
-                    *out = vector::dot_f32(x, row);
-                }
-            }
-            Self::F16(rows) => {
-                for (row, out) in rows.chunks_exact(x.len()).zip(out) {
-                    *out = vector::dot_f16(x, row);
-                }
-            }
-        }
+    /// The dot products of each of `queries` with each row. `[n_queries, n_rows]`
+    pub(crate) fn dots(&self, queries: &[f32], head_dim: usize, out: &mut [f32]) {
+        self.kernel().matmul_float(self.bytes(), queries, head_dim, out);
     }
 
-    /// Adds the rows, each times its weight, to `out`.
-    pub(crate) fn add_weighted(&self, weights: &[f32], out: &mut [f32]) {
+    /// Adds the rows to each row of `out`, times their weights. *Shapes*: `weights`
+    /// `[n_out, n_rows]`, `out` `[n_out, head_dim]`.
+    pub(crate) fn add_weighted(&self, weights: &[f32], head_dim: usize, out: &mut [f32]) {
+        self.kernel().add_weighted(self.bytes(), weights, head_dim, out);
+    }
+
+    fn kernel(&self) -> Kernel {
+        let ty = match self {
+            Self::F32(_) => TensorType::F32,
+            Self::F16(_) => TensorType::F16,
+        };
+        Kernel::new(ty).expect("a float type")
+    }
+
+    fn bytes(&self) -> &[u8] {
         match self {
-            Self::F32(rows) => {
-                for (row, weight) in rows.chunks_exact(out.len()).zip(weights) {
-                    vector::axpy_f32(*weight, row, out);
-                }
-            }
-            Self::F16(rows) => {
-                for (row, weight) in rows.chunks_exact(out.len()).zip(weights) {
-                    vector::axpy_f16(*weight, row, out);
-                }
-            }
+            Self::F32(rows) => bytemuck::cast_slice(rows),
+            Self::F16(rows) => bytemuck::cast_slice(rows),
         }
     }
 }

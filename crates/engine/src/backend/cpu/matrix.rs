@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use lilims_gguf::{File, TensorInfo, TensorType};
 
-use crate::Error;
+use super::attention::AttentionScratch;
 use crate::quant::{Activations, Kernel, PANEL_ROWS, Panel, dequantize};
+use crate::{Error, ModelSpec};
 
 /// From this many tokens on, weights are unpacked once for all of them.
 const MIN_PANEL_TOKENS: usize = 4;
@@ -81,23 +82,19 @@ pub(crate) struct Scratch {
     products: Vec<f32>,
     /// Products of the matrix that is multiplied first in a pair.
     gates: Vec<f32>,
-    /// Attention scores of a query. `[context]`
-    pub(crate) scores: Vec<f32>,
-    /// A head before its norm.
-    pub(crate) head: Vec<f32>,
+    pub(crate) attention: AttentionScratch,
 }
 
 impl Scratch {
-    /// Buffers for a cache of `context` tokens.
-    pub(crate) fn new(context: usize) -> Self {
+    /// Buffers for a model of this shape.
+    pub(crate) fn new(spec: &ModelSpec) -> Self {
         Self {
             activations: Activations::new(0, 0),
             panels: Vec::new(),
             tile: Vec::new(),
             products: Vec::new(),
             gates: Vec::new(),
-            scores: vec![0.0; context],
-            head: Vec::new(),
+            attention: AttentionScratch::new(spec),
         }
     }
 

@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use lilims_gguf::{File, TensorInfo};
 
+use self::attention::Partials;
 use self::buffer::SharedBuffer;
 use self::cache::KvBuffer;
 use self::matrix::{Matrix, Scratch};
@@ -82,10 +83,11 @@ pub(crate) struct Buffers {
     normed: Vec<SharedBuffer<f32>>,
     /// The other slots, indexed by [`Slot`]. `[rows, width]` each
     slots: [SharedBuffer<f32>; Slot::COUNT],
-    /// Cosine and sine by rotation, token and pair. `[ropes, MAX_CHUNK, rope_dim / 2]`
-    angles: SharedBuffer<(f32, f32)>,
+    /// Cosines, then sines, by rotation, token and pair. `[ropes, MAX_CHUNK, 2, rope_dim / 2]`
+    angles: SharedBuffer<f32>,
     /// Keys and values of each layer.
     cache: Vec<(KvBuffer, KvBuffer)>,
+    partials: Partials,
     /// Tokens that the cache has room for.
     context: usize,
 }
@@ -102,8 +104,9 @@ impl Buffers {
             residual: (0..n_workers).map(stream).collect(),
             normed: (0..n_workers).map(stream).collect(),
             slots: SLOTS.map(|slot| SharedBuffer::new(rows(spec, slot) * width(spec, slot))),
-            angles: SharedBuffer::new(spec.ropes.len() * MAX_CHUNK * spec.rope_dim / 2),
+            angles: SharedBuffer::new(spec.ropes.len() * MAX_CHUNK * (spec.rope_dim / 2) * 2),
             cache: spec.layers.iter().map(|_| (kv(), kv())).collect(),
+            partials: Partials::new(spec),
             context,
         }
     }
@@ -151,7 +154,8 @@ impl CpuRunner {
     ) -> Result<Self, Error> {
         let team = Team::new(n_threads)?;
         let buffers = Buffers::new(&model.spec, context, kv_type, team.n_workers());
-        let scratch = (0..team.n_workers()).map(|_| Mutex::new(Scratch::new(context))).collect();
+        let scratch =
+            (0..team.n_workers()).map(|_| Mutex::new(Scratch::new(&model.spec))).collect();
         Ok(Self { model, team, buffers, scratch })
     }
 }

@@ -109,20 +109,32 @@ impl<'a> View<'a> {
         let n_pairs = spec.rope_dim / 2;
         for item in self.member.share(spec.ropes.len() * n_rows) {
             let (rope_idx, row) = (item / n_rows, item % n_rows);
-            let start = (rope_idx * MAX_CHUNK + row) * n_pairs;
+            let start = (rope_idx * MAX_CHUNK + row) * 2 * n_pairs;
             // SAFETY: items are distinct, and shares disjoint.
-            let angles = unsafe { self.buffers.angles.write(start, n_pairs) };
+            let angles = unsafe { self.buffers.angles.write(start, 2 * n_pairs) };
+            let (cos, sin) = angles.split_at_mut(n_pairs);
             let computed = self.model.rope.angles(rope_idx, self.position + row);
-            angles.iter_mut().zip(computed).for_each(|(to, angle)| *to = angle);
+            for ((cos, sin), angle) in cos.iter_mut().zip(sin).zip(computed) {
+                (*cos, *sin) = angle;
+            }
         }
     }
 
-    /// Cosines and sines for a row. `[rope_dim / 2]`
-    pub(super) fn angles(&self, rope_idx: usize, row: usize) -> &'a [(f32, f32)] {
+    /// The angles of a row.
+    pub(super) fn angles(&self, rope_idx: usize, row: usize) -> Angles<'a> {
         let n_pairs = self.model.spec.rope_dim / 2;
+        let start = (rope_idx * MAX_CHUNK + row) * 2 * n_pairs;
         // SAFETY: written before the barrier of `embed`, and not after.
-        unsafe { self.buffers.angles.read((rope_idx * MAX_CHUNK + row) * n_pairs, n_pairs) }
+        let (cos, sin) = unsafe { self.buffers.angles.read(start, 2 * n_pairs) }.split_at(n_pairs);
+        Angles { cos, sin }
     }
+}
+
+/// Cosines and sines of a row's angles. `[rope_dim / 2]` each
+#[derive(Clone, Copy)]
+pub(super) struct Angles<'a> {
+    pub(super) cos: &'a [f32],
+    pub(super) sin: &'a [f32],
 }
 
 /// A worker during one pass.
