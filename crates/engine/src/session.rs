@@ -153,6 +153,21 @@ impl Session {
         Ok(logits)
     }
 
+    /// Reads `ids` after the tokens already held and returns the logits of the last, in nats.
+    ///
+    /// *Shapes*: `[n_vocab]`; nothing where there are no ids.
+    ///
+    /// *Errors*: as for [`Session::logits`].
+    pub fn read_last(&mut self, ids: &[u32]) -> Result<&[f32], Error> {
+        self.logits.clear();
+        let Some(last) = ids.chunks(self.chunk_len(Want::Last)).next_back() else { return Ok(&[]) };
+        self.append(&ids[..ids.len() - last.len()])?;
+        let mut logits = std::mem::take(&mut self.logits);
+        let read = self.read(last, Want::Last, &mut logits);
+        self.logits = logits;
+        read.map(|()| &self.logits[..])
+    }
+
     /// Answers `prompt`, the whole conversation in tokens. What the cache holds of it already is
     /// not read again. `on_text` gets each piece of text, whole characters, as it is decoded.
     ///

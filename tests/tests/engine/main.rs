@@ -188,6 +188,20 @@ fn reading_in_pieces_equals_reading_at_once() {
 }
 
 #[test]
+fn the_last_logits_are_those_of_reading_all() {
+    let model = load(&real_model(SMOLLM2), BackendKind::Cpu, KvType::F16);
+    let ids: Vec<u32> = (0..300).map(|i| 1000 + i * 37 % 5000).collect();
+    let mut session = model.session().unwrap();
+    let all = session.logits(&ids).unwrap();
+    session.truncate(2);
+    let last = session.read_last(&ids[2..]).unwrap();
+    let error = relative_error(last, &all[all.len() - model.spec().n_vocab..]);
+    assert!(error < CHUNKED_TOLERANCE, "{error:.2e}");
+    assert_eq!(session.tokens(), ids);
+    assert!(session.read_last(&[]).unwrap().is_empty());
+}
+
+#[test]
 fn any_number_of_threads_gives_the_same_logits() {
     let path = real_model(SMOLLM2);
     let logits = |threads| {
