@@ -284,6 +284,41 @@ fn perplexity_of_the_first_chunk_is_right() {
 }
 
 #[test]
+fn bench_gives_every_sample_and_what_it_was_measured_on() {
+    let model = model(SMOLLM2);
+    let arguments = ["bench", "--model", &model, "--depth", "20", "--repeat", "2"];
+    let counts = ["--prompt-tokens", "300", "--generate-tokens", "3"];
+    let settings = ["--threads", "1", "--backend", "cpu", "--json"];
+    let report = json_of(&[&arguments[..], &counts, &settings].concat());
+    for key in ["prefill_tps", "decode_tps"] {
+        let samples = report[key].as_array().unwrap();
+        assert_eq!(samples.len(), 2, "{key} in {report}");
+        assert!(samples.iter().all(|sample| sample.as_f64().unwrap() > 0.0), "{key} in {report}");
+    }
+    for key in ["load_ms", "peak_rss_bytes"] {
+        assert!(report[key].as_f64().is_some_and(|value| value > 0.0), "{key} in {report}");
+    }
+    assert_eq!(report["threads"], 1);
+    assert_eq!(report["backend"], "cpu");
+    assert!(!report["isa"].as_str().unwrap().is_empty());
+    assert!(report["machine"]["cores"].as_u64().unwrap() > 0);
+    // The file without its metadata, and 20 positions of 30 layers, each a key and a value of 192.
+    let cache_bytes = 20 * 30 * 2 * 192 * 2;
+    let weight_bytes = report["bytes_per_token"].as_u64().unwrap() - cache_bytes;
+    assert!((90_000_000..98_362_432).contains(&weight_bytes), "{weight_bytes}");
+
+    let only_decode = ["--prompt-tokens", "0", "--generate-tokens", "2", "--roof"];
+    let text = stdout_of(&[&arguments[..], &only_decode].concat());
+    assert!(text.contains("decode 2 at depth 20"), "{text}");
+    assert!(text.contains("memory roof") && !text.contains("prefill"), "{text}");
+
+    let nothing = ["bench", "--model", &model, "--prompt-tokens", "0", "--generate-tokens", "0"];
+    assert!(failure(&mut lilims(&nothing), 1).contains("nothing to measure"));
+    let deep = failure(&mut lilims(&["bench", "--model", &model, "--depth", "99999999999"]), 1);
+    assert!(deep.contains("more than the 8192"), "{deep}");
+}
+
+#[test]
 fn files_that_are_no_models_get_a_sentence() {
     let folder = tempfile::tempdir().unwrap();
     let put = |name: &str, bytes: &[u8]| {

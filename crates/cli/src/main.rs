@@ -4,6 +4,7 @@
 //! interrupted. A reader that closes the pipe ends the program quietly.
 
 mod advice;
+mod bench;
 mod chat;
 mod generate;
 mod inspect;
@@ -43,6 +44,8 @@ enum Command {
     Tokenize(tokenize::Tokenize),
     /// Write the logits that follow each of some tokens to a safetensors file.
     Logits(logits::Logits),
+    /// Measure how fast a model reads and generates.
+    Bench(bench::Bench),
     /// Measure how well a model does.
     #[command(subcommand)]
     Eval(Eval),
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         Command::Inspect(command) => command.run(threads),
         Command::Tokenize(command) => command.run(),
         Command::Logits(command) => command.run(threads),
+        Command::Bench(command) => command.run(threads),
         Command::Eval(Eval::Perplexity(command)) => command.run(threads),
     };
     result.unwrap_or_else(|error| fail(&error))

@@ -43,6 +43,14 @@ impl ModelOptions {
         model_path(self.model.as_ref())
     }
 
+    /// How keys and values are cached.
+    pub(crate) fn kv_type(&self) -> KvType {
+        match self.kv_type {
+            Kv::F32 => KvType::F32,
+            Kv::F16 => KvType::F16,
+        }
+    }
+
     /// Opens the model with room for `context` tokens, or for as many as it was made for.
     pub(crate) fn load(
         &self,
@@ -56,10 +64,7 @@ impl ModelOptions {
                 Some(Backend::Candle) => BackendKind::Candle,
                 None => BackendKind::default(),
             },
-            kv_type: match self.kv_type {
-                Kv::F32 => KvType::F32,
-                Kv::F16 => KvType::F16,
-            },
+            kv_type: self.kv_type(),
             threads,
             context,
         };

@@ -11,7 +11,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("lilims-engine", &["lilims-gguf", "lilims-quant"]),
     ("lilims-hub", &["lilims-models", "lilims-gguf"]),
     ("lilims-convert", &["lilims-gguf", "lilims-quant", "lilims-engine"]),
-    ("lilims-bench", &["lilims-engine"]),
+    ("lilims-bench", &["lilims-gguf", "lilims-quant", "lilims-engine"]),
     ("lilims-ui", &["lilims-ipc"]),
     ("lilims-cli", LIBRARIES),
     ("lilims-app", LIBRARIES),

@@ -1,0 +1,148 @@
+//! What the memory allows: no model generates faster than its weights and cache can be read.
+
+use std::hint::black_box;
+use std::sync::Barrier;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use lilims_engine::{Error, KvType, ModelSpec};
+use lilims_gguf::File;
+
+/// What is read: several times what caches hold.
+const BUFFER_BYTES: usize = 256 << 20;
+/// Streams that a thread reads at the same time. Hardware prefetchers follow each of them, so that
+/// more reads are under way than with one.
+const STREAMS: usize = 4;
+/// Lines of one stream before a thread goes on to its next place: 32 KiB.
+const STREAM_LINES: usize = 512;
+const RUNS: usize = 7;
+
+/// A cache line.
+type Line = [u64; 8];
+
+/// How fast `threads` threads together read memory, in bytes per second: the best of several runs,
+/// since other processes only ever slow one down.
+pub fn read_bytes_per_second(threads: usize) -> f64 {
+    // Written with something: pages that were never written share one page of zeros, which is cached.
+    let buffer: Vec<Line> = vec![[1; 8]; BUFFER_BYTES / size_of::<Line>()];
+    let blocks = buffer.len() / (STREAMS * STREAM_LINES);
+    let lines_each = blocks.div_ceil(threads.max(1)) * STREAMS * STREAM_LINES;
+    let parts: Vec<&[Line]> = buffer.chunks(lines_each).collect();
+    let rate = || BUFFER_BYTES as f64 / elapsed(&parts).as_secs_f64();
+    (0..RUNS).map(|_| rate()).fold(0.0, f64::max)
+}
+
+/// The time from the first thread's start to the last one's end, each reading one part.
+fn elapsed(parts: &[&[Line]]) -> Duration {
+    let barrier = Barrier::new(parts.len());
+    let timed = |part: &[Line]| {
+        barrier.wait();
+        let start = Instant::now();
+        black_box(read(part));
+        (start, Instant::now())
+    };
+    let times: Vec<(Instant, Instant)> = thread::scope(|scope| {
+        let threads: Vec<_> = parts.iter().map(|part| scope.spawn(|| timed(part))).collect();
+        threads.into_iter().map(|thread| thread.join().expect("reading does not panic")).collect()
+    });
+    let start = times.iter().map(|(start, _)| *start).min();
+    let end = times.iter().map(|(_, end)| *end).max();
+    start.zip(end).map_or(Duration::ZERO, |(start, end)| end - start)
+}
+
+/// Reads every line; the result only keeps the reads from being left out.
+fn read(lines: &[Line]) -> Line {
+    let mut sums = [[0; 8]; STREAMS];
+    for block in lines.chunks_exact(STREAMS * STREAM_LINES) {
+        for idx in 0..STREAM_LINES {
+            for (stream, sum) in sums.iter_mut().enumerate() {
+                let line = &block[stream * STREAM_LINES + idx];
+                sum.iter_mut().zip(line).for_each(|(sum, word)| *sum ^= word);
+            }
+        }
+    }
+    sums.into_iter().fold([0; 8], |all, sum| std::array::from_fn(|i| all[i] ^ sum[i]))
+}
+
+/// The bytes that generating one token has to read while the cache holds `depth` tokens: every
+/// tensor once, and the keys and values that each layer looks at. The embedding counts where it is
+/// the output head too; else one row of it is read, which is next to nothing.
+///
+/// *Errors*: as for [`ModelSpec::from_gguf`].
+pub fn bytes_per_token(file: &File, depth: usize, kv_type: KvType) -> Result<u64, Error> {
+    let spec = ModelSpec::from_gguf(file)?;
+    let is_tied = file.tensor("output.weight").is_err();
+    let is_read = |name: &str| is_tied || name != "token_embd.weight";
+    let tensors = file.tensors().iter().filter(|tensor| is_read(&tensor.name));
+    let weights: u64 = tensors.map(|tensor| tensor.size_bytes).sum();
+    let value_bytes = match kv_type {
+        KvType::F32 => 4,
+        KvType::F16 => 2,
+    };
+    let position_bytes = 2 * (spec.n_kv_heads * spec.head_dim) as u64 * value_bytes;
+    let positions = |window: Option<usize>| window.map_or(depth, |window| depth.min(window)) as u64;
+    let seen: u64 = spec.layers.iter().map(|layer| positions(layer.window)).sum();
+    Ok(weights + seen * position_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use lilims_gguf::{TensorType, Value, Writer};
+
+    use super::*;
+
+    /// A model's file with two layers, of which the first has a window of 10 tokens.
+    fn file(with_head: bool) -> File {
+        let mut writer = Writer::default();
+        writer.str("general.architecture", "gemma3");
+        for (key, value) in [
+            ("block_count", 2),
+            ("context_length", 100),
+            ("embedding_length", 32),
+            ("feed_forward_length", 32),
+            ("attention.head_count", 2),
+            ("attention.head_count_kv", 1),
+            ("attention.sliding_window", 10),
+            ("attention.sliding_window_pattern", 2),
+        ] {
+            writer.value(&format!("gemma3.{key}"), Value::U32(value));
+        }
+        writer.value("gemma3.attention.layer_norm_rms_epsilon", Value::F32(1e-6));
+        writer.tensor("token_embd.weight", &[32, 4], TensorType::F32, vec![0; 32 * 4 * 4]);
+        writer.tensor("blk.0.attn_q.weight", &[32, 2], TensorType::Q4_0, vec![0; 2 * 18]);
+        if with_head {
+            writer.tensor("output.weight", &[32, 4], TensorType::Q8_0, vec![0; 4 * 34]);
+        }
+        let mut bytes = Vec::new();
+        writer.write(&mut bytes).unwrap();
+        File::from_bytes(bytes).unwrap()
+    }
+
+    #[test]
+    fn a_token_reads_the_head_the_layers_and_what_they_see_of_the_cache() {
+        let bytes =
+            |with_head, depth, kv_type| bytes_per_token(&file(with_head), depth, kv_type).unwrap();
+        assert_eq!(bytes(false, 0, KvType::F16), 512 + 36);
+        assert_eq!(bytes(true, 0, KvType::F16), 136 + 36);
+        // A key and a value of 16 numbers for each position: 50 of one layer, 10 of the other.
+        assert_eq!(bytes(true, 50, KvType::F16), 136 + 36 + 60 * 2 * 16 * 2);
+        assert_eq!(bytes(true, 5, KvType::F32), 136 + 36 + 10 * 2 * 16 * 4);
+    }
+
+    #[test]
+    fn lines_are_all_read() {
+        let mut lines = vec![[0; 8]; 2 * STREAMS * STREAM_LINES];
+        for (i, line) in lines.iter_mut().enumerate() {
+            line[i % 8] = 1 << (i % 64);
+        }
+        let expected =
+            lines.iter().fold([0; 8], |all: Line, line| std::array::from_fn(|i| all[i] ^ line[i]));
+        assert_eq!(read(&lines), expected);
+    }
+
+    #[test]
+    fn memory_is_slower_than_light_and_faster_than_a_disk() {
+        let rate = read_bytes_per_second(2);
+        assert!((1e8..1e13).contains(&rate), "{rate}");
+    }
+}
