@@ -13,7 +13,7 @@ use lilims_gguf::TensorType;
 use lilims_quant::{Activations, Isa, Kernel, PANEL_ROWS, vector};
 
 /// Values in a row.
-const N_COLS: usize = 2048;
+const N_COLS: usize = 768;
 /// Activation rows of a panel product.
 const N_TOKENS: usize = 64;
 const WEIGHT_BYTES: usize = 64 << 20;
@@ -86,7 +86,21 @@ fn quantized(kernel: Kernel, bytes: &[u8], x: &[f32]) {
     let n_rows = bytes.len() / row_bytes;
     let rows = &bytes[..n_rows * row_bytes];
     let mut out = vec![0.0; n_rows];
-    let vector = best(|| kernel.matvec(black_box(rows), activations.row(0), &mut out));
+    let chunk = (32768 / row_bytes).next_multiple_of(16);
+    let half = n_rows / 2 / chunk * chunk;
+    let vector = best(|| {
+        std::thread::scope(|scope| {
+            let (a, b) = out.split_at_mut(half);
+            for (part, out) in [(&rows[..half * row_bytes], a), (&rows[half * row_bytes..], b)] {
+                let activations = &activations;
+                scope.spawn(move || {
+                    for (rows, out) in part.chunks(chunk * row_bytes).zip(out.chunks_mut(chunk)) {
+                        kernel.matvec(black_box(rows), activations.row(0), out);
+                    }
+                });
+            }
+        })
+    });
     let cached_rows = CACHED_BYTES / row_bytes;
     let few = &rows[..cached_rows * row_bytes];
     let few_out = &mut out[..cached_rows];

@@ -7,7 +7,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Row, hsum};
+use super::{PREFETCH_BYTES, Row, hsum};
 use crate::blocks::q3_k_scales;
 
 /// How a block type is multiplied.
@@ -110,25 +110,37 @@ unsafe fn six_bits(packed: *const u8) -> (u64, u64) {
     )
 }
 
-/// What `Q4_K` and `Q5_K` share: scales, minimums, and the sum of `q(i)` for each group.
-/// SAFETY: as [`Block::dot`].
-#[inline(always)]
-unsafe fn dot_with_min(
-    block: *const u8,
-    row: Row,
-    add_groups: impl FnOnce(&mut Sums, __m256i),
-) -> __m256 {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let (scales, mins) = six_bits(block.add(4));
-        let scales =
-            _mm256_broadcastsi128_si256(_mm_cvtepu8_epi16(_mm_cvtsi64_si128(scales as i64)));
-        let mins = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_cvtsi64_si128(mins as i64)));
-        let mut sums = Sums::zero();
-        add_groups(&mut sums, scales);
-        let min_sum = _mm256_mul_ps(mins, _mm256_loadu_ps(row.sums_32));
-        let scaled = _mm256_mul_ps(sums.total(), half(block));
-        _mm256_fnmadd_ps(min_sum, half(block.add(2)), scaled)
+/// What `Q4_K` and `Q5_K` share: a block's scales, given to [`Sums::add`], and what its minimums
+/// take off.
+struct ScalesAndMins {
+    scales: __m256i,
+    mins: __m256,
+}
+
+impl ScalesAndMins {
+    /// SAFETY: as [`Block::dot`].
+    #[inline(always)]
+    unsafe fn load(block: *const u8, row: Row) -> Self {
+        // SAFETY: the caller's promise; the packed scales and minimums start at 4.
+        unsafe {
+            let (scales, mins) = six_bits(block.add(4));
+            let scales = _mm_cvtepu8_epi16(_mm_cvtsi64_si128(scales as i64));
+            let mins = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_cvtsi64_si128(mins as i64)));
+            Self {
+                scales: _mm256_broadcastsi128_si256(scales),
+                mins: _mm256_mul_ps(mins, _mm256_loadu_ps(row.sums_32)),
+            }
+        }
+    }
+
+    /// The block's eight partial sums. SAFETY: as [`Block::dot`].
+    #[inline(always)]
+    unsafe fn finish(self, block: *const u8, sums: Sums) -> __m256 {
+        // SAFETY: the caller's promise; the scales of scales and minimums are the first 4 bytes.
+        unsafe {
+            let scaled = _mm256_mul_ps(sums.total(), half(block));
+            _mm256_fnmadd_ps(self.mins, half(block.add(2)), scaled)
+        }
     }
 }
 
@@ -139,15 +151,16 @@ impl Block for Q4K {
     unsafe fn dot(block: *const u8, row: Row) -> __m256 {
         // SAFETY: the caller's promise; four times 32 bytes of nibbles start at 16.
         unsafe {
-            dot_with_min(block, row, |sums, scales| {
-                let mask = _mm256_set1_epi8(15);
-                for i in 0..4 {
-                    let bytes = _mm256_loadu_si256(block.add(16 + 32 * i).cast());
-                    let high = _mm256_srli_epi16::<4>(bytes);
-                    sums.add(2 * i, _mm256_and_si256(bytes, mask), scales, row);
-                    sums.add(2 * i + 1, _mm256_and_si256(high, mask), scales, row);
-                }
-            })
+            let parts = ScalesAndMins::load(block, row);
+            let mut sums = Sums::zero();
+            let mask = _mm256_set1_epi8(15);
+            for i in 0..4 {
+                let bytes = _mm256_loadu_si256(block.add(16 + 32 * i).cast());
+                let high = _mm256_srli_epi16::<4>(bytes);
+                sums.add(2 * i, _mm256_and_si256(bytes, mask), parts.scales, row);
+                sums.add(2 * i + 1, _mm256_and_si256(high, mask), parts.scales, row);
+            }
+            parts.finish(block, sums)
         }
     }
 }
@@ -159,25 +172,36 @@ impl Block for Q5K {
     unsafe fn dot(block: *const u8, row: Row) -> __m256 {
         // SAFETY: the caller's promise; fifth bits start at 16, nibbles at 48.
         unsafe {
-            dot_with_min(block, row, |sums, scales| {
-                let mask = _mm256_set1_epi8(15);
-                let sixteen = _mm256_set1_epi8(16);
-                let fifths = _mm256_loadu_si256(block.add(16).cast());
-                // Bit g of each byte belongs to group g; shifts by g bring it to bit 4.
-                let mut left = _mm256_slli_epi16::<4>(fifths);
-                for i in 0..4 {
-                    let bytes = _mm256_loadu_si256(block.add(48 + 32 * i).cast());
-                    let high = _mm256_srli_epi16::<4>(bytes);
-                    let low_fifth = _mm256_and_si256(left, sixteen);
-                    let high_fifth = _mm256_and_si256(_mm256_srli_epi16::<1>(left), sixteen);
-                    left = if i == 1 { fifths } else { _mm256_srli_epi16::<2>(left) };
-                    let low = _mm256_or_si256(_mm256_and_si256(bytes, mask), low_fifth);
-                    let high = _mm256_or_si256(_mm256_and_si256(high, mask), high_fifth);
-                    sums.add(2 * i, low, scales, row);
-                    sums.add(2 * i + 1, high, scales, row);
-                }
-            })
+            let parts = ScalesAndMins::load(block, row);
+            let mut sums = Sums::zero();
+            let mask = _mm256_set1_epi8(15);
+            let sixteen = _mm256_set1_epi8(16);
+            let fifths = _mm256_loadu_si256(block.add(16).cast());
+            // Bit g of each byte belongs to group g; shifts by g bring it to bit 4.
+            let mut left = _mm256_slli_epi16::<4>(fifths);
+            for i in 0..4 {
+                let bytes = _mm256_loadu_si256(block.add(48 + 32 * i).cast());
+                let high = _mm256_srli_epi16::<4>(bytes);
+                let low_fifth = _mm256_and_si256(left, sixteen);
+                let high_fifth = _mm256_and_si256(_mm256_srli_epi16::<1>(left), sixteen);
+                left = if i == 1 { fifths } else { _mm256_srli_epi16::<2>(left) };
+                let low = _mm256_or_si256(_mm256_and_si256(bytes, mask), low_fifth);
+                let high = _mm256_or_si256(_mm256_and_si256(high, mask), high_fifth);
+                sums.add(2 * i, low, parts.scales, row);
+                sums.add(2 * i + 1, high, parts.scales, row);
+            }
+            parts.finish(block, sums)
         }
+    }
+}
+
+/// Bits of `low` below 16 and of `bits` in 0x30. SAFETY: AVX2 is available.
+#[inline(always)]
+unsafe fn join(low: __m256i, bits: __m256i) -> __m256i {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let low = _mm256_and_si256(low, _mm256_set1_epi8(15));
+        _mm256_or_si256(low, _mm256_and_si256(bits, _mm256_set1_epi8(0x30)))
     }
 }
 
@@ -190,16 +214,11 @@ impl Block for Q6K {
         unsafe {
             let packed = _mm_loadu_si128(block.add(192).cast());
             let scales = by_halves(packed);
-            let nibble = _mm256_set1_epi8(15);
-            let upper = _mm256_set1_epi8(0x30);
             let mut sums = Sums::zero();
             for i in 0..2 {
                 let first = _mm256_loadu_si256(block.add(64 * i).cast());
                 let second = _mm256_loadu_si256(block.add(64 * i + 32).cast());
                 let bits = _mm256_loadu_si256(block.add(128 + 32 * i).cast());
-                let join = |low, bits| {
-                    _mm256_or_si256(_mm256_and_si256(low, nibble), _mm256_and_si256(bits, upper))
-                };
                 let group = 4 * i;
                 sums.add(group, join(first, _mm256_slli_epi16::<4>(bits)), scales, row);
                 sums.add(group + 1, join(second, _mm256_slli_epi16::<2>(bits)), scales, row);
@@ -292,31 +311,37 @@ impl Block for Q3K {
     }
 }
 
-/// All rows. SAFETY: as [`super::RowsKernel`].
+/// `N` rows, `apart` bytes from each other, at once. SAFETY: as [`super::RowsKernel`].
 #[inline(always)]
-unsafe fn all_rows<B: Block>(
+unsafe fn rows_at_once<B: Block, const N: usize>(
     rows: *const u8,
-    row_bytes: usize,
+    apart: usize,
     n_blocks: usize,
     activations: Row,
-    out: &mut [f32],
-) {
-    // SAFETY: the caller's promise; `rows` has a row for each place in `out`.
+) -> [f32; N] {
+    // SAFETY: the caller's promise.
     unsafe {
-        for (row_idx, out) in out.iter_mut().enumerate() {
-            let row = rows.add(row_idx * row_bytes);
-            let mut sum = _mm256_setzero_ps();
-            for block_idx in 0..n_blocks {
-                let part = Row {
-                    values: activations.values.add(256 * block_idx),
-                    scales: activations.scales.add(8 * block_idx),
-                    sums_32: activations.sums_32.add(8 * block_idx),
-                    sums_16: activations.sums_16.add(16 * block_idx),
-                };
-                sum = _mm256_add_ps(sum, B::dot(row.add(block_idx * B::BYTES), part));
+        let mut sums = [_mm256_setzero_ps(); N];
+        for block_idx in 0..n_blocks {
+            let part = Row {
+                values: activations.values.add(256 * block_idx),
+                scales: activations.scales.add(8 * block_idx),
+                sums_32: activations.sums_32.add(8 * block_idx),
+                sums_16: activations.sums_16.add(16 * block_idx),
+            };
+            for (row_idx, sum) in sums.iter_mut().enumerate() {
+                let block = rows.add(row_idx * apart + block_idx * B::BYTES);
+                for line in (0..B::BYTES).step_by(64) {
+                    _mm_prefetch::<_MM_HINT_T0>(block.wrapping_add(PREFETCH_BYTES + line).cast());
+                }
+                *sum = _mm256_add_ps(*sum, B::dot(block, part));
             }
-            *out = hsum(sum);
         }
+        let mut totals = [0.0; N];
+        for (total, sum) in totals.iter_mut().zip(sums) {
+            *total = hsum(sum);
+        }
+        totals
     }
 }
 

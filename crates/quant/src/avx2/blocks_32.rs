@@ -7,7 +7,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Row, hsum};
+use super::{PREFETCH_BYTES, Row, hsum};
 use crate::blocks::IQ4_NL_VALUES;
 
 /// How a block type's integers are stored.
@@ -71,16 +71,25 @@ unsafe fn fifth_bits(
         let words = word_pair(a, b);
         let bit = _mm256_set1_epi64x(0x8040_2010_0804_0201_u64 as i64);
         let sixteen = _mm256_set1_epi8(16);
-        let spread = |first: i64, second: i64| {
-            let bytes =
-                _mm256_shuffle_epi8(words, _mm256_setr_epi64x(first, second, first, second));
-            let set = _mm256_cmpeq_epi8(_mm256_and_si256(bytes, bit), bit);
-            _mm256_and_si256(set, sixteen)
-        };
-        let low_bits = spread(0, 0x0101_0101_0101_0101);
-        let high_bits = spread(0x0202_0202_0202_0202, 0x0303_0303_0303_0303);
-        (_mm256_or_si256(low, low_bits), _mm256_or_si256(high, high_bits))
+        let ones = 0x0101_0101_0101_0101;
+        let low_bytes = _mm256_shuffle_epi8(words, _mm256_setr_epi64x(0, ones, 0, ones));
+        let high_order = _mm256_setr_epi64x(2 * ones, 3 * ones, 2 * ones, 3 * ones);
+        let high_bytes = _mm256_shuffle_epi8(words, high_order);
+        let low_set = _mm256_cmpeq_epi8(_mm256_and_si256(low_bytes, bit), bit);
+        let high_set = _mm256_cmpeq_epi8(_mm256_and_si256(high_bytes, bit), bit);
+        (
+            _mm256_or_si256(low, _mm256_and_si256(low_set, sixteen)),
+            _mm256_or_si256(high, _mm256_and_si256(high_set, sixteen)),
+        )
     }
+}
+
+/// Sums of two products of signed bytes: |w| * sign(w) a, since the first factor of the
+/// multiplication must be unsigned. SAFETY: AVX2 is available.
+#[inline(always)]
+unsafe fn signed_products(w: __m256i, a: __m256i) -> __m256i {
+    // SAFETY: the caller's promise.
+    unsafe { _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(a, w)) }
 }
 
 struct Q4_0;
@@ -216,13 +225,10 @@ impl Pair {
             let (low, high) = B::quants(a, b);
             let ones = _mm256_set1_epi16(1);
             let dot = if B::SIGNED {
-                // |w| * sign(w) a: the first factor of the multiplication must be unsigned.
-                let product =
-                    |w, a| _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(a, w));
                 // Two products of 128 * 127 leave no room in 16 bits for two more.
                 _mm256_add_epi32(
-                    _mm256_madd_epi16(product(low, self.low), ones),
-                    _mm256_madd_epi16(product(high, self.high), ones),
+                    _mm256_madd_epi16(signed_products(low, self.low), ones),
+                    _mm256_madd_epi16(signed_products(high, self.high), ones),
                 )
             } else {
                 let mut products = _mm256_add_epi16(
@@ -248,11 +254,11 @@ impl Pair {
     }
 }
 
-/// `N` rows at once. SAFETY: as [`super::RowsKernel`].
+/// `N` rows, `apart` bytes from each other, at once. SAFETY: as [`super::RowsKernel`].
 #[inline(always)]
 unsafe fn rows_at_once<B: Block, const N: usize>(
     rows: *const u8,
-    row_bytes: usize,
+    apart: usize,
     n_blocks: usize,
     activations: Row,
 ) -> [f32; N] {
@@ -262,9 +268,8 @@ unsafe fn rows_at_once<B: Block, const N: usize>(
         for pair_idx in 0..n_blocks / 2 {
             let pair = Pair::load::<B>(activations, 2 * pair_idx, Some(2 * pair_idx + 1));
             for (row_idx, sum) in sums.iter_mut().enumerate() {
-                let a = rows.add(row_idx * row_bytes + 2 * pair_idx * B::BYTES);
-                // The rows after these: so short a stream ends before the processor sees it.
-                _mm_prefetch::<_MM_HINT_T0>(a.wrapping_add(N * row_bytes).cast());
+                let a = rows.add(row_idx * apart + 2 * pair_idx * B::BYTES);
+                _mm_prefetch::<_MM_HINT_T0>(a.wrapping_add(PREFETCH_BYTES).cast());
                 pair.dot::<B>(a, a.add(B::BYTES), sum);
             }
         }
@@ -272,35 +277,15 @@ unsafe fn rows_at_once<B: Block, const N: usize>(
             let last = n_blocks - 1;
             let pair = Pair::load::<B>(activations, last, None);
             for (row_idx, sum) in sums.iter_mut().enumerate() {
-                let a = rows.add(row_idx * row_bytes + last * B::BYTES);
+                let a = rows.add(row_idx * apart + last * B::BYTES);
                 pair.dot::<B>(a, a, sum);
             }
         }
-        sums.map(|sum| hsum(sum))
-    }
-}
-
-/// All rows, four at once. SAFETY: as [`super::RowsKernel`].
-#[inline(always)]
-unsafe fn all_rows<B: Block>(
-    rows: *const u8,
-    row_bytes: usize,
-    n_blocks: usize,
-    activations: Row,
-    out: &mut [f32],
-) {
-    let (fours, rest) = out.as_chunks_mut::<4>();
-    let n_fours = fours.len();
-    // SAFETY: the caller's promise; `rows` has a row for each place in `out`.
-    unsafe {
-        for (i, out) in fours.iter_mut().enumerate() {
-            let rows = rows.add(4 * i * row_bytes);
-            *out = rows_at_once::<B, 4>(rows, row_bytes, n_blocks, activations);
+        let mut totals = [0.0; N];
+        for (total, sum) in totals.iter_mut().zip(sums) {
+            *total = hsum(sum);
         }
-        for (i, out) in rest.iter_mut().enumerate() {
-            let rows = rows.add((4 * n_fours + i) * row_bytes);
-            [*out] = rows_at_once::<B, 1>(rows, row_bytes, n_blocks, activations);
-        }
+        totals
     }
 }
 
