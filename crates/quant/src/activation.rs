@@ -143,6 +143,22 @@ impl Activations {
 }
 
 impl<'a> Batch<'a> {
+    /// Rows of `n_cols` values in buffers of the caller's.
+    ///
+    /// *Shapes*: as many `values` as there are rows and columns, a scale and a sum for each
+    /// [`BLOCK`] of them, and a sum for each 16. Panics when they do not fit.
+    pub fn new(
+        n_cols: usize,
+        values: &'a [i8],
+        scales: &'a [f32],
+        sums_32: &'a [f32],
+        sums_16: &'a [f32],
+    ) -> Self {
+        assert_lengths(values.len(), scales.len(), sums_32.len(), sums_16.len());
+        assert!(n_cols > 0 && values.len().is_multiple_of(n_cols), "whole rows");
+        Self { n_cols, values, scales, sums_32, sums_16 }
+    }
+
     /// Rows held.
     pub fn n_rows(&self) -> usize {
         self.values.len().checked_div(self.n_cols).unwrap_or(0)
@@ -184,7 +200,23 @@ impl ActivationRow<'_> {
     }
 }
 
-impl ActivationRowMut<'_> {
+fn assert_lengths(values: usize, scales: usize, sums_32: usize, sums_16: usize) {
+    assert!(values.is_multiple_of(BLOCK), "quantised rows are whole blocks of {BLOCK}");
+    assert!(scales == values / BLOCK && sums_32 == scales && sums_16 == values / 16, "one a group");
+}
+
+impl<'a> ActivationRowMut<'a> {
+    /// A row in buffers of the caller's; *Shapes* as for [`Batch::new`].
+    pub fn new(
+        values: &'a mut [i8],
+        scales: &'a mut [f32],
+        sums_32: &'a mut [f32],
+        sums_16: &'a mut [f32],
+    ) -> Self {
+        assert_lengths(values.len(), scales.len(), sums_32.len(), sums_16.len());
+        Self { values, scales, sums_32, sums_16, isa: Isa::detected() }
+    }
+
     /// Quantises `x` into the row.
     pub fn quantize(&mut self, x: &[f32]) {
         assert_eq!(x.len(), self.values.len(), "one integer per value");

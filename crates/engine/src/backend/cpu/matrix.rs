@@ -6,7 +6,7 @@ use std::sync::Arc;
 use lilims_gguf::{File, TensorInfo, TensorType};
 
 use super::attention::AttentionScratch;
-use crate::quant::{Activations, Kernel, PANEL_ROWS, Panel, dequantize};
+use crate::quant::{Activations, Batch, Kernel, PANEL_ROWS, Panel, dequantize};
 use crate::{Error, ModelSpec};
 
 /// From this many tokens on, weights are unpacked once for all of them.
@@ -44,6 +44,11 @@ impl Matrix {
         })
     }
 
+    /// Whether products take quantised activations.
+    pub(crate) fn quantizes_activations(&self) -> bool {
+        self.kernel.quantizes_activations()
+    }
+
     fn bytes(&self, rows: Range<usize>) -> &[u8] {
         let data = self.file.data(&self.info).expect("`new` found the data");
         &data[rows.start * self.row_bytes..rows.end * self.row_bytes]
@@ -74,15 +79,30 @@ impl Matrix {
     }
 }
 
+/// Activations as matrices take them: float weights the floats, others the integers.
+#[derive(Clone, Copy)]
+pub(crate) struct Rows<'a> {
+    /// `[n_tokens, n_cols]`
+    pub(crate) floats: &'a [f32],
+    /// The same rows, or none where no matrix asks for them.
+    pub(crate) quantized: Batch<'a>,
+}
+
 /// One worker's buffers; they grow to what the model needs and stay.
 pub(crate) struct Scratch {
-    activations: Activations,
+    pub(crate) activations: Activations,
+    pub(crate) products: Products,
+    pub(crate) attention: AttentionScratch,
+}
+
+/// What products need beside their operands.
+#[derive(Default)]
+pub(crate) struct Products {
     panels: Vec<((TensorType, usize), Panel)>,
     tile: Vec<[f32; PANEL_ROWS]>,
-    products: Vec<f32>,
+    of_rows: Vec<f32>,
     /// Products of the matrix that is multiplied first in a pair.
     gates: Vec<f32>,
-    pub(crate) attention: AttentionScratch,
 }
 
 impl Scratch {
@@ -90,46 +110,37 @@ impl Scratch {
     pub(crate) fn new(spec: &ModelSpec) -> Self {
         Self {
             activations: Activations::new(0, 0),
-            panels: Vec::new(),
-            tile: Vec::new(),
-            products: Vec::new(),
-            gates: Vec::new(),
+            products: Products::default(),
             attention: AttentionScratch::new(spec),
         }
     }
+}
 
-    /// Quantises `x` `[n_tokens, n_cols]` if one of the matrices asks for it.
-    pub(crate) fn prepare(&mut self, x: &[f32], n_tokens: usize, matrices: &[&Matrix]) {
-        if matrices.iter().any(|matrix| matrix.kernel.quantizes_activations()) {
-            self.activations.resize(n_tokens, x.len() / n_tokens);
-            self.activations.quantize(x);
-        }
-    }
-
-    /// Multiplies rows `rows` of `matrix` with the tokens of `x`, which were prepared. `sink`
-    /// gets each piece: the token, the first row and the products with the rows from there.
+impl Products {
+    /// Multiplies rows `rows` of `matrix` with the tokens of `x`. `sink` gets each piece: the token,
+    /// the first row and the products with the rows from there.
     pub(crate) fn multiply(
         &mut self,
         matrix: &Matrix,
         rows: Range<usize>,
-        x: &[f32],
+        x: Rows<'_>,
         mut sink: impl FnMut(usize, usize, &mut [f32]),
     ) {
-        let n_tokens = x.len() / matrix.n_cols;
+        let n_tokens = x.floats.len() / matrix.n_cols;
         let n_rows = rows.len();
         if !matrix.kernel.quantizes_activations() {
-            self.products.resize(n_tokens * n_rows, 0.0);
+            self.of_rows.resize(n_tokens * n_rows, 0.0);
             let bytes = matrix.bytes(rows.clone());
-            matrix.kernel.matmul_float(bytes, x, matrix.n_cols, &mut self.products);
-            let products = self.products.chunks_exact_mut(n_rows).enumerate();
+            matrix.kernel.matmul_float(bytes, x.floats, matrix.n_cols, &mut self.of_rows);
+            let products = self.of_rows.chunks_exact_mut(n_rows).enumerate();
             return products.for_each(|(token, y)| sink(token, rows.start, y));
         }
         if n_tokens < MIN_PANEL_TOKENS {
-            self.products.resize(n_rows, 0.0);
+            self.of_rows.resize(n_rows, 0.0);
             for token in 0..n_tokens {
                 let bytes = matrix.bytes(rows.clone());
-                matrix.kernel.matvec(bytes, self.activations.row(token), &mut self.products);
-                sink(token, rows.start, &mut self.products);
+                matrix.kernel.matvec(bytes, x.quantized.row(token), &mut self.of_rows);
+                sink(token, rows.start, &mut self.of_rows);
             }
             return;
         }
@@ -138,7 +149,7 @@ impl Scratch {
         for first in rows.clone().step_by(PANEL_ROWS) {
             let end = (first + PANEL_ROWS).min(rows.end);
             panel.load(matrix.bytes(first..end));
-            panel.matmul(self.activations.batch(), 0, &mut self.tile);
+            panel.matmul(x.quantized, 0, &mut self.tile);
             for (token, y) in self.tile.iter_mut().enumerate() {
                 sink(token, first, &mut y[..end - first]);
             }
@@ -146,19 +157,19 @@ impl Scratch {
     }
 }
 
-impl Scratch {
+impl Products {
     /// Multiplies the same rows of two matrices; `sink` gets the token, the first row and the
     /// products with the first and the second matrix.
     pub(crate) fn multiply_pair(
         &mut self,
         matrices: [&Matrix; 2],
         rows: Range<usize>,
-        x: &[f32],
+        x: Rows<'_>,
         mut sink: impl FnMut(usize, usize, &mut [f32], &mut [f32]),
     ) {
         let n_rows = rows.len();
         let mut gates = std::mem::take(&mut self.gates);
-        gates.resize(x.len() / matrices[0].n_cols * n_rows, 0.0);
+        gates.resize(x.floats.len() / matrices[0].n_cols * n_rows, 0.0);
         let part = |token: usize, first: usize, len: usize| {
             let start = token * n_rows + first - rows.start;
             start..start + len

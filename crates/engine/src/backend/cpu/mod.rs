@@ -5,6 +5,7 @@
 
 #![expect(unsafe_code, reason = "workers write disjoint parts of shared buffers")]
 
+mod activations;
 mod attention;
 mod buffer;
 mod cache;
@@ -16,6 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use lilims_gguf::{File, TensorInfo};
 
+use self::activations::SharedActivations;
 use self::attention::Partials;
 use self::buffer::SharedBuffer;
 use self::cache::KvBuffer;
@@ -83,6 +85,8 @@ pub(crate) struct Buffers {
     normed: Vec<SharedBuffer<f32>>,
     /// The other slots, indexed by [`Slot`]. `[rows, width]` each
     slots: [SharedBuffer<f32>; Slot::COUNT],
+    /// Any slot that is multiplied with, quantised by all workers together.
+    activations: SharedActivations,
     /// Cosines, then sines, by rotation, token and pair. `[ropes, MAX_CHUNK, 2, rope_dim / 2]`
     angles: SharedBuffer<f32>,
     /// Keys and values of each layer.
@@ -99,11 +103,13 @@ impl Buffers {
             SharedBuffer::new(rows * spec.d_model)
         };
         let kv_len = spec.n_kv_heads * context * spec.head_dim;
+        let widest = spec.d_model.max(spec.d_ff).max(spec.n_heads * spec.head_dim);
         let kv = || KvBuffer::new(kv_len, kv_type);
         Self {
             residual: (0..n_workers).map(stream).collect(),
             normed: (0..n_workers).map(stream).collect(),
             slots: SLOTS.map(|slot| SharedBuffer::new(rows(spec, slot) * width(spec, slot))),
+            activations: SharedActivations::new(MAX_CHUNK * widest),
             angles: SharedBuffer::new(spec.ropes.len() * MAX_CHUNK * (spec.rope_dim / 2) * 2),
             cache: spec.layers.iter().map(|_| (kv(), kv())).collect(),
             partials: Partials::new(spec),

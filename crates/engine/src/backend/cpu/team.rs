@@ -9,19 +9,22 @@
 use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{JoinHandle, Thread};
+use std::time::{Duration, Instant};
 
-/// Turns of a spin before sleeping: 20 to 50 µs on current processors.
-const SPIN_TURNS: u32 = 1000;
+/// How long a worker spins before it sleeps: longer than the others need for a chunk, shorter than
+/// a neighbour would miss.
+const SPIN: Duration = Duration::from_micros(50);
+/// Turns of the spin between two looks at the clock.
+const TURNS: u32 = 32;
 
 /// A counter that threads wait on.
 #[derive(Default)]
 struct Gate {
     epoch: AtomicU32,
-    sleepers: AtomicU32,
-    lock: Mutex<()>,
-    wake: Condvar,
+    n_sleepers: AtomicU32,
+    sleepers: Mutex<Vec<Thread>>,
 }
 
 impl Gate {
@@ -30,33 +33,39 @@ impl Gate {
     }
 
     fn open(&self) {
-        // Sequentially consistent with `sleepers` in `wait`: either the sleeper sees the new
+        // Sequentially consistent with `n_sleepers` in `wait`: either the sleeper sees the new
         // epoch, or this thread sees the sleeper.
         self.epoch.fetch_add(1, Ordering::SeqCst);
-        if self.sleepers.load(Ordering::SeqCst) > 0 {
-            let _guard = self.lock();
-            self.wake.notify_all();
+        if self.n_sleepers.load(Ordering::SeqCst) > 0 {
+            self.sleepers().iter().for_each(Thread::unpark);
         }
     }
 
     fn wait(&self, seen: u32) {
-        for _ in 0..SPIN_TURNS {
-            if self.epoch() != seen {
-                return;
+        let mut start = None;
+        loop {
+            for _ in 0..TURNS {
+                if self.epoch() != seen {
+                    return;
+                }
+                std::hint::spin_loop();
             }
-            std::hint::spin_loop();
+            if start.get_or_insert_with(Instant::now).elapsed() >= SPIN {
+                break;
+            }
         }
-        self.sleepers.fetch_add(1, Ordering::SeqCst);
-        let mut guard = self.lock();
+        let this = std::thread::current();
+        self.sleepers().push(this.clone());
+        self.n_sleepers.fetch_add(1, Ordering::SeqCst);
         while self.epoch.load(Ordering::SeqCst) == seen {
-            guard = self.wake.wait(guard).unwrap_or_else(PoisonError::into_inner);
+            std::thread::park();
         }
-        drop(guard);
-        self.sleepers.fetch_sub(1, Ordering::SeqCst);
+        self.n_sleepers.fetch_sub(1, Ordering::SeqCst);
+        self.sleepers().retain(|sleeper| sleeper.id() != this.id());
     }
 
-    fn lock(&self) -> MutexGuard<'_, ()> {
-        self.lock.lock().unwrap_or_else(PoisonError::into_inner)
+    fn sleepers(&self) -> MutexGuard<'_, Vec<Thread>> {
+        self.sleepers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -9,12 +9,12 @@
 use std::ops::Range;
 
 use super::buffer::SharedBuffer;
-use super::matrix::{Matrix, Scratch};
+use super::matrix::{Matrix, Rows, Scratch};
 use super::team::Member;
 use super::{Buffers, CpuModel, MAX_REPLICATED, width};
 use crate::Error;
 use crate::backend::{Backend, Slot};
-use crate::quant::vector;
+use crate::quant::{Activations, PANEL_ROWS, vector};
 use crate::session::MAX_CHUNK;
 use crate::spec::Activation;
 use crate::weights::{LayerWeights, Linear};
@@ -103,6 +103,33 @@ impl<'a> View<'a> {
         unsafe { self.part(slot, row, 0..self.width(slot)) }
     }
 
+    /// The rows of a slot as the matrices take them. Few rows each worker quantises for itself into
+    /// `own`; of many, each worker some.
+    fn quantize<'b>(&self, from: Slot, matrices: &[&Matrix], own: &'b mut Activations) -> Rows<'b>
+    where
+        'a: 'b,
+    {
+        // SAFETY: the last barrier made `from` complete; nobody writes it before the next.
+        let floats = unsafe { self.rows(from) };
+        let n_cols = self.width(from);
+        if !matrices.iter().any(|matrix| matrix.quantizes_activations()) {
+            return Rows { floats, quantized: own.batch() };
+        }
+        if self.is_replicated() {
+            own.resize(self.n_rows, n_cols);
+            own.quantize(floats);
+            return Rows { floats, quantized: own.batch() };
+        }
+        let shared = &self.buffers.activations;
+        for row in self.member.share(self.n_rows) {
+            // SAFETY: shares are disjoint; the last reads ended before the last barrier.
+            unsafe { shared.quantize(row, &floats[row * n_cols..][..n_cols]) };
+        }
+        self.member.barrier();
+        // SAFETY: all rows are written, and stay until the next barrier.
+        Rows { floats, quantized: unsafe { shared.batch(self.n_rows, n_cols) } }
+    }
+
     /// Computes the angles of the chunk's positions.
     fn prepare_angles(&self) {
         let (spec, n_rows) = (&self.model.spec, self.n_rows);
@@ -184,9 +211,7 @@ impl<'a> Worker<'a> {
         mut sink: impl FnMut(usize, usize, Range<usize>, &mut [f32]),
     ) {
         let (view, scratch) = (self.view, &mut *self.scratch);
-        // SAFETY: the last barrier made `from` complete; nobody writes it before the next.
-        let x = unsafe { view.rows(from) };
-        scratch.prepare(x, view.n_rows, &matrices);
+        let x = view.quantize(from, &matrices, &mut scratch.activations);
         let n_chunks = matrices.map(|matrix| matrix.n_chunks(view.n_rows));
         view.member.chunks(n_chunks.iter().sum(), |mut chunk| {
             let mut idx = 0;
@@ -195,7 +220,7 @@ impl<'a> Worker<'a> {
                 idx += 1;
             }
             let rows = matrices[idx].chunk(chunk, view.n_rows);
-            scratch.multiply(matrices[idx], rows, x, |row, first, y| {
+            scratch.products.multiply(matrices[idx], rows, x, |row, first, y| {
                 sink(idx, row, first..first + y.len(), y);
             });
         });
@@ -213,12 +238,10 @@ impl Worker<'_> {
     ) {
         let (view, scratch) = (self.view, &mut *self.scratch);
         let matrices = [&a.weight, &b.weight];
-        // SAFETY: the last barrier made the stream complete; nobody writes it before the next.
-        let x = unsafe { view.rows(Slot::Normed) };
-        scratch.prepare(x, view.n_rows, &matrices);
+        let x = view.quantize(Slot::Normed, &matrices, &mut scratch.activations);
         view.member.chunks(a.weight.n_chunks(view.n_rows), |chunk| {
             let rows = a.weight.chunk(chunk, view.n_rows);
-            scratch.multiply_pair(matrices, rows, x, |row, first, y_a, y_b| {
+            scratch.products.multiply_pair(matrices, rows, x, |row, first, y_a, y_b| {
                 let columns = first..first + y_a.len();
                 for (linear, y) in [(a, &mut *y_a), (b, &mut *y_b)] {
                     if let Some(bias) = &linear.bias {
@@ -267,7 +290,7 @@ impl Backend for Worker<'_> {
         let view = self.view;
         let store = |to: Slot, row: usize, columns: Range<usize>, y: &[f32]| {
             // SAFETY: chunks are disjoint ranges of columns.
-            unsafe { view.part(to, row, columns) }.copy_from_slice(y);
+            copy(y, unsafe { view.part(to, row, columns) });
         };
         match *projections {
             [(a, to_a), (b, to_b), (c, to_c)] => {
@@ -308,7 +331,7 @@ impl Backend for Worker<'_> {
         self.multiply_pair(gate, up, |row, columns, gate, up| {
             activate(gate, up);
             // SAFETY: chunks are disjoint ranges of columns.
-            unsafe { view.part(Slot::Gated, row, columns) }.copy_from_slice(gate);
+            copy(gate, unsafe { view.part(Slot::Gated, row, columns) });
         });
         Ok(())
     }
@@ -363,5 +386,13 @@ impl Backend for Worker<'_> {
             }),
         }
         Ok(())
+    }
+}
+
+/// Copies a piece of a product; most are a panel's rows, whose known length saves a call.
+fn copy(from: &[f32], to: &mut [f32]) {
+    match (from.as_chunks::<PANEL_ROWS>(), to.as_chunks_mut::<PANEL_ROWS>()) {
+        (([from], []), ([to], [])) => *to = *from,
+        _ => to.copy_from_slice(from),
     }
 }
