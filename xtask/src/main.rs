@@ -5,6 +5,7 @@
 
 mod app;
 mod apple;
+mod bench;
 mod dev;
 mod page;
 mod places;
@@ -28,16 +29,21 @@ usage: cargo xtask <command>
   app [--no-open]   set up, build the release app and open it
   test              set up and run every check and every test, the real window included
   dev               the app from source, the page reloading on change
+  bench --peer llama.cpp [--quick] [--only TEXT]
+                    compare with llama.cpp and rewrite docs/benchmarks.md; --quick: 3 runs
+                    instead of 5; --only: the rows whose names hold TEXT, the document kept
   check-apple       type-check all crates for macOS and iOS
   tidy              check the rules of the house (also one of the tests)
   setup [--test]    install or name what is missing; --test: also what only the tests need
   page [--serve]    build the page into ui/dist; --serve: serve it for `dev` instead
 
+LILIMS_LLAMA_CPP names a folder with llama.cpp's programs, which spares building them.
 LILIMS_CACHE names the folder for tools and downloaded models (default: the system's cache folder).";
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
-    if let Some(code) = stand_in::run_as_program(&arguments) {
+    let child = stand_in::run_as_program(&arguments);
+    if let Some(code) = child.or_else(|| bench::child::run_as_child(&arguments)) {
         return code;
     }
     let words: Vec<&str> = arguments.iter().skip(1).filter_map(|word| word.to_str()).collect();
@@ -58,6 +64,7 @@ fn run(words: &[&str]) -> Result<ExitCode> {
         ["app", "--no-open"] => drop(app::build(&places)?),
         ["test"] => return test::run(&places),
         ["dev"] => dev::run(&places)?,
+        ["bench", words @ ..] => bench::run(&places, words)?,
         ["check-apple"] => apple::check(&places)?,
         ["tidy"] => tidy::run(&places)?,
         ["setup"] => drop(setup::for_app(&places)?),

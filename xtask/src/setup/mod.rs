@@ -54,6 +54,32 @@ pub(crate) fn for_tests(places: &Places) -> Result<AppTools> {
     set_up(places, &[&model::SMOLLM2, &model::GEMMA3], &purposes, &drivers)
 }
 
+/// The files of the models that the benchmark runs.
+#[derive(Debug)]
+pub(crate) struct BenchModels {
+    pub(crate) smollm2: PathBuf,
+    pub(crate) gemma3: PathBuf,
+}
+
+/// Makes sure that the models of the benchmark are there.
+pub(crate) fn for_bench(places: &Places) -> Result<BenchModels> {
+    let models = [&model::SMOLLM2, &model::GEMMA3];
+    if models.iter().any(|model| model::is_missing(places, model)) {
+        step("set-up: system packages", || system::ensure(&[Purpose::Download]))?;
+    }
+    step("set-up: models", || {
+        Ok(BenchModels {
+            smollm2: model::ensure_cached(places, &model::SMOLLM2)?,
+            gemma3: model::ensure_cached(places, &model::GEMMA3)?,
+        })
+    })
+}
+
+/// Makes sure that what llama.cpp is fetched and built with is there.
+pub(crate) fn for_peer() -> Result<()> {
+    step("set-up: system packages", || system::ensure(&[Purpose::Download, Purpose::Peer]))
+}
+
 fn set_up(
     places: &Places,
     models: &[&model::Model],

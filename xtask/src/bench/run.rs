@@ -1,0 +1,172 @@
+//! One run of one program: its command line and what is read from its output.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use super::child;
+use super::peer::Peer;
+use super::rows::{Figure, Row, Work};
+use crate::process;
+
+/// The command lines, with capitals for what differs between rows.
+pub(crate) const OUR_BENCH: &str = "lilims bench --model MODEL --threads T --prompt-tokens P \
+                                    --generate-tokens N --depth D --repeat 1 --roof --json";
+pub(crate) const PEER_BENCH: &str = "llama-bench -m MODEL -t T -p P -n N -d D -r 1 -o json";
+pub(crate) const OUR_FIRST_TOKEN: &str = "lilims generate --model MODEL --prompt PROMPT --raw \
+                                          --temperature 0 --max-tokens 1 --threads T --context 2048";
+pub(crate) const PEER_FIRST_TOKEN: &str =
+    "llama-completion -m MODEL -p PROMPT -n 1 -t T -c 2048 --temp 0 -no-cnv";
+
+/// 35 tokens for both models, the token that Gemma puts first included.
+pub(crate) const PROMPT: &str = "The old lighthouse stood on a rock above the sea. Every evening the keeper climbed the stairs, \
+     lit the lamp and wrote a few words in his notebook about the seagulls and";
+
+const MIB: f64 = 1024.0 * 1024.0;
+
+/// The programs that are compared.
+#[derive(Debug)]
+pub(crate) struct Programs {
+    /// Our command line.
+    pub(crate) ours: PathBuf,
+    pub(crate) peer: Peer,
+}
+
+/// What a run gave.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Sample {
+    /// One value for each of the row's figures.
+    pub(crate) values: Vec<f64>,
+    /// How fast the threads read memory, in bytes per second.
+    pub(crate) roof: Option<f64>,
+    /// Bytes that have to be read for each generated token.
+    pub(crate) bytes_per_token: Option<f64>,
+    /// The machine, in words.
+    pub(crate) machine: Option<String>,
+}
+
+impl Programs {
+    /// Runs Lilims for a row.
+    pub(crate) fn run_ours(&self, row: &Row) -> Result<Sample> {
+        if row.work == Work::FirstToken {
+            return first_token(&self.command(OUR_FIRST_TOKEN, row), row);
+        }
+        let report = json_of(&mut self.command(OUR_BENCH, row))?;
+        let key = if is_decode(row) { "decode_tps" } else { "prefill_tps" };
+        let speed = report[key][0].as_f64().with_context(|| format!("no {key}"))?;
+        Ok(Sample {
+            values: vec![speed],
+            roof: report["roof_bytes_per_second"].as_f64(),
+            bytes_per_token: report["bytes_per_token"].as_f64(),
+            machine: Some(machine(&report["machine"])),
+        })
+    }
+
+    /// Runs the peer for a row.
+    pub(crate) fn run_peer(&self, row: &Row) -> Result<Sample> {
+        if row.work == Work::FirstToken {
+            return first_token(&self.command(PEER_FIRST_TOKEN, row), row);
+        }
+        let report = json_of(&mut self.command(PEER_BENCH, row))?;
+        let speed = report[0]["samples_ts"][0].as_f64().context("no samples_ts")?;
+        Ok(Sample { values: vec![speed], ..Sample::default() })
+    }
+
+    /// The command line of a template, with the row's values.
+    fn command(&self, template: &str, row: &Row) -> Command {
+        let (prompt_tokens, generate_tokens, depth) = match row.work {
+            Work::Prefill { tokens } => (tokens, 0, 0),
+            Work::Decode { tokens, depth } => (0, tokens, depth),
+            Work::FirstToken => (0, 0, 0),
+        };
+        let value = |word: &str| match word {
+            "MODEL" => row.file.as_os_str().to_owned(),
+            "PROMPT" => PROMPT.into(),
+            "T" => row.threads.to_string().into(),
+            "P" => prompt_tokens.to_string().into(),
+            "N" => generate_tokens.to_string().into(),
+            "D" => depth.to_string().into(),
+            "lilims" => self.ours.as_os_str().to_owned(),
+            program if program.starts_with("llama-") => self.peer.program(program).into(),
+            other => OsString::from(other),
+        };
+        let mut words = template.split(' ').map(value);
+        let mut command = Command::new(words.next().unwrap_or_default());
+        command.args(words);
+        command
+    }
+}
+
+fn is_decode(row: &Row) -> bool {
+    matches!(row.work, Work::Decode { .. })
+}
+
+/// Runs the command from start to end.
+fn first_token(command: &Command, row: &Row) -> Result<Sample> {
+    let cost = child::cost(command)?;
+    let value = |figure: &Figure| match figure {
+        Figure::Time => Ok(cost.seconds),
+        Figure::PeakMemory => Ok(cost.peak_rss_bytes as f64 / MIB),
+        Figure::Speed => bail!("the time to the first token has no speed"),
+    };
+    let values = row.figures.iter().map(|(figure, _)| value(figure)).collect::<Result<_>>()?;
+    Ok(Sample { values, ..Sample::default() })
+}
+
+/// What the command prints, which is one JSON value.
+fn json_of(command: &mut Command) -> Result<Value> {
+    let output = command.stdin(Stdio::null()).stderr(Stdio::piped()).output()?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!("`{}` failed ({}): {}", process::line(command), output.status, said.trim());
+    }
+    serde_json::from_slice(&output.stdout)
+        .with_context(|| format!("`{}` printed no JSON", process::line(command)))
+}
+
+/// Such as `AMD EPYC, 2 cores (avx2), 23.5 GiB, Debian GNU/Linux 12`.
+fn machine(machine: &Value) -> String {
+    let text = |key: &str| machine[key].as_str().unwrap_or("unknown");
+    let gib = machine["memory_bytes"].as_f64().unwrap_or(0.0) / MIB / 1024.0;
+    let (cpu, isa, os) = (text("cpu"), text("isa"), text("os"));
+    format!("{cpu}, {} cores ({isa}), {gib:.1} GiB, {os}", machine["cores"])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn templates_become_command_lines() {
+        let programs = Programs { ours: "ours".into(), peer: Peer::in_folder("peer".into()) };
+        let row = Row {
+            model: "m".to_string(),
+            file: "m.gguf".into(),
+            work: Work::Decode { tokens: 32, depth: 4096 },
+            threads: 2,
+            busy_neighbour: false,
+            figures: Vec::new(),
+            roof_floor: None,
+        };
+        let line = |template| process::line(&programs.command(template, &row));
+        let ours = "ours bench --model m.gguf --threads 2 --prompt-tokens 0 --generate-tokens 32 \
+                    --depth 4096 --repeat 1 --roof --json";
+        assert_eq!(line(OUR_BENCH), ours);
+        let peers = line(PEER_BENCH);
+        assert!(peers.ends_with("llama-bench -m m.gguf -t 2 -p 0 -n 32 -d 4096 -r 1 -o json"));
+        assert!(peers.starts_with("peer"), "{peers}");
+        let first = programs.command(OUR_FIRST_TOKEN, &row);
+        assert!(first.get_args().any(|word| word == PROMPT));
+    }
+
+    #[test]
+    fn the_machine_reads_as_a_sentence() {
+        let report = serde_json::json!({
+            "cpu": "Fast", "cores": 2, "memory_bytes": 3u64 << 30, "os": "Debian", "isa": "avx2"
+        });
+        assert_eq!(machine(&report), "Fast, 2 cores (avx2), 3.0 GiB, Debian");
+    }
+}
