@@ -1,0 +1,221 @@
+//! The kernels on one thread: `cargo bench -p lilims-quant`, and a part of a name after `--` for
+//! some of them.
+//!
+//! Products of one row are measured in bytes of weights per second (GB/s): from 64 MiB, more than
+//! the caches hold, where reading them plainly is the roof; and from what a core's own cache holds,
+//! where the arithmetic is. Products of many rows are measured in multiply-adds per second (1 Gelem/s
+//! of them is 2 GOP/s), all else in values per second.
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use criterion::measurement::WallTime;
+use criterion::{
+    BatchSize, BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
+};
+use half::f16;
+use lilims_gguf::TensorType;
+use lilims_quant::{Activations, Kernel, PANEL_ROWS, vector};
+
+/// Values in a row of weights.
+const N_COLS: usize = 2048;
+/// Activation rows of a product of many.
+const N_TOKENS: usize = 64;
+/// Weights that no cache of one core holds.
+const MEMORY_BYTES: usize = 64 << 20;
+/// Weights that fit into a core's own cache.
+const CACHED_BYTES: usize = 128 << 10;
+/// Values of a head, and keys of it that are in the cache.
+const HEAD_DIM: usize = 64;
+const N_KEYS: usize = 512;
+
+const FLOATS: [TensorType; 3] = [TensorType::F32, TensorType::F16, TensorType::BF16];
+const QUANTISED: [TensorType; 11] = [
+    TensorType::Q8_0,
+    TensorType::Q5_0,
+    TensorType::Q5_1,
+    TensorType::Q4_0,
+    TensorType::Q4_1,
+    TensorType::IQ4_NL,
+    TensorType::Q6_K,
+    TensorType::Q5_K,
+    TensorType::Q4_K,
+    TensorType::Q3_K,
+    TensorType::Q2_K,
+];
+
+fn kernel(ty: TensorType) -> Kernel {
+    Kernel::new(ty).expect("a supported type")
+}
+
+/// Weights: an ordinary byte in every type, no infinities, NaNs or subnormals.
+fn weights(size_bytes: usize) -> Vec<u8> {
+    vec![0x3c; size_bytes]
+}
+
+fn activations(n_rows: usize) -> Vec<f32> {
+    (0..n_rows * N_COLS).map(|i| (i % 97) as f32 - 48.0).collect()
+}
+
+fn quantised(n_rows: usize) -> Activations {
+    let mut quantised = Activations::new(n_rows, N_COLS);
+    quantised.quantize(&activations(n_rows));
+    quantised
+}
+
+/// The weights of as many whole rows as fit.
+fn whole_rows(kernel: Kernel, bytes: &[u8]) -> &[u8] {
+    let row_bytes = kernel.row_bytes(N_COLS);
+    &bytes[..bytes.len() / row_bytes * row_bytes]
+}
+
+/// Measures `body`, which does `work`, under the type's name.
+fn per_type(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    ty: TensorType,
+    work: Throughput,
+    mut body: impl FnMut(),
+) {
+    group.throughput(work);
+    group.bench_function(BenchmarkId::from_parameter(ty), |bencher| bencher.iter(&mut body));
+}
+
+/// Products of one activation row, which generating is made of.
+fn matvec(criterion: &mut Criterion) {
+    let bytes = weights(MEMORY_BYTES);
+    let mut group = criterion.benchmark_group("matvec from memory, weights");
+    group.throughput(Throughput::BytesDecimal(MEMORY_BYTES as u64));
+    group.bench_function("roof: plain reading", |bencher| bencher.iter(|| sum(black_box(&bytes))));
+    all_matvecs(&mut group, &bytes);
+    group.finish();
+
+    let mut group = criterion.benchmark_group("matvec cached, weights");
+    all_matvecs(&mut group, &bytes[..CACHED_BYTES]);
+    group.finish();
+}
+
+fn all_matvecs(group: &mut BenchmarkGroup<'_, WallTime>, bytes: &[u8]) {
+    let (x, quantised) = (activations(1), quantised(1));
+    for ty in FLOATS.into_iter().chain(QUANTISED) {
+        let kernel = kernel(ty);
+        let rows = whole_rows(kernel, bytes);
+        let mut out = vec![0.0; rows.len() / kernel.row_bytes(N_COLS)];
+        let work = Throughput::BytesDecimal(rows.len() as u64);
+        per_type(group, ty, work, || {
+            if kernel.quantizes_activations() {
+                kernel.matvec(black_box(rows), quantised.row(0), &mut out);
+            } else {
+                kernel.matmul_float(black_box(rows), &x, N_COLS, &mut out);
+            }
+        });
+    }
+}
+
+/// The sum of all words, which costs nothing beside reading them.
+fn sum(bytes: &[u8]) -> u64 {
+    let mut sums = [0_u64; 16];
+    for words in bytes.as_chunks::<8>().0.chunks_exact(sums.len()) {
+        for (sum, &word) in sums.iter_mut().zip(words) {
+            *sum = sum.wrapping_add(u64::from_le_bytes(word));
+        }
+    }
+    sums.into_iter().fold(0, u64::wrapping_add)
+}
+
+/// Products of many activation rows, which reading a prompt is made of, and unpacking before them.
+fn panels(criterion: &mut Criterion) {
+    let quantised = quantised(N_TOKENS);
+    let bytes = weights(PANEL_ROWS * N_COLS * size_of::<f32>());
+    let mut group = criterion.benchmark_group("panel product, multiply-adds");
+    for ty in QUANTISED {
+        let kernel = kernel(ty);
+        let mut panel = kernel.panel(N_COLS);
+        panel.load(&bytes[..PANEL_ROWS * kernel.row_bytes(N_COLS)]);
+        let mut tile = vec![[0.0; PANEL_ROWS]; N_TOKENS];
+        let work = Throughput::Elements((PANEL_ROWS * N_COLS * N_TOKENS) as u64);
+        per_type(&mut group, ty, work, || panel.matmul(black_box(quantised.batch()), 0, &mut tile));
+    }
+    group.finish();
+
+    let mut group = criterion.benchmark_group("unpack into a panel, values");
+    for ty in QUANTISED {
+        let kernel = kernel(ty);
+        let rows = &bytes[..PANEL_ROWS * kernel.row_bytes(N_COLS)];
+        let mut panel = kernel.panel(N_COLS);
+        let work = Throughput::Elements((PANEL_ROWS * N_COLS) as u64);
+        per_type(&mut group, ty, work, || panel.load(black_box(rows)));
+    }
+    group.finish();
+}
+
+/// Products of float weights with many rows, and attention's two products.
+fn floats(criterion: &mut Criterion) {
+    let x = activations(N_TOKENS);
+    let bytes = weights(PANEL_ROWS * N_COLS * size_of::<f32>());
+    let mut group = criterion.benchmark_group("float product, multiply-adds");
+    for ty in FLOATS {
+        let kernel = kernel(ty);
+        let rows = &bytes[..PANEL_ROWS * kernel.row_bytes(N_COLS)];
+        let mut out = vec![0.0; PANEL_ROWS * N_TOKENS];
+        let work = Throughput::Elements((PANEL_ROWS * N_COLS * N_TOKENS) as u64);
+        per_type(&mut group, ty, work, || {
+            kernel.matmul_float(black_box(rows), &x, N_COLS, &mut out);
+        });
+    }
+    group.finish();
+
+    let mut group = criterion.benchmark_group("attention of a head, multiply-adds");
+    group.throughput(Throughput::Elements((N_KEYS * HEAD_DIM) as u64));
+    let kernel = kernel(TensorType::F16);
+    let cached = weights(N_KEYS * kernel.row_bytes(HEAD_DIM));
+    let (query, mut scores) = (vec![0.5; HEAD_DIM], vec![0.1; N_KEYS]);
+    group.bench_function("keys", |bencher| {
+        bencher.iter(|| kernel.matmul_float(black_box(&cached), &query, HEAD_DIM, &mut scores));
+    });
+    let (p, mut out) = (vec![0.1; N_KEYS], vec![0.0; HEAD_DIM]);
+    group.bench_function("values", |bencher| {
+        bencher.iter(|| kernel.add_weighted(black_box(&cached), &p, HEAD_DIM, &mut out));
+    });
+    group.finish();
+}
+
+/// What stands between the products.
+fn vectors(criterion: &mut Criterion) {
+    let x = activations(1);
+    let ones = vec![1.0; N_COLS];
+    let mut out = vec![0.0; N_COLS];
+    let mut halves = vec![f16::ZERO; N_COLS];
+    let mut quantised = Activations::new(1, N_COLS);
+    let mut group = criterion.benchmark_group("vectors, values");
+    group.throughput(Throughput::Elements(N_COLS as u64));
+    let mut bench = |name, body: &mut dyn FnMut()| {
+        group.bench_function(name, |bencher| bencher.iter(&mut *body));
+    };
+    bench("quantize", &mut || quantised.quantize(black_box(&x)));
+    bench("rms_norm", &mut || vector::rms_norm(black_box(&x), &ones, 1e-5, &mut out));
+    bench("to_f16", &mut || vector::to_f16(black_box(&x), &mut halves));
+    let mut in_place = |name, run: &dyn Fn(&mut Vec<f32>)| {
+        group.bench_function(name, |bencher| {
+            bencher.iter_batched_ref(|| x.clone(), run, BatchSize::SmallInput);
+        });
+    };
+    in_place("softmax", &|row| vector::softmax(row));
+    in_place("silu_mul", &|row| vector::silu_mul(row, &ones));
+    in_place("gelu_mul", &|row| vector::gelu_mul(row, &ones));
+    group.finish();
+}
+
+/// Short: most of what another process disturbs shows in the range that is printed.
+fn settings() -> Criterion {
+    Criterion::default()
+        .sample_size(20)
+        .warm_up_time(Duration::from_millis(200))
+        .measurement_time(Duration::from_secs(1))
+}
+
+criterion_group! {
+    name = kernels;
+    config = settings();
+    targets = matvec, panels, floats, vectors
+}
+criterion_main!(kernels);
