@@ -222,7 +222,9 @@ impl<'a> ActivationRowMut<'a> {
         assert_eq!(x.len(), self.values.len(), "one integer per value");
         match self.isa {
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => super::avx2::quantize(self, x),
+            Isa::Avx512Vnni | Isa::AvxVnni | Isa::Avx2 => super::avx2::quantize(self, x),
+            #[cfg(target_arch = "aarch64")]
+            Isa::NeonI8mm | Isa::NeonDotprod | Isa::Neon => super::neon::quantize(self, x),
             _ => quantize_scalar(self, x),
         }
     }

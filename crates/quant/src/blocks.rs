@@ -232,6 +232,18 @@ fn q3_k(block: &[u8; 110], q: &mut [i8; 256], scales: &mut [f32; 16], mins: &mut
     }
 }
 
+/// [`q4_k_scales`] as the bytes of two words, for kernels.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[inline(always)]
+pub(super) fn six_bits([a, b, c]: [u32; 3]) -> (u64, u64) {
+    let join = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
+    let top = |word: u32| (word >> 6 & 0x0303_0303) << 4;
+    (
+        join(a & 0x3f3f_3f3f, c & 0x0f0f_0f0f | top(a)),
+        join(b & 0x3f3f_3f3f, c >> 4 & 0x0f0f_0f0f | top(b)),
+    )
+}
+
 /// The eight 6-bit scales and eight 6-bit minimums of a `Q4_K` or `Q5_K` block.
 #[inline(always)]
 fn q4_k_scales(packed: &[u8; 12]) -> ([u8; 8], [u8; 8]) {

@@ -25,7 +25,13 @@ pub(super) fn matmul(
     assert_eq!(out.len(), n_rows * n_tokens, "one result per pair of rows");
     match isa {
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => super::avx2::matmul_float(ty, rows, x, n_cols, out),
+        Isa::Avx512Vnni | Isa::AvxVnni | Isa::Avx2 => {
+            super::avx2::matmul_float(ty, rows, x, n_cols, out)
+        }
+        #[cfg(target_arch = "aarch64")]
+        Isa::NeonI8mm | Isa::NeonDotprod | Isa::Neon => {
+            super::neon::matmul_float(ty, rows, x, n_cols, out)
+        }
         _ => {
             for (t, x) in x.chunks_exact(n_cols).enumerate() {
                 for (r, row) in rows.chunks_exact(row_bytes).enumerate() {

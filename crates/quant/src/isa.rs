@@ -2,31 +2,91 @@
 
 use std::sync::OnceLock;
 
+/// The environment variable that forces an instruction set.
+const VARIABLE: &str = "LILIMS_ISA";
+
 /// An instruction set with kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isa {
-    /// Plain Rust, on every processor.
-    Scalar,
+    /// AVX-512 (F, BW, DQ, VL) with VNNI, and all of [`Isa::Avx2`], on x86-64.
+    Avx512Vnni,
+    /// AVX-VNNI, and all of [`Isa::Avx2`], on x86-64.
+    AvxVnni,
     /// AVX2 with FMA and F16C, on x86-64.
     Avx2,
+    /// NEON with the dot products of Armv8.2 and the matrix products of Armv8.6.
+    NeonI8mm,
+    /// NEON with the dot products of Armv8.2.
+    NeonDotprod,
+    /// The NEON that every 64-bit Arm processor has.
+    Neon,
+    /// Plain Rust, on every processor.
+    Scalar,
+}
+
+/// Why `LILIMS_ISA` cannot be followed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IsaError {
+    /// The value names no instruction set.
+    #[error("{VARIABLE} is \"{name}\"; it may be one of {}", names())]
+    Unknown {
+        /// The value.
+        name: String,
+    },
+    /// The processor lacks the instruction set.
+    #[error("{VARIABLE} is \"{}\", which this processor does not have", isa.name())]
+    Unavailable {
+        /// What the value names.
+        isa: Isa,
+    },
 }
 
 impl Isa {
     /// All instruction sets, best first.
-    pub const ALL: [Self; 2] = [Self::Avx2, Self::Scalar];
+    pub const ALL: [Self; 7] = [
+        Self::Avx512Vnni,
+        Self::AvxVnni,
+        Self::Avx2,
+        Self::NeonI8mm,
+        Self::NeonDotprod,
+        Self::Neon,
+        Self::Scalar,
+    ];
 
     /// Whether this processor has it.
     pub fn is_available(self) -> bool {
         match self {
             Self::Scalar => true,
             #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni => {
+                Self::Avx2.is_available()
+                    && is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512dq")
+                    && is_x86_feature_detected!("avx512vl")
+                    && is_x86_feature_detected!("avx512vnni")
+            }
+            #[cfg(target_arch = "x86_64")]
+            Self::AvxVnni => Self::Avx2.is_available() && is_x86_feature_detected!("avxvnni"),
+            #[cfg(target_arch = "x86_64")]
             Self::Avx2 => {
                 is_x86_feature_detected!("avx2")
                     && is_x86_feature_detected!("fma")
                     && is_x86_feature_detected!("f16c")
             }
-            #[cfg(not(target_arch = "x86_64"))]
-            Self::Avx2 => false,
+            #[cfg(target_arch = "aarch64")]
+            Self::NeonI8mm => {
+                Self::NeonDotprod.is_available() && std::arch::is_aarch64_feature_detected!("i8mm")
+            }
+            #[cfg(target_arch = "aarch64")]
+            Self::NeonDotprod => {
+                Self::Neon.is_available() && std::arch::is_aarch64_feature_detected!("dotprod")
+            }
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => std::arch::is_aarch64_feature_detected!("neon"),
+            // What belongs to other architectures.
+            #[allow(unreachable_patterns, reason = "an architecture may have them all")]
+            _ => false,
         }
     }
 
@@ -39,18 +99,67 @@ impl Isa {
     pub fn detected() -> Self {
         static DETECTED: OnceLock<Isa> = OnceLock::new();
         *DETECTED.get_or_init(|| {
-            let named = std::env::var("LILIMS_ISA").ok();
-            let named = named.and_then(|name| Self::ALL.into_iter().find(|isa| isa.name() == name));
-            let best = Self::ALL.into_iter().find(|isa| isa.is_available());
-            named.filter(|isa| isa.is_available()).or(best).unwrap_or(Self::Scalar)
+            let best = || Self::ALL.into_iter().find(|isa| isa.is_available());
+            Self::forced().ok().flatten().or_else(best).unwrap_or(Self::Scalar)
         })
+    }
+
+    /// What `LILIMS_ISA` names; `None` where it is not set or empty.
+    ///
+    /// *Errors*: [`IsaError::Unknown`] when it names nothing, [`IsaError::Unavailable`] when this
+    /// processor lacks it. [`Isa::detected`] then takes the best, so a program should say so.
+    pub fn forced() -> Result<Option<Self>, IsaError> {
+        let name = std::env::var_os(VARIABLE).unwrap_or_default();
+        if name.is_empty() { Ok(None) } else { Self::named(&name.to_string_lossy()).map(Some) }
+    }
+
+    fn named(name: &str) -> Result<Self, IsaError> {
+        let isa = Self::ALL.into_iter().find(|isa| isa.name() == name);
+        let isa = isa.ok_or_else(|| IsaError::Unknown { name: name.to_string() })?;
+        if isa.is_available() { Ok(isa) } else { Err(IsaError::Unavailable { isa }) }
     }
 
     /// The name that `LILIMS_ISA` knows it by.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Scalar => "scalar",
+            Self::Avx512Vnni => "avx512vnni",
+            Self::AvxVnni => "avxvnni",
             Self::Avx2 => "avx2",
+            Self::NeonI8mm => "neon-i8mm",
+            Self::NeonDotprod => "neon-dotprod",
+            Self::Neon => "neon",
+            Self::Scalar => "scalar",
+        }
+    }
+}
+
+fn names() -> String {
+    Isa::ALL.map(Isa::name).join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_known_and_the_rest_is_refused() {
+        assert_eq!(Isa::named("scalar"), Ok(Isa::Scalar));
+        for isa in Isa::ALL {
+            let named = Isa::named(isa.name());
+            assert!(named == Ok(isa) || named == Err(IsaError::Unavailable { isa }));
+        }
+        let error = Isa::named("avx3").expect_err("no such instruction set");
+        assert!(error.to_string().contains("avx512vnni, avxvnni, avx2"), "{error}");
+        let foreign = if cfg!(target_arch = "x86_64") { Isa::Neon } else { Isa::Avx2 };
+        assert_eq!(Isa::named(foreign.name()), Err(IsaError::Unavailable { isa: foreign }));
+    }
+
+    #[test]
+    fn the_best_available_one_is_used() {
+        let detected = Isa::detected();
+        assert!(detected.is_available());
+        if Isa::forced() == Ok(None) {
+            assert!(Isa::ALL.into_iter().find(|isa| isa.is_available()) == Some(detected));
         }
     }
 }

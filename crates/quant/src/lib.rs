@@ -8,8 +8,8 @@
 //! ([`Kernel::matmul_float`]); attention multiplies with keys and values in the same way. Small kernels over f32 and f16 slices are in [`vector`].
 //!
 //! Each SIMD kernel has a scalar twin, which is its reference in the tests. The instruction set is
-//! the best that the processor reports; the environment variable `LILIMS_ISA` (`scalar`, `avx2`)
-//! forces one. Nothing here knows threads, tensors or models.
+//! the best that the processor reports; the environment variable `LILIMS_ISA` forces one of
+//! [`Isa::ALL`] by its name. Nothing here knows threads, tensors or models.
 
 mod activation;
 #[cfg(target_arch = "x86_64")]
@@ -18,6 +18,8 @@ mod blocks;
 mod dequantize;
 mod float;
 mod isa;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod panel;
 mod scalar;
 #[cfg(test)]
@@ -29,7 +31,7 @@ use lilims_gguf::TensorType;
 pub use activation::{ActivationRow, ActivationRowMut, Activations, BLOCK, Batch};
 pub use blocks::Format;
 pub use dequantize::{DecodeError, dequantize};
-pub use isa::Isa;
+pub use isa::{Isa, IsaError};
 pub use panel::{PANEL_ROWS, Panel};
 
 /// Whether [`dequantize`] and [`Kernel`] know the type.
@@ -46,9 +48,21 @@ fn is_float(ty: TensorType) -> bool {
 /// *Shapes*: `q` one per value; `scales` and `mins` one per group of [`Format::group`] values.
 /// `value = scale * q + min`. Panics when a length does not fit or the type is not quantised.
 pub fn unpack(ty: TensorType, blocks: &[u8], q: &mut [i8], scales: &mut [f32], mins: &mut [f32]) {
-    match Isa::detected() {
+    unpack_with(Isa::detected(), ty, blocks, q, scales, mins);
+}
+
+/// [`unpack`] with an available instruction set. On Arm, plain Rust is vectorised as it stands.
+fn unpack_with(
+    isa: Isa,
+    ty: TensorType,
+    blocks: &[u8],
+    q: &mut [i8],
+    scales: &mut [f32],
+    mins: &mut [f32],
+) {
+    match isa {
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => avx2::unpack(ty, blocks, q, scales, mins),
+        Isa::Avx512Vnni | Isa::AvxVnni | Isa::Avx2 => avx2::unpack(ty, blocks, q, scales, mins),
         _ => blocks::unpack(ty, blocks, q, scales, mins),
     }
 }
@@ -102,7 +116,13 @@ impl Kernel {
         }
         match self.isa {
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => avx2::matvec(self.ty, format, rows, activations, out),
+            Isa::Avx512Vnni | Isa::AvxVnni | Isa::Avx2 => {
+                avx2::matvec(self.ty, format, rows, activations, out)
+            }
+            #[cfg(target_arch = "aarch64")]
+            isa @ (Isa::NeonI8mm | Isa::NeonDotprod | Isa::Neon) => {
+                neon::matvec(isa, self.ty, format, rows, activations, out)
+            }
             _ => scalar::matvec(self.ty, format, rows, activations, out),
         }
     }

@@ -1,16 +1,16 @@
 //! Panels: sixteen weight rows unpacked and interleaved, for the case that many activation rows
 //! meet each weight (prefill).
 //!
-//! The integers lie four values of row 0, four of row 1, ... four of row 15, then the next four of
-//! row 0: a vector of 32 bytes holds four values of eight rows, and multiplying it with four
-//! activations repeated gives eight partial sums side by side, with no sum across lanes at the
-//! end. Scales and minimums lie sixteen to a group.
+//! How the integers lie is the instruction set's own matter. Mostly: four values of row 0, four of
+//! row 1, ... four of row 15, then the next four of row 0. A vector of 32 bytes holds four values of
+//! eight rows, and multiplying it with four activations repeated gives eight partial sums side by
+//! side, with no sum across lanes at the end. Scales and minimums lie sixteen to a group.
 
 use lilims_gguf::TensorType;
 
 use super::activation::Batch;
 use super::blocks::Format;
-use super::{Isa, blocks, scalar};
+use super::{Isa, scalar, unpack_with};
 
 /// Weight rows in a panel.
 pub const PANEL_ROWS: usize = 16;
@@ -52,12 +52,18 @@ impl Panel {
         self.format
     }
 
+    #[cfg(target_arch = "aarch64")]
+    pub(super) fn tensor_type(&self) -> TensorType {
+        self.ty
+    }
+
     /// Values in a row.
     pub fn n_cols(&self) -> usize {
         self.n_cols
     }
 
-    /// The unpacked integer of a row at a column.
+    /// The unpacked integer of a row at a column, for the scalar twin: kernels of other instruction
+    /// sets have their own arrangement.
     pub(super) fn value(&self, row_idx: usize, col: usize) -> i8 {
         self.values[col / 4 * 4 * PANEL_ROWS + row_idx * 4 + col % 4]
     }
@@ -74,11 +80,7 @@ impl Panel {
             if row_idx < n_rows {
                 let blocks = &rows[row_idx * row_bytes..][..row_bytes];
                 let (scales, mins) = (&mut self.row_scales, &mut self.row_mins);
-                match self.isa {
-                    #[cfg(target_arch = "x86_64")]
-                    Isa::Avx2 => super::avx2::unpack(self.ty, blocks, row, scales, mins),
-                    _ => blocks::unpack(self.ty, blocks, row, scales, mins),
-                }
+                unpack_with(self.isa, self.ty, blocks, row, scales, mins);
             } else {
                 row.fill(0);
                 self.row_scales.fill(0.0);
@@ -94,7 +96,13 @@ impl Panel {
         }
         match self.isa {
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => super::avx2::interleave(&self.row, n, &mut self.values),
+            Isa::Avx512Vnni | Isa::AvxVnni | Isa::Avx2 => {
+                super::avx2::interleave(&self.row, n, &mut self.values)
+            }
+            #[cfg(target_arch = "aarch64")]
+            isa @ (Isa::NeonI8mm | Isa::NeonDotprod | Isa::Neon) => {
+                super::neon::interleave(isa, self.ty, &self.row, n, &mut self.values)
+            }
             _ => interleave(&self.row, n, &mut self.values),
         }
     }
@@ -110,7 +118,13 @@ impl Panel {
         );
         match self.isa {
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => super::avx2::panel_matmul(self, activations, first, out),
+            Isa::Avx512Vnni | Isa::AvxVnni | Isa::Avx2 => {
+                super::avx2::panel_matmul(self, activations, first, out)
+            }
+            #[cfg(target_arch = "aarch64")]
+            isa @ (Isa::NeonI8mm | Isa::NeonDotprod | Isa::Neon) => {
+                super::neon::panel_matmul(isa, self, activations, first, out)
+            }
             _ => {
                 for (t, out) in out.iter_mut().enumerate() {
                     *out = scalar::panel_row(self, activations.row(first + t));

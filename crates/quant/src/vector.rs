@@ -7,12 +7,18 @@ use half::f16;
 
 use super::Isa;
 
-/// Runs the AVX2 kernel where it was detected, else the scalar one.
+/// Runs the kernel of the detected instruction set.
 macro_rules! dispatch {
     ($name:ident($($argument:expr),*)) => {
         match Isa::detected() {
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => super::avx2::vector::$name($($argument),*),
+            Isa::Avx512Vnni | Isa::AvxVnni | Isa::Avx2 => {
+                super::avx2::vector::$name($($argument),*)
+            }
+            #[cfg(target_arch = "aarch64")]
+            Isa::NeonI8mm | Isa::NeonDotprod | Isa::Neon => {
+                super::neon::vector::$name($($argument),*)
+            }
             _ => scalar::$name($($argument),*),
         }
     };
