@@ -7,6 +7,7 @@ mod app;
 mod apple;
 mod bench;
 mod dev;
+mod emulation;
 mod page;
 mod places;
 mod process;

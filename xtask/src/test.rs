@@ -10,6 +10,7 @@ use std::process::{Command, ExitCode, Stdio};
 use anyhow::{Context, Result, bail};
 
 use crate::app::{EMBED_PAGE, program_name};
+use crate::emulation;
 use crate::page;
 use crate::places::Places;
 use crate::process;
@@ -39,6 +40,15 @@ pub(crate) fn run(places: &Places) -> Result<ExitCode> {
     })?;
     let mut counts = Counts::default();
     checks.push(step("tests", || run_tests(places, &tools, &mut counts)));
+    if emulation::is_possible() {
+        checks.push(step("tests of the Arm kernels under emulation", || {
+            emulation::PROCESSORS.iter().try_for_each(|processor| {
+                println!("    on the processor {processor}");
+                let mut command = emulation::test_command(places, processor);
+                run_counted(command.args(["--color", "never"]), &mut counts)
+            })
+        }));
+    }
     checks.push(step("clippy", || {
         let mut command = process::cargo(places);
         command.arg("clippy").args(EVERYTHING).args(["--all-targets", "--", "-D", "warnings"]);
@@ -52,11 +62,17 @@ pub(crate) fn run(places: &Places) -> Result<ExitCode> {
     Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Runs the tests, shows their output and counts their results.
+/// Runs the tests of the whole workspace.
 fn run_tests(places: &Places, tools: &AppTools, counts: &mut Counts) -> Result<()> {
     let mut command = process::cargo(places);
     command.arg("test").args(EVERYTHING).args(["--no-fail-fast", "--color", "never"]);
     set_environment(&mut command, places, tools)?;
+    run_counted(&mut command, counts)
+}
+
+/// Runs a `cargo test`, shows its output and counts its results.
+fn run_counted(command: &mut Command, counts: &mut Counts) -> Result<()> {
+    let before = counts.passed;
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
     let output = child.stdout.take().context("standard output is piped")?;
     for line in BufReader::new(output).split(b'\n') {
@@ -67,9 +83,9 @@ fn run_tests(places: &Places, tools: &AppTools, counts: &mut Counts) -> Result<(
     }
     let status = child.wait()?;
     if !status.success() {
-        bail!("`{}` failed ({status})", process::line(&command));
+        bail!("`{}` failed ({status})", process::line(command));
     }
-    if counts.passed == 0 {
+    if counts.passed == before {
         bail!("no test ran");
     }
     Ok(())

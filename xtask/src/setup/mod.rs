@@ -12,6 +12,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
+use crate::emulation;
 use crate::places::Places;
 use crate::report::step;
 use crate::setup::system::Purpose;
@@ -47,9 +48,14 @@ pub(crate) fn for_app(places: &Places) -> Result<AppTools> {
     set_up(places, &[&model::SMOLLM2], &[Purpose::Page, Purpose::App], &[])
 }
 
-/// Sets up what the tests need: the app's needs, a driver for its window, a second model.
+/// Sets up what the tests need: the app's needs, a driver for its window, a second model, an emulator
+/// for the kernels of other processors.
 pub(crate) fn for_tests(places: &Places) -> Result<AppTools> {
-    let purposes = [Purpose::Page, Purpose::App, Purpose::Tests];
+    let mut purposes = vec![Purpose::Page, Purpose::App, Purpose::Tests];
+    if emulation::is_possible() {
+        purposes.push(Purpose::Emulation);
+        purposes.extend(emulation::needs_debian_rust().then_some(Purpose::DebianRust));
+    }
     let drivers = if cfg!(target_os = "linux") { vec![tools::tauri_driver()] } else { Vec::new() };
     set_up(places, &[&model::SMOLLM2, &model::GEMMA3], &purposes, &drivers)
 }
@@ -113,7 +119,9 @@ fn set_up(
 /// purposes.
 fn toolchain_and_packages(places: &Places, mut purposes: Vec<Purpose>) -> Result<Toolchain> {
     let toolchain = step("set-up: WebAssembly toolchain", || wasm::choose(places))?;
-    purposes.extend(toolchain.is_debian().then_some(Purpose::DebianWasm));
+    if toolchain.is_debian() {
+        purposes.extend([Purpose::DebianRust, Purpose::DebianWasm]);
+    }
     step("set-up: system packages", || system::ensure(&purposes))?;
     Ok(toolchain)
 }

@@ -18,12 +18,16 @@ const INSTALL_LIMIT: Duration = Duration::from_secs(30 * 60);
 pub(crate) enum Purpose {
     /// Building the page.
     Page,
+    /// Building for a target that the compiler in use lacks.
+    DebianRust,
     /// Building the page with Debian's compiler.
     DebianWasm,
     /// Building and opening the app.
     App,
     /// Driving the real window without a screen.
     Tests,
+    /// Testing the kernels of Arm processors on another one, on Debian.
+    Emulation,
     /// Fetching a model by package.
     Download,
     /// Building llama.cpp.
@@ -62,10 +66,10 @@ const PIP: Sign = Sign::Succeeds(&["python3", "-m", "pip", "--version"]);
 
 const NEEDS: &[Need] = &[
     need(Purpose::Page, Sign::Program("cc"), ["build-essential", "gcc", "base-devel"]),
-    need(Purpose::DebianWasm, Sign::File(&["/usr/bin/rustc"]), ["rustc-web", "", ""]),
-    need(Purpose::DebianWasm, Sign::File(&["/usr/bin/cargo"]), ["cargo-web", "", ""]),
+    need(Purpose::DebianRust, Sign::File(&["/usr/bin/rustc"]), ["rustc-web", "", ""]),
+    need(Purpose::DebianRust, Sign::File(&["/usr/bin/cargo"]), ["cargo-web", "", ""]),
     need(
-        Purpose::DebianWasm,
+        Purpose::DebianRust,
         Sign::File(&["/usr/lib/rustlib/src/rust/library/std/Cargo.toml"]),
         ["rust-web-src", "", ""],
     ),
@@ -108,6 +112,17 @@ const NEEDS: &[Need] = &[
     need(Purpose::Peer, Sign::Program("c++"), ["build-essential", "gcc-c++", "base-devel"]),
     need(Purpose::Peer, Sign::Program("cmake"), ["cmake", "cmake", "cmake"]),
     need(Purpose::Peer, Sign::Program("ninja"), ["ninja-build", "ninja-build", "ninja"]),
+    need(Purpose::Emulation, Sign::Program("qemu-aarch64-static"), ["qemu-user-static", "", ""]),
+    need(
+        Purpose::Emulation,
+        Sign::Program("aarch64-linux-gnu-gcc"),
+        ["gcc-aarch64-linux-gnu", "", ""],
+    ),
+    need(
+        Purpose::Emulation,
+        Sign::File(&["/usr/aarch64-linux-gnu/lib/libc.so.6"]),
+        ["libc6-dev-arm64-cross", "", ""],
+    ),
     need(Purpose::Download, PIP, ["python3-pip", "python3-pip", "python-pip"]),
 ];
 
