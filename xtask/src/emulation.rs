@@ -14,8 +14,9 @@ use crate::setup::wasm::{DEBIAN_RUSTC, has_target, use_debian_rust};
 /// The target triple of the emulated programs.
 pub(crate) const TARGET: &str = "aarch64-unknown-linux-gnu";
 
-/// With matrix products, with dot products, with neither.
-pub(crate) const PROCESSORS: [&str; 3] = ["max", "cortex-a76", "cortex-a53"];
+/// The processors, and the best instruction set of each.
+pub(crate) const PROCESSORS: [(&str, &str); 3] =
+    [("max", "neon-i8mm"), ("cortex-a76", "neon-dotprod"), ("cortex-a53", "neon")];
 
 /// Whether the emulator and its compiler can be set up here.
 pub(crate) fn is_possible() -> bool {
@@ -28,8 +29,8 @@ pub(crate) fn needs_debian_rust() -> bool {
     !has_target("rustc", TARGET)
 }
 
-/// `cargo test` for the kernels, run on the processor.
-pub(crate) fn test_command(places: &Places, processor: &str) -> Command {
+/// `cargo test` for the kernels, run on the processor, which must have the instruction set.
+pub(crate) fn test_command(places: &Places, processor: &str, isa: &str) -> Command {
     let mut command = if needs_debian_rust() {
         let mut command = Command::new(Path::new(DEBIAN_RUSTC).with_file_name("cargo"));
         use_debian_rust(&mut command);
@@ -45,5 +46,7 @@ pub(crate) fn test_command(places: &Places, processor: &str) -> Command {
     command.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", "aarch64-linux-gnu-gcc");
     let runner = format!("qemu-aarch64-static -cpu {processor} -L /usr/aarch64-linux-gnu");
     command.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER", runner);
+    // The tests fail where this is not the best instruction set that they find.
+    command.env("LILIMS_TEST_ISA", isa).env_remove("LILIMS_ISA");
     command
 }

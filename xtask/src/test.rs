@@ -14,7 +14,7 @@ use crate::emulation;
 use crate::page;
 use crate::places::Places;
 use crate::process;
-use crate::report::step;
+use crate::report::{note, step};
 use crate::setup::{self, AppTools};
 use crate::tidy;
 
@@ -42,9 +42,9 @@ pub(crate) fn run(places: &Places) -> Result<ExitCode> {
     checks.push(step("tests", || run_tests(places, &tools, &mut counts)));
     if emulation::is_possible() {
         checks.push(step("tests of the Arm kernels under emulation", || {
-            emulation::PROCESSORS.iter().try_for_each(|processor| {
-                println!("    on the processor {processor}");
-                let mut command = emulation::test_command(places, processor);
+            emulation::PROCESSORS.iter().try_for_each(|(processor, isa)| {
+                note(&format!("on the processor {processor}, which has {isa}"));
+                let mut command = emulation::test_command(places, processor, isa);
                 run_counted(command.args(["--color", "never"]), &mut counts)
             })
         }));

@@ -61,7 +61,13 @@ pub(super) fn add_weighted(
     assert_eq!(p.len(), n_rows * n_values, "one weight per pair of rows");
     match isa {
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => super::avx2::add_weighted(ty, values, p, n_cols, out),
+        Isa::Avx512Vnni | Isa::AvxVnni | Isa::Avx2 => {
+            super::avx2::add_weighted(ty, values, p, n_cols, out)
+        }
+        #[cfg(target_arch = "aarch64")]
+        Isa::NeonI8mm | Isa::NeonDotprod | Isa::Neon => {
+            super::neon::add_weighted(ty, values, p, n_cols, out)
+        }
         _ => {
             for (out, p) in out.chunks_exact_mut(n_cols).zip(p.chunks_exact(n_values)) {
                 for (row, p) in values.chunks_exact(row_bytes).zip(p) {

@@ -17,6 +17,8 @@ mod avx2;
 mod blocks;
 mod dequantize;
 mod float;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod float_tiles;
 mod isa;
 #[cfg(target_arch = "aarch64")]
 mod neon;

@@ -16,7 +16,6 @@ pub(super) mod vector;
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-use half::f16;
 use lilims_gguf::TensorType;
 
 use super::Isa;
@@ -24,7 +23,7 @@ use super::activation::{ActivationRow, ActivationRowMut, BLOCK, Batch, scale_of}
 use super::blocks::Format;
 use super::panel::{PANEL_ROWS, Panel};
 
-pub(super) use float::matmul_float;
+pub(super) use float::{add_weighted, matmul_float};
 
 /// Where the parts of a quantised activation row lie.
 #[derive(Clone, Copy)]
@@ -192,10 +191,10 @@ fn f32_to_f16(x: float32x4_t) -> uint16x4_t {
 
 /// Eight f16 values as f32. SAFETY: 16 bytes can be read.
 #[inline(always)]
-unsafe fn load_f16(pointer: *const f16) -> [float32x4_t; 2] {
+unsafe fn load_f16(pointer: *const u8) -> [float32x4_t; 2] {
     // SAFETY: the caller's promise; bytes need no alignment.
     unsafe {
-        let x = vreinterpretq_u16_u8(vld1q_u8(pointer.cast()));
+        let x = vreinterpretq_u16_u8(vld1q_u8(pointer));
         [f16_to_f32(vget_low_u16(x)), f16_to_f32(vget_high_u16(x))]
     }
 }

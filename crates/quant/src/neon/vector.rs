@@ -5,7 +5,7 @@ use std::arch::aarch64::*;
 
 use half::f16;
 
-use super::{f32_to_f16, load_f16};
+use super::f32_to_f16;
 use crate::vector::{EXP_MAX, EXP_MIN, GELU_A, GELU_B, scalar};
 
 /// Vectors in flight, so that one addition need not wait for the last.
@@ -23,17 +23,36 @@ pub(crate) fn dot_f32(a: &[f32], b: &[f32]) -> f32 {
     total(sums) + scalar::dot_f32(a_rest, b_rest)
 }
 
-pub(crate) fn dot_f16(q: &[f32], k: &[f16]) -> f32 {
-    let (q, q_rest) = q.as_chunks::<8>();
-    let (k, k_rest) = k.as_chunks::<8>();
-    let mut sums = [zero(); SUMS];
-    for (q, k) in q.chunks(SUMS / 2).zip(k.chunks(SUMS / 2)) {
-        for ((sums, q), k) in sums.as_chunks_mut::<2>().0.iter_mut().zip(q).zip(k) {
-            let ([low, high], q) = (load_half(k), load_8(q));
-            *sums = [fma(low, q[0], sums[0]), fma(high, q[1], sums[1])];
+pub(crate) fn largest(x: &[f32]) -> f32 {
+    let (x, rest) = x.as_chunks::<4>();
+    let mut largest = [set(f32::NEG_INFINITY); 4];
+    for x in x.chunks(4) {
+        for (largest, x) in largest.iter_mut().zip(x) {
+            *largest = larger(load(x), *largest);
         }
     }
-    total(sums) + scalar::dot_f16(q_rest, k_rest)
+    let [a, b, c, d] = largest;
+    // SAFETY: NEON belongs to the architecture.
+    let largest = unsafe { vmaxnmvq_f32(larger(larger(a, b), larger(c, d))) };
+    largest.max(scalar::largest(rest))
+}
+
+pub(crate) fn scale(x: &mut [f32], factor: f32) {
+    let (x, rest) = x.as_chunks_mut::<4>();
+    for x in x {
+        store(x, mul(load(x), set(factor)));
+    }
+    scalar::scale(rest, factor);
+}
+
+pub(crate) fn scale_by(x: &[f32], factor: f32, weight: &[f32], out: &mut [f32]) {
+    let (x, x_rest) = x.as_chunks::<4>();
+    let (weight, weight_rest) = weight.as_chunks::<4>();
+    let (out, out_rest) = out.as_chunks_mut::<4>();
+    for ((out, x), weight) in out.iter_mut().zip(x).zip(weight) {
+        store(out, mul(mul(load(x), set(factor)), load(weight)));
+    }
+    scalar::scale_by(x_rest, factor, weight_rest, out_rest);
 }
 
 pub(crate) fn axpy_f32(p: f32, v: &[f32], out: &mut [f32]) {
@@ -44,18 +63,6 @@ pub(crate) fn axpy_f32(p: f32, v: &[f32], out: &mut [f32]) {
         store(out, fma(factor, load(v), load(out)));
     }
     scalar::axpy_f32(p, v_rest, out_rest);
-}
-
-pub(crate) fn axpy_f16(p: f32, v: &[f16], out: &mut [f32]) {
-    let (v, v_rest) = v.as_chunks::<8>();
-    let (out, out_rest) = out.as_chunks_mut::<8>();
-    let factor = set(p);
-    for (out, v) in out.iter_mut().zip(v) {
-        for (out, v) in out.as_chunks_mut::<4>().0.iter_mut().zip(load_half(v)) {
-            store(out, fma(factor, v, load(out)));
-        }
-    }
-    scalar::axpy_f16(p, v_rest, out_rest);
 }
 
 pub(crate) fn to_f16(x: &[f32], out: &mut [f16]) {
@@ -134,6 +141,8 @@ operation! {
     fn add(a, b) = vaddq_f32(a, b);
     fn mul(a, b) = vmulq_f32(a, b);
     fn fma(a, b, sum) = vfmaq_f32(sum, a, b);
+    // A number is larger than a NaN.
+    fn larger(a, b) = vmaxnmq_f32(a, b);
 }
 
 #[inline(always)]
@@ -151,18 +160,6 @@ fn zero() -> float32x4_t {
 fn load(x: &[f32; 4]) -> float32x4_t {
     // SAFETY: the array is 16 readable bytes.
     unsafe { vld1q_f32(x.as_ptr()) }
-}
-
-#[inline(always)]
-fn load_8(x: &[f32; 8]) -> [float32x4_t; 2] {
-    // SAFETY: the array is 32 readable bytes.
-    unsafe { [vld1q_f32(x.as_ptr()), vld1q_f32(x.as_ptr().add(4))] }
-}
-
-#[inline(always)]
-fn load_half(x: &[f16; 8]) -> [float32x4_t; 2] {
-    // SAFETY: the array is 16 readable bytes.
-    unsafe { load_f16(x.as_ptr()) }
 }
 
 #[inline(always)]

@@ -7,7 +7,7 @@ mod vectors;
 use half::f16;
 use lilims_gguf::TensorType;
 
-use super::Format;
+use super::{Format, Isa};
 
 /// The quantised types.
 const QUANTIZED: [TensorType; 11] = [
@@ -103,5 +103,22 @@ fn scale_offsets(ty: TensorType) -> &'static [usize] {
         TensorType::Q3_K => &[108],
         TensorType::Q6_K => &[208],
         _ => &[0, 2],
+    }
+}
+
+/// The tests loop over all instruction sets, and those that the processor lacks fall back to scalar
+/// code. This one says which were real, and holds an emulated processor to what it is run for.
+#[test]
+fn says_which_instruction_sets_are_tested() {
+    for isa in Isa::ALL {
+        let state = if isa.is_available() { "tested" } else { "not on this processor" };
+        println!("{}: {state}", isa.name());
+    }
+    let best = Isa::ALL.into_iter().find(|isa| isa.is_available()).map(Isa::name);
+    if let Ok(expected) = std::env::var("LILIMS_TEST_ISA") {
+        assert_eq!(best, Some(expected.as_str()), "the best instruction set");
+    }
+    if cfg!(target_arch = "aarch64") {
+        assert!(Isa::Neon.is_available(), "every 64-bit Arm processor has NEON");
     }
 }
