@@ -25,9 +25,9 @@ pub(super) fn matmul(
     assert_eq!(out.len(), n_rows * n_tokens, "one result per pair of rows");
     match isa {
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512Vnni | Isa::AvxVnni | Isa::Avx2 => {
-            super::avx2::matmul_float(ty, rows, x, n_cols, out)
-        }
+        Isa::Avx512Vnni => super::vnni::matmul_float(ty, rows, x, n_cols, out),
+        #[cfg(target_arch = "x86_64")]
+        Isa::AvxVnni | Isa::Avx2 => super::avx2::matmul_float(ty, rows, x, n_cols, out),
         #[cfg(target_arch = "aarch64")]
         Isa::NeonI8mm | Isa::NeonDotprod | Isa::Neon => {
             super::neon::matmul_float(ty, rows, x, n_cols, out)
@@ -61,9 +61,9 @@ pub(super) fn add_weighted(
     assert_eq!(p.len(), n_rows * n_values, "one weight per pair of rows");
     match isa {
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512Vnni | Isa::AvxVnni | Isa::Avx2 => {
-            super::avx2::add_weighted(ty, values, p, n_cols, out)
-        }
+        Isa::Avx512Vnni => super::vnni::add_weighted(ty, values, p, n_cols, out),
+        #[cfg(target_arch = "x86_64")]
+        Isa::AvxVnni | Isa::Avx2 => super::avx2::add_weighted(ty, values, p, n_cols, out),
         #[cfg(target_arch = "aarch64")]
         Isa::NeonI8mm | Isa::NeonDotprod | Isa::Neon => {
             super::neon::add_weighted(ty, values, p, n_cols, out)

@@ -27,6 +27,8 @@ mod scalar;
 #[cfg(test)]
 mod tests;
 pub mod vector;
+#[cfg(target_arch = "x86_64")]
+mod vnni;
 
 use lilims_gguf::TensorType;
 
@@ -118,9 +120,11 @@ impl Kernel {
         }
         match self.isa {
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512Vnni | Isa::AvxVnni | Isa::Avx2 => {
-                avx2::matvec(self.ty, format, rows, activations, out)
+            isa @ (Isa::Avx512Vnni | Isa::AvxVnni) => {
+                vnni::matvec(vnni::Set::of(isa), self.ty, format, rows, activations, out)
             }
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => avx2::matvec(self.ty, format, rows, activations, out),
             #[cfg(target_arch = "aarch64")]
             isa @ (Isa::NeonI8mm | Isa::NeonDotprod | Isa::Neon) => {
                 neon::matvec(isa, self.ty, format, rows, activations, out)

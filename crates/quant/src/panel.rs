@@ -96,9 +96,11 @@ impl Panel {
         }
         match self.isa {
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512Vnni | Isa::AvxVnni | Isa::Avx2 => {
-                super::avx2::interleave(&self.row, n, &mut self.values)
+            Isa::Avx512Vnni | Isa::AvxVnni => {
+                super::vnni::interleave(self.format, &self.row, n, &mut self.values)
             }
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => super::avx2::interleave(&self.row, n, &mut self.values),
             #[cfg(target_arch = "aarch64")]
             isa @ (Isa::NeonI8mm | Isa::NeonDotprod | Isa::Neon) => {
                 super::neon::interleave(isa, self.ty, &self.row, n, &mut self.values)
@@ -118,9 +120,11 @@ impl Panel {
         );
         match self.isa {
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512Vnni | Isa::AvxVnni | Isa::Avx2 => {
-                super::avx2::panel_matmul(self, activations, first, out)
+            isa @ (Isa::Avx512Vnni | Isa::AvxVnni) => {
+                super::vnni::panel_matmul(super::vnni::Set::of(isa), self, activations, first, out)
             }
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => super::avx2::panel_matmul(self, activations, first, out),
             #[cfg(target_arch = "aarch64")]
             isa @ (Isa::NeonI8mm | Isa::NeonDotprod | Isa::Neon) => {
                 super::neon::panel_matmul(isa, self, activations, first, out)

@@ -64,7 +64,7 @@ impl Sums {
 
 /// An f16 in all lanes. SAFETY: AVX2 and F16C are available, 2 bytes can be read.
 #[inline(always)]
-unsafe fn half(pointer: *const u8) -> __m256 {
+pub(crate) unsafe fn half(pointer: *const u8) -> __m256 {
     // SAFETY: the caller's promise.
     unsafe { _mm256_cvtph_ps(_mm_set1_epi16(pointer.cast::<i16>().read_unaligned())) }
 }
@@ -83,7 +83,7 @@ unsafe fn by_halves(scales: __m128i) -> __m256i {
 /// The sum of sixteen signed bytes times the sums of sixteen half groups.
 /// SAFETY: as [`Block::dot`].
 #[inline(always)]
-unsafe fn with_sums_16(factors: __m128i, row: Row) -> __m256 {
+pub(crate) unsafe fn with_sums_16(factors: __m128i, row: Row) -> __m256 {
     // SAFETY: the caller's promise.
     unsafe {
         let low = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(factors));

@@ -11,7 +11,7 @@ use super::{PREFETCH_BYTES, Row, hsum};
 use crate::blocks::IQ4_NL_VALUES;
 
 /// How a block type's integers are stored.
-trait Block {
+pub(crate) trait Block {
     /// Bytes of a block. The first two are the f16 scale.
     const BYTES: usize;
     /// Whether an f16 minimum follows the scale.
@@ -29,7 +29,7 @@ trait Block {
 
 /// 16 bytes at `a` below 16 bytes at `b`. SAFETY: as [`Block::quants`].
 #[inline(always)]
-unsafe fn load_pair(a: *const u8, b: *const u8) -> __m256i {
+pub(crate) unsafe fn load_pair(a: *const u8, b: *const u8) -> __m256i {
     // SAFETY: the caller's promise.
     unsafe { _mm256_loadu2_m128i(b.cast(), a.cast()) }
 }
@@ -92,7 +92,7 @@ unsafe fn signed_products(w: __m256i, a: __m256i) -> __m256i {
     unsafe { _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(a, w)) }
 }
 
-struct Q4_0;
+pub(crate) struct Q4_0;
 impl Block for Q4_0 {
     const BYTES: usize = 18;
     const BIAS: i8 = 8;
@@ -103,7 +103,7 @@ impl Block for Q4_0 {
     }
 }
 
-struct Q4_1;
+pub(crate) struct Q4_1;
 impl Block for Q4_1 {
     const BYTES: usize = 20;
     const MIN: bool = true;
@@ -114,7 +114,7 @@ impl Block for Q4_1 {
     }
 }
 
-struct Q5_0;
+pub(crate) struct Q5_0;
 impl Block for Q5_0 {
     const BYTES: usize = 22;
     const BIAS: i8 = 16;
@@ -125,7 +125,7 @@ impl Block for Q5_0 {
     }
 }
 
-struct Q5_1;
+pub(crate) struct Q5_1;
 impl Block for Q5_1 {
     const BYTES: usize = 24;
     const MIN: bool = true;
@@ -136,7 +136,7 @@ impl Block for Q5_1 {
     }
 }
 
-struct Q8_0;
+pub(crate) struct Q8_0;
 impl Block for Q8_0 {
     const BYTES: usize = 34;
     const SIGNED: bool = true;
@@ -147,7 +147,7 @@ impl Block for Q8_0 {
     }
 }
 
-struct Iq4Nl;
+pub(crate) struct Iq4Nl;
 impl Block for Iq4Nl {
     const BYTES: usize = 18;
     const SIGNED: bool = true;
@@ -180,7 +180,7 @@ struct Pair {
 ///
 /// SAFETY: AVX2 is available and both values can be read.
 #[inline(always)]
-unsafe fn one_each(of: *const f32, a: usize, b: Option<usize>) -> __m256 {
+pub(crate) unsafe fn one_each(of: *const f32, a: usize, b: Option<usize>) -> __m256 {
     // SAFETY: the caller's promise.
     unsafe {
         let b = b.map_or(0.0, |b| *of.add(b));

@@ -39,8 +39,8 @@ macro_rules! rows_kernel {
     };
 }
 
-mod blocks_256;
-mod blocks_32;
+pub(crate) mod blocks_256;
+pub(crate) mod blocks_32;
 mod float;
 mod panel;
 pub(super) mod vector;
@@ -60,15 +60,15 @@ const PREFETCH_BYTES: usize = 512;
 
 /// Where the parts of a quantised activation row lie.
 #[derive(Clone, Copy)]
-struct Row {
-    values: *const i8,
-    scales: *const f32,
-    sums_32: *const f32,
-    sums_16: *const f32,
+pub(crate) struct Row {
+    pub(crate) values: *const i8,
+    pub(crate) scales: *const f32,
+    pub(crate) sums_32: *const f32,
+    pub(crate) sums_16: *const f32,
 }
 
 impl Row {
-    fn of(row: ActivationRow<'_>) -> Self {
+    pub(crate) fn of(row: ActivationRow<'_>) -> Self {
         Self {
             values: row.values.as_ptr(),
             scales: row.scales.as_ptr(),
@@ -109,7 +109,7 @@ pub(super) fn matvec(
 }
 
 /// Multiplies `out.len()` rows of `n_blocks` blocks, `row_bytes` apart, with an activation row.
-type RowsKernel = unsafe fn(*const u8, usize, usize, Row, &mut [f32]);
+pub(crate) type RowsKernel = unsafe fn(*const u8, usize, usize, Row, &mut [f32]);
 
 /// [`blocks::unpack`], compiled with AVX2.
 pub(super) fn unpack(
@@ -182,7 +182,7 @@ fn hmax(x: __m256i) -> u32 {
 /// The sum of eight lanes.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-fn hsum(x: __m256) -> f32 {
+pub(crate) fn hsum(x: __m256) -> f32 {
     let x = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x));
     let x = _mm_add_ps(x, _mm_movehl_ps(x, x));
     _mm_cvtss_f32(_mm_add_ss(x, _mm_movehdup_ps(x)))

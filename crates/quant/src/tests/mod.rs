@@ -10,7 +10,7 @@ use lilims_gguf::TensorType;
 use super::{Format, Isa};
 
 /// The quantised types.
-const QUANTIZED: [TensorType; 11] = [
+pub(crate) const QUANTIZED: [TensorType; 11] = [
     TensorType::Q4_0,
     TensorType::Q4_1,
     TensorType::Q5_0,
@@ -28,7 +28,7 @@ const QUANTIZED: [TensorType; 11] = [
 const FLOATS: [TensorType; 3] = [TensorType::F32, TensorType::F16, TensorType::BF16];
 
 /// A source of test values: SplitMix64.
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
     fn next(&mut self) -> u64 {
@@ -63,7 +63,7 @@ impl Random {
     }
 
     /// Rows of values with blocks of zeros, of one outlier, and of very small values among them.
-    fn activations(&mut self, n: usize) -> Vec<f32> {
+    pub(crate) fn activations(&mut self, n: usize) -> Vec<f32> {
         let mut x = self.values(n);
         for block in x.chunks_mut(32) {
             match self.below(8) {
@@ -78,7 +78,7 @@ impl Random {
     }
 
     /// Blocks of random bytes, or all bits clear or set, with finite scales.
-    fn blocks(&mut self, ty: TensorType, n_values: usize) -> Vec<u8> {
+    pub(crate) fn blocks(&mut self, ty: TensorType, n_values: usize) -> Vec<u8> {
         let format = Format::of(ty).expect("a quantised type");
         let mut bytes = vec![0; format.row_bytes(n_values)];
         for block in bytes.chunks_exact_mut(format.block_bytes) {
@@ -96,7 +96,7 @@ impl Random {
 }
 
 /// Where a block's f16 scales and minimums lie.
-fn scale_offsets(ty: TensorType) -> &'static [usize] {
+pub(crate) fn scale_offsets(ty: TensorType) -> &'static [usize] {
     match ty {
         TensorType::Q4_0 | TensorType::Q5_0 | TensorType::Q8_0 | TensorType::IQ4_NL => &[0],
         TensorType::Q2_K => &[80, 82],

@@ -1,0 +1,52 @@
+//! The multiplication of 32 bytes: what tells AVX-512 VNNI from AVX-VNNI.
+#![expect(unsafe_code, reason = "AVX intrinsics")]
+
+use std::arch::x86_64::*;
+
+/// Dot products of unsigned with signed bytes.
+pub(super) trait Dot {
+    /// Adds to lane `i` of `sum` the products of the four bytes of `a` and `b` from `4 i` on.
+    ///
+    /// SAFETY: the instruction set is available.
+    unsafe fn dot(sum: __m256i, a: __m256i, b: __m256i) -> __m256i;
+}
+
+/// AVX-512 VNNI with VL.
+pub(super) struct Avx512Vnni;
+
+impl Dot for Avx512Vnni {
+    #[inline(always)]
+    unsafe fn dot(sum: __m256i, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: the caller's promise.
+        unsafe { _mm256_dpbusd_epi32(sum, a, b) }
+    }
+}
+
+/// AVX-VNNI.
+pub(super) struct AvxVnni;
+
+impl Dot for AvxVnni {
+    #[inline(always)]
+    unsafe fn dot(sum: __m256i, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: the caller's promise.
+        unsafe { _mm256_dpbusd_avx_epi32(sum, a, b) }
+    }
+}
+
+/// AVX2, exact for all bytes.
+#[cfg(test)]
+pub(super) struct StandIn;
+
+#[cfg(test)]
+impl Dot for StandIn {
+    #[inline(always)]
+    unsafe fn dot(sum: __m256i, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let low = _mm256_and_si256(a, _mm256_set1_epi16(0xff));
+            let even = _mm256_madd_epi16(low, _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(b)));
+            let odd = _mm256_madd_epi16(_mm256_srli_epi16::<8>(a), _mm256_srai_epi16::<8>(b));
+            _mm256_add_epi32(sum, _mm256_add_epi32(even, odd))
+        }
+    }
+}

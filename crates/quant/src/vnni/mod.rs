@@ -1,0 +1,110 @@
+//! The kernels for x86-64 with `vpdpbusd`: AVX-512 VNNI and AVX-VNNI.
+//!
+//! The code is written once. It is generic over the multiplication of half a register set
+//! ([`dot::Dot`], 256 bits) and over vectors of 64 bytes ([`wide::Wide`]): one register of AVX-512,
+//! two of AVX-VNNI, and in tests two of AVX2, so that the code is tested where neither is.
+//!
+//! Every function here that is visible outside is safe on one condition that the callers keep:
+//! it runs only where the instruction set that it is given is available. Those functions check the
+//! lengths of their slices; the kernels below them take raw pointers.
+#![expect(unsafe_code, reason = "AVX intrinsics over raw pointers")]
+
+mod blocks_256;
+mod blocks_32;
+mod dot;
+mod float;
+mod panel;
+#[cfg(test)]
+mod tests;
+mod wide;
+
+use lilims_gguf::TensorType;
+
+use super::Isa;
+use super::activation::{ActivationRow, Batch};
+use super::avx2::{self, Row, RowsKernel, blocks_32 as layouts};
+use super::blocks::Format;
+use super::panel::{PANEL_ROWS, Panel};
+
+pub(super) use float::{add_weighted, matmul_float};
+
+/// What runs the kernels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Set {
+    Avx512Vnni,
+    AvxVnni,
+    /// AVX2, multiplying by several instructions: a stand-in that runs wherever AVX2 does.
+    #[cfg(test)]
+    StandIn,
+}
+
+impl Set {
+    /// The set of an instruction set with `vpdpbusd`.
+    pub(super) fn of(isa: Isa) -> Self {
+        match isa {
+            Isa::Avx512Vnni => Self::Avx512Vnni,
+            _ => Self::AvxVnni,
+        }
+    }
+}
+
+/// The dot product of each row in `rows` with `activations`.
+pub(super) fn matvec(
+    set: Set,
+    ty: TensorType,
+    format: Format,
+    rows: &[u8],
+    activations: ActivationRow<'_>,
+    out: &mut [f32],
+) {
+    let n_blocks = activations.n_cols() / format.block_values;
+    let row_bytes = format.row_bytes(activations.n_cols());
+    assert_eq!(rows.len(), row_bytes * out.len(), "one result per row");
+    let kernel: RowsKernel = match ty {
+        TensorType::Q4_0 => blocks_32::kernel::<layouts::Q4_0>(set),
+        TensorType::Q4_1 => blocks_32::kernel::<layouts::Q4_1>(set),
+        TensorType::Q5_0 => blocks_32::kernel::<layouts::Q5_0>(set),
+        TensorType::Q5_1 => blocks_32::kernel::<layouts::Q5_1>(set),
+        TensorType::Q8_0 => blocks_32::kernel::<layouts::Q8_0>(set),
+        TensorType::IQ4_NL => blocks_32::kernel::<layouts::Iq4Nl>(set),
+        TensorType::Q2_K => blocks_256::kernel::<blocks_256::Q2K>(set),
+        TensorType::Q3_K => blocks_256::kernel::<blocks_256::Q3K>(set),
+        TensorType::Q4_K => blocks_256::kernel::<blocks_256::Q4K>(set),
+        TensorType::Q5_K => blocks_256::kernel::<blocks_256::Q5K>(set),
+        TensorType::Q6_K => blocks_256::kernel::<blocks_256::Q6K>(set),
+        _ => unreachable!("only quantised types have a format"),
+    };
+    // SAFETY: the instruction set is available (see the module). `rows` holds `out.len()` rows of
+    // `n_blocks` blocks, and the activation row as many values, scales and sums.
+    unsafe { kernel(rows.as_ptr(), row_bytes, n_blocks, Row::of(activations), out) }
+}
+
+/// Sixteen unpacked rows as AVX2 has them, but unsigned: signed values are moved up by 128.
+pub(super) fn interleave(format: Format, rows: &[i8], n_cols: usize, values: &mut [i8]) {
+    avx2::interleave(rows, n_cols, values);
+    if format.max.is_none() {
+        for value in values {
+            *value ^= i8::MIN;
+        }
+    }
+}
+
+/// Multiplies a panel with the activation rows from `first` on, one per entry of `out`.
+pub(super) fn panel_matmul(
+    set: Set,
+    panel: &Panel,
+    activations: Batch<'_>,
+    first: usize,
+    out: &mut [[f32; PANEL_ROWS]],
+) {
+    assert_eq!(panel.n_cols(), activations.n_cols(), "rows of equal length");
+    // SAFETY: the instruction set is available (see the module).
+    unsafe {
+        match set {
+            Set::Avx512Vnni => panel::with_avx512(panel, activations, first, out),
+            Set::AvxVnni => panel::with_avx_vnni(panel, activations, first, out),
+            #[cfg(test)]
+            Set::StandIn => panel::with_avx2(panel, activations, first, out),
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Panels of sixteen weight rows times several activation rows: the hot loop of prefill.
+//!
+//! Each step multiplies four values of sixteen weight rows, 64 bytes, with four activations, repeated
+//! sixteen times. Signed weights were moved up by 128 when the panel was filled; dot products then
+//! start with the activations' sum times -128, so that they end exact.
+#![expect(unsafe_code, reason = "AVX intrinsics over raw pointers")]
+
+use super::dot::AvxVnni;
+use super::wide::{Wide, Ymm, Zmm};
+use crate::activation::Batch;
+use crate::avx2::Row;
+use crate::panel::{PANEL_ROWS, Panel};
+
+/// Groups whose sums are prepared at once for signed weights.
+const PREPARED: usize = 32;
+
+/// SAFETY: AVX-512 VNNI is available; the activation rows are as long as the panel's.
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+pub(super) unsafe fn with_avx512(
+    panel: &Panel,
+    activations: Batch<'_>,
+    first: usize,
+    out: &mut [[f32; PANEL_ROWS]],
+) {
+    // SAFETY: the caller's promise.
+    unsafe { matmul::<Zmm>(panel, activations, first, out) }
+}
+
+/// SAFETY: AVX-VNNI is available; the activation rows are as long as the panel's.
+#[target_feature(enable = "avx2,fma,f16c,avxvnni")]
+pub(super) unsafe fn with_avx_vnni(
+    panel: &Panel,
+    activations: Batch<'_>,
+    first: usize,
+    out: &mut [[f32; PANEL_ROWS]],
+) {
+    // SAFETY: the caller's promise.
+    unsafe { matmul::<Ymm<AvxVnni>>(panel, activations, first, out) }
+}
+
+/// SAFETY: AVX2 is available; the activation rows are as long as the panel's.
+#[cfg(test)]
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) unsafe fn with_avx2(
+    panel: &Panel,
+    activations: Batch<'_>,
+    first: usize,
+    out: &mut [[f32; PANEL_ROWS]],
+) {
+    // SAFETY: the caller's promise.
+    unsafe { matmul::<Ymm<super::dot::StandIn>>(panel, activations, first, out) }
+}
+
+/// SAFETY: `W` is available; the activation rows are as long as the panel's.
+#[inline(always)]
+unsafe fn matmul<W: Wide>(
+    panel: &Panel,
+    activations: Batch<'_>,
+    mut first: usize,
+    mut out: &mut [[f32; PANEL_ROWS]],
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        while !out.is_empty() {
+            let n = match out.len() {
+                8.. if W::ROWS >= 8 => 8,
+                4.. if W::ROWS >= 4 => 4,
+                2.. => 2,
+                _ => 1,
+            };
+            let (now, later) = out.split_at_mut(n);
+            match n {
+                8 => tile_of::<W, 8>(panel, activations, first, now),
+                4 => tile_of::<W, 4>(panel, activations, first, now),
+                2 => tile_of::<W, 2>(panel, activations, first, now),
+                _ => tile_of::<W, 1>(panel, activations, first, now),
+            }
+            (first, out) = (first + n, later);
+        }
+    }
+}
+
+/// `T` activation rows from `first` on, for the panel's kind of weights. SAFETY: as [`matmul`].
+#[inline(always)]
+unsafe fn tile_of<W: Wide, const T: usize>(
+    panel: &Panel,
+    activations: Batch<'_>,
+    first: usize,
+    out: &mut [[f32; PANEL_ROWS]],
+) {
+    let mut rows = [Row::of(activations.row(first)); T];
+    for (t, row) in rows.iter_mut().enumerate() {
+        *row = Row::of(activations.row(first + t));
+    }
+    let format = panel.format();
+    // SAFETY: the caller's promise.
+    unsafe {
+        match (format.max.is_none(), format.group) {
+            (true, _) => tile::<W, T, 32, true>(panel, rows, out),
+            (false, 32) => tile::<W, T, 32, false>(panel, rows, out),
+            (false, _) => tile::<W, T, 16, false>(panel, rows, out),
+        }
+    }
+}
+
+/// A panel times `T` activation rows. Signed weights have no minimums.
+///
+/// SAFETY: as [`matmul`].
+#[inline(always)]
+unsafe fn tile<W: Wide, const T: usize, const GROUP: usize, const SIGNED: bool>(
+    panel: &Panel,
+    rows: [Row; T],
+    out: &mut [[f32; PANEL_ROWS]],
+) {
+    let n_groups = panel.n_cols() / GROUP;
+    let values = panel.values.as_ptr();
+    let (scales, mins) = (panel.scales.as_ptr(), panel.mins.as_ptr());
+    // SAFETY: the caller's promise: a panel has sixteen values for each column and sixteen scales
+    // and minimums for each group; an activation row has a scale for 32 columns and sums.
+    unsafe {
+        let mut sums = [W::zero_f(); T];
+        let mut starts = [[0; PREPARED]; T];
+        for chunk in (0..n_groups).step_by(PREPARED) {
+            let end = n_groups.min(chunk + PREPARED);
+            if SIGNED {
+                for t in 0..T {
+                    prepare(rows[t], chunk, end, &mut starts[t]);
+                }
+            }
+            for group in chunk..end {
+                let mut dots = [W::zero(); T];
+                if SIGNED {
+                    for t in 0..T {
+                        dots[t] = W::splat_i32(starts[t][group - chunk]);
+                    }
+                }
+                for step in group * GROUP / 4..(group + 1) * GROUP / 4 {
+                    let w = W::load(values.add(4 * PANEL_ROWS * step).cast());
+                    for t in 0..T {
+                        dots[t] = W::dot(dots[t], w, W::repeat(rows[t].values.add(4 * step)));
+                    }
+                }
+                let scale = W::load_f(scales.add(PANEL_ROWS * group));
+                for t in 0..T {
+                    let of_row = W::splat_f(*rows[t].scales.add(group * GROUP / 32));
+                    let scaled = W::mul(W::from_int(dots[t]), scale);
+                    sums[t] = W::fma(scaled, of_row, sums[t]);
+                }
+                if !SIGNED {
+                    let min = W::load_f(mins.add(PANEL_ROWS * group));
+                    for t in 0..T {
+                        let of = if GROUP == 32 { rows[t].sums_32 } else { rows[t].sums_16 };
+                        sums[t] = W::fma(min, W::splat_f(*of.add(group)), sums[t]);
+                    }
+                }
+            }
+        }
+        for t in 0..T {
+            W::store_f(out[t].as_mut_ptr(), sums[t]);
+        }
+    }
+}
+
+/// The sums of the integers of groups `first..end`, times -128.
+///
+/// A row holds these sums times the scale, in f32: below 2^12, they come back exact. A block of
+/// zeros has no scale, and 0 / 0 becomes 0. A block whose scaled sum overflows f32 (values above
+/// 8e34) gives numbers that are wrong instead of infinite.
+///
+/// SAFETY: the row holds the groups.
+#[inline(always)]
+unsafe fn prepare(row: Row, first: usize, end: usize, starts: &mut [i32; PREPARED]) {
+    for (i, start) in starts[..end - first].iter_mut().enumerate() {
+        // SAFETY: the caller's promise.
+        let (sum, scale) = unsafe { (*row.sums_32.add(first + i), *row.scales.add(first + i)) };
+        *start = ((sum / scale).round_ties_even() as i32).wrapping_mul(-128);
+    }
+}
