@@ -4,6 +4,7 @@
 //! of a function that enables its target features. All here is inlined into that function, and
 //! nothing is done in closures, which would not inherit the features.
 #![expect(unsafe_code, reason = "vector intrinsics over raw pointers")]
+#![expect(clippy::needless_range_loop, reason = "one index walks several arrays of registers")]
 
 use lilims_gguf::TensorType;
 

@@ -4,6 +4,7 @@
 //! it runs only where the instruction set that it is given is available. Those functions check the
 //! lengths of their slices; the kernels below them take raw pointers.
 #![expect(unsafe_code, reason = "NEON intrinsics over raw pointers")]
+#![expect(clippy::needless_range_loop, reason = "one index walks several arrays of registers")]
 
 mod blocks_256;
 mod blocks_32;
