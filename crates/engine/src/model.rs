@@ -8,7 +8,7 @@ use lilims_gguf::{File, TensorType};
 
 use crate::backend::Runner;
 use crate::backend::candle::{self, CandleModel, CandleRunner};
-use crate::backend::cpu::{CpuModel, CpuRunner};
+use crate::backend::cpu::{CpuModel, CpuRunner, performance_cores};
 use crate::{ChatTemplate, Error, ModelSpec, Session, Tokenizer};
 
 /// The longest context that is taken without being asked for, in tokens.
@@ -46,7 +46,8 @@ pub enum KvType {
 pub struct LoadOptions {
     /// Which backend runs it.
     pub backend: BackendKind,
-    /// Worker threads of the `cpu` backend; `None` takes one for each core.
+    /// Worker threads of the `cpu` backend; `None` takes one for each performance
+    /// core.
     pub threads: Option<usize>,
     /// The most tokens a session may hold; `None` takes the model's own, at most 8,192.
     pub context: Option<usize>,
@@ -98,7 +99,7 @@ impl Model {
             chat_template: ChatTemplate::from_gguf(&file, &tokenizer)?,
             context: options.context.unwrap_or_else(|| spec.context.min(DEFAULT_CONTEXT)).max(1),
             kv_type: options.kv_type,
-            n_threads: options.threads.unwrap_or_else(default_threads).max(1),
+            n_threads: options.threads.unwrap_or_else(performance_cores).max(1),
             spec,
             tokenizer,
             loaded,
@@ -168,10 +169,6 @@ impl Model {
         };
         Ok(Session::new(Arc::clone(self), runner))
     }
-}
-
-fn default_threads() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn display_name(file: &File, path: &Path) -> String {
