@@ -178,7 +178,7 @@ impl View<'_> {
     }
 }
 
-impl Item<'_> {
+impl<'a> Item<'a> {
     /// Query heads that share the key-value head.
     fn group(&self) -> usize {
         self.view.model.spec.n_heads / self.view.model.spec.n_kv_heads
@@ -301,7 +301,7 @@ impl Item<'_> {
     }
 
     /// Where the result of a row goes.
-    fn out(&self, idx: usize) -> &mut [f32] {
+    fn out(&self, idx: usize) -> &'a mut [f32] {
         let (row, head) = (idx / self.group(), idx % self.group() + self.kv_head * self.group());
         let columns = columns(head, self.view.model.spec.head_dim);
         // SAFETY: the row and head belong to this item alone, or to the last of its splits.

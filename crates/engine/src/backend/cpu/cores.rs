@@ -3,6 +3,7 @@
 //! Work is shared out in small chunks with a barrier after each operation, so a slow core makes
 //! the fast ones wait.
 
+#[cfg(any(target_os = "linux", target_os = "android", test))]
 use std::path::Path;
 
 /// A worker for each performance core that this process may use.
@@ -45,13 +46,13 @@ fn fastest_kind() -> Option<usize> {
 
 /// Counts the cores with the highest capacity, or else the highest frequency, in Linux' folder of
 /// processors.
-#[cfg_attr(not(any(target_os = "linux", target_os = "android")), expect(dead_code))]
+#[cfg(any(target_os = "linux", target_os = "android", test))]
 fn count_fastest(folder: &Path) -> Option<usize> {
     let mut cores: Vec<(u64, [u64; 2])> = Vec::new();
     for entry in std::fs::read_dir(folder).ok()?.flatten() {
         let name = entry.file_name();
         let number = name.to_str().and_then(|name| name.strip_prefix("cpu"));
-        if !number.is_some_and(|number| number.parse::<u32>().is_ok()) {
+        if number.is_none_or(|number| number.parse::<u32>().is_err()) {
             continue;
         }
         let read = |file: &str| -> Option<u64> {
