@@ -15,7 +15,7 @@ const BUFFER_BYTES: usize = 256 << 20;
 const STREAMS: usize = 4;
 /// Lines of one stream before a thread goes on to its next place: 32 KiB.
 const STREAM_LINES: usize = 512;
-const RUNS: usize = 7;
+const RUNS: usize = 20;
 
 /// A cache line.
 type Line = [u64; 8];
