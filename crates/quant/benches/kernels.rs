@@ -1,5 +1,5 @@
-//! The kernels on one thread: `cargo bench -p lilims-quant`, and a part of a name after `--` for
-//! some of them.
+//! The kernels: `cargo bench -p lilims-quant`, and a part of a name after `--` for some of them.
+//! On one thread but for reading from memory, which several threads share.
 //!
 //! Products of one row are measured in bytes of weights per second (GB/s): from 64 MiB, more than
 //! the caches hold, where reading them plainly is the roof; and from what a core's own cache holds,
@@ -7,6 +7,7 @@
 //! of them is 2 GOP/s), all else in values per second.
 
 use std::hint::black_box;
+use std::thread;
 use std::time::Duration;
 
 use criterion::measurement::WallTime;
@@ -25,6 +26,8 @@ const N_TOKENS: usize = 64;
 const MEMORY_BYTES: usize = 64 << 20;
 /// Weights that fit into a core's own cache.
 const CACHED_BYTES: usize = 128 << 10;
+/// About the weights of one call of a kernel.
+const CHUNK_BYTES: usize = 32 << 10;
 /// Values of a head, and keys of it that are in the cache.
 const HEAD_DIM: usize = 64;
 const N_KEYS: usize = 512;
@@ -83,43 +86,83 @@ fn per_type(
 /// Products of one activation row, which generating is made of.
 fn matvec(criterion: &mut Criterion) {
     let bytes = weights(MEMORY_BYTES);
-    let mut group = criterion.benchmark_group("matvec from memory, weights");
-    group.throughput(Throughput::BytesDecimal(MEMORY_BYTES as u64));
-    group.bench_function("roof: plain reading", |bencher| bencher.iter(|| sum(black_box(&bytes))));
-    all_matvecs(&mut group, &bytes);
-    group.finish();
-
+    let all_threads = thread::available_parallelism().map_or(1, usize::from);
+    let mut thread_counts = vec![1, all_threads];
+    thread_counts.dedup();
+    for n_threads in thread_counts {
+        let name = format!("matvec from memory, threads {n_threads}, weights");
+        let mut group = criterion.benchmark_group(name);
+        group.throughput(Throughput::BytesDecimal(MEMORY_BYTES as u64));
+        let part_bytes = MEMORY_BYTES.div_ceil(n_threads);
+        let read = |part: &[u8]| {
+            black_box(sum(black_box(part)));
+        };
+        group.bench_function("roof: plain reading", |bencher| {
+            bencher.iter(|| on_threads(bytes.chunks(part_bytes), read));
+        });
+        all_matvecs(&mut group, &bytes, n_threads);
+        group.finish();
+    }
     let mut group = criterion.benchmark_group("matvec cached, weights");
-    all_matvecs(&mut group, &bytes[..CACHED_BYTES]);
+    all_matvecs(&mut group, &bytes[..CACHED_BYTES], 1);
     group.finish();
 }
 
-fn all_matvecs(group: &mut BenchmarkGroup<'_, WallTime>, bytes: &[u8]) {
+fn all_matvecs(group: &mut BenchmarkGroup<'_, WallTime>, bytes: &[u8], n_threads: usize) {
     let (x, quantised) = (activations(1), quantised(1));
     for ty in FLOATS.into_iter().chain(QUANTISED) {
         let kernel = kernel(ty);
+        let row_bytes = kernel.row_bytes(N_COLS);
         let rows = whole_rows(kernel, bytes);
-        let mut out = vec![0.0; rows.len() / kernel.row_bytes(N_COLS)];
-        let work = Throughput::BytesDecimal(rows.len() as u64);
-        per_type(group, ty, work, || {
-            if kernel.quantizes_activations() {
-                kernel.matvec(black_box(rows), quantised.row(0), &mut out);
-            } else {
-                kernel.matmul_float(black_box(rows), &x, N_COLS, &mut out);
+        let mut out = vec![0.0; rows.len() / row_bytes];
+        // Each call as large as the engine makes it.
+        let chunk_rows = (CHUNK_BYTES / row_bytes).next_multiple_of(PANEL_ROWS);
+        let part_rows = out.len().div_ceil(n_threads).next_multiple_of(chunk_rows);
+        let multiply = |(rows, out): (&[u8], &mut [f32])| {
+            for (rows, out) in rows.chunks(chunk_rows * row_bytes).zip(out.chunks_mut(chunk_rows)) {
+                if kernel.quantizes_activations() {
+                    kernel.matvec(black_box(rows), quantised.row(0), out);
+                } else {
+                    kernel.matmul_float(black_box(rows), &x, N_COLS, out);
+                }
             }
+        };
+        per_type(group, ty, Throughput::BytesDecimal(rows.len() as u64), || {
+            let parts = rows.chunks(part_rows * row_bytes).zip(out.chunks_mut(part_rows));
+            on_threads(parts, multiply);
         });
     }
 }
 
-/// The sum of all words, which costs nothing beside reading them.
+/// Runs `body` for each part on a thread of its own; one part stays here.
+fn on_threads<T: Send>(parts: impl Iterator<Item = T>, body: impl Fn(T) + Sync) {
+    let mut parts = parts;
+    let Some(mine) = parts.next() else { return };
+    let body = &body;
+    thread::scope(|scope| {
+        for part in parts {
+            scope.spawn(move || body(part));
+        }
+        body(mine);
+    });
+}
+
+/// The sum of all words, which costs nothing beside reading them. Four places are read at once, as
+/// the kernels do: hardware serves several streams faster than one.
 fn sum(bytes: &[u8]) -> u64 {
-    let mut sums = [0_u64; 16];
-    for words in bytes.as_chunks::<8>().0.chunks_exact(sums.len()) {
-        for (sum, &word) in sums.iter_mut().zip(words) {
-            *sum = sum.wrapping_add(u64::from_le_bytes(word));
+    let mut sums = [[0_u64; 8]; 4];
+    for chunk in bytes.chunks_exact(4 * CHUNK_BYTES) {
+        let lines = chunk.as_chunks::<8>().0.as_chunks::<8>().0;
+        let lines_apart = lines.len() / sums.len();
+        for idx in 0..lines_apart {
+            for (stream, sums) in sums.iter_mut().enumerate() {
+                for (sum, &word) in sums.iter_mut().zip(&lines[stream * lines_apart + idx]) {
+                    *sum = sum.wrapping_add(u64::from_le_bytes(word));
+                }
+            }
         }
     }
-    sums.into_iter().fold(0, u64::wrapping_add)
+    sums.as_flattened().iter().fold(0, |all, &sum| all.wrapping_add(sum))
 }
 
 /// Products of many activation rows, which reading a prompt is made of, and unpacking before them.
