@@ -27,7 +27,7 @@ const MEMORY_BYTES: usize = 64 << 20;
 /// Weights that fit into a core's own cache.
 const CACHED_BYTES: usize = 128 << 10;
 /// About the weights of one call of a kernel.
-const CHUNK_BYTES: usize = 32 << 10;
+const CHUNK_BYTES: usize = 16 << 10;
 /// Values of a head, and keys of it that are in the cache.
 const HEAD_DIM: usize = 64;
 const N_KEYS: usize = 512;
@@ -119,11 +119,13 @@ fn all_matvecs(group: &mut BenchmarkGroup<'_, WallTime>, bytes: &[u8], n_threads
         let chunk_rows = (CHUNK_BYTES / row_bytes).next_multiple_of(PANEL_ROWS);
         let part_rows = out.len().div_ceil(n_threads).next_multiple_of(chunk_rows);
         let multiply = |(rows, out): (&[u8], &mut [f32])| {
-            for (rows, out) in rows.chunks(chunk_rows * row_bytes).zip(out.chunks_mut(chunk_rows)) {
+            let chunk_bytes = chunk_rows * row_bytes;
+            for (idx, out) in out.chunks_mut(chunk_rows).enumerate() {
+                let (rows, ahead) = rows[idx * chunk_bytes..].split_at(out.len() * row_bytes);
                 if kernel.quantizes_activations() {
-                    kernel.matvec(black_box(rows), quantised.row(0), out);
+                    kernel.matvec(black_box(rows), ahead, quantised.row(0), out);
                 } else {
-                    kernel.matmul_float(black_box(rows), &x, N_COLS, out);
+                    kernel.matmul_float(black_box(rows), ahead, &x, N_COLS, out);
                 }
             }
         };
@@ -202,7 +204,7 @@ fn floats(criterion: &mut Criterion) {
         let mut out = vec![0.0; PANEL_ROWS * N_TOKENS];
         let work = Throughput::Elements((PANEL_ROWS * N_COLS * N_TOKENS) as u64);
         per_type(&mut group, ty, work, || {
-            kernel.matmul_float(black_box(rows), &x, N_COLS, &mut out);
+            kernel.matmul_float(black_box(rows), rows, &x, N_COLS, &mut out);
         });
     }
     group.finish();
@@ -213,11 +215,13 @@ fn floats(criterion: &mut Criterion) {
     let cached = weights(N_KEYS * kernel.row_bytes(HEAD_DIM));
     let (query, mut scores) = (vec![0.5; HEAD_DIM], vec![0.1; N_KEYS]);
     group.bench_function("keys", |bencher| {
-        bencher.iter(|| kernel.matmul_float(black_box(&cached), &query, HEAD_DIM, &mut scores));
+        bencher.iter(|| {
+            kernel.matmul_float(black_box(&cached), &cached, &query, HEAD_DIM, &mut scores)
+        });
     });
     let (p, mut out) = (vec![0.1; N_KEYS], vec![0.0; HEAD_DIM]);
     group.bench_function("values", |bencher| {
-        bencher.iter(|| kernel.add_weighted(black_box(&cached), &p, HEAD_DIM, &mut out));
+        bencher.iter(|| kernel.add_weighted(black_box(&cached), &cached, &p, HEAD_DIM, &mut out));
     });
     group.finish();
 }

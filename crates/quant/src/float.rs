@@ -11,6 +11,7 @@ pub(super) fn matmul(
     ty: TensorType,
     isa: Isa,
     rows: &[u8],
+    ahead: &[u8],
     x: &[f32],
     n_cols: usize,
     out: &mut [f32],
@@ -23,11 +24,12 @@ pub(super) fn matmul(
     assert_eq!(rows.len(), n_rows * row_bytes, "whole weight rows");
     assert_eq!(x.len(), n_tokens * n_cols, "whole activation rows");
     assert_eq!(out.len(), n_rows * n_tokens, "one result per pair of rows");
+    let ahead = if ahead.is_empty() { rows } else { ahead };
     match isa {
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512Vnni => super::vnni::matmul_float(ty, rows, x, n_cols, out),
+        Isa::Avx512Vnni => super::vnni::matmul_float(ty, rows, ahead, x, n_cols, out),
         #[cfg(target_arch = "x86_64")]
-        Isa::AvxVnni | Isa::Avx2 => super::avx2::matmul_float(ty, rows, x, n_cols, out),
+        Isa::AvxVnni | Isa::Avx2 => super::avx2::matmul_float(ty, rows, ahead, x, n_cols, out),
         #[cfg(target_arch = "aarch64")]
         Isa::NeonI8mm | Isa::NeonDotprod | Isa::Neon => {
             super::neon::matmul_float(ty, rows, x, n_cols, out)
@@ -47,6 +49,7 @@ pub(super) fn add_weighted(
     ty: TensorType,
     isa: Isa,
     values: &[u8],
+    ahead: &[u8],
     p: &[f32],
     n_cols: usize,
     out: &mut [f32],
@@ -59,11 +62,12 @@ pub(super) fn add_weighted(
     assert_eq!(values.len(), n_values * row_bytes, "whole value rows");
     assert_eq!(out.len(), n_rows * n_cols, "whole result rows");
     assert_eq!(p.len(), n_rows * n_values, "one weight per pair of rows");
+    let ahead = if ahead.is_empty() { values } else { ahead };
     match isa {
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512Vnni => super::vnni::add_weighted(ty, values, p, n_cols, out),
+        Isa::Avx512Vnni => super::vnni::add_weighted(ty, values, ahead, p, n_cols, out),
         #[cfg(target_arch = "x86_64")]
-        Isa::AvxVnni | Isa::Avx2 => super::avx2::add_weighted(ty, values, p, n_cols, out),
+        Isa::AvxVnni | Isa::Avx2 => super::avx2::add_weighted(ty, values, ahead, p, n_cols, out),
         #[cfg(target_arch = "aarch64")]
         Isa::NeonI8mm | Isa::NeonDotprod | Isa::Neon => {
             super::neon::add_weighted(ty, values, p, n_cols, out)

@@ -28,6 +28,8 @@ pub(super) trait Lanes {
     /// `a * b + c`.
     unsafe fn fma(a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
     unsafe fn sum(x: Self::Vector) -> f32;
+    /// Fetches `n_bytes` from `from` on into the cache, where there is an instruction for that.
+    fn prefetch(_from: *const u8, _n_bytes: usize) {}
 }
 
 /// How a float type is loaded.
@@ -76,6 +78,7 @@ impl Float for Bf16 {
 #[inline(always)]
 pub(super) unsafe fn matmul<L: Lanes, F: Float>(
     rows: &[u8],
+    ahead: &[u8],
     x: &[f32],
     n_cols: usize,
     out: &mut [f32],
@@ -90,41 +93,45 @@ pub(super) unsafe fn matmul<L: Lanes, F: Float>(
         // SAFETY: the caller's promise.
         unsafe {
             match (x.len() / n_cols, L::MANY) {
-                (4, true) => band::<L, F, 4, 4>(rows, x, n_cols, out),
-                (4, false) => band::<L, F, 4, 2>(rows, x, n_cols, out),
-                (3, true) => band::<L, F, 3, 4>(rows, x, n_cols, out),
-                (3, false) => band::<L, F, 3, 2>(rows, x, n_cols, out),
-                (2, _) => band::<L, F, 2, 4>(rows, x, n_cols, out),
-                _ => band::<L, F, 1, 4>(rows, x, n_cols, out),
+                (4, true) => band::<L, F, 4, 4>(rows, ahead, x, n_cols, out),
+                (4, false) => band::<L, F, 4, 2>(rows, ahead, x, n_cols, out),
+                (3, true) => band::<L, F, 3, 4>(rows, ahead, x, n_cols, out),
+                (3, false) => band::<L, F, 3, 2>(rows, ahead, x, n_cols, out),
+                (2, _) => band::<L, F, 2, 4>(rows, ahead, x, n_cols, out),
+                _ => band::<L, F, 1, 4>(rows, ahead, x, n_cols, out),
             }
         }
     }
 }
 
-/// All weight rows times `T` activation rows, `R` weight rows at once, as far apart as they can be:
-/// several streams read memory faster than one. SAFETY: `L` is available.
+/// All weight rows times `T` activation rows, `R` weight rows at once. SAFETY: `L` is available.
 #[inline(always)]
 unsafe fn band<L: Lanes, F: Float, const T: usize, const R: usize>(
     rows: &[u8],
+    ahead: &[u8],
     x: &[f32],
     n_cols: usize,
     out: &mut [f32],
 ) {
     let row_bytes = n_cols * F::BYTES;
     let n_rows = rows.len() / row_bytes;
-    let apart = n_rows / R;
+    let whole = n_rows / R * R;
     // SAFETY: the caller's promise.
     unsafe {
-        for r in 0..apart {
-            let sums = tile::<L, F, T, R>(&rows[r * row_bytes..], apart, x, n_cols);
+        for r in (0..whole).step_by(R) {
+            let start = r * row_bytes;
+            let ahead = ahead.as_ptr().wrapping_add(start);
+            let sums = tile::<L, F, T, R>(&rows[start..], ahead, x, n_cols);
             for (k, sums) in sums.iter().enumerate() {
                 for (t, sum) in sums.iter().enumerate() {
-                    out[t * n_rows + r + k * apart] = *sum;
+                    out[t * n_rows + r + k] = *sum;
                 }
             }
         }
-        for r in R * apart..n_rows {
-            let [sums] = tile::<L, F, T, 1>(&rows[r * row_bytes..], 0, x, n_cols);
+        for r in whole..n_rows {
+            let start = r * row_bytes;
+            let ahead = ahead.as_ptr().wrapping_add(start);
+            let [sums] = tile::<L, F, T, 1>(&rows[start..], ahead, x, n_cols);
             for (t, sum) in sums.iter().enumerate() {
                 out[t * n_rows + r] = *sum;
             }
@@ -132,35 +139,35 @@ unsafe fn band<L: Lanes, F: Float, const T: usize, const R: usize>(
     }
 }
 
-/// `R` weight rows, `apart` rows from each other, times `T` activation rows. SAFETY: `L` is
-/// available.
+/// `R` weight rows times `T` activation rows. SAFETY: `L` is available.
 #[inline(always)]
 unsafe fn tile<L: Lanes, F: Float, const T: usize, const R: usize>(
     rows: &[u8],
-    apart: usize,
+    ahead: *const u8,
     x: &[f32],
     n_cols: usize,
 ) -> [[f32; T]; R] {
     let (row_bytes, whole) = (n_cols * F::BYTES, n_cols / L::LEN * L::LEN);
-    assert!(rows.len() >= ((R - 1) * apart + 1) * row_bytes && x.len() >= T * n_cols, "whole rows");
+    assert!(rows.len() >= R * row_bytes && x.len() >= T * n_cols, "whole rows");
     let mut out = [[0.0; T]; R];
     // SAFETY: the caller's promise; a vector from each such column on is inside each row.
     unsafe {
         let mut sums = [[L::splat(0.0); T]; R];
         for col in (0..whole).step_by(L::LEN) {
+            L::prefetch(ahead.wrapping_add(col * R * F::BYTES), L::LEN * R * F::BYTES);
             let mut x_part = [L::splat(0.0); T];
             for t in 0..T {
                 x_part[t] = L::load(x.as_ptr().add(t * n_cols + col));
             }
             for r in 0..R {
-                let w = F::load::<L>(rows.as_ptr().add(r * apart * row_bytes + col * F::BYTES));
+                let w = F::load::<L>(rows.as_ptr().add(r * row_bytes + col * F::BYTES));
                 for t in 0..T {
                     sums[r][t] = L::fma(w, x_part[t], sums[r][t]);
                 }
             }
         }
         for r in 0..R {
-            let row = &rows[r * apart * row_bytes..][..row_bytes];
+            let row = &rows[r * row_bytes..][..row_bytes];
             for t in 0..T {
                 out[r][t] = L::sum(sums[r][t]);
                 if whole < n_cols {
@@ -177,6 +184,7 @@ unsafe fn tile<L: Lanes, F: Float, const T: usize, const R: usize>(
 #[inline(always)]
 pub(super) unsafe fn add_weighted<L: Lanes, F: Float>(
     values: &[u8],
+    ahead: &[u8],
     p: &[f32],
     n_cols: usize,
     out: &mut [f32],
@@ -190,12 +198,12 @@ pub(super) unsafe fn add_weighted<L: Lanes, F: Float>(
         // SAFETY: the caller's promise.
         unsafe {
             match (out.len() / n_cols, L::MANY) {
-                (4, true) => add_band::<L, F, 4, 4>(values, p, n_cols, out),
-                (4, false) => add_band::<L, F, 4, 2>(values, p, n_cols, out),
-                (3, true) => add_band::<L, F, 3, 4>(values, p, n_cols, out),
-                (3, false) => add_band::<L, F, 3, 2>(values, p, n_cols, out),
-                (2, _) => add_band::<L, F, 2, 4>(values, p, n_cols, out),
-                _ => add_band::<L, F, 1, 4>(values, p, n_cols, out),
+                (4, true) => add_band::<L, F, 4, 4>(values, ahead, p, n_cols, out),
+                (4, false) => add_band::<L, F, 4, 2>(values, ahead, p, n_cols, out),
+                (3, true) => add_band::<L, F, 3, 4>(values, ahead, p, n_cols, out),
+                (3, false) => add_band::<L, F, 3, 2>(values, ahead, p, n_cols, out),
+                (2, _) => add_band::<L, F, 2, 4>(values, ahead, p, n_cols, out),
+                _ => add_band::<L, F, 1, 4>(values, ahead, p, n_cols, out),
             }
         }
     }
@@ -205,6 +213,7 @@ pub(super) unsafe fn add_weighted<L: Lanes, F: Float>(
 #[inline(always)]
 unsafe fn add_band<L: Lanes, F: Float, const T: usize, const V: usize>(
     values: &[u8],
+    ahead: &[u8],
     p: &[f32],
     n_cols: usize,
     out: &mut [f32],
@@ -214,10 +223,10 @@ unsafe fn add_band<L: Lanes, F: Float, const T: usize, const V: usize>(
     // SAFETY: the caller's promise.
     unsafe {
         for col in (0..wide).step_by(L::LEN * V) {
-            add_tile::<L, F, T, V>(values, p, n_cols, col, out);
+            add_tile::<L, F, T, V>(values, ahead, p, n_cols, col, out);
         }
         for col in (wide..whole).step_by(L::LEN) {
-            add_tile::<L, F, T, 1>(values, p, n_cols, col, out);
+            add_tile::<L, F, T, 1>(values, ahead, p, n_cols, col, out);
         }
     }
     if whole == n_cols {
@@ -235,6 +244,7 @@ unsafe fn add_band<L: Lanes, F: Float, const T: usize, const V: usize>(
 #[inline(always)]
 unsafe fn add_tile<L: Lanes, F: Float, const T: usize, const V: usize>(
     values: &[u8],
+    ahead: &[u8],
     p: &[f32],
     n_cols: usize,
     col: usize,
@@ -257,7 +267,9 @@ unsafe fn add_tile<L: Lanes, F: Float, const T: usize, const V: usize>(
             for t in 0..T {
                 weights[t] = L::splat(*p.get_unchecked(t * n_values + r));
             }
-            let row = values.as_ptr().add((r * n_cols + col) * F::BYTES);
+            let start = (r * n_cols + col) * F::BYTES;
+            L::prefetch(ahead.as_ptr().wrapping_add(start), L::LEN * V * F::BYTES);
+            let row = values.as_ptr().add(start);
             for v in 0..V {
                 let x = F::load::<L>(row.add(L::LEN * v * F::BYTES));
                 for t in 0..T {

@@ -109,25 +109,35 @@ impl Kernel {
 
     /// The dot product of each weight row with one activation row, straight from the blocks.
     ///
+    /// `ahead` is what the caller reads next, if it knows: as many bytes of it as there are in `rows`
+    /// come into the cache while the rows are multiplied, at the same pace.
+    ///
     /// *Shapes*: `rows` holds `out.len()` consecutive rows of `activations.n_cols()` values.
     /// Panics when they differ, or the weights are floats.
-    pub fn matvec(&self, rows: &[u8], activations: ActivationRow<'_>, out: &mut [f32]) {
+    pub fn matvec(
+        &self,
+        rows: &[u8],
+        ahead: &[u8],
+        activations: ActivationRow<'_>,
+        out: &mut [f32],
+    ) {
         let format = self.format.expect("quantised weights");
         let row_bytes = format.row_bytes(activations.n_cols());
         assert_eq!(rows.len(), row_bytes * out.len(), "one result per row");
         if row_bytes == 0 {
             return out.fill(0.0);
         }
+        let ahead = if ahead.is_empty() { rows } else { ahead };
         match self.isa {
             #[cfg(target_arch = "x86_64")]
             isa @ (Isa::Avx512Vnni | Isa::AvxVnni) => {
-                vnni::matvec(vnni::Set::of(isa), self.ty, format, rows, activations, out)
+                vnni::matvec(vnni::Set::of(isa), self.ty, format, rows, ahead, activations, out)
             }
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => avx2::matvec(self.ty, format, rows, activations, out),
+            Isa::Avx2 => avx2::matvec(self.ty, format, rows, ahead, activations, out),
             #[cfg(target_arch = "aarch64")]
             isa @ (Isa::NeonI8mm | Isa::NeonDotprod | Isa::Neon) => {
-                neon::matvec(isa, self.ty, format, rows, activations, out)
+                neon::matvec(isa, self.ty, format, rows, ahead, activations, out)
             }
             _ => scalar::matvec(self.ty, format, rows, activations, out),
         }
@@ -141,18 +151,34 @@ impl Kernel {
     /// The dot products of float weight rows with f32 activation rows.
     ///
     /// *Shapes*: `rows` `[n_rows, n_cols]` in the weights' type, `x` `[n_tokens, n_cols]`, `out`
-    /// `[n_tokens, n_rows]`. Panics when they do not fit, or the weights are quantised.
-    pub fn matmul_float(&self, rows: &[u8], x: &[f32], n_cols: usize, out: &mut [f32]) {
+    /// `[n_tokens, n_rows]`; `ahead` as for [`Kernel::matvec`]. Panics when they do not fit, or the
+    /// weights are quantised.
+    pub fn matmul_float(
+        &self,
+        rows: &[u8],
+        ahead: &[u8],
+        x: &[f32],
+        n_cols: usize,
+        out: &mut [f32],
+    ) {
         assert!(is_float(self.ty), "float weights");
-        float::matmul(self.ty, self.isa, rows, x, n_cols, out);
+        float::matmul(self.ty, self.isa, rows, ahead, x, n_cols, out);
     }
 
     /// Adds float rows, each times its weight, to rows of f32: what attention does with values.
     ///
     /// *Shapes*: `values` `[n_values, n_cols]` in the kernel's type, `p` `[n_rows, n_values]`,
-    /// `out` `[n_rows, n_cols]`. Panics when they do not fit, or the type is quantised.
-    pub fn add_weighted(&self, values: &[u8], p: &[f32], n_cols: usize, out: &mut [f32]) {
+    /// `out` `[n_rows, n_cols]`; `ahead` as for [`Kernel::matvec`]. Panics when they do not fit, or the
+    /// type is quantised.
+    pub fn add_weighted(
+        &self,
+        values: &[u8],
+        ahead: &[u8],
+        p: &[f32],
+        n_cols: usize,
+        out: &mut [f32],
+    ) {
         assert!(is_float(self.ty), "float values");
-        float::add_weighted(self.ty, self.isa, values, p, n_cols, out);
+        float::add_weighted(self.ty, self.isa, values, ahead, p, n_cols, out);
     }
 }

@@ -7,11 +7,11 @@
 
 use std::arch::x86_64::*;
 
-use super::{PREFETCH_BYTES, Row, hsum};
+use super::{Row, RowsKernel, hsum, prefetch};
 use crate::blocks::q3_k_scales;
 
 /// How a block type is multiplied.
-trait Block {
+pub(super) trait Block {
     /// Bytes of a block.
     const BYTES: usize;
 
@@ -144,7 +144,7 @@ impl ScalesAndMins {
     }
 }
 
-struct Q4K;
+pub(super) struct Q4K;
 impl Block for Q4K {
     const BYTES: usize = 144;
     #[inline(always)]
@@ -165,7 +165,7 @@ impl Block for Q4K {
     }
 }
 
-struct Q5K;
+pub(super) struct Q5K;
 impl Block for Q5K {
     const BYTES: usize = 176;
     #[inline(always)]
@@ -205,7 +205,7 @@ unsafe fn join(low: __m256i, bits: __m256i) -> __m256i {
     }
 }
 
-struct Q6K;
+pub(super) struct Q6K;
 impl Block for Q6K {
     const BYTES: usize = 210;
     #[inline(always)]
@@ -248,7 +248,7 @@ unsafe fn two_bits(bytes: __m256i, j: usize) -> __m256i {
     }
 }
 
-struct Q2K;
+pub(super) struct Q2K;
 impl Block for Q2K {
     const BYTES: usize = 84;
     #[inline(always)]
@@ -272,7 +272,7 @@ impl Block for Q2K {
     }
 }
 
-struct Q3K;
+pub(super) struct Q3K;
 impl Block for Q3K {
     const BYTES: usize = 110;
     #[inline(always)]
@@ -311,29 +311,23 @@ impl Block for Q3K {
     }
 }
 
-/// `N` rows, `apart` bytes from each other, at once. SAFETY: as [`super::RowsKernel`].
+/// `N` rows at once. SAFETY: as [`RowsKernel`].
 #[inline(always)]
 unsafe fn rows_at_once<B: Block, const N: usize>(
     rows: *const u8,
-    apart: usize,
+    row_bytes: usize,
     n_blocks: usize,
     activations: Row,
+    ahead: *const u8,
 ) -> [f32; N] {
     // SAFETY: the caller's promise.
     unsafe {
         let mut sums = [_mm256_setzero_ps(); N];
         for block_idx in 0..n_blocks {
-            let part = Row {
-                values: activations.values.add(256 * block_idx),
-                scales: activations.scales.add(8 * block_idx),
-                sums_32: activations.sums_32.add(8 * block_idx),
-                sums_16: activations.sums_16.add(16 * block_idx),
-            };
+            let part = activations.at_block(8 * block_idx);
+            prefetch(ahead.wrapping_add(block_idx * N * B::BYTES), N * B::BYTES);
             for (row_idx, sum) in sums.iter_mut().enumerate() {
-                let block = rows.add(row_idx * apart + block_idx * B::BYTES);
-                for line in (0..B::BYTES).step_by(64) {
-                    _mm_prefetch::<_MM_HINT_T0>(block.wrapping_add(PREFETCH_BYTES + line).cast());
-                }
+                let block = rows.add(row_idx * row_bytes + block_idx * B::BYTES);
                 *sum = _mm256_add_ps(*sum, B::dot(block, part));
             }
         }
@@ -345,8 +339,30 @@ unsafe fn rows_at_once<B: Block, const N: usize>(
     }
 }
 
-rows_kernel!(q2_k, Q2K);
-rows_kernel!(q3_k, Q3K);
-rows_kernel!(q4_k, Q4K);
-rows_kernel!(q5_k, Q5K);
-rows_kernel!(q6_k, Q6K);
+/// SAFETY: as [`RowsKernel`], with AVX2.
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn with_avx2<B: Block>(
+    rows: *const u8,
+    row_bytes: usize,
+    n_blocks: usize,
+    activations: Row,
+    ahead: *const u8,
+    out: &mut [f32],
+) {
+    // SAFETY: the caller's promise; `rows` has a row for each place in `out`.
+    unsafe {
+        each_row!(
+            rows,
+            row_bytes,
+            ahead,
+            out,
+            |row, ahead| rows_at_once::<B, 4>(row, row_bytes, n_blocks, activations, ahead),
+            |row, ahead| rows_at_once::<B, 1>(row, row_bytes, n_blocks, activations, ahead)
+        );
+    }
+}
+
+/// The kernel for a block type.
+pub(super) fn kernel<B: Block>() -> RowsKernel {
+    with_avx2::<B>
+}

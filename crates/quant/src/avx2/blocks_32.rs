@@ -1,13 +1,16 @@
 //! Matrix-vector kernels for the types with blocks of 32 values.
 //!
 //! Two neighbouring blocks A and B go through one vector: its low half holds A's values, its high
-//! half B's, so the eight partial sums are four of A and four of B, and one multiplication applies
-//! both scales. Four rows share the activations.
+//! half B's. The partial sums of two such pairs are folded to two sums a block, so that one
+//! multiplication applies the scales of four blocks. Four rows share the activations.
+//!
+//! How bytes are multiplied is a parameter ([`Multiply`]): here as AVX2 does it, in
+//! [`crate::vnni`] with `vpdpbusd`.
 #![expect(unsafe_code, reason = "AVX2 intrinsics over raw pointers")]
 
 use std::arch::x86_64::*;
 
-use super::{PREFETCH_BYTES, Row, hsum};
+use super::{Row, RowsKernel, hsum, prefetch};
 use crate::blocks::IQ4_NL_VALUES;
 
 /// How a block type's integers are stored.
@@ -23,8 +26,72 @@ pub(crate) trait Block {
 
     /// Values 0 to 15 of blocks `a` and `b`, and values 16 to 31.
     ///
-    /// SAFETY: AVX2 is available; a whole block can be read at each pointer.
-    unsafe fn quants(a: *const u8, b: *const u8) -> (__m256i, __m256i);
+    /// SAFETY: `M` is available; a whole block can be read at each pointer.
+    unsafe fn quants<M: Multiply>(a: *const u8, b: *const u8) -> (__m256i, __m256i);
+}
+
+/// What instruction sets do differently. SAFETY of all methods: the set is available.
+pub(crate) trait Multiply {
+    /// What the dot products of a type's blocks with these activations start from.
+    unsafe fn start<B: Block>(low: __m256i, high: __m256i) -> __m256i;
+
+    /// Four partial sums of block A's dot product and four of B's: of the weights `w` with the
+    /// activations `x`, values 0 to 15 and 16 to 31 of both.
+    unsafe fn dot<B: Block>(
+        w: (__m256i, __m256i),
+        x: (__m256i, __m256i),
+        start: __m256i,
+    ) -> __m256i;
+
+    /// Sets bit 4 of each value in `low` and `high` whose bit in the 32-bit words at `a` and `b` is set.
+    unsafe fn fifth_bits(
+        a: *const u8,
+        b: *const u8,
+        nibbles: (__m256i, __m256i),
+    ) -> (__m256i, __m256i);
+}
+
+/// AVX2.
+pub(super) struct Avx2;
+
+impl Multiply for Avx2 {
+    #[inline(always)]
+    unsafe fn start<B: Block>(_low: __m256i, _high: __m256i) -> __m256i {
+        // SAFETY: the caller's promise.
+        unsafe { _mm256_setzero_si256() }
+    }
+
+    #[inline(always)]
+    unsafe fn dot<B: Block>(
+        w: (__m256i, __m256i),
+        x: (__m256i, __m256i),
+        _start: __m256i,
+    ) -> __m256i {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let ones = _mm256_set1_epi16(1);
+            if B::SIGNED {
+                // Two products of 128 * 127 leave no room in 16 bits for two more.
+                _mm256_add_epi32(
+                    _mm256_madd_epi16(signed_products(w.0, x.0), ones),
+                    _mm256_madd_epi16(signed_products(w.1, x.1), ones),
+                )
+            } else {
+                let (low, high) = (_mm256_maddubs_epi16(w.0, x.0), _mm256_maddubs_epi16(w.1, x.1));
+                _mm256_madd_epi16(_mm256_add_epi16(low, high), ones)
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn fifth_bits(
+        a: *const u8,
+        b: *const u8,
+        nibbles: (__m256i, __m256i),
+    ) -> (__m256i, __m256i) {
+        // SAFETY: the caller's promise.
+        unsafe { fifth_bits(a, b, nibbles) }
+    }
 }
 
 /// 16 bytes at `a` below 16 bytes at `b`. SAFETY: as [`Block::quants`].
@@ -58,10 +125,9 @@ unsafe fn word_pair(a: *const u8, b: *const u8) -> __m256i {
     }
 }
 
-/// Sets bit 4 of each value whose bit in the blocks' 32-bit words is set. SAFETY: as
-/// [`Block::quants`], for 4 bytes.
+/// [`Multiply::fifth_bits`] in AVX2. SAFETY: as [`Block::quants`], for 4 bytes.
 #[inline(always)]
-unsafe fn fifth_bits(
+pub(crate) unsafe fn fifth_bits(
     a: *const u8,
     b: *const u8,
     (low, high): (__m256i, __m256i),
@@ -97,7 +163,7 @@ impl Block for Q4_0 {
     const BYTES: usize = 18;
     const BIAS: i8 = 8;
     #[inline(always)]
-    unsafe fn quants(a: *const u8, b: *const u8) -> (__m256i, __m256i) {
+    unsafe fn quants<M: Multiply>(a: *const u8, b: *const u8) -> (__m256i, __m256i) {
         // SAFETY: the block's 16 bytes of nibbles start at 2.
         unsafe { nibbles(a.add(2), b.add(2)) }
     }
@@ -108,7 +174,7 @@ impl Block for Q4_1 {
     const BYTES: usize = 20;
     const MIN: bool = true;
     #[inline(always)]
-    unsafe fn quants(a: *const u8, b: *const u8) -> (__m256i, __m256i) {
+    unsafe fn quants<M: Multiply>(a: *const u8, b: *const u8) -> (__m256i, __m256i) {
         // SAFETY: the block's 16 bytes of nibbles start at 4.
         unsafe { nibbles(a.add(4), b.add(4)) }
     }
@@ -119,9 +185,9 @@ impl Block for Q5_0 {
     const BYTES: usize = 22;
     const BIAS: i8 = 16;
     #[inline(always)]
-    unsafe fn quants(a: *const u8, b: *const u8) -> (__m256i, __m256i) {
+    unsafe fn quants<M: Multiply>(a: *const u8, b: *const u8) -> (__m256i, __m256i) {
         // SAFETY: fifth bits start at 2, the 16 bytes of nibbles at 6.
-        unsafe { fifth_bits(a.add(2), b.add(2), nibbles(a.add(6), b.add(6))) }
+        unsafe { M::fifth_bits(a.add(2), b.add(2), nibbles(a.add(6), b.add(6))) }
     }
 }
 
@@ -130,9 +196,9 @@ impl Block for Q5_1 {
     const BYTES: usize = 24;
     const MIN: bool = true;
     #[inline(always)]
-    unsafe fn quants(a: *const u8, b: *const u8) -> (__m256i, __m256i) {
+    unsafe fn quants<M: Multiply>(a: *const u8, b: *const u8) -> (__m256i, __m256i) {
         // SAFETY: fifth bits start at 4, the 16 bytes of nibbles at 8.
-        unsafe { fifth_bits(a.add(4), b.add(4), nibbles(a.add(8), b.add(8))) }
+        unsafe { M::fifth_bits(a.add(4), b.add(4), nibbles(a.add(8), b.add(8))) }
     }
 }
 
@@ -141,7 +207,7 @@ impl Block for Q8_0 {
     const BYTES: usize = 34;
     const SIGNED: bool = true;
     #[inline(always)]
-    unsafe fn quants(a: *const u8, b: *const u8) -> (__m256i, __m256i) {
+    unsafe fn quants<M: Multiply>(a: *const u8, b: *const u8) -> (__m256i, __m256i) {
         // SAFETY: the 32 values start at 2.
         unsafe { (load_pair(a.add(2), b.add(2)), load_pair(a.add(18), b.add(18))) }
     }
@@ -152,7 +218,7 @@ impl Block for Iq4Nl {
     const BYTES: usize = 18;
     const SIGNED: bool = true;
     #[inline(always)]
-    unsafe fn quants(a: *const u8, b: *const u8) -> (__m256i, __m256i) {
+    unsafe fn quants<M: Multiply>(a: *const u8, b: *const u8) -> (__m256i, __m256i) {
         // SAFETY: the block's 16 bytes of nibbles start at 2; the table has 16 bytes.
         unsafe {
             let (low, high) = nibbles(a.add(2), b.add(2));
@@ -162,124 +228,155 @@ impl Block for Iq4Nl {
     }
 }
 
-/// The activations of two blocks, arranged like the weights.
-struct Pair {
-    low: __m256i,
-    high: __m256i,
-    /// What the bias adds to the sums of 16-bit products.
-    bias: __m256i,
+/// The activations of four blocks A, B, C and D.
+struct Quad {
+    /// Of A and B, and of C and D: values 0 to 15 and 16 to 31.
+    values: [(__m256i, __m256i); 2],
+    starts: [__m256i; 2],
+    /// Scales in the order A A C C, B B D D.
     scales: __m256,
-    /// Half of each block's sum in the odd lanes, where the minimums come to lie.
+    /// The activations' sums: times what their lanes of the weights' scales and minimums are, they give
+    /// what the minimums or the bias add.
     sums: __m256,
 }
 
-/// Value `a` in the lower half and value `b`, or 0, in the upper.
-///
-/// A function and not a closure: closures do not inherit AVX2 here, and every intrinsic would be
-/// a call.
-///
-/// SAFETY: AVX2 is available and both values can be read.
-#[inline(always)]
-pub(crate) unsafe fn one_each(of: *const f32, a: usize, b: Option<usize>) -> __m256 {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let b = b.map_or(0.0, |b| *of.add(b));
-        _mm256_blend_ps::<0b1111_0000>(_mm256_set1_ps(*of.add(a)), _mm256_set1_ps(b))
-    }
-}
-
-impl Pair {
-    /// Blocks `a` and `b` of the activations; without `b`, zeros stand for it.
+impl Quad {
+    /// The activations at `row`, of which `N` blocks are there; zeros stand for the rest.
     ///
-    /// SAFETY: AVX2 is available and the row holds both blocks.
+    /// SAFETY: `M` is available and the row holds `N` blocks.
     #[inline(always)]
-    unsafe fn load<B: Block>(row: Row, a: usize, b: Option<usize>) -> Self {
+    unsafe fn load<B: Block, M: Multiply, const N: usize>(row: Row) -> Self {
         // SAFETY: the caller's promise.
         unsafe {
-            let values_a = row.values.add(32 * a).cast::<u8>();
-            let values_b = row.values.add(32 * b.unwrap_or(a)).cast::<u8>();
-            let low = load_pair(values_a, values_b);
-            let high = load_pair(values_a.add(16), values_b.add(16));
-            let bias = _mm256_set1_epi8(B::BIAS);
-            let odd_half = _mm256_setr_ps(0.0, 0.5, 0.0, 0.5, 0.0, 0.5, 0.0, 0.5);
+            let mut values = [(_mm256_setzero_si256(), _mm256_setzero_si256()); 2];
+            let mut starts = [_mm256_setzero_si256(); 2];
+            for pair in 0..N.div_ceil(2) {
+                let a = row.values.add(64 * pair).cast::<u8>();
+                let b = if 2 * pair + 1 < N { a.add(32) } else { a };
+                values[pair] = (load_pair(a, b), load_pair(a.add(16), b.add(16)));
+                starts[pair] = M::start::<B>(values[pair].0, values[pair].1);
+            }
+            let sums = in_lanes(first::<N>(row.sums_32));
+            let factors = if B::MIN {
+                _mm256_setr_ps(0.0, 1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 1.0)
+            } else {
+                _mm256_set1_ps(f32::from(B::BIAS) * -0.5)
+            };
             Self {
-                low,
-                high,
-                bias: _mm256_add_epi16(
-                    _mm256_maddubs_epi16(bias, low),
-                    _mm256_maddubs_epi16(bias, high),
-                ),
-                scales: one_each(row.scales, a, b),
-                sums: _mm256_mul_ps(one_each(row.sums_32, a, b), odd_half),
+                values,
+                starts,
+                scales: in_lanes(first::<N>(row.scales)),
+                sums: _mm256_mul_ps(sums, factors),
             }
         }
     }
 
-    /// Adds the dot products with weight blocks `a` and `b` to `sum`.
+    /// Adds the dot products with `N` weight blocks to `sum`.
     ///
-    /// SAFETY: AVX2 is available; a whole block can be read at each pointer.
+    /// SAFETY: `M` is available; `N` blocks can be read.
     #[inline(always)]
-    unsafe fn dot<B: Block>(&self, a: *const u8, b: *const u8, sum: &mut __m256) {
-        // SAFETY: the caller's promise.
+    unsafe fn dot<B: Block, M: Multiply, const N: usize>(
+        &self,
+        blocks: *const u8,
+        sum: &mut __m256,
+    ) {
+        // SAFETY: the caller's promise; blocks that are not there are not read.
         unsafe {
-            let (low, high) = B::quants(a, b);
-            let ones = _mm256_set1_epi16(1);
-            let dot = if B::SIGNED {
-                // Two products of 128 * 127 leave no room in 16 bits for two more.
-                _mm256_add_epi32(
-                    _mm256_madd_epi16(signed_products(low, self.low), ones),
-                    _mm256_madd_epi16(signed_products(high, self.high), ones),
-                )
+            let a = blocks;
+            let b = blocks.add(1.min(N - 1) * B::BYTES);
+            let c = blocks.add(2.min(N - 1) * B::BYTES);
+            let d = blocks.add(3.min(N - 1) * B::BYTES);
+            let ab = M::dot::<B>(B::quants::<M>(a, b), self.values[0], self.starts[0]);
+            let cd = if N > 2 {
+                M::dot::<B>(B::quants::<M>(c, d), self.values[1], self.starts[1])
             } else {
-                let mut products = _mm256_add_epi16(
-                    _mm256_maddubs_epi16(low, self.low),
-                    _mm256_maddubs_epi16(high, self.high),
-                );
-                if B::BIAS != 0 {
-                    products = _mm256_sub_epi16(products, self.bias);
-                }
-                _mm256_madd_epi16(products, ones)
+                _mm256_setzero_si256()
             };
+            let dots = if B::SIGNED {
+                _mm256_add_epi32(_mm256_unpacklo_epi64(ab, cd), _mm256_unpackhi_epi64(ab, cd))
+            } else {
+                // Eight products of 31 * 127 at most fit in 16 bits.
+                _mm256_madd_epi16(_mm256_packs_epi32(ab, cd), _mm256_set1_epi16(1))
+            };
+            let dots = _mm256_cvtepi32_ps(dots);
             // Even f16 lanes are the scale; odd ones the minimum, or bits to be ignored.
-            let heads = _mm256_cvtph_ps(_mm_blend_epi32::<0b1100>(
-                _mm_set1_epi32(a.cast::<i32>().read_unaligned()),
-                _mm_set1_epi32(b.cast::<i32>().read_unaligned()),
-            ));
+            let heads = _mm256_cvtph_ps(heads(a, b, c, d));
+            let scales = _mm256_moveldup_ps(heads);
             if B::MIN {
                 *sum = _mm256_fmadd_ps(heads, self.sums, *sum);
             }
-            let scales = _mm256_mul_ps(_mm256_moveldup_ps(heads), self.scales);
-            *sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), scales, *sum);
+            *sum = if B::BIAS != 0 {
+                _mm256_fmadd_ps(scales, _mm256_fmadd_ps(dots, self.scales, self.sums), *sum)
+            } else {
+                _mm256_fmadd_ps(dots, _mm256_mul_ps(scales, self.scales), *sum)
+            };
         }
     }
 }
 
-/// `N` rows, `apart` bytes from each other, at once. SAFETY: as [`super::RowsKernel`].
+/// The first `N` of four values, and zeros. SAFETY: AVX2 is available, `N` values can be read.
 #[inline(always)]
-unsafe fn rows_at_once<B: Block, const N: usize>(
+unsafe fn first<const N: usize>(values: *const f32) -> __m128 {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match N {
+            1 => _mm_load_ss(values),
+            2 => _mm_castpd_ps(_mm_load_sd(values.cast())),
+            3 => {
+                let two = _mm_castpd_ps(_mm_load_sd(values.cast()));
+                _mm_movelh_ps(two, _mm_load_ss(values.add(2)))
+            }
+            _ => _mm_loadu_ps(values),
+        }
+    }
+}
+
+/// Values A to D in the order A A C C, B B D D. SAFETY: AVX2 is available.
+#[inline(always)]
+unsafe fn in_lanes(values: __m128) -> __m256 {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let order = _mm256_setr_epi32(0, 0, 2, 2, 1, 1, 3, 3);
+        _mm256_permutevar_ps(_mm256_set_m128(values, values), order)
+    }
+}
+
+/// The first four bytes of each block, in the order A C B D. SAFETY: AVX2 is available, the bytes
+/// can be read.
+#[inline(always)]
+unsafe fn heads(a: *const u8, b: *const u8, c: *const u8, d: *const u8) -> __m128i {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let ac = _mm_unpacklo_epi32(_mm_loadu_si32(a), _mm_loadu_si32(c));
+        let bd = _mm_unpacklo_epi32(_mm_loadu_si32(b), _mm_loadu_si32(d));
+        _mm_unpacklo_epi64(ac, bd)
+    }
+}
+
+/// `N` rows at once. SAFETY: as [`RowsKernel`].
+#[inline(always)]
+unsafe fn rows_at_once<B: Block, M: Multiply, const N: usize>(
     rows: *const u8,
-    apart: usize,
+    row_bytes: usize,
     n_blocks: usize,
     activations: Row,
+    ahead: *const u8,
 ) -> [f32; N] {
-    // SAFETY: the caller's promise; blocks 2 i and 2 i + 1 are below `n_blocks`.
+    // SAFETY: the caller's promise; there are as many blocks as the parts take together.
     unsafe {
         let mut sums = [_mm256_setzero_ps(); N];
-        for pair_idx in 0..n_blocks / 2 {
-            let pair = Pair::load::<B>(activations, 2 * pair_idx, Some(2 * pair_idx + 1));
-            for (row_idx, sum) in sums.iter_mut().enumerate() {
-                let a = rows.add(row_idx * apart + 2 * pair_idx * B::BYTES);
-                _mm_prefetch::<_MM_HINT_T0>(a.wrapping_add(PREFETCH_BYTES).cast());
-                pair.dot::<B>(a, a.add(B::BYTES), sum);
-            }
+        let whole = n_blocks / 4 * 4;
+        for first in (0..whole).step_by(4) {
+            prefetch(ahead.wrapping_add(first * N * B::BYTES), 4 * N * B::BYTES);
+            four_blocks::<B, M, N, 4>(rows, row_bytes, first, activations, &mut sums);
         }
-        if n_blocks % 2 == 1 {
-            let last = n_blocks - 1;
-            let pair = Pair::load::<B>(activations, last, None);
-            for (row_idx, sum) in sums.iter_mut().enumerate() {
-                let a = rows.add(row_idx * apart + last * B::BYTES);
-                pair.dot::<B>(a, a, sum);
-            }
+        let rest = n_blocks - whole;
+        prefetch(ahead.wrapping_add(whole * N * B::BYTES), rest * N * B::BYTES);
+        match rest {
+            1 => four_blocks::<B, M, N, 1>(rows, row_bytes, whole, activations, &mut sums),
+            2 => four_blocks::<B, M, N, 2>(rows, row_bytes, whole, activations, &mut sums),
+            3 => four_blocks::<B, M, N, 3>(rows, row_bytes, whole, activations, &mut sums),
+            _ => {}
         }
         let mut totals = [0.0; N];
         for (total, sum) in totals.iter_mut().zip(sums) {
@@ -289,9 +386,65 @@ unsafe fn rows_at_once<B: Block, const N: usize>(
     }
 }
 
-rows_kernel!(q4_0, Q4_0);
-rows_kernel!(q4_1, Q4_1);
-rows_kernel!(q5_0, Q5_0);
-rows_kernel!(q5_1, Q5_1);
-rows_kernel!(q8_0, Q8_0);
-rows_kernel!(iq4_nl, Iq4Nl);
+/// Adds the dot products of `BLOCKS` blocks, at most four, from `first` on. SAFETY: as
+/// [`RowsKernel`].
+#[inline(always)]
+unsafe fn four_blocks<B: Block, M: Multiply, const N: usize, const BLOCKS: usize>(
+    rows: *const u8,
+    row_bytes: usize,
+    first: usize,
+    activations: Row,
+    sums: &mut [__m256; N],
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let quad = Quad::load::<B, M, BLOCKS>(activations.at_block(first));
+        for (row_idx, sum) in sums.iter_mut().enumerate() {
+            let blocks = rows.add(row_idx * row_bytes + first * B::BYTES);
+            quad.dot::<B, M, BLOCKS>(blocks, sum);
+        }
+    }
+}
+
+/// All rows, four at once, which share each load of the activations. SAFETY: as [`RowsKernel`], with
+/// `M` available.
+#[inline(always)]
+pub(crate) unsafe fn all_rows<B: Block, M: Multiply>(
+    rows: *const u8,
+    row_bytes: usize,
+    n_blocks: usize,
+    activations: Row,
+    ahead: *const u8,
+    out: &mut [f32],
+) {
+    // SAFETY: the caller's promise; `rows` has a row for each place in `out`.
+    unsafe {
+        each_row!(
+            rows,
+            row_bytes,
+            ahead,
+            out,
+            |row, ahead| rows_at_once::<B, M, 4>(row, row_bytes, n_blocks, activations, ahead),
+            |row, ahead| rows_at_once::<B, M, 1>(row, row_bytes, n_blocks, activations, ahead)
+        );
+    }
+}
+
+/// SAFETY: as [`RowsKernel`], with AVX2.
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn with_avx2<B: Block>(
+    rows: *const u8,
+    row_bytes: usize,
+    n_blocks: usize,
+    activations: Row,
+    ahead: *const u8,
+    out: &mut [f32],
+) {
+    // SAFETY: the caller's promise.
+    unsafe { all_rows::<B, Avx2>(rows, row_bytes, n_blocks, activations, ahead, out) }
+}
+
+/// The kernel for a block type.
+pub(super) fn kernel<B: Block>() -> RowsKernel {
+    with_avx2::<B>
+}

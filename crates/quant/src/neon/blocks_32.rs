@@ -7,7 +7,7 @@
 use std::arch::aarch64::*;
 
 use super::dot::{Dot, Sdot, Smull};
-use super::{Row, RowsKernel, each_row, f16_to_f32};
+use super::{Row, RowsKernel, each_row, f16_to_f32, prefetch};
 use crate::Isa;
 use crate::blocks::IQ4_NL_VALUES;
 
@@ -246,6 +246,7 @@ unsafe fn all_rows<B: Block, D: Dot>(
     row_bytes: usize,
     n_blocks: usize,
     activations: Row,
+    ahead: *const u8,
     out: &mut [f32],
 ) {
     // SAFETY: the caller's promise; `rows` has a row for each place in `out`.
@@ -253,6 +254,7 @@ unsafe fn all_rows<B: Block, D: Dot>(
         each_row!(
             rows,
             row_bytes,
+            ahead,
             out,
             |four| rows_at_once::<B, D, 4>(four, n_blocks, activations),
             |one| rows_at_once::<B, D, 1>(one, n_blocks, activations)
@@ -267,10 +269,11 @@ unsafe fn with_dotprod<B: Block>(
     row_bytes: usize,
     n_blocks: usize,
     activations: Row,
+    ahead: *const u8,
     out: &mut [f32],
 ) {
     // SAFETY: the caller's promise.
-    unsafe { all_rows::<B, Sdot>(rows, row_bytes, n_blocks, activations, out) }
+    unsafe { all_rows::<B, Sdot>(rows, row_bytes, n_blocks, activations, ahead, out) }
 }
 
 /// The kernel for a block type.

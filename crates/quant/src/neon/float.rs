@@ -6,6 +6,7 @@ use std::arch::aarch64::*;
 use lilims_gguf::TensorType;
 
 use super::load_f16;
+use super::prefetch;
 use crate::float_tiles::{self, Bf16, F16, F32, Lanes};
 
 /// Two registers: a half-precision vector is widened to both, and one token's sums in two chains
@@ -73,16 +74,28 @@ impl Lanes for Two {
         // SAFETY: the caller's promise.
         unsafe { vaddvq_f32(vaddq_f32(x[0], x[1])) }
     }
+
+    #[inline(always)]
+    fn prefetch(from: *const u8, n_bytes: usize) {
+        prefetch(from, n_bytes);
+    }
 }
 
 /// `out[t][r]` = weight row `r` · activation row `t`.
-pub(crate) fn matmul_float(ty: TensorType, rows: &[u8], x: &[f32], n_cols: usize, out: &mut [f32]) {
+pub(crate) fn matmul_float(
+    ty: TensorType,
+    rows: &[u8],
+    ahead: &[u8],
+    x: &[f32],
+    n_cols: usize,
+    out: &mut [f32],
+) {
     // SAFETY: NEON belongs to the architecture.
     unsafe {
         match ty {
-            TensorType::F32 => float_tiles::matmul::<Two, F32>(rows, x, n_cols, out),
-            TensorType::F16 => float_tiles::matmul::<Two, F16>(rows, x, n_cols, out),
-            _ => float_tiles::matmul::<Two, Bf16>(rows, x, n_cols, out),
+            TensorType::F32 => float_tiles::matmul::<Two, F32>(rows, ahead, x, n_cols, out),
+            TensorType::F16 => float_tiles::matmul::<Two, F16>(rows, ahead, x, n_cols, out),
+            _ => float_tiles::matmul::<Two, Bf16>(rows, ahead, x, n_cols, out),
         }
     }
 }
@@ -91,6 +104,7 @@ pub(crate) fn matmul_float(ty: TensorType, rows: &[u8], x: &[f32], n_cols: usize
 pub(crate) fn add_weighted(
     ty: TensorType,
     values: &[u8],
+    ahead: &[u8],
     p: &[f32],
     n_cols: usize,
     out: &mut [f32],
@@ -98,9 +112,9 @@ pub(crate) fn add_weighted(
     // SAFETY: NEON belongs to the architecture.
     unsafe {
         match ty {
-            TensorType::F32 => float_tiles::add_weighted::<Two, F32>(values, p, n_cols, out),
-            TensorType::F16 => float_tiles::add_weighted::<Two, F16>(values, p, n_cols, out),
-            _ => float_tiles::add_weighted::<Two, Bf16>(values, p, n_cols, out),
+            TensorType::F32 => float_tiles::add_weighted::<Two, F32>(values, ahead, p, n_cols, out),
+            TensorType::F16 => float_tiles::add_weighted::<Two, F16>(values, ahead, p, n_cols, out),
+            _ => float_tiles::add_weighted::<Two, Bf16>(values, ahead, p, n_cols, out),
         }
     }
 }

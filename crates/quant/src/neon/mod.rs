@@ -46,8 +46,19 @@ impl Row {
     }
 }
 
-/// Multiplies `out.len()` rows of `n_blocks` blocks, `row_bytes` apart, with an activation row.
-type RowsKernel = unsafe fn(*const u8, usize, usize, Row, &mut [f32]);
+/// Multiplies `out.len()` rows of `n_blocks` blocks, `row_bytes` apart, with an activation row, and
+/// fetches as many bytes from another place into the cache meanwhile.
+type RowsKernel = unsafe fn(*const u8, usize, usize, Row, *const u8, &mut [f32]);
+
+/// Fetches `n_bytes` from `from` on into the first cache. They need not be there.
+#[inline(always)]
+fn prefetch(from: *const u8, n_bytes: usize) {
+    for line in (0..n_bytes).step_by(64) {
+        let address = from.wrapping_add(line);
+        // SAFETY: a prefetch never faults and changes nothing.
+        unsafe { asm!("prfm pldl1keep, [{}]", in(reg) address, options(nostack, readonly)) };
+    }
+}
 
 /// The dot product of each row in `rows` with `activations`.
 pub(super) fn matvec(
@@ -55,6 +66,7 @@ pub(super) fn matvec(
     ty: TensorType,
     format: Format,
     rows: &[u8],
+    ahead: &[u8],
     activations: ActivationRow<'_>,
     out: &mut [f32],
 ) {
@@ -77,7 +89,7 @@ pub(super) fn matvec(
     };
     // SAFETY: the instruction set is available (see the module). `rows` holds `out.len()` rows of
     // `n_blocks` blocks, and the activation row as many values, scales and sums.
-    unsafe { kernel(rows.as_ptr(), row_bytes, n_blocks, Row::of(activations), out) }
+    unsafe { kernel(rows.as_ptr(), row_bytes, n_blocks, Row::of(activations), ahead.as_ptr(), out) }
 }
 
 /// Sixteen unpacked rows of `n_cols` values to the arrangement that [`panel_matmul`] reads.
@@ -200,24 +212,24 @@ unsafe fn load_f16(pointer: *const u8) -> [float32x4_t; 2] {
     }
 }
 
-/// Runs `$four` for four rows that lie a quarter of `out` apart, until three or fewer are left for
-/// `$one`: four sequential streams are read from memory faster than four neighbouring rows.
+/// Runs `$four` for four neighbouring rows, until three or fewer are left for `$one`, and fetches as
+/// many bytes from `$ahead` on into the cache.
 ///
 /// A macro and not a function: what it runs is inlined into functions with target features, which
 /// closures do not inherit.
 macro_rules! each_row {
-    ($rows:ident, $row_bytes:ident, $out:ident, |$pointers:ident| $four:expr, |$last:ident| $one:expr) => {
-        let quarter = $out.len() / 4;
-        for i in 0..quarter {
-            let first = $rows.add(i * $row_bytes);
-            let next = quarter * $row_bytes;
+    ($rows:ident, $row_bytes:ident, $ahead:ident, $out:ident, |$pointers:ident| $four:expr, |$last:ident| $one:expr) => {
+        let whole = $out.len() / 4 * 4;
+        for i in (0..whole).step_by(4) {
+            let start = i * $row_bytes;
+            prefetch($ahead.wrapping_add(start), 4 * $row_bytes);
+            let first = $rows.add(start);
+            let next = $row_bytes;
             let $pointers = [first, first.add(next), first.add(2 * next), first.add(3 * next)];
             let results: [f32; 4] = $four;
-            for (k, result) in results.into_iter().enumerate() {
-                $out[i + k * quarter] = result;
-            }
+            $out[i..i + 4].copy_from_slice(&results);
         }
-        for i in 4 * quarter..$out.len() {
+        for i in whole..$out.len() {
             let $last = [$rows.add(i * $row_bytes)];
             let [result] = $one;
             $out[i] = result;

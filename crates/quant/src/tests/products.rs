@@ -112,7 +112,7 @@ proptest! {
             for t in 0..n_tokens {
                 activations.row(t).dequantize(&mut decoded);
                 let mut out = vec![f32::NAN; n_rows];
-                kernel.matvec(&rows, activations.row(t), &mut out);
+                kernel.matvec(&rows, &rows, activations.row(t), &mut out);
                 for (row, out) in rows.chunks_exact(kernel.row_bytes(n_cols)).zip(out) {
                     let (exact, magnitude) = exact(ty, row, &decoded);
                     let error = (f64::from(out) - exact).abs();
@@ -161,7 +161,7 @@ proptest! {
         for isa in Isa::ALL {
             let kernel = Kernel::with_isa(ty, isa).expect("a supported type");
             let mut out = vec![f32::NAN; n_rows * n_tokens];
-            kernel.matmul_float(&rows, &x, n_cols, &mut out);
+            kernel.matmul_float(&rows, &rows, &x, n_cols, &mut out);
             for (t, x) in x.chunks_exact(n_cols).enumerate() {
                 for (r, row) in rows.chunks_exact(kernel.row_bytes(n_cols)).enumerate() {
                     let (exact, magnitude) = exact(ty, row, x);
@@ -194,7 +194,7 @@ proptest! {
         for isa in Isa::ALL {
             let mut out = start.clone();
             let kernel = Kernel::with_isa(ty, isa).expect("a supported type");
-            kernel.add_weighted(&values, &p, n_cols, &mut out);
+            kernel.add_weighted(&values, &values, &p, n_cols, &mut out);
             for (i, out) in out.iter().enumerate() {
                 let (row, col) = (i / n_cols, i % n_cols);
                 let mut exact = f64::from(start[i]);
@@ -232,7 +232,7 @@ fn extreme_integers_do_not_saturate() {
                 let mut out = [[0.0; PANEL_ROWS]; 5];
                 panel.matmul(activations.batch(), 0, &mut out);
                 let mut direct = [0.0; PANEL_ROWS];
-                kernel.matvec(&rows, activations.row(0), &mut direct);
+                kernel.matvec(&rows, &rows, activations.row(0), &mut direct);
                 for got in out.into_iter().chain([direct]).flatten() {
                     let error = (f64::from(got) - exact).abs();
                     assert!(error <= SUM_TOLERANCE * magnitude, "{ty} {}", isa.name());

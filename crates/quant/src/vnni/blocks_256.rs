@@ -11,7 +11,7 @@ use super::Set;
 use super::dot::AvxVnni;
 use super::wide::{Wide, Ymm, Zmm};
 use crate::avx2::blocks_256::{half, with_sums_16};
-use crate::avx2::{Row, RowsKernel, hsum};
+use crate::avx2::{Row, RowsKernel, each_row, hsum, prefetch};
 use crate::blocks::{q3_k_scales, six_bits};
 
 /// How a block type is multiplied.
@@ -223,22 +223,20 @@ impl Block for Q3K {
 /// `N` rows at once. SAFETY: as [`RowsKernel`], with `W` available.
 #[inline(always)]
 unsafe fn rows_at_once<B: Block, W: Wide, const N: usize>(
-    rows: [*const u8; N],
+    rows: *const u8,
+    row_bytes: usize,
     n_blocks: usize,
     activations: Row,
+    ahead: *const u8,
 ) -> [f32; N] {
     // SAFETY: the caller's promise.
     unsafe {
         let mut sums = [_mm256_setzero_ps(); N];
         for block_idx in 0..n_blocks {
-            let part = Row {
-                values: activations.values.add(256 * block_idx),
-                scales: activations.scales.add(8 * block_idx),
-                sums_32: activations.sums_32.add(8 * block_idx),
-                sums_16: activations.sums_16.add(16 * block_idx),
-            };
+            let part = activations.at_block(8 * block_idx);
+            prefetch(ahead.wrapping_add(block_idx * N * B::BYTES), N * B::BYTES);
             for i in 0..N {
-                let dot = B::dot::<W>(rows[i].add(block_idx * B::BYTES), part);
+                let dot = B::dot::<W>(rows.add(i * row_bytes + block_idx * B::BYTES), part);
                 sums[i] = _mm256_add_ps(sums[i], dot);
             }
         }
@@ -250,32 +248,27 @@ unsafe fn rows_at_once<B: Block, W: Wide, const N: usize>(
     }
 }
 
-/// All rows, four at once that lie a quarter of them apart: four sequential streams are read from
-/// memory faster than four neighbouring rows. SAFETY: as [`RowsKernel`], with `W` available.
+/// All rows, four at once, which share each load of the activations. SAFETY: as [`RowsKernel`], with
+/// `W` available.
 #[inline(always)]
 unsafe fn all_rows<B: Block, W: Wide>(
     rows: *const u8,
     row_bytes: usize,
     n_blocks: usize,
     activations: Row,
+    ahead: *const u8,
     out: &mut [f32],
 ) {
-    let quarter = out.len() / 4;
-    let apart = quarter * row_bytes;
     // SAFETY: the caller's promise; `rows` has a row for each place in `out`.
     unsafe {
-        for i in 0..quarter {
-            let row = rows.add(i * row_bytes);
-            let four = [row, row.add(apart), row.add(2 * apart), row.add(3 * apart)];
-            let sums = rows_at_once::<B, W, 4>(four, n_blocks, activations);
-            for (k, sum) in sums.into_iter().enumerate() {
-                out[i + k * quarter] = sum;
-            }
-        }
-        for i in 4 * quarter..out.len() {
-            let row = [rows.add(i * row_bytes)];
-            [out[i]] = rows_at_once::<B, W, 1>(row, n_blocks, activations);
-        }
+        each_row!(
+            rows,
+            row_bytes,
+            ahead,
+            out,
+            |row, ahead| rows_at_once::<B, W, 4>(row, row_bytes, n_blocks, activations, ahead),
+            |row, ahead| rows_at_once::<B, W, 1>(row, row_bytes, n_blocks, activations, ahead)
+        );
     }
 }
 
@@ -286,10 +279,11 @@ unsafe fn with_avx512<B: Block>(
     row_bytes: usize,
     n_blocks: usize,
     activations: Row,
+    ahead: *const u8,
     out: &mut [f32],
 ) {
     // SAFETY: the caller's promise.
-    unsafe { all_rows::<B, Zmm>(rows, row_bytes, n_blocks, activations, out) }
+    unsafe { all_rows::<B, Zmm>(rows, row_bytes, n_blocks, activations, ahead, out) }
 }
 
 /// SAFETY: as [`RowsKernel`], with AVX-VNNI.
@@ -299,10 +293,11 @@ unsafe fn with_avx_vnni<B: Block>(
     row_bytes: usize,
     n_blocks: usize,
     activations: Row,
+    ahead: *const u8,
     out: &mut [f32],
 ) {
     // SAFETY: the caller's promise.
-    unsafe { all_rows::<B, Ymm<AvxVnni>>(rows, row_bytes, n_blocks, activations, out) }
+    unsafe { all_rows::<B, Ymm<AvxVnni>>(rows, row_bytes, n_blocks, activations, ahead, out) }
 }
 
 /// SAFETY: as [`RowsKernel`], with AVX2.
@@ -313,11 +308,12 @@ unsafe fn with_avx2<B: Block>(
     row_bytes: usize,
     n_blocks: usize,
     activations: Row,
+    ahead: *const u8,
     out: &mut [f32],
 ) {
     use super::dot::StandIn;
     // SAFETY: the caller's promise.
-    unsafe { all_rows::<B, Ymm<StandIn>>(rows, row_bytes, n_blocks, activations, out) }
+    unsafe { all_rows::<B, Ymm<StandIn>>(rows, row_bytes, n_blocks, activations, ahead, out) }
 }
 
 /// The kernel for a block type.

@@ -5,6 +5,9 @@ use std::arch::x86_64::*;
 
 /// Dot products of unsigned with signed bytes.
 pub(super) trait Dot {
+    /// Whether bytes can be added under a mask of bits, as AVX-512 does.
+    const HAS_MASKS: bool = false;
+
     /// Adds to lane `i` of `sum` the products of the four bytes of `a` and `b` from `4 i` on.
     ///
     /// SAFETY: the instruction set is available.
@@ -15,6 +18,8 @@ pub(super) trait Dot {
 pub(super) struct Avx512Vnni;
 
 impl Dot for Avx512Vnni {
+    const HAS_MASKS: bool = true;
+
     #[inline(always)]
     unsafe fn dot(sum: __m256i, a: __m256i, b: __m256i) -> __m256i {
         // SAFETY: the caller's promise.

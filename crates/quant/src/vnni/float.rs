@@ -5,6 +5,7 @@ use std::arch::x86_64::*;
 
 use lilims_gguf::TensorType;
 
+use crate::avx2::prefetch;
 use crate::float_tiles::{self, Bf16, F16, F32, Float, Lanes};
 
 struct Sixteen;
@@ -58,31 +59,44 @@ impl Lanes for Sixteen {
         // SAFETY: the caller's promise.
         unsafe { _mm512_reduce_add_ps(x) }
     }
+
+    #[inline(always)]
+    fn prefetch(from: *const u8, n_bytes: usize) {
+        prefetch(from, n_bytes);
+    }
 }
 
 /// `out[t][r]` = weight row `r` · activation row `t`.
-pub(crate) fn matmul_float(ty: TensorType, rows: &[u8], x: &[f32], n_cols: usize, out: &mut [f32]) {
+pub(crate) fn matmul_float(
+    ty: TensorType,
+    rows: &[u8],
+    ahead: &[u8],
+    x: &[f32],
+    n_cols: usize,
+    out: &mut [f32],
+) {
     // SAFETY: AVX-512 is available (see `vnni`).
     unsafe {
         match ty {
-            TensorType::F32 => matmul::<F32>(rows, x, n_cols, out),
-            TensorType::F16 => matmul::<F16>(rows, x, n_cols, out),
-            _ => matmul::<Bf16>(rows, x, n_cols, out),
+            TensorType::F32 => matmul::<F32>(rows, ahead, x, n_cols, out),
+            TensorType::F16 => matmul::<F16>(rows, ahead, x, n_cols, out),
+            _ => matmul::<Bf16>(rows, ahead, x, n_cols, out),
         }
     }
 }
 
 /// SAFETY: AVX-512 is available.
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
-unsafe fn matmul<F: Float>(rows: &[u8], x: &[f32], n_cols: usize, out: &mut [f32]) {
+unsafe fn matmul<F: Float>(rows: &[u8], ahead: &[u8], x: &[f32], n_cols: usize, out: &mut [f32]) {
     // SAFETY: the caller's promise.
-    unsafe { float_tiles::matmul::<Sixteen, F>(rows, x, n_cols, out) }
+    unsafe { float_tiles::matmul::<Sixteen, F>(rows, ahead, x, n_cols, out) }
 }
 
 /// `out[t]` += the sum of `p[t][r]` times value row `r`.
 pub(crate) fn add_weighted(
     ty: TensorType,
     values: &[u8],
+    ahead: &[u8],
     p: &[f32],
     n_cols: usize,
     out: &mut [f32],
@@ -90,16 +104,16 @@ pub(crate) fn add_weighted(
     // SAFETY: AVX-512 is available (see `vnni`).
     unsafe {
         match ty {
-            TensorType::F32 => add::<F32>(values, p, n_cols, out),
-            TensorType::F16 => add::<F16>(values, p, n_cols, out),
-            _ => add::<Bf16>(values, p, n_cols, out),
+            TensorType::F32 => add::<F32>(values, ahead, p, n_cols, out),
+            TensorType::F16 => add::<F16>(values, ahead, p, n_cols, out),
+            _ => add::<Bf16>(values, ahead, p, n_cols, out),
         }
     }
 }
 
 /// SAFETY: AVX-512 is available.
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
-unsafe fn add<F: Float>(values: &[u8], p: &[f32], n_cols: usize, out: &mut [f32]) {
+unsafe fn add<F: Float>(values: &[u8], ahead: &[u8], p: &[f32], n_cols: usize, out: &mut [f32]) {
     // SAFETY: the caller's promise.
-    unsafe { float_tiles::add_weighted::<Sixteen, F>(values, p, n_cols, out) }
+    unsafe { float_tiles::add_weighted::<Sixteen, F>(values, ahead, p, n_cols, out) }
 }

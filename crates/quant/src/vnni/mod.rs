@@ -55,6 +55,7 @@ pub(super) fn matvec(
     ty: TensorType,
     format: Format,
     rows: &[u8],
+    ahead: &[u8],
     activations: ActivationRow<'_>,
     out: &mut [f32],
 ) {
@@ -77,7 +78,7 @@ pub(super) fn matvec(
     };
     // SAFETY: the instruction set is available (see the module). `rows` holds `out.len()` rows of
     // `n_blocks` blocks, and the activation row as many values, scales and sums.
-    unsafe { kernel(rows.as_ptr(), row_bytes, n_blocks, Row::of(activations), out) }
+    unsafe { kernel(rows.as_ptr(), row_bytes, n_blocks, Row::of(activations), ahead.as_ptr(), out) }
 }
 
 /// Sixteen unpacked rows as AVX2 has them, but unsigned: signed values are moved up by 128.

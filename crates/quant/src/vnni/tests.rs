@@ -73,7 +73,7 @@ proptest! {
             let mut expected = vec![0.0; n_rows];
             scalar::matvec(ty, format, &rows, activations, &mut expected);
             let mut direct = vec![f32::NAN; n_rows];
-            matvec(Set::StandIn, ty, format, &rows, activations, &mut direct);
+            matvec(Set::StandIn, ty, format, &rows, &rows, activations, &mut direct);
             prop_assert_eq!(rows.len(), n_rows * row_bytes);
             for (r, magnitude) in magnitude(t).into_iter().enumerate() {
                 let limit = SUM_TOLERANCE * magnitude;

@@ -109,7 +109,7 @@ impl Worker<'_> {
         }
         let splits = if n_blocks > 1 { 1 } else { view.keys(layer_idx, 0..view.n_rows).len() };
         let n_splits = splits.div_ceil(SPLIT_KEYS).clamp(1, MAX_SPLITS);
-        view.member.chunks(n_kv_heads * n_blocks * n_splits, |chunk| {
+        view.member.chunks(n_kv_heads * n_blocks * n_splits, |chunk, _| {
             let (chunk, split) = (chunk / n_splits, chunk % n_splits);
             // Later rows have more keys: begun first, they leave the others to fill the gaps.
             let (block, kv_head) = (n_blocks - 1 - chunk / n_kv_heads, chunk % n_kv_heads);
@@ -223,9 +223,14 @@ impl<'a> Item<'a> {
         for first in self.keys.clone().step_by(KEY_TILE) {
             let n_keys = KEY_TILE.min(self.keys.end - first);
             let start = view.cache_start(self.kv_head, first);
+            let n_next = KEY_TILE.min(self.keys.end - first - n_keys);
             // SAFETY: the barrier before, or this worker, made these keys and values complete.
-            let (keys, values) = unsafe {
-                (keys.rows(start, n_keys * head_dim), values.rows(start, n_keys * head_dim))
+            let (keys, values, next_keys) = unsafe {
+                (
+                    keys.rows(start, n_keys * head_dim),
+                    values.rows(start, n_keys * head_dim),
+                    keys.rows(start + n_keys * head_dim, n_next * head_dim),
+                )
             };
             // Rows before the tile do not see it.
             let first_row = self.rows.start.max(first.saturating_sub(view.position));
@@ -233,7 +238,7 @@ impl<'a> Item<'a> {
             let shown = skipped..self.rows.len() * group;
             let scores = &mut scratch.scores[..shown.len() * n_keys];
             let columns = shown.start * head_dim..shown.end * head_dim;
-            keys.dots(&scratch.queries[columns.clone()], head_dim, scores);
+            keys.dots(&values, &scratch.queries[columns.clone()], head_dim, scores);
             if let Some(cap) = spec.attention_soft_cap {
                 scores.iter_mut().for_each(|score| *score = cap * (*score / cap).tanh());
             }
@@ -244,7 +249,7 @@ impl<'a> Item<'a> {
                 let sums = &mut scratch.sums[idx * head_dim..][..head_dim];
                 weigh(scores, seen, &mut scratch.weights[idx], sums);
             }
-            values.add_weighted(scores, head_dim, &mut scratch.sums[columns]);
+            values.add_weighted(&next_keys, scores, head_dim, &mut scratch.sums[columns]);
         }
     }
 

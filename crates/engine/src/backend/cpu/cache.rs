@@ -61,15 +61,22 @@ impl KvBuffer {
 }
 
 impl KvRows<'_> {
-    /// The dot products of each of `queries` with each row. `[n_queries, n_rows]`
-    pub(crate) fn dots(&self, queries: &[f32], head_dim: usize, out: &mut [f32]) {
-        self.kernel().matmul_float(self.bytes(), queries, head_dim, out);
+    /// The dot products of each of `queries` with each row. `[n_queries, n_rows]` Fetches `ahead`, which
+    /// is read next, into the cache.
+    pub(crate) fn dots(&self, ahead: &Self, queries: &[f32], head_dim: usize, out: &mut [f32]) {
+        self.kernel().matmul_float(self.bytes(), ahead.bytes(), queries, head_dim, out);
     }
 
     /// Adds the rows to each row of `out`, times their weights. *Shapes*: `weights`
-    /// `[n_out, n_rows]`, `out` `[n_out, head_dim]`.
-    pub(crate) fn add_weighted(&self, weights: &[f32], head_dim: usize, out: &mut [f32]) {
-        self.kernel().add_weighted(self.bytes(), weights, head_dim, out);
+    /// `[n_out, n_rows]`, `out` `[n_out, head_dim]`. Fetches `ahead`.
+    pub(crate) fn add_weighted(
+        &self,
+        ahead: &Self,
+        weights: &[f32],
+        head_dim: usize,
+        out: &mut [f32],
+    ) {
+        self.kernel().add_weighted(self.bytes(), ahead.bytes(), weights, head_dim, out);
     }
 
     fn kernel(&self) -> Kernel {

@@ -11,8 +11,11 @@ use crate::{Error, ModelSpec};
 
 /// From this many tokens on, weights are unpacked once for all of them.
 const MIN_PANEL_TOKENS: usize = 4;
-/// Weights in a chunk when they are read once: enough to hide its cost, small enough to balance.
-const CHUNK_BYTES: usize = 32 * 1024;
+/// Weights in a chunk when they are read once: enough to hide its cost, small enough to balance, and
+/// as far ahead as the next chunk's weights are fetched into the cache.
+const CHUNK_BYTES: usize = 16 * 1024;
+/// Rows that the kernels multiply together.
+const ROWS_AT_ONCE: usize = 4;
 /// Weight rows in a chunk when many tokens meet them.
 const CHUNK_PANELS: usize = 1;
 
@@ -75,7 +78,65 @@ impl Matrix {
         if n_tokens >= MIN_PANEL_TOKENS {
             return CHUNK_PANELS * PANEL_ROWS;
         }
-        (CHUNK_BYTES / self.row_bytes.max(1)).next_multiple_of(PANEL_ROWS).max(PANEL_ROWS)
+        (CHUNK_BYTES / self.row_bytes.max(1)).next_multiple_of(ROWS_AT_ONCE).max(ROWS_AT_ONCE)
+    }
+}
+
+/// What is multiplied between two barriers.
+#[derive(Clone, Copy)]
+pub(crate) enum Step<'a> {
+    /// Matrices that take the same rows, one after the other.
+    Apart([Option<&'a Matrix>; 3]),
+    /// Matrices of one shape, of which the same rows are multiplied together.
+    Pair([&'a Matrix; 2]),
+}
+
+impl<'a> Step<'a> {
+    /// Into how many chunks the step is split.
+    pub(crate) fn n_chunks(&self, n_tokens: usize) -> usize {
+        match self {
+            Self::Apart(matrices) => {
+                matrices.iter().flatten().map(|matrix| matrix.n_chunks(n_tokens)).sum()
+            }
+            Self::Pair([a, _]) => a.n_chunks(n_tokens),
+        }
+    }
+
+    /// Whether any of the products take quantised activations.
+    pub(crate) fn quantizes_activations(&self) -> bool {
+        match self {
+            Self::Apart(matrices) => {
+                matrices.iter().flatten().any(|matrix| matrix.quantizes_activations())
+            }
+            Self::Pair(matrices) => matrices.iter().any(|matrix| matrix.quantizes_activations()),
+        }
+    }
+
+    /// A chunk's matrix, by its place in the step, and rows; of a pair, those of the first.
+    pub(crate) fn chunk(
+        &self,
+        mut chunk: usize,
+        n_tokens: usize,
+    ) -> (usize, &'a Matrix, Range<usize>) {
+        match *self {
+            Self::Apart(matrices) => {
+                for (idx, matrix) in matrices.into_iter().flatten().enumerate() {
+                    let n_chunks = matrix.n_chunks(n_tokens);
+                    if chunk < n_chunks {
+                        return (idx, matrix, matrix.chunk(chunk, n_tokens));
+                    }
+                    chunk -= n_chunks;
+                }
+                unreachable!("the step has the chunk")
+            }
+            Self::Pair([a, _]) => (0, a, a.chunk(chunk, n_tokens)),
+        }
+    }
+
+    /// The weights that are read first of a chunk.
+    pub(crate) fn bytes(&self, chunk: usize, n_tokens: usize) -> &'a [u8] {
+        let (_, matrix, rows) = self.chunk(chunk, n_tokens);
+        matrix.bytes(rows)
     }
 }
 
@@ -117,12 +178,14 @@ impl Scratch {
 }
 
 impl Products {
-    /// Multiplies rows `rows` of `matrix` with the tokens of `x`. `sink` gets each piece: the token,
-    /// the first row and the products with the rows from there.
+    /// Multiplies rows `rows` of `matrix` with the tokens of `x`, and fetches `ahead`, the weights that
+    /// are read next. `sink` gets each piece: the token, the first row and the products with the rows
+    /// from there.
     pub(crate) fn multiply(
         &mut self,
         matrix: &Matrix,
         rows: Range<usize>,
+        ahead: &[u8],
         x: Rows<'_>,
         mut sink: impl FnMut(usize, usize, &mut [f32]),
     ) {
@@ -131,7 +194,7 @@ impl Products {
         if !matrix.kernel.quantizes_activations() {
             self.of_rows.resize(n_tokens * n_rows, 0.0);
             let bytes = matrix.bytes(rows.clone());
-            matrix.kernel.matmul_float(bytes, x.floats, matrix.n_cols, &mut self.of_rows);
+            matrix.kernel.matmul_float(bytes, ahead, x.floats, matrix.n_cols, &mut self.of_rows);
             let products = self.of_rows.chunks_exact_mut(n_rows).enumerate();
             return products.for_each(|(token, y)| sink(token, rows.start, y));
         }
@@ -139,7 +202,7 @@ impl Products {
             self.of_rows.resize(n_rows, 0.0);
             for token in 0..n_tokens {
                 let bytes = matrix.bytes(rows.clone());
-                matrix.kernel.matvec(bytes, x.quantized.row(token), &mut self.of_rows);
+                matrix.kernel.matvec(bytes, ahead, x.quantized.row(token), &mut self.of_rows);
                 sink(token, rows.start, &mut self.of_rows);
             }
             return;
@@ -158,12 +221,13 @@ impl Products {
 }
 
 impl Products {
-    /// Multiplies the same rows of two matrices; `sink` gets the token, the first row and the
-    /// products with the first and the second matrix.
+    /// Multiplies the same rows of two matrices and fetches `ahead`; `sink` gets the token, the first
+    /// row and the products with the first and the second matrix.
     pub(crate) fn multiply_pair(
         &mut self,
         matrices: [&Matrix; 2],
         rows: Range<usize>,
+        ahead: &[u8],
         x: Rows<'_>,
         mut sink: impl FnMut(usize, usize, &mut [f32], &mut [f32]),
     ) {
@@ -174,10 +238,16 @@ impl Products {
             let start = token * n_rows + first - rows.start;
             start..start + len
         };
-        self.multiply(matrices[0], rows.clone(), x, |token, first, y| {
-            gates[part(token, first, y.len())].copy_from_slice(y);
-        });
-        self.multiply(matrices[1], rows.clone(), x, |token, first, y| {
+        self.multiply(
+            matrices[0],
+            rows.clone(),
+            matrices[1].bytes(rows.clone()),
+            x,
+            |token, first, y| {
+                gates[part(token, first, y.len())].copy_from_slice(y);
+            },
+        );
+        self.multiply(matrices[1], rows.clone(), ahead, x, |token, first, y| {
             sink(token, first, &mut gates[part(token, first, y.len())], y);
         });
         self.gates = gates;

@@ -23,7 +23,7 @@ use self::attention::Partials;
 use self::buffer::SharedBuffer;
 use self::cache::KvBuffer;
 pub(crate) use self::cores::performance_cores;
-use self::matrix::{Matrix, Scratch};
+use self::matrix::{Matrix, Scratch, Step};
 use self::team::Team;
 use self::worker::Worker;
 use super::{Runner, Slot, Want};
@@ -37,6 +37,10 @@ use crate::{Error, KvType, ModelSpec};
 /// cheaper than waiting for the others.
 const MAX_REPLICATED: usize = 4;
 
+/// The steps of multiplication in a layer: queries, keys and values; attention's output; gate and up;
+/// down.
+const STEPS_OF_LAYER: usize = 4;
+
 /// A model whose weights stay in the file's map.
 pub(crate) struct CpuModel {
     spec: ModelSpec,
@@ -45,6 +49,23 @@ pub(crate) struct CpuModel {
 }
 
 impl CpuModel {
+    /// What is multiplied in the `idx`th step of a pass, over all layers; the head is the last.
+    fn step(&self, idx: usize) -> Option<Step<'_>> {
+        let Weights { layers, output, embedding, .. } = &self.weights;
+        let one = |matrix| Step::Apart([Some(matrix), None, None]);
+        let Some(layer) = layers.get(idx / STEPS_OF_LAYER) else {
+            let head = output.as_ref().map_or(embedding, |head| &head.weight);
+            return (idx == layers.len() * STEPS_OF_LAYER).then(|| one(head));
+        };
+        let [q, k, v] = [&layer.q, &layer.k, &layer.v].map(|linear| Some(&linear.weight));
+        Some(match idx % STEPS_OF_LAYER {
+            0 => Step::Apart([q, k, v]),
+            1 => one(&layer.attention_out.weight),
+            2 => Step::Pair([&layer.gate.weight, &layer.up.weight]),
+            _ => one(&layer.down.weight),
+        })
+    }
+
     /// Locates the weights; nothing is read but the norms.
     pub(crate) fn load(file: &Arc<File>, spec: &ModelSpec) -> Result<Self, Error> {
         let weights = Weights::load(file, spec, &InPlace { file })?;

@@ -7,8 +7,9 @@
 #![expect(unsafe_code, reason = "a job borrows from the caller, who waits until it is done")]
 
 use std::cell::UnsafeCell;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
@@ -69,6 +70,32 @@ impl Gate {
     }
 }
 
+/// How many of a worker's own chunks were taken: from the front by itself in the low half, from the
+/// back by others in the high half. One addition takes a chunk, and tells whether it was there.
+///
+/// On a line of its own, so that workers who take their own chunks do not wait for each other.
+#[derive(Default)]
+#[repr(align(128))]
+struct Taken(AtomicU64);
+
+impl Taken {
+    /// Takes the first chunk that is left of `n`, as its number.
+    fn front(&self, n: usize) -> Option<usize> {
+        let (front, back) = Self::halves(self.0.fetch_add(1, Ordering::Relaxed));
+        (front + back < n).then_some(front)
+    }
+
+    /// Takes the last chunk that is left of `n`, as its number.
+    fn back(&self, n: usize) -> Option<usize> {
+        let (front, back) = Self::halves(self.0.fetch_add(1 << 32, Ordering::Relaxed));
+        (front + back < n).then(|| n - 1 - back)
+    }
+
+    fn halves(taken: u64) -> (usize, usize) {
+        (taken as u32 as usize, (taken >> 32) as usize)
+    }
+}
+
 type Job = dyn Fn(usize) + Sync + 'static;
 
 struct Shared {
@@ -81,8 +108,8 @@ struct Shared {
     /// Opens when all workers have come to a barrier.
     barrier: Gate,
     n_arrived: AtomicUsize,
-    /// The next chunk of the current phase.
-    next_chunk: AtomicUsize,
+    /// The chunks of the current phase that were taken, of each worker's own.
+    taken: Box<[Taken]>,
     /// A worker panicked: nobody may wait for it.
     broken: AtomicBool,
     quit: AtomicBool,
@@ -116,6 +143,11 @@ impl Shared {
         }
     }
 
+    /// Starts a phase: no chunk is taken.
+    fn put_back(&self) {
+        self.taken.iter().for_each(|taken| taken.0.store(0, Ordering::Relaxed));
+    }
+
     /// Releases everybody who waits at a barrier.
     fn break_up(&self) {
         self.broken.store(true, Ordering::SeqCst);
@@ -139,7 +171,7 @@ impl Team {
             n_done: AtomicUsize::new(0),
             barrier: Gate::default(),
             n_arrived: AtomicUsize::new(0),
-            next_chunk: AtomicUsize::new(0),
+            taken: (0..n_workers.max(1)).map(|_| Taken::default()).collect(),
             broken: AtomicBool::new(false),
             quit: AtomicBool::new(false),
             job: UnsafeCell::new(None),
@@ -170,7 +202,7 @@ impl Team {
         // in `n_done`, which this function awaits before it returns, also when it unwinds.
         let job = unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), &'static Job>(job) };
         shared.n_done.store(0, Ordering::Release);
-        shared.next_chunk.store(0, Ordering::Release);
+        shared.put_back();
         // SAFETY: all workers wait for `start`, so nobody reads the cell.
         unsafe { *shared.job.get() = Some(job) };
         shared.start.open();
@@ -215,16 +247,20 @@ impl Member<'_> {
     }
 
     /// This worker's share of `total` things: the same for the same total.
-    pub(crate) fn share(&self, total: usize) -> std::ops::Range<usize> {
+    pub(crate) fn share(&self, total: usize) -> Range<usize> {
+        self.share_of(self.worker_idx, total)
+    }
+
+    fn share_of(&self, worker_idx: usize, total: usize) -> Range<usize> {
         let n = self.shared.n_workers;
-        total * self.worker_idx / n..total * (self.worker_idx + 1) / n
+        total * worker_idx / n..total * (worker_idx + 1) / n
     }
 
     /// Waits until all workers are here. What any of them wrote before is visible to all after.
     pub(crate) fn barrier(&self) {
         let shared = self.shared;
         if shared.n_workers == 1 {
-            shared.next_chunk.store(0, Ordering::Relaxed);
+            shared.put_back();
             return;
         }
         let seen = shared.barrier.epoch();
@@ -233,7 +269,7 @@ impl Member<'_> {
         self.assert_whole();
         if shared.n_arrived.fetch_add(1, Ordering::AcqRel) + 1 == shared.n_workers {
             shared.n_arrived.store(0, Ordering::Relaxed);
-            shared.next_chunk.store(0, Ordering::Relaxed);
+            shared.put_back();
             shared.barrier.open();
         } else {
             shared.barrier.wait(seen);
@@ -245,14 +281,23 @@ impl Member<'_> {
         assert!(!self.shared.broken.load(Ordering::SeqCst), "another worker panicked");
     }
 
-    /// Takes chunks `0..n_chunks` until none is left, each by one worker, then waits for all.
-    pub(crate) fn chunks(&self, n_chunks: usize, mut work: impl FnMut(usize)) {
-        loop {
-            let chunk = self.shared.next_chunk.fetch_add(1, Ordering::Relaxed);
-            if chunk >= n_chunks {
-                break;
+    /// Does chunks `0..n_chunks`, each by one worker, then waits for all.
+    ///
+    /// A worker does its own share from the front, so that it knows what it reads next: the second
+    /// argument of `work`, `None` after the last of its own. Then it takes from the back of the others'
+    /// shares what they have not begun.
+    pub(crate) fn chunks(&self, n_chunks: usize, mut work: impl FnMut(usize, Option<usize>)) {
+        let n_workers = self.shared.n_workers;
+        let own = self.share(n_chunks);
+        while let Some(idx) = self.shared.taken[self.worker_idx].front(own.len()) {
+            let next = own.start + idx + 1;
+            work(own.start + idx, (next < own.end).then_some(next));
+        }
+        for worker_idx in (self.worker_idx + 1..n_workers).chain(0..self.worker_idx) {
+            let share = self.share_of(worker_idx, n_chunks);
+            while let Some(idx) = self.shared.taken[worker_idx].back(share.len()) {
+                work(share.start + idx, None);
             }
-            work(chunk);
         }
         self.barrier();
     }
@@ -260,8 +305,6 @@ impl Member<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicU64;
-
     use super::*;
 
     #[test]
@@ -272,7 +315,7 @@ mod tests {
                 let done: Vec<AtomicU64> = (0..100).map(|_| AtomicU64::new(0)).collect();
                 team.run(|member| {
                     for phase in 0..20u64 {
-                        member.chunks(done.len(), |chunk| {
+                        member.chunks(done.len(), |chunk, _| {
                             let before = done[chunk].fetch_add(1, Ordering::Relaxed);
                             assert_eq!(before, phase);
                         });

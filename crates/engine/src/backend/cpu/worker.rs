@@ -9,7 +9,7 @@
 use std::ops::Range;
 
 use super::buffer::SharedBuffer;
-use super::matrix::{Matrix, Rows, Scratch};
+use super::matrix::{Matrix, Rows, Scratch, Step};
 use super::team::Member;
 use super::{Buffers, CpuModel, MAX_REPLICATED, width};
 use crate::Error;
@@ -105,14 +105,14 @@ impl<'a> View<'a> {
 
     /// The rows of a slot as the matrices take them. Few rows each worker quantises for itself into
     /// `own`; of many, each worker some.
-    fn quantize<'b>(&self, from: Slot, matrices: &[&Matrix], own: &'b mut Activations) -> Rows<'b>
+    fn quantize<'b>(&self, from: Slot, step: Step<'_>, own: &'b mut Activations) -> Rows<'b>
     where
         'a: 'b,
     {
         // SAFETY: the last barrier made `from` complete; nobody writes it before the next.
         let floats = unsafe { self.rows(from) };
         let n_cols = self.width(from);
-        if !matrices.iter().any(|matrix| matrix.quantizes_activations()) {
+        if !step.quantizes_activations() {
             return Rows { floats, quantized: own.batch() };
         }
         if self.is_replicated() {
@@ -168,6 +168,8 @@ pub(super) struct Angles<'a> {
 pub(crate) struct Worker<'a> {
     pub(super) view: View<'a>,
     pub(super) scratch: &'a mut Scratch,
+    /// The step of multiplication that comes next.
+    step_idx: usize,
 }
 
 impl<'a> Worker<'a> {
@@ -180,77 +182,74 @@ impl<'a> Worker<'a> {
         position: usize,
     ) -> Self {
         let n_rows = tokens.len();
-        Self { view: View { model, buffers, member, tokens, position, n_rows }, scratch }
+        let view = View { model, buffers, member, tokens, position, n_rows };
+        Self { view, scratch, step_idx: 0 }
     }
 
-    /// Multiplies `from` with a matrix, adds the bias, and gives each piece to `sink`: the row,
-    /// the columns' range and the products. The matrices share the chunks; waits for all.
-    fn multiply<const N: usize>(
-        &mut self,
-        from: Slot,
-        linears: [&Linear<Matrix, Vec<f32>>; N],
-        mut sink: impl FnMut(usize, usize, Range<usize>, &mut [f32]),
-    ) {
-        let biases = linears.map(|linear| linear.bias.as_deref());
-        self.multiply_matrices(
-            from,
-            linears.map(|linear| &linear.weight),
-            |idx, row, columns, y| {
-                if let Some(bias) = biases[idx] {
-                    vector::axpy_f32(1.0, &bias[columns.clone()], y);
-                }
-                sink(idx, row, columns, y);
-            },
-        );
+    /// The next step, and the weights that this worker reads first in the one after it.
+    fn next_step(&mut self) -> (Step<'a>, &'a [u8]) {
+        let View { model, member, n_rows, .. } = self.view;
+        let step = model.step(self.step_idx).expect("a step for each multiplication");
+        self.step_idx += 1;
+        // The head is followed by the next token's first layer.
+        let later = model.step(self.step_idx).or_else(|| model.step(0));
+        let first = |step: Step<'a>| {
+            let own = member.share(step.n_chunks(n_rows));
+            if own.is_empty() { &[] } else { step.bytes(own.start, n_rows) }
+        };
+        (step, later.map_or(&[], first))
     }
 
-    fn multiply_matrices<const N: usize>(
+    /// Multiplies `from` with the matrices of the next step, adds the biases, and gives each piece to
+    /// `sink`: the matrix' place, the row, the columns' range and the products. The matrices share the
+    /// chunks; waits for all.
+    fn multiply(
         &mut self,
         from: Slot,
-        matrices: [&Matrix; N],
+        biases: &[Option<&Vec<f32>>],
         mut sink: impl FnMut(usize, usize, Range<usize>, &mut [f32]),
     ) {
+        let (step, later) = self.next_step();
         let (view, scratch) = (self.view, &mut *self.scratch);
-        let x = view.quantize(from, &matrices, &mut scratch.activations);
-        let n_chunks = matrices.map(|matrix| matrix.n_chunks(view.n_rows));
-        view.member.chunks(n_chunks.iter().sum(), |mut chunk| {
-            let mut idx = 0;
-            while chunk >= n_chunks[idx] {
-                chunk -= n_chunks[idx];
-                idx += 1;
-            }
-            let rows = matrices[idx].chunk(chunk, view.n_rows);
-            scratch.products.multiply(matrices[idx], rows, x, |row, first, y| {
-                sink(idx, row, first..first + y.len(), y);
+        let x = view.quantize(from, step, &mut scratch.activations);
+        view.member.chunks(step.n_chunks(view.n_rows), |chunk, next| {
+            let ahead = next.map_or(later, |next| step.bytes(next, view.n_rows));
+            let (idx, matrix, rows) = step.chunk(chunk, view.n_rows);
+            scratch.products.multiply(matrix, rows, ahead, x, |row, first, y| {
+                let columns = first..first + y.len();
+                add_bias(biases[idx], &columns, y);
+                sink(idx, row, columns, y);
+            });
+        });
+    }
+
+    /// Multiplies the normed stream with the pair of the next step; `sink` gets the row, the columns'
+    /// range and both products, biases added.
+    fn multiply_pair(
+        &mut self,
+        biases: [Option<&Vec<f32>>; 2],
+        mut sink: impl FnMut(usize, Range<usize>, &mut [f32], &mut [f32]),
+    ) {
+        let (step, later) = self.next_step();
+        let Step::Pair(matrices) = step else { unreachable!("gate and up are a pair") };
+        let (view, scratch) = (self.view, &mut *self.scratch);
+        let x = view.quantize(Slot::Normed, step, &mut scratch.activations);
+        view.member.chunks(step.n_chunks(view.n_rows), |chunk, next| {
+            let ahead = next.map_or(later, |next| step.bytes(next, view.n_rows));
+            let (_, _, rows) = step.chunk(chunk, view.n_rows);
+            scratch.products.multiply_pair(matrices, rows, ahead, x, |row, first, y_a, y_b| {
+                let columns = first..first + y_a.len();
+                add_bias(biases[0], &columns, y_a);
+                add_bias(biases[1], &columns, y_b);
+                sink(row, columns, y_a, y_b);
             });
         });
     }
 }
 
-impl Worker<'_> {
-    /// Multiplies the normed stream with two matrices of one shape; `sink` gets the row, the
-    /// columns' range and both products, biases added.
-    fn multiply_pair(
-        &mut self,
-        a: &Linear<Matrix, Vec<f32>>,
-        b: &Linear<Matrix, Vec<f32>>,
-        mut sink: impl FnMut(usize, Range<usize>, &mut [f32], &mut [f32]),
-    ) {
-        let (view, scratch) = (self.view, &mut *self.scratch);
-        let matrices = [&a.weight, &b.weight];
-        let x = view.quantize(Slot::Normed, &matrices, &mut scratch.activations);
-        view.member.chunks(a.weight.n_chunks(view.n_rows), |chunk| {
-            let rows = a.weight.chunk(chunk, view.n_rows);
-            scratch.products.multiply_pair(matrices, rows, x, |row, first, y_a, y_b| {
-                let columns = first..first + y_a.len();
-                for (linear, y) in [(a, &mut *y_a), (b, &mut *y_b)] {
-                    if let Some(bias) = &linear.bias {
-                        vector::axpy_f32(1.0, &bias[columns.clone()], y);
-                    }
-                }
-                sink(row, columns, y_a, y_b);
-            });
-        });
+fn add_bias(bias: Option<&Vec<f32>>, columns: &Range<usize>, y: &mut [f32]) {
+    if let Some(bias) = bias {
+        vector::axpy_f32(1.0, &bias[columns.clone()], y);
     }
 }
 
@@ -292,19 +291,13 @@ impl Backend for Worker<'_> {
             // SAFETY: chunks are disjoint ranges of columns.
             copy(y, unsafe { view.part(to, row, columns) });
         };
-        match *projections {
-            [(a, to_a), (b, to_b), (c, to_c)] => {
-                let to = [to_a, to_b, to_c];
-                self.multiply(from, [a, b, c], |idx, row, columns, y| {
-                    store(to[idx], row, columns, y);
-                });
-            }
-            _ => {
-                for &(linear, to) in projections {
-                    self.multiply(from, [linear], |_, row, columns, y| store(to, row, columns, y));
-                }
-            }
+        let mut biases = [None; 3];
+        for (bias, (linear, _)) in biases.iter_mut().zip(projections) {
+            *bias = linear.bias.as_ref();
         }
+        self.multiply(from, &biases, |idx, row, columns, y| {
+            store(projections[idx].1, row, columns, y);
+        });
         Ok(())
     }
 
@@ -328,7 +321,8 @@ impl Backend for Worker<'_> {
             Activation::Silu => vector::silu_mul,
             Activation::Gelu => vector::gelu_mul,
         };
-        self.multiply_pair(gate, up, |row, columns, gate, up| {
+        let biases = [gate.bias.as_ref(), up.bias.as_ref()];
+        self.multiply_pair(biases, |row, columns, gate, up| {
             activate(gate, up);
             // SAFETY: chunks are disjoint ranges of columns.
             copy(gate, unsafe { view.part(Slot::Gated, row, columns) });
@@ -366,7 +360,7 @@ impl Backend for Worker<'_> {
     fn head(
         &mut self,
         head: Option<&Linear<Matrix, Vec<f32>>>,
-        embedding: &Matrix,
+        _embedding: &Matrix,
         soft_cap: Option<f32>,
     ) -> Result<(), Error> {
         let view = self.view;
@@ -377,14 +371,8 @@ impl Backend for Worker<'_> {
             // SAFETY: chunks are disjoint ranges of columns.
             unsafe { view.part(Slot::Logits, row, columns) }.copy_from_slice(y);
         };
-        match head {
-            Some(head) => self.multiply(Slot::Normed, [head], |_, row, columns, y| {
-                store(row, columns, y);
-            }),
-            None => self.multiply_matrices(Slot::Normed, [embedding], |_, row, columns, y| {
-                store(row, columns, y);
-            }),
-        }
+        let bias = head.and_then(|head| head.bias.as_ref());
+        self.multiply(Slot::Normed, &[bias], |_, row, columns, y| store(row, columns, y));
         Ok(())
     }
 }
