@@ -23,11 +23,13 @@ pub(crate) trait Block {
     const BIAS: i8 = 0;
     /// Whether the integers are signed.
     const SIGNED: bool = false;
+    /// Where the fifth bits of the integers start, before 16 bytes of nibbles.
+    const FIFTH_BITS: Option<usize> = None;
 
     /// Values 0 to 15 of blocks `a` and `b`, and values 16 to 31.
     ///
-    /// SAFETY: `M` is available; a whole block can be read at each pointer.
-    unsafe fn quants<M: Multiply>(a: *const u8, b: *const u8) -> (__m256i, __m256i);
+    /// SAFETY: AVX2 is available; a whole block can be read at each pointer.
+    unsafe fn quants(a: *const u8, b: *const u8) -> (__m256i, __m256i);
 }
 
 /// What instruction sets do differently. SAFETY of all methods: the set is available.
@@ -43,12 +45,11 @@ pub(crate) trait Multiply {
         start: __m256i,
     ) -> __m256i;
 
-    /// Sets bit 4 of each value in `low` and `high` whose bit in the 32-bit words at `a` and `b` is set.
-    unsafe fn fifth_bits(
-        a: *const u8,
-        b: *const u8,
-        nibbles: (__m256i, __m256i),
-    ) -> (__m256i, __m256i);
+    /// Whether fifth bits serve as a mask: types with them then go through [`Multiply::dot_masked`].
+    const HAS_MASKS: bool = false;
+
+    /// Eight partial sums of one block of a type with fifth bits with 32 activations.
+    unsafe fn dot_masked<B: Block>(block: *const u8, x: __m256i) -> __m256i;
 }
 
 /// AVX2.
@@ -83,14 +84,8 @@ impl Multiply for Avx2 {
         }
     }
 
-    #[inline(always)]
-    unsafe fn fifth_bits(
-        a: *const u8,
-        b: *const u8,
-        nibbles: (__m256i, __m256i),
-    ) -> (__m256i, __m256i) {
-        // SAFETY: the caller's promise.
-        unsafe { fifth_bits(a, b, nibbles) }
+    unsafe fn dot_masked<B: Block>(_block: *const u8, _x: __m256i) -> __m256i {
+        unreachable!("AVX2 has no masks")
     }
 }
 
@@ -125,9 +120,10 @@ unsafe fn word_pair(a: *const u8, b: *const u8) -> __m256i {
     }
 }
 
-/// [`Multiply::fifth_bits`] in AVX2. SAFETY: as [`Block::quants`], for 4 bytes.
+/// Sets bit 4 of each value whose bit in the blocks' 32-bit words is set. SAFETY: as
+/// [`Block::quants`], for 4 bytes.
 #[inline(always)]
-pub(crate) unsafe fn fifth_bits(
+unsafe fn fifth_bits(
     a: *const u8,
     b: *const u8,
     (low, high): (__m256i, __m256i),
@@ -163,7 +159,7 @@ impl Block for Q4_0 {
     const BYTES: usize = 18;
     const BIAS: i8 = 8;
     #[inline(always)]
-    unsafe fn quants<M: Multiply>(a: *const u8, b: *const u8) -> (__m256i, __m256i) {
+    unsafe fn quants(a: *const u8, b: *const u8) -> (__m256i, __m256i) {
         // SAFETY: the block's 16 bytes of nibbles start at 2.
         unsafe { nibbles(a.add(2), b.add(2)) }
     }
@@ -174,7 +170,7 @@ impl Block for Q4_1 {
     const BYTES: usize = 20;
     const MIN: bool = true;
     #[inline(always)]
-    unsafe fn quants<M: Multiply>(a: *const u8, b: *const u8) -> (__m256i, __m256i) {
+    unsafe fn quants(a: *const u8, b: *const u8) -> (__m256i, __m256i) {
         // SAFETY: the block's 16 bytes of nibbles start at 4.
         unsafe { nibbles(a.add(4), b.add(4)) }
     }
@@ -184,10 +180,11 @@ pub(crate) struct Q5_0;
 impl Block for Q5_0 {
     const BYTES: usize = 22;
     const BIAS: i8 = 16;
+    const FIFTH_BITS: Option<usize> = Some(2);
     #[inline(always)]
-    unsafe fn quants<M: Multiply>(a: *const u8, b: *const u8) -> (__m256i, __m256i) {
+    unsafe fn quants(a: *const u8, b: *const u8) -> (__m256i, __m256i) {
         // SAFETY: fifth bits start at 2, the 16 bytes of nibbles at 6.
-        unsafe { M::fifth_bits(a.add(2), b.add(2), nibbles(a.add(6), b.add(6))) }
+        unsafe { fifth_bits(a.add(2), b.add(2), nibbles(a.add(6), b.add(6))) }
     }
 }
 
@@ -195,10 +192,11 @@ pub(crate) struct Q5_1;
 impl Block for Q5_1 {
     const BYTES: usize = 24;
     const MIN: bool = true;
+    const FIFTH_BITS: Option<usize> = Some(4);
     #[inline(always)]
-    unsafe fn quants<M: Multiply>(a: *const u8, b: *const u8) -> (__m256i, __m256i) {
+    unsafe fn quants(a: *const u8, b: *const u8) -> (__m256i, __m256i) {
         // SAFETY: fifth bits start at 4, the 16 bytes of nibbles at 8.
-        unsafe { M::fifth_bits(a.add(4), b.add(4), nibbles(a.add(8), b.add(8))) }
+        unsafe { fifth_bits(a.add(4), b.add(4), nibbles(a.add(8), b.add(8))) }
     }
 }
 
@@ -207,7 +205,7 @@ impl Block for Q8_0 {
     const BYTES: usize = 34;
     const SIGNED: bool = true;
     #[inline(always)]
-    unsafe fn quants<M: Multiply>(a: *const u8, b: *const u8) -> (__m256i, __m256i) {
+    unsafe fn quants(a: *const u8, b: *const u8) -> (__m256i, __m256i) {
         // SAFETY: the 32 values start at 2.
         unsafe { (load_pair(a.add(2), b.add(2)), load_pair(a.add(18), b.add(18))) }
     }
@@ -218,7 +216,7 @@ impl Block for Iq4Nl {
     const BYTES: usize = 18;
     const SIGNED: bool = true;
     #[inline(always)]
-    unsafe fn quants<M: Multiply>(a: *const u8, b: *const u8) -> (__m256i, __m256i) {
+    unsafe fn quants(a: *const u8, b: *const u8) -> (__m256i, __m256i) {
         // SAFETY: the block's 16 bytes of nibbles start at 2; the table has 16 bytes.
         unsafe {
             let (low, high) = nibbles(a.add(2), b.add(2));
@@ -230,14 +228,20 @@ impl Block for Iq4Nl {
 
 /// The activations of four blocks A, B, C and D.
 struct Quad {
-    /// Of A and B, and of C and D: values 0 to 15 and 16 to 31.
+    /// Of A and B, and of C and D: values 0 to 15 and 16 to 31. With masks: of A, B, C and D.
     values: [(__m256i, __m256i); 2],
     starts: [__m256i; 2],
-    /// Scales in the order A A C C, B B D D.
+    /// Scales in the order of the dot products' lanes.
     scales: __m256,
     /// The activations' sums: times what their lanes of the weights' scales and minimums are, they give
     /// what the minimums or the bias add.
     sums: __m256,
+}
+
+/// Whether blocks are multiplied one by one, under masks. The lanes of the dot products are then
+/// A B C D, A B C D, else A A C C, B B D D.
+const fn one_by_one<B: Block, M: Multiply>() -> bool {
+    M::HAS_MASKS && B::FIFTH_BITS.is_some()
 }
 
 impl Quad {
@@ -248,26 +252,36 @@ impl Quad {
     unsafe fn load<B: Block, M: Multiply, const N: usize>(row: Row) -> Self {
         // SAFETY: the caller's promise.
         unsafe {
-            let mut values = [(_mm256_setzero_si256(), _mm256_setzero_si256()); 2];
-            let mut starts = [_mm256_setzero_si256(); 2];
+            let zero = _mm256_setzero_si256();
+            let (mut values, mut starts) = ([(zero, zero); 2], [zero; 2]);
             for pair in 0..N.div_ceil(2) {
                 let a = row.values.add(64 * pair).cast::<u8>();
-                let b = if 2 * pair + 1 < N { a.add(32) } else { a };
-                values[pair] = (load_pair(a, b), load_pair(a.add(16), b.add(16)));
-                starts[pair] = M::start::<B>(values[pair].0, values[pair].1);
+                let has_b = 2 * pair + 1 < N;
+                if one_by_one::<B, M>() {
+                    let b = if has_b { _mm256_loadu_si256(a.add(32).cast()) } else { zero };
+                    values[pair] = (_mm256_loadu_si256(a.cast()), b);
+                } else {
+                    let b = if has_b { a.add(32) } else { a };
+                    values[pair] = (load_pair(a, b), load_pair(a.add(16), b.add(16)));
+                    starts[pair] = M::start::<B>(values[pair].0, values[pair].1);
+                }
             }
-            let sums = in_lanes(first::<N>(row.sums_32));
-            let factors = if B::MIN {
-                _mm256_setr_ps(0.0, 1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 1.0)
+            let (scales, sums) = (first::<N>(row.scales), first::<N>(row.sums_32));
+            let sums = if B::MIN {
+                // Minimums are the odd halves of the blocks' heads.
+                let odd = _mm256_setr_ps(0.0, 1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 1.0);
+                _mm256_mul_ps(in_lanes::<false>(sums), odd)
+            } else if one_by_one::<B, M>() {
+                in_lanes::<true>(_mm_mul_ps(sums, _mm_set1_ps(f32::from(B::BIAS) * -0.5)))
             } else {
-                _mm256_set1_ps(f32::from(B::BIAS) * -0.5)
+                in_lanes::<false>(_mm_mul_ps(sums, _mm_set1_ps(f32::from(B::BIAS) * -0.5)))
             };
-            Self {
-                values,
-                starts,
-                scales: in_lanes(first::<N>(row.scales)),
-                sums: _mm256_mul_ps(sums, factors),
-            }
+            let scales = if one_by_one::<B, M>() {
+                in_lanes::<true>(scales)
+            } else {
+                in_lanes::<false>(scales)
+            };
+            Self { values, starts, scales, sums }
         }
     }
 
@@ -286,22 +300,30 @@ impl Quad {
             let b = blocks.add(1.min(N - 1) * B::BYTES);
             let c = blocks.add(2.min(N - 1) * B::BYTES);
             let d = blocks.add(3.min(N - 1) * B::BYTES);
-            let ab = M::dot::<B>(B::quants::<M>(a, b), self.values[0], self.starts[0]);
-            let cd = if N > 2 {
-                M::dot::<B>(B::quants::<M>(c, d), self.values[1], self.starts[1])
+            let [ab, cd] = if one_by_one::<B, M>() {
+                let [x_ab, x_cd] = self.values;
+                [
+                    fold(M::dot_masked::<B>(a, x_ab.0), M::dot_masked::<B>(b, x_ab.1)),
+                    fold(M::dot_masked::<B>(c, x_cd.0), M::dot_masked::<B>(d, x_cd.1)),
+                ]
             } else {
-                _mm256_setzero_si256()
+                let ab = M::dot::<B>(B::quants(a, b), self.values[0], self.starts[0]);
+                let cd = M::dot::<B>(B::quants(c, d), self.values[1], self.starts[1]);
+                [ab, if N > 2 { cd } else { _mm256_setzero_si256() }]
             };
             let dots = if B::SIGNED {
                 _mm256_add_epi32(_mm256_unpacklo_epi64(ab, cd), _mm256_unpackhi_epi64(ab, cd))
             } else {
-                // Eight products of 31 * 127 at most fit in 16 bits.
-                _mm256_madd_epi16(_mm256_packs_epi32(ab, cd), _mm256_set1_epi16(1))
+                fold(ab, cd)
             };
             let dots = _mm256_cvtepi32_ps(dots);
             // Even f16 lanes are the scale; odd ones the minimum, or bits to be ignored.
             let heads = _mm256_cvtph_ps(heads(a, b, c, d));
-            let scales = _mm256_moveldup_ps(heads);
+            let scales = if one_by_one::<B, M>() {
+                _mm256_permutevar8x32_ps(heads, _mm256_setr_epi32(0, 4, 2, 6, 0, 4, 2, 6))
+            } else {
+                _mm256_moveldup_ps(heads)
+            };
             if B::MIN {
                 *sum = _mm256_fmadd_ps(heads, self.sums, *sum);
             }
@@ -312,6 +334,15 @@ impl Quad {
             };
         }
     }
+}
+
+/// The sums of neighbouring lanes, in each half first those of `a` and then those of `b`. Eight
+/// products of 31 * 127 at most fit in the 16 bits that each lane goes through. SAFETY: AVX2 is
+/// available.
+#[inline(always)]
+unsafe fn fold(a: __m256i, b: __m256i) -> __m256i {
+    // SAFETY: the caller's promise.
+    unsafe { _mm256_madd_epi16(_mm256_packs_epi32(a, b), _mm256_set1_epi16(1)) }
 }
 
 /// The first `N` of four values, and zeros. SAFETY: AVX2 is available, `N` values can be read.
@@ -331,13 +362,16 @@ unsafe fn first<const N: usize>(values: *const f32) -> __m128 {
     }
 }
 
-/// Values A to D in the order A A C C, B B D D. SAFETY: AVX2 is available.
+/// Values A to D in the order A B C D, A B C D, or A A C C, B B D D. SAFETY: AVX2 is available.
 #[inline(always)]
-unsafe fn in_lanes(values: __m128) -> __m256 {
+unsafe fn in_lanes<const ONE_BY_ONE: bool>(values: __m128) -> __m256 {
     // SAFETY: the caller's promise.
     unsafe {
-        let order = _mm256_setr_epi32(0, 0, 2, 2, 1, 1, 3, 3);
-        _mm256_permutevar_ps(_mm256_set_m128(values, values), order)
+        let twice = _mm256_set_m128(values, values);
+        if ONE_BY_ONE {
+            return twice;
+        }
+        _mm256_permutevar_ps(twice, _mm256_setr_epi32(0, 0, 2, 2, 1, 1, 3, 3))
     }
 }
 

@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 
 use super::Set;
 use super::dot::{Avx512Vnni, AvxVnni, Dot};
-use crate::avx2::blocks_32::{Block, Multiply, all_rows, fifth_bits};
+use crate::avx2::blocks_32::{Block, Multiply, all_rows};
 use crate::avx2::{Row, RowsKernel};
 
 /// Multiplies with `D`.
@@ -45,23 +45,19 @@ impl<D: Dot> Multiply for With<D> {
         }
     }
 
+    const HAS_MASKS: bool = D::HAS_MASKS;
+
     #[inline(always)]
-    unsafe fn fifth_bits(
-        a: *const u8,
-        b: *const u8,
-        (low, high): (__m256i, __m256i),
-    ) -> (__m256i, __m256i) {
+    unsafe fn dot_masked<B: Block>(block: *const u8, x: __m256i) -> __m256i {
         // SAFETY: the caller's promise.
         unsafe {
-            if !D::HAS_MASKS {
-                return fifth_bits(a, b, (low, high));
-            }
-            let (a, b) = (a.cast::<u32>().read_unaligned(), b.cast::<u32>().read_unaligned());
-            let sixteen = _mm256_set1_epi8(16);
-            (
-                _mm256_mask_add_epi8(low, (a & 0xffff) | (b << 16), low, sixteen),
-                _mm256_mask_add_epi8(high, (a >> 16) | (b & 0xffff_0000), high, sixteen),
-            )
+            let start = B::FIFTH_BITS.unwrap_or_default();
+            let fifths = block.add(start).cast::<u32>().read_unaligned();
+            let nibbles = _mm256_broadcastsi128_si256(_mm_loadu_si128(block.add(start + 4).cast()));
+            let nibbles = _mm256_srlv_epi64(nibbles, _mm256_setr_epi64x(0, 0, 4, 4));
+            let nibbles = _mm256_and_si256(nibbles, _mm256_set1_epi8(15));
+            let q = D::add_masked(nibbles, fifths, _mm256_set1_epi8(16));
+            D::dot(_mm256_setzero_si256(), q, x)
         }
     }
 }

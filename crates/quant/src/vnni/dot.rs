@@ -1,12 +1,19 @@
 //! The multiplication of 32 bytes: what tells AVX-512 VNNI from AVX-VNNI.
 #![expect(unsafe_code, reason = "AVX intrinsics")]
 
+use std::arch::asm;
 use std::arch::x86_64::*;
 
 /// Dot products of unsigned with signed bytes.
 pub(super) trait Dot {
     /// Whether bytes can be added under a mask of bits, as AVX-512 does.
     const HAS_MASKS: bool = false;
+
+    /// Adds `b` to the bytes of `a` whose bits in `mask` are set. SAFETY: as [`Dot::dot`]; only with
+    /// [`Dot::HAS_MASKS`].
+    unsafe fn add_masked(_a: __m256i, _mask: u32, _b: __m256i) -> __m256i {
+        unreachable!("there are no masks")
+    }
 
     /// Adds to lane `i` of `sum` the products of the four bytes of `a` and `b` from `4 i` on.
     ///
@@ -19,6 +26,24 @@ pub(super) struct Avx512Vnni;
 
 impl Dot for Avx512Vnni {
     const HAS_MASKS: bool = true;
+
+    /// In assembly, as the compiler makes two instructions of the intrinsic where it knows that the
+    /// sum is an "or".
+    #[target_feature(enable = "avx2,avx512bw,avx512vl")]
+    #[inline]
+    unsafe fn add_masked(mut a: __m256i, mask: u32, b: __m256i) -> __m256i {
+        // SAFETY: the caller's promise.
+        unsafe {
+            asm!(
+                "vpaddb {a}{{{mask}}}, {a}, {b}",
+                a = inout(ymm_reg) a,
+                mask = in(kreg) mask,
+                b = in(ymm_reg) b,
+                options(pure, nomem, nostack, preserves_flags)
+            );
+        }
+        a
+    }
 
     #[inline(always)]
     unsafe fn dot(sum: __m256i, a: __m256i, b: __m256i) -> __m256i {

@@ -27,6 +27,22 @@ pub(crate) struct Matrix {
     n_rows: usize,
     n_cols: usize,
     row_bytes: usize,
+    /// How the rows are split where weights are read once, and where many tokens meet them.
+    few: Chunks,
+    many: Chunks,
+}
+
+/// A split of a matrix' rows.
+#[derive(Clone, Copy)]
+struct Chunks {
+    rows: usize,
+    count: usize,
+}
+
+impl Chunks {
+    fn new(n_rows: usize, rows: usize) -> Self {
+        Self { rows, count: n_rows.div_ceil(rows) }
+    }
 }
 
 impl Matrix {
@@ -37,13 +53,17 @@ impl Matrix {
         })?;
         let (n_cols, n_rows) = (info.dims[0] as usize, info.dims[1] as usize);
         file.data(info)?;
+        let row_bytes = kernel.row_bytes(n_cols);
+        let once = (CHUNK_BYTES / row_bytes.max(1)).next_multiple_of(ROWS_AT_ONCE);
         Ok(Self {
             file: Arc::clone(file),
             info: info.clone(),
             kernel,
             n_rows,
             n_cols,
-            row_bytes: kernel.row_bytes(n_cols),
+            row_bytes,
+            few: Chunks::new(n_rows, once.max(ROWS_AT_ONCE)),
+            many: Chunks::new(n_rows, CHUNK_PANELS * PANEL_ROWS),
         })
     }
 
@@ -63,22 +83,9 @@ impl Matrix {
         dequantize(self.info.tensor_type, bytes, out).expect("`new` accepted the type");
     }
 
-    /// Into how many chunks of rows a product with `n_tokens` is split.
-    pub(crate) fn n_chunks(&self, n_tokens: usize) -> usize {
-        self.n_rows.div_ceil(self.chunk_rows(n_tokens))
-    }
-
-    /// The rows of a chunk.
-    pub(crate) fn chunk(&self, chunk: usize, n_tokens: usize) -> Range<usize> {
-        let rows = self.chunk_rows(n_tokens);
-        chunk * rows..((chunk + 1) * rows).min(self.n_rows)
-    }
-
-    fn chunk_rows(&self, n_tokens: usize) -> usize {
-        if n_tokens >= MIN_PANEL_TOKENS {
-            return CHUNK_PANELS * PANEL_ROWS;
-        }
-        (CHUNK_BYTES / self.row_bytes.max(1)).next_multiple_of(ROWS_AT_ONCE).max(ROWS_AT_ONCE)
+    /// How a product with `n_tokens` is split.
+    fn chunks(&self, n_tokens: usize) -> Chunks {
+        if n_tokens < MIN_PANEL_TOKENS { self.few } else { self.many }
     }
 }
 
@@ -96,9 +103,9 @@ impl<'a> Step<'a> {
     pub(crate) fn n_chunks(&self, n_tokens: usize) -> usize {
         match self {
             Self::Apart(matrices) => {
-                matrices.iter().flatten().map(|matrix| matrix.n_chunks(n_tokens)).sum()
+                matrices.iter().flatten().map(|matrix| matrix.chunks(n_tokens).count).sum()
             }
-            Self::Pair([a, _]) => a.n_chunks(n_tokens),
+            Self::Pair([a, _]) => a.chunks(n_tokens).count,
         }
     }
 
@@ -118,19 +125,19 @@ impl<'a> Step<'a> {
         mut chunk: usize,
         n_tokens: usize,
     ) -> (usize, &'a Matrix, Range<usize>) {
-        match *self {
-            Self::Apart(matrices) => {
-                for (idx, matrix) in matrices.into_iter().flatten().enumerate() {
-                    let n_chunks = matrix.n_chunks(n_tokens);
-                    if chunk < n_chunks {
-                        return (idx, matrix, matrix.chunk(chunk, n_tokens));
-                    }
-                    chunk -= n_chunks;
-                }
-                unreachable!("the step has the chunk")
+        let matrices = match *self {
+            Self::Apart(matrices) => matrices,
+            Self::Pair([a, _]) => [Some(a), None, None],
+        };
+        for (idx, matrix) in matrices.into_iter().flatten().enumerate() {
+            let Chunks { rows, count } = matrix.chunks(n_tokens);
+            if chunk < count {
+                let start = chunk * rows;
+                return (idx, matrix, start..(start + rows).min(matrix.n_rows));
             }
-            Self::Pair([a, _]) => (0, a, a.chunk(chunk, n_tokens)),
+            chunk -= count;
         }
+        unreachable!("the step has the chunk")
     }
 
     /// The weights that are read first of a chunk.
