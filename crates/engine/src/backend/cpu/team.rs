@@ -20,6 +20,14 @@ const SPIN: Duration = Duration::from_micros(50);
 /// Turns of the spin between two looks at the clock.
 const TURNS: u32 = 32;
 
+/// The share of one worker's time lost at barriers from which on there is one worker too many.
+const MAX_LOST: f64 = 0.25;
+/// How much the latest job counts in that share.
+const NEW_SHARE: f64 = 0.5;
+/// The rest of a worker at first; four times as long each time the worker comes back in vain, up to the second.
+const MIN_REST: Duration = Duration::from_millis(50);
+const MAX_REST: Duration = Duration::from_secs(3);
+
 /// A counter that threads wait on.
 #[derive(Default)]
 struct Gate {
@@ -42,12 +50,13 @@ impl Gate {
         }
     }
 
-    fn wait(&self, seen: u32) {
+    /// Waits until the gate opens after `seen`; tells for how long the thread slept.
+    fn wait(&self, seen: u32) -> Duration {
         let mut start = None;
         loop {
             for _ in 0..TURNS {
                 if self.epoch() != seen {
-                    return;
+                    return Duration::ZERO;
                 }
                 std::hint::spin_loop();
             }
@@ -55,6 +64,7 @@ impl Gate {
                 break;
             }
         }
+        let asleep = Instant::now();
         let this = std::thread::current();
         self.sleepers().push(this.clone());
         self.n_sleepers.fetch_add(1, Ordering::SeqCst);
@@ -63,6 +73,7 @@ impl Gate {
         }
         self.n_sleepers.fetch_sub(1, Ordering::SeqCst);
         self.sleepers().retain(|sleeper| sleeper.id() != this.id());
+        asleep.elapsed()
     }
 
     fn sleepers(&self) -> MutexGuard<'_, Vec<Thread>> {
@@ -100,14 +111,16 @@ type Job = dyn Fn(usize) + Sync + 'static;
 
 struct Shared {
     n_workers: usize,
-    /// Opens when a job is there.
-    start: Gate,
+    /// One for each worker; opens when there is a job for it.
+    starts: Box<[Gate]>,
     /// Opens each time a worker is done with a job.
     done: Gate,
     n_done: AtomicUsize,
     /// Opens when all workers have come to a barrier.
     barrier: Gate,
     n_arrived: AtomicUsize,
+    /// For how long workers slept at the barriers of a job, together, in nanoseconds.
+    slept_ns: AtomicU64,
     /// The chunks of the current phase that were taken, of each worker's own.
     taken: Box<[Taken]>,
     /// A worker panicked: nobody may wait for it.
@@ -126,12 +139,12 @@ impl Shared {
     fn work(&self, worker_idx: usize) {
         let mut seen = 0;
         loop {
-            self.start.wait(seen);
+            self.starts[worker_idx].wait(seen);
             seen = seen.wrapping_add(1);
             if self.quit.load(Ordering::Acquire) {
                 return;
             }
-            // SAFETY: `run` set the job before it opened `start`, and does not return before
+            // SAFETY: `run` set the job before it opened the start, and does not return before
             // this worker has counted itself done.
             let job = unsafe { *self.job.get() };
             let result = catch_unwind(AssertUnwindSafe(|| job.map(|job| job(worker_idx))));
@@ -155,28 +168,69 @@ impl Shared {
     }
 }
 
+/// How many workers take part: fewer while another process keeps a core busy. A worker without a core
+/// makes all others wait for it at each barrier, which costs more than its share of the work.
+struct Strength {
+    n_workers: usize,
+    n_active: usize,
+    /// The share of one worker's time that is slept away at barriers, over the last jobs.
+    lost: f64,
+    /// For how long a worker that was sent away stays away.
+    rest: Duration,
+    /// When the number last changed.
+    since: Instant,
+}
+
+impl Strength {
+    fn new(n_workers: usize) -> Self {
+        Self { n_workers, n_active: n_workers, lost: 0.0, rest: MIN_REST, since: Instant::now() }
+    }
+
+    /// Takes a job's time and how much of it workers slept into account.
+    fn adapt(&mut self, now: Instant, job: Duration, slept: Duration) {
+        let lost = slept.as_secs_f64() / job.as_secs_f64().max(1e-9);
+        self.lost += (lost - self.lost) * NEW_SHARE;
+        let steady = now.saturating_duration_since(self.since);
+        if self.lost > MAX_LOST && self.n_active > 1 {
+            self.change(self.n_active - 1, now);
+            self.rest = (self.rest * 4).min(MAX_REST);
+        } else if self.n_active < self.n_workers && steady >= self.rest {
+            self.change(self.n_active + 1, now);
+        } else if self.n_active == self.n_workers && steady >= self.rest {
+            self.rest = MIN_REST;
+        }
+    }
+
+    fn change(&mut self, n_active: usize, now: Instant) {
+        (self.n_active, self.lost, self.since) = (n_active, 0.0, now);
+    }
+}
+
 /// A team of workers; the caller is worker 0.
 pub(crate) struct Team {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
+    strength: Strength,
 }
 
 impl Team {
     /// Starts `n_workers - 1` threads.
     pub(crate) fn new(n_workers: usize) -> std::io::Result<Self> {
+        let n_workers = n_workers.max(1);
         let shared = Arc::new(Shared {
-            n_workers: n_workers.max(1),
-            start: Gate::default(),
+            n_workers,
+            starts: (0..n_workers).map(|_| Gate::default()).collect(),
             done: Gate::default(),
             n_done: AtomicUsize::new(0),
             barrier: Gate::default(),
             n_arrived: AtomicUsize::new(0),
-            taken: (0..n_workers.max(1)).map(|_| Taken::default()).collect(),
+            slept_ns: AtomicU64::new(0),
+            taken: (0..n_workers).map(|_| Taken::default()).collect(),
             broken: AtomicBool::new(false),
             quit: AtomicBool::new(false),
             job: UnsafeCell::new(None),
         });
-        let mut team = Self { shared, threads: Vec::new() };
+        let mut team = Self { shared, threads: Vec::new(), strength: Strength::new(n_workers) };
         for worker_idx in 1..n_workers {
             let shared = Arc::clone(&team.shared);
             let builder = std::thread::Builder::new().name(format!("lilims-cpu-{worker_idx}"));
@@ -190,29 +244,31 @@ impl Team {
         self.shared.n_workers
     }
 
-    /// Runs `job` on every worker and returns when all are done.
+    /// Runs `job` on the workers that are worth it now ([`Strength`]) and returns when all are done.
     ///
     /// Panics if a worker panicked, now or before.
     pub(crate) fn run(&mut self, job: impl Fn(&Member<'_>) + Sync) {
         let shared = &*self.shared;
         assert!(!shared.broken.load(Ordering::SeqCst), "a worker panicked before");
-        let member_job = |worker_idx: usize| job(&Member { shared, worker_idx });
+        let n_workers = self.strength.n_active;
+        let member_job = |worker_idx: usize| job(&Member { shared, worker_idx, n_workers });
         let job: &(dyn Fn(usize) + Sync) = &member_job;
-        // SAFETY: only the lifetime changes. Workers use the job between `start` and their count
+        // SAFETY: only the lifetime changes. Workers use the job between their start and their count
         // in `n_done`, which this function awaits before it returns, also when it unwinds.
         let job = unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), &'static Job>(job) };
         shared.n_done.store(0, Ordering::Release);
         shared.put_back();
-        // SAFETY: all workers wait for `start`, so nobody reads the cell.
+        // SAFETY: all workers wait for their start, so nobody reads the cell.
         unsafe { *shared.job.get() = Some(job) };
-        shared.start.open();
+        let began = Instant::now();
+        shared.starts[1..n_workers].iter().for_each(Gate::open);
         let own = catch_unwind(AssertUnwindSafe(|| job(0)));
         if own.is_err() {
             shared.break_up();
         }
         loop {
             let seen = shared.done.epoch();
-            if shared.n_done.load(Ordering::Acquire) == self.threads.len() {
+            if shared.n_done.load(Ordering::Acquire) == n_workers - 1 {
                 break;
             }
             shared.done.wait(seen);
@@ -221,13 +277,15 @@ impl Team {
             resume_unwind(panic);
         }
         assert!(!shared.broken.load(Ordering::SeqCst), "a worker panicked");
+        let slept = Duration::from_nanos(shared.slept_ns.swap(0, Ordering::Relaxed));
+        self.strength.adapt(Instant::now(), began.elapsed(), slept);
     }
 }
 
 impl Drop for Team {
     fn drop(&mut self) {
         self.shared.quit.store(true, Ordering::Release);
-        self.shared.start.open();
+        self.shared.starts.iter().for_each(Gate::open);
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
@@ -238,6 +296,8 @@ impl Drop for Team {
 pub(crate) struct Member<'a> {
     shared: &'a Shared,
     worker_idx: usize,
+    /// Workers that take part in the job.
+    n_workers: usize,
 }
 
 impl Member<'_> {
@@ -252,14 +312,14 @@ impl Member<'_> {
     }
 
     fn share_of(&self, worker_idx: usize, total: usize) -> Range<usize> {
-        let n = self.shared.n_workers;
+        let n = self.n_workers;
         total * worker_idx / n..total * (worker_idx + 1) / n
     }
 
     /// Waits until all workers are here. What any of them wrote before is visible to all after.
     pub(crate) fn barrier(&self) {
         let shared = self.shared;
-        if shared.n_workers == 1 {
+        if self.n_workers == 1 {
             shared.put_back();
             return;
         }
@@ -267,12 +327,15 @@ impl Member<'_> {
         // After `seen`: who breaks up the team sets the flag first and opens the gate then, so
         // either the flag shows here or the gate opens for the wait below.
         self.assert_whole();
-        if shared.n_arrived.fetch_add(1, Ordering::AcqRel) + 1 == shared.n_workers {
+        if shared.n_arrived.fetch_add(1, Ordering::AcqRel) + 1 == self.n_workers {
             shared.n_arrived.store(0, Ordering::Relaxed);
             shared.put_back();
             shared.barrier.open();
         } else {
-            shared.barrier.wait(seen);
+            let slept = shared.barrier.wait(seen);
+            if !slept.is_zero() {
+                shared.slept_ns.fetch_add(slept.as_nanos() as u64, Ordering::Relaxed);
+            }
         }
         self.assert_whole();
     }
@@ -287,7 +350,7 @@ impl Member<'_> {
     /// argument of `work`, `None` after the last of its own. Then it takes from the back of the others'
     /// shares what they have not begun.
     pub(crate) fn chunks(&self, n_chunks: usize, mut work: impl FnMut(usize, Option<usize>)) {
-        let n_workers = self.shared.n_workers;
+        let n_workers = self.n_workers;
         let own = self.share(n_chunks);
         while let Some(idx) = self.shared.taken[self.worker_idx].front(own.len()) {
             let next = own.start + idx + 1;
