@@ -3,6 +3,8 @@
 #![expect(unsafe_code, reason = "workers write disjoint parts of one buffer")]
 
 use std::cell::UnsafeCell;
+use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 
 use bytemuck::Zeroable;
 
@@ -45,5 +47,33 @@ impl<T: Zeroable> SharedBuffer<T> {
         // SAFETY: the layout is that of `[T]`, the cells allow mutation; the caller excludes
         // every other reference.
         unsafe { std::slice::from_raw_parts_mut(cells.as_ptr().cast_mut().cast(), len) }
+    }
+}
+
+/// Memory of the caller's that several workers write to, each elsewhere.
+pub(crate) struct Output<'a> {
+    start: *mut f32,
+    len: usize,
+    borrowed: PhantomData<&'a mut [MaybeUninit<f32>]>,
+}
+
+// SAFETY: `write`'s callers keep parts disjoint.
+unsafe impl Sync for Output<'_> {}
+
+impl<'a> Output<'a> {
+    pub(crate) fn new(values: &'a mut [MaybeUninit<f32>]) -> Self {
+        Self { start: values.as_mut_ptr().cast(), len: values.len(), borrowed: PhantomData }
+    }
+
+    /// Writes `values` from value `start` on.
+    ///
+    /// # Safety
+    /// No other worker writes there.
+    pub(crate) unsafe fn write(&self, start: usize, values: &[f32]) {
+        assert!(start + values.len() <= self.len, "the output has the place");
+        // SAFETY: the place was checked; it is borrowed mutably, and the caller excludes the others.
+        unsafe {
+            std::ptr::copy_nonoverlapping(values.as_ptr(), self.start.add(start), values.len());
+        }
     }
 }

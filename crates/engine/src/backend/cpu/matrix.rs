@@ -22,7 +22,8 @@ const CHUNK_PANELS: usize = 1;
 /// A weight matrix `[n_rows, n_cols]`, borrowed from the map.
 pub(crate) struct Matrix {
     file: Arc<File>,
-    info: TensorInfo,
+    /// Where the weights lie in the file.
+    data: Range<usize>,
     kernel: Kernel,
     n_rows: usize,
     n_cols: usize,
@@ -52,12 +53,13 @@ impl Matrix {
             what: format!("tensor `{}` has type {}", info.name, info.tensor_type),
         })?;
         let (n_cols, n_rows) = (info.dims[0] as usize, info.dims[1] as usize);
-        file.data(info)?;
+        let data = file.data(info)?.as_ptr_range();
+        let place = |pointer: *const u8| pointer.addr() - file.as_bytes().as_ptr().addr();
         let row_bytes = kernel.row_bytes(n_cols);
         let once = (CHUNK_BYTES / row_bytes.max(1)).next_multiple_of(ROWS_AT_ONCE);
         Ok(Self {
             file: Arc::clone(file),
-            info: info.clone(),
+            data: place(data.start)..place(data.end),
             kernel,
             n_rows,
             n_cols,
@@ -73,14 +75,14 @@ impl Matrix {
     }
 
     fn bytes(&self, rows: Range<usize>) -> &[u8] {
-        let data = self.file.data(&self.info).expect("`new` found the data");
+        let data = &self.file.as_bytes()[self.data.clone()];
         &data[rows.start * self.row_bytes..rows.end * self.row_bytes]
     }
 
     /// Decodes row `row_idx` into `out`.
     pub(crate) fn decode_row(&self, row_idx: usize, out: &mut [f32]) {
         let bytes = self.bytes(row_idx..row_idx + 1);
-        dequantize(self.info.tensor_type, bytes, out).expect("`new` accepted the type");
+        dequantize(self.kernel.tensor_type(), bytes, out).expect("`new` accepted the type");
     }
 
     /// How a product with `n_tokens` is split.
@@ -263,7 +265,7 @@ impl Products {
 
 /// The panel for matrices of this type and width, made at its first use.
 fn panel<'a>(panels: &'a mut Vec<((TensorType, usize), Panel)>, matrix: &Matrix) -> &'a mut Panel {
-    let key = (matrix.info.tensor_type, matrix.n_cols);
+    let key = (matrix.kernel.tensor_type(), matrix.n_cols);
     let found = panels.iter().position(|(of, _)| *of == key);
     let idx = found.unwrap_or_else(|| {
         panels.push((key, matrix.kernel.panel(matrix.n_cols)));

@@ -20,16 +20,16 @@ use lilims_gguf::{File, TensorInfo};
 
 use self::activations::SharedActivations;
 use self::attention::Partials;
-use self::buffer::SharedBuffer;
+use self::buffer::{Output, SharedBuffer};
 use self::cache::KvBuffer;
 pub(crate) use self::cores::performance_cores;
 use self::matrix::{Matrix, Scratch, Step};
 use self::team::Team;
-use self::worker::Worker;
+use self::worker::{Pass, Worker};
 use super::{Runner, Slot, Want};
 use crate::forward::forward;
 use crate::rope::Rope;
-use crate::session::{MAX_CHUNK, max_logit_rows};
+use crate::session::MAX_CHUNK;
 use crate::weights::{Upload, Weights, rope_factors};
 use crate::{Error, KvType, ModelSpec};
 
@@ -131,7 +131,7 @@ impl Buffers {
         Self {
             residual: (0..n_workers).map(stream).collect(),
             normed: (0..n_workers).map(stream).collect(),
-            slots: SLOTS.map(|slot| SharedBuffer::new(rows(spec, slot) * width(spec, slot))),
+            slots: SLOTS.map(|slot| SharedBuffer::new(MAX_CHUNK * width(spec, slot))),
             activations: SharedActivations::new(MAX_CHUNK * widest),
             angles: SharedBuffer::new(spec.ropes.len() * MAX_CHUNK * (spec.rope_dim / 2) * 2),
             cache: spec.layers.iter().map(|_| (kv(), kv())).collect(),
@@ -153,23 +153,14 @@ const SLOTS: [Slot; Slot::COUNT] = [
     Slot::Logits,
 ];
 
-/// The most rows of a shared slot.
-fn rows(spec: &ModelSpec, slot: Slot) -> usize {
-    match slot {
-        Slot::Logits => max_logit_rows(spec.n_vocab),
-        _ => MAX_CHUNK,
-    }
-}
-
-/// Values in a row of a shared slot; the streams have buffers of their own.
+/// Values in a row of a shared slot; the streams have buffers of their own, the logits the caller's.
 fn width(spec: &ModelSpec, slot: Slot) -> usize {
     match slot {
-        Slot::Residual | Slot::Normed => 0,
+        Slot::Residual | Slot::Normed | Slot::Logits => 0,
         Slot::Query | Slot::Attended => spec.n_heads * spec.head_dim,
         Slot::Key | Slot::Value => spec.n_kv_heads * spec.head_dim,
         Slot::Gated => spec.d_ff,
         Slot::Projected => spec.d_model,
-        Slot::Logits => spec.n_vocab,
     }
 }
 
@@ -199,22 +190,23 @@ impl Runner for CpuRunner {
     ) -> Result<(), Error> {
         let (model, buffers, scratch) = (&*self.model, &self.buffers, &self.scratch);
         assert!(tokens.len() <= MAX_CHUNK && position + tokens.len() <= buffers.context);
-        self.team.run(|member| {
-            let mut scratch = scratch[member.idx()].lock().unwrap_or_else(PoisonError::into_inner);
-            let mut worker = Worker::new(model, buffers, member, &mut scratch, tokens, position);
-            forward(&mut worker, &model.spec, &model.weights, want)
-                .expect("operations of the cpu backend do not fail");
-        });
         let n_rows = match want {
             Want::Nothing => 0,
             Want::Last => 1,
             Want::All => tokens.len(),
         };
-        // SAFETY: the workers are done.
-        let rows = unsafe {
-            self.buffers.slots[Slot::Logits as usize].read(0, n_rows * model.spec.n_vocab)
-        };
-        logits.extend_from_slice(rows);
+        let n_logits = n_rows * model.spec.n_vocab;
+        logits.reserve(n_logits);
+        let output = Output::new(&mut logits.spare_capacity_mut()[..n_logits]);
+        let pass = Pass { tokens, position, logits: &output };
+        self.team.run(|member| {
+            let mut scratch = scratch[member.idx()].lock().unwrap_or_else(PoisonError::into_inner);
+            let mut worker = Worker::new(model, buffers, member, &mut scratch, &pass);
+            forward(&mut worker, &model.spec, &model.weights, want)
+                .expect("operations of the cpu backend do not fail");
+        });
+        // SAFETY: the head wrote each row that is wanted.
+        unsafe { logits.set_len(logits.len() + n_logits) };
         Ok(())
     }
 }

@@ -28,6 +28,9 @@ const NEW_SHARE: f64 = 0.5;
 const MIN_REST: Duration = Duration::from_millis(50);
 const MAX_REST: Duration = Duration::from_secs(3);
 
+/// A worker takes one of so many parts of its own chunks at once.
+const PART: usize = 4;
+
 /// A counter that threads wait on.
 #[derive(Default)]
 struct Gate {
@@ -82,7 +85,7 @@ impl Gate {
 }
 
 /// How many of a worker's own chunks were taken: from the front by itself in the low half, from the
-/// back by others in the high half. One addition takes a chunk, and tells whether it was there.
+/// back by others in the high half. One addition takes chunks, and tells which were there.
 ///
 /// On a line of its own, so that workers who take their own chunks do not wait for each other.
 #[derive(Default)]
@@ -90,10 +93,13 @@ impl Gate {
 struct Taken(AtomicU64);
 
 impl Taken {
-    /// Takes the first chunk that is left of `n`, as its number.
-    fn front(&self, n: usize) -> Option<usize> {
-        let (front, back) = Self::halves(self.0.fetch_add(1, Ordering::Relaxed));
-        (front + back < n).then_some(front)
+    /// Takes a part of what is left of `n` chunks from the front: few additions in all, since each waits
+    /// for the memory, and a single chunk at the end, since others cannot help with what is taken.
+    fn front(&self, n: usize) -> Range<usize> {
+        let (front, back) = Self::halves(self.0.load(Ordering::Relaxed));
+        let part = (n.saturating_sub(front + back) / PART).max(1);
+        let (front, back) = Self::halves(self.0.fetch_add(part as u64, Ordering::Relaxed));
+        front..(front + part).min(n.saturating_sub(back))
     }
 
     /// Takes the last chunk that is left of `n`, as its number.
@@ -190,6 +196,7 @@ impl Strength {
     fn adapt(&mut self, now: Instant, job: Duration, slept: Duration) {
         let lost = slept.as_secs_f64() / job.as_secs_f64().max(1e-9);
         self.lost += (lost - self.lost) * NEW_SHARE;
+        if std::env::var_os("LS").is_some() { eprintln!("{} {:?} {:.2} {:.3}", self.n_active, job, lost, self.lost); }
         let steady = now.saturating_duration_since(self.since);
         if self.lost > MAX_LOST && self.n_active > 1 {
             self.change(self.n_active - 1, now);
@@ -352,9 +359,14 @@ impl Member<'_> {
     pub(crate) fn chunks(&self, n_chunks: usize, mut work: impl FnMut(usize, Option<usize>)) {
         let n_workers = self.n_workers;
         let own = self.share(n_chunks);
-        while let Some(idx) = self.shared.taken[self.worker_idx].front(own.len()) {
-            let next = own.start + idx + 1;
-            work(own.start + idx, (next < own.end).then_some(next));
+        loop {
+            let taken = self.shared.taken[self.worker_idx].front(own.len());
+            if taken.is_empty() {
+                break;
+            }
+            for chunk in own.start + taken.start..own.start + taken.end {
+                work(chunk, (chunk + 1 < own.end).then_some(chunk + 1));
+            }
         }
         for worker_idx in (self.worker_idx + 1..n_workers).chain(0..self.worker_idx) {
             let share = self.share_of(worker_idx, n_chunks);

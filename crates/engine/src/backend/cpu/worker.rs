@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 
-use super::buffer::SharedBuffer;
+use super::buffer::{Output, SharedBuffer};
 use super::matrix::{Matrix, Rows, Scratch, Step};
 use super::team::Member;
 use super::{Buffers, CpuModel, MAX_REPLICATED, width};
@@ -26,6 +26,8 @@ pub(crate) struct View<'a> {
     pub(super) buffers: &'a Buffers,
     pub(super) member: &'a Member<'a>,
     tokens: &'a [u32],
+    /// Where the logits go. `[rows, n_vocab]`
+    logits: &'a Output<'a>,
     /// Where the chunk's first token stands in the conversation.
     pub(super) position: usize,
     /// Rows that operations work on: the chunk's tokens, or 1 after [`Backend::keep_last`].
@@ -164,6 +166,14 @@ pub(super) struct Angles<'a> {
     pub(super) sin: &'a [f32],
 }
 
+/// What a pass reads and where its result goes.
+#[derive(Clone, Copy)]
+pub(crate) struct Pass<'a> {
+    pub(super) tokens: &'a [u32],
+    pub(super) position: usize,
+    pub(super) logits: &'a Output<'a>,
+}
+
 /// A worker during one pass.
 pub(crate) struct Worker<'a> {
     pub(super) view: View<'a>,
@@ -178,11 +188,11 @@ impl<'a> Worker<'a> {
         buffers: &'a Buffers,
         member: &'a Member<'a>,
         scratch: &'a mut Scratch,
-        tokens: &'a [u32],
-        position: usize,
+        pass: &Pass<'a>,
     ) -> Self {
+        let Pass { tokens, position, logits } = *pass;
         let n_rows = tokens.len();
-        let view = View { model, buffers, member, tokens, position, n_rows };
+        let view = View { model, buffers, member, tokens, logits, position, n_rows };
         Self { view, scratch, step_idx: 0 }
     }
 
@@ -369,7 +379,7 @@ impl Backend for Worker<'_> {
                 y.iter_mut().for_each(|logit| *logit = cap * (*logit / cap).tanh());
             }
             // SAFETY: chunks are disjoint ranges of columns.
-            unsafe { view.part(Slot::Logits, row, columns) }.copy_from_slice(y);
+            unsafe { view.logits.write(row * view.model.spec.n_vocab + columns.start, y) };
         };
         let bias = head.and_then(|head| head.bias.as_ref());
         self.multiply(Slot::Normed, &[bias], |_, row, columns, y| store(row, columns, y));
