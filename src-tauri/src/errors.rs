@@ -32,6 +32,7 @@ pub(crate) fn not_loaded(error: &lilims_engine::Error) -> Error {
         Engine::Gguf(error) => not_read(error),
         Engine::Damaged { .. } | Engine::Tokenizer { .. } => damaged(),
         Engine::Unsupported { .. } | Engine::Template { .. } | Engine::Decode(_) => unsupported(),
+        Engine::Isa(error) => (ErrorCode::Internal, format!("{error}.")),
         _ => (
             ErrorCode::Internal,
             "The model could not be started. Close other programs to free memory, then try again."

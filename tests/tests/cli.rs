@@ -312,6 +312,9 @@ fn bench_gives_every_sample_and_what_it_was_measured_on() {
     assert!(text.contains("decode 2 at depth 20"), "{text}");
     assert!(text.contains("memory roof") && !text.contains("prefill"), "{text}");
 
+    let model_only = ["bench", "--model", &model];
+    let wrong = failure(lilims(&model_only).env("LILIMS_ISA", "avx3"), 1);
+    assert!(wrong.contains("LILIMS_ISA is \"avx3\"") && wrong.contains("scalar"), "{wrong}");
     let nothing = ["bench", "--model", &model, "--prompt-tokens", "0", "--generate-tokens", "0"];
     assert!(failure(&mut lilims(&nothing), 1).contains("nothing to measure"));
     let deep = failure(&mut lilims(&["bench", "--model", &model, "--depth", "99999999999"]), 1);

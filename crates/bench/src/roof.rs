@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use lilims_engine::{Error, KvType, ModelSpec};
 use lilims_gguf::File;
 
+use crate::Summary;
+
 /// What is read: several times what caches hold.
 const BUFFER_BYTES: usize = 256 << 20;
 /// Streams that a thread reads at the same time. Hardware prefetchers follow each of them, so that
@@ -20,8 +22,8 @@ const RUNS: usize = 20;
 /// A cache line.
 type Line = [u64; 8];
 
-/// How fast `threads` threads together read memory, in bytes per second: the best of several runs,
-/// since other processes only ever slow one down.
+/// How fast `threads` threads together read memory, in bytes per second: the median of several runs.
+/// What else uses the memory at the time slows it down as it slows down generating.
 pub fn read_bytes_per_second(threads: usize) -> f64 {
     // Written with something: pages that were never written share one page of zeros, which is cached.
     let buffer: Vec<Line> = vec![[1; 8]; BUFFER_BYTES / size_of::<Line>()];
@@ -29,7 +31,8 @@ pub fn read_bytes_per_second(threads: usize) -> f64 {
     let lines_each = blocks.div_ceil(threads.max(1)) * STREAMS * STREAM_LINES;
     let parts: Vec<&[Line]> = buffer.chunks(lines_each).collect();
     let rate = || BUFFER_BYTES as f64 / elapsed(&parts).as_secs_f64();
-    (0..RUNS).map(|_| rate()).fold(0.0, f64::max)
+    let rates: Vec<f64> = (0..RUNS).map(|_| rate()).collect();
+    Summary::of(&rates).map_or(0.0, |rates| rates.median)
 }
 
 /// The time from the first thread's start to the last one's end, each reading one part.

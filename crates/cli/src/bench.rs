@@ -79,10 +79,10 @@ impl Bench {
             "nothing to measure: both --prompt-tokens and --generate-tokens are 0"
         );
         let machine = Machine::here();
-        let threads = threads.unwrap_or(machine.cores);
         let start = Instant::now();
-        let model = self.model.load(Some(threads), Some(workload.context()))?;
+        let model = self.model.load(threads, Some(workload.context()))?;
         let load_ms = start.elapsed().as_secs_f64() * 1e3;
+        let threads = model.threads();
         let (needed, context) = (workload.context(), model.spec().context);
         ensure!(
             needed <= context,

@@ -55,6 +55,9 @@ pub enum Error {
     /// The system gave no worker threads.
     #[error("cannot start worker threads")]
     Threads(#[from] std::io::Error),
+    /// `LILIMS_ISA` names no instruction set that this processor has.
+    #[error(transparent)]
+    Isa(#[from] crate::quant::IsaError),
     /// The candle backend failed.
     #[error("candle backend")]
     Candle(#[from] candle_core::Error),

@@ -8,7 +8,8 @@ use lilims_gguf::{File, TensorType};
 
 use crate::backend::Runner;
 use crate::backend::candle::{self, CandleModel, CandleRunner};
-use crate::backend::cpu::{CpuModel, CpuRunner, performance_cores};
+use crate::backend::cpu::{self, CpuModel, CpuRunner, performance_cores};
+use crate::quant::Isa;
 use crate::{ChatTemplate, Error, ModelSpec, Session, Tokenizer};
 
 /// The longest context that is taken without being asked for, in tokens.
@@ -78,8 +79,10 @@ impl Model {
     /// Opens the file at `path`.
     ///
     /// *Errors*: [`Error::Gguf`] when the file is missing or damaged, [`Error::Damaged`] when it
-    /// contradicts itself, [`Error::Unsupported`] when Lilims cannot run it.
+    /// contradicts itself, [`Error::Unsupported`] when Lilims cannot run it, [`Error::Isa`] when
+    /// `LILIMS_ISA` cannot be followed.
     pub fn load(path: &Path, options: &LoadOptions) -> Result<Arc<Self>, Error> {
+        Isa::forced()?;
         let file = Arc::new(File::open(path)?);
         let spec = ModelSpec::from_gguf(&file)?;
         let tokenizer = Tokenizer::from_gguf(&file)?;
@@ -89,7 +92,11 @@ impl Model {
             return Err(Error::Damaged { what });
         }
         let loaded = match options.backend {
-            BackendKind::Cpu => Loaded::Cpu(Arc::new(CpuModel::load(&file, &spec)?)),
+            BackendKind::Cpu => {
+                let model = Arc::new(CpuModel::load(&file, &spec)?);
+                cpu::warm(&model)?;
+                Loaded::Cpu(model)
+            }
             BackendKind::Candle => Loaded::Candle(Arc::new(CandleModel::load(&file, &spec)?)),
         };
         Ok(Arc::new(Self {
@@ -141,7 +148,7 @@ impl Model {
         match &self.loaded {
             Loaded::Cpu(_) => {
                 let plural = if self.n_threads == 1 { "" } else { "s" };
-                let isa = crate::quant::Isa::detected().name();
+                let isa = Isa::detected().name();
                 let no_gpu = if cfg!(feature = "metal") { ", no Metal" } else { "" };
                 format!("cpu ({isa}, {} thread{plural}{no_gpu})", self.n_threads)
             }
@@ -152,6 +159,11 @@ impl Model {
     /// The most tokens a session may hold.
     pub fn context(&self) -> usize {
         self.context
+    }
+
+    /// Worker threads of the `cpu` backend.
+    pub fn threads(&self) -> usize {
+        self.n_threads
     }
 
     /// An empty session.

@@ -11,6 +11,8 @@ use crate::{Error, Model, Sampling};
 
 /// The most tokens that are read at once.
 pub(crate) const MAX_CHUNK: usize = 256;
+/// Room for so many tokens is there from the start, so that generating allocates nothing.
+const MAX_RESERVED: usize = 1 << 17;
 /// The most logits that one chunk may leave: 64 MiB of f32.
 const MAX_CHUNK_LOGITS: usize = 1 << 24;
 
@@ -111,7 +113,8 @@ pub struct Session {
 
 impl Session {
     pub(crate) fn new(model: Arc<Model>, runner: Box<dyn Runner>) -> Self {
-        Self { model, runner, tokens: Vec::new(), logits: Vec::new() }
+        let tokens = Vec::with_capacity(model.context().min(MAX_RESERVED));
+        Self { model, runner, tokens, logits: Vec::new() }
     }
 
     /// The model that it runs.

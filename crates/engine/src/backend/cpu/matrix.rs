@@ -74,9 +74,13 @@ impl Matrix {
         self.kernel.quantizes_activations()
     }
 
+    /// All rows.
+    pub(crate) fn all_bytes(&self) -> &[u8] {
+        &self.file.as_bytes()[self.data.clone()]
+    }
+
     fn bytes(&self, rows: Range<usize>) -> &[u8] {
-        let data = &self.file.as_bytes()[self.data.clone()];
-        &data[rows.start * self.row_bytes..rows.end * self.row_bytes]
+        &self.all_bytes()[rows.start * self.row_bytes..rows.end * self.row_bytes]
     }
 
     /// Decodes row `row_idx` into `out`.
@@ -111,14 +115,18 @@ impl<'a> Step<'a> {
         }
     }
 
+    /// The matrices, in the order in which they are read.
+    pub(crate) fn matrices(&self) -> impl Iterator<Item = &'a Matrix> {
+        let matrices = match *self {
+            Self::Apart(matrices) => matrices,
+            Self::Pair([a, b]) => [Some(a), Some(b), None],
+        };
+        matrices.into_iter().flatten()
+    }
+
     /// Whether any of the products take quantised activations.
     pub(crate) fn quantizes_activations(&self) -> bool {
-        match self {
-            Self::Apart(matrices) => {
-                matrices.iter().flatten().any(|matrix| matrix.quantizes_activations())
-            }
-            Self::Pair(matrices) => matrices.iter().any(|matrix| matrix.quantizes_activations()),
-        }
+        self.matrices().any(Matrix::quantizes_activations)
     }
 
     /// A chunk's matrix, by its place in the step, and rows; of a pair, those of the first.

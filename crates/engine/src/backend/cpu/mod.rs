@@ -12,6 +12,7 @@ mod cache;
 mod cores;
 mod matrix;
 mod team;
+mod warm;
 mod worker;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,6 +26,7 @@ use self::cache::KvBuffer;
 pub(crate) use self::cores::performance_cores;
 use self::matrix::{Matrix, Scratch, Step};
 use self::team::Team;
+pub(crate) use self::warm::warm;
 use self::worker::{Pass, Worker};
 use super::{Runner, Slot, Want};
 use crate::forward::forward;

@@ -196,7 +196,9 @@ impl Strength {
     fn adapt(&mut self, now: Instant, job: Duration, slept: Duration) {
         let lost = slept.as_secs_f64() / job.as_secs_f64().max(1e-9);
         self.lost += (lost - self.lost) * NEW_SHARE;
-        if std::env::var_os("LS").is_some() { eprintln!("{} {:?} {:.2} {:.3}", self.n_active, job, lost, self.lost); }
+        if std::env::var_os("LS").is_some() {
+            eprintln!("{} {:?} {:.2} {:.3}", self.n_active, job, lost, self.lost);
+        }
         let steady = now.saturating_duration_since(self.since);
         if self.lost > MAX_LOST && self.n_active > 1 {
             self.change(self.n_active - 1, now);
@@ -398,6 +400,49 @@ mod tests {
                 });
                 assert!(done.iter().all(|count| count.load(Ordering::Relaxed) == 20));
             }
+        }
+    }
+
+    #[test]
+    fn a_worker_that_others_wait_for_rests_and_comes_back() {
+        let job = Duration::from_millis(10);
+        let mut now = Instant::now();
+        let mut strength = Strength::new(3);
+        let mut run = |strength: &mut Strength, slept: Duration| {
+            now += job;
+            strength.adapt(now, job, slept);
+            strength.n_active
+        };
+        // A short wait now and then is nobody's fault.
+        assert!((0..100).all(|i| run(&mut strength, job * u32::from(i % 8 == 0) / 3) == 3));
+        assert_eq!(run(&mut strength, job * 2), 2);
+        let rest = strength.rest;
+        assert!(rest > MIN_REST);
+        let n_resting = (1..).find(|_| run(&mut strength, Duration::ZERO) == 3).unwrap();
+        assert!(job * n_resting >= rest, "{n_resting} jobs");
+        // Back in vain: it rests longer.
+        assert_eq!(run(&mut strength, job * 2), 2);
+        assert!(strength.rest > rest);
+        // There is always one worker.
+        (0..10).for_each(|_| drop(run(&mut strength, job)));
+        assert_eq!(strength.n_active, 1);
+    }
+
+    #[test]
+    fn workers_that_rest_are_not_waited_for() {
+        let mut team = Team::new(3).unwrap();
+        for n_active in [3, 1, 2, 3] {
+            team.strength.n_active = n_active;
+            let done: Vec<AtomicU64> = (0..50).map(|_| AtomicU64::new(0)).collect();
+            let members = AtomicU64::new(0);
+            team.run(|member| {
+                members.fetch_add(1, Ordering::Relaxed);
+                member.chunks(done.len(), |chunk, _| {
+                    done[chunk].fetch_add(1, Ordering::Relaxed);
+                });
+            });
+            assert_eq!(members.load(Ordering::Relaxed), n_active as u64);
+            assert!(done.iter().all(|count| count.load(Ordering::Relaxed) == 1));
         }
     }
 
