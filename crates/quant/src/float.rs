@@ -32,7 +32,7 @@ pub(super) fn matmul(
         Isa::AvxVnni | Isa::Avx2 => super::avx2::matmul_float(ty, rows, ahead, x, n_cols, out),
         #[cfg(target_arch = "aarch64")]
         Isa::NeonI8mm | Isa::NeonDotprod | Isa::Neon => {
-            super::neon::matmul_float(ty, rows, x, n_cols, out)
+            super::neon::matmul_float(ty, rows, ahead, x, n_cols, out)
         }
         _ => {
             for (t, x) in x.chunks_exact(n_cols).enumerate() {
@@ -70,7 +70,7 @@ pub(super) fn add_weighted(
         Isa::AvxVnni | Isa::Avx2 => super::avx2::add_weighted(ty, values, ahead, p, n_cols, out),
         #[cfg(target_arch = "aarch64")]
         Isa::NeonI8mm | Isa::NeonDotprod | Isa::Neon => {
-            super::neon::add_weighted(ty, values, p, n_cols, out)
+            super::neon::add_weighted(ty, values, ahead, p, n_cols, out)
         }
         _ => {
             for (out, p) in out.chunks_exact_mut(n_cols).zip(p.chunks_exact(n_values)) {

@@ -238,6 +238,14 @@ struct Quad {
     sums: __m256,
 }
 
+/// The partial sums of a row.
+#[derive(Clone, Copy)]
+struct Sum {
+    dots: __m256,
+    /// What the minimums add: summed apart as in llama.cpp, so that near ties mostly fall as there.
+    mins: __m256,
+}
+
 /// Whether blocks are multiplied one by one, under masks. The lanes of the dot products are then
 /// A B C D, A B C D, else A A C C, B B D D.
 const fn one_by_one<B: Block, M: Multiply>() -> bool {
@@ -289,11 +297,7 @@ impl Quad {
     ///
     /// SAFETY: `M` is available; `N` blocks can be read.
     #[inline(always)]
-    unsafe fn dot<B: Block, M: Multiply, const N: usize>(
-        &self,
-        blocks: *const u8,
-        sum: &mut __m256,
-    ) {
+    unsafe fn dot<B: Block, M: Multiply, const N: usize>(&self, blocks: *const u8, sum: &mut Sum) {
         // SAFETY: the caller's promise; blocks that are not there are not read.
         unsafe {
             let a = blocks;
@@ -325,12 +329,12 @@ impl Quad {
                 _mm256_moveldup_ps(heads)
             };
             if B::MIN {
-                *sum = _mm256_fmadd_ps(heads, self.sums, *sum);
+                sum.mins = _mm256_fmadd_ps(heads, self.sums, sum.mins);
             }
-            *sum = if B::BIAS != 0 {
-                _mm256_fmadd_ps(scales, _mm256_fmadd_ps(dots, self.scales, self.sums), *sum)
+            sum.dots = if B::BIAS != 0 {
+                _mm256_fmadd_ps(scales, _mm256_fmadd_ps(dots, self.scales, self.sums), sum.dots)
             } else {
-                _mm256_fmadd_ps(dots, _mm256_mul_ps(scales, self.scales), *sum)
+                _mm256_fmadd_ps(dots, _mm256_mul_ps(scales, self.scales), sum.dots)
             };
         }
     }
@@ -398,7 +402,7 @@ unsafe fn rows_at_once<B: Block, M: Multiply, const N: usize>(
 ) -> [f32; N] {
     // SAFETY: the caller's promise; there are as many blocks as the parts take together.
     unsafe {
-        let mut sums = [_mm256_setzero_ps(); N];
+        let mut sums = [Sum { dots: _mm256_setzero_ps(), mins: _mm256_setzero_ps() }; N];
         let whole = n_blocks / 4 * 4;
         for first in (0..whole).step_by(4) {
             prefetch(ahead.wrapping_add(first * N * B::BYTES), 4 * N * B::BYTES);
@@ -414,7 +418,10 @@ unsafe fn rows_at_once<B: Block, M: Multiply, const N: usize>(
         }
         let mut totals = [0.0; N];
         for (total, sum) in totals.iter_mut().zip(sums) {
-            *total = hsum(sum);
+            *total = hsum(sum.dots);
+            if B::MIN {
+                *total += hsum(sum.mins);
+            }
         }
         totals
     }
@@ -428,7 +435,7 @@ unsafe fn four_blocks<B: Block, M: Multiply, const N: usize, const BLOCKS: usize
     row_bytes: usize,
     first: usize,
     activations: Row,
-    sums: &mut [__m256; N],
+    sums: &mut [Sum; N],
 ) {
     // SAFETY: the caller's promise.
     unsafe {
