@@ -24,7 +24,7 @@ const TURNS: u32 = 32;
 const MAX_LOST: f64 = 0.25;
 /// How much the latest job counts in that share.
 const NEW_SHARE: f64 = 0.5;
-/// The rest of a worker at first; four times as long each time the worker comes back in vain, up to the second.
+/// The rest of a worker at first, and at most; each time it comes back in vain, four times as long.
 const MIN_REST: Duration = Duration::from_millis(50);
 const MAX_REST: Duration = Duration::from_secs(3);
 
@@ -196,9 +196,6 @@ impl Strength {
     fn adapt(&mut self, now: Instant, job: Duration, slept: Duration) {
         let lost = slept.as_secs_f64() / job.as_secs_f64().max(1e-9);
         self.lost += (lost - self.lost) * NEW_SHARE;
-        if std::env::var_os("LS").is_some() {
-            eprintln!("{} {:?} {:.2} {:.3}", self.n_active, job, lost, self.lost);
-        }
         let steady = now.saturating_duration_since(self.since);
         if self.lost > MAX_LOST && self.n_active > 1 {
             self.change(self.n_active - 1, now);
