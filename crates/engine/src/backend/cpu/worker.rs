@@ -210,6 +210,16 @@ impl<'a> Worker<'a> {
         (step, later.map_or(&[], first))
     }
 
+    /// Checks that the next step, which says where to read on, is what the forward pass multiplies.
+    fn expect_step<'m>(&self, matrices: impl Iterator<Item = &'m Matrix>) {
+        let step = self.view.model.step(self.step_idx);
+        let expected = step.iter().flat_map(Step::matrices);
+        debug_assert!(
+            expected.map(std::ptr::from_ref).eq(matrices.map(std::ptr::from_ref)),
+            "the steps of `CpuModel::step` are those of the forward pass"
+        );
+    }
+
     /// Multiplies `from` with the matrices of the next step, adds the biases, and gives each piece to
     /// `sink`: the matrix' place, the row, the columns' range and the products. The matrices share the
     /// chunks; waits for all.
@@ -301,6 +311,7 @@ impl Backend for Worker<'_> {
             // SAFETY: chunks are disjoint ranges of columns.
             copy(y, unsafe { view.part(to, row, columns) });
         };
+        self.expect_step(projections.iter().map(|(linear, _)| &linear.weight));
         let mut biases = [None; 3];
         for (bias, (linear, _)) in biases.iter_mut().zip(projections) {
             *bias = linear.bias.as_ref();
@@ -331,6 +342,7 @@ impl Backend for Worker<'_> {
             Activation::Silu => vector::silu_mul,
             Activation::Gelu => vector::gelu_mul,
         };
+        self.expect_step([&gate.weight, &up.weight].into_iter());
         let biases = [gate.bias.as_ref(), up.bias.as_ref()];
         self.multiply_pair(biases, |row, columns, gate, up| {
             activate(gate, up);
@@ -370,7 +382,7 @@ impl Backend for Worker<'_> {
     fn head(
         &mut self,
         head: Option<&Linear<Matrix, Vec<f32>>>,
-        _embedding: &Matrix,
+        embedding: &Matrix,
         soft_cap: Option<f32>,
     ) -> Result<(), Error> {
         let view = self.view;
@@ -381,6 +393,7 @@ impl Backend for Worker<'_> {
             // SAFETY: chunks are disjoint ranges of columns.
             unsafe { view.logits.write(row * view.model.spec.n_vocab + columns.start, y) };
         };
+        self.expect_step(std::iter::once(head.map_or(embedding, |head| &head.weight)));
         let bias = head.and_then(|head| head.bias.as_ref());
         self.multiply(Slot::Normed, &[bias], |_, row, columns, y| store(row, columns, y));
         Ok(())
