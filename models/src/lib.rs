@@ -1,12 +1,14 @@
 //! The curated models and where a model's files live on this device.
 //!
 //! [`Catalogue`] is the list that ships with Lilims; [`data_dir`] and [`bundled_model`] find
-//! files. Nothing here downloads or opens a model.
+//! files; [`ConversationFile`] keeps conversations. Nothing here downloads or opens a model.
 
 mod catalogue;
+mod conversation;
 mod error;
 mod location;
 
 pub use catalogue::{Catalogue, Entry};
+pub use conversation::{ConversationFile, bound_sessions};
 pub use error::Error;
 pub use location::{bundled_model, data_dir};

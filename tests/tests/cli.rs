@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 use lilims_gguf::{TensorType, Value, Writer};
 use lilims_tests::{fixture, workspace};
 use safetensors::SafeTensors;
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 const SMOLLM2: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
 const GEMMA: &str = "gemma-3-270m-q4_k_m.gguf";
@@ -397,6 +397,66 @@ fn chat_answers_each_line_until_the_end_of_input() {
     assert!(output.status.success(), "{stderr}");
     assert!(output.stdout.iter().filter(|&&byte| byte == b'\n').count() >= 2);
     assert!(output.stdout.len() > 20, "{:?}", String::from_utf8_lossy(&output.stdout));
+}
+
+/// Runs a chat that keeps its conversation in `file`, and returns what it says on standard error.
+fn chat_in(file: &Path, more: &[&str], input: &str) -> (bool, String) {
+    let (model, file) = (model(SMOLLM2), file.to_str().unwrap());
+    let arguments = ["chat", "--model", &model, "--session", file, "--max-tokens", "8"];
+    let mut child = lilims(&[&arguments[..], more].concat()).stdin(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn chat_goes_on_with_the_conversation_in_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("talk.json");
+    let saved = folder.path().join("talk.json.session");
+    let messages = || -> usize {
+        let kept: Json = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+        kept["messages"].as_array().unwrap().len()
+    };
+    let (_, said) = chat_in(&file, &["--system", "Be brief."], "Say hello.\nAnd again?\n");
+    assert_eq!((messages(), saved.exists()), (5, true), "{said}");
+    let (_, said) = chat_in(&file, &[], "And once more?\n");
+    assert!(messages() == 7 && !said.contains("read again"), "{said}");
+
+    // What the model had read is not needed: damaged, or of another model's settings, it is made anew.
+    let mut bytes = fs::read(&saved).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&saved, bytes).unwrap();
+    let (_, said) = chat_in(&file, &[], "Now?\n");
+    assert!(messages() == 9 && said.contains("damaged; the conversation is read again"), "{said}");
+    let (_, said) = chat_in(&file, &["--kv-type", "q8_0", "--context", "60"], "Now?\n");
+    assert!(messages() == 11 && said.contains("another model or settings"), "{said}");
+    let (ok, said) = chat_in(&file, &["--context", "60", "--overflow", "stop"], "Now?\n");
+    assert!(!ok && said.contains("--overflow slide") && messages() == 11, "{said}");
+    let (ok, said) = chat_in(&file, &["--context", "90", "--overflow", "summarise"], "Now?\n");
+    assert!(ok && messages() == 13, "{said}");
+    let (_, said) = chat_in(&file, &[], "/new\n");
+    assert_eq!(messages(), 0, "{said}");
+
+    // Words are not overwritten because they cannot be read.
+    fs::write(&file, "{ \"messages\": [").unwrap();
+    let (ok, said) = chat_in(&file, &[], "Say hello.\n");
+    assert!(!ok && said.contains("cannot read the conversation in"), "{said}");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "{ \"messages\": [");
+}
+
+#[test]
+fn generate_goes_on_beyond_its_context() {
+    let model = model(SMOLLM2);
+    let settings = ["--context", "40", "--sinks", "8", "--ignore-eos", "--raw", "--json"];
+    let arguments =
+        ["generate", "--model", &model, "--prompt", "Once upon a time", "--lookup", "4"];
+    let with = |more: &[&str]| json_of(&[&arguments[..], &settings, more].concat());
+    let endless = with(&["--max-tokens", "120"]);
+    assert_eq!((&endless["tokens"], &endless["finish"]), (&json!(120), &json!("max-tokens")));
+    let stopped = with(&["--max-tokens", "120", "--overflow", "stop"]);
+    assert_eq!(stopped["finish"], "context-full");
 }
 
 /// Starts an answer that would go on for very long, and waits for its first byte.

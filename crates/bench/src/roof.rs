@@ -69,20 +69,21 @@ fn read(lines: &[Line]) -> Line {
 
 /// The bytes that generating one token has to read while the cache holds `depth` tokens: every
 /// tensor once, and the keys and values that each layer looks at. The embedding counts where it is
-/// the output head too; else one row of it is read, which is next to nothing.
+/// the output head too; else one row of it is read, which is next to nothing. So it is with learned
+/// positions.
 ///
 /// *Errors*: as for [`ModelSpec::from_gguf`].
 pub fn bytes_per_token(file: &File, depth: usize, kv_type: KvType) -> Result<u64, Error> {
     let spec = ModelSpec::from_gguf(file)?;
     let is_tied = file.tensor("output.weight").is_err();
-    let is_read = |name: &str| is_tied || name != "token_embd.weight";
+    let is_read = |name: &str| match name {
+        "token_embd.weight" => is_tied,
+        "position_embd.weight" => false,
+        _ => true,
+    };
     let tensors = file.tensors().iter().filter(|tensor| is_read(&tensor.name));
     let weights: u64 = tensors.map(|tensor| tensor.size_bytes).sum();
-    let value_bytes = match kv_type {
-        KvType::F32 => 4,
-        KvType::F16 => 2,
-    };
-    let position_bytes = 2 * (spec.n_kv_heads * spec.head_dim) as u64 * value_bytes;
+    let position_bytes = 2 * (spec.n_kv_heads * kv_type.row_bytes(spec.head_dim)?) as u64;
     let positions = |window: Option<usize>| window.map_or(depth, |window| depth.min(window)) as u64;
     let seen: u64 = spec.layers.iter().map(|layer| positions(layer.window)).sum();
     Ok(weights + seen * position_bytes)

@@ -26,8 +26,9 @@ fn engine(error: &lilims_engine::Error) -> Option<&'static str> {
             Some("`lilims generate --raw` takes the prompt without the chat template.")
         }
         Error::ContextFull { .. } => {
-            Some("Shorten the text, or raise --context up to what the model was trained for.")
+            Some("Shorten the text, raise --context, or let the window slide: --overflow slide.")
         }
+        Error::OutOfMemory { .. } => Some("Take a smaller --context, or --kv-type q8_0."),
         _ => None,
     }
 }

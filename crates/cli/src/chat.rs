@@ -4,14 +4,17 @@
 //! so that standard output holds the answers alone.
 
 use std::io::{self, BufRead, IsTerminal, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use lilims_engine::{ChatTemplate, Error, Finish, GenerateOptions, Model, Session};
-use serde_json::{Value, json};
+use lilims_engine::conversation::{Phase, Update};
+use lilims_engine::{Conversation, Error, Finish, GenerateOptions, Message, Model, Role};
+use lilims_models::ConversationFile;
+use serde::{Deserialize, Serialize};
 
 use crate::generate::figures;
 use crate::interrupt::Interrupt;
@@ -30,6 +33,10 @@ pub(crate) struct Chat {
     /// Each answer ends after this many tokens.
     #[arg(long, value_name = "N", default_value_t = 1024)]
     max_tokens: usize,
+    /// Keep the conversation in FILE, and go on with the one that is there. FILE.session beside it saves
+    /// reading it again.
+    #[arg(long, value_name = "FILE")]
+    session: Option<PathBuf>,
     #[command(flatten)]
     answer: AnswerOptions,
 }
@@ -38,78 +45,113 @@ impl Chat {
     pub(crate) fn run(self, threads: Option<usize>) -> Result<ExitCode> {
         let interrupt = Interrupt::for_conversation()?;
         let model = self.model.load(threads, self.answer.context)?;
-        let Some(template) = model.chat_template() else {
+        if model.chat_template().is_none() {
             bail!(
                 "{} has no chat template, so it was not made for conversations: \
                  use `lilims generate`",
                 output::printable(model.name())
             );
-        };
+        }
         let interactive = io::stdin().is_terminal();
         if interactive {
             let name = output::printable(model.name());
-            output::note(&format!("{name} on {}. /new begins again, /exit ends.", model.backend()));
+            let megabytes = model.cache_bytes() as f64 / 1e6;
+            output::note(&format!(
+                "{name} on {}, up to {megabytes:.0} MB for {} tokens of context. \
+                 /new begins again, /exit ends.",
+                model.backend(),
+                model.context()
+            ));
         }
-        let mut conversation = Conversation::new(&self, &model, template)?;
+        let mut talk = Talk::open(&self, &model, interactive)?;
         while let Some(line) = read_line(interactive)? {
             interrupt.disarm();
             match line.trim() {
                 "" => {}
                 "/exit" | "/quit" => break,
-                "/new" => conversation = Conversation::new(&self, &model, template)?,
-                text => conversation.ask(text, &interrupt, interactive)?,
+                "/new" => talk.begin_again()?,
+                text => talk.ask(text, &interrupt)?,
             }
         }
+        talk.save_session();
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// The messages so far and the session that has read them.
-struct Conversation<'a> {
-    model: &'a Arc<Model>,
-    template: &'a ChatTemplate,
-    options: GenerateOptions,
-    session: Session,
-    messages: Vec<Value>,
+/// What `--session` keeps.
+#[derive(Default, Serialize, Deserialize)]
+struct Kept {
+    messages: Vec<Message>,
 }
 
-impl<'a> Conversation<'a> {
-    fn new(chat: &Chat, model: &'a Arc<Model>, template: &'a ChatTemplate) -> Result<Self> {
-        let system = chat.system.iter().map(|text| json!({ "role": "system", "content": text }));
-        Ok(Self {
-            model,
-            template,
-            options: GenerateOptions {
-                sampling: chat.answer.sampling(),
-                max_tokens: chat.max_tokens,
-                stop: chat.answer.stop.clone(),
-                ignore_eos: false,
-            },
-            session: model.session()?,
-            messages: system.collect(),
-        })
+/// The messages so far and what the model has read of them.
+struct Talk {
+    conversation: Conversation,
+    options: GenerateOptions,
+    kept: Kept,
+    /// Instructions that a new conversation begins with.
+    system: Option<Message>,
+    file: Option<ConversationFile>,
+    interactive: bool,
+}
+
+impl Talk {
+    fn open(chat: &Chat, model: &Arc<Model>, interactive: bool) -> Result<Self> {
+        let file = chat.session.clone().map(ConversationFile::new);
+        let kept = match &file {
+            Some(file) => file.read().with_context(|| {
+                format!("cannot read the conversation in {}", file.path().display())
+            })?,
+            None => None,
+        };
+        let system = chat.system.clone();
+        let system = system.map(|content| Message { role: Role::System, content });
+        let mut kept: Kept = kept.unwrap_or_default();
+        if let Some(system) = &system {
+            let n_instructions =
+                kept.messages.iter().take_while(|message| message.role == Role::System).count();
+            kept.messages.splice(..n_instructions, [system.clone()]);
+        }
+        let mut conversation = reopen(model, file.as_ref(), &kept)?;
+        conversation.set_overflow(chat.answer.overflow());
+        if let Some(n_sinks) = chat.answer.sinks {
+            conversation.set_sinks(n_sinks);
+        }
+        let options = chat.answer.generate(chat.max_tokens);
+        Ok(Self { conversation, options, kept, system, file, interactive })
+    }
+
+    fn begin_again(&mut self) -> Result<()> {
+        self.conversation.reset();
+        self.kept.messages = self.system.iter().cloned().collect();
+        self.keep()
     }
 
     /// Asks `text` and shows the answer. A conversation that no longer fits goes on without the
     /// question.
-    fn ask(&mut self, text: &str, interrupt: &Interrupt, interactive: bool) -> Result<()> {
-        self.messages.push(json!({ "role": "user", "content": text }));
-        let prompt = self.template.render(&Value::Array(self.messages.clone()), true)?;
-        let ids = self.model.tokenizer().encode_prompt(&prompt, true)?;
+    fn ask(&mut self, text: &str, interrupt: &Interrupt) -> Result<()> {
+        self.kept.messages.push(Message { role: Role::User, content: text.to_owned() });
         let mut written = Ok(());
+        let mut told = None;
         let answer = interrupt.during(|cancel| {
-            self.session.generate(&ids, &self.options, cancel, &mut |text, _| {
-                if written.is_ok() {
+            let Self { conversation, kept, options, interactive, .. } = self;
+            conversation.answer(&kept.messages, options, cancel, &mut |update| match update {
+                Update::Text(text, _) if written.is_ok() => {
                     written = output::show(text);
                     cancel.fetch_or(written.is_err(), Ordering::SeqCst);
                 }
+                Update::Reading { phase, .. } if *interactive && told != Some(phase) => {
+                    told = Some(phase);
+                    tell(phase);
+                }
+                _ => {}
             })
         });
         written?;
         let answer = match answer {
-            Err(Error::ContextFull { .. }) if interactive => {
-                self.messages.pop();
-                output::note("The conversation no longer fits the model: /new begins another.");
+            Err(Error::ContextFull { .. }) if self.interactive => {
+                self.kept.messages.pop();
+                output::note("The context is full: /new begins again, --overflow slide goes on.");
                 return Ok(());
             }
             answer => answer?,
@@ -118,16 +160,67 @@ impl<'a> Conversation<'a> {
         match answer.finish {
             Finish::Cancelled => output::note("[stopped]"),
             Finish::MaxTokens => output::note("[cut off at --max-tokens]"),
-            Finish::ContextFull => output::note("[the context is full: /new begins another]"),
+            Finish::ContextFull => output::note("[the context is full: /new begins again]"),
             Finish::EndOfTurn | Finish::StopText => {}
         }
-        if interactive {
+        if self.interactive {
             output::note(&figures(&answer.progress));
+            self.tell_what_left();
         }
-        self.messages.push(json!({ "role": "assistant", "content": answer.text }));
+        self.kept.messages.push(Message { role: Role::Assistant, content: answer.text });
         // The same numbers for every answer would make the model repeat itself.
         self.options.sampling.seed = self.options.sampling.seed.wrapping_add(1);
-        Ok(())
+        self.keep()
+    }
+
+    fn tell_what_left(&self) {
+        let view = self.conversation.view();
+        if view.context.left() > 0 {
+            let (left, sinks) = (view.context.left(), view.context.sinks);
+            output::note(&format!("[{left} tokens have left the window; the first {sinks} stay]"));
+        }
+    }
+
+    /// Writes the messages down, if they are to be kept.
+    fn keep(&self) -> Result<()> {
+        let Some(file) = &self.file else { return Ok(()) };
+        file.write(&self.kept)
+            .with_context(|| format!("cannot keep the conversation in {}", file.path().display()))
+    }
+
+    /// Saves what was read. Without it the conversation is read again next time, so that failing is
+    /// worth no more than a note.
+    fn save_session(&self) {
+        let Some(file) = self.file.as_ref().filter(|_| self.kept.messages.len() > 1) else {
+            return;
+        };
+        if let Err(error) = self.conversation.save(&file.session_path()) {
+            output::note(&format!("lilims: the session was not saved: {error}"));
+        }
+    }
+}
+
+/// The conversation as it was saved, or an empty one, which reads all of it again.
+fn reopen(
+    model: &Arc<Model>,
+    file: Option<&ConversationFile>,
+    kept: &Kept,
+) -> Result<Conversation, Error> {
+    let path = file.map(ConversationFile::session_path);
+    let Some(path) = path.filter(|path| path.exists() && !kept.messages.is_empty()) else {
+        return Conversation::new(model);
+    };
+    Conversation::load(model, &path).or_else(|error| {
+        output::note(&format!("[{error}; the conversation is read again]"));
+        Conversation::new(model)
+    })
+}
+
+fn tell(phase: Phase) {
+    match phase {
+        Phase::Prompt => {}
+        Phase::Summary => output::note("[summarising what leaves the window]"),
+        Phase::Again => output::note("[reading the conversation again]"),
     }
 }
 

@@ -69,12 +69,14 @@ impl Generate {
         let load = start.elapsed();
         let ids = self.prompt_ids(&model, &prompt)?;
         let options = GenerateOptions {
-            sampling: self.answer.sampling(),
-            max_tokens: self.max_tokens,
-            stop: self.answer.stop.clone(),
             ignore_eos: self.ignore_eos,
+            ..self.answer.generate(self.max_tokens)
         };
         let mut session = model.session()?;
+        session.set_overflow(self.answer.overflow());
+        if let Some(n_sinks) = self.answer.sinks {
+            session.set_sinks(n_sinks);
+        }
         let mut written = Ok(());
         let answer = interrupt.during(|cancel| {
             session.generate(&ids, &options, cancel, &mut |text, _| {
@@ -145,8 +147,12 @@ fn read_prompt(prompt: Option<&str>) -> Result<String> {
 
 /// What an answer took, in a line.
 pub(crate) fn figures(progress: &Progress) -> String {
+    let reread = match progress.reread_tokens {
+        0 => String::new(),
+        n => format!("; {n} tokens read again, since this model's window cannot slide"),
+    };
     format!(
-        "[{} prompt tokens, {} read at {:.1}/s; {} tokens at {:.1}/s; first after {:.2} s]",
+        "[{} prompt tokens, {} read at {:.1}/s; {} tokens at {:.1}/s; first after {:.2} s{reread}]",
         progress.prompt_tokens,
         progress.prefilled_tokens,
         progress.prefill_tps(),

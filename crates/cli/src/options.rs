@@ -7,7 +7,9 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, ValueEnum};
-use lilims_engine::{BackendKind, KvType, LoadOptions, Model, Sampling, sampler};
+use lilims_engine::{
+    BackendKind, GenerateOptions, KvType, LoadOptions, Model, Overflow, Sampling, sampler,
+};
 
 /// Which model, and how to run it.
 #[derive(Args)]
@@ -35,6 +37,8 @@ enum Kv {
     F32,
     #[default]
     F16,
+    #[value(name = "q8_0")]
+    Q8_0,
 }
 
 impl ModelOptions {
@@ -48,6 +52,7 @@ impl ModelOptions {
         match self.kv_type {
             Kv::F32 => KvType::F32,
             Kv::F16 => KvType::F16,
+            Kv::Q8_0 => KvType::Q8_0,
         }
     }
 
@@ -111,15 +116,55 @@ pub(crate) struct AnswerOptions {
     seed: Option<u64>,
     /// End the answer before this text. Can be given several times.
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
-    pub(crate) stop: Vec<String>,
-    /// The most tokens that prompt and answer may take together [default: the model's own].
+    stop: Vec<String>,
+    /// Guess up to N tokens from what was said before and read them together: faster where an answer
+    /// repeats its prompt, and the same answer. 0 is off.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    lookup: usize,
+    /// The most tokens that the model sees at once [default: the model's own, at most 8192].
     #[arg(long, value_name = "N", value_parser = count)]
     pub(crate) context: Option<usize>,
+    /// Keep the first N tokens when the context is full and the window slides, at most half of it
+    /// [default: 4, in a chat what stands before the first question].
+    #[arg(long, value_name = "N")]
+    pub(crate) sinks: Option<usize>,
+    /// What happens when the context is full: the oldest tokens leave, or the answer ends, or, in a chat,
+    /// the model writes a summary of the messages that leave.
+    #[arg(long, value_enum, default_value_t)]
+    overflow: OnOverflow,
+}
+
+#[derive(Clone, Copy, Default, ValueEnum)]
+enum OnOverflow {
+    #[default]
+    Slide,
+    Stop,
+    Summarise,
 }
 
 impl AnswerOptions {
+    /// What happens when the context is full.
+    pub(crate) fn overflow(&self) -> Overflow {
+        match self.overflow {
+            OnOverflow::Slide => Overflow::Slide,
+            OnOverflow::Stop => Overflow::Stop,
+            OnOverflow::Summarise => Overflow::Summarise,
+        }
+    }
+
+    /// How to generate an answer of at most `max_tokens`.
+    pub(crate) fn generate(&self, max_tokens: usize) -> GenerateOptions {
+        GenerateOptions {
+            sampling: self.sampling(),
+            max_tokens,
+            stop: self.stop.clone(),
+            ignore_eos: false,
+            lookup: self.lookup,
+        }
+    }
+
     /// The engine's settings, with a new seed where none was given.
-    pub(crate) fn sampling(&self) -> Sampling {
+    fn sampling(&self) -> Sampling {
         Sampling {
             temperature: self.temperature,
             top_k: self.top_k,

@@ -49,6 +49,21 @@ pub enum Error {
         /// The vocabulary's size.
         n_vocab: usize,
     },
+    /// The system gives no memory for the cache.
+    #[error("no memory for a cache of {bytes} bytes: take a smaller context")]
+    OutOfMemory {
+        /// Bytes that were asked for.
+        bytes: u64,
+    },
+    /// A saved session that cannot be used.
+    #[error("saved session: {what}")]
+    Saved {
+        /// What does not fit.
+        what: String,
+    },
+    /// A saved session could not be written or read.
+    #[error("saved session")]
+    SavedIo(#[source] std::io::Error),
     /// The caller cancelled.
     #[error("cancelled")]
     Cancelled,

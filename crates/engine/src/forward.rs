@@ -1,20 +1,20 @@
 //! The forward pass: one program for every family and backend.
 
 use crate::backend::{Backend, Slot, Want};
-use crate::weights::Weights;
+use crate::weights::{Norm, Weights};
 use crate::{Error, ModelSpec};
 
 /// Runs the tokens of the backend's current chunk through the model.
 ///
-/// Pre-norm transformer: each layer adds attention and a gated feed-forward to the residual
-/// stream. What differs between families is in `spec` and in which weights there are.
+/// Pre-norm transformer: each layer adds attention and a feed-forward, gated in most families, to
+/// the residual stream. What differs between families is in `spec` and in which weights there are.
 pub(crate) fn forward<B: Backend>(
     backend: &mut B,
     spec: &ModelSpec,
     weights: &Weights<B::Matrix, B::Vector>,
     want: Want,
 ) -> Result<(), Error> {
-    backend.embed(&weights.embedding)?;
+    backend.embed(&weights.embedding, weights.positions.as_ref())?;
     for (layer_idx, layer) in weights.layers.iter().enumerate() {
         backend.norm(Slot::Residual, &layer.attention_norm, Slot::Normed)?;
         backend.linear(
@@ -26,7 +26,10 @@ pub(crate) fn forward<B: Backend>(
         add(backend, layer.post_attention_norm.as_ref())?;
 
         backend.norm(Slot::Residual, &layer.ffn_norm, Slot::Normed)?;
-        backend.gate(&layer.gate, &layer.up, spec.activation)?;
+        match layer.gate.as_ref().zip(spec.gate) {
+            Some((gate, activation)) => backend.gate(gate, &layer.up, activation)?,
+            None => backend.gelu(&layer.up)?,
+        }
         backend.linear(Slot::Gated, &[(&layer.down, Slot::Projected)])?;
         add(backend, layer.post_ffn_norm.as_ref())?;
     }
@@ -40,10 +43,10 @@ pub(crate) fn forward<B: Backend>(
 }
 
 /// Adds the projection to the residual stream, after a norm where the family has one.
-fn add<B: Backend>(backend: &mut B, post_norm: Option<&B::Vector>) -> Result<(), Error> {
+fn add<B: Backend>(backend: &mut B, post_norm: Option<&Norm<B::Vector>>) -> Result<(), Error> {
     match post_norm {
-        Some(weight) => {
-            backend.norm(Slot::Projected, weight, Slot::Normed)?;
+        Some(norm) => {
+            backend.norm(Slot::Projected, norm, Slot::Normed)?;
             backend.add(Slot::Normed)
         }
         None => backend.add(Slot::Projected),

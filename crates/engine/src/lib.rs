@@ -5,20 +5,27 @@
 //! CPU kernels, or candle tensors. Nothing here is async, downloads, or prints.
 
 mod backend;
+pub mod conversation;
 mod error;
 mod forward;
+pub mod generate;
+mod lookup;
 pub mod model;
 pub use lilims_quant as quant;
 mod rope;
 pub mod sampler;
+pub mod saved;
 pub mod session;
 pub mod spec;
 pub mod text;
 mod weights;
+mod window;
 
+pub use conversation::{Conversation, Message, Role};
 pub use error::Error;
+pub use generate::{Answer, Finish, GenerateOptions, OnText, Progress};
 pub use model::{BackendKind, KvType, LoadOptions, Model};
 pub use sampler::Sampling;
-pub use session::{Answer, Finish, GenerateOptions, Progress, Session};
+pub use session::{ContextUse, Counters, Overflow, Session};
 pub use spec::ModelSpec;
 pub use text::{ChatTemplate, Tokenizer};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use lilims_gguf::{File, TensorType};
 
@@ -10,10 +10,7 @@ use crate::backend::Runner;
 use crate::backend::candle::{self, CandleModel, CandleRunner};
 use crate::backend::cpu::{self, CpuModel, CpuRunner, performance_cores};
 use crate::quant::Isa;
-use crate::{ChatTemplate, Error, ModelSpec, Session, Tokenizer};
-
-/// The longest context that is taken without being asked for, in tokens.
-const DEFAULT_CONTEXT: usize = 8192;
+use crate::{ChatTemplate, Error, ModelSpec, Session, Tokenizer, saved};
 
 /// Which implementation runs the forward pass.
 ///
@@ -40,6 +37,34 @@ pub enum KvType {
     /// 16 bits.
     #[default]
     F16,
+    /// Blocks of 32 values with 8 bits each: half the memory of 16 bits.
+    Q8_0,
+}
+
+impl KvType {
+    /// Bytes of a head's row.
+    ///
+    /// *Errors*: [`Error::Unsupported`] where rows are not whole blocks.
+    pub fn row_bytes(self, head_dim: usize) -> Result<usize, Error> {
+        let ty = match self {
+            Self::F32 => TensorType::F32,
+            Self::F16 => TensorType::F16,
+            Self::Q8_0 => TensorType::Q8_0,
+        };
+        let bytes = ty.size_bytes(head_dim as u64).map(|bytes| bytes as usize);
+        bytes.ok_or_else(|| Error::Unsupported {
+            what: format!("heads of {head_dim} dimensions do not fill blocks of {ty}: take f16"),
+        })
+    }
+
+    /// Its name, as `--kv-type` takes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::Q8_0 => "q8_0",
+        }
+    }
 }
 
 /// How to load a model.
@@ -50,7 +75,8 @@ pub struct LoadOptions {
     /// Worker threads of the `cpu` backend; `None` takes one for each performance
     /// core.
     pub threads: Option<usize>,
-    /// The most tokens a session may hold; `None` takes the model's own, at most 8,192.
+    /// The most tokens that a session sees at once; `None` takes the model's own, at most 8,192. A model with
+    /// learned positions holds as many as it has at most.
     pub context: Option<usize>,
     /// How keys and values are cached.
     pub kv_type: KvType,
@@ -73,6 +99,8 @@ pub struct Model {
     kv_type: KvType,
     n_threads: usize,
     loaded: Loaded,
+    file: Arc<File>,
+    fingerprint: OnceLock<String>,
 }
 
 impl Model {
@@ -104,12 +132,14 @@ impl Model {
             quantisation: quantisation(&file),
             size_bytes: file.as_bytes().len() as u64,
             chat_template: ChatTemplate::from_gguf(&file, &tokenizer)?,
-            context: options.context.unwrap_or_else(|| spec.context.min(DEFAULT_CONTEXT)).max(1),
+            context: context(&spec, options.context),
             kv_type: options.kv_type,
             n_threads: options.threads.unwrap_or_else(performance_cores).max(1),
             spec,
             tokenizer,
             loaded,
+            file,
+            fingerprint: OnceLock::new(),
         }))
     }
 
@@ -156,14 +186,42 @@ impl Model {
         }
     }
 
-    /// The most tokens a session may hold.
+    /// The most tokens that a session sees at once.
     pub fn context(&self) -> usize {
         self.context
+    }
+
+    /// Whether a full context can slide. Where positions are learned it cannot, and the recent half is
+    /// read again.
+    pub fn can_slide(&self) -> bool {
+        self.spec.max_positions().is_none()
+    }
+
+    /// How keys and values are cached.
+    pub fn kv_type(&self) -> KvType {
+        self.kv_type
+    }
+
+    /// The most memory that a session's keys and values take, in bytes.
+    pub fn cache_bytes(&self) -> u64 {
+        self.spec.cache_bytes(self.context, self.kv_type).unwrap_or_default()
     }
 
     /// Worker threads of the `cpu` backend.
     pub fn threads(&self) -> usize {
         self.n_threads
+    }
+
+    /// What a saved session has to fit: model, chat template and settings.
+    pub(crate) fn fingerprint(&self) -> &str {
+        self.fingerprint.get_or_init(|| {
+            let backend = match self.loaded {
+                Loaded::Cpu(_) => "cpu",
+                Loaded::Candle(_) => "candle",
+            };
+            let settings = format!("{backend} {} {}", self.kv_type.name(), self.context);
+            saved::fingerprint(&self.file, &settings)
+        })
     }
 
     /// An empty session.
@@ -181,6 +239,12 @@ impl Model {
         };
         Ok(Session::new(Arc::clone(self), runner))
     }
+}
+
+/// The most tokens that sessions hold, if the caller asked for `asked`.
+fn context(spec: &ModelSpec, asked: Option<usize>) -> usize {
+    let context = asked.unwrap_or_else(|| spec.default_context());
+    context.min(spec.max_positions().unwrap_or(usize::MAX)).max(1)
 }
 
 fn display_name(file: &File, path: &Path) -> String {

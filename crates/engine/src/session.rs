@@ -1,120 +1,116 @@
-//! A conversation's state: the tokens that were read and their keys and values.
+//! A conversation's state: the tokens that were read, and the keys and values that are kept of them.
+//!
+//! While a conversation fits, all are kept. Beyond that the window slides: a session never ends
+//! unless [`Overflow::Stop`] asks for it. Models with learned positions cannot slide: they read the
+//! recent half again.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::AtomicBool;
 
-use crate::backend::{Runner, Want};
-use crate::sampler::Sampler;
-use crate::text::DecodeStream;
-use crate::{Error, Model, Sampling};
+use crate::backend::{Chunk, Runner, Want};
+use crate::window::Window;
+use crate::{Error, Model};
 
 /// The most tokens that are read at once.
 pub(crate) const MAX_CHUNK: usize = 256;
+/// The first tokens that always stay, where nobody says how many: what StreamingLLM found enough.
+pub const DEFAULT_SINKS: usize = 4;
 /// Room for so many tokens is there from the start, so that generating allocates nothing.
 const MAX_RESERVED: usize = 1 << 17;
 /// The most logits that one chunk may leave: 64 MiB of f32.
 const MAX_CHUNK_LOGITS: usize = 1 << 24;
+/// What those have who cannot cancel.
+static NEVER: AtomicBool = AtomicBool::new(false);
 
 /// The most tokens of a chunk whose logits can all be had.
 pub(crate) fn max_logit_rows(n_vocab: usize) -> usize {
     (MAX_CHUNK_LOGITS / n_vocab).clamp(1, MAX_CHUNK)
 }
 
-/// How to generate an answer.
-#[derive(Clone, Debug)]
-pub struct GenerateOptions {
-    /// How to pick tokens.
-    pub sampling: Sampling,
-    /// The answer ends after this many tokens.
-    pub max_tokens: usize,
-    /// The answer ends before the first of these texts.
-    pub stop: Vec<String>,
-    /// Goes on past end-of-turn tokens.
-    pub ignore_eos: bool,
+/// What happens when a conversation outgrows the context.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Overflow {
+    /// The oldest tokens after the sinks leave the window.
+    #[default]
+    Slide,
+    /// Nothing more is read.
+    Stop,
+    /// A [`Conversation`](crate::Conversation) has the model write a summary of the messages that leave,
+    /// and pins it; a session by itself slides.
+    Summarise,
 }
 
-impl Default for GenerateOptions {
-    fn default() -> Self {
-        Self { sampling: Sampling::default(), max_tokens: 512, stop: Vec::new(), ignore_eos: false }
-    }
+/// What a session did since it began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Tokens that went through the model, however they came.
+    pub read: u64,
+    /// Tokens among them that had been read before, and left the cache since.
+    pub reread: u64,
+    /// Tokens that were guessed and read ahead, and how many of them were right.
+    pub guessed: u64,
+    /// Guesses that were right.
+    pub confirmed: u64,
 }
 
-/// Why an answer ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Finish {
-    /// The model ended its turn.
-    EndOfTurn,
-    /// A stop text came up.
-    StopText,
-    /// The limit of tokens was reached.
-    MaxTokens,
-    /// The context is full.
-    ContextFull,
-    /// The caller cancelled.
-    Cancelled,
-}
-
-/// How far an answer is.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Progress {
-    /// Tokens of the prompt.
-    pub prompt_tokens: usize,
-    /// Tokens of the prompt that were read now; the rest was in the cache.
-    pub prefilled_tokens: usize,
-    /// Tokens generated.
+/// What a session's next token sees, in tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ContextUse {
+    /// What can be seen at most.
+    pub context: usize,
+    /// The first tokens, which stay.
+    pub sinks: usize,
+    /// Where in the conversation the window begins: tokens before it, sinks aside, have left.
+    pub window_start: usize,
+    /// Tokens of the conversation.
     pub tokens: usize,
-    /// Time spent reading the prompt.
-    pub prefill: Duration,
-    /// Time from the call to the first token.
-    pub first_token: Duration,
-    /// Time spent generating after the first token.
-    pub decode: Duration,
 }
 
-impl Progress {
-    /// Prompt tokens read per second.
-    pub fn prefill_tps(&self) -> f64 {
-        rate(self.prefilled_tokens, self.prefill)
+impl ContextUse {
+    /// Tokens that are seen.
+    pub fn used(&self) -> usize {
+        self.sinks + self.tokens - self.window_start
     }
 
-    /// Tokens generated per second after the first.
-    pub fn decode_tps(&self) -> f64 {
-        rate(self.tokens.saturating_sub(1), self.decode)
+    /// Tokens that have left.
+    pub fn left(&self) -> usize {
+        self.window_start - self.sinks
     }
-}
-
-fn rate(count: usize, time: Duration) -> f64 {
-    if time.is_zero() { 0.0 } else { count as f64 / time.as_secs_f64() }
-}
-
-/// A finished answer.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Answer {
-    /// Its text.
-    pub text: String,
-    /// Its tokens, the end-of-turn token not included.
-    pub tokens: Vec<u32>,
-    /// Why it ended.
-    pub finish: Finish,
-    /// What it took.
-    pub progress: Progress,
 }
 
 /// A conversation's cache and position.
 pub struct Session {
-    model: Arc<Model>,
-    runner: Box<dyn Runner>,
-    /// The tokens whose keys and values the runner's cache holds.
-    tokens: Vec<u32>,
+    pub(crate) model: Arc<Model>,
+    pub(crate) runner: Box<dyn Runner>,
+    /// All tokens of the conversation, also those that have left the cache.
+    pub(crate) tokens: Vec<u32>,
+    /// The token that stands at position 0: another than the first where positions are learned.
+    pub(crate) base: usize,
+    pub(crate) window: Window,
+    pub(crate) counters: Counters,
+    overflow: Overflow,
     /// The logits after the last token read, where they were wanted.
-    logits: Vec<f32>,
+    pub(crate) logits: Vec<f32>,
+    /// The logits after the first `.0` tokens, the last prompt: writing its answer anew reads nothing.
+    pub(crate) after_prompt: (usize, Vec<f32>),
 }
 
 impl Session {
     pub(crate) fn new(model: Arc<Model>, runner: Box<dyn Runner>) -> Self {
-        let tokens = Vec::with_capacity(model.context().min(MAX_RESERVED));
-        Self { model, runner, tokens, logits: Vec::new() }
+        let context = model.context();
+        let tokens = Vec::with_capacity(context.min(MAX_RESERVED));
+        let window = Window::new(context, most_sinks(&model).min(DEFAULT_SINKS));
+        Self {
+            model,
+            runner,
+            tokens,
+            base: 0,
+            window,
+            counters: Counters::default(),
+            overflow: Overflow::default(),
+            logits: Vec::new(),
+            after_prompt: (0, Vec::new()),
+        }
     }
 
     /// The model that it runs.
@@ -122,14 +118,104 @@ impl Session {
         &self.model
     }
 
-    /// The tokens whose keys and values are cached.
+    /// The tokens that were read, also those that have left the window.
     pub fn tokens(&self) -> &[u32] {
         &self.tokens
     }
 
-    /// Forgets all but the first `len` tokens.
-    pub fn truncate(&mut self, len: usize) {
+    /// What it did since it began.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// What the next token sees.
+    pub fn context_use(&self) -> ContextUse {
+        let Window { context, n_sinks, .. } = self.window;
+        let tokens = self.tokens.len();
+        let sinks = n_sinks.min(tokens - self.base);
+        // The next token takes a place itself; so long as it has one, nothing has left.
+        let fits = tokens - self.base <= context && self.window.start <= n_sinks;
+        let window_start = if fits {
+            self.base + sinks
+        } else {
+            self.base + self.window.first_kept(tokens - self.base)
+        };
+        ContextUse { context, sinks, window_start, tokens }
+    }
+
+    /// Says what happens when the context is full.
+    pub fn set_overflow(&mut self, overflow: Overflow) {
+        self.overflow = overflow;
+    }
+
+    /// What happens when the context is full.
+    pub fn overflow(&self) -> Overflow {
+        self.overflow
+    }
+
+    /// Keeps the first `n_sinks` tokens when the window slides, at most half of the context. Where it has
+    /// slid with others already, the session forgets everything.
+    pub fn set_sinks(&mut self, n_sinks: usize) {
+        let n_sinks = n_sinks.min(most_sinks(&self.model));
+        if n_sinks == self.window.n_sinks {
+            return;
+        }
+        let Window { context, start, written, .. } = self.window;
+        // As long as no slot was used twice, positions stand where they stand for any sinks.
+        if start > self.window.n_sinks || written > context {
+            self.reset();
+        }
+        self.window = Window { n_sinks, start: n_sinks, ..self.window };
+    }
+
+    /// Forgets everything but its settings.
+    pub fn reset(&mut self) {
+        self.tokens.clear();
+        self.base = 0;
+        self.window = Window::new(self.window.context, self.window.n_sinks);
+        self.after_prompt.0 = 0;
+    }
+
+    /// Forgets all but the first `len` tokens and returns how many are kept: all of them, or none where
+    /// too much of what they need has left the cache.
+    pub fn truncate(&mut self, len: usize) -> usize {
+        if len >= self.tokens.len() {
+            return self.tokens.len();
+        }
+        let position = len.checked_sub(self.base).filter(|&position| position > 0);
+        let can_resume = |position| {
+            let mut layouts = self.runner.layouts().iter();
+            layouts.all(|layout| layout.can_resume(&self.window, position))
+        };
+        let Some(position) = position.filter(|&position| can_resume(position)) else {
+            self.reset();
+            return 0;
+        };
         self.tokens.truncate(len);
+        if position <= self.window.n_sinks {
+            let window = Window::new(self.window.context, self.window.n_sinks);
+            self.window = Window { written: position, ..window };
+        }
+        if self.after_prompt.0 > len {
+            self.after_prompt.0 = 0;
+        }
+        len
+    }
+
+    /// A session that goes on from here by itself: what either reads, the other does not see.
+    ///
+    /// *Errors*: [`Error::OutOfMemory`], [`Error::Threads`], [`Error::Candle`].
+    pub fn fork(&self) -> Result<Self, Error> {
+        let runner = self.runner.fork(&self.window, self.tokens.len() - self.base)?;
+        let fork = Self::new(Arc::clone(&self.model), runner);
+        Ok(Self {
+            tokens: self.tokens.clone(),
+            base: self.base,
+            window: self.window,
+            overflow: self.overflow,
+            after_prompt: self.after_prompt.clone(),
+            ..fork
+        })
     }
 
     /// Reads `ids` after the tokens already held.
@@ -138,7 +224,7 @@ impl Session {
     pub fn append(&mut self, ids: &[u32]) -> Result<(), Error> {
         let mut no_logits = Vec::new();
         for chunk in ids.chunks(self.chunk_len(Want::Nothing)) {
-            self.read(chunk, Want::Nothing, &mut no_logits)?;
+            self.read(chunk, Want::Nothing, &NEVER, &mut no_logits)?;
         }
         Ok(())
     }
@@ -147,13 +233,29 @@ impl Session {
     ///
     /// *Shapes*: `[ids.len(), n_vocab]`, row by row.
     ///
-    /// *Errors*: [`Error::ContextFull`], [`Error::UnknownToken`], [`Error::Candle`].
+    /// *Errors*: [`Error::ContextFull`] where nothing more is to be read, [`Error::UnknownToken`],
+    /// [`Error::Candle`].
     pub fn logits(&mut self, ids: &[u32]) -> Result<Vec<f32>, Error> {
         let mut logits = Vec::with_capacity(ids.len() * self.model.spec().n_vocab);
         for chunk in ids.chunks(self.chunk_len(Want::All)) {
-            self.read(chunk, Want::All, &mut logits)?;
+            self.read(chunk, Want::All, &NEVER, &mut logits)?;
         }
         Ok(logits)
+    }
+
+    /// As [`Session::logits`], of at most [`Session::max_exact`] tokens, with the bits that reading them
+    /// one by one would give.
+    ///
+    /// *Errors*: as for [`Session::logits`].
+    pub fn exact_logits(&mut self, ids: &[u32]) -> Result<Vec<f32>, Error> {
+        let mut logits = Vec::with_capacity(ids.len() * self.model.spec().n_vocab);
+        self.read_chunk(ids, Want::All, true, &NEVER, &mut logits)?;
+        Ok(logits)
+    }
+
+    /// How many tokens can be read at once as if one by one.
+    pub fn max_exact(&self) -> usize {
+        self.runner.max_exact()
     }
 
     /// Reads `ids` after the tokens already held and returns the logits of the last, in nats.
@@ -166,214 +268,85 @@ impl Session {
         let Some(last) = ids.chunks(self.chunk_len(Want::Last)).next_back() else { return Ok(&[]) };
         self.append(&ids[..ids.len() - last.len()])?;
         let mut logits = std::mem::take(&mut self.logits);
-        let read = self.read(last, Want::Last, &mut logits);
+        let read = self.read(last, Want::Last, &NEVER, &mut logits);
         self.logits = logits;
         read.map(|()| &self.logits[..])
     }
 
-    /// Answers `prompt`, the whole conversation in tokens. What the cache holds of it already is
-    /// not read again. `on_text` gets each piece of text, whole characters, as it is decoded.
-    ///
-    /// *Errors*: [`Error::ContextFull`] when the prompt leaves no room, [`Error::UnknownToken`],
-    /// [`Error::Candle`]. Cancelling is no error: the answer so far is returned.
-    pub fn generate(
-        &mut self,
-        prompt: &[u32],
-        options: &GenerateOptions,
-        cancel: &AtomicBool,
-        on_text: &mut dyn FnMut(&str, &Progress),
-    ) -> Result<Answer, Error> {
-        let start = Instant::now();
-        let context = self.model.context();
-        if prompt.is_empty() || prompt.len() >= context {
-            return Err(Error::ContextFull { needed: prompt.len() + 1, context });
-        }
-        let mut progress = Progress { prompt_tokens: prompt.len(), ..Progress::default() };
-        let cancelled = !self.prefill(prompt, cancel, &mut progress)?;
-        progress.prefill = start.elapsed();
-        if cancelled {
-            return Ok(Answer {
-                text: String::new(),
-                tokens: vec![],
-                finish: Finish::Cancelled,
-                progress,
-            });
-        }
-        let model = Arc::clone(&self.model);
-        let mut writer = AnswerWriter::new(&model, options);
-        let mut sampler = Sampler::new(&options.sampling);
-        let mut logits = std::mem::take(&mut self.logits);
-        let finish = loop {
-            if writer.tokens.len() >= options.max_tokens {
-                break Finish::MaxTokens;
-            }
-            if cancel.load(Ordering::Relaxed) {
-                break Finish::Cancelled;
-            }
-            let id = sampler.sample(&mut logits, &self.tokens);
-            if progress.tokens == 0 {
-                progress.first_token = start.elapsed();
-            }
-            progress.tokens += 1;
-            progress.decode = start.elapsed() - progress.first_token;
-            if model.tokenizer().ends_turn(id) && !options.ignore_eos {
-                break Finish::EndOfTurn;
-            }
-            if writer.push(id, &progress, on_text) {
-                break Finish::StopText;
-            }
-            if self.tokens.len() >= context {
-                break Finish::ContextFull;
-            }
-            if writer.tokens.len() >= options.max_tokens {
-                break Finish::MaxTokens;
-            }
-            logits.clear();
-            self.read(&[id], Want::Last, &mut logits)?;
-        };
-        progress.decode = start.elapsed().saturating_sub(progress.first_token);
-        self.logits = logits;
-        Ok(writer.finish(finish, progress, on_text))
-    }
-
-    /// Reads what the cache does not hold of `prompt`, in chunks; false if it was cancelled.
-    fn prefill(
-        &mut self,
-        prompt: &[u32],
-        cancel: &AtomicBool,
-        progress: &mut Progress,
-    ) -> Result<bool, Error> {
-        let shared = prompt.iter().zip(&self.tokens).take_while(|(a, b)| a == b).count();
-        // The last token is read even when it is cached: its logits are not kept.
-        self.truncate(shared.min(prompt.len() - 1));
-        let mut logits = std::mem::take(&mut self.logits);
-        logits.clear();
-        let rest = &prompt[self.tokens.len()..];
-        progress.prefilled_tokens = rest.len();
-        let mut chunks = rest.chunks(self.chunk_len(Want::Last)).peekable();
-        while let Some(chunk) = chunks.next() {
-            if cancel.load(Ordering::Relaxed) {
-                return Ok(false);
-            }
-            let want = if chunks.peek().is_some() { Want::Nothing } else { Want::Last };
-            self.read(chunk, want, &mut logits)?;
-        }
-        self.logits = logits;
-        Ok(true)
-    }
-
     /// Reads one chunk and appends the logits that are wanted.
-    fn read(&mut self, ids: &[u32], want: Want, logits: &mut Vec<f32>) -> Result<(), Error> {
+    pub(crate) fn read(
+        &mut self,
+        ids: &[u32],
+        want: Want,
+        cancel: &AtomicBool,
+        logits: &mut Vec<f32>,
+    ) -> Result<(), Error> {
+        self.read_chunk(ids, want, false, cancel, logits)
+    }
+
+    pub(crate) fn read_chunk(
+        &mut self,
+        ids: &[u32],
+        want: Want,
+        is_exact: bool,
+        cancel: &AtomicBool,
+        logits: &mut Vec<f32>,
+    ) -> Result<(), Error> {
         let n_vocab = self.model.spec().n_vocab;
         if let Some(&id) = ids.iter().find(|&&id| id as usize >= n_vocab) {
             return Err(Error::UnknownToken { id, n_vocab });
         }
-        let (needed, context) = (self.tokens.len() + ids.len(), self.model.context());
-        if needed > context {
-            return Err(Error::ContextFull { needed, context });
-        }
-        self.runner.run(ids, self.tokens.len(), want, logits)?;
+        self.make_room(ids.len(), cancel)?;
+        let position = self.tokens.len() - self.base;
+        let written = self.window.written.max(position + ids.len());
+        // Also a cancelled pass has written.
+        self.window.written = written;
+        let window = self.window;
+        let chunk = Chunk { tokens: ids, position, window, want, is_exact, cancel };
+        self.runner.run(&chunk, logits)?;
         self.tokens.extend_from_slice(ids);
+        self.counters.read += ids.len() as u64;
         Ok(())
     }
 
-    /// Tokens that are read at once: fewer where all logits are wanted of a large vocabulary.
-    fn chunk_len(&self, want: Want) -> usize {
-        match want {
+    /// Makes sure that `n_tokens` more can be read.
+    fn make_room(&mut self, n_tokens: usize, cancel: &AtomicBool) -> Result<(), Error> {
+        let context = self.window.context;
+        let needed = self.tokens.len() - self.base + n_tokens;
+        if needed <= context || (self.overflow != Overflow::Stop && self.model.can_slide()) {
+            return Ok(());
+        }
+        if self.overflow == Overflow::Stop || n_tokens > context / 2 {
+            return Err(Error::ContextFull { needed, context });
+        }
+        let mut tokens = std::mem::take(&mut self.tokens);
+        let base = tokens.len() - tokens.len().min(context / 2);
+        let recent = tokens.split_off(base);
+        self.reset();
+        (self.tokens, self.base) = (tokens, base);
+        let read = recent.chunks(self.chunk_len(Want::Nothing)).try_for_each(|chunk| {
+            self.read_chunk(chunk, Want::Nothing, false, cancel, &mut Vec::new())
+        });
+        if read.is_err() {
+            // Half of a reading is no state to go on from.
+            self.reset();
+        }
+        self.counters.reread += recent.len() as u64;
+        read
+    }
+
+    /// Tokens that are read at once: fewer where all logits are wanted of a large vocabulary, and where
+    /// the recent half has to leave room for them.
+    pub(crate) fn chunk_len(&self, want: Want) -> usize {
+        let most = match want {
             Want::All => max_logit_rows(self.model.spec().n_vocab),
             _ => MAX_CHUNK,
-        }
+        };
+        if self.model.can_slide() { most } else { most.min(self.window.context / 2).max(1) }
     }
 }
 
-/// Collects an answer's text and holds back what may become a stop text.
-struct AnswerWriter<'a> {
-    stream: DecodeStream<'a>,
-    stop: &'a [String],
-    tokens: Vec<u32>,
-    text: String,
-    /// How much of `text` was given out, in bytes.
-    sent: usize,
-}
-
-impl<'a> AnswerWriter<'a> {
-    fn new(model: &'a Model, options: &'a GenerateOptions) -> Self {
-        let stream = DecodeStream::new(model.tokenizer());
-        Self { stream, stop: &options.stop, tokens: Vec::new(), text: String::new(), sent: 0 }
-    }
-
-    /// Takes a token; true if a stop text is complete now, which is then cut off.
-    fn push(
-        &mut self,
-        id: u32,
-        progress: &Progress,
-        on_text: &mut dyn FnMut(&str, &Progress),
-    ) -> bool {
-        self.tokens.push(id);
-        self.text.push_str(&self.stream.push(id));
-        let found = first_stop(&self.text[self.sent..], self.stop);
-        if let Some(at) = found {
-            self.text.truncate(self.sent + at);
-        }
-        let held = if found.is_some() { 0 } else { held_back(&self.text[self.sent..], self.stop) };
-        self.send(self.text.len() - held, progress, on_text);
-        found.is_some()
-    }
-
-    fn finish(
-        self,
-        finish: Finish,
-        progress: Progress,
-        on_text: &mut dyn FnMut(&str, &Progress),
-    ) -> Answer {
-        let Self { stream, tokens, mut text, sent, .. } = self;
-        if finish != Finish::StopText {
-            text.push_str(&stream.finish());
-        }
-        if sent < text.len() {
-            on_text(&text[sent..], &progress);
-        }
-        Answer { text, tokens, finish, progress }
-    }
-
-    fn send(&mut self, end: usize, progress: &Progress, on_text: &mut dyn FnMut(&str, &Progress)) {
-        if end > self.sent {
-            on_text(&self.text[self.sent..end], progress);
-            self.sent = end;
-        }
-    }
-}
-
-/// Where the first stop text starts in `text`.
-fn first_stop(text: &str, stop: &[String]) -> Option<usize> {
-    stop.iter().filter(|stop| !stop.is_empty()).filter_map(|stop| text.find(stop.as_str())).min()
-}
-
-/// How many last bytes of `text` are the beginning of a stop text.
-fn held_back(text: &str, stop: &[String]) -> usize {
-    let begins = |len: &usize| {
-        text.is_char_boundary(text.len() - len)
-            && stop
-                .iter()
-                .any(|stop| stop.len() > *len && stop.starts_with(&text[text.len() - len..]))
-    };
-    let longest = stop.iter().map(String::len).max().unwrap_or(0);
-    (1..=longest.min(text.len())).rev().find(begins).unwrap_or(0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn stop_texts_are_found_and_held_back() {
-        let stop = ["END".to_owned(), "é!".to_owned()];
-        assert_eq!(first_stop("a END", &stop), Some(2));
-        assert_eq!(first_stop("aé!END", &stop), Some(1));
-        assert_eq!(first_stop("a EN", &stop), None);
-        assert_eq!(held_back("a EN", &stop), 2);
-        assert_eq!(held_back("a é", &stop), 2);
-        assert_eq!(held_back("abc", &stop), 0);
-        assert_eq!(held_back("abc", &[]), 0);
-    }
+/// Half of the context, which is the most that may be pinned; nothing where the window cannot slide.
+fn most_sinks(model: &Model) -> usize {
+    if model.can_slide() { model.context() / 2 } else { 0 }
 }

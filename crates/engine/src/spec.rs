@@ -5,10 +5,13 @@
 
 use lilims_gguf::{File, Metadata};
 
-use crate::Error;
+use crate::window::Layout;
+use crate::{Error, KvType};
 
 /// The largest dimension that is believed; anything above is damage or an attack.
 const MAX_DIMENSION: u64 = 1 << 24;
+/// The longest context that is taken without being asked for, in tokens.
+const DEFAULT_CONTEXT: usize = 8192;
 /// The base of Gemma 3's rotary angles in layers with a window.
 const GEMMA3_LOCAL_ROPE_BASE: f64 = 10_000.0;
 
@@ -37,8 +40,28 @@ pub struct RopeSpec {
 pub struct LayerSpec {
     /// A query sees this many last positions, its own included; `None` sees all.
     pub window: Option<usize>,
-    /// Which of [`ModelSpec::ropes`] rotates its queries and keys.
+    /// Which of [`ModelSpec::ropes`] rotates its queries and keys, where positions are rotary.
     pub rope_idx: usize,
+}
+
+/// How activations are normed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NormKind {
+    /// Divided by the root mean square, times a weight.
+    Rms,
+    /// LayerNorm: the mean taken away, divided by the standard deviation, times a weight, plus a
+    /// bias (Ba et al. 2016, <https://arxiv.org/abs/1607.06450>).
+    Layer,
+}
+
+/// How a model knows where a token stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Positions {
+    /// Queries and keys are rotated by their positions.
+    Rotary,
+    /// Each position has an embedding, which is added to the token's. There are
+    /// [`ModelSpec::context`] of them, and no position after the last.
+    Learned,
 }
 
 /// The gate's activation function.
@@ -57,7 +80,7 @@ pub struct ModelSpec {
     pub family: String,
     /// Tokens in the vocabulary.
     pub n_vocab: usize,
-    /// The context it was trained for, in tokens.
+    /// The context it was trained for, in tokens; with learned positions, the most it can hold.
     pub context: usize,
     /// Width of the residual stream.
     pub d_model: usize,
@@ -69,15 +92,19 @@ pub struct ModelSpec {
     pub n_kv_heads: usize,
     /// Width of a head.
     pub head_dim: usize,
-    /// Dimensions of a head that are rotated.
+    /// How it knows where a token stands.
+    pub positions: Positions,
+    /// Dimensions of a head that are rotated; 0 where positions are learned.
     pub rope_dim: usize,
     /// How rotated dimensions pair up.
     pub rope_kind: RopeKind,
-    /// The distinct rotations that layers use.
+    /// The distinct rotations that layers use; none where positions are learned.
     pub ropes: Vec<RopeSpec>,
     /// The layers, first to last.
     pub layers: Vec<LayerSpec>,
-    /// Added to the mean square in every norm.
+    /// How the residual stream is normed.
+    pub norm: NormKind,
+    /// Added to the mean square or variance in every norm.
     pub eps: f32,
     /// Embeddings are multiplied by this.
     pub embedding_scale: f32,
@@ -91,15 +118,20 @@ pub struct ModelSpec {
     pub head_norms: bool,
     /// Whether attention and feed-forward outputs are normed before they are added.
     pub post_norms: bool,
-    /// The gate's activation.
-    pub activation: Activation,
+    /// Whether one matrix holds the rows of queries, keys and values, in this order.
+    pub fused_qkv: bool,
+    /// The feed-forward layer's gate; without one the layer is `down(gelu(up(x)))`.
+    pub gate: Option<Activation>,
 }
 
 /// What a family's metadata leaves unsaid.
 struct Family {
     name: &'static str,
+    positions: Positions,
     rope_kind: RopeKind,
-    activation: Activation,
+    norm: NormKind,
+    fused_qkv: bool,
+    gate: Option<Activation>,
     head_norms: bool,
     post_norms: bool,
     scales_embeddings: bool,
@@ -118,8 +150,11 @@ enum Windows {
 
 const LLAMA: Family = Family {
     name: "llama",
+    positions: Positions::Rotary,
     rope_kind: RopeKind::Interleaved,
-    activation: Activation::Silu,
+    norm: NormKind::Rms,
+    fused_qkv: false,
+    gate: Some(Activation::Silu),
     head_norms: false,
     post_norms: false,
     scales_embeddings: false,
@@ -134,14 +169,14 @@ const FAMILIES: &[Family] = &[
     Family {
         name: "gemma",
         rope_kind: RopeKind::Halves,
-        activation: Activation::Gelu,
+        gate: Some(Activation::Gelu),
         scales_embeddings: true,
         ..LLAMA
     },
     Family {
         name: "gemma2",
         rope_kind: RopeKind::Halves,
-        activation: Activation::Gelu,
+        gate: Some(Activation::Gelu),
         post_norms: true,
         scales_embeddings: true,
         windows: Windows::AllButEach(2),
@@ -150,11 +185,20 @@ const FAMILIES: &[Family] = &[
     Family {
         name: "gemma3",
         rope_kind: RopeKind::Halves,
-        activation: Activation::Gelu,
+        gate: Some(Activation::Gelu),
         head_norms: true,
         post_norms: true,
         scales_embeddings: true,
         windows: Windows::AllButEach(6),
+        ..LLAMA
+    },
+    Family {
+        name: "gpt2",
+        positions: Positions::Learned,
+        norm: NormKind::Layer,
+        fused_qkv: true,
+        gate: None,
+        ..LLAMA
     },
 ];
 
@@ -175,6 +219,30 @@ impl ModelSpec {
         let spec = read(&keys, family, n_vocab(file)?)?;
         spec.check()?;
         Ok(spec)
+    }
+
+    /// The context that is taken where nobody asks for another, in tokens: the model's own, up to a limit
+    /// that small machines bear.
+    pub fn default_context(&self) -> usize {
+        self.context.min(DEFAULT_CONTEXT)
+    }
+
+    /// How each layer keeps the positions of a session of `context` tokens.
+    pub(crate) fn layouts(&self, context: usize) -> impl Iterator<Item = Layout> {
+        self.layers.iter().map(move |layer| Layout::new(layer.window, context))
+    }
+
+    /// The most memory that the keys and values of a session of `context` tokens take, in bytes.
+    ///
+    /// *Errors*: [`Error::Unsupported`] where the type does not suit the width of a head.
+    pub fn cache_bytes(&self, context: usize, kv_type: KvType) -> Result<u64, Error> {
+        let n_slots: u64 = self.layouts(context).map(|layout| layout.n_slots as u64).sum();
+        Ok(n_slots * 2 * (self.n_kv_heads * kv_type.row_bytes(self.head_dim)?) as u64)
+    }
+
+    /// The most tokens that can stand in one text; `None` where positions have no end.
+    pub fn max_positions(&self) -> Option<usize> {
+        (self.positions == Positions::Learned).then_some(self.context)
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -256,6 +324,16 @@ fn read(keys: &Keys<'_>, family: &Family, n_vocab: usize) -> Result<ModelSpec, E
         let what = "mixtures of experts are not supported yet".to_owned();
         return Err(Error::Unsupported { what });
     }
+    let (rope_dim, ropes) = match family.positions {
+        Positions::Rotary => {
+            (keys.size_or("rope.dimension_count", head_dim)?, ropes(keys, family)?)
+        }
+        Positions::Learned => (0, Vec::new()),
+    };
+    let eps = match family.norm {
+        NormKind::Rms => "attention.layer_norm_rms_epsilon",
+        NormKind::Layer => "attention.layer_norm_epsilon",
+    };
     let windows = windows(keys, family)?;
     Ok(ModelSpec {
         family: keys.family.to_owned(),
@@ -266,9 +344,10 @@ fn read(keys: &Keys<'_>, family: &Family, n_vocab: usize) -> Result<ModelSpec, E
         n_heads,
         n_kv_heads: keys.size_or("attention.head_count_kv", n_heads)?,
         head_dim,
-        rope_dim: keys.size_or("rope.dimension_count", head_dim)?,
+        positions: family.positions,
+        rope_dim,
         rope_kind: family.rope_kind,
-        ropes: ropes(keys, family)?,
+        ropes,
         layers: windows
             .into_iter()
             .map(|window| LayerSpec {
@@ -276,14 +355,16 @@ fn read(keys: &Keys<'_>, family: &Family, n_vocab: usize) -> Result<ModelSpec, E
                 rope_idx: usize::from(family.name == "gemma3" && window.is_some()),
             })
             .collect(),
-        eps: keys.metadata.f32(&keys.full("attention.layer_norm_rms_epsilon"))?,
+        norm: family.norm,
+        eps: keys.metadata.f32(&keys.full(eps))?,
         embedding_scale: if family.scales_embeddings { (d_model as f32).sqrt() } else { 1.0 },
         attention_scale: 1.0 / attention_divisor(keys, d_model, n_heads, head_dim).sqrt(),
         attention_soft_cap: keys.f32("attn_logit_softcapping").filter(|cap| *cap > 0.0),
         logit_soft_cap: keys.f32("final_logit_softcapping").filter(|cap| *cap > 0.0),
         head_norms: family.head_norms,
         post_norms: family.post_norms,
-        activation: family.activation,
+        fused_qkv: family.fused_qkv,
+        gate: family.gate,
     })
 }
 

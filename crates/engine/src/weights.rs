@@ -3,8 +3,11 @@
 //! Nothing is copied here: a backend decides what to do with each matrix (the `cpu` backend keeps
 //! a position in the memory map). Vectors are small and always decoded to f32.
 
+use std::ops::Range;
+
 use lilims_gguf::{File, TensorInfo};
 
+use crate::spec::{NormKind, Positions};
 use crate::{Error, ModelSpec, quant};
 
 /// Turns a file's tensors into what a backend multiplies with.
@@ -14,8 +17,13 @@ pub(crate) trait Upload {
     /// A vector ready to use.
     type Vector;
 
-    /// Takes the matrix `info`, whose `[columns, rows]` were checked.
-    fn matrix(&self, file: &File, info: &TensorInfo) -> Result<Self::Matrix, Error>;
+    /// Takes `rows` of the matrix `info`, whose `[columns, rows]` were checked.
+    fn matrix(
+        &self,
+        file: &File,
+        info: &TensorInfo,
+        rows: Range<usize>,
+    ) -> Result<Self::Matrix, Error>;
     /// Takes a vector.
     fn vector(&self, values: Vec<f32>) -> Result<Self::Vector, Error>;
 }
@@ -26,28 +34,37 @@ pub(crate) struct Linear<M, V> {
     pub(crate) bias: Option<V>,
 }
 
+/// A norm's weights; [`NormKind`] says which norm.
+pub(crate) enum Norm<V> {
+    Rms { weight: V },
+    Layer { weight: V, bias: V },
+}
+
 /// The weights of one layer.
 pub(crate) struct LayerWeights<M, V> {
-    pub(crate) attention_norm: V,
+    pub(crate) attention_norm: Norm<V>,
     pub(crate) q: Linear<M, V>,
     pub(crate) k: Linear<M, V>,
     pub(crate) v: Linear<M, V>,
     pub(crate) q_norm: Option<V>,
     pub(crate) k_norm: Option<V>,
     pub(crate) attention_out: Linear<M, V>,
-    pub(crate) post_attention_norm: Option<V>,
-    pub(crate) ffn_norm: V,
-    pub(crate) gate: Linear<M, V>,
+    pub(crate) post_attention_norm: Option<Norm<V>>,
+    pub(crate) ffn_norm: Norm<V>,
+    /// `None` where the feed-forward layer has no gate.
+    pub(crate) gate: Option<Linear<M, V>>,
     pub(crate) up: Linear<M, V>,
     pub(crate) down: Linear<M, V>,
-    pub(crate) post_ffn_norm: Option<V>,
+    pub(crate) post_ffn_norm: Option<Norm<V>>,
 }
 
 /// The weights of a model.
 pub(crate) struct Weights<M, V> {
     pub(crate) embedding: M,
+    /// The positions' embeddings, where they are learned. `[context, d_model]`
+    pub(crate) positions: Option<M>,
     pub(crate) layers: Vec<LayerWeights<M, V>>,
-    pub(crate) output_norm: V,
+    pub(crate) output_norm: Norm<V>,
     /// The output head; `None` where the embedding serves.
     pub(crate) output: Option<Linear<M, V>>,
 }
@@ -59,17 +76,23 @@ impl<M, V> Weights<M, V> {
         spec: &ModelSpec,
         upload: &impl Upload<Matrix = M, Vector = V>,
     ) -> Result<Self, Error> {
-        let loader = Loader { file, upload };
+        let loader = Loader { file, upload, norm: spec.norm };
         let output = match file.tensor("output.weight") {
             Ok(_) => Some(loader.linear("output", spec.d_model, spec.n_vocab)?),
             Err(_) => None,
         };
         Ok(Self {
             embedding: loader.matrix("token_embd.weight", spec.d_model, spec.n_vocab)?,
+            positions: match spec.positions {
+                Positions::Rotary => None,
+                Positions::Learned => {
+                    Some(loader.matrix("position_embd.weight", spec.d_model, spec.context)?)
+                }
+            },
             layers: (0..spec.layers.len())
                 .map(|layer_idx| layer(&loader, spec, layer_idx))
                 .collect::<Result<_, _>>()?,
-            output_norm: loader.vector("output_norm.weight", spec.d_model)?,
+            output_norm: loader.norm("output_norm", spec.d_model)?,
             output,
         })
     }
@@ -91,31 +114,43 @@ fn layer<M, V>(
 ) -> Result<LayerWeights<M, V>, Error> {
     let (d_model, d_ff, head_dim) = (spec.d_model, spec.d_ff, spec.head_dim);
     let (q_dim, kv_dim) = (spec.n_heads * head_dim, spec.n_kv_heads * head_dim);
-    let linear = |name: &str, columns, rows| {
-        loader.linear(&format!("blk.{layer_idx}.{name}"), columns, rows)
+    let full = |name: &str| format!("blk.{layer_idx}.{name}");
+    let linear = |name: &str, columns, rows| loader.linear(&full(name), columns, rows);
+    let norm = |name: &str| loader.norm(&full(name), d_model);
+    let norm_if = |wanted: bool, name: &str| wanted.then(|| norm(name)).transpose();
+    let head_norm = |name: &str| {
+        let wanted = spec.head_norms;
+        wanted.then(|| loader.vector(&full(&format!("{name}.weight")), head_dim)).transpose()
     };
-    let norm = |name: &str, len| loader.vector(&format!("blk.{layer_idx}.{name}.weight"), len);
-    let norm_if = |wanted: bool, name: &str, len| wanted.then(|| norm(name, len)).transpose();
+    let [q, k, v] = if spec.fused_qkv {
+        let (k_start, v_start, end) = (q_dim, q_dim + kv_dim, q_dim + 2 * kv_dim);
+        let part = |rows| loader.linear_part(&full("attn_qkv"), d_model, end, rows);
+        [part(0..k_start)?, part(k_start..v_start)?, part(v_start..end)?]
+    } else {
+        let part = |name, rows| linear(name, d_model, rows);
+        [part("attn_q", q_dim)?, part("attn_k", kv_dim)?, part("attn_v", kv_dim)?]
+    };
     Ok(LayerWeights {
-        attention_norm: norm("attn_norm", d_model)?,
-        q: linear("attn_q", d_model, q_dim)?,
-        k: linear("attn_k", d_model, kv_dim)?,
-        v: linear("attn_v", d_model, kv_dim)?,
-        q_norm: norm_if(spec.head_norms, "attn_q_norm", head_dim)?,
-        k_norm: norm_if(spec.head_norms, "attn_k_norm", head_dim)?,
+        attention_norm: norm("attn_norm")?,
+        q,
+        k,
+        v,
+        q_norm: head_norm("attn_q_norm")?,
+        k_norm: head_norm("attn_k_norm")?,
         attention_out: linear("attn_output", q_dim, d_model)?,
-        post_attention_norm: norm_if(spec.post_norms, "post_attention_norm", d_model)?,
-        ffn_norm: norm("ffn_norm", d_model)?,
-        gate: linear("ffn_gate", d_model, d_ff)?,
+        post_attention_norm: norm_if(spec.post_norms, "post_attention_norm")?,
+        ffn_norm: norm("ffn_norm")?,
+        gate: spec.gate.map(|_| linear("ffn_gate", d_model, d_ff)).transpose()?,
         up: linear("ffn_up", d_model, d_ff)?,
         down: linear("ffn_down", d_ff, d_model)?,
-        post_ffn_norm: norm_if(spec.post_norms, "post_ffw_norm", d_model)?,
+        post_ffn_norm: norm_if(spec.post_norms, "post_ffw_norm")?,
     })
 }
 
 struct Loader<'a, U> {
     file: &'a File,
     upload: &'a U,
+    norm: NormKind,
 }
 
 impl<U: Upload> Loader<'_, U> {
@@ -125,22 +160,60 @@ impl<U: Upload> Loader<'_, U> {
         columns: usize,
         rows: usize,
     ) -> Result<Linear<U::Matrix, U::Vector>, Error> {
+        self.linear_part(name, columns, rows, 0..rows)
+    }
+
+    /// `part` of the rows of a linear layer, with their part of the bias.
+    fn linear_part(
+        &self,
+        name: &str,
+        columns: usize,
+        rows: usize,
+        part: Range<usize>,
+    ) -> Result<Linear<U::Matrix, U::Vector>, Error> {
         let bias_name = format!("{name}.bias");
         let bias = match self.file.tensor(&bias_name) {
-            Ok(_) => Some(self.vector(&bias_name, rows)?),
+            Ok(_) => {
+                let mut values = read_vector(self.file, &bias_name, rows)?;
+                values.truncate(part.end);
+                values.drain(..part.start);
+                Some(self.upload.vector(values)?)
+            }
             Err(_) => None,
         };
-        Ok(Linear { weight: self.matrix(&format!("{name}.weight"), columns, rows)?, bias })
+        let weight = self.matrix_part(&format!("{name}.weight"), columns, rows, part)?;
+        Ok(Linear { weight, bias })
     }
 
     fn matrix(&self, name: &str, columns: usize, rows: usize) -> Result<U::Matrix, Error> {
+        self.matrix_part(name, columns, rows, 0..rows)
+    }
+
+    fn matrix_part(
+        &self,
+        name: &str,
+        columns: usize,
+        rows: usize,
+        part: Range<usize>,
+    ) -> Result<U::Matrix, Error> {
         let info = self.file.tensor(name)?;
         expect_dims(info, &[columns, rows])?;
         if !quant::supported(info.tensor_type) {
             let what = format!("tensor `{name}` has type {}", info.tensor_type);
             return Err(Error::Unsupported { what: format!("{what}, which is not supported yet") });
         }
-        self.upload.matrix(self.file, info)
+        self.upload.matrix(self.file, info, part)
+    }
+
+    /// A norm of the model's kind.
+    fn norm(&self, name: &str, len: usize) -> Result<Norm<U::Vector>, Error> {
+        let weight = self.vector(&format!("{name}.weight"), len)?;
+        Ok(match self.norm {
+            NormKind::Rms => Norm::Rms { weight },
+            NormKind::Layer => {
+                Norm::Layer { weight, bias: self.vector(&format!("{name}.bias"), len)? }
+            }
+        })
     }
 
     fn vector(&self, name: &str, len: usize) -> Result<U::Vector, Error> {
@@ -162,4 +235,122 @@ fn expect_dims(info: &TensorInfo, expected: &[usize]) -> Result<(), Error> {
     }
     let what = format!("tensor `{}` has shape {:?}", info.name, info.dims);
     Err(Error::Damaged { what: format!("{what}, the metadata says {expected:?}") })
+}
+
+#[cfg(test)]
+mod tests {
+    use lilims_gguf::{TensorType, Value, Writer};
+
+    use super::*;
+
+    /// Takes anything and keeps the lengths.
+    struct Lengths;
+
+    impl Upload for Lengths {
+        type Matrix = Range<usize>;
+        type Vector = usize;
+
+        fn matrix(
+            &self,
+            _file: &File,
+            _info: &TensorInfo,
+            rows: Range<usize>,
+        ) -> Result<Range<usize>, Error> {
+            Ok(rows)
+        }
+
+        fn vector(&self, values: Vec<f32>) -> Result<usize, Error> {
+            Ok(values.len())
+        }
+    }
+
+    const GPT2: [(&str, &[u64]); 17] = [
+        ("token_embd.weight", &[8, 5]),
+        ("position_embd.weight", &[8, 6]),
+        ("blk.0.attn_norm.weight", &[8]),
+        ("blk.0.attn_norm.bias", &[8]),
+        ("blk.0.attn_qkv.weight", &[8, 24]),
+        ("blk.0.attn_qkv.bias", &[24]),
+        ("blk.0.attn_output.weight", &[8, 8]),
+        ("blk.0.attn_output.bias", &[8]),
+        ("blk.0.ffn_norm.weight", &[8]),
+        ("blk.0.ffn_norm.bias", &[8]),
+        ("blk.0.ffn_up.weight", &[8, 32]),
+        ("blk.0.ffn_up.bias", &[32]),
+        ("blk.0.ffn_down.weight", &[32, 8]),
+        ("blk.0.ffn_down.bias", &[8]),
+        ("output_norm.weight", &[8]),
+        ("output_norm.bias", &[8]),
+        ("output.weight", &[8, 5]),
+    ];
+
+    /// Loads a tiny GPT-2 of these tensors, all zeros.
+    fn load<'a>(
+        tensors: impl Iterator<Item = (&'a str, &'a [u64])>,
+    ) -> Result<Weights<Range<usize>, usize>, Error> {
+        let mut writer = Writer::default();
+        writer.str("general.architecture", "gpt2");
+        for (key, value) in [
+            ("context_length", 6),
+            ("embedding_length", 8),
+            ("feed_forward_length", 32),
+            ("block_count", 1),
+            ("attention.head_count", 2),
+        ] {
+            writer.value(&format!("gpt2.{key}"), Value::U32(value));
+        }
+        writer.value("gpt2.attention.layer_norm_epsilon", Value::F32(1e-5));
+        for (name, dims) in tensors {
+            let n_bytes = 4 * dims.iter().product::<u64>() as usize;
+            writer.tensor(name, dims, TensorType::F32, vec![0; n_bytes]);
+        }
+        let mut bytes = Vec::new();
+        writer.write(&mut bytes).expect("memory takes all");
+        let file = File::from_bytes(bytes).expect("the file is whole");
+        Weights::load(&file, &ModelSpec::from_gguf(&file)?, &Lengths)
+    }
+
+    #[test]
+    fn fused_rows_are_queries_then_keys_then_values() {
+        let weights = load(GPT2.into_iter()).expect("nothing is missing");
+        let LayerWeights { q, k, v, gate, .. } = &weights.layers[0];
+        for (linear, rows) in [(q, 0..8), (k, 8..16), (v, 16..24)] {
+            assert_eq!((&linear.weight, linear.bias), (&rows, Some(8)));
+        }
+        assert!(gate.is_none());
+        assert_eq!(weights.positions, Some(0..6));
+    }
+
+    #[test]
+    fn missing_tensors_are_named() {
+        // Biases of products and a head of its own are optional.
+        let needed = |name: &str| {
+            let optional = name == "output.weight" || name.ends_with(".bias");
+            !optional || name.contains("norm")
+        };
+        for (missing, _) in GPT2 {
+            let result = load(GPT2.into_iter().filter(|(name, _)| *name != missing));
+            match result.err() {
+                Some(error @ Error::Gguf(_)) if needed(missing) => {
+                    assert!(error.to_string().contains(missing), "{error}");
+                }
+                error => assert!(error.is_none() && !needed(missing), "{missing}: {error:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn wrong_shapes_are_named() {
+        // The embedding's rows are the vocabulary, so that one row more makes the head wrong.
+        for (wrong, dims) in GPT2.into_iter().skip(1) {
+            let (last, first) = dims.split_last().expect("no tensor is a number");
+            for last in [last - 1, last + 1] {
+                let reshaped = [first, &[last]].concat();
+                let with = |(name, dims)| (name, if name == wrong { &*reshaped } else { dims });
+                let error = load(GPT2.into_iter().map(with)).err();
+                let Some(Error::Damaged { what }) = error else { panic!("{wrong}: {error:?}") };
+                assert!(what.contains(wrong), "{what}");
+            }
+        }
+    }
 }

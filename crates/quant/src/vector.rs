@@ -39,6 +39,19 @@ pub fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
     dispatch!(scale_by(x, 1.0 / (mean + eps).sqrt(), weight, out));
 }
 
+/// Takes the mean from `x` and divides by the standard deviation (`eps` added to the variance),
+/// times `weight`, plus `bias`.
+pub fn layer_norm(x: &[f32], weight: &[f32], bias: &[f32], eps: f32, out: &mut [f32]) {
+    let n = x.len();
+    assert!(n == weight.len() && n == bias.len() && n == out.len(), "slices of equal length");
+    if x.is_empty() {
+        return;
+    }
+    let mean = dispatch!(sum(x)) / n as f32;
+    let variance = dispatch!(center(x, mean, out)) / n as f32;
+    dispatch!(scale_and_shift(out, 1.0 / (variance + eps).sqrt(), weight, bias));
+}
+
 /// The largest value; -inf of none. A NaN is passed over.
 pub fn largest(x: &[f32]) -> f32 {
     dispatch!(largest(x))
@@ -125,6 +138,31 @@ pub(super) mod scalar {
             }
         }
         sums.iter().sum()
+    }
+
+    pub(crate) fn sum(x: &[f32]) -> f32 {
+        let mut sums = [0.0; 8];
+        for x in x.chunks(8) {
+            for (sum, x) in sums.iter_mut().zip(x) {
+                *sum += x;
+            }
+        }
+        sums.iter().sum()
+    }
+
+    /// `out = x - mean`, and the sum of its squares.
+    pub(crate) fn center(x: &[f32], mean: f32, out: &mut [f32]) -> f32 {
+        for (out, x) in out.iter_mut().zip(x) {
+            *out = x - mean;
+        }
+        dot_f32(out, out)
+    }
+
+    /// `x = x * factor * weight + bias`.
+    pub(crate) fn scale_and_shift(x: &mut [f32], factor: f32, weight: &[f32], bias: &[f32]) {
+        for ((x, weight), bias) in x.iter_mut().zip(weight).zip(bias) {
+            *x = *x * factor * weight + bias;
+        }
     }
 
     pub(crate) fn largest(x: &[f32]) -> f32 {

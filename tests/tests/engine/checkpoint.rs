@@ -12,6 +12,9 @@ use serde_json::Value as Json;
 /// Families with norms before and after attention and feed-forward.
 const SANDWICH_FAMILIES: [&str; 2] = ["gemma2", "gemma3"];
 
+/// GPT-2's linear layers: checkpoints hold them as `[in, out]`, transposed to all others.
+const TRANSPOSED: [&str; 4] = ["attn_qkv", "attn_output", "ffn_up", "ffn_down"];
+
 /// A checkpoint's expected results, as transformers computed them.
 pub(crate) struct Expected {
     /// The text's tokens.
@@ -34,7 +37,7 @@ fn read_json(path: &Path) -> Json {
     serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
 }
 
-/// Writes the checkpoint in `folder` as GGUF, matrices as `matrix_type` (F32 or F16).
+/// Writes the checkpoint in `folder` as GGUF, matrices as `matrix_type` (F32, F16 or Q8_0).
 pub(crate) fn convert(folder: &Path, family: &str, matrix_type: TensorType, out: &Path) {
     let config = read_json(&folder.join("config.json"));
     let mut writer = Writer::default();
@@ -49,10 +52,15 @@ pub(crate) fn convert(folder: &Path, family: &str, matrix_type: TensorType, out:
             .chunks_exact(4)
             .map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap()))
             .collect();
-        let dims: Vec<u64> = tensor.shape().iter().rev().map(|&dim| dim as u64).collect();
+        let mut dims: Vec<u64> = tensor.shape().iter().rev().map(|&dim| dim as u64).collect();
         let name = gguf_name(&name, family);
         if is_gemma && name.ends_with("norm.weight") {
             values.iter_mut().for_each(|value| *value += 1.0);
+        }
+        if family == "gpt2" && dims.len() == 2 && TRANSPOSED.iter().any(|stem| name.contains(stem))
+        {
+            values = transpose(&values, dims[0] as usize);
+            dims.reverse();
         }
         if ["llama", "mistral"].contains(&family)
             && (name.contains("attn_q.") || name.contains("attn_k."))
@@ -72,9 +80,24 @@ fn encode(values: &[f32], tensor_type: TensorType) -> (TensorType, Vec<u8>) {
         TensorType::F16 => {
             values.iter().flat_map(|&v| half::f16::from_f32(v).to_le_bytes()).collect()
         }
+        TensorType::Q8_0 => values.as_chunks::<32>().0.iter().flat_map(q8_0).collect(),
         _ => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
     };
     (tensor_type, data)
+}
+
+/// A block: its scale and 32 integers.
+fn q8_0(values: &[f32; 32]) -> Vec<u8> {
+    let largest = values.iter().fold(0.0, |largest: f32, value| largest.max(value.abs()));
+    let scale = half::f16::from_f32(largest / 127.0);
+    let integer = |value: &f32| (value / scale.to_f32()).round() as i8 as u8;
+    scale.to_le_bytes().into_iter().chain(values.iter().map(integer)).collect()
+}
+
+/// Columns as rows.
+fn transpose(values: &[f32], n_cols: usize) -> Vec<f32> {
+    let column = |i: usize| values.iter().skip(i).step_by(n_cols).copied();
+    (0..n_cols).flat_map(column).collect()
 }
 
 /// Llama files rotate neighbours where checkpoints rotate halves: rows i and i + n/2 of a head
@@ -91,31 +114,35 @@ fn interleave_halves(values: &[f32], head_dim: usize, n_cols: usize) -> Vec<f32>
 
 fn gguf_name(name: &str, family: &str) -> String {
     let has_post_norms = SANDWICH_FAMILIES.contains(&family);
-    let name = name.trim_start_matches("model.");
+    let name = name.trim_start_matches("model.").trim_start_matches("transformer.");
     let mut parts = name.splitn(3, '.');
-    let (Some("layers"), Some(layer), Some(rest)) = (parts.next(), parts.next(), parts.next())
+    let (Some("layers" | "h"), Some(layer), Some(rest)) =
+        (parts.next(), parts.next(), parts.next())
     else {
         return match name {
-            "embed_tokens.weight" => "token_embd.weight".to_owned(),
-            "norm.weight" => "output_norm.weight".to_owned(),
+            "embed_tokens.weight" | "wte.weight" => "token_embd.weight".to_owned(),
+            "wpe.weight" => "position_embd.weight".to_owned(),
+            "norm.weight" | "ln_f.weight" => "output_norm.weight".to_owned(),
+            "ln_f.bias" => "output_norm.bias".to_owned(),
             "lm_head.weight" => "output.weight".to_owned(),
             other => panic!("unknown tensor {other}"),
         };
     };
     let (stem, suffix) = rest.rsplit_once('.').unwrap();
     let stem = match stem {
-        "input_layernorm" => "attn_norm",
+        "input_layernorm" | "ln_1" => "attn_norm",
+        "attn.c_attn" => "attn_qkv",
         "self_attn.q_proj" => "attn_q",
         "self_attn.k_proj" => "attn_k",
         "self_attn.v_proj" => "attn_v",
-        "self_attn.o_proj" => "attn_output",
+        "self_attn.o_proj" | "attn.c_proj" => "attn_output",
         "self_attn.q_norm" => "attn_q_norm",
         "self_attn.k_norm" => "attn_k_norm",
         "mlp.gate_proj" => "ffn_gate",
-        "mlp.up_proj" => "ffn_up",
-        "mlp.down_proj" => "ffn_down",
+        "mlp.up_proj" | "mlp.c_fc" => "ffn_up",
+        "mlp.down_proj" | "mlp.c_proj" => "ffn_down",
         "post_attention_layernorm" if has_post_norms => "post_attention_norm",
-        "post_attention_layernorm" | "pre_feedforward_layernorm" => "ffn_norm",
+        "post_attention_layernorm" | "pre_feedforward_layernorm" | "ln_2" => "ffn_norm",
         "post_feedforward_layernorm" => "post_ffw_norm",
         other => panic!("unknown tensor {other}"),
     };
@@ -130,10 +157,14 @@ fn write_metadata(writer: &mut Writer, config: &Json, family: &str) {
     let int = |key: &str| config[key].as_u64().map(|value| Value::U32(value as u32));
     let sizes = [
         ("context_length", "max_position_embeddings"),
+        ("context_length", "n_positions"),
         ("embedding_length", "hidden_size"),
+        ("embedding_length", "n_embd"),
         ("block_count", "num_hidden_layers"),
+        ("block_count", "n_layer"),
         ("feed_forward_length", "intermediate_size"),
         ("attention.head_count", "num_attention_heads"),
+        ("attention.head_count", "n_head"),
         ("attention.head_count_kv", "num_key_value_heads"),
         ("attention.key_length", "head_dim"),
         ("attention.value_length", "head_dim"),
@@ -143,6 +174,13 @@ fn write_metadata(writer: &mut Writer, config: &Json, family: &str) {
         if let Some(value) = int(name) {
             put(key, value);
         }
+    }
+    if family == "gpt2" {
+        // `n_inner` is null, which means four times the model's width.
+        put("feed_forward_length", Value::U32(4 * config["n_embd"].as_u64().unwrap() as u32));
+        let eps = config["layer_norm_epsilon"].as_f64().unwrap() as f32;
+        put("attention.layer_norm_epsilon", Value::F32(eps));
+        return;
     }
     let eps = config["rms_norm_eps"].as_f64().unwrap() as f32;
     put("attention.layer_norm_rms_epsilon", Value::F32(eps));

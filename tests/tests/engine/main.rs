@@ -4,12 +4,18 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
 
 mod checkpoint;
+mod conversations;
+mod direct;
+mod sessions;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use lilims_engine::{BackendKind, Finish, GenerateOptions, KvType, LoadOptions, Model};
+use lilims_engine::spec::Positions;
+use lilims_engine::{
+    BackendKind, Error, Finish, GenerateOptions, KvType, LoadOptions, Model, Overflow,
+};
 use lilims_gguf::TensorType;
 use lilims_tests::fixture;
 
@@ -18,7 +24,7 @@ const F32_TOLERANCE: f64 = 1e-4;
 /// Weights and cache rounded to f16.
 const F16_TOLERANCE: f64 = 5e-3;
 /// The families of the checkpoints that the engine runs: folder and `general.architecture`.
-const CHECKPOINTS: [(&str, &str); 7] = [
+const CHECKPOINTS: [(&str, &str); 8] = [
     ("llama", "llama"),
     ("mistral", "llama"),
     ("qwen2", "qwen2"),
@@ -26,6 +32,7 @@ const CHECKPOINTS: [(&str, &str); 7] = [
     ("gemma", "gemma"),
     ("gemma2", "gemma2"),
     ("gemma3", "gemma3"),
+    ("gpt2", "gpt2"),
 ];
 const BACKENDS: [BackendKind; 2] = [BackendKind::Cpu, BackendKind::Candle];
 
@@ -73,6 +80,28 @@ fn tiny_checkpoints_reproduce_transformers() {
                 }
             }
         }
+    }
+}
+
+/// Rounding the weights alone to 8 bits costs 1.4e-2, the activations as much again; rows of the
+/// wrong part cost 1.
+const Q8_TOLERANCE: f64 = 4e-2;
+
+/// Rows of queries, keys and values are parts of one matrix of blocks.
+#[test]
+fn fused_projections_are_split_where_they_are_quantised() {
+    let Some(checkpoints) = fixture("checkpoints") else { return };
+    let source = checkpoints.join("gpt2");
+    let expected = checkpoint::expected(&source);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    checkpoint::convert(&source, "gpt2", TensorType::Q8_0, &path);
+    for backend in BACKENDS {
+        let model = load(&path, backend, KvType::F32);
+        let logits = model.session().unwrap().logits(&expected.ids).unwrap();
+        let error = relative_error(&logits, &expected.logits);
+        println!("gpt2 Q8_0 {backend:?}: relative error {error:.2e}");
+        assert!(error <= Q8_TOLERANCE, "{backend:?}: {error:.2e}");
     }
 }
 
@@ -188,6 +217,28 @@ fn reading_in_pieces_equals_reading_at_once() {
 }
 
 #[test]
+fn learned_positions_end_with_the_last() {
+    let Some(checkpoints) = fixture("checkpoints") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    checkpoint::convert(&checkpoints.join("gpt2"), "gpt2", TensorType::F32, &path);
+    for backend in BACKENDS {
+        for (asked, context) in [(None, 256), (Some(1000), 256), (Some(100), 100)] {
+            let options = LoadOptions { backend, context: asked, ..LoadOptions::default() };
+            let model = Model::load(&path, &options).unwrap();
+            assert_eq!(model.spec().positions, Positions::Learned);
+            assert_eq!(model.context(), context);
+            let ids: Vec<u32> = (0..context as u32).map(|i| i * 7 % 512).collect();
+            let mut session = model.session().unwrap();
+            let logits = session.read_last(&ids).unwrap();
+            assert!(logits.iter().all(|logit| logit.is_finite()));
+            session.set_overflow(Overflow::Stop);
+            assert!(matches!(session.read_last(&[1]), Err(Error::ContextFull { .. })));
+        }
+    }
+}
+
+#[test]
 fn the_last_logits_are_those_of_reading_all() {
     let model = load(&real_model(SMOLLM2), BackendKind::Cpu, KvType::F16);
     let ids: Vec<u32> = (0..300).map(|i| 1000 + i * 37 % 5000).collect();
@@ -268,6 +319,7 @@ fn generation_stops_where_it_should() {
     let options = LoadOptions { context: Some(10), ..LoadOptions::default() };
     let small = Model::load(&real_model(SMOLLM2), &options).unwrap();
     let mut session = small.session().unwrap();
+    session.set_overflow(Overflow::Stop);
     let answer = session.generate(&prompt, &base, &cancel, &mut |_, _| {}).unwrap();
     assert_eq!((answer.finish, answer.tokens.len()), (Finish::ContextFull, 10 - prompt.len() + 1));
     let error = session.generate(&[1; 11], &base, &cancel, &mut |_, _| {}).unwrap_err();

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
+use lilims_engine::{KvType, ModelSpec};
 use lilims_gguf::{File, Metadata};
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
@@ -26,6 +27,8 @@ pub(super) struct Report {
     quantisation: Option<String>,
     types: Vec<TypeShare>,
     context: Option<u64>,
+    /// What the keys and values take of the context that is taken without being asked for, in f16.
+    cache_bytes: Option<u64>,
     vocabulary: Option<usize>,
     tokenizer: Option<String>,
     chat_template: Option<String>,
@@ -72,6 +75,7 @@ impl Report {
             context: family
                 .as_ref()
                 .and_then(|family| metadata.u64(&format!("{family}.context_length")).ok()),
+            cache_bytes: default_cache(file).map(|(_, bytes)| bytes),
             family,
             vocabulary: metadata.array("tokenizer.ggml.tokens").ok().map(|tokens| tokens.len()),
             tokenizer: tokenizer_name(&metadata),
@@ -95,6 +99,13 @@ impl Report {
                 .collect(),
         }
     }
+}
+
+/// The context that is taken without being asked for, in tokens, and the bytes of its keys and values.
+fn default_cache(file: &File) -> Option<(usize, u64)> {
+    let spec = ModelSpec::from_gguf(file).ok()?;
+    let context = spec.default_context();
+    Some((context, spec.cache_bytes(context, KvType::default()).ok()?))
 }
 
 /// The vocabulary's kind and, in parentheses, its pre-tokenizer.
@@ -167,6 +178,11 @@ impl Report {
             ("parameters", format!("{:.1} million", self.parameters as f64 / 1e6)),
             ("quantisation", shares.join(", ")),
             ("context", number(self.context, " tokens")),
+            (
+                "cache",
+                self.cache_bytes
+                    .map_or(UNKNOWN.to_owned(), |bytes| format!("up to {}", size(bytes))),
+            ),
             ("vocabulary", number(self.vocabulary.map(|count| count as u64), " tokens")),
             ("tokenizer", text(&self.tokenizer)),
             ("chat template", template.to_owned()),

@@ -5,18 +5,25 @@
 //! plain matrix products: candle's fused attention ignores its mask when decoding and lacks some
 //! head sizes.
 
+mod cache;
+
 use std::borrow::Cow;
+use std::io::{Read, Write};
+use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use candle_core::quantized::{GgmlDType, QMatMul, QStorage, QTensor};
 use candle_core::{D, DType, Device, Module, Tensor};
 use lilims_gguf::{File, TensorInfo, TensorType};
 
-use super::{Backend, Runner, Slot, Want};
+use self::cache::{Kv, LayerCache};
+use super::{Backend, Chunk, Runner, Slot, Want};
 use crate::forward::forward;
 use crate::rope::Rope;
 use crate::spec::{Activation, RopeKind};
-use crate::weights::{LayerWeights, Linear, Upload, Weights, rope_factors};
+use crate::weights::{LayerWeights, Linear, Norm, Upload, Weights, rope_factors};
+use crate::window::{Layout, Window};
 use crate::{Error, KvType, ModelSpec, quant};
 
 /// A model's weights on a candle device.
@@ -73,9 +80,12 @@ impl Upload for DeviceUpload<'_> {
     type Matrix = QMatMul;
     type Vector = Tensor;
 
-    fn matrix(&self, file: &File, info: &TensorInfo) -> Result<QMatMul, Error> {
-        let [columns, rows] = [info.dims[0] as usize, info.dims[1] as usize];
+    fn matrix(&self, file: &File, info: &TensorInfo, rows: Range<usize>) -> Result<QMatMul, Error> {
+        let columns = info.dims[0] as usize;
         let data = file.data(info)?;
+        let row_bytes = data.len() / info.dims[1] as usize;
+        let data = &data[rows.start * row_bytes..rows.end * row_bytes];
+        let rows = rows.len();
         let Some(dtype) = candle_dtype(info.tensor_type) else {
             let mut values = vec![0.0; columns * rows];
             quant::dequantize(info.tensor_type, data, &mut values)?;
@@ -120,71 +130,97 @@ pub(crate) fn candle_dtype(tensor_type: TensorType) -> Option<GgmlDType> {
 pub(crate) struct CandleRunner {
     model: Arc<CandleModel>,
     cache: Vec<LayerCache>,
-}
-
-/// Keys and values of a layer. `[n_kv_heads, context, head_dim]` each
-struct LayerCache {
-    keys: Tensor,
-    values: Tensor,
+    layouts: Vec<Layout>,
 }
 
 impl CandleRunner {
-    /// An empty cache for `context` tokens.
+    /// An empty cache for a session of `context` tokens.
     pub(crate) fn new(
         model: Arc<CandleModel>,
         context: usize,
         kv_type: KvType,
     ) -> Result<Self, Error> {
-        let spec = &model.spec;
-        let dtype = match kv_type {
-            KvType::F32 => DType::F32,
-            KvType::F16 => DType::F16,
-        };
-        let shape = (spec.n_kv_heads, context, spec.head_dim);
-        let zeros = || Tensor::zeros(shape, dtype, &model.device);
-        let cache = (0..spec.layers.len())
-            .map(|_| Ok(LayerCache { keys: zeros()?, values: zeros()? }))
+        let layouts: Vec<_> = model.spec.layouts(context).collect();
+        let cache = layouts
+            .iter()
+            .map(|layout| LayerCache::new(&model.spec, layout.n_slots, kv_type, &model.device))
             .collect::<Result<_, Error>>()?;
-        Ok(Self { model, cache })
+        Ok(Self { model, cache, layouts })
     }
 }
 
 impl Runner for CandleRunner {
-    fn run(
-        &mut self,
-        tokens: &[u32],
-        position: usize,
-        want: Want,
-        logits: &mut Vec<f32>,
-    ) -> Result<(), Error> {
+    fn run(&mut self, chunk: &Chunk<'_>, logits: &mut Vec<f32>) -> Result<(), Error> {
         let model = Arc::clone(&self.model);
+        let positions = chunk.position..chunk.position + chunk.tokens.len();
+        let sinks = Layout::new(None, chunk.window.context);
+        let at_sinks = positions.clone().map(|at| chunk.window.sink_position(sinks, at));
         let mut pass = Pass {
             model: &model,
             cache: &self.cache,
-            ids: Tensor::new(tokens, &model.device)?,
-            n_tokens: tokens.len(),
-            position,
-            angles: angles(&model, position, tokens.len())?,
+            layouts: &self.layouts,
+            ids: Tensor::new(chunk.tokens, &model.device)?,
+            n_tokens: chunk.tokens.len(),
+            chunk: *chunk,
+            angles_at_sinks: angles(&model, at_sinks)?,
+            angles: angles(&model, positions)?,
             slots: Default::default(),
         };
-        forward(&mut pass, &model.spec, &model.weights, want)?;
-        if want != Want::Nothing {
+        forward(&mut pass, &model.spec, &model.weights, chunk.want)?;
+        if chunk.want != Want::Nothing {
             logits.extend(pass.slot(Slot::Logits).flatten_all()?.to_vec1::<f32>()?);
+        }
+        Ok(())
+    }
+
+    /// Products of several rows are not those of one.
+    fn max_exact(&self) -> usize {
+        1
+    }
+
+    fn layouts(&self) -> &[Layout] {
+        &self.layouts
+    }
+
+    fn fork(&self, _window: &Window, _len: usize) -> Result<Box<dyn Runner>, Error> {
+        let copies = self.cache.iter().map(LayerCache::copy);
+        let cache = copies.collect::<Result<_, Error>>()?;
+        let layouts = self.layouts.clone();
+        Ok(Box::new(Self { model: Arc::clone(&self.model), cache, layouts }))
+    }
+
+    fn save(&self, window: &Window, len: usize, to: &mut dyn Write) -> Result<(), Error> {
+        for (cache, layout) in self.cache.iter().zip(&self.layouts) {
+            for range in layout.held(window, len) {
+                layout.slots(window, range).try_for_each(|slots| cache.save(slots, to))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn load(&mut self, window: &Window, len: usize, from: &mut dyn Read) -> Result<(), Error> {
+        for (cache, layout) in self.cache.iter().zip(&self.layouts) {
+            for range in layout.held(window, len) {
+                layout.slots(window, range).try_for_each(|slots| cache.load(slots, from))?;
+            }
         }
         Ok(())
     }
 }
 
-/// Cosines and sines for each of the model's rotations. `[tokens, rope_dim / 2]` each
+/// Cosines and sines. `[tokens, rope_dim / 2]` each
+type Angles = (Tensor, Tensor);
+
+/// The angles of each of the model's rotations.
 fn angles(
     model: &CandleModel,
-    position: usize,
-    n_tokens: usize,
-) -> Result<Vec<(Tensor, Tensor)>, Error> {
-    let shape = (n_tokens, model.spec.rope_dim / 2);
+    positions: impl ExactSizeIterator<Item = usize> + Clone,
+) -> Result<Vec<Angles>, Error> {
+    let shape = (positions.len(), model.spec.rope_dim / 2);
     (0..model.spec.ropes.len())
         .map(|rope_idx| {
-            let (cos, sin): (Vec<f32>, Vec<f32>) = (position..position + n_tokens)
+            let (cos, sin): (Vec<f32>, Vec<f32>) = positions
+                .clone()
                 .flat_map(|position| model.rope.angles(rope_idx, position))
                 .unzip();
             let upload = |values| Tensor::from_vec(values, shape, &model.device);
@@ -197,10 +233,13 @@ fn angles(
 struct Pass<'a> {
     model: &'a CandleModel,
     cache: &'a [LayerCache],
+    layouts: &'a [Layout],
     ids: Tensor,
     n_tokens: usize,
-    position: usize,
-    angles: Vec<(Tensor, Tensor)>,
+    chunk: Chunk<'a>,
+    angles: Vec<Angles>,
+    /// Those with which queries meet the sinks.
+    angles_at_sinks: Vec<Angles>,
     slots: [Option<Tensor>; Slot::COUNT],
 }
 
@@ -213,30 +252,20 @@ impl Pass<'_> {
         self.slots[slot as usize] = Some(value);
     }
 
-    /// Splits a slot into heads, norms and rotates them. `[heads, tokens, head_dim]`
-    fn heads(
-        &self,
-        slot: Slot,
-        n_heads: usize,
-        norm: Option<&Tensor>,
-        rope_idx: Option<usize>,
-    ) -> Result<Tensor, Error> {
+    /// Splits a slot into heads and norms them. `[heads, tokens, head_dim]`
+    fn heads(&self, slot: Slot, n_heads: usize, norm: Option<&Tensor>) -> Result<Tensor, Error> {
         let spec = &self.model.spec;
         let mut heads = self.slot(slot).reshape((self.n_tokens, n_heads, spec.head_dim))?;
         if let Some(weight) = norm {
             heads = rms_norm(&heads, weight, spec.eps)?;
         }
-        heads = heads.transpose(0, 1)?.contiguous()?;
-        match rope_idx {
-            Some(rope_idx) => self.rotate(&heads, rope_idx),
-            None => Ok(heads),
-        }
+        Ok(heads.transpose(0, 1)?.contiguous()?)
     }
 
-    /// Rotates the first `rope_dim` dimensions of each head.
-    fn rotate(&self, heads: &Tensor, rope_idx: usize) -> Result<Tensor, Error> {
+    /// Rotates the first `rope_dim` dimensions of each head, where positions are angles.
+    fn rotate(&self, heads: &Tensor, angles: Option<&Angles>) -> Result<Tensor, Error> {
         let spec = &self.model.spec;
-        let (cos, sin) = &self.angles[rope_idx];
+        let Some((cos, sin)) = angles else { return Ok(heads.clone()) };
         let half = spec.rope_dim / 2;
         let rotated = heads.narrow(D::Minus1, 0, spec.rope_dim)?;
         let rotated = match spec.rope_kind {
@@ -261,22 +290,34 @@ impl Pass<'_> {
         Ok(Tensor::cat(&[rotated, rest], D::Minus1)?)
     }
 
-    /// 0 where a query may look at a key, −∞ elsewhere. `[tokens, keys]`
+    /// 0 where a query may look at a key, −∞ elsewhere: the sinks, then the others. `[tokens, keys]`
     fn mask(
         &self,
-        first_key: usize,
-        n_keys: usize,
-        window: Option<usize>,
+        layout: Layout,
+        sinks: Range<usize>,
+        keys: Range<usize>,
     ) -> Result<Tensor, Error> {
-        let values: Vec<f32> = (self.position..self.position + self.n_tokens)
+        let n_keys = sinks.len() + keys.len();
+        let values: Vec<f32> = (self.chunk.position..self.chunk.position + self.n_tokens)
             .flat_map(|query| {
-                (first_key..first_key + n_keys).map(move |key| {
-                    let near = window.is_none_or(|window| key + window > query);
-                    if key <= query && near { 0.0 } else { f32::NEG_INFINITY }
-                })
+                let seen = layout.seen(&self.chunk.window, query);
+                let sinks = sinks.clone().map(move |sink| sink <= query);
+                sinks.chain(keys.clone().map(move |key| seen.contains(&key)))
             })
+            .map(|sees| if sees { 0.0 } else { f32::NEG_INFINITY })
             .collect();
         Ok(Tensor::from_vec(values, (self.n_tokens, n_keys), &self.model.device)?)
+    }
+
+    /// Scores of each query with keys. *Shapes*: `q` `[n_heads, tokens, head_dim]`, `keys`
+    /// `[n_kv_heads, keys, head_dim]`, the result `[n_kv_heads, group · tokens, keys]`.
+    fn scores(&self, q: &Tensor, angles: Option<&Angles>, keys: &Tensor) -> Result<Tensor, Error> {
+        let spec = &self.model.spec;
+        // Query heads that share a key head stand together: one product serves the group.
+        let rows = spec.n_heads / spec.n_kv_heads * self.n_tokens;
+        let q = self.rotate(q, angles)?.reshape((spec.n_kv_heads, rows, spec.head_dim))?;
+        let scores = (q.matmul(&keys.t()?)? * f64::from(spec.attention_scale))?;
+        soft_cap(scores, spec.attention_soft_cap)
     }
 }
 
@@ -284,6 +325,11 @@ fn rms_norm(x: &Tensor, weight: &Tensor, eps: f32) -> Result<Tensor, Error> {
     let mean_square = x.sqr()?.mean_keepdim(D::Minus1)?;
     let scale = (mean_square + f64::from(eps))?.sqrt()?.recip()?;
     Ok(x.broadcast_mul(&scale)?.broadcast_mul(weight)?)
+}
+
+fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f32) -> Result<Tensor, Error> {
+    let centered = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
+    Ok(rms_norm(&centered, weight, eps)?.broadcast_add(bias)?)
 }
 
 /// Turns each pair `(a, b)` by its angle.
@@ -317,14 +363,25 @@ impl Backend for Pass<'_> {
     type Matrix = QMatMul;
     type Vector = Tensor;
 
-    fn embed(&mut self, embedding: &QMatMul) -> Result<(), Error> {
-        let rows = embedding.embedding(&self.ids)?.to_dtype(DType::F32)?;
-        self.set(Slot::Residual, (rows * f64::from(self.model.spec.embedding_scale))?);
+    fn embed(&mut self, embedding: &QMatMul, positions: Option<&QMatMul>) -> Result<(), Error> {
+        let rows = |matrix: &QMatMul, ids: &Tensor| matrix.embedding(ids)?.to_dtype(DType::F32);
+        let scale = f64::from(self.model.spec.embedding_scale);
+        let mut embedded = (rows(embedding, &self.ids)? * scale)?;
+        if let Some(positions) = positions {
+            let range = self.chunk.position as u32..(self.chunk.position + self.n_tokens) as u32;
+            let ids = Tensor::arange(range.start, range.end, &self.model.device)?;
+            embedded = (embedded + rows(positions, &ids)?)?;
+        }
+        self.set(Slot::Residual, embedded);
         Ok(())
     }
 
-    fn norm(&mut self, from: Slot, weight: &Tensor, to: Slot) -> Result<(), Error> {
-        let normed = rms_norm(self.slot(from), weight, self.model.spec.eps)?;
+    fn norm(&mut self, from: Slot, norm: &Norm<Tensor>, to: Slot) -> Result<(), Error> {
+        let (x, eps) = (self.slot(from), self.model.spec.eps);
+        let normed = match norm {
+            Norm::Rms { weight } => rms_norm(x, weight, eps)?,
+            Norm::Layer { weight, bias } => layer_norm(x, weight, bias, eps)?,
+        };
         self.set(to, normed);
         Ok(())
     }
@@ -346,40 +403,51 @@ impl Backend for Pass<'_> {
         layer_idx: usize,
         layer: &LayerWeights<QMatMul, Tensor>,
     ) -> Result<(), Error> {
+        if self.chunk.cancel.load(Ordering::Relaxed) {
+            return Err(Error::Cancelled);
+        }
         let model = self.model;
-        let (spec, cache) = (&model.spec, &self.cache[layer_idx]);
-        let layer_spec = spec.layers[layer_idx];
-        let rope_idx = Some(layer_spec.rope_idx);
+        let (spec, cache, layout) = (&model.spec, &self.cache[layer_idx], self.layouts[layer_idx]);
+        let (window, position) = (&self.chunk.window, self.chunk.position);
+        let rope_idx = spec.layers[layer_idx].rope_idx;
+        let angles = self.angles.get(rope_idx);
         let (n_heads, n_kv_heads) = (spec.n_heads, spec.n_kv_heads);
-        let q = self.heads(Slot::Query, n_heads, layer.q_norm.as_ref(), rope_idx)?;
-        let k = self.heads(Slot::Key, n_kv_heads, layer.k_norm.as_ref(), rope_idx)?;
-        let v = self.heads(Slot::Value, n_kv_heads, None, None)?;
-        let store = |cache: &Tensor, new: &Tensor| -> Result<(), Error> {
-            Ok(cache.slice_set(&new.to_dtype(cache.dtype())?.contiguous()?, 1, self.position)?)
-        };
-        store(&cache.keys, &k)?;
-        store(&cache.values, &v)?;
+        let q = self.heads(Slot::Query, n_heads, layer.q_norm.as_ref())?;
+        let k = self.heads(Slot::Key, n_kv_heads, layer.k_norm.as_ref())?;
+        let (k, v) = (self.rotate(&k, angles)?, self.heads(Slot::Value, n_kv_heads, None)?);
+        let end = position + self.n_tokens;
+        let mut stored = 0;
+        for slots in layout.slots(window, position..end) {
+            cache.store(slots.start, &k.narrow(1, stored, slots.len())?, Kv::Keys)?;
+            cache.store(slots.start, &v.narrow(1, stored, slots.len())?, Kv::Values)?;
+            stored += slots.len();
+        }
 
-        let end = self.position + self.n_tokens;
-        let start = layer_spec.window.map_or(0, |w| (self.position + 1).saturating_sub(w));
-        let visible = |cache: &Tensor| -> Result<Tensor, Error> {
-            Ok(cache.narrow(1, start, end - start)?.to_dtype(DType::F32)?.contiguous()?)
+        let is_apart = window.has_slid(layout, end - 1);
+        let n_sinks = if is_apart { window.n_sinks.min(end) } else { 0 };
+        let keys = layout.seen(window, position).start.max(n_sinks).min(end)..end;
+        let rows = |kv, positions: Range<usize>| {
+            let pieces = layout.slots(window, positions).map(|slots| cache.rows(slots, kv));
+            Ok::<_, Error>(Tensor::cat(&pieces.collect::<Result<Vec<_>, Error>>()?, 1)?)
         };
-        // Query heads that share a key head stand together: one product serves the group.
-        let group = n_heads / n_kv_heads;
-        let q = q.reshape((n_kv_heads, group * self.n_tokens, spec.head_dim))?;
-        let scores = q.matmul(&visible(&cache.keys)?.t()?)?;
-        let scores = (scores * f64::from(spec.attention_scale))?;
-        let mut scores = soft_cap(scores, spec.attention_soft_cap)?;
+        let parts = [(0..n_sinks, self.angles_at_sinks.get(rope_idx)), (keys.clone(), angles)];
+        let (mut scores, mut values) = (Vec::new(), Vec::new());
+        for (positions, angles) in parts.into_iter().filter(|(positions, _)| !positions.is_empty())
+        {
+            scores.push(self.scores(&q, angles, &rows(Kv::Keys, positions.clone())?)?);
+            values.push(rows(Kv::Values, positions)?);
+        }
+        let (mut scores, values) = (Tensor::cat(&scores, 2)?, Tensor::cat(&values, 1)?);
+        let n_keys = n_sinks + keys.len();
         if self.n_tokens > 1 {
-            let mask = self.mask(start, end - start, layer_spec.window)?;
+            let mask = self.mask(layout, 0..n_sinks, keys)?;
             scores = scores
-                .reshape((n_heads, self.n_tokens, end - start))?
+                .reshape((n_heads, self.n_tokens, n_keys))?
                 .broadcast_add(&mask)?
-                .reshape((n_kv_heads, group * self.n_tokens, end - start))?;
+                .reshape((n_kv_heads, n_heads / n_kv_heads * self.n_tokens, n_keys))?;
         }
         let attended = softmax(&scores)?
-            .matmul(&visible(&cache.values)?)?
+            .matmul(&values)?
             .reshape((n_heads, self.n_tokens, spec.head_dim))?
             .transpose(0, 1)?
             .reshape((self.n_tokens, n_heads * spec.head_dim))?;
@@ -400,6 +468,12 @@ impl Backend for Pass<'_> {
             Activation::Gelu => gate.gelu()?,
         };
         self.set(Slot::Gated, (gate * up)?);
+        Ok(())
+    }
+
+    fn gelu(&mut self, up: &Linear<QMatMul, Tensor>) -> Result<(), Error> {
+        let up = apply(up, self.slot(Slot::Normed))?;
+        self.set(Slot::Gated, up.gelu()?);
         Ok(())
     }
 

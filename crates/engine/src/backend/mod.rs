@@ -7,9 +7,13 @@
 pub(crate) mod candle;
 pub(crate) mod cpu;
 
+use std::io::{Read, Write};
+use std::sync::atomic::AtomicBool;
+
 use crate::Error;
 use crate::spec::Activation;
-use crate::weights::{LayerWeights, Linear};
+use crate::weights::{LayerWeights, Linear, Norm};
+use crate::window::{Layout, Window};
 
 /// A buffer of activations: a row for each token of the current chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +30,7 @@ pub(crate) enum Slot {
     Value,
     /// What attention read. `[tokens, n_heads · head_dim]`
     Attended,
-    /// The activated gate times up. `[tokens, d_ff]`
+    /// The activated gate times up; without a gate, the activated up. `[tokens, d_ff]`
     Gated,
     /// A projection back to the residual stream's width. `[tokens, d_model]`
     Projected,
@@ -66,17 +70,23 @@ pub(crate) trait Backend: Sized {
     /// A weight vector.
     type Vector;
 
-    /// Sets the residual stream to the embeddings of the chunk's tokens, scaled.
-    fn embed(&mut self, embedding: &Self::Matrix) -> Result<(), Error>;
+    /// Sets the residual stream to the embeddings of the chunk's tokens, scaled, plus those of
+    /// their positions where these are learned.
+    fn embed(
+        &mut self,
+        embedding: &Self::Matrix,
+        positions: Option<&Self::Matrix>,
+    ) -> Result<(), Error>;
 
-    /// `to = from / rms(from) · weight`.
-    fn norm(&mut self, from: Slot, weight: &Self::Vector, to: Slot) -> Result<(), Error>;
+    /// `to = from / rms(from) · weight`, or the LayerNorm of `from`.
+    fn norm(&mut self, from: Slot, norm: &Norm<Self::Vector>, to: Slot) -> Result<(), Error>;
 
     /// Multiplies `from` with several matrices, each into its slot.
     fn linear(&mut self, from: Slot, projections: &[(&LinearOf<Self>, Slot)]) -> Result<(), Error>;
 
-    /// Norms (where the layer has head norms) and rotates queries and keys, appends keys and
-    /// values to the layer's cache, and attends: `Query, Key, Value` to `Attended`.
+    /// Norms (where the layer has head norms) and rotates (where positions are rotary) queries and
+    /// keys, appends keys and values to the layer's cache, and attends: `Query, Key, Value` to
+    /// `Attended`.
     fn attend(&mut self, layer_idx: usize, layer: &LayerOf<Self>) -> Result<(), Error>;
 
     /// `Gated = activation(Normed · gateᵀ) · (Normed · upᵀ)`.
@@ -86,6 +96,9 @@ pub(crate) trait Backend: Sized {
         up: &LinearOf<Self>,
         activation: Activation,
     ) -> Result<(), Error>;
+
+    /// `Gated = gelu(Normed · upᵀ)`: a feed-forward layer without a gate.
+    fn gelu(&mut self, up: &LinearOf<Self>) -> Result<(), Error>;
 
     /// Adds `from` to the residual stream.
     fn add(&mut self, from: Slot) -> Result<(), Error>;
@@ -103,15 +116,44 @@ pub(crate) trait Backend: Sized {
     ) -> Result<(), Error>;
 }
 
+/// Tokens to read, and what they may see.
+#[derive(Clone, Copy)]
+pub(crate) struct Chunk<'a> {
+    /// At most [`MAX_CHUNK`](crate::session::MAX_CHUNK).
+    pub(crate) tokens: &'a [u32],
+    /// Where the first of them stands in the conversation.
+    pub(crate) position: usize,
+    /// What the cache holds once the chunk is written.
+    pub(crate) window: Window,
+    /// Whose logits are wanted.
+    pub(crate) want: Want,
+    /// Whether each token's logits must have the bits that reading it alone would give, which takes
+    /// longer. Of at most [`Runner::max_exact`] tokens.
+    pub(crate) is_exact: bool,
+    /// Set by another thread to end the pass early.
+    pub(crate) cancel: &'a AtomicBool,
+}
+
 /// A loaded model with a cache for one session.
 pub(crate) trait Runner: Send {
-    /// Reads `tokens` at `position`, which must not leave a gap in the cache, and appends the
-    /// logits that are wanted to `logits`.
-    fn run(
-        &mut self,
-        tokens: &[u32],
-        position: usize,
-        want: Want,
-        logits: &mut Vec<f32>,
-    ) -> Result<(), Error>;
+    /// Reads a chunk and appends the logits that are wanted to `logits`. Once cancelled, what the
+    /// chunk left in the cache is not to be used.
+    ///
+    /// *Errors*: [`Error::Cancelled`], [`Error::Candle`].
+    fn run(&mut self, chunk: &Chunk<'_>, logits: &mut Vec<f32>) -> Result<(), Error>;
+
+    /// The most tokens of an exact chunk.
+    fn max_exact(&self) -> usize;
+
+    /// How each layer keeps its positions.
+    fn layouts(&self) -> &[Layout];
+
+    /// Another runner with a copy of the first `len` tokens' keys and values.
+    fn fork(&self, window: &Window, len: usize) -> Result<Box<dyn Runner>, Error>;
+
+    /// Writes the keys and values of the first `len` tokens that are held.
+    fn save(&self, window: &Window, len: usize, to: &mut dyn Write) -> Result<(), Error>;
+
+    /// Reads what `save` wrote, into an empty cache.
+    fn load(&mut self, window: &Window, len: usize, from: &mut dyn Read) -> Result<(), Error>;
 }

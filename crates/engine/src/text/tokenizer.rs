@@ -90,13 +90,28 @@ impl Tokenizer {
     ///
     /// *Errors*: [`Error::Tokenizer`].
     pub fn encode(&self, text: &str, parse_special: bool) -> Result<Vec<u32>, Error> {
+        self.encode_from(text, parse_special, true)
+    }
+
+    /// As [`Tokenizer::encode`], for text that follows other text: it gets no space in front.
+    ///
+    /// *Errors*: [`Error::Tokenizer`].
+    pub fn encode_continuation(&self, text: &str, parse_special: bool) -> Result<Vec<u32>, Error> {
+        self.encode_from(text, parse_special, false)
+    }
+
+    fn encode_from(
+        &self,
+        text: &str,
+        parse_special: bool,
+        mut after_special: bool,
+    ) -> Result<Vec<u32>, Error> {
         // Spaces may grow to three bytes each, and positions are kept in 32 bits.
         if text.len() > (u32::MAX / 4) as usize {
             return Err(damaged("the text is longer than a gigabyte".to_owned()));
         }
         let specials = self.specials.get_or_init(|| Specials::new(&self.vocab));
         let mut ids = Vec::new();
-        let mut after_special = true;
         for fragment in specials.split(&self.vocab, text, parse_special) {
             match fragment {
                 Fragment::Token(id) => ids.push(id),

@@ -36,6 +36,50 @@ kernel! {
 }
 
 kernel! {
+    fn sum(x: &[f32]) -> f32 {
+        let (x, rest) = x.as_chunks::<8>();
+        let mut sums = [_mm256_setzero_ps(); 4];
+        for x in x.chunks(4) {
+            for (sum, x) in sums.iter_mut().zip(x) {
+                *sum = _mm256_add_ps(load(x), *sum);
+            }
+        }
+        total(sums) + scalar::sum(rest)
+    }
+}
+
+kernel! {
+    /// `out = x - mean`, and the sum of its squares.
+    fn center(x: &[f32], mean: f32, out: &mut [f32]) -> f32 {
+        let (x, x_rest) = x.as_chunks::<8>();
+        let (out, out_rest) = out.as_chunks_mut::<8>();
+        let mut sums = [_mm256_setzero_ps(); 4];
+        for (out, x) in out.chunks_mut(4).zip(x.chunks(4)) {
+            for ((sum, out), x) in sums.iter_mut().zip(out).zip(x) {
+                let centered = _mm256_sub_ps(load(x), _mm256_set1_ps(mean));
+                store(out, centered);
+                *sum = _mm256_fmadd_ps(centered, centered, *sum);
+            }
+        }
+        total(sums) + scalar::center(x_rest, mean, out_rest)
+    }
+}
+
+kernel! {
+    /// `x = x * factor * weight + bias`.
+    fn scale_and_shift(x: &mut [f32], factor: f32, weight: &[f32], bias: &[f32]) {
+        let (x, x_rest) = x.as_chunks_mut::<8>();
+        let (weight, weight_rest) = weight.as_chunks::<8>();
+        let (bias, bias_rest) = bias.as_chunks::<8>();
+        for ((x, weight), bias) in x.iter_mut().zip(weight).zip(bias) {
+            let scaled = _mm256_mul_ps(load(x), _mm256_set1_ps(factor));
+            store(x, _mm256_fmadd_ps(scaled, load(weight), load(bias)));
+        }
+        scalar::scale_and_shift(x_rest, factor, weight_rest, bias_rest);
+    }
+}
+
+kernel! {
     fn largest(x: &[f32]) -> f32 {
         let (x, rest) = x.as_chunks::<8>();
         let mut largest = _mm256_set1_ps(f32::NEG_INFINITY);

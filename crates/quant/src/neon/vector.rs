@@ -23,6 +23,43 @@ pub(crate) fn dot_f32(a: &[f32], b: &[f32]) -> f32 {
     total(sums) + scalar::dot_f32(a_rest, b_rest)
 }
 
+pub(crate) fn sum(x: &[f32]) -> f32 {
+    let (x, rest) = x.as_chunks::<4>();
+    let mut sums = [zero(); SUMS];
+    for x in x.chunks(SUMS) {
+        for (sum, x) in sums.iter_mut().zip(x) {
+            *sum = add(load(x), *sum);
+        }
+    }
+    total(sums) + scalar::sum(rest)
+}
+
+/// `out = x - mean`, and the sum of its squares.
+pub(crate) fn center(x: &[f32], mean: f32, out: &mut [f32]) -> f32 {
+    let (x, x_rest) = x.as_chunks::<4>();
+    let (out, out_rest) = out.as_chunks_mut::<4>();
+    let mut sums = [zero(); SUMS];
+    for (out, x) in out.chunks_mut(SUMS).zip(x.chunks(SUMS)) {
+        for ((sum, out), x) in sums.iter_mut().zip(out).zip(x) {
+            let centered = sub(load(x), set(mean));
+            store(out, centered);
+            *sum = fma(centered, centered, *sum);
+        }
+    }
+    total(sums) + scalar::center(x_rest, mean, out_rest)
+}
+
+/// `x = x * factor * weight + bias`.
+pub(crate) fn scale_and_shift(x: &mut [f32], factor: f32, weight: &[f32], bias: &[f32]) {
+    let (x, x_rest) = x.as_chunks_mut::<4>();
+    let (weight, weight_rest) = weight.as_chunks::<4>();
+    let (bias, bias_rest) = bias.as_chunks::<4>();
+    for ((x, weight), bias) in x.iter_mut().zip(weight).zip(bias) {
+        store(x, fma(mul(load(x), set(factor)), load(weight), load(bias)));
+    }
+    scalar::scale_and_shift(x_rest, factor, weight_rest, bias_rest);
+}
+
 pub(crate) fn largest(x: &[f32]) -> f32 {
     let (x, rest) = x.as_chunks::<4>();
     let mut largest = [set(f32::NEG_INFINITY); 4];
@@ -88,8 +125,7 @@ pub(crate) fn exp_shifted(x: &mut [f32], shift: f32) -> f32 {
     let mut sum = zero();
     let shifts = set(shift);
     for x in x {
-        // SAFETY: NEON belongs to the architecture.
-        let e = exp_4(unsafe { vsubq_f32(load(x), shifts) });
+        let e = exp_4(sub(load(x), shifts));
         store(x, e);
         sum = add(sum, e);
     }
@@ -139,6 +175,7 @@ macro_rules! operation {
 
 operation! {
     fn add(a, b) = vaddq_f32(a, b);
+    fn sub(a, b) = vsubq_f32(a, b);
     fn mul(a, b) = vmulq_f32(a, b);
     fn fma(a, b, sum) = vfmaq_f32(sum, a, b);
     // A number is larger than a NaN.

@@ -52,6 +52,25 @@ proptest! {
     }
 
     #[test]
+    fn layer_norms_match_their_scalar_twins(n in 1_usize..150, shift in -3.0_f32..3.0, seed: u64) {
+        let mut random = Random(seed);
+        let x: Vec<f32> = random.values(n).iter().map(|x| x + shift).collect();
+        let (weight, bias) = (random.values(n), random.values(n));
+        let mut got = vec![0.0; n];
+        vector::layer_norm(&x, &weight, &bias, 1e-5, &mut got);
+        let mut expected = vec![0.0; n];
+        let mean = scalar::sum(&x) / n as f32;
+        let variance = scalar::center(&x, mean, &mut expected) / n as f32;
+        let factor = 1.0 / (variance + 1e-5).sqrt();
+        scalar::scale_and_shift(&mut expected, factor, &weight, &bias);
+        // A mean in another order of sums moves every value, and the factor enlarges that.
+        let tolerance = SUM_TOLERANCE * (1.0 + (shift.abs() + 1.0) * factor);
+        for (got, expected) in got.iter().zip(&expected) {
+            prop_assert!((got - expected).abs() <= tolerance * (1.0 + expected.abs()));
+        }
+    }
+
+    #[test]
     fn f16_rounds_as_the_half_crate_does(x: Vec<f32>) {
         let mut got = vec![f16::ZERO; x.len()];
         vector::to_f16(&x, &mut got);
@@ -148,4 +167,21 @@ fn rms_norm_follows_its_formula() {
         let exact = f64::from(x[i]) / (mean + 1e-5).sqrt() * f64::from(weight[i]);
         assert!((f64::from(out[i]) - exact).abs() <= 1e-6 * exact.abs().max(1e-6));
     }
+}
+
+#[test]
+fn layer_norm_follows_its_formula() {
+    let x: Vec<f32> = Random(7).values(577).iter().map(|x| x + 3.0).collect();
+    let (weight, bias) = (Random(8).values(577), Random(9).values(577));
+    let mut out = vec![0.0; 577];
+    vector::layer_norm(&x, &weight, &bias, 1e-5, &mut out);
+    let mean = x.iter().map(|&x| f64::from(x)).sum::<f64>() / 577.0;
+    let variance = x.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / 577.0;
+    for i in 0..577 {
+        let normed = (f64::from(x[i]) - mean) / (variance + 1e-5).sqrt();
+        let exact = normed * f64::from(weight[i]) + f64::from(bias[i]);
+        // The mean, 3, is rounded to f32 before it is taken away.
+        assert!((f64::from(out[i]) - exact).abs() <= 2e-6);
+    }
+    vector::layer_norm(&[], &[], &[], 1e-5, &mut []);
 }

@@ -4,8 +4,12 @@
 //! <https://arxiv.org/abs/1805.02867>; in tiles as FlashAttention, Dao et al. 2022,
 //! <https://arxiv.org/abs/2205.14135>): no row of scores as long as the context exists. The query
 //! heads that share a key-value head, and several rows, share each read. Few rows over many keys
-//! are split by keys, whose parts the worker that comes last joins. Splits depend on the numbers
-//! of rows and keys alone, so the result has the same bits for any number of workers.
+//! are split by keys, whose parts the worker that comes last joins. Splits and tiles begin at multiples
+//! of a position, so a row's result has the same bits for any number of workers and for any few rows
+//! that are read with it.
+//!
+//! Once the window has slid, the sinks are keys of their own, which queries meet with other angles
+//! ([`crate::window`]).
 
 #![expect(unsafe_code, reason = "workers write disjoint parts of shared buffers")]
 
@@ -26,9 +30,16 @@ const QUERY_BLOCK: usize = 16;
 /// Keys of a tile: with their values they fit in a core's first cache.
 const KEY_TILE: usize = 64;
 /// The fewest keys of a split.
-const SPLIT_KEYS: usize = 128;
-/// The most splits of the keys.
-const MAX_SPLITS: usize = 16;
+const MIN_SPLIT_KEYS: usize = 128;
+/// Into about so many splits a full context falls.
+const SPLITS_OF_CONTEXT: usize = 32;
+/// The most splits: keys rarely begin and end at a split's limit, and sinks are one by themselves.
+const MAX_SPLITS: usize = SPLITS_OF_CONTEXT + 3;
+
+/// Keys of a split.
+fn split_keys(context: usize) -> usize {
+    context.div_ceil(SPLITS_OF_CONTEXT).next_power_of_two().max(MIN_SPLIT_KEYS)
+}
 
 /// What the splits of a pass leave for the worker that joins them.
 pub(crate) struct Partials {
@@ -49,6 +60,11 @@ impl Partials {
             n_done: (0..spec.n_kv_heads).map(|_| AtomicUsize::new(0)).collect(),
         }
     }
+
+    /// Forgets the splits of a pass that was cancelled.
+    pub(crate) fn reset(&self) {
+        self.n_done.iter().for_each(|n_done| n_done.store(0, Ordering::Relaxed));
+    }
 }
 
 /// One worker's buffers: rows are those of a query block, head by head.
@@ -61,8 +77,12 @@ pub(crate) struct AttentionScratch {
     sums: Vec<f32>,
     /// The largest score of each row, and the sum of its weights.
     weights: Vec<[f32; 2]>,
+    /// The positions that each row sees: sinks where they are apart, and the others.
+    seen: [(Range<usize>, Range<usize>); QUERY_BLOCK],
     /// A head before its norm.
     head: Vec<f32>,
+    /// A tile of keys or values that are kept in blocks. `[KEY_TILE, head_dim]`
+    unpacked: Vec<f32>,
 }
 
 impl AttentionScratch {
@@ -73,7 +93,9 @@ impl AttentionScratch {
             scores: vec![0.0; n_rows * KEY_TILE],
             sums: vec![0.0; n_rows * spec.head_dim],
             weights: vec![[0.0; 2]; n_rows],
+            seen: [const { (0..0, 0..0) }; QUERY_BLOCK],
             head: vec![0.0; spec.head_dim],
+            unpacked: vec![0.0; KEY_TILE * spec.head_dim],
         }
     }
 }
@@ -85,9 +107,36 @@ struct Item<'a> {
     layer: &'a LayerWeights<Matrix, Vec<f32>>,
     kv_head: usize,
     rows: Range<usize>,
+    /// Positions of sinks that are seen apart from the window.
+    sinks: Range<usize>,
+    /// Positions of the other keys.
     keys: Range<usize>,
     split: usize,
     n_splits: usize,
+}
+
+/// How few rows' keys are split: the sinks where they are apart, then pieces of the rest.
+struct Splits {
+    sinks: Range<usize>,
+    keys: Range<usize>,
+    /// Keys of a piece, which begins at a multiple of it.
+    len: usize,
+}
+
+impl Splits {
+    fn count(&self) -> usize {
+        let pieces = self.keys.end.div_ceil(self.len) - self.keys.start / self.len;
+        usize::from(!self.sinks.is_empty()) + pieces
+    }
+
+    /// Sinks and keys of a split.
+    fn split(&self, idx: usize) -> (Range<usize>, Range<usize>) {
+        let Some(piece) = idx.checked_sub(usize::from(!self.sinks.is_empty())) else {
+            return (self.sinks.clone(), 0..0);
+        };
+        let start = (self.keys.start / self.len + piece) * self.len;
+        (0..0, start.max(self.keys.start)..(start + self.len).min(self.keys.end))
+    }
 }
 
 impl Worker<'_> {
@@ -100,51 +149,66 @@ impl Worker<'_> {
         let (view, scratch) = (self.view, &mut self.scratch.attention);
         let n_kv_heads = view.model.spec.n_kv_heads;
         let n_blocks = view.n_rows.div_ceil(QUERY_BLOCK);
-        if n_blocks > 1 {
-            for item in view.member.share(view.n_rows * n_kv_heads) {
-                let (row, kv_head) = (item / n_kv_heads, item % n_kv_heads);
-                view.store_key_and_value(&mut scratch.head, layer_idx, layer, row, kv_head);
-            }
-            view.member.barrier();
+        let item = |kv_head, rows, (sinks, keys), split, n_splits| Item {
+            view,
+            layer_idx,
+            layer,
+            kv_head,
+            rows,
+            sinks,
+            keys,
+            split,
+            n_splits,
+        };
+        if n_blocks == 1 {
+            let rows = 0..view.n_rows;
+            let (sinks, keys) = view.keys(layer_idx, rows.clone());
+            let splits = Splits { sinks, keys, len: split_keys(view.chunk.window.context) };
+            let n_splits = splits.count();
+            view.member.chunks(n_kv_heads * n_splits, |chunk, _| {
+                let (kv_head, split) = (chunk / n_splits, chunk % n_splits);
+                let item = item(kv_head, rows.clone(), splits.split(split), split, n_splits);
+                item.store_new_keys(scratch);
+                item.attend(scratch);
+            });
+            return;
         }
-        let splits = if n_blocks > 1 { 1 } else { view.keys(layer_idx, 0..view.n_rows).len() };
-        let n_splits = splits.div_ceil(SPLIT_KEYS).clamp(1, MAX_SPLITS);
-        view.member.chunks(n_kv_heads * n_blocks * n_splits, |chunk, _| {
-            let (chunk, split) = (chunk / n_splits, chunk % n_splits);
+        for item in view.member.share(view.n_rows * n_kv_heads) {
+            let (row, kv_head) = (item / n_kv_heads, item % n_kv_heads);
+            view.store_key_and_value(&mut scratch.head, layer_idx, layer, row, kv_head);
+        }
+        view.member.barrier();
+        view.member.chunks(n_kv_heads * n_blocks, |chunk, _| {
             // Later rows have more keys: begun first, they leave the others to fill the gaps.
             let (block, kv_head) = (n_blocks - 1 - chunk / n_kv_heads, chunk % n_kv_heads);
             let rows = block * QUERY_BLOCK..((block + 1) * QUERY_BLOCK).min(view.n_rows);
-            let all = view.keys(layer_idx, rows.clone());
-            let per_split = all.len().div_ceil(n_splits);
-            let start = (all.start + split * per_split).min(all.end);
-            let keys = start..(start + per_split).min(all.end);
-            let item = Item { view, layer_idx, layer, kv_head, rows, keys, split, n_splits };
-            if n_blocks == 1 {
-                item.store_new_keys(scratch);
-            }
-            item.gather_queries(scratch);
-            item.attend(scratch);
-            item.finish(scratch);
+            item(kv_head, rows.clone(), view.keys(layer_idx, rows), 0, 1).attend(scratch);
         });
     }
 }
 
 impl View<'_> {
-    /// The positions that any of `rows` sees.
-    fn keys(&self, layer_idx: usize, rows: Range<usize>) -> Range<usize> {
-        self.seen(layer_idx, rows.start).start..self.position + rows.end
+    /// The positions that any of `rows` sees: sinks where they are apart, and the others.
+    fn keys(&self, layer_idx: usize, rows: Range<usize>) -> (Range<usize>, Range<usize>) {
+        let position = self.chunk.position;
+        let last = rows.end - 1;
+        let (first_sinks, first_keys) = self.seen(layer_idx, rows.start);
+        let (sinks, _) = self.seen(layer_idx, last);
+        let end = (position + rows.end).max(first_keys.start);
+        (0..sinks.end.max(first_sinks.end), first_keys.start..end)
     }
 
-    /// The positions that `row` sees.
-    fn seen(&self, layer_idx: usize, row: usize) -> Range<usize> {
-        let end = self.position + row + 1;
-        let window = self.model.spec.layers[layer_idx].window;
-        window.map_or(0, |window| end.saturating_sub(window))..end
-    }
-
-    /// Where a head's row of a position starts in the cache.
-    fn cache_start(&self, kv_head: usize, position: usize) -> usize {
-        (kv_head * self.buffers.context + position) * self.model.spec.head_dim
+    /// The positions that `row` sees: sinks where they are apart, and the others.
+    fn seen(&self, layer_idx: usize, row: usize) -> (Range<usize>, Range<usize>) {
+        let (window, position) = (&self.chunk.window, self.chunk.position + row);
+        let layout = self.buffers.cache[layer_idx].layout;
+        let seen = layout.seen(window, position);
+        if !self.sees_sinks_apart(layout) {
+            return (0..0, seen);
+        }
+        let n_sinks = window.n_sinks;
+        let start = seen.start.max(n_sinks);
+        (0..n_sinks.min(position + 1), start..seen.end.max(start))
     }
 
     /// Norms and rotates one row's key of one head, and stores it with its value.
@@ -166,14 +230,14 @@ impl View<'_> {
             unnormed.copy_from_slice(key);
             vector::rms_norm(unnormed, weight, spec.eps, key);
         }
-        rotate(key, self.angles(spec.layers[layer_idx].rope_idx, row), spec.rope_kind);
-        let start = self.cache_start(kv_head, self.position + row);
-        let (keys, values) = &self.buffers.cache[layer_idx];
+        rotate(key, self.angles(spec.layers[layer_idx].rope_idx, row, false), spec.rope_kind);
+        let cache = &self.buffers.cache[layer_idx];
+        let slot = cache.layout.slot(&self.chunk.window, self.chunk.position + row);
         // SAFETY: each position and head is stored by one worker, and read by others after a
-        // barrier only.
+        // barrier only; no row of the chunk sees what the slot held before.
         unsafe {
-            keys.store(start, key);
-            values.store(start, value);
+            cache.keys.store(kv_head, slot, key);
+            cache.values.store(kv_head, slot, value);
         }
     }
 }
@@ -186,19 +250,20 @@ impl<'a> Item<'a> {
 
     /// Stores the new keys that lie in this item's range: no other item reads them.
     fn store_new_keys(&self, scratch: &mut AttentionScratch) {
-        let (view, position) = (&self.view, self.view.position);
-        for row in self.rows.clone().filter(|row| self.keys.contains(&(position + row))) {
+        let (view, position) = (&self.view, self.view.chunk.position);
+        let is_here = |position| self.keys.contains(&position) || self.sinks.contains(&position);
+        for row in self.rows.clone().filter(|row| is_here(position + row)) {
             let unnormed = &mut scratch.head;
             view.store_key_and_value(unnormed, self.layer_idx, self.layer, row, self.kv_head);
         }
     }
 
-    /// Copies the queries, normed, rotated and scaled.
-    fn gather_queries(&self, scratch: &mut AttentionScratch) {
+    /// Copies the queries, normed, scaled, and rotated as they meet sinks or the other keys.
+    fn gather_queries(&self, scratch: &mut AttentionScratch, of_sinks: bool) {
         let (view, spec, group) = (&self.view, &self.view.model.spec, self.group());
         let mut queries = scratch.queries.chunks_exact_mut(spec.head_dim);
         for row in self.rows.clone() {
-            let angles = view.angles(spec.layers[self.layer_idx].rope_idx, row);
+            let angles = view.angles(spec.layers[self.layer_idx].rope_idx, row, of_sinks);
             // SAFETY: the projection's barrier made the queries complete; nobody writes them.
             let from = unsafe { view.row(Slot::Query, row) };
             for (head, query) in (self.kv_head * group..).zip((&mut queries).take(group)) {
@@ -213,44 +278,75 @@ impl<'a> Item<'a> {
         }
     }
 
-    /// Sums the values of the keys, weighted by the softmax that the keys so far give.
+    /// Sums the values of the keys, weighted by their softmax.
     fn attend(&self, scratch: &mut AttentionScratch) {
+        let n_sums = self.rows.len() * self.group() * self.view.model.spec.head_dim;
+        scratch.sums[..n_sums].fill(0.0);
+        scratch.weights.fill([f32::NEG_INFINITY, 0.0]);
+        for (seen, row) in scratch.seen.iter_mut().zip(self.rows.clone()) {
+            *seen = self.view.seen(self.layer_idx, row);
+        }
+        for (keys, of_sinks) in [(&self.sinks, true), (&self.keys, false)] {
+            if !keys.is_empty() {
+                self.gather_queries(scratch, of_sinks);
+                self.add_keys(scratch, keys.clone(), of_sinks);
+            }
+        }
+        self.finish(scratch);
+    }
+
+    /// Adds the values of `positions`, weighted by the softmax that the keys so far give.
+    fn add_keys(&self, scratch: &mut AttentionScratch, positions: Range<usize>, of_sinks: bool) {
         let (view, spec) = (&self.view, &self.view.model.spec);
         let (head_dim, group) = (spec.head_dim, self.group());
-        scratch.sums[..self.rows.len() * group * head_dim].fill(0.0);
-        scratch.weights.fill([f32::NEG_INFINITY, 0.0]);
-        let (keys, values) = &view.buffers.cache[self.layer_idx];
-        for first in self.keys.clone().step_by(KEY_TILE) {
-            let n_keys = KEY_TILE.min(self.keys.end - first);
-            let start = view.cache_start(self.kv_head, first);
-            let n_next = KEY_TILE.min(self.keys.end - first - n_keys);
+        let cache = &view.buffers.cache[self.layer_idx];
+        let mut tile = self.tile(&positions, positions.start);
+        while !tile.is_empty() {
+            let (first, n_keys) = (tile.start, tile.len());
+            let next = self.tile(&positions, tile.end);
+            let slots = |tile: &Range<usize>| {
+                let slot = cache.layout.slot(&view.chunk.window, tile.start);
+                slot..slot + tile.len()
+            };
             // SAFETY: the barrier before, or this worker, made these keys and values complete.
             let (keys, values, next_keys) = unsafe {
                 (
-                    keys.rows(start, n_keys * head_dim),
-                    values.rows(start, n_keys * head_dim),
-                    keys.rows(start + n_keys * head_dim, n_next * head_dim),
+                    cache.keys.rows(self.kv_head, slots(&tile)),
+                    cache.values.rows(self.kv_head, slots(&tile)),
+                    cache.keys.rows(self.kv_head, slots(&next)),
                 )
             };
             // Rows before the tile do not see it.
-            let first_row = self.rows.start.max(first.saturating_sub(view.position));
+            let first_row = self.rows.start.max(first.saturating_sub(view.chunk.position));
             let skipped = (first_row - self.rows.start) * group;
             let shown = skipped..self.rows.len() * group;
             let scores = &mut scratch.scores[..shown.len() * n_keys];
             let columns = shown.start * head_dim..shown.end * head_dim;
-            keys.dots(&values, &scratch.queries[columns.clone()], head_dim, scores);
+            let floats = keys.floats(&mut scratch.unpacked);
+            floats.dots(values, &scratch.queries[columns.clone()], scores);
             if let Some(cap) = spec.attention_soft_cap {
                 scores.iter_mut().for_each(|score| *score = cap * (*score / cap).tanh());
             }
             for (idx, scores) in shown.zip(scores.chunks_exact_mut(n_keys)) {
-                let seen = view.seen(self.layer_idx, self.rows.start + idx / group);
-                let seen =
-                    seen.start.saturating_sub(first).min(n_keys)..(seen.end - first).min(n_keys);
+                let (sinks, keys) = &scratch.seen[idx / group];
+                let seen = if of_sinks { sinks } else { keys };
+                let within = |position: usize| position.saturating_sub(first).min(n_keys);
+                let seen = within(seen.start)..within(seen.end).max(within(seen.start));
                 let sums = &mut scratch.sums[idx * head_dim..][..head_dim];
                 weigh(scores, seen, &mut scratch.weights[idx], sums);
             }
-            values.add_weighted(&next_keys, scores, head_dim, &mut scratch.sums[columns]);
+            let floats = values.floats(&mut scratch.unpacked);
+            floats.add_weighted(next_keys, scores, &mut scratch.sums[columns]);
+            tile = next;
         }
+    }
+
+    /// The keys from position `first` on that are read together.
+    fn tile(&self, positions: &Range<usize>, first: usize) -> Range<usize> {
+        let layout = self.view.buffers.cache[self.layer_idx].layout;
+        let limit = (first / KEY_TILE + 1) * KEY_TILE;
+        let to_wrap = layout.n_slots - layout.slot(&self.view.chunk.window, first);
+        first..limit.min(positions.end).min(first + to_wrap)
     }
 
     /// Writes the result, or leaves it to the last of the splits.

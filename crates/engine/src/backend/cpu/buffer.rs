@@ -20,10 +20,25 @@ impl<T: Zeroable> SharedBuffer<T> {
     /// A buffer of `len` zeros. It asks the system for zeroed pages, which take no memory until
     /// they are written.
     pub(crate) fn new(len: usize) -> Self {
-        let values: Box<[T]> = bytemuck::zeroed_slice_box(len);
+        Self::of(bytemuck::zeroed_slice_box(len))
+    }
+
+    /// As [`SharedBuffer::new`]; `None` where the system does not give that much.
+    pub(crate) fn try_new(len: usize) -> Option<Self> {
+        bytemuck::try_zeroed_slice_box(len).ok().map(Self::of)
+    }
+
+    fn of(values: Box<[T]>) -> Self {
         // SAFETY: `UnsafeCell<T>` has the layout of `T`.
         let cells = unsafe { Box::from_raw(Box::into_raw(values) as *mut [UnsafeCell<T>]) };
         Self { cells }
+    }
+
+    /// All values, for the only user.
+    pub(crate) fn as_mut(&mut self) -> &mut [T] {
+        let cells: *mut [UnsafeCell<T>] = &mut *self.cells;
+        // SAFETY: the layout is that of `[T]`, and the borrow excludes every other user.
+        unsafe { &mut *(cells as *mut [T]) }
     }
 
     /// Values `start..start + len`.

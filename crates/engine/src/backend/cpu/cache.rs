@@ -2,95 +2,164 @@
 
 #![expect(unsafe_code, reason = "workers write disjoint rows of one buffer")]
 
+use std::ops::Range;
+
 use half::f16;
 use lilims_gguf::TensorType;
 
 use super::buffer::SharedBuffer;
-use crate::KvType;
-use crate::quant::{Kernel, vector};
+use crate::quant::{Kernel, dequantize, quantize_q8_0, vector};
+use crate::window::Layout;
+use crate::{Error, KvType, ModelSpec};
 
-/// Keys or values. `[n_kv_heads, context, head_dim]`
-pub(crate) enum KvBuffer {
+/// Keys and values of a layer.
+pub(crate) struct LayerCache {
+    /// Which position each row belongs to.
+    pub(crate) layout: Layout,
+    pub(crate) keys: KvBuffer,
+    pub(crate) values: KvBuffer,
+}
+
+impl LayerCache {
+    /// Room for what the layer keeps; takes no memory until it is written.
+    ///
+    /// *Errors*: [`Error::OutOfMemory`].
+    pub(crate) fn new(spec: &ModelSpec, layout: Layout, kv_type: KvType) -> Result<Self, Error> {
+        let kv = || KvBuffer::new(spec, layout.n_slots, kv_type);
+        Ok(Self { layout, keys: kv()?, values: kv()? })
+    }
+}
+
+/// Keys or values, row by row. `[n_kv_heads, slots, head_dim]`
+pub(crate) struct KvBuffer {
+    rows: Rows,
+    head_dim: usize,
+    row_bytes: usize,
+    /// Rows of each head.
+    n_slots: usize,
+}
+
+enum Rows {
     F32(SharedBuffer<f32>),
     F16(SharedBuffer<f16>),
+    /// Blocks of 32 values.
+    Q8(SharedBuffer<u8>),
 }
 
 /// Consecutive rows of one head.
-pub(crate) enum KvRows<'a> {
-    F32(&'a [f32]),
-    F16(&'a [f16]),
+#[derive(Clone, Copy)]
+pub(crate) struct KvRows<'a> {
+    ty: TensorType,
+    bytes: &'a [u8],
+    head_dim: usize,
 }
 
 impl KvBuffer {
-    /// Room for `len` values; takes no memory until it is written.
-    pub(crate) fn new(len: usize, kv_type: KvType) -> Self {
-        match kv_type {
-            KvType::F32 => Self::F32(SharedBuffer::new(len)),
-            KvType::F16 => Self::F16(SharedBuffer::new(len)),
-        }
+    fn new(spec: &ModelSpec, n_slots: usize, kv_type: KvType) -> Result<Self, Error> {
+        let head_dim = spec.head_dim;
+        let row_bytes = kv_type.row_bytes(head_dim)?;
+        let n_values = n_slots.checked_mul(spec.n_kv_heads * head_dim);
+        let n_bytes = n_slots.checked_mul(spec.n_kv_heads * row_bytes);
+        let (n_values, n_bytes) = (n_values.unwrap_or(usize::MAX), n_bytes.unwrap_or(usize::MAX));
+        let rows = match kv_type {
+            KvType::F32 => SharedBuffer::try_new(n_values).map(Rows::F32),
+            KvType::F16 => SharedBuffer::try_new(n_values).map(Rows::F16),
+            KvType::Q8_0 => SharedBuffer::try_new(n_bytes).map(Rows::Q8),
+        };
+        let rows = rows.ok_or(Error::OutOfMemory { bytes: n_bytes as u64 })?;
+        Ok(Self { rows, head_dim, row_bytes, n_slots })
     }
 
-    /// Writes `row` at value `start`.
+    /// Writes a head's `row` in a slot.
     ///
     /// # Safety
-    /// No other worker reads or writes these values until the next barrier.
-    pub(crate) unsafe fn store(&self, start: usize, row: &[f32]) {
-        match self {
-            // SAFETY: the caller's promise.
-            Self::F32(buffer) => unsafe { buffer.write(start, row.len()) }.copy_from_slice(row),
-            Self::F16(buffer) => {
-                // SAFETY: the caller's promise.
-                let to = unsafe { buffer.write(start, row.len()) };
-                vector::to_f16(row, to);
+    /// No other worker reads or writes this row until the next barrier.
+    pub(crate) unsafe fn store(&self, kv_head: usize, slot: usize, row: &[f32]) {
+        let row_idx = kv_head * self.n_slots + slot;
+        let start = row_idx * self.head_dim;
+        // SAFETY: the caller's promise, for each of these.
+        unsafe {
+            match &self.rows {
+                Rows::F32(buffer) => buffer.write(start, row.len()).copy_from_slice(row),
+                Rows::F16(buffer) => vector::to_f16(row, buffer.write(start, row.len())),
+                Rows::Q8(buffer) => {
+                    let row_bytes = self.row_bytes;
+                    quantize_q8_0(row, buffer.write(row_idx * row_bytes, row_bytes));
+                }
             }
         }
     }
 
-    /// Values `start..start + len`.
+    /// A head's rows in `slots`.
     ///
     /// # Safety
-    /// No worker writes these values until the next barrier.
-    pub(crate) unsafe fn rows(&self, start: usize, len: usize) -> KvRows<'_> {
-        match self {
-            // SAFETY: the caller's promise.
-            Self::F32(buffer) => KvRows::F32(unsafe { buffer.read(start, len) }),
-            // SAFETY: the caller's promise.
-            Self::F16(buffer) => KvRows::F16(unsafe { buffer.read(start, len) }),
-        }
+    /// No worker writes these rows until the next barrier.
+    pub(crate) unsafe fn rows(&self, kv_head: usize, slots: Range<usize>) -> KvRows<'_> {
+        let first = kv_head * self.n_slots + slots.start;
+        let (start, len) = (first * self.head_dim, slots.len() * self.head_dim);
+        // SAFETY: the caller's promise, for each of these.
+        let (ty, bytes) = unsafe {
+            match &self.rows {
+                Rows::F32(buffer) => {
+                    (TensorType::F32, bytemuck::cast_slice(buffer.read(start, len)))
+                }
+                Rows::F16(buffer) => {
+                    (TensorType::F16, bytemuck::cast_slice(buffer.read(start, len)))
+                }
+                Rows::Q8(buffer) => {
+                    let (start, len) = (first * self.row_bytes, slots.len() * self.row_bytes);
+                    (TensorType::Q8_0, buffer.read(start, len))
+                }
+            }
+        };
+        KvRows { ty, bytes, head_dim: self.head_dim }
+    }
+
+    /// The bytes of a head's rows in `slots`, to write.
+    pub(crate) fn bytes_mut(&mut self, kv_head: usize, slots: Range<usize>) -> &mut [u8] {
+        let first = kv_head * self.n_slots + slots.start;
+        let bytes = match &mut self.rows {
+            Rows::F32(buffer) => bytemuck::cast_slice_mut(buffer.as_mut()),
+            Rows::F16(buffer) => bytemuck::cast_slice_mut(buffer.as_mut()),
+            Rows::Q8(buffer) => buffer.as_mut(),
+        };
+        &mut bytes[first * self.row_bytes..][..slots.len() * self.row_bytes]
     }
 }
 
-impl KvRows<'_> {
+impl<'a> KvRows<'a> {
+    /// The rows as floats: blocks are unpacked to `unpacked`.
+    pub(crate) fn floats<'b>(self, unpacked: &'b mut [f32]) -> KvRows<'b>
+    where
+        'a: 'b,
+    {
+        if self.ty != TensorType::Q8_0 {
+            return self;
+        }
+        let n_values = self.bytes.len() / 34 * 32;
+        let unpacked = &mut unpacked[..n_values];
+        dequantize(self.ty, self.bytes, unpacked).expect("rows are whole blocks");
+        KvRows { ty: TensorType::F32, bytes: bytemuck::cast_slice(unpacked), ..self }
+    }
+
     /// The dot products of each of `queries` with each row. `[n_queries, n_rows]` Fetches `ahead`, which
     /// is read next, into the cache.
-    pub(crate) fn dots(&self, ahead: &Self, queries: &[f32], head_dim: usize, out: &mut [f32]) {
-        self.kernel().matmul_float(self.bytes(), ahead.bytes(), queries, head_dim, out);
+    pub(crate) fn dots(self, ahead: KvRows<'_>, queries: &[f32], out: &mut [f32]) {
+        self.kernel().matmul_float(self.bytes, ahead.bytes, queries, self.head_dim, out);
     }
 
     /// Adds the rows to each row of `out`, times their weights. *Shapes*: `weights`
     /// `[n_out, n_rows]`, `out` `[n_out, head_dim]`. Fetches `ahead`.
-    pub(crate) fn add_weighted(
-        &self,
-        ahead: &Self,
-        weights: &[f32],
-        head_dim: usize,
-        out: &mut [f32],
-    ) {
-        self.kernel().add_weighted(self.bytes(), ahead.bytes(), weights, head_dim, out);
+    pub(crate) fn add_weighted(self, ahead: KvRows<'_>, weights: &[f32], out: &mut [f32]) {
+        self.kernel().add_weighted(self.bytes, ahead.bytes, weights, self.head_dim, out);
     }
 
-    fn kernel(&self) -> Kernel {
-        let ty = match self {
-            Self::F32(_) => TensorType::F32,
-            Self::F16(_) => TensorType::F16,
-        };
-        Kernel::new(ty).expect("a float type")
+    fn kernel(self) -> Kernel {
+        Kernel::new(self.ty).expect("a supported type")
     }
 
-    fn bytes(&self) -> &[u8] {
-        match self {
-            Self::F32(rows) => bytemuck::cast_slice(rows),
-            Self::F16(rows) => bytemuck::cast_slice(rows),
-        }
+    /// The rows as they are kept.
+    pub(crate) fn bytes(self) -> &'a [u8] {
+        self.bytes
     }
 }

@@ -19,7 +19,7 @@ const ROWS_AT_ONCE: usize = 4;
 /// Weight rows in a chunk when many tokens meet them.
 const CHUNK_PANELS: usize = 1;
 
-/// A weight matrix `[n_rows, n_cols]`, borrowed from the map.
+/// A weight matrix `[n_rows, n_cols]`, borrowed from the map: a tensor, or some of its rows.
 pub(crate) struct Matrix {
     file: Arc<File>,
     /// Where the weights lie in the file.
@@ -31,6 +31,22 @@ pub(crate) struct Matrix {
     /// How the rows are split where weights are read once, and where many tokens meet them.
     few: Chunks,
     many: Chunks,
+}
+
+/// How weights meet tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Meeting {
+    /// Each token straight from the blocks.
+    Few,
+    /// All at once with unpacked panels.
+    Many,
+}
+
+impl Meeting {
+    /// For so many tokens; `is_exact` gives each the bits that it would get alone.
+    pub(crate) fn of(n_tokens: usize, is_exact: bool) -> Self {
+        if n_tokens < MIN_PANEL_TOKENS || is_exact { Self::Few } else { Self::Many }
+    }
 }
 
 /// A split of a matrix' rows.
@@ -47,19 +63,23 @@ impl Chunks {
 }
 
 impl Matrix {
-    /// The tensor `info`, a matrix of a supported type.
-    pub(crate) fn new(file: &Arc<File>, info: &TensorInfo) -> Result<Self, Error> {
+    /// Rows `rows` of the tensor `info`, a matrix of a supported type.
+    pub(crate) fn new(
+        file: &Arc<File>,
+        info: &TensorInfo,
+        rows: Range<usize>,
+    ) -> Result<Self, Error> {
         let kernel = Kernel::new(info.tensor_type).ok_or_else(|| Error::Unsupported {
             what: format!("tensor `{}` has type {}", info.name, info.tensor_type),
         })?;
-        let (n_cols, n_rows) = (info.dims[0] as usize, info.dims[1] as usize);
-        let data = file.data(info)?.as_ptr_range();
-        let place = |pointer: *const u8| pointer.addr() - file.as_bytes().as_ptr().addr();
+        let (n_cols, n_rows) = (info.dims[0] as usize, rows.len());
         let row_bytes = kernel.row_bytes(n_cols);
+        let data = &file.data(info)?[rows.start * row_bytes..rows.end * row_bytes];
+        let start = data.as_ptr().addr() - file.as_bytes().as_ptr().addr();
         let once = (CHUNK_BYTES / row_bytes.max(1)).next_multiple_of(ROWS_AT_ONCE);
         Ok(Self {
             file: Arc::clone(file),
-            data: place(data.start)..place(data.end),
+            data: start..start + data.len(),
             kernel,
             n_rows,
             n_cols,
@@ -89,9 +109,12 @@ impl Matrix {
         dequantize(self.kernel.tensor_type(), bytes, out).expect("`new` accepted the type");
     }
 
-    /// How a product with `n_tokens` is split.
-    fn chunks(&self, n_tokens: usize) -> Chunks {
-        if n_tokens < MIN_PANEL_TOKENS { self.few } else { self.many }
+    /// How a product is split.
+    fn chunks(&self, meeting: Meeting) -> Chunks {
+        match meeting {
+            Meeting::Few => self.few,
+            Meeting::Many => self.many,
+        }
     }
 }
 
@@ -106,12 +129,12 @@ pub(crate) enum Step<'a> {
 
 impl<'a> Step<'a> {
     /// Into how many chunks the step is split.
-    pub(crate) fn n_chunks(&self, n_tokens: usize) -> usize {
+    pub(crate) fn n_chunks(&self, meeting: Meeting) -> usize {
         match self {
             Self::Apart(matrices) => {
-                matrices.iter().flatten().map(|matrix| matrix.chunks(n_tokens).count).sum()
+                matrices.iter().flatten().map(|matrix| matrix.chunks(meeting).count).sum()
             }
-            Self::Pair([a, _]) => a.chunks(n_tokens).count,
+            Self::Pair([a, _]) => a.chunks(meeting).count,
         }
     }
 
@@ -133,14 +156,14 @@ impl<'a> Step<'a> {
     pub(crate) fn chunk(
         &self,
         mut chunk: usize,
-        n_tokens: usize,
+        meeting: Meeting,
     ) -> (usize, &'a Matrix, Range<usize>) {
         let matrices = match *self {
             Self::Apart(matrices) => matrices,
             Self::Pair([a, _]) => [Some(a), None, None],
         };
         for (idx, matrix) in matrices.into_iter().flatten().enumerate() {
-            let Chunks { rows, count } = matrix.chunks(n_tokens);
+            let Chunks { rows, count } = matrix.chunks(meeting);
             if chunk < count {
                 let start = chunk * rows;
                 return (idx, matrix, start..(start + rows).min(matrix.n_rows));
@@ -151,8 +174,8 @@ impl<'a> Step<'a> {
     }
 
     /// The weights that are read first of a chunk.
-    pub(crate) fn bytes(&self, chunk: usize, n_tokens: usize) -> &'a [u8] {
-        let (_, matrix, rows) = self.chunk(chunk, n_tokens);
+    pub(crate) fn bytes(&self, chunk: usize, meeting: Meeting) -> &'a [u8] {
+        let (_, matrix, rows) = self.chunk(chunk, meeting);
         matrix.bytes(rows)
     }
 }
@@ -160,6 +183,7 @@ impl<'a> Step<'a> {
 /// Activations as matrices take them: float weights the floats, others the integers.
 #[derive(Clone, Copy)]
 pub(crate) struct Rows<'a> {
+    pub(crate) meeting: Meeting,
     /// `[n_tokens, n_cols]`
     pub(crate) floats: &'a [f32],
     /// The same rows, or none where no matrix asks for them.
@@ -215,7 +239,7 @@ impl Products {
             let products = self.of_rows.chunks_exact_mut(n_rows).enumerate();
             return products.for_each(|(token, y)| sink(token, rows.start, y));
         }
-        if n_tokens < MIN_PANEL_TOKENS {
+        if x.meeting == Meeting::Few {
             self.of_rows.resize(n_rows, 0.0);
             for token in 0..n_tokens {
                 let bytes = matrix.bytes(rows.clone());

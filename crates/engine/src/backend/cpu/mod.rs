@@ -15,6 +15,9 @@ mod team;
 mod warm;
 mod worker;
 
+use std::io::{Read, Write};
+use std::ops::Range;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lilims_gguf::{File, TensorInfo};
@@ -22,25 +25,29 @@ use lilims_gguf::{File, TensorInfo};
 use self::activations::SharedActivations;
 use self::attention::Partials;
 use self::buffer::{Output, SharedBuffer};
-use self::cache::KvBuffer;
+use self::cache::LayerCache;
 pub(crate) use self::cores::performance_cores;
 use self::matrix::{Matrix, Scratch, Step};
 use self::team::Team;
 pub(crate) use self::warm::warm;
-use self::worker::{Pass, Worker};
-use super::{Runner, Slot, Want};
+use self::worker::Worker;
+use super::{Chunk, Runner, Slot, Want};
 use crate::forward::forward;
 use crate::rope::Rope;
 use crate::session::MAX_CHUNK;
 use crate::weights::{Upload, Weights, rope_factors};
+use crate::window::{Layout, Window};
 use crate::{Error, KvType, ModelSpec};
 
 /// Up to this many tokens every worker keeps its own residual stream: recomputing a norm is
 /// cheaper than waiting for the others.
 const MAX_REPLICATED: usize = 4;
+/// The most tokens that are read with the bits that each would have alone: few enough that multiplying
+/// each straight from the blocks costs less than as many passes.
+const MAX_EXACT: usize = 8;
 
-/// The steps of multiplication in a layer: queries, keys and values; attention's output; gate and up;
-/// down.
+/// The steps of multiplication in a layer: queries, keys and values; attention's output; gate and up,
+/// or up alone; down.
 const STEPS_OF_LAYER: usize = 4;
 
 /// A model whose weights stay in the file's map.
@@ -63,7 +70,10 @@ impl CpuModel {
         Some(match idx % STEPS_OF_LAYER {
             0 => Step::Apart([q, k, v]),
             1 => one(&layer.attention_out.weight),
-            2 => Step::Pair([&layer.gate.weight, &layer.up.weight]),
+            2 => match &layer.gate {
+                Some(gate) => Step::Pair([&gate.weight, &layer.up.weight]),
+                None => one(&layer.up.weight),
+            },
             _ => one(&layer.down.weight),
         })
     }
@@ -84,8 +94,8 @@ impl Upload for InPlace<'_> {
     type Matrix = Matrix;
     type Vector = Vec<f32>;
 
-    fn matrix(&self, _file: &File, info: &TensorInfo) -> Result<Matrix, Error> {
-        Matrix::new(self.file, info)
+    fn matrix(&self, _file: &File, info: &TensorInfo, rows: Range<usize>) -> Result<Matrix, Error> {
+        Matrix::new(self.file, info, rows)
     }
 
     fn vector(&self, values: Vec<f32>) -> Result<Vec<f32>, Error> {
@@ -98,6 +108,9 @@ pub(crate) struct CpuRunner {
     model: Arc<CpuModel>,
     team: Team,
     buffers: Buffers,
+    /// How each layer keeps positions.
+    layouts: Vec<Layout>,
+    kv_type: KvType,
     /// One for each worker.
     scratch: Vec<Mutex<Scratch>>,
 }
@@ -112,34 +125,46 @@ pub(crate) struct Buffers {
     slots: [SharedBuffer<f32>; Slot::COUNT],
     /// Any slot that is multiplied with, quantised by all workers together.
     activations: SharedActivations,
-    /// Cosines, then sines, by rotation, token and pair. `[ropes, MAX_CHUNK, 2, rope_dim / 2]`
+    /// Cosines, then sines: for the window and for the sinks, by rotation, token and pair.
+    /// `[2, ropes, MAX_CHUNK, 2, rope_dim / 2]`
     angles: SharedBuffer<f32>,
     /// Keys and values of each layer.
-    cache: Vec<(KvBuffer, KvBuffer)>,
+    cache: Vec<LayerCache>,
     partials: Partials,
-    /// Tokens that the cache has room for.
+    /// Tokens that a session may see.
     context: usize,
 }
 
 impl Buffers {
-    fn new(spec: &ModelSpec, context: usize, kv_type: KvType, n_workers: usize) -> Self {
+    fn new(
+        spec: &ModelSpec,
+        context: usize,
+        kv_type: KvType,
+        n_workers: usize,
+    ) -> Result<Self, Error> {
         let stream = |worker_idx: usize| {
             let rows = if worker_idx == 0 { MAX_CHUNK } else { MAX_REPLICATED };
             SharedBuffer::new(rows * spec.d_model)
         };
-        let kv_len = spec.n_kv_heads * context * spec.head_dim;
         let widest = spec.d_model.max(spec.d_ff).max(spec.n_heads * spec.head_dim);
-        let kv = || KvBuffer::new(kv_len, kv_type);
-        Self {
+        Ok(Self {
             residual: (0..n_workers).map(stream).collect(),
             normed: (0..n_workers).map(stream).collect(),
             slots: SLOTS.map(|slot| SharedBuffer::new(MAX_CHUNK * width(spec, slot))),
             activations: SharedActivations::new(MAX_CHUNK * widest),
-            angles: SharedBuffer::new(spec.ropes.len() * MAX_CHUNK * (spec.rope_dim / 2) * 2),
-            cache: spec.layers.iter().map(|_| (kv(), kv())).collect(),
+            angles: SharedBuffer::new(2 * spec.ropes.len() * MAX_CHUNK * (spec.rope_dim / 2) * 2),
+            cache: spec
+                .layouts(context)
+                .map(|layout| LayerCache::new(spec, layout, kv_type))
+                .collect::<Result<_, _>>()?,
             partials: Partials::new(spec),
             context,
-        }
+        })
+    }
+
+    /// How layers keep positions that look at the whole context.
+    fn global_layout(&self) -> Layout {
+        Layout::new(None, self.context)
     }
 }
 
@@ -175,40 +200,103 @@ impl CpuRunner {
         n_threads: usize,
     ) -> Result<Self, Error> {
         let team = Team::new(n_threads)?;
-        let buffers = Buffers::new(&model.spec, context, kv_type, team.n_workers());
+        let buffers = Buffers::new(&model.spec, context, kv_type, team.n_workers())?;
+        let layouts = buffers.cache.iter().map(|cache| cache.layout).collect();
         let scratch =
             (0..team.n_workers()).map(|_| Mutex::new(Scratch::new(&model.spec))).collect();
-        Ok(Self { model, team, buffers, scratch })
+        Ok(Self { model, team, buffers, layouts, kv_type, scratch })
+    }
+
+    /// The slots of each layer that hold what is kept of the first `len` tokens, piece by piece.
+    fn held(&self, window: &Window, len: usize) -> impl Iterator<Item = (usize, Range<usize>)> {
+        let (window, layouts) = (*window, self.layouts.iter().enumerate());
+        layouts.flat_map(move |(layer_idx, layout)| {
+            let ranges = layout.held(&window, len).into_iter();
+            ranges
+                .flat_map(move |range| layout.slots(&window, range))
+                .map(move |slots| (layer_idx, slots))
+        })
     }
 }
 
 impl Runner for CpuRunner {
-    fn run(
-        &mut self,
-        tokens: &[u32],
-        position: usize,
-        want: Want,
-        logits: &mut Vec<f32>,
-    ) -> Result<(), Error> {
+    fn run(&mut self, chunk: &Chunk<'_>, logits: &mut Vec<f32>) -> Result<(), Error> {
         let (model, buffers, scratch) = (&*self.model, &self.buffers, &self.scratch);
-        assert!(tokens.len() <= MAX_CHUNK && position + tokens.len() <= buffers.context);
-        let n_rows = match want {
+        let n_tokens = chunk.tokens.len();
+        assert!(n_tokens <= if chunk.is_exact { MAX_EXACT } else { MAX_CHUNK });
+        assert!(chunk.position + n_tokens <= chunk.window.written);
+        let n_rows = match chunk.want {
             Want::Nothing => 0,
             Want::Last => 1,
-            Want::All => tokens.len(),
+            Want::All => n_tokens,
         };
         let n_logits = n_rows * model.spec.n_vocab;
         logits.reserve(n_logits);
         let output = Output::new(&mut logits.spare_capacity_mut()[..n_logits]);
-        let pass = Pass { tokens, position, logits: &output };
-        self.team.run(|member| {
+        self.team.run(chunk.cancel, |member| {
             let mut scratch = scratch[member.idx()].lock().unwrap_or_else(PoisonError::into_inner);
-            let mut worker = Worker::new(model, buffers, member, &mut scratch, &pass);
-            forward(&mut worker, &model.spec, &model.weights, want)
+            let mut worker = Worker::new(model, buffers, member, &mut scratch, *chunk, &output);
+            forward(&mut worker, &model.spec, &model.weights, chunk.want)
                 .expect("operations of the cpu backend do not fail");
         });
+        if chunk.cancel.load(Ordering::Relaxed) {
+            buffers.partials.reset();
+            return Err(Error::Cancelled);
+        }
         // SAFETY: the head wrote each row that is wanted.
         unsafe { logits.set_len(logits.len() + n_logits) };
+        Ok(())
+    }
+
+    fn max_exact(&self) -> usize {
+        MAX_EXACT
+    }
+
+    fn layouts(&self) -> &[Layout] {
+        &self.layouts
+    }
+
+    fn fork(&self, window: &Window, len: usize) -> Result<Box<dyn Runner>, Error> {
+        let (model, n_workers) = (Arc::clone(&self.model), self.team.n_workers());
+        let mut fork = Self::new(model, self.buffers.context, self.kv_type, n_workers)?;
+        for (layer_idx, slots) in self.held(window, len) {
+            let (from, to) = (&self.buffers.cache[layer_idx], &mut fork.buffers.cache[layer_idx]);
+            for kv_head in 0..self.model.spec.n_kv_heads {
+                for (from, to) in [(&from.keys, &mut to.keys), (&from.values, &mut to.values)] {
+                    // SAFETY: no pass runs.
+                    let rows = unsafe { from.rows(kv_head, slots.clone()) };
+                    to.bytes_mut(kv_head, slots.clone()).copy_from_slice(rows.bytes());
+                }
+            }
+        }
+        Ok(Box::new(fork))
+    }
+
+    fn save(&self, window: &Window, len: usize, to: &mut dyn Write) -> Result<(), Error> {
+        for (layer_idx, slots) in self.held(window, len) {
+            let LayerCache { keys, values, .. } = &self.buffers.cache[layer_idx];
+            for kv_head in 0..self.model.spec.n_kv_heads {
+                for kv in [keys, values] {
+                    // SAFETY: no pass runs.
+                    let rows = unsafe { kv.rows(kv_head, slots.clone()) };
+                    to.write_all(rows.bytes()).map_err(Error::SavedIo)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn load(&mut self, window: &Window, len: usize, from: &mut dyn Read) -> Result<(), Error> {
+        let held: Vec<_> = self.held(window, len).collect();
+        for (layer_idx, slots) in held {
+            let LayerCache { keys, values, .. } = &mut self.buffers.cache[layer_idx];
+            for kv_head in 0..self.model.spec.n_kv_heads {
+                for kv in [&mut *keys, &mut *values] {
+                    let bytes = kv.bytes_mut(kv_head, slots.clone());
+                    from.read_exact(bytes).map_err(Error::SavedIo)?;
+                }
+            }
+        }
         Ok(())
     }
 }

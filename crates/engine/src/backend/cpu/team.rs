@@ -32,7 +32,6 @@ const MAX_REST: Duration = Duration::from_secs(3);
 const PART: usize = 4;
 
 /// A counter that threads wait on.
-#[derive(Default)]
 struct Gate {
     epoch: AtomicU32,
     n_sleepers: AtomicU32,
@@ -40,6 +39,15 @@ struct Gate {
 }
 
 impl Gate {
+    /// With room for all who may sleep, so that nobody allocates while it waits.
+    fn new(n_workers: usize) -> Self {
+        Self {
+            epoch: AtomicU32::new(0),
+            n_sleepers: AtomicU32::new(0),
+            sleepers: Mutex::new(Vec::with_capacity(n_workers)),
+        }
+    }
+
     fn epoch(&self) -> u32 {
         self.epoch.load(Ordering::Acquire)
     }
@@ -225,10 +233,10 @@ impl Team {
         let n_workers = n_workers.max(1);
         let shared = Arc::new(Shared {
             n_workers,
-            starts: (0..n_workers).map(|_| Gate::default()).collect(),
-            done: Gate::default(),
+            starts: (0..n_workers).map(|_| Gate::new(1)).collect(),
+            done: Gate::new(1),
             n_done: AtomicUsize::new(0),
-            barrier: Gate::default(),
+            barrier: Gate::new(n_workers),
             n_arrived: AtomicUsize::new(0),
             slept_ns: AtomicU64::new(0),
             taken: (0..n_workers).map(|_| Taken::default()).collect(),
@@ -250,14 +258,16 @@ impl Team {
         self.shared.n_workers
     }
 
-    /// Runs `job` on the workers that are worth it now ([`Strength`]) and returns when all are done.
+    /// Runs `job` on the workers that are worth it now ([`Strength`]) and returns when all are done. Once
+    /// `cancel` is set, shares are empty and chunks are passed over: the job ends soon, and what it
+    /// computed is not to be used.
     ///
     /// Panics if a worker panicked, now or before.
-    pub(crate) fn run(&mut self, job: impl Fn(&Member<'_>) + Sync) {
+    pub(crate) fn run(&mut self, cancel: &AtomicBool, job: impl Fn(&Member<'_>) + Sync) {
         let shared = &*self.shared;
         assert!(!shared.broken.load(Ordering::SeqCst), "a worker panicked before");
         let n_workers = self.strength.n_active;
-        let member_job = |worker_idx: usize| job(&Member { shared, worker_idx, n_workers });
+        let member_job = |worker_idx: usize| job(&Member { shared, worker_idx, n_workers, cancel });
         let job: &(dyn Fn(usize) + Sync) = &member_job;
         // SAFETY: only the lifetime changes. Workers use the job between their start and their count
         // in `n_done`, which this function awaits before it returns, also when it unwinds.
@@ -304,6 +314,7 @@ pub(crate) struct Member<'a> {
     worker_idx: usize,
     /// Workers that take part in the job.
     n_workers: usize,
+    cancel: &'a AtomicBool,
 }
 
 impl Member<'_> {
@@ -314,7 +325,11 @@ impl Member<'_> {
 
     /// This worker's share of `total` things: the same for the same total.
     pub(crate) fn share(&self, total: usize) -> Range<usize> {
-        self.share_of(self.worker_idx, total)
+        if self.is_cancelled() { 0..0 } else { self.share_of(self.worker_idx, total) }
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.cancel.load(Ordering::Relaxed)
     }
 
     fn share_of(&self, worker_idx: usize, total: usize) -> Range<usize> {
@@ -357,7 +372,12 @@ impl Member<'_> {
     /// shares what they have not begun.
     pub(crate) fn chunks(&self, n_chunks: usize, mut work: impl FnMut(usize, Option<usize>)) {
         let n_workers = self.n_workers;
-        let own = self.share(n_chunks);
+        let own = self.share_of(self.worker_idx, n_chunks);
+        let mut work = |chunk, next| {
+            if !self.is_cancelled() {
+                work(chunk, next);
+            }
+        };
         loop {
             let taken = self.shared.taken[self.worker_idx].front(own.len());
             if taken.is_empty() {
@@ -387,7 +407,7 @@ mod tests {
             let mut team = Team::new(n_workers).unwrap();
             for _ in 0..50 {
                 let done: Vec<AtomicU64> = (0..100).map(|_| AtomicU64::new(0)).collect();
-                team.run(|member| {
+                team.run(&AtomicBool::new(false), |member| {
                     for phase in 0..20u64 {
                         member.chunks(done.len(), |chunk, _| {
                             let before = done[chunk].fetch_add(1, Ordering::Relaxed);
@@ -432,7 +452,7 @@ mod tests {
             team.strength.n_active = n_active;
             let done: Vec<AtomicU64> = (0..50).map(|_| AtomicU64::new(0)).collect();
             let members = AtomicU64::new(0);
-            team.run(|member| {
+            team.run(&AtomicBool::new(false), |member| {
                 members.fetch_add(1, Ordering::Relaxed);
                 member.chunks(done.len(), |chunk, _| {
                     done[chunk].fetch_add(1, Ordering::Relaxed);
@@ -447,7 +467,7 @@ mod tests {
     fn shares_cover_everything_once() {
         let mut team = Team::new(3).unwrap();
         let seen: Vec<AtomicU64> = (0..10).map(|_| AtomicU64::new(0)).collect();
-        team.run(|member| {
+        team.run(&AtomicBool::new(false), |member| {
             for idx in member.share(seen.len()) {
                 seen[idx].fetch_add(1, Ordering::Relaxed);
             }
@@ -460,7 +480,7 @@ mod tests {
         for culprit in [0, 1] {
             let mut team = Team::new(2).unwrap();
             let result = catch_unwind(AssertUnwindSafe(|| {
-                team.run(|member| {
+                team.run(&AtomicBool::new(false), |member| {
                     assert_ne!(member.idx(), culprit, "on purpose");
                     member.barrier();
                 });

@@ -9,15 +9,16 @@
 use std::ops::Range;
 
 use super::buffer::{Output, SharedBuffer};
-use super::matrix::{Matrix, Rows, Scratch, Step};
+use super::matrix::{Matrix, Meeting, Rows, Scratch, Step};
 use super::team::Member;
 use super::{Buffers, CpuModel, MAX_REPLICATED, width};
 use crate::Error;
-use crate::backend::{Backend, Slot};
+use crate::backend::{Backend, Chunk, Slot};
 use crate::quant::{Activations, PANEL_ROWS, vector};
 use crate::session::MAX_CHUNK;
 use crate::spec::Activation;
-use crate::weights::{LayerWeights, Linear};
+use crate::weights::{LayerWeights, Linear, Norm};
+use crate::window::Layout;
 
 /// What a worker sees of the pass over a chunk of tokens.
 #[derive(Clone, Copy)]
@@ -25,16 +26,18 @@ pub(crate) struct View<'a> {
     pub(super) model: &'a CpuModel,
     pub(super) buffers: &'a Buffers,
     pub(super) member: &'a Member<'a>,
-    tokens: &'a [u32],
+    pub(super) chunk: Chunk<'a>,
     /// Where the logits go. `[rows, n_vocab]`
     logits: &'a Output<'a>,
-    /// Where the chunk's first token stands in the conversation.
-    pub(super) position: usize,
     /// Rows that operations work on: the chunk's tokens, or 1 after [`Backend::keep_last`].
     pub(super) n_rows: usize,
 }
 
 impl<'a> View<'a> {
+    fn meeting(&self) -> Meeting {
+        Meeting::of(self.n_rows, self.chunk.is_exact)
+    }
+
     fn is_replicated(&self) -> bool {
         self.n_rows <= MAX_REPLICATED
     }
@@ -113,14 +116,14 @@ impl<'a> View<'a> {
     {
         // SAFETY: the last barrier made `from` complete; nobody writes it before the next.
         let floats = unsafe { self.rows(from) };
-        let n_cols = self.width(from);
+        let (meeting, n_cols) = (self.meeting(), self.width(from));
         if !step.quantizes_activations() {
-            return Rows { floats, quantized: own.batch() };
+            return Rows { meeting, floats, quantized: own.batch() };
         }
         if self.is_replicated() {
             own.resize(self.n_rows, n_cols);
             own.quantize(floats);
-            return Rows { floats, quantized: own.batch() };
+            return Rows { meeting, floats, quantized: own.batch() };
         }
         let shared = &self.buffers.activations;
         for row in self.member.share(self.n_rows) {
@@ -129,33 +132,51 @@ impl<'a> View<'a> {
         }
         self.member.barrier();
         // SAFETY: all rows are written, and stay until the next barrier.
-        Rows { floats, quantized: unsafe { shared.batch(self.n_rows, n_cols) } }
+        Rows { meeting, floats, quantized: unsafe { shared.batch(self.n_rows, n_cols) } }
     }
 
-    /// Computes the angles of the chunk's positions.
+    /// Computes the angles of the chunk's positions, and those at which queries meet the sinks where
+    /// the window has slid.
     fn prepare_angles(&self) {
-        let (spec, n_rows) = (&self.model.spec, self.n_rows);
-        let n_pairs = spec.rope_dim / 2;
-        for item in self.member.share(spec.ropes.len() * n_rows) {
-            let (rope_idx, row) = (item / n_rows, item % n_rows);
-            let start = (rope_idx * MAX_CHUNK + row) * 2 * n_pairs;
+        let (n_ropes, n_rows) = (self.model.spec.ropes.len(), self.n_rows);
+        let global = self.buffers.global_layout();
+        let n_kinds = if self.sees_sinks_apart(global) { 2 } else { 1 };
+        for item in self.member.share(n_kinds * n_ropes * n_rows) {
+            let (kind, row) = (item / n_rows, item % n_rows);
+            let position = self.chunk.position + row;
+            let (rope_idx, position) = match kind.checked_sub(n_ropes) {
+                Some(rope_idx) => (rope_idx, self.chunk.window.sink_position(global, position)),
+                None => (kind, position),
+            };
+            let (start, len) = self.angles_place(kind, row);
             // SAFETY: items are distinct, and shares disjoint.
-            let angles = unsafe { self.buffers.angles.write(start, 2 * n_pairs) };
-            let (cos, sin) = angles.split_at_mut(n_pairs);
-            let computed = self.model.rope.angles(rope_idx, self.position + row);
+            let angles = unsafe { self.buffers.angles.write(start, len) };
+            let (cos, sin) = angles.split_at_mut(len / 2);
+            let computed = self.model.rope.angles(rope_idx, position);
             for ((cos, sin), angle) in cos.iter_mut().zip(sin).zip(computed) {
                 (*cos, *sin) = angle;
             }
         }
     }
 
-    /// The angles of a row.
-    pub(super) fn angles(&self, rope_idx: usize, row: usize) -> Angles<'a> {
-        let n_pairs = self.model.spec.rope_dim / 2;
-        let start = (rope_idx * MAX_CHUNK + row) * 2 * n_pairs;
+    /// The angles of a row, or those with which it meets the sinks.
+    pub(super) fn angles(&self, rope_idx: usize, row: usize, of_sinks: bool) -> Angles<'a> {
+        let kind = if of_sinks { rope_idx + self.model.spec.ropes.len() } else { rope_idx };
+        let (start, len) = self.angles_place(kind, row);
         // SAFETY: written before the barrier of `embed`, and not after.
-        let (cos, sin) = unsafe { self.buffers.angles.read(start, 2 * n_pairs) }.split_at(n_pairs);
+        let (cos, sin) = unsafe { self.buffers.angles.read(start, len) }.split_at(len / 2);
         Angles { cos, sin }
+    }
+
+    /// Where a row's angles lie, and their number.
+    fn angles_place(&self, kind: usize, row: usize) -> (usize, usize) {
+        let len = self.model.spec.rope_dim / 2 * 2;
+        ((kind * MAX_CHUNK + row) * len, len)
+    }
+
+    /// Whether the sinks are no longer followed by the window, for any row of the chunk.
+    pub(super) fn sees_sinks_apart(&self, layout: Layout) -> bool {
+        self.chunk.window.has_slid(layout, self.chunk.position + self.n_rows - 1)
     }
 }
 
@@ -164,14 +185,6 @@ impl<'a> View<'a> {
 pub(super) struct Angles<'a> {
     pub(super) cos: &'a [f32],
     pub(super) sin: &'a [f32],
-}
-
-/// What a pass reads and where its result goes.
-#[derive(Clone, Copy)]
-pub(crate) struct Pass<'a> {
-    pub(super) tokens: &'a [u32],
-    pub(super) position: usize,
-    pub(super) logits: &'a Output<'a>,
 }
 
 /// A worker during one pass.
@@ -188,24 +201,24 @@ impl<'a> Worker<'a> {
         buffers: &'a Buffers,
         member: &'a Member<'a>,
         scratch: &'a mut Scratch,
-        pass: &Pass<'a>,
+        chunk: Chunk<'a>,
+        logits: &'a Output<'a>,
     ) -> Self {
-        let Pass { tokens, position, logits } = *pass;
-        let n_rows = tokens.len();
-        let view = View { model, buffers, member, tokens, logits, position, n_rows };
+        let view = View { model, buffers, member, chunk, logits, n_rows: chunk.tokens.len() };
         Self { view, scratch, step_idx: 0 }
     }
 
     /// The next step, and the weights that this worker reads first in the one after it.
     fn next_step(&mut self) -> (Step<'a>, &'a [u8]) {
-        let View { model, member, n_rows, .. } = self.view;
+        let View { model, member, .. } = self.view;
+        let meeting = self.view.meeting();
         let step = model.step(self.step_idx).expect("a step for each multiplication");
         self.step_idx += 1;
         // The head is followed by the next token's first layer.
         let later = model.step(self.step_idx).or_else(|| model.step(0));
         let first = |step: Step<'a>| {
-            let own = member.share(step.n_chunks(n_rows));
-            if own.is_empty() { &[] } else { step.bytes(own.start, n_rows) }
+            let own = member.share(step.n_chunks(meeting));
+            if own.is_empty() { &[] } else { step.bytes(own.start, meeting) }
         };
         (step, later.map_or(&[], first))
     }
@@ -232,9 +245,9 @@ impl<'a> Worker<'a> {
         let (step, later) = self.next_step();
         let (view, scratch) = (self.view, &mut *self.scratch);
         let x = view.quantize(from, step, &mut scratch.activations);
-        view.member.chunks(step.n_chunks(view.n_rows), |chunk, next| {
-            let ahead = next.map_or(later, |next| step.bytes(next, view.n_rows));
-            let (idx, matrix, rows) = step.chunk(chunk, view.n_rows);
+        view.member.chunks(step.n_chunks(x.meeting), |chunk, next| {
+            let ahead = next.map_or(later, |next| step.bytes(next, x.meeting));
+            let (idx, matrix, rows) = step.chunk(chunk, x.meeting);
             scratch.products.multiply(matrix, rows, ahead, x, |row, first, y| {
                 let columns = first..first + y.len();
                 add_bias(biases[idx], &columns, y);
@@ -254,9 +267,9 @@ impl<'a> Worker<'a> {
         let Step::Pair(matrices) = step else { unreachable!("gate and up are a pair") };
         let (view, scratch) = (self.view, &mut *self.scratch);
         let x = view.quantize(Slot::Normed, step, &mut scratch.activations);
-        view.member.chunks(step.n_chunks(view.n_rows), |chunk, next| {
-            let ahead = next.map_or(later, |next| step.bytes(next, view.n_rows));
-            let (_, _, rows) = step.chunk(chunk, view.n_rows);
+        view.member.chunks(step.n_chunks(x.meeting), |chunk, next| {
+            let ahead = next.map_or(later, |next| step.bytes(next, x.meeting));
+            let (_, _, rows) = step.chunk(chunk, x.meeting);
             scratch.products.multiply_pair(matrices, rows, ahead, x, |row, first, y_a, y_b| {
                 let columns = first..first + y_a.len();
                 add_bias(biases[0], &columns, y_a);
@@ -277,25 +290,35 @@ impl Backend for Worker<'_> {
     type Matrix = Matrix;
     type Vector = Vec<f32>;
 
-    fn embed(&mut self, embedding: &Matrix) -> Result<(), Error> {
+    fn embed(&mut self, embedding: &Matrix, positions: Option<&Matrix>) -> Result<(), Error> {
         let view = self.view;
         for row in view.own_rows() {
             // SAFETY: the row is this worker's own.
             let to = unsafe { view.row_mut(Slot::Residual, row) };
-            embedding.decode_row(view.tokens[row] as usize, to);
+            embedding.decode_row(view.chunk.tokens[row] as usize, to);
             to.iter_mut().for_each(|value| *value *= view.model.spec.embedding_scale);
+            if let Some(positions) = positions {
+                // SAFETY: the row is this worker's own, and holds nothing before the first norm.
+                let learned = unsafe { view.row_mut(Slot::Normed, row) };
+                positions.decode_row(view.chunk.position + row, learned);
+                vector::axpy_f32(1.0, learned, to);
+            }
         }
         view.prepare_angles();
         view.member.barrier();
         Ok(())
     }
 
-    fn norm(&mut self, from: Slot, weight: &Vec<f32>, to: Slot) -> Result<(), Error> {
+    fn norm(&mut self, from: Slot, norm: &Norm<Vec<f32>>, to: Slot) -> Result<(), Error> {
         let view = self.view;
+        let eps = view.model.spec.eps;
         for row in view.own_rows() {
             // SAFETY: `from` is complete or this worker's own, and `to`'s row is its own.
             let (x, y) = unsafe { (view.row(from, row), view.row_mut(to, row)) };
-            vector::rms_norm(x, weight, view.model.spec.eps, y);
+            match norm {
+                Norm::Rms { weight } => vector::rms_norm(x, weight, eps, y),
+                Norm::Layer { weight, bias } => vector::layer_norm(x, weight, bias, eps, y),
+            }
         }
         view.sync_stream();
         Ok(())
@@ -348,6 +371,17 @@ impl Backend for Worker<'_> {
             activate(gate, up);
             // SAFETY: chunks are disjoint ranges of columns.
             copy(gate, unsafe { view.part(Slot::Gated, row, columns) });
+        });
+        Ok(())
+    }
+
+    fn gelu(&mut self, up: &Linear<Matrix, Vec<f32>>) -> Result<(), Error> {
+        let view = self.view;
+        self.expect_step(std::iter::once(&up.weight));
+        self.multiply(Slot::Normed, &[up.bias.as_ref()], |_, row, columns, y| {
+            vector::gelu(y);
+            // SAFETY: chunks are disjoint ranges of columns.
+            copy(y, unsafe { view.part(Slot::Gated, row, columns) });
         });
         Ok(())
     }

@@ -1,0 +1,412 @@
+//! Answers: reads a prompt, draws tokens one by one, and gives out their text.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::backend::Want;
+use crate::lookup;
+use crate::sampler::Sampler;
+use crate::session::Overflow;
+use crate::text::DecodeStream;
+use crate::window::Window;
+use crate::{Error, Model, Sampling, Session};
+
+/// How to generate an answer.
+#[derive(Clone, Debug)]
+pub struct GenerateOptions {
+    /// How to pick tokens.
+    pub sampling: Sampling,
+    /// The answer ends after this many tokens.
+    pub max_tokens: usize,
+    /// The answer ends before the first of these texts.
+    pub stop: Vec<String>,
+    /// Goes on past end-of-turn tokens.
+    pub ignore_eos: bool,
+    /// Guesses up to so many tokens from what was said before and reads them together; 0 is off. The
+    /// answer stays the same.
+    pub lookup: usize,
+}
+
+impl Default for GenerateOptions {
+    fn default() -> Self {
+        Self {
+            sampling: Sampling::default(),
+            max_tokens: 512,
+            stop: Vec::new(),
+            ignore_eos: false,
+            lookup: 0,
+        }
+    }
+}
+
+/// Why an answer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finish {
+    /// The model ended its turn.
+    EndOfTurn,
+    /// A stop text came up.
+    StopText,
+    /// The limit of tokens was reached.
+    MaxTokens,
+    /// The context is full.
+    ContextFull,
+    /// The caller cancelled.
+    Cancelled,
+}
+
+/// How far an answer is.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Progress {
+    /// Tokens of the prompt.
+    pub prompt_tokens: usize,
+    /// Tokens of the prompt that are read now; the rest was in the cache, or does not fit the window.
+    pub prefilled_tokens: usize,
+    /// How many of them are read so far.
+    pub read_tokens: usize,
+    /// Tokens that were read again, since the window cannot slide.
+    pub reread_tokens: usize,
+    /// Tokens generated.
+    pub tokens: usize,
+    /// Time spent reading the prompt.
+    pub prefill: Duration,
+    /// Time from the call to the first token.
+    pub first_token: Duration,
+    /// Time spent generating after the first token.
+    pub decode: Duration,
+}
+
+impl Progress {
+    /// Prompt tokens read per second.
+    pub fn prefill_tps(&self) -> f64 {
+        rate(self.prefilled_tokens, self.prefill)
+    }
+
+    /// Tokens generated per second after the first.
+    pub fn decode_tps(&self) -> f64 {
+        rate(self.tokens.saturating_sub(1), self.decode)
+    }
+}
+
+fn rate(count: usize, time: Duration) -> f64 {
+    if time.is_zero() { 0.0 } else { count as f64 / time.as_secs_f64() }
+}
+
+/// A finished answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// Its text.
+    pub text: String,
+    /// Its tokens, the end-of-turn token not included.
+    pub tokens: Vec<u32>,
+    /// Why it ended.
+    pub finish: Finish,
+    /// What it took.
+    pub progress: Progress,
+}
+
+/// Gets each piece of text as it is decoded, whole characters, and how far the answer is. While the
+/// prompt is read, it gets empty texts.
+pub type OnText<'a> = dyn FnMut(&str, &Progress) + 'a;
+
+impl Session {
+    /// Answers `prompt`, the whole conversation in tokens. What the cache holds of it already is
+    /// not read again. Of a prompt that does not fit, the sinks and the last tokens are read.
+    ///
+    /// *Errors*: [`Error::ContextFull`] when the prompt is empty, or leaves no room under
+    /// [`Overflow::Stop`], [`Error::UnknownToken`], [`Error::Candle`]. Cancelling is no error: the
+    /// answer so far is returned.
+    pub fn generate(
+        &mut self,
+        prompt: &[u32],
+        options: &GenerateOptions,
+        cancel: &AtomicBool,
+        on_text: &mut OnText<'_>,
+    ) -> Result<Answer, Error> {
+        let start = Instant::now();
+        let context = self.window.context;
+        if prompt.is_empty() || (self.overflow() == Overflow::Stop && prompt.len() >= context) {
+            return Err(Error::ContextFull { needed: prompt.len() + 1, context });
+        }
+        let reread_before = self.counters.reread;
+        let mut progress = Progress { prompt_tokens: prompt.len(), ..Progress::default() };
+        let is_read = match self.prefill(prompt, cancel, &mut progress, on_text) {
+            Err(Error::Cancelled) => false,
+            read => read.map(|()| true)?,
+        };
+        progress.prefill = start.elapsed();
+        let model = Arc::clone(&self.model);
+        let mut writer = AnswerWriter::new(&model, options);
+        let finish = if is_read {
+            let mut turn = Turn { session: self, options, cancel, start, on_text, reread_before };
+            turn.write(&mut writer, &mut progress)?
+        } else {
+            Finish::Cancelled
+        };
+        Ok(writer.finish(finish, progress, on_text))
+    }
+
+    /// Reads what the cache does not hold of `prompt`, in chunks, and leaves the logits after it.
+    fn prefill(
+        &mut self,
+        prompt: &[u32],
+        cancel: &AtomicBool,
+        progress: &mut Progress,
+        on_text: &mut OnText<'_>,
+    ) -> Result<(), Error> {
+        let shared = prompt.iter().zip(&self.tokens).take_while(|(a, b)| a == b).count();
+        let is_known = shared == prompt.len() && self.after_prompt.0 == shared;
+        if is_known && self.truncate(shared) == shared {
+            self.logits.clone_from(&self.after_prompt.1);
+            return Ok(());
+        }
+        // The last token is read even when it is cached: its logits are not kept.
+        self.truncate(shared.min(prompt.len() - 1));
+        let mut logits = std::mem::take(&mut self.logits);
+        logits.clear();
+        let parts = self.unread(prompt);
+        progress.prefilled_tokens = parts.iter().map(ExactSizeIterator::len).sum();
+        let chunk_len = self.chunk_len(Want::Last);
+        for part in parts {
+            self.skip_to(prompt, part.start);
+            for chunk in prompt[part].chunks(chunk_len) {
+                let is_last = self.tokens.len() + chunk.len() == prompt.len();
+                let want = if is_last { Want::Last } else { Want::Nothing };
+                self.read(chunk, want, cancel, &mut logits)?;
+                progress.read_tokens += chunk.len();
+                on_text("", progress);
+            }
+        }
+        self.after_prompt.0 = prompt.len();
+        self.after_prompt.1.clone_from(&logits);
+        self.logits = logits;
+        Ok(())
+    }
+
+    /// The parts of `prompt` that are to be read: of what the cache lacks, sinks and what follows them, or
+    /// what fits after them.
+    fn unread(&self, prompt: &[u32]) -> [Range<usize>; 2] {
+        let Window { context, n_sinks, .. } = self.window;
+        let (held, len) = (self.tokens.len(), prompt.len());
+        let n_last = if self.model.can_slide() { context - n_sinks } else { context / 2 };
+        let first_seen = len.saturating_sub(n_last);
+        let all_leaves = len - self.base > context && first_seen > held.max(n_sinks);
+        if all_leaves {
+            [held.min(n_sinks)..n_sinks, first_seen..len]
+        } else {
+            [held..len, len..len]
+        }
+    }
+
+    /// Goes on at token `start` of `prompt`: those before it that were not read are left out.
+    fn skip_to(&mut self, prompt: &[u32], start: usize) {
+        if start <= self.tokens.len() {
+            return;
+        }
+        self.tokens.clear();
+        self.tokens.extend_from_slice(&prompt[..start]);
+        if self.model.can_slide() {
+            self.window.start = start;
+        } else {
+            self.base = start;
+            self.window = Window::new(self.window.context, self.window.n_sinks);
+        }
+    }
+}
+
+/// An answer that is being written.
+struct Turn<'a, 'b> {
+    session: &'a mut Session,
+    options: &'a GenerateOptions,
+    cancel: &'a AtomicBool,
+    start: Instant,
+    on_text: &'a mut OnText<'b>,
+    reread_before: u64,
+}
+
+impl Turn<'_, '_> {
+    /// Draws and reads tokens until something ends the answer.
+    fn write(
+        &mut self,
+        writer: &mut AnswerWriter<'_>,
+        progress: &mut Progress,
+    ) -> Result<Finish, Error> {
+        let n_vocab = self.session.model.spec().n_vocab;
+        let mut sampler = Sampler::new(&self.options.sampling);
+        // The logits that follow the last token of the answer, then those that follow guesses.
+        let mut logits = std::mem::take(&mut self.session.logits);
+        let mut row = 0;
+        // Tokens of the session that are no guess.
+        let mut len = self.session.tokens.len();
+        let finish = loop {
+            if let Some(finish) = self.interruption(writer) {
+                break finish;
+            }
+            let row_logits = &mut logits[row * n_vocab..][..n_vocab];
+            let id = sampler.sample(row_logits, &self.session.tokens[..len]);
+            self.note(progress);
+            if self.session.model.tokenizer().ends_turn(id) && !self.options.ignore_eos {
+                break Finish::EndOfTurn;
+            }
+            if writer.push(id, progress, self.on_text) {
+                break Finish::StopText;
+            }
+            if writer.tokens.len() >= self.options.max_tokens {
+                break Finish::MaxTokens;
+            }
+            if self.session.tokens.get(len) == Some(&id) {
+                (len, row) = (len + 1, row + 1);
+                self.session.counters.confirmed += 1;
+                continue;
+            }
+            self.session.tokens.truncate(len);
+            if self.is_full() {
+                break Finish::ContextFull;
+            }
+            logits.clear();
+            row = 0;
+            match self.read_on(id, &mut logits) {
+                Err(Error::Cancelled) => break Finish::Cancelled,
+                read => read?,
+            }
+            len += 1;
+        };
+        self.session.tokens.truncate(len);
+        progress.decode = self.start.elapsed().saturating_sub(progress.first_token);
+        progress.reread_tokens = (self.session.counters.reread - self.reread_before) as usize;
+        self.session.logits = logits;
+        Ok(finish)
+    }
+
+    /// Why nothing more is to be drawn.
+    fn interruption(&self, writer: &AnswerWriter<'_>) -> Option<Finish> {
+        if writer.tokens.len() >= self.options.max_tokens {
+            return Some(Finish::MaxTokens);
+        }
+        self.cancel.load(Ordering::Relaxed).then_some(Finish::Cancelled)
+    }
+
+    fn is_full(&self) -> bool {
+        let Session { tokens, base, window, .. } = &*self.session;
+        self.session.overflow() == Overflow::Stop && tokens.len() - base >= window.context
+    }
+
+    /// Notes that a token was drawn.
+    fn note(&self, progress: &mut Progress) {
+        if progress.tokens == 0 {
+            progress.first_token = self.start.elapsed();
+        }
+        progress.tokens += 1;
+        progress.decode = self.start.elapsed() - progress.first_token;
+    }
+
+    /// Reads `id` and what is guessed to follow it.
+    fn read_on(&mut self, id: u32, logits: &mut Vec<f32>) -> Result<(), Error> {
+        let most = self.most_guesses();
+        if most == 0 {
+            return self.session.read(&[id], Want::Last, self.cancel, logits);
+        }
+        let session = &mut *self.session;
+        session.tokens.push(id);
+        let ids: Vec<u32> = std::iter::once(id)
+            .chain(lookup::guess(&session.tokens, most).iter().copied())
+            .collect();
+        session.tokens.pop();
+        session.counters.guessed += ids.len() as u64 - 1;
+        session.read_chunk(&ids, Want::All, true, self.cancel, logits)
+    }
+
+    /// How many tokens may be guessed: as many as are read as if one by one, none of them beyond the
+    /// point at which the window begins to slide.
+    fn most_guesses(&self) -> usize {
+        let Session { tokens, base, window, runner, .. } = &*self.session;
+        let most = self.options.lookup.min(runner.max_exact().saturating_sub(1));
+        match window.context.checked_sub(tokens.len() - base + 1) {
+            Some(room) => most.min(room),
+            None => most,
+        }
+    }
+}
+
+/// Collects an answer's text and holds back what may become a stop text.
+struct AnswerWriter<'a> {
+    stream: DecodeStream<'a>,
+    stop: &'a [String],
+    tokens: Vec<u32>,
+    text: String,
+    /// How much of `text` was given out, in bytes.
+    sent: usize,
+}
+
+impl<'a> AnswerWriter<'a> {
+    fn new(model: &'a Model, options: &'a GenerateOptions) -> Self {
+        let stream = DecodeStream::new(model.tokenizer());
+        Self { stream, stop: &options.stop, tokens: Vec::new(), text: String::new(), sent: 0 }
+    }
+
+    /// Takes a token; true if a stop text is complete now, which is then cut off.
+    fn push(&mut self, id: u32, progress: &Progress, on_text: &mut OnText<'_>) -> bool {
+        self.tokens.push(id);
+        self.text.push_str(&self.stream.push(id));
+        let found = first_stop(&self.text[self.sent..], self.stop);
+        if let Some(at) = found {
+            self.text.truncate(self.sent + at);
+        }
+        let held = if found.is_some() { 0 } else { held_back(&self.text[self.sent..], self.stop) };
+        self.send(self.text.len() - held, progress, on_text);
+        found.is_some()
+    }
+
+    fn finish(self, finish: Finish, progress: Progress, on_text: &mut OnText<'_>) -> Answer {
+        let Self { stream, tokens, mut text, sent, .. } = self;
+        if finish != Finish::StopText {
+            text.push_str(&stream.finish());
+        }
+        if sent < text.len() {
+            on_text(&text[sent..], &progress);
+        }
+        Answer { text, tokens, finish, progress }
+    }
+
+    fn send(&mut self, end: usize, progress: &Progress, on_text: &mut OnText<'_>) {
+        if end > self.sent {
+            on_text(&self.text[self.sent..end], progress);
+            self.sent = end;
+        }
+    }
+}
+
+/// Where the first stop text starts in `text`.
+fn first_stop(text: &str, stop: &[String]) -> Option<usize> {
+    stop.iter().filter(|stop| !stop.is_empty()).filter_map(|stop| text.find(stop.as_str())).min()
+}
+
+/// How many last bytes of `text` are the beginning of a stop text.
+fn held_back(text: &str, stop: &[String]) -> usize {
+    let begins = |len: &usize| {
+        text.is_char_boundary(text.len() - len)
+            && stop
+                .iter()
+                .any(|stop| stop.len() > *len && stop.starts_with(&text[text.len() - len..]))
+    };
+    let longest = stop.iter().map(String::len).max().unwrap_or(0);
+    (1..=longest.min(text.len())).rev().find(begins).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stop_texts_are_found_and_held_back() {
+        let stop = ["END".to_owned(), "é!".to_owned()];
+        assert_eq!(first_stop("a END", &stop), Some(2));
+        assert_eq!(first_stop("aé!END", &stop), Some(1));
+        assert_eq!(first_stop("a EN", &stop), None);
+        assert_eq!(held_back("a EN", &stop), 2);
+        assert_eq!(held_back("a é", &stop), 2);
+        assert_eq!(held_back("abc", &stop), 0);
+        assert_eq!(held_back("abc", &[]), 0);
+    }
+}

@@ -1,0 +1,49 @@
+//! f32 to blocks.
+
+use half::f16;
+
+/// Values and bytes of a block of `Q8_0`: an f16 scale, then the integers.
+const BLOCK_VALUES: usize = 32;
+const BLOCK_BYTES: usize = 34;
+
+/// Quantises `values` to `Q8_0`, as ggml does: the largest value becomes 127 steps.
+///
+/// *Shapes*: `blocks` holds 34 bytes for each 32 of `values`. Panics when it does not.
+pub fn quantize_q8_0(values: &[f32], blocks: &mut [u8]) {
+    let (groups, rest) = values.as_chunks::<BLOCK_VALUES>();
+    assert!(rest.is_empty() && blocks.len() == groups.len() * BLOCK_BYTES, "whole blocks");
+    for (values, block) in groups.iter().zip(blocks.chunks_exact_mut(BLOCK_BYTES)) {
+        let largest = values.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+        let scale = largest / 127.0;
+        let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
+        block[..2].copy_from_slice(&f16::from_f32(scale).to_le_bytes());
+        for (byte, value) in block[2..].iter_mut().zip(values) {
+            *byte = (value * inverse).round() as i8 as u8;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lilims_gguf::TensorType;
+
+    use super::*;
+
+    #[test]
+    fn a_value_is_off_by_half_a_step_at_most() {
+        let values: Vec<f32> = (0..96).map(|i| (i as f32 * 0.7).sin() * (i + 1) as f32).collect();
+        let mut blocks = vec![0; 3 * BLOCK_BYTES];
+        quantize_q8_0(&values, &mut blocks);
+        let mut back = vec![0.0; 96];
+        crate::dequantize(TensorType::Q8_0, &blocks, &mut back).unwrap();
+        for (values, back) in values.chunks(32).zip(back.chunks(32)) {
+            let largest = values.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+            for (value, back) in values.iter().zip(back) {
+                // Half a step, and what the scale's rounding to f16 shifts the largest value.
+                assert!((value - back).abs() <= largest * (0.5 / 127.0 + 1.0 / 2048.0), "{value}");
+            }
+        }
+        quantize_q8_0(&[0.0; 32], &mut blocks[..BLOCK_BYTES]);
+        assert_eq!(blocks[..BLOCK_BYTES], [0; BLOCK_BYTES]);
+    }
+}
