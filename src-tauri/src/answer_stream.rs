@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use lilims_engine::Progress;
-use lilims_ipc::{Error, Event, Finish, Stats};
+use lilims_ipc::{ContextView, Error, Event, Finish, Phase, Stats};
 
 use crate::errors;
 
@@ -11,12 +11,14 @@ use crate::errors;
 const FRAME: Duration = Duration::from_millis(16);
 
 /// How an answer ended well.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Ending {
     /// Why it ended.
     pub(crate) finish: Finish,
     /// What it took.
     pub(crate) stats: Stats,
+    /// What the model sees then.
+    pub(crate) view: ContextView,
 }
 
 /// An answer on its way to the page. However it is dropped, the page learns that it ended.
@@ -42,6 +44,17 @@ impl AnswerStream {
         }
     }
 
+    /// Tells how far reading is, once a frame and when it is done.
+    pub(crate) fn reading(&mut self, phase: Phase, read: usize, total: usize) {
+        let now = Instant::now();
+        let is_due = self.sent_at.is_none_or(|sent_at| now.duration_since(sent_at) >= FRAME);
+        if is_due || read == total {
+            self.sent_at = Some(now);
+            let (read_tokens, total_tokens) = (read as u32, total as u32);
+            (self.sink)(Event::Reading { phase, read_tokens, total_tokens });
+        }
+    }
+
     /// Adds `text`, and sends what has gathered once the frame is over.
     pub(crate) fn push(&mut self, text: &str, progress: &Progress) {
         self.push_at(Instant::now(), text, progress);
@@ -60,7 +73,7 @@ impl AnswerStream {
     /// Sends the rest of the text and how the answer ended.
     pub(crate) fn end(mut self, result: Result<Ending, Error>) {
         self.send_end(match result {
-            Ok(Ending { finish, stats }) => Event::Done { finish, stats },
+            Ok(Ending { finish, stats, view }) => Event::Done { finish, stats, view },
             Err(error) => Event::Failed { error },
         });
     }
@@ -94,16 +107,16 @@ mod tests {
 
     use super::*;
 
-    const ENDING: Ending = Ending {
-        finish: Finish::EndOfTurn,
-        stats: Stats {
+    fn ending() -> Ending {
+        let stats = Stats {
             prompt_tokens: 3,
             prefilled_tokens: 3,
             tokens: 4,
             first_token_ms: 1.0,
             tokens_per_second: 10.0,
-        },
-    };
+        };
+        Ending { finish: Finish::EndOfTurn, stats, view: ContextView::default() }
+    }
 
     fn stream() -> (AnswerStream, Receiver<Event>) {
         let (sender, events) = channel();
@@ -125,10 +138,11 @@ mod tests {
             let progress = Progress { tokens: 1, ..Progress::default() };
             stream.push_at(start + Duration::from_millis(at_ms), text, &progress);
         }
-        stream.end(Ok(ENDING));
+        stream.end(Ok(ending()));
         let events: Vec<_> = events.iter().collect();
         assert_eq!(events.iter().take(3).map(text).collect::<Vec<_>>(), ["a", "bcd", "e"]);
-        assert_eq!(events[3], Event::Done { finish: ENDING.finish, stats: ENDING.stats });
+        let Ending { finish, stats, view } = ending();
+        assert_eq!(events[3], Event::Done { finish, stats, view });
         assert_eq!(events.len(), 4);
     }
 
@@ -136,8 +150,23 @@ mod tests {
     fn pieces_without_text_send_nothing() {
         let (mut stream, events) = stream();
         stream.push("", &Progress::default());
-        stream.end(Ok(ENDING));
+        stream.end(Ok(ending()));
         assert_eq!(events.iter().count(), 1);
+    }
+
+    #[test]
+    fn reading_is_told_once_a_frame_and_when_done() {
+        let (mut stream, events) = stream();
+        for read in [1, 2, 3, 4] {
+            stream.reading(Phase::Prompt, read, 4);
+        }
+        stream.end(Ok(ending()));
+        let read = events.iter().filter_map(|event| match event {
+            Event::Reading { read_tokens, .. } => Some(read_tokens),
+            _ => None,
+        });
+        let read: Vec<_> = read.collect();
+        assert_eq!((read.first(), read.last()), (Some(&1), Some(&4)));
     }
 
     #[test]

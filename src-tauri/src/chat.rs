@@ -4,26 +4,37 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use lilims_engine::{self as engine, GenerateOptions, LoadOptions, Model, Sampling, Session};
-use lilims_ipc::{Error, Finish, ModelInfo, Options, Request, Stats};
+use lilims_engine::conversation::{self, Update};
+use lilims_engine::{self as engine, Conversation, GenerateOptions, LoadOptions, Model, Sampling};
+use lilims_ipc::{
+    ContextView, Error, Finish, Message, ModelInfo, Options, Overflow, Phase, Request, Role, Stats,
+};
 
 use crate::answer_stream::{AnswerStream, Ending};
+use crate::errors;
+use crate::kept::{self, Kept};
 use crate::model_thread::Talk;
-use crate::{errors, prompt};
 
-/// A model and its session. The session is kept between turns, so that a turn reads only the
-/// tokens which are new.
+/// A model and the conversation with it, which is kept between turns, so that a turn reads only the
+/// tokens which are new, and between visits.
 pub(crate) struct Chat {
     model: Arc<Model>,
-    session: Option<Session>,
+    conversation: Option<Conversation>,
+    kept: Kept,
+    /// Whether the saved session is older than the conversation.
+    is_unsaved: bool,
 }
 
 impl Chat {
-    /// Loads the model at `path`.
+    /// Loads the model at `path`, and what was saved of the last conversation with it.
     pub(crate) fn load(path: &Path) -> Result<Self, Error> {
-        let model = Model::load(path, &LoadOptions::default())
-            .map_err(|error| errors::not_loaded(&error))?;
-        Ok(Self { model, session: None })
+        let options = LoadOptions { context: asked_context(), ..LoadOptions::default() };
+        let model = Model::load(path, &options).map_err(|error| errors::not_loaded(&error))?;
+        let kept = Kept::open();
+        // A session of another model, or a damaged one, is as good as none: all is read again.
+        let saved = kept.session_path().filter(|path| path.exists());
+        let conversation = saved.and_then(|path| Conversation::load(&model, &path).ok());
+        Ok(Self { model, conversation, kept, is_unsaved: false })
     }
 
     /// What the page shows of the model.
@@ -36,15 +47,9 @@ impl Chat {
             size_bytes: model.size_bytes(),
             context_tokens: count(model.context()),
             backend: model.backend(),
+            cache_bytes: model.cache_bytes(),
+            can_slide: model.can_slide(),
         }
-    }
-
-    fn session(&mut self) -> Result<&mut Session, engine::Error> {
-        let session = match self.session.take() {
-            Some(session) => session,
-            None => self.model.session()?,
-        };
-        Ok(self.session.insert(session))
     }
 
     fn generate(
@@ -53,10 +58,21 @@ impl Chat {
         cancel: &AtomicBool,
         stream: &mut AnswerStream,
     ) -> Result<engine::Answer, engine::Error> {
-        let prompt = prompt::tokens(&self.model, &request.messages)?;
+        let messages: Vec<_> = request.messages.iter().map(message).collect();
         let options = generate_options(&request.options);
-        self.session()?
-            .generate(&prompt, &options, cancel, &mut |text, progress| stream.push(text, progress))
+        if self.conversation.is_none() {
+            self.conversation = Some(Conversation::new(&self.model)?);
+        }
+        let Self { conversation, kept, .. } = self;
+        let conversation = conversation.as_mut().expect("it was made above");
+        conversation.set_overflow(overflow(request.overflow));
+        conversation.answer(&messages, &options, cancel, &mut |update| match update {
+            Update::Reading { phase: of, done, total } => stream.reading(phase(of), done, total),
+            Update::Text(text, progress) => {
+                kept.grow(text);
+                stream.push(text, progress);
+            }
+        })
     }
 }
 
@@ -67,13 +83,84 @@ impl Talk for Chat {
         cancel: &AtomicBool,
         stream: &mut AnswerStream,
     ) -> Result<Ending, Error> {
-        let answer =
-            self.generate(request, cancel, stream).map_err(|error| errors::not_answered(&error))?;
-        Ok(Ending { finish: finish(answer.finish), stats: stats(&answer.progress) })
+        self.kept.ask(&request.messages, request.overflow);
+        self.is_unsaved = true;
+        let answer = self.generate(request, cancel, stream);
+        let view = self.conversation.as_ref().map(|conversation| view(&conversation.view()));
+        self.kept.end(view.clone().filter(|_| answer.is_ok()));
+        let answer = answer.map_err(|error| errors::not_answered(&error))?;
+        let stats = stats(&answer.progress);
+        Ok(Ending { finish: finish(answer.finish), stats, view: view.unwrap_or_default() })
+    }
+
+    fn give_up(&mut self) {
+        self.conversation = None;
     }
 
     fn forget(&mut self) {
-        self.session = None;
+        if let Some(conversation) = &mut self.conversation {
+            conversation.reset();
+        }
+        self.kept.forget();
+        self.is_unsaved = false;
+    }
+
+    fn set_overflow(&mut self, overflow: Overflow) {
+        self.kept.set_overflow(overflow);
+    }
+
+    fn save(&mut self) {
+        if !std::mem::take(&mut self.is_unsaved) {
+            return;
+        }
+        if let (Some(conversation), Some(path)) = (&self.conversation, self.kept.session_path()) {
+            match conversation.save(&path) {
+                Ok(()) => kept::bound(&path),
+                Err(error) => eprintln!("Lilims cannot save the session: {error}"),
+            }
+        }
+    }
+}
+
+/// The context that `LILIMS_CONTEXT` asks for, in tokens.
+fn asked_context() -> Option<usize> {
+    std::env::var("LILIMS_CONTEXT").ok()?.parse().ok()
+}
+
+fn message(message: &Message) -> conversation::Message {
+    let role = match message.role {
+        Role::System => conversation::Role::System,
+        Role::User => conversation::Role::User,
+        Role::Assistant => conversation::Role::Assistant,
+    };
+    conversation::Message { role, content: message.content.clone() }
+}
+
+fn overflow(overflow: Overflow) -> engine::Overflow {
+    match overflow {
+        Overflow::Slide => engine::Overflow::Slide,
+        Overflow::Stop => engine::Overflow::Stop,
+        Overflow::Summarise => engine::Overflow::Summarise,
+    }
+}
+
+fn phase(phase: conversation::Phase) -> Phase {
+    match phase {
+        conversation::Phase::Prompt => Phase::Prompt,
+        conversation::Phase::Summary => Phase::Summary,
+        conversation::Phase::Again => Phase::Again,
+    }
+}
+
+fn view(view: &conversation::View) -> ContextView {
+    let context = &view.context;
+    ContextView {
+        context_tokens: count(context.context),
+        used_tokens: count(context.used()),
+        pinned_tokens: count(context.sinks),
+        left_tokens: count(context.left()),
+        first_message: count(view.first_message),
+        summary: view.summary.clone(),
     }
 }
 

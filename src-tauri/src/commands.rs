@@ -1,10 +1,11 @@
 //! What the page may ask for. Each command passes the matter to the model's thread and returns
 //! at once.
 
-use lilims_ipc::{Error, Event, ModelStatus, Request};
+use lilims_ipc::{Conversation, Error, Event, ModelStatus, Overflow, Request};
 use tauri::State;
 use tauri::ipc::Channel;
 
+use crate::kept;
 use crate::model_thread::ModelThread;
 
 /// Tells where the model stands.
@@ -38,4 +39,22 @@ pub(crate) fn stop(model: State<'_, ModelThread>) -> Result<(), Error> {
 #[tauri::command]
 pub(crate) fn retry_load(model: State<'_, ModelThread>) -> Result<(), Error> {
     model.retry_load()
+}
+
+/// The conversation of the last visit, if there was one.
+#[tauri::command]
+pub(crate) fn conversation() -> Result<Option<Conversation>, Error> {
+    Ok(kept::read())
+}
+
+/// Begins a new conversation; the one before is no longer kept.
+#[tauri::command]
+pub(crate) fn forget(model: State<'_, ModelThread>) -> Result<(), Error> {
+    model.forget()
+}
+
+/// Says what happens when the conversation outgrows the context.
+#[tauri::command]
+pub(crate) fn set_overflow(model: State<'_, ModelThread>, overflow: Overflow) -> Result<(), Error> {
+    model.set_overflow(overflow)
 }

@@ -32,6 +32,12 @@ pub(crate) fn not_loaded(error: &lilims_engine::Error) -> Error {
         Engine::Gguf(error) => not_read(error),
         Engine::Damaged { .. } | Engine::Tokenizer { .. } => damaged(),
         Engine::Unsupported { .. } | Engine::Template { .. } | Engine::Decode(_) => unsupported(),
+        Engine::OutOfMemory { .. } => (
+            ErrorCode::Internal,
+            "There is not enough memory for the model's context. Close other programs, or set \
+             LILIMS_CONTEXT to a smaller number of tokens, then try again."
+                .to_owned(),
+        ),
         Engine::Isa(error) => (ErrorCode::Internal, format!("{error}.")),
         _ => (
             ErrorCode::Internal,
@@ -50,7 +56,7 @@ pub(crate) fn not_answered(error: &lilims_engine::Error) -> Error {
             code: ErrorCode::ContextFull,
             message: format!(
                 "This conversation is longer than the model can hold: {needed} of {context} \
-                 tokens. Start a new chat, or ask a shorter question."
+                 tokens. Choose Slide or Summarise in the context panel, or start a new chat."
             ),
             detail: Some(chain(error)),
         },

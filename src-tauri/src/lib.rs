@@ -13,8 +13,8 @@ mod answer_stream;
 mod chat;
 mod commands;
 mod errors;
+mod kept;
 mod model_thread;
-mod prompt;
 mod window;
 
 use std::path::{Path, PathBuf};
@@ -37,7 +37,10 @@ pub fn run() {
             commands::status,
             commands::send,
             commands::stop,
-            commands::retry_load
+            commands::retry_load,
+            commands::conversation,
+            commands::forget,
+            commands::set_overflow
         ])
         .setup(|app| {
             app.manage(start_model(app));

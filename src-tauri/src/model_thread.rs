@@ -5,12 +5,14 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use lilims_ipc::{Error, Event, Finish, ModelInfo, ModelStatus, Request, Stats};
+use lilims_ipc::{
+    ContextView, Error, Event, Finish, ModelInfo, ModelStatus, Overflow, Request, Stats,
+};
 
 use crate::answer_stream::{AnswerStream, Ending};
 use crate::errors;
@@ -18,6 +20,9 @@ use crate::errors;
 /// How long closing the window waits for the thread: longer than a token takes, shorter than
 /// a user's patience.
 const SHUT_DOWN_WAIT: Duration = Duration::from_secs(2);
+
+/// After so long without a question, what the model has read is saved.
+const IDLE: Duration = Duration::from_secs(4);
 
 /// What the window says of a model whose file is not found yet.
 const UNNAMED: &str = "the bundled model";
@@ -32,8 +37,17 @@ pub(crate) trait Talk {
         stream: &mut AnswerStream,
     ) -> Result<Ending, Error>;
 
-    /// Forgets the conversation, which an answer left in an unknown state.
+    /// Drops what the model has read, which an answer left in an unknown state.
+    fn give_up(&mut self);
+
+    /// Forgets the conversation.
     fn forget(&mut self);
+
+    /// Says what happens when the conversation outgrows the context.
+    fn set_overflow(&mut self, overflow: Overflow);
+
+    /// Saves what the model has read, if that is not saved yet.
+    fn save(&mut self);
 }
 
 /// What loading yields.
@@ -61,6 +75,8 @@ struct Shared {
 enum Job {
     Load,
     Answer { request: Request, cancel: Arc<AtomicBool>, stream: AnswerStream },
+    Forget,
+    SetOverflow(Overflow),
     End,
 }
 
@@ -133,14 +149,29 @@ impl ModelThread {
             *status = loading(UNNAMED);
         }
         (self.shared.tell)(&loading(UNNAMED));
-        self.jobs.send(Job::Load).map_err(|_| errors::internal("the model's thread ended"))
+        self.pass(Job::Load)
     }
 
-    /// Stops the answer that is under way and waits a little for the thread to end.
+    /// Begins a new conversation, once the answer that is under way has ended.
+    pub(crate) fn forget(&self) -> Result<(), Error> {
+        self.pass(Job::Forget)
+    }
+
+    /// Says what happens when the conversation outgrows the context.
+    pub(crate) fn set_overflow(&self, overflow: Overflow) -> Result<(), Error> {
+        self.pass(Job::SetOverflow(overflow))
+    }
+
+    fn pass(&self, job: Job) -> Result<(), Error> {
+        self.jobs.send(job).map_err(|_| errors::internal("the model's thread ended"))
+    }
+
+    /// Stops the answer that is under way and waits a little for the thread to end, which saves the
+    /// session.
     pub(crate) fn shut_down(&self) {
         self.stop();
         if self.jobs.send(Job::End).is_ok() {
-            // A thread that is busy longer dies with the process; it holds nothing to be saved.
+            // A thread that is busy longer dies with the process; the text is saved already.
             let _ = lock(&self.ended).recv_timeout(SHUT_DOWN_WAIT);
         }
     }
@@ -171,9 +202,11 @@ struct Worker {
 impl Worker {
     fn work(mut self, queue: &Receiver<Job>) {
         self.load();
-        for job in queue {
+        while let Some(job) = self.next(queue) {
             match job {
                 Job::Load => self.load(),
+                Job::Forget => self.tell_talk(|talk| talk.forget()),
+                Job::SetOverflow(overflow) => self.tell_talk(|talk| talk.set_overflow(overflow)),
                 Job::Answer { request, cancel, mut stream } => {
                     let result = self.answer(&request, &cancel, &mut stream);
                     // Before the page hears of the end, since it may ask the next question then.
@@ -182,6 +215,25 @@ impl Worker {
                 }
                 Job::End => break,
             }
+        }
+        self.tell_talk(|talk| talk.save());
+    }
+
+    /// The next job; while there is none for long, the session is saved.
+    fn next(&mut self, queue: &Receiver<Job>) -> Option<Job> {
+        match queue.recv_timeout(IDLE) {
+            Ok(job) => return Some(job),
+            Err(RecvTimeoutError::Disconnected) => return None,
+            Err(RecvTimeoutError::Timeout) => self.tell_talk(|talk| talk.save()),
+        }
+        queue.recv().ok()
+    }
+
+    /// Does something with the model, if there is one. A panic leaves the thread alive.
+    fn tell_talk(&mut self, what: impl FnOnce(&mut dyn Talk)) {
+        let Some(talk) = &mut self.talk else { return };
+        if catch_unwind(AssertUnwindSafe(|| what(talk.as_mut()))).is_err() {
+            talk.give_up();
         }
     }
 
@@ -207,7 +259,7 @@ impl Worker {
         stream: &mut AnswerStream,
     ) -> Result<Ending, Error> {
         if cancel.load(Ordering::Relaxed) {
-            return Ok(STOPPED_EARLY);
+            return Ok(stopped_early());
         }
         let Some(talk) = &mut self.talk else {
             return Err(match lock(&self.shared.status).clone() {
@@ -218,7 +270,7 @@ impl Worker {
         // The panic's own words are not passed on: they may quote the conversation.
         catch_unwind(AssertUnwindSafe(|| talk.answer(request, cancel, stream))).unwrap_or_else(
             |_| {
-                talk.forget();
+                talk.give_up();
                 Err(errors::internal("a panic while answering"))
             },
         )
@@ -226,16 +278,16 @@ impl Worker {
 }
 
 /// The end of an answer that was stopped before the model saw the question.
-const STOPPED_EARLY: Ending = Ending {
-    finish: Finish::Stopped,
-    stats: Stats {
+fn stopped_early() -> Ending {
+    let stats = Stats {
         prompt_tokens: 0,
         prefilled_tokens: 0,
         tokens: 0,
         first_token_ms: 0.0,
         tokens_per_second: 0.0,
-    },
-};
+    };
+    Ending { finish: Finish::Stopped, stats, view: ContextView::default() }
+}
 
 fn loading(name: &str) -> ModelStatus {
     ModelStatus::Loading { name: name.to_owned() }

@@ -27,13 +27,19 @@ impl Talk for Parrot {
                 while !cancel.load(Ordering::Relaxed) {
                     thread::yield_now();
                 }
-                Ok(STOPPED_EARLY)
+                Ok(stopped_early())
             }
-            _ => Ok(Ending { finish: Finish::EndOfTurn, ..STOPPED_EARLY }),
+            _ => Ok(Ending { finish: Finish::EndOfTurn, ..stopped_early() }),
         }
     }
 
+    fn give_up(&mut self) {}
+
     fn forget(&mut self) {}
+
+    fn set_overflow(&mut self, _overflow: Overflow) {}
+
+    fn save(&mut self) {}
 }
 
 fn loaded() -> Result<Loaded, Error> {
@@ -44,6 +50,8 @@ fn loaded() -> Result<Loaded, Error> {
         size_bytes: 1,
         context_tokens: 1,
         backend: "test".to_owned(),
+        cache_bytes: 1,
+        can_slide: true,
     };
     Ok((model, Box::new(Parrot)))
 }
@@ -61,7 +69,8 @@ fn start(
 
 fn ask(thread: &ModelThread, question: &str) -> Result<Receiver<Event>, Error> {
     let message = Message { role: Role::User, content: question.to_owned() };
-    let request = Request { messages: vec![message], options: Options::default() };
+    let request =
+        Request { messages: vec![message], options: Options::default(), overflow: Overflow::Slide };
     let (sender, events) = channel();
     thread.send(request, move |event| {
         let _ = sender.send(event);
@@ -172,6 +181,7 @@ fn shutting_down_ends_the_answer_under_way() {
 #[test]
 fn an_empty_request_is_refused() {
     let (thread, _statuses) = start(|_| loaded());
-    let request = Request { messages: Vec::new(), options: Options::default() };
+    let request =
+        Request { messages: Vec::new(), options: Options::default(), overflow: Overflow::Slide };
     assert!(thread.send(request, |_| ()).is_err());
 }

@@ -34,6 +34,10 @@ pub struct Start<'a> {
     pub model: Option<&'a Path>,
     /// Whether the desktop is dark.
     pub is_dark: bool,
+    /// `LILIMS_CONTEXT`.
+    pub context: Option<usize>,
+    /// `LILIMS_HOME`, for what outlives the window; a folder of its own without it.
+    pub home: Option<&'a Path>,
 }
 
 /// The app in its window. Dropping it ends everything that was started for it.
@@ -151,6 +155,16 @@ impl AppWindow {
         self.session.send_keys(&self.session.find(&selector(id))?, text)
     }
 
+    /// Puts `text` into a field at once, as pasting does; typing a long text takes long.
+    ///
+    /// # Errors
+    /// When the window does not answer.
+    pub fn paste(&self, id: &str, text: &str) -> Result<()> {
+        let script = "const it = document.querySelector(arguments[0]); it.value = arguments[1];
+            it.dispatchEvent(new Event('input', { bubbles: true }))";
+        self.session.run(script, &[json!(selector(id)), json!(text)]).map(drop)
+    }
+
     /// Sets temperature 0, which makes answers as good as repeatable, and how long they may be.
     ///
     /// # Errors
@@ -180,8 +194,16 @@ impl AppWindow {
     /// # Errors
     /// When it does not appear.
     pub fn ask(&self, question: &str) -> Result<()> {
-        let before = self.answers()?.len();
         self.type_into("composer-input", question)?;
+        self.send()
+    }
+
+    /// Presses Enter in the message field; returns when the page shows the question.
+    ///
+    /// # Errors
+    /// When it does not appear.
+    pub fn send(&self) -> Result<()> {
+        let before = self.answers()?.len();
         self.type_into("composer-input", ENTER)?;
         self.wait("the question", || Ok((self.answers()?.len() > before).then_some(())))
     }
@@ -226,6 +248,17 @@ impl AppWindow {
             .collect())
     }
 
+    /// Waits until nothing moves: a click on what moves may miss.
+    ///
+    /// # Errors
+    /// When something never stops.
+    pub fn wait_for_stillness(&self) -> Result<()> {
+        self.wait("the end of all animations", || {
+            let script = "return document.getAnimations().every(it => it.playState !== 'running')";
+            Ok((self.session.run(script, &[])? == Value::Bool(true)).then_some(()))
+        })
+    }
+
     /// Gives the page this size and saves what it shows under `target/screenshots`.
     ///
     /// # Errors
@@ -240,10 +273,7 @@ impl AppWindow {
         let frames =
             "return new Promise(it => requestAnimationFrame(() => requestAnimationFrame(it)))";
         self.session.run(frames, &[])?;
-        self.wait("the end of all animations", || {
-            let script = "return document.getAnimations().every(it => it.playState !== 'running')";
-            Ok((self.session.run(script, &[])? == Value::Bool(true)).then_some(()))
-        })?;
+        self.wait_for_stillness()?;
         let png = self.session.screenshot()?;
         ensure!(
             png_size(&png) == Some((width, height)),
@@ -314,13 +344,16 @@ fn driver_command(port: u16, native_port: u16) -> Command {
 /// What the app is to see of the system. Nothing that it keeps outlives the test.
 fn set_environment(command: &mut Command, start: Start<'_>, screen: &Screen, home: &Path) {
     command.env("DISPLAY", screen.name());
-    command.env("LILIMS_HOME", home.join("lilims"));
+    command.env("LILIMS_HOME", start.home.unwrap_or(&home.join("lilims")));
     command.env("XDG_DATA_HOME", home.join("data"));
     command.env("XDG_CACHE_HOME", home.join("cache"));
     command.env("GDK_BACKEND", "x11");
     command.env("GTK_THEME", if start.is_dark { "Adwaita:dark" } else { "Adwaita" });
     for name in ["WAYLAND_DISPLAY", "DBUS_SESSION_BUS_ADDRESS"] {
         command.env_remove(name);
+    }
+    if let Some(context) = start.context {
+        command.env("LILIMS_CONTEXT", context.to_string());
     }
     if let Some(model) = start.model {
         command.env("LILIMS_MODEL", model);

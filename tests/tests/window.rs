@@ -4,9 +4,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
-use lilims_tests::app_window::{AppWindow, Start};
+use anyhow::{Context, Result, bail, ensure};
+use lilims_tests::app_window::{AppWindow, Start, wait};
 use lilims_tests::webdriver::ESCAPE;
 
 const QUESTION: &str = "What is gravity?";
@@ -101,6 +102,125 @@ fn a_new_chat_forgets_and_an_answer_can_be_written_again() -> Result<()> {
 }
 
 #[test]
+fn a_conversation_is_there_again_at_the_next_start() -> Result<()> {
+    let home = tempfile::tempdir()?;
+    let start = Start { home: Some(home.path()), ..Start::default() };
+    let kept = home.path().join("conversations").join("current.json");
+    let session = home.path().join("conversations").join("current.json.session");
+
+    let window = AppWindow::open(start)?;
+    window.wait_for_model("ready")?;
+    window.set_options(SHORT)?;
+    let answer = window.ask_and_wait(QUESTION)?;
+    // What the model has read is saved once nothing is asked for a while.
+    wait("the saved session", || Ok(session.exists().then_some(())))?;
+    drop(window);
+
+    let window = AppWindow::open(start)?;
+    window.wait("the answer of the last visit", || {
+        Ok(window.answers()?.pop().filter(|shown| shown.text == answer))
+    })?;
+    window.wait_for_model("ready")?;
+    let meter = window.text("context-meter")?.unwrap_or_default();
+    ensure!(meter.contains("of 8,192"), "the meter shows {meter:?}");
+    window.set_options(LONG)?;
+    window.ask(LONG_QUESTION)?;
+    wait("half an answer on disk", || {
+        let text = fs::read_to_string(&kept)?;
+        Ok((text.contains(LONG_QUESTION) && text.matches("assistant").count() == 2).then_some(()))
+    })?;
+    kill_app(home.path())?;
+    drop(window);
+
+    // Neither the question nor what was written of the answer is lost.
+    let window = AppWindow::open(start)?;
+    let answers = window.wait("the answers of the last visit", || {
+        Ok(Some(window.answers()?).filter(|answers| answers.len() == 2))
+    })?;
+    ensure!(answers[0].text == answer && answers[1].text.len() > 20, "{answers:?}");
+    window.wait_for_model("ready")?;
+    window.click("new-chat")?;
+    wait("an empty folder", || Ok((!kept.exists() && !session.exists()).then_some(())))
+}
+
+/// Ends the app whose home is `home` in the middle of whatever it does.
+fn kill_app(home: &Path) -> Result<()> {
+    let wanted = format!("LILIMS_HOME={}", home.display());
+    let app = std::env::var("LILIMS_APP")?;
+    for process in fs::read_dir("/proc")?.flatten() {
+        let (environment, program) = (process.path().join("environ"), process.path().join("exe"));
+        let environment = fs::read(environment).unwrap_or_default();
+        let is_of_home = environment.split(|&byte| byte == 0).any(|it| it == wanted.as_bytes());
+        let program = fs::read_link(program).and_then(fs::canonicalize).ok();
+        if is_of_home && program == fs::canonicalize(&app).ok() {
+            let pid = process.file_name().to_string_lossy().into_owned();
+            ensure!(Command::new("kill").args(["-9", &pid]).status()?.success());
+            return Ok(());
+        }
+    }
+    bail!("no app runs in {}", home.display())
+}
+
+#[test]
+fn reading_a_long_question_shows_how_far_it_is() -> Result<()> {
+    let window = AppWindow::open(Start::default())?;
+    window.wait_for_model("ready")?;
+    window.set_options(SHORT)?;
+    let long = "The keeper wrote down the names of all ships that passed the light. ".repeat(90);
+    window.paste("composer-input", &long)?;
+    window.send()?;
+    window.wait_for("reading-progress")?;
+    let script = "return document.querySelector('[role=progressbar][aria-valuenow]') !== null";
+    ensure!(window.session().run(script, &[])? == true, "the ring tells no value");
+    let answer = window.wait_for_end()?;
+    ensure!(answer.state == "done" && !window.exists("reading-progress")?, "{answer:?}");
+    Ok(())
+}
+
+#[test]
+fn a_window_that_slides_is_shown_and_overflow_can_be_chosen() -> Result<()> {
+    for (theme, is_dark) in [("light", false), ("dark", true)] {
+        let window = AppWindow::open(Start { is_dark, context: Some(160), ..Start::default() })?;
+        window.wait_for_model("ready")?;
+        window.set_options(MEDIUM / 2)?;
+        for _ in 0..4 {
+            window.ask_and_wait(QUESTION)?;
+        }
+        ensure!(window.exists("window-line")?, "it is not shown where the window begins");
+        let meter = window.text("context-meter")?.unwrap_or_default();
+        ensure!(meter.contains("160"), "the meter shows {meter:?}");
+        save(&window, "window-line", theme)?;
+        window.click("context-meter")?;
+        window.wait_for("context-panel")?;
+        save(&window, "context-panel", theme)?;
+        choose(&window, "overflow-stop")?;
+        window.ask(QUESTION)?;
+        let refused = window.wait_for_end()?;
+        ensure!(refused.state == "failed", "{refused:?}");
+        let message = window.text("error-message")?.unwrap_or_default();
+        ensure!(message.contains("Slide or Summarise"), "the message is {message:?}");
+
+        window.click("context-meter")?;
+        choose(&window, "overflow-summarise")?;
+        window.click("retry")?;
+        let answer = window.wait_for_end()?;
+        ensure!(answer.state == "done", "{answer:?}");
+        window.click("context-meter")?;
+        window.wait_for("context-summary")?;
+        save(&window, "context-summary", theme)?;
+    }
+    Ok(())
+}
+
+/// Chooses in the context's panel and closes it.
+fn choose(window: &AppWindow, id: &str) -> Result<()> {
+    window.wait_for(id)?;
+    window.wait_for_stillness()?;
+    window.click(id)?;
+    window.click("context-panel-close")
+}
+
+#[test]
 fn a_damaged_model_is_told_and_can_be_replaced() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let model = folder.path().join("model.gguf");
@@ -159,7 +279,7 @@ fn pictures_of_every_state_in_light_and_dark() -> Result<()> {
         save(&window, "settings", theme)?;
         drop(window);
 
-        let window = AppWindow::open(Start { model: Some(&missing), is_dark })?;
+        let window = AppWindow::open(Start { model: Some(&missing), is_dark, ..Start::default() })?;
         window.wait_for_model("failed")?;
         window.wait_for("error-message")?;
         save(&window, "error", theme)?;

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use leptos::{ev, prelude::*, task::spawn_local};
-use lilims_ipc::{Error, ModelStatus};
+use lilims_ipc::{ContextView, Error, ModelInfo, ModelStatus, Overflow};
 
 use crate::bridge;
 use crate::components::{
-    Composer, Conversation, Empty, ErrorNotice, Header, LoadingBar, Outside, Settings,
+    Composer, ContextMeter, ContextPanel, Conversation, Empty, ErrorNotice, Header, LoadingBar,
+    Outside, Settings,
 };
 use crate::state::{Chat, Outgoing, restore};
 
@@ -30,9 +31,11 @@ fn Chatting() -> impl IntoView {
     let chat = Chat::new(bridge::stored_options().map(restore).unwrap_or_default());
     let draft = RwSignal::new(String::new());
     let settings_open = RwSignal::new(false);
+    let context_open = RwSignal::new(false);
     Effect::new(move || bridge::store_options(&chat.options.get()));
     follow_model(chat);
-    handle_escape(chat, draft, settings_open);
+    restore_conversation(chat);
+    handle_escape(chat, draft, [settings_open, context_open]);
 
     let ask = Callback::new(move |question: Arc<str>| dispatch(chat, chat.ask(&question)));
     let stop = Callback::new(move |()| stop(chat));
@@ -43,9 +46,7 @@ fn Chatting() -> impl IntoView {
         }
     });
     let new_chat = Callback::new(move |()| {
-        if chat.clear() {
-            tell_to_stop();
-        }
+        forget(chat.clear());
         draft.set(String::new());
     });
     let regenerate = Callback::new(move |()| dispatch(chat, chat.regenerate()));
@@ -60,10 +61,16 @@ fn Chatting() -> impl IntoView {
             chat.announcement.set(if copied { "Copied." } else { "Copying failed." }.into());
         });
     });
+    let choose_overflow = Callback::new(move |overflow| choose_overflow(chat, overflow));
     let retry_load = Callback::new(move |()| retry_load(chat));
 
     let is_empty = Memo::new(move |_| chat.turns.with(Vec::is_empty));
     let failure = Memo::new(move |_| failure(chat.model.get()));
+    let model_info = Memo::new(move |_| model_info(chat.model.get()));
+    let context = Memo::new(move |_| {
+        chat.view.get().or_else(|| model_info.with(|model| model.as_ref().map(unused_context)))
+    });
+    let summary = Memo::new(move |_| chat.view.get().and_then(|view| view.summary));
     let is_loading =
         Memo::new(move |_| matches!(chat.model.get(), None | Some(ModelStatus::Loading { .. })));
     view! {
@@ -79,7 +86,24 @@ fn Chatting() -> impl IntoView {
             <Show when=move || settings_open.get()>
                 <Settings options=chat.options on_close=move || settings_open.set(false)/>
             </Show>
-            <Conversation turns=chat.turns answering=chat.answering on_regenerate=regenerate on_edit=edit on_copy=copy>
+            <Show when=move || context_open.get()>
+                <ContextPanel
+                    view=context
+                    model=model_info
+                    overflow=chat.overflow
+                    on_choose=choose_overflow
+                    on_close=move || context_open.set(false)
+                />
+            </Show>
+            <Conversation
+                turns=chat.turns
+                answering=chat.answering
+                window_start=chat.window_start
+                summary
+                on_regenerate=regenerate
+                on_edit=edit
+                on_copy=copy
+            >
                 <Show when=move || failure.with(Option::is_some)>
                     <ErrorNotice
                         title="The model did not load"
@@ -89,7 +113,7 @@ fn Chatting() -> impl IntoView {
                         on_retry=retry_load
                     />
                 </Show>
-                <Show when=move || is_empty.get() && failure.with(Option::is_none)>
+                <Show when=move || is_empty.get() && !chat.is_restoring.get() && failure.with(Option::is_none)>
                     <Empty on_pick=ask/>
                 </Show>
             </Conversation>
@@ -101,7 +125,9 @@ fn Chatting() -> impl IntoView {
                 editing=chat.editing
                 on_submit=submit
                 on_stop=stop
-            />
+            >
+                <ContextMeter view=context panel_open=context_open/>
+            </Composer>
             <div class="visually-hidden" role="status" aria-live="polite">{chat.announcement}</div>
         </div>
     }
@@ -123,6 +149,14 @@ fn ask_status(chat: Chat) {
         if is_loading {
             set_timeout(move || ask_status(chat), STATUS_INTERVAL);
         }
+    });
+}
+
+/// Brings back the conversation of the last visit. Without it the page begins a new one.
+fn restore_conversation(chat: Chat) {
+    spawn_local(async move {
+        let conversation = bridge::conversation().await.ok().flatten();
+        dispatch(chat, chat.restore(conversation));
     });
 }
 
@@ -159,14 +193,33 @@ fn tell_to_stop() {
     });
 }
 
-/// Escape closes what is open, innermost first: the settings, an edit, the answer.
-fn handle_escape(chat: Chat, draft: RwSignal<String>, settings_open: RwSignal<bool>) {
+/// Has the shell forget the conversation, after it has stopped the answer to it if it must.
+fn forget(must_stop: bool) {
+    spawn_local(async move {
+        if must_stop {
+            let _ = bridge::stop().await;
+        }
+        // The page begins anew all the same; the next request replaces what the shell keeps.
+        let _ = bridge::forget().await;
+    });
+}
+
+fn choose_overflow(chat: Chat, overflow: Overflow) {
+    chat.overflow.set(overflow);
+    spawn_local(async move {
+        // Each request carries it too; the shell is told so that it outlasts this visit.
+        let _ = bridge::set_overflow(overflow).await;
+    });
+}
+
+/// Escape closes what is open, innermost first: a panel, an edit, the answer.
+fn handle_escape(chat: Chat, draft: RwSignal<String>, panels: [RwSignal<bool>; 2]) {
     let listener = window_event_listener(ev::keydown, move |event| {
         if event.key() != "Escape" || event.is_composing() {
             return;
         }
-        if settings_open.get_untracked() {
-            settings_open.set(false);
+        if let Some(panel) = panels.into_iter().find(|panel| panel.get_untracked()) {
+            panel.set(false);
         } else if chat.editing.get_untracked().is_some() {
             chat.editing.set(None);
             draft.set(String::new());
@@ -182,4 +235,16 @@ fn failure(status: Option<ModelStatus>) -> Option<Error> {
         Some(ModelStatus::Failed { error }) => Some(error),
         _ => None,
     }
+}
+
+fn model_info(status: Option<ModelStatus>) -> Option<ModelInfo> {
+    match status {
+        Some(ModelStatus::Ready { model }) => Some(model),
+        _ => None,
+    }
+}
+
+/// The context before the first answer.
+fn unused_context(model: &ModelInfo) -> ContextView {
+    ContextView { context_tokens: model.context_tokens, ..ContextView::default() }
 }

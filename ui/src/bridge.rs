@@ -4,7 +4,7 @@
 //! [`is_available`] says so and the page shows a notice.
 
 use js_sys::{Array, Object, Reflect};
-use lilims_ipc::{Error, ErrorCode, Event, ModelStatus, Options, Request};
+use lilims_ipc::{Conversation, Error, ErrorCode, Event, ModelStatus, Options, Overflow, Request};
 use serde::{Serialize, de::DeserializeOwned};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen::{JsCast, closure::Closure};
@@ -59,6 +59,24 @@ pub(crate) async fn stop() -> Result<(), Error> {
 /// Tries to load the model again after an error.
 pub(crate) async fn retry_load() -> Result<(), Error> {
     invoke("retry_load", &Object::new()).await.map(drop)
+}
+
+/// Asks for the conversation of the last visit.
+pub(crate) async fn conversation() -> Result<Option<Conversation>, Error> {
+    let answer = invoke("conversation", &Object::new()).await?;
+    decode(answer)
+}
+
+/// Has the shell forget the conversation, so that a new one begins.
+pub(crate) async fn forget() -> Result<(), Error> {
+    invoke("forget", &Object::new()).await.map(drop)
+}
+
+/// Keeps what is to happen when the conversation outgrows the context.
+pub(crate) async fn set_overflow(overflow: Overflow) -> Result<(), Error> {
+    let arguments = Object::new();
+    set(&arguments, "overflow", &encode(&overflow)?)?;
+    invoke("set_overflow", &arguments).await.map(drop)
 }
 
 /// Puts `text` on the clipboard and returns whether that worked.

@@ -51,6 +51,53 @@ pub struct Request {
     pub messages: Vec<Message>,
     /// How to sample the answer.
     pub options: Options,
+    /// What happens when the conversation outgrows the context.
+    #[serde(default)]
+    pub overflow: Overflow,
+}
+
+/// What happens when a conversation outgrows the context; each conversation has its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Overflow {
+    /// The oldest tokens leave, those pinned at the beginning stay.
+    #[default]
+    Slide,
+    /// Answers end there, and no question is taken any more.
+    Stop,
+    /// The model writes a summary of the messages that leave, and it is pinned.
+    Summarise,
+}
+
+/// A conversation as it is kept between visits; the answer of the command `conversation`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Conversation {
+    /// Its messages, oldest first; a question whose answer broke off may be the last.
+    pub messages: Vec<Message>,
+    /// What happens when it outgrows the context.
+    #[serde(default)]
+    pub overflow: Overflow,
+    /// What the model saw of it after the last answer.
+    #[serde(default)]
+    pub view: Option<ContextView>,
+}
+
+/// What the model sees of a conversation, in tokens.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContextView {
+    /// What the context holds in all.
+    pub context_tokens: u32,
+    /// What is used of it: `pinned_tokens` and the window.
+    pub used_tokens: u32,
+    /// At the beginning, always seen (attention sinks): the system prompt, or the first tokens.
+    pub pinned_tokens: u32,
+    /// How many of the conversation's tokens have left the window.
+    pub left_tokens: u32,
+    /// The first message that is wholly in the window, an index into the messages of the
+    /// request; 0 where none has left it.
+    pub first_message: u32,
+    /// The model's summary of what left, where that was asked for.
+    pub summary: Option<String>,
 }
 
 /// Where the model stands; the answer of the command `status`, and the event `model-status`.
@@ -89,12 +136,25 @@ pub struct ModelInfo {
     pub context_tokens: u32,
     /// Backend, such as `cpu (avx2, 2 threads)`.
     pub backend: String,
+    /// The most memory that the keys and values of a conversation take, in bytes.
+    pub cache_bytes: u64,
+    /// Whether the context can slide. Models with learned positions re-read the recent half.
+    pub can_slide: bool,
 }
 
 /// What `send` streams to the page, at most one a frame.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 pub enum Event {
+    /// The question is being read; comes before any text.
+    Reading {
+        /// What is read.
+        phase: Phase,
+        /// Tokens read so far.
+        read_tokens: u32,
+        /// Tokens to be read, those in the cache not counted.
+        total_tokens: u32,
+    },
     /// More of the answer.
     Text {
         /// Whole characters that follow what was sent before.
@@ -110,12 +170,26 @@ pub enum Event {
         finish: Finish,
         /// What it took.
         stats: Stats,
+        /// What the model sees now.
+        view: ContextView,
     },
     /// The answer broke off; nothing follows.
     Failed {
         /// Why, and what to do.
         error: Error,
     },
+}
+
+/// What a model does before it answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// It reads the question.
+    Prompt,
+    /// It writes the summary of the messages that leave the window.
+    Summary,
+    /// It reads again what it had read before: the window moved on, or the conversation changed.
+    Again,
 }
 
 /// Why an answer ended.

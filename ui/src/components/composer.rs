@@ -29,6 +29,8 @@ pub(crate) fn Composer(
     on_submit: Callback<()>,
     /// Called to stop the answer.
     on_stop: Callback<()>,
+    /// What stands under the field, beside the hints.
+    children: Children,
 ) -> impl IntoView {
     let field = NodeRef::<html::Textarea>::new();
     let is_blank = Memo::new(move |_| draft.with(|draft| draft.trim().is_empty()));
@@ -135,9 +137,12 @@ pub(crate) fn Composer(
                         </button>
                     </Show>
             </div>
-            <div class="hints">
-                <span>{hint}</span>
-                <span class="keys">{keys}</span>
+            <div class="under">
+                <div class="hints">
+                    <span>{hint}</span>
+                    <span class="keys">{keys}</span>
+                </div>
+                {children()}
             </div>
         </form>
     }

@@ -5,7 +5,7 @@ use wasm_bindgen::{JsCast, closure::Closure};
 
 use super::icon::Icon;
 use super::message::TurnView;
-use crate::state::Turn;
+use crate::state::{Place, Turn};
 
 /// How close to the end, in pixels, counts as being there.
 const END_MARGIN_PX: i32 = 48;
@@ -19,6 +19,12 @@ pub(crate) fn Conversation(
     /// The turn whose answer is being written.
     #[prop(into)]
     answering: Signal<Option<u64>>,
+    /// The message that the model's window begins with, where something has left it.
+    #[prop(into)]
+    window_start: Signal<Option<Place>>,
+    /// The summary that stands for what has left the window.
+    #[prop(into)]
+    summary: Signal<Option<String>>,
     /// Called to write the last answer anew.
     on_regenerate: Callback<()>,
     /// Called with the turn whose question is to be rewritten.
@@ -54,11 +60,16 @@ pub(crate) fn Conversation(
                 <For each=move || turns.get() key=|turn| turn.id let:turn>
                     {
                         let id = turn.id;
+                        let own_start = Memo::new(move |_| {
+                            window_start.get().filter(|place| place.turn == id).map(|it| it.part)
+                        });
                         view! {
                             <TurnView
                                 turn
                                 is_last=Signal::derive(move || last_id.get() == Some(id))
                                 is_busy=Signal::derive(move || answering.with(Option::is_some))
+                                window_start=own_start
+                                summary
                                 on_regenerate
                                 on_edit
                                 on_copy

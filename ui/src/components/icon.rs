@@ -25,6 +25,8 @@ pub(crate) enum Icon {
     Down,
     /// A cross.
     Close,
+    /// An i in a circle.
+    Info,
 }
 
 impl Icon {
@@ -46,6 +48,7 @@ impl Icon {
             Self::Edit => "M13.3 4.1a1.6 1.6 0 0 1 2.5 2.1l-8.3 8.5-3.5 1 .9-3.6z",
             Self::Down => "M10 4v11.5M5 10.8l5 5 5-5",
             Self::Close => "M5.5 5.5l9 9M14.5 5.5l-9 9",
+            Self::Info => "M10 3.5a6.5 6.5 0 1 1 0 13 6.5 6.5 0 0 1 0-13zM10 9.3v4M10 6.6v.2",
         }
     }
 

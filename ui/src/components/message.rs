@@ -6,8 +6,10 @@ use leptos::prelude::*;
 
 use super::icon::Icon;
 use super::notices::ErrorNotice;
+use super::reading::Pending;
+use super::window_line::WindowLine;
 use crate::format;
-use crate::state::{Answer, AnswerState, Turn};
+use crate::state::{Answer, AnswerState, Part, Turn};
 
 /// How long a control says that it has copied.
 pub(super) const CONFIRMATION: Duration = Duration::from_millis(1600);
@@ -23,6 +25,11 @@ pub(super) fn TurnView(
     /// Whether an answer is being written.
     #[prop(into)]
     is_busy: Signal<bool>,
+    /// The part of this turn that the model's window begins with, if it does here.
+    #[prop(into)]
+    window_start: Signal<Option<Part>>,
+    /// The summary that stands for what has left the window.
+    summary: Signal<Option<String>>,
     /// Called to write the answer anew.
     on_regenerate: Callback<()>,
     /// Called with the turn's id to rewrite the question.
@@ -33,7 +40,15 @@ pub(super) fn TurnView(
     let Turn { id, question, answer } = turn;
     let can_change = Signal::derive(move || is_last.get() && !is_busy.get());
     let question_text = question.to_string();
+    let line_before = move |part| {
+        view! {
+            <Show when=move || window_start.get() == Some(part)>
+                <WindowLine summary/>
+            </Show>
+        }
+    };
     view! {
+        {line_before(Part::Question)}
         <article class="message user" data-testid="message" data-role="user" data-state="done" aria-label="You">
             <div class="bubble">{question.to_string()}</div>
             <div class="actions">
@@ -56,6 +71,7 @@ pub(super) fn TurnView(
                 />
             </div>
         </article>
+        {line_before(Part::Answer)}
         <AnswerView answer is_last can_change on_regenerate on_copy/>
     }
 }
@@ -68,7 +84,7 @@ fn AnswerView(
     on_regenerate: Callback<()>,
     on_copy: Callback<String>,
 ) -> impl IntoView {
-    let Answer { text, blocks, tail, state } = answer;
+    let Answer { text, blocks, tail, state, reading } = answer;
     let state = Signal::from(state);
     let is_open = Memo::new(move |_| state.with(AnswerState::is_open));
     let is_blank = {
@@ -79,7 +95,11 @@ fn AnswerView(
         AnswerState::Failed { error } => Some(error),
         _ => None,
     });
-    let waits = move || state.with(|state| *state == AnswerState::Waiting);
+    let waits = Memo::new(move |_| state.with(|state| *state == AnswerState::Waiting));
+    let reading = Signal::from(reading);
+    // A model that reads again in the middle of an answer says so below the text.
+    let is_pending =
+        Memo::new(move |_| is_open.get() && (is_blank.get() || reading.with(Option::is_some)));
     let copy = move || on_copy.run(text.get_untracked());
     view! {
         <article
@@ -97,11 +117,8 @@ fn AnswerView(
                 </For>
                 <div class="chunk tail" inner_html=move || tail.get()></div>
             </div>
-            <Show when=move || is_open.get() && is_blank.get()>
-                <p class="pending">
-                    <span class="dots" aria-hidden="true"><i></i><i></i><i></i></span>
-                    {move || if waits() { "Waiting for the model to load" } else { "Reading" }}
-                </p>
+            <Show when=move || is_pending.get()>
+                <Pending waits reading/>
             </Show>
             <Show when=move || failure.with(Option::is_some)>
                 <ErrorNotice
@@ -185,8 +202,8 @@ fn CopyButton(
 
 fn stats(state: &AnswerState) -> Option<String> {
     match state {
-        AnswerState::Done { stats, .. } | AnswerState::Stopped { stats: Some(stats) } => {
-            Some(format::stats(stats))
+        AnswerState::Done { stats, .. } | AnswerState::Stopped { stats } => {
+            stats.as_ref().map(format::stats)
         }
         _ => None,
     }

@@ -1,14 +1,22 @@
 //! The parts of the page. Each takes data and callbacks; none asks the shell for anything.
 
 mod composer;
+mod context_meter;
+mod context_panel;
 mod conversation;
 mod header;
 mod icon;
 mod message;
 mod notices;
+mod panel;
+mod reading;
 mod settings;
+mod tooltip;
+mod window_line;
 
 pub(crate) use composer::Composer;
+pub(crate) use context_meter::ContextMeter;
+pub(crate) use context_panel::ContextPanel;
 pub(crate) use conversation::Conversation;
 pub(crate) use header::{Header, LoadingBar};
 pub(crate) use notices::{Empty, ErrorNotice, Outside};

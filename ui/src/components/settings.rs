@@ -1,13 +1,12 @@
-//! How answers are sampled, in a small panel: beside its button on a desktop, a sheet on a phone.
+//! How answers are sampled, in a small panel.
 
-use leptos::{html, prelude::*};
+use leptos::prelude::*;
 use lilims_ipc::Options;
-use wasm_bindgen::JsCast;
 
-use super::icon::Icon;
+use super::panel::Panel;
 use crate::state::{Field, set};
 
-/// The settings panel. It takes the focus while it is there and gives it back afterwards.
+/// The settings panel.
 #[component]
 pub(crate) fn Settings(
     /// What is set.
@@ -16,37 +15,9 @@ pub(crate) fn Settings(
     #[prop(into)]
     on_close: Callback<()>,
 ) -> impl IntoView {
-    let panel = NodeRef::<html::Div>::new();
-    Effect::new(move || {
-        if let Some(panel) = panel.get() {
-            let _ = panel.focus();
-        }
-    });
-    give_focus_back();
     let is_default = Memo::new(move |_| options.get() == Options::default());
     view! {
-        <div class="scrim" on:click=move |_| on_close.run(())></div>
-        <div
-            class="settings"
-            role="dialog"
-            aria-labelledby="settings-title"
-            tabindex="-1"
-            data-testid="settings"
-            node_ref=panel
-        >
-            <div class="settings-head">
-                <h2 id="settings-title">"Settings"</h2>
-                <button
-                    type="button"
-                    class="button quiet small"
-                    data-testid="settings-close"
-                    aria-label="Close settings"
-                    title="Close (Esc)"
-                    on:click=move |_| on_close.run(())
-                >
-                    {Icon::Close.view()}
-                </button>
-            </div>
+        <Panel id="settings" title="Settings" close_label="Close settings" on_close>
             <Slider field=Field::Temperature options/>
             <Slider field=Field::TopP options/>
             <NumberField field=Field::MaxTokens options/>
@@ -62,20 +33,8 @@ pub(crate) fn Settings(
                     "Reset"
                 </button>
             </div>
-        </div>
+        </Panel>
     }
-}
-
-/// When the panel goes, focuses what was focused when it came.
-fn give_focus_back() {
-    let focused = document().active_element();
-    let focused = StoredValue::new_local(focused);
-    on_cleanup(move || {
-        let element = focused.try_get_value().flatten();
-        if let Some(element) = element.and_then(|it| it.dyn_into::<web_sys::HtmlElement>().ok()) {
-            let _ = element.focus();
-        }
-    });
 }
 
 #[component]

@@ -1,13 +1,18 @@
 //! The conversation: turns of a question and its answer, and what the model is doing.
 //!
 //! One answer is written at a time. It waits while the model loads, then streams, then is done,
-//! stopped or failed. Events of an answer that is no longer awaited are dropped.
+//! stopped or failed. Events of an answer that is no longer awaited are dropped. A question also
+//! waits while the conversation of the last visit is on its way, so that it follows that one.
 
 use std::sync::Arc;
 
 use leptos::prelude::*;
-use lilims_ipc::{Error, Event, Finish, Message, ModelStatus, Options, Request, Role, Stats};
+use lilims_ipc::{
+    ContextView, Conversation, Error, Event, Finish, ModelStatus, Options, Overflow, Request, Stats,
+};
 
+use super::messages::{self, Place};
+use super::reading::Reading;
 use crate::markdown::{Block, Change, Stream, plain_text};
 
 /// A question and its answer.
@@ -32,6 +37,27 @@ pub(crate) struct Answer {
     pub(crate) tail: ArcRwSignal<String>,
     /// How far it is.
     pub(crate) state: ArcRwSignal<AnswerState>,
+    /// What the model reads before it goes on writing.
+    pub(crate) reading: ArcRwSignal<Option<Reading>>,
+}
+
+impl Answer {
+    /// An answer of an earlier visit.
+    pub(super) fn restored(text: &str, state: AnswerState) -> Self {
+        let answer = Self::default();
+        answer.append(&mut Stream::default(), text);
+        answer.state.set(state);
+        answer
+    }
+
+    /// Adds `text`, which `stream` renders.
+    fn append(&self, stream: &mut Stream, text: &str) {
+        if stream.push(text) == Change::Blocks {
+            self.blocks.set(stream.blocks().to_vec());
+        }
+        self.tail.set(stream.tail_html().to_owned());
+        self.text.update(|whole| whole.push_str(text));
+    }
 }
 
 /// How far an answer is.
@@ -46,8 +72,8 @@ pub(crate) enum AnswerState {
     Done {
         /// Why it ended.
         finish: Finish,
-        /// What it took.
-        stats: Stats,
+        /// What it took; unknown where it is of an earlier visit.
+        stats: Option<Stats>,
     },
     /// The user stopped it.
     Stopped {
@@ -97,6 +123,14 @@ pub(crate) struct Chat {
     pub(crate) model: RwSignal<Option<ModelStatus>>,
     /// How answers are sampled.
     pub(crate) options: RwSignal<Options>,
+    /// What happens when this conversation outgrows the context.
+    pub(crate) overflow: RwSignal<Overflow>,
+    /// What the model saw of this conversation after the last answer.
+    pub(crate) view: RwSignal<Option<ContextView>>,
+    /// The message that the model's window begins with, where something has left it.
+    pub(crate) window_start: RwSignal<Option<Place>>,
+    /// Whether the conversation of the last visit is still on its way.
+    pub(crate) is_restoring: RwSignal<bool>,
     /// The turn whose answer waits or streams.
     pub(crate) answering: RwSignal<Option<u64>>,
     /// The speed of the newest answer in tokens per second.
@@ -110,12 +144,16 @@ pub(crate) struct Chat {
 }
 
 impl Chat {
-    /// An empty conversation.
+    /// An empty conversation, until [`restore`](Self::restore) brings that of the last visit.
     pub(crate) fn new(options: Options) -> Self {
         Self {
             turns: RwSignal::default(),
             model: RwSignal::default(),
             options: RwSignal::new(options),
+            overflow: RwSignal::default(),
+            view: RwSignal::default(),
+            window_start: RwSignal::default(),
+            is_restoring: RwSignal::new(true),
             answering: RwSignal::default(),
             speed: RwSignal::default(),
             editing: RwSignal::default(),
@@ -127,8 +165,8 @@ impl Chat {
 
     /// Asks `question`, in place of the one being edited if there is one.
     ///
-    /// Returns what to send now: nothing while the model loads, while an answer is being written
-    /// or when the question is blank.
+    /// Returns what to send now: nothing while the model loads or the last visit's conversation is
+    /// on its way, while an answer is being written or when the question is blank.
     pub(crate) fn ask(&self, question: &str) -> Option<Outgoing> {
         let question = question.trim();
         if question.is_empty() || self.answering.get_untracked().is_some() {
@@ -136,7 +174,11 @@ impl Chat {
         }
         if let Some(edited) = self.editing.get_untracked() {
             self.editing.set(None);
-            self.turns.update(|turns| turns.retain(|turn| turn.id < edited));
+            self.turns.update(|turns| {
+                if let Some(at) = turns.iter().position(|turn| turn.id == edited) {
+                    turns.truncate(at);
+                }
+            });
         }
         self.open_turn(question.into())
     }
@@ -163,16 +205,37 @@ impl Chat {
         Some(question)
     }
 
+    /// Takes over the conversation of the last visit, if there was one. What was asked since the
+    /// page opened follows it. Returns the request that waited for it.
+    pub(crate) fn restore(&self, conversation: Option<Conversation>) -> Option<Outgoing> {
+        if !self.is_restoring.get_untracked() {
+            // A new conversation was begun before the old one arrived.
+            return None;
+        }
+        self.is_restoring.set(false);
+        if let Some(Conversation { messages, overflow, view }) = conversation {
+            let (mut turns, places) = messages::turns(&messages, || self.take_id());
+            if let Some(view) = view {
+                self.window_start.set(messages::window_start(&view, &places));
+                self.view.set(Some(view));
+            }
+            if self.overflow.get_untracked() == Overflow::default() {
+                self.overflow.set(overflow);
+            }
+            self.turns.update(|asked| {
+                turns.append(asked);
+                *asked = turns;
+            });
+        }
+        self.begin_waiting()
+    }
+
     /// Notes where the model stands. Returns the request that waited for it.
     pub(crate) fn model_changed(&self, status: ModelStatus) -> Option<Outgoing> {
-        let is_ready = matches!(status, ModelStatus::Ready { .. });
         if self.model.with_untracked(|model| model.as_ref() != Some(&status)) {
             self.model.set(Some(status));
         }
-        let turn = self.answering.get_untracked()?;
-        let answer = self.answer(turn)?;
-        let waits = answer.state.with_untracked(|state| *state == AnswerState::Waiting);
-        (is_ready && waits).then(|| self.begin(turn, &answer))
+        self.begin_waiting()
     }
 
     /// Takes over an event of the answer to `turn`.
@@ -182,14 +245,22 @@ impl Chat {
         }
         let Some(answer) = self.answer(turn) else { return };
         match event {
+            Event::Reading { phase, read_tokens, total_tokens } => {
+                answer.reading.set(Some(Reading { phase, read_tokens, total_tokens }));
+            }
             Event::Text { text, tokens_per_second, .. } => {
                 self.speed.set(Some(tokens_per_second));
-                self.append(&answer, &text);
+                if answer.reading.with_untracked(Option::is_some) {
+                    answer.reading.set(None);
+                }
+                self.stream.update_value(|stream| answer.append(stream, &text));
             }
-            Event::Done { finish, stats } => {
+            Event::Done { finish, stats, view } => {
                 self.speed.set(Some(stats.tokens_per_second));
+                self.take_view(view);
+                let stats = Some(stats);
                 let state = match finish {
-                    Finish::Stopped => AnswerState::Stopped { stats: Some(stats) },
+                    Finish::Stopped => AnswerState::Stopped { stats },
                     _ => AnswerState::Done { finish, stats },
                 };
                 self.close(&answer, state);
@@ -221,37 +292,67 @@ impl Chat {
         self.answering.set(None);
         self.editing.set(None);
         self.speed.set(None);
+        self.view.set(None);
+        self.window_start.set(None);
+        self.overflow.set(Overflow::default());
+        self.is_restoring.set(false);
         self.turns.set(Vec::new());
         tell
     }
 
     fn open_turn(&self, question: Arc<str>) -> Option<Outgoing> {
-        let turn = Turn { id: self.next_id.get_value(), question, answer: Answer::default() };
-        self.next_id.set_value(turn.id + 1);
+        let turn = Turn { id: self.take_id(), question, answer: Answer::default() };
         self.stream.set_value(Stream::default());
         self.speed.set(None);
         self.answering.set(Some(turn.id));
+        self.turns.update(|turns| turns.push(turn));
+        self.drop_stale_window_start();
+        self.begin_waiting()
+    }
+
+    /// Sends the question that waits, as soon as nothing is left that it waits for.
+    fn begin_waiting(&self) -> Option<Outgoing> {
         let is_ready =
             self.model.with_untracked(|model| matches!(model, Some(ModelStatus::Ready { .. })));
-        let (id, answer) = (turn.id, turn.answer.clone());
-        self.turns.update(|turns| turns.push(turn));
-        is_ready.then(|| self.begin(id, &answer))
-    }
-
-    fn begin(&self, turn: u64, answer: &Answer) -> Outgoing {
+        if !is_ready || self.is_restoring.get_untracked() {
+            return None;
+        }
+        let turn = self.answering.get_untracked()?;
+        let answer = self.answer(turn)?;
+        if answer.state.with_untracked(|state| *state != AnswerState::Waiting) {
+            return None;
+        }
         answer.state.set(AnswerState::Streaming);
-        let messages = self.turns.with_untracked(|turns| messages(turns));
-        Outgoing { turn, request: Request { messages, options: self.options.get_untracked() } }
+        let request = Request {
+            messages: self.turns.with_untracked(|turns| messages::of(turns)),
+            options: self.options.get_untracked(),
+            overflow: self.overflow.get_untracked(),
+        };
+        Some(Outgoing { turn, request })
     }
 
-    fn append(&self, answer: &Answer, text: &str) {
-        self.stream.update_value(|stream| {
-            if stream.push(text) == Change::Blocks {
-                answer.blocks.set(stream.blocks().to_vec());
-            }
-            answer.tail.set(stream.tail_html().to_owned());
-        });
-        answer.text.update(|whole| whole.push_str(text));
+    /// Notes what the model sees after the answer to the last turn.
+    fn take_view(&self, view: ContextView) {
+        // The turns are still those of the request: none comes or goes while it is answered.
+        let places = self.turns.with_untracked(|turns| messages::places(turns));
+        self.window_start.set(messages::window_start(&view, &places));
+        self.view.set(Some(view));
+    }
+
+    /// Forgets where the window begins if that message is gone.
+    fn drop_stale_window_start(&self) {
+        let Some(place) = self.window_start.get_untracked() else { return };
+        let is_there =
+            self.turns.with_untracked(|turns| turns.iter().any(|turn| turn.id == place.turn));
+        if !is_there {
+            self.window_start.set(None);
+        }
+    }
+
+    fn take_id(&self) -> u64 {
+        let id = self.next_id.get_value();
+        self.next_id.set_value(id + 1);
+        id
     }
 
     fn close(&self, answer: &Answer, state: AnswerState) {
@@ -262,6 +363,7 @@ impl Chat {
             AnswerState::Waiting | AnswerState::Streaming => String::new(),
         });
         answer.state.set(state);
+        answer.reading.set(None);
         self.answering.set(None);
     }
 
@@ -273,220 +375,6 @@ impl Chat {
     }
 }
 
-/// The conversation as the shell takes it. Questions that got no answer are left out, since chat
-/// templates want the roles to alternate; the last question always stands.
-fn messages(turns: &[Turn]) -> Vec<Message> {
-    let Some((last, earlier)) = turns.split_last() else { return Vec::new() };
-    let message = |role, content: &str| Message { role, content: content.to_owned() };
-    let mut messages = Vec::with_capacity(turns.len() * 2);
-    for turn in earlier {
-        turn.answer.text.with_untracked(|text| {
-            if !text.trim().is_empty() {
-                messages.push(message(Role::User, &turn.question));
-                messages.push(message(Role::Assistant, text));
-            }
-        });
-    }
-    messages.push(message(Role::User, &last.question));
-    messages
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use lilims_ipc::{ErrorCode, ModelInfo};
-
-    const STATS: Stats = Stats {
-        prompt_tokens: 9,
-        prefilled_tokens: 9,
-        tokens: 2,
-        first_token_ms: 5.0,
-        tokens_per_second: 50.0,
-    };
-
-    fn ready() -> ModelStatus {
-        ModelStatus::Ready {
-            model: ModelInfo {
-                name: "M".into(),
-                family: "llama".into(),
-                quantisation: "Q4_1".into(),
-                size_bytes: 1,
-                context_tokens: 1,
-                backend: "cpu".into(),
-            },
-        }
-    }
-
-    fn error() -> Error {
-        Error { code: ErrorCode::Busy, message: "Busy.".into(), detail: None }
-    }
-
-    fn text(text: &str) -> Event {
-        Event::Text { text: text.into(), tokens: 1, tokens_per_second: 40.0 }
-    }
-
-    fn done(finish: Finish) -> Event {
-        Event::Done { finish, stats: STATS }
-    }
-
-    /// Runs `test` with a chat, with its model ready if asked.
-    fn with_chat(is_ready: bool, test: impl FnOnce(Chat)) {
-        Owner::new().with(|| {
-            let chat = Chat::new(Options::default());
-            if is_ready {
-                assert!(chat.model_changed(ready()).is_none());
-            }
-            test(chat);
-        });
-    }
-
-    fn state(chat: Chat) -> AnswerState {
-        chat.turns.with_untracked(|turns| turns.last().unwrap().answer.state.get_untracked())
-    }
-
-    fn contents(outgoing: &Outgoing) -> Vec<(Role, &str)> {
-        let messages = &outgoing.request.messages;
-        messages.iter().map(|message| (message.role, message.content.as_str())).collect()
-    }
-
-    #[test]
-    fn an_answer_streams_and_ends() {
-        with_chat(true, |chat| {
-            let sent = chat.ask("  Hi \n").unwrap();
-            assert_eq!(contents(&sent), [(Role::User, "Hi")]);
-            assert_eq!(state(chat), AnswerState::Streaming);
-            chat.apply(sent.turn, text("*Hel"));
-            chat.apply(sent.turn, text("lo*\n\nyou"));
-            assert_eq!(chat.speed.get_untracked(), Some(40.0));
-            assert_eq!(chat.announcement.get_untracked(), "");
-            chat.apply(sent.turn, done(Finish::EndOfTurn));
-            assert_eq!(state(chat), AnswerState::Done { finish: Finish::EndOfTurn, stats: STATS });
-            assert_eq!(chat.announcement.get_untracked(), "Hello\nyou");
-            assert_eq!(chat.answering.get_untracked(), None);
-            let next = chat.ask("And?").unwrap();
-            assert_eq!(
-                contents(&next),
-                [(Role::User, "Hi"), (Role::Assistant, "*Hello*\n\nyou"), (Role::User, "And?")]
-            );
-        });
-    }
-
-    #[test]
-    fn a_question_waits_for_the_model() {
-        with_chat(false, |chat| {
-            assert!(chat.ask("Hi").is_none());
-            assert_eq!(state(chat), AnswerState::Waiting);
-            assert!(chat.ask("Second").is_none());
-            assert!(chat.model_changed(ModelStatus::Loading { name: "M".into() }).is_none());
-            assert!(chat.model_changed(ModelStatus::Failed { error: error() }).is_none());
-            let sent = chat.model_changed(ready()).unwrap();
-            assert_eq!(contents(&sent), [(Role::User, "Hi")]);
-            assert!(chat.model_changed(ready()).is_none(), "sent once");
-        });
-    }
-
-    #[test]
-    fn a_waiting_question_is_stopped_without_the_shell() {
-        with_chat(false, |chat| {
-            chat.ask("Hi");
-            assert!(!chat.stop());
-            assert_eq!(state(chat), AnswerState::Stopped { stats: None });
-            assert!(chat.model_changed(ready()).is_none());
-        });
-    }
-
-    #[test]
-    fn a_streaming_answer_is_stopped_by_the_shell() {
-        with_chat(true, |chat| {
-            assert!(!chat.stop());
-            let sent = chat.ask("Hi").unwrap();
-            chat.apply(sent.turn, text("Hel"));
-            assert!(chat.stop());
-            chat.apply(sent.turn, done(Finish::Stopped));
-            assert_eq!(state(chat), AnswerState::Stopped { stats: Some(STATS) });
-            let next = chat.ask("More").unwrap();
-            assert_eq!(contents(&next)[1], (Role::Assistant, "Hel"));
-        });
-    }
-
-    #[test]
-    fn one_answer_at_a_time_and_no_blank_questions() {
-        with_chat(true, |chat| {
-            assert!(chat.ask(" \n ").is_none());
-            chat.ask("Hi").unwrap();
-            assert!(chat.ask("Hi again").is_none());
-            assert!(chat.regenerate().is_none());
-            assert_eq!(chat.turns.with_untracked(Vec::len), 1);
-        });
-    }
-
-    #[test]
-    fn failed_answers_leave_no_trace_in_later_requests() {
-        with_chat(true, |chat| {
-            let sent = chat.ask("Hi").unwrap();
-            chat.refused(sent.turn, error());
-            assert_eq!(state(chat), AnswerState::Failed { error: error() });
-            assert_eq!(chat.announcement.get_untracked(), "Busy.");
-            assert_eq!(contents(&chat.ask("Again").unwrap()), [(Role::User, "Again")]);
-        });
-    }
-
-    #[test]
-    fn regenerating_replaces_the_last_answer() {
-        with_chat(true, |chat| {
-            assert!(chat.regenerate().is_none());
-            let first = chat.ask("Hi").unwrap();
-            chat.apply(first.turn, text("A"));
-            chat.apply(first.turn, done(Finish::EndOfTurn));
-            let second = chat.regenerate().unwrap();
-            assert_eq!(contents(&second), [(Role::User, "Hi")]);
-            assert_ne!(first.turn, second.turn);
-            chat.apply(first.turn, text("late"));
-            chat.apply(second.turn, text("B"));
-            let text = chat.turns.with_untracked(|turns| turns[0].answer.text.get_untracked());
-            assert_eq!(text, "B");
-        });
-    }
-
-    #[test]
-    fn editing_replaces_the_last_question() {
-        with_chat(true, |chat| {
-            let sent = chat.ask("Helo").unwrap();
-            assert!(chat.edit(sent.turn).is_none(), "not while it is answered");
-            chat.apply(sent.turn, done(Finish::EndOfTurn));
-            assert_eq!(chat.edit(sent.turn).as_deref(), Some("Helo"));
-            assert_eq!(contents(&chat.ask("Hello").unwrap()), [(Role::User, "Hello")]);
-            assert_eq!(chat.turns.with_untracked(Vec::len), 1);
-            assert_eq!(chat.editing.get_untracked(), None);
-        });
-    }
-
-    #[test]
-    fn a_new_conversation_drops_late_events() {
-        with_chat(true, |chat| {
-            let sent = chat.ask("Hi").unwrap();
-            assert!(chat.clear());
-            chat.apply(sent.turn, text("late"));
-            assert!(chat.turns.with_untracked(Vec::is_empty));
-            let next = chat.ask("New").unwrap();
-            chat.apply(sent.turn, text("later"));
-            assert_eq!(contents(&next), [(Role::User, "New")]);
-            let answer = chat.turns.with_untracked(|turns| turns[0].answer.text.get_untracked());
-            assert_eq!(answer, "");
-        });
-    }
-
-    #[test]
-    fn blocks_and_tail_make_the_whole_answer() {
-        with_chat(true, |chat| {
-            let sent = chat.ask("Hi").unwrap();
-            chat.apply(sent.turn, text("# A\n\nb\n\nc"));
-            chat.apply(sent.turn, text("d\n"));
-            let answer = chat.turns.with_untracked(|turns| turns[0].answer.clone());
-            let blocks = answer.blocks.get_untracked();
-            let html: Vec<_> = blocks.iter().map(|block| &*block.html).collect();
-            assert_eq!(html, ["<h1>A</h1>\n", "<p>b</p>\n"]);
-            assert_eq!(answer.tail.get_untracked(), "<p>cd</p>\n");
-        });
-    }
-}
+#[path = "chat_tests.rs"]
+mod tests;

@@ -4,7 +4,11 @@
 //! returns what to ask; the page passes it to the bridge. So all of it runs in tests on the host.
 
 mod chat;
+mod messages;
+mod reading;
 mod sampling;
 
 pub(crate) use chat::{Answer, AnswerState, Chat, Outgoing, Turn};
+pub(crate) use messages::{Part, Place};
+pub(crate) use reading::Reading;
 pub(crate) use sampling::{Field, restore, set};

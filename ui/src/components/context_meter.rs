@@ -1,0 +1,114 @@
+//! How full the model's context is, as a small bar with its figures.
+
+use leptos::prelude::*;
+use lilims_ipc::ContextView;
+
+use super::tooltip::Tooltip;
+use crate::format;
+
+/// The element id of the meter's explanation.
+const TIP_ID: &str = "context-meter-tip";
+
+/// The meter: a button that opens the panel about the context.
+#[component]
+pub(crate) fn ContextMeter(
+    /// What the model sees; nothing used before the first answer, `None` before the context's size
+    /// is known.
+    #[prop(into)]
+    view: Signal<Option<ContextView>>,
+    /// Whether the panel is shown; the meter toggles it.
+    panel_open: RwSignal<bool>,
+) -> impl IntoView {
+    let known = Memo::new(move |_| view.get().unwrap_or_default());
+    let wide = move || known.with(figures);
+    let narrow = move || known.with(short_figures);
+    let label = move || format!("Context: {}", known.with(figures));
+    let tip = move || {
+        view! {
+            <strong>{move || known.with(figures)}</strong>
+            <span>
+                "What the model sees at once: the pinned beginning and the newest part of the "
+                "conversation. Open it to choose what happens when it is full."
+            </span>
+        }
+    };
+    view! {
+        <Show when=move || view.with(Option::is_some)>
+            <Tooltip id=TIP_ID opens_other=true tip=tip().into_any()>
+                <button
+                    type="button"
+                    class="meter"
+                    data-testid="context-meter"
+                    aria-label=label
+                    aria-describedby=TIP_ID
+                    aria-haspopup="dialog"
+                    aria-expanded=move || panel_open.get().to_string()
+                    on:click=move |_| panel_open.update(|open| *open = !*open)
+                >
+                    <ContextBar view=known/>
+                    <span class="meter-wide">{wide}</span>
+                    <span class="meter-narrow">{narrow}</span>
+                </button>
+            </Tooltip>
+        </Show>
+    }
+}
+
+/// The context as a bar: what is pinned, the window, and what is free.
+#[component]
+pub(super) fn ContextBar(
+    /// What the model sees.
+    view: Memo<ContextView>,
+) -> impl IntoView {
+    let share = move |tokens: fn(&ContextView) -> u32| {
+        view.with(|view| {
+            let whole = f64::from(view.context_tokens.max(1));
+            format!("{:.3}%", (100.0 * f64::from(tokens(view)) / whole).min(100.0))
+        })
+    };
+    view! {
+        <span class="context-bar" aria-hidden="true">
+            <i class="pinned" style=("--share", move || share(|view| view.pinned_tokens))></i>
+            <i class="window" style=("--share", move || share(window_tokens))></i>
+        </span>
+    }
+}
+
+/// The tokens of the window: what is used and not pinned.
+pub(super) fn window_tokens(view: &ContextView) -> u32 {
+    view.used_tokens.saturating_sub(view.pinned_tokens)
+}
+
+/// The meter's figures: the capacity alone while nothing is used.
+fn figures(view: &ContextView) -> String {
+    match view.used_tokens {
+        0 => format::tokens(view.context_tokens),
+        used => format::tokens_of(used, view.context_tokens),
+    }
+}
+
+/// The same where there is little room.
+fn short_figures(view: &ContextView) -> String {
+    match view.used_tokens {
+        0 => format::tokens(view.context_tokens),
+        used => format!("{}%", format::percent(used, view.context_tokens)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_used_shows_the_capacity_alone() {
+        let mut view = ContextView { context_tokens: 8192, ..ContextView::default() };
+        assert_eq!(figures(&view), "8,192 tokens");
+        assert_eq!(short_figures(&view), "8,192 tokens");
+        (view.used_tokens, view.pinned_tokens) = (1204, 35);
+        assert_eq!(figures(&view), "1,204 of 8,192 tokens");
+        assert_eq!(short_figures(&view), "14%");
+        assert_eq!(window_tokens(&view), 1169);
+        view.used_tokens = 20;
+        assert_eq!(window_tokens(&view), 0);
+    }
+}
