@@ -348,7 +348,7 @@ fn a_crafted_session_is_refused() {
     session.append(&ids(150, 40_000)).unwrap();
     session.save(&path).unwrap();
     let bytes = fs::read(&path).unwrap();
-    let mut load = |change: &dyn Fn(&str) -> String| {
+    let load = |change: &dyn Fn(&str) -> String| {
         fs::write(&path, with_header(&bytes, change)).unwrap();
         Session::load(&model, &path).map(drop)
     };
