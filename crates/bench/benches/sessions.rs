@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use lilims_bench::{Summary, negative_log_likelihood};
 use lilims_engine::{
     Conversation, GenerateOptions, LoadOptions, Message, Model, Role, Sampling, Session,
 };
@@ -96,7 +97,7 @@ fn endless(path: &Path) {
             speeds.push(PIECE as f64 / start.elapsed().as_secs_f64());
         }
     }
-    let (early, late) = (median(&mut of_early), median(&mut of_late));
+    let (early, late) = (median(&of_early), median(&of_late));
     println!("\nin turn, {STEP} tokens each in pieces of {PIECE}, medians:");
     println!("after {}: {early:.1}, after {ENDLESS}: {late:.1}", FILLED * STEP);
     println!("ratio {:.3}", late / early);
@@ -141,10 +142,13 @@ fn window(path: &Path) {
             let is_sample = at > size + SINKS && at % SAMPLE_EVERY == 0;
             let logits = streaming.read_last(&pair[..1]).unwrap();
             if is_sample {
-                let slid = loss(logits, pair[1]);
+                let slid = negative_log_likelihood(logits, pair[1]);
                 fresh.reset();
                 let seen = [&ids[..SINKS], &ids[at + 1 - size..=at]].concat();
-                losses.push([slid, loss(fresh.read_last(&seen).unwrap(), pair[1])]);
+                losses.push([
+                    slid,
+                    negative_log_likelihood(fresh.read_last(&seen).unwrap(), pair[1]),
+                ]);
             }
         }
         let count = losses.len() as f64;
@@ -160,13 +164,6 @@ fn window(path: &Path) {
             square.sqrt() / count
         );
     }
-}
-
-/// Nats of `id` under `logits`.
-fn loss(logits: &[f32], id: u32) -> f64 {
-    let largest = f64::from(logits.iter().copied().fold(f32::MIN, f32::max));
-    let sum: f64 = logits.iter().map(|&logit| (f64::from(logit) - largest).exp()).sum();
-    largest + sum.ln() - f64::from(logits[id as usize])
 }
 
 /// Time to the first token after a question, from a saved session and from nothing.
@@ -196,7 +193,7 @@ fn reopen(path: &Path) {
     }
     let megabytes = std::fs::metadata(&folder).unwrap().len() as f64 / 1e6;
     let _ = std::fs::remove_file(&folder);
-    let (opened, read) = (median(&mut opened), median(&mut read));
+    let (opened, read) = (median(&opened), median(&read));
     println!("{REOPENED} tokens, {megabytes:.0} MB, saved in {:.0} ms", saved.as_secs_f64() * 1e3);
     println!("first token: opened {:.0} ms, read {:.0} ms", opened * 1e3, read * 1e3);
     println!("ratio {:.1}", read / opened);
@@ -224,7 +221,7 @@ fn cancel(path: &Path) {
         waits.push(cancelled_at.as_secs_f64() * 1e3);
     }
     let longest = waits.iter().copied().fold(0.0, f64::max);
-    println!("{CANCELS} times: median {:.2} ms, longest {longest:.2} ms", median(&mut waits));
+    println!("{CANCELS} times: median {:.2} ms, longest {longest:.2} ms", median(&waits));
 }
 
 const CODE: &str = "Rename the variable `total` to `sum` in this function and write the whole \
@@ -264,7 +261,7 @@ fn lookup(path: &Path) {
         }
         assert!(texts.iter().all(|text| *text == texts[0]), "guesses change no answer");
         for (idx, lookup) in sizes.iter().enumerate() {
-            let speed = median(&mut samples[idx]);
+            let speed = median(&samples[idx]);
             without = if idx == 0 { speed } else { without };
             let (right, guessed) = counts[idx];
             println!(
@@ -275,7 +272,6 @@ fn lookup(path: &Path) {
     }
 }
 
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+fn median(values: &[f64]) -> f64 {
+    Summary::of(values).expect("at least one round").median
 }

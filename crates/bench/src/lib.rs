@@ -9,6 +9,6 @@ pub mod speed;
 mod statistics;
 
 pub use machine::Machine;
-pub use perplexity::{Error, Perplexity, perplexity};
+pub use perplexity::{Error, Perplexity, negative_log_likelihood, perplexity};
 pub use speed::{Speed, Workload};
 pub use statistics::Summary;

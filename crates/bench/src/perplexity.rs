@@ -128,7 +128,7 @@ impl Losses {
 }
 
 /// `-ln softmax(logits)[target]` in nats; infinite for a target outside of the vocabulary.
-fn negative_log_likelihood(logits: &[f32], target: u32) -> f64 {
+pub fn negative_log_likelihood(logits: &[f32], target: u32) -> f64 {
     let Some(&logit) = logits.get(target as usize) else { return f64::INFINITY };
     let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let sum: f64 = logits.iter().map(|&logit| f64::from(logit - max).exp()).sum();

@@ -139,11 +139,12 @@ impl Session {
         let model = Arc::clone(&self.model);
         let mut writer = AnswerWriter::new(&model, options);
         let finish = if is_read {
-            let mut turn = Turn { session: self, options, cancel, start, on_text, reread_before };
-            turn.write(&mut writer, &mut progress)?
+            Turn { session: self, options, cancel, start, on_text }
+                .write(&mut writer, &mut progress)?
         } else {
             Finish::Cancelled
         };
+        progress.reread_tokens = (self.counters.reread - reread_before) as usize;
         Ok(writer.finish(finish, progress, on_text))
     }
 
@@ -222,7 +223,6 @@ struct Turn<'a, 'b> {
     cancel: &'a AtomicBool,
     start: Instant,
     on_text: &'a mut OnText<'b>,
-    reread_before: u64,
 }
 
 impl Turn<'_, '_> {
@@ -274,7 +274,6 @@ impl Turn<'_, '_> {
         };
         self.session.tokens.truncate(len);
         progress.decode = self.start.elapsed().saturating_sub(progress.first_token);
-        progress.reread_tokens = (self.session.counters.reread - self.reread_before) as usize;
         self.session.logits = logits;
         Ok(finish)
     }

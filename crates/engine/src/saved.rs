@@ -126,10 +126,9 @@ impl Session {
         ensure(tokens.iter().all(|&id| (id as usize) < n_vocab), "it holds unknown tokens")?;
         let Header { base, n_sinks, start, written, .. } = header;
         session.window = Window { n_sinks, start, written, ..session.window };
-        let (window, len) = (&session.window, tokens.len() - base);
-        let holds = session.runner.layouts().iter().all(|layout| layout.can_resume(window, len));
-        ensure(holds || len == 0, "it holds too little of the conversation")?;
-        session.runner.load(&session.window, tokens.len() - base, &mut from)?;
+        let len = tokens.len() - base;
+        ensure(len == 0 || session.can_resume(len), "it holds too little of the conversation")?;
+        session.runner.load(&session.window, len, &mut from)?;
         from.check_sum()?;
         session.tokens.extend(tokens);
         session.base = base;

@@ -183,11 +183,7 @@ impl Session {
             return self.tokens.len();
         }
         let position = len.checked_sub(self.base).filter(|&position| position > 0);
-        let can_resume = |position| {
-            let mut layouts = self.runner.layouts().iter();
-            layouts.all(|layout| layout.can_resume(&self.window, position))
-        };
-        let Some(position) = position.filter(|&position| can_resume(position)) else {
+        let Some(position) = position.filter(|&position| self.can_resume(position)) else {
             self.reset();
             return 0;
         };
@@ -200,6 +196,12 @@ impl Session {
             self.after_prompt.0 = 0;
         }
         len
+    }
+
+    /// Whether the cache can go on after the first `position` positions.
+    pub(crate) fn can_resume(&self, position: usize) -> bool {
+        let mut layouts = self.model.spec().layouts(self.window.context);
+        layouts.all(|layout| layout.can_resume(&self.window, position))
     }
 
     /// A session that goes on from here by itself: what either reads, the other does not see.

@@ -107,6 +107,17 @@ impl Layout {
         })
     }
 
+    /// The slots that hold what is kept of the first `len` tokens, in pieces that lie together.
+    pub(crate) fn held_slots(
+        &self,
+        window: &Window,
+        len: usize,
+    ) -> impl Iterator<Item = Range<usize>> + use<> {
+        let (layout, window) = (*self, *window);
+        let held = layout.held(&window, len).into_iter();
+        held.flat_map(move |positions| layout.slots(&window, positions))
+    }
+
     /// The first position after the sinks that the cache still holds.
     pub(crate) fn oldest(&self, window: &Window) -> usize {
         let n_sinks = self.n_sinks(window);
@@ -130,7 +141,7 @@ impl Layout {
 
     /// What is held of the first `len` tokens: sinks, then the rest. Everything in one range where
     /// nothing is missing between.
-    pub(crate) fn held(&self, window: &Window, len: usize) -> [Range<usize>; 2] {
+    fn held(&self, window: &Window, len: usize) -> [Range<usize>; 2] {
         let n_sinks = self.n_sinks(window).min(len);
         [0..n_sinks, self.oldest(window).clamp(n_sinks, len)..len]
     }

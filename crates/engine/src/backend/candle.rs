@@ -153,8 +153,13 @@ impl Runner for CandleRunner {
     fn run(&mut self, chunk: &Chunk<'_>, logits: &mut Vec<f32>) -> Result<(), Error> {
         let model = Arc::clone(&self.model);
         let positions = chunk.position..chunk.position + chunk.tokens.len();
-        let sinks = Layout::new(None, chunk.window.context);
-        let at_sinks = positions.clone().map(|at| chunk.window.sink_position(sinks, at));
+        let global = Layout::new(None, chunk.window.context);
+        let angles_at_sinks = if chunk.window.has_slid(global, positions.end - 1) {
+            let at_sinks = positions.clone().map(|at| chunk.window.sink_position(global, at));
+            angles(&model, at_sinks)?
+        } else {
+            Vec::new()
+        };
         let mut pass = Pass {
             model: &model,
             cache: &self.cache,
@@ -162,7 +167,7 @@ impl Runner for CandleRunner {
             ids: Tensor::new(chunk.tokens, &model.device)?,
             n_tokens: chunk.tokens.len(),
             chunk: *chunk,
-            angles_at_sinks: angles(&model, at_sinks)?,
+            angles_at_sinks,
             angles: angles(&model, positions)?,
             slots: Default::default(),
         };
@@ -178,10 +183,6 @@ impl Runner for CandleRunner {
         1
     }
 
-    fn layouts(&self) -> &[Layout] {
-        &self.layouts
-    }
-
     fn fork(&self, _window: &Window, _len: usize) -> Result<Box<dyn Runner>, Error> {
         let copies = self.cache.iter().map(LayerCache::copy);
         let cache = copies.collect::<Result<_, Error>>()?;
@@ -191,18 +192,14 @@ impl Runner for CandleRunner {
 
     fn save(&self, window: &Window, len: usize, to: &mut dyn Write) -> Result<(), Error> {
         for (cache, layout) in self.cache.iter().zip(&self.layouts) {
-            for range in layout.held(window, len) {
-                layout.slots(window, range).try_for_each(|slots| cache.save(slots, to))?;
-            }
+            layout.held_slots(window, len).try_for_each(|slots| cache.save(slots, to))?;
         }
         Ok(())
     }
 
     fn load(&mut self, window: &Window, len: usize, from: &mut dyn Read) -> Result<(), Error> {
         for (cache, layout) in self.cache.iter().zip(&self.layouts) {
-            for range in layout.held(window, len) {
-                layout.slots(window, range).try_for_each(|slots| cache.load(slots, from))?;
-            }
+            layout.held_slots(window, len).try_for_each(|slots| cache.load(slots, from))?;
         }
         Ok(())
     }
@@ -238,7 +235,7 @@ struct Pass<'a> {
     n_tokens: usize,
     chunk: Chunk<'a>,
     angles: Vec<Angles>,
-    /// Those with which queries meet the sinks.
+    /// Those with which queries meet the sinks, once the window has slid.
     angles_at_sinks: Vec<Angles>,
     slots: [Option<Tensor>; Slot::COUNT],
 }

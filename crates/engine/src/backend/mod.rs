@@ -13,7 +13,7 @@ use std::sync::atomic::AtomicBool;
 use crate::Error;
 use crate::spec::Activation;
 use crate::weights::{LayerWeights, Linear, Norm};
-use crate::window::{Layout, Window};
+use crate::window::Window;
 
 /// A buffer of activations: a row for each token of the current chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,9 +144,6 @@ pub(crate) trait Runner: Send {
 
     /// The most tokens of an exact chunk.
     fn max_exact(&self) -> usize;
-
-    /// How each layer keeps its positions.
-    fn layouts(&self) -> &[Layout];
 
     /// Another runner with a copy of the first `len` tokens' keys and values.
     fn fork(&self, window: &Window, len: usize) -> Result<Box<dyn Runner>, Error>;

@@ -136,8 +136,8 @@ impl<'a> KvRows<'a> {
         if self.ty != TensorType::Q8_0 {
             return self;
         }
-        let n_values = self.bytes.len() / 34 * 32;
-        let unpacked = &mut unpacked[..n_values];
+        let n_rows = self.bytes.len() / self.kernel().row_bytes(self.head_dim);
+        let unpacked = &mut unpacked[..n_rows * self.head_dim];
         dequantize(self.ty, self.bytes, unpacked).expect("rows are whole blocks");
         KvRows { ty: TensorType::F32, bytes: bytemuck::cast_slice(unpacked), ..self }
     }

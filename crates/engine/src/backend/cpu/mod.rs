@@ -108,8 +108,6 @@ pub(crate) struct CpuRunner {
     model: Arc<CpuModel>,
     team: Team,
     buffers: Buffers,
-    /// How each layer keeps positions.
-    layouts: Vec<Layout>,
     kv_type: KvType,
     /// One for each worker.
     scratch: Vec<Mutex<Scratch>>,
@@ -201,21 +199,9 @@ impl CpuRunner {
     ) -> Result<Self, Error> {
         let team = Team::new(n_threads)?;
         let buffers = Buffers::new(&model.spec, context, kv_type, team.n_workers())?;
-        let layouts = buffers.cache.iter().map(|cache| cache.layout).collect();
         let scratch =
             (0..team.n_workers()).map(|_| Mutex::new(Scratch::new(&model.spec))).collect();
-        Ok(Self { model, team, buffers, layouts, kv_type, scratch })
-    }
-
-    /// The slots of each layer that hold what is kept of the first `len` tokens, piece by piece.
-    fn held(&self, window: &Window, len: usize) -> impl Iterator<Item = (usize, Range<usize>)> {
-        let (window, layouts) = (*window, self.layouts.iter().enumerate());
-        layouts.flat_map(move |(layer_idx, layout)| {
-            let ranges = layout.held(&window, len).into_iter();
-            ranges
-                .flat_map(move |range| layout.slots(&window, range))
-                .map(move |slots| (layer_idx, slots))
-        })
+        Ok(Self { model, team, buffers, kv_type, scratch })
     }
 }
 
@@ -252,20 +238,17 @@ impl Runner for CpuRunner {
         MAX_EXACT
     }
 
-    fn layouts(&self) -> &[Layout] {
-        &self.layouts
-    }
-
     fn fork(&self, window: &Window, len: usize) -> Result<Box<dyn Runner>, Error> {
         let (model, n_workers) = (Arc::clone(&self.model), self.team.n_workers());
         let mut fork = Self::new(model, self.buffers.context, self.kv_type, n_workers)?;
-        for (layer_idx, slots) in self.held(window, len) {
-            let (from, to) = (&self.buffers.cache[layer_idx], &mut fork.buffers.cache[layer_idx]);
-            for kv_head in 0..self.model.spec.n_kv_heads {
-                for (from, to) in [(&from.keys, &mut to.keys), (&from.values, &mut to.values)] {
-                    // SAFETY: no pass runs.
-                    let rows = unsafe { from.rows(kv_head, slots.clone()) };
-                    to.bytes_mut(kv_head, slots.clone()).copy_from_slice(rows.bytes());
+        for (from, to) in self.buffers.cache.iter().zip(&mut fork.buffers.cache) {
+            for slots in from.layout.held_slots(window, len) {
+                for kv_head in 0..self.model.spec.n_kv_heads {
+                    for (from, to) in [(&from.keys, &mut to.keys), (&from.values, &mut to.values)] {
+                        // SAFETY: no pass runs.
+                        let rows = unsafe { from.rows(kv_head, slots.clone()) };
+                        to.bytes_mut(kv_head, slots.clone()).copy_from_slice(rows.bytes());
+                    }
                 }
             }
         }
@@ -273,13 +256,14 @@ impl Runner for CpuRunner {
     }
 
     fn save(&self, window: &Window, len: usize, to: &mut dyn Write) -> Result<(), Error> {
-        for (layer_idx, slots) in self.held(window, len) {
-            let LayerCache { keys, values, .. } = &self.buffers.cache[layer_idx];
-            for kv_head in 0..self.model.spec.n_kv_heads {
-                for kv in [keys, values] {
-                    // SAFETY: no pass runs.
-                    let rows = unsafe { kv.rows(kv_head, slots.clone()) };
-                    to.write_all(rows.bytes()).map_err(Error::SavedIo)?;
+        for cache in &self.buffers.cache {
+            for slots in cache.layout.held_slots(window, len) {
+                for kv_head in 0..self.model.spec.n_kv_heads {
+                    for kv in [&cache.keys, &cache.values] {
+                        // SAFETY: no pass runs.
+                        let rows = unsafe { kv.rows(kv_head, slots.clone()) };
+                        to.write_all(rows.bytes()).map_err(Error::SavedIo)?;
+                    }
                 }
             }
         }
@@ -287,13 +271,13 @@ impl Runner for CpuRunner {
     }
 
     fn load(&mut self, window: &Window, len: usize, from: &mut dyn Read) -> Result<(), Error> {
-        let held: Vec<_> = self.held(window, len).collect();
-        for (layer_idx, slots) in held {
-            let LayerCache { keys, values, .. } = &mut self.buffers.cache[layer_idx];
-            for kv_head in 0..self.model.spec.n_kv_heads {
-                for kv in [&mut *keys, &mut *values] {
-                    let bytes = kv.bytes_mut(kv_head, slots.clone());
-                    from.read_exact(bytes).map_err(Error::SavedIo)?;
+        for cache in &mut self.buffers.cache {
+            for slots in cache.layout.held_slots(window, len) {
+                for kv_head in 0..self.model.spec.n_kv_heads {
+                    for kv in [&mut cache.keys, &mut cache.values] {
+                        let bytes = kv.bytes_mut(kv_head, slots.clone());
+                        from.read_exact(bytes).map_err(Error::SavedIo)?;
+                    }
                 }
             }
         }
