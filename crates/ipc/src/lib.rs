@@ -2,6 +2,13 @@
 //!
 //! Every type is plain data with a fixed JSON form. Nothing here runs anything.
 
+mod library;
+
+pub use library::{
+    Attempt, Condition, Download, DownloadPlan, DownloadState, Fit, FitPart, Found, Library,
+    LibraryModel, Limits, Place, PlanModel, Recommended, Report, Repository, RepositoryFile,
+    Search, Storage, Verdict,
+};
 use serde::{Deserialize, Serialize};
 
 /// Who wrote a message.
@@ -118,6 +125,18 @@ pub enum ModelStatus {
     Failed {
         /// Why, and what to do.
         error: Error,
+    },
+    /// The model gave its memory back; the next question loads it again.
+    Unloaded {
+        /// The model's display name.
+        name: String,
+        /// Why, such as `after 10 minutes without a question`.
+        why: String,
+    },
+    /// The app ended while it loaded this model, so it was not loaded again by itself.
+    Held {
+        /// What happened.
+        attempt: Attempt,
     },
 }
 
@@ -248,6 +267,16 @@ pub enum ErrorCode {
     Busy,
     /// The conversation does not fit the context.
     ContextFull,
+    /// The hub cannot be reached or does not answer as it should.
+    Network,
+    /// The repository asks for an account or for its terms to be accepted.
+    Gated,
+    /// There is no such repository, file or model.
+    NotFound,
+    /// The disk or the quota is too small.
+    NoRoom,
+    /// The file is not what its source says it is.
+    HashMismatch,
     /// Anything else.
     Internal,
 }

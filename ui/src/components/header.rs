@@ -91,13 +91,16 @@ fn state_name(model: Option<&ModelStatus>) -> &'static str {
         None | Some(ModelStatus::Loading { .. }) => "loading",
         Some(ModelStatus::Ready { .. }) => "ready",
         Some(ModelStatus::Failed { .. }) => "failed",
+        Some(ModelStatus::Unloaded { .. }) => "unloaded",
+        Some(ModelStatus::Held { .. }) => "held",
     }
 }
 
 fn name(model: Option<&ModelStatus>) -> String {
     match model {
         None => "Lilims".into(),
-        Some(ModelStatus::Loading { name }) => name.clone(),
+        Some(ModelStatus::Loading { name } | ModelStatus::Unloaded { name, .. }) => name.clone(),
+        Some(ModelStatus::Held { attempt }) => attempt.name.clone(),
         Some(ModelStatus::Ready { model }) => model.name.clone(),
         Some(ModelStatus::Failed { .. }) => "No model".into(),
     }
@@ -108,6 +111,7 @@ fn line(model: Option<&ModelStatus>) -> String {
         None => "Starting…".into(),
         Some(ModelStatus::Loading { .. }) => "Loading…".into(),
         Some(ModelStatus::Ready { model }) => format::model_line(model),
-        Some(ModelStatus::Failed { .. }) => "Not loaded".into(),
+        Some(ModelStatus::Unloaded { why, .. }) => format!("Unloaded {why}"),
+        Some(ModelStatus::Failed { .. } | ModelStatus::Held { .. }) => "Not loaded".into(),
     }
 }
