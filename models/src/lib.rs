@@ -1,7 +1,7 @@
 //! The curated models and where a model's files live on this device.
 //!
 //! [`Catalogue`] is the list that ships with Lilims; [`data_dir`] and [`bundled_model`] find our
-//! files; [`short_name`] and [`quantisation_of`] read names;
+//! files, [`scan`] those of other programs; [`short_name`] and [`quantisation_of`] read names;
 //! [`ConversationFile`] keeps conversations. Nothing here downloads or opens a model.
 
 mod catalogue;
@@ -9,6 +9,7 @@ mod conversation;
 mod error;
 mod location;
 mod name;
+pub mod scan;
 
 pub use catalogue::{Catalogue, Entry};
 pub use conversation::{ConversationFile, bound_sessions};
