@@ -179,11 +179,13 @@ impl Client {
     pub(crate) async fn send(&self, ask: &Ask<'_>) -> Result<Response, Error> {
         let response = self.send_once(ask, self.known_token()).await?;
         let refused = matches!(response.status().as_u16(), 401 | 403 | 429);
-        if refused && self.is_endpoint(&ask.url) && self.token.get().is_none() {
-            if let Some(token) = self.token.get_or_init(find_token) {
-                let response = self.send_once(ask, Some(token)).await?;
-                return self.checked(response, ask.purpose);
-            }
+        if refused
+            && self.is_endpoint(&ask.url)
+            && self.token.get().is_none()
+            && let Some(token) = self.token.get_or_init(find_token)
+        {
+            let response = self.send_once(ask, Some(token)).await?;
+            return self.checked(response, ask.purpose);
         }
         self.checked(response, ask.purpose)
     }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use tokio::sync::mpsc::{Receiver, error::TryRecvError};
+use tokio::sync::mpsc::Receiver;
 use tokio::sync::watch;
 
 use super::CHUNK_BYTES;
@@ -96,10 +96,8 @@ pub(crate) fn run(
     shared.keep_digests(&sink.hasher);
     loop {
         let piece = if sink.can_advance() {
-            match pieces.try_recv() {
-                Ok(piece) => Some(piece),
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-            }
+            // Where the channel is closed, what is here is hashed still.
+            pieces.try_recv().ok()
         } else {
             match pieces.blocking_recv() {
                 Some(piece) => Some(piece),

@@ -46,8 +46,8 @@ const TABLES: &str = "
     CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
     CREATE TABLE folders (path TEXT PRIMARY KEY) WITHOUT ROWID;
     CREATE TABLE peaks (
-        model TEXT NOT NULL, family TEXT NOT NULL, estimated INTEGER NOT NULL,
-        measured INTEGER NOT NULL, at_ms INTEGER NOT NULL
+        model TEXT NOT NULL, family TEXT NOT NULL, weights INTEGER NOT NULL,
+        estimated INTEGER NOT NULL, measured INTEGER NOT NULL
     );
     CREATE TABLE connections (
         at_ms INTEGER NOT NULL, host TEXT NOT NULL, purpose TEXT NOT NULL, outcome TEXT NOT NULL

@@ -25,12 +25,18 @@ pub struct Limits {
 }
 
 /// The memory that a model took, beside what it was estimated to take. Bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peak {
+    /// The model's short name.
+    pub model: String,
+    /// Its family.
+    pub family: String,
+    /// Its weights, which need no correction.
+    pub weights_bytes: u64,
     /// The estimate.
-    pub estimated: u64,
+    pub estimated_bytes: u64,
     /// What was measured.
-    pub measured: u64,
+    pub measured_bytes: u64,
 }
 
 /// A connection that was made.
@@ -151,30 +157,38 @@ impl Library {
     ///
     /// # Errors
     /// [`Error::Index`].
-    pub fn note_peak(&self, model: &str, family: &str, peak: Peak) -> Result<(), Error> {
+    pub fn note_peak(&self, peak: &Peak) -> Result<(), Error> {
         let index = self.index();
         index.execute(
-            "INSERT INTO peaks (model, family, estimated, measured, at_ms) VALUES (?1, ?2, ?3, ?4, ?5)",
-            params![model, family, signed(peak.estimated), signed(peak.measured), signed(now_ms())],
+            "INSERT INTO peaks (model, family, weights, estimated, measured)
+             VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![
+                peak.model,
+                peak.family,
+                signed(peak.weights_bytes),
+                signed(peak.estimated_bytes),
+                signed(peak.measured_bytes)
+            ],
         )?;
         bound(&index, "peaks", KEPT_PEAKS)
     }
 
-    /// What this model took before, or else what others of its family took.
+    /// What models took on this machine.
     ///
     /// # Errors
     /// [`Error::Index`].
-    pub fn peaks(&self, model: &str, family: &str) -> Result<Vec<Peak>, Error> {
-        let of_model = self.peaks_where("model", model)?;
-        if of_model.is_empty() { self.peaks_where("family", family) } else { Ok(of_model) }
-    }
-
-    fn peaks_where(&self, column: &'static str, value: &str) -> Result<Vec<Peak>, Error> {
+    pub fn peaks(&self) -> Result<Vec<Peak>, Error> {
         let index = self.index();
-        let sql = format!("SELECT estimated, measured FROM peaks WHERE {column} = ?1");
-        let mut statement = index.prepare_cached(&sql)?;
-        let rows = statement.query_map([value], |row| {
-            Ok(Peak { estimated: unsigned(row.get(0)?), measured: unsigned(row.get(1)?) })
+        let sql = "SELECT model, family, weights, estimated, measured FROM peaks";
+        let mut statement = index.prepare_cached(sql)?;
+        let rows = statement.query_map([], |row| {
+            Ok(Peak {
+                model: row.get(0)?,
+                family: row.get(1)?,
+                weights_bytes: unsigned(row.get(2)?),
+                estimated_bytes: unsigned(row.get(3)?),
+                measured_bytes: unsigned(row.get(4)?),
+            })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
