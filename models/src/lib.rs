@@ -2,8 +2,9 @@
 //!
 //! [`Catalogue`] is the list that ships with Lilims; [`data_dir`] and [`bundled_model`] find our
 //! files, [`scan`] those of other programs; [`short_name`] and [`quantisation_of`] read names;
-//! [`ConversationFile`] keeps conversations. Nothing here downloads or opens a model.
+//! [`ConversationFile`] keeps conversations, [`Attempt`] a note of each load. Nothing here downloads or opens a model.
 
+mod attempt;
 mod catalogue;
 mod conversation;
 mod error;
@@ -11,6 +12,7 @@ mod location;
 mod name;
 pub mod scan;
 
+pub use attempt::{Attempt, Note};
 pub use catalogue::{Catalogue, Entry};
 pub use conversation::{ConversationFile, bound_sessions};
 pub use error::Error;

@@ -69,6 +69,27 @@ pub struct RepositoryFile {
     pub sha256: Option<String>,
 }
 
+impl RepositoryFile {
+    /// Why the file is no model by itself, if it is none.
+    pub fn unsuitable(&self) -> Option<&'static str> {
+        let name = self.file.rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
+        let part = name.strip_suffix(".gguf").and_then(|stem| stem.rsplit_once("-of-"));
+        let is_part = part.is_some_and(|(before, of)| {
+            let digits = |text: &str| text.len() == 5 && text.bytes().all(|b| b.is_ascii_digit());
+            digits(of) && before.rsplit('-').next().is_some_and(digits)
+        });
+        if is_part {
+            Some("one part of a split model, which Lilims cannot join yet")
+        } else if name.contains("mmproj") {
+            Some("the part of a model that sees pictures, no model of its own")
+        } else if name.contains("imatrix") {
+            Some("data for quantising, no model")
+        } else {
+            None
+        }
+    }
+}
+
 /// What is known of a file before its bytes come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FileFacts {
@@ -303,4 +324,29 @@ fn licence(tags: &[String]) -> Option<String> {
 /// `false`, or how access is granted.
 fn is_gated(gated: &serde_json::Value) -> bool {
     gated.as_bool().unwrap_or(gated.is_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_and_projectors_are_no_models() {
+        let unsuitable = |file: &str| {
+            let file = file.to_owned();
+            RepositoryFile { file, size_bytes: 1, sha256: None }.unsuitable().is_some()
+        };
+        assert!(unsuitable("Q8_0/m-00001-of-00003.gguf"));
+        assert!(unsuitable("mmproj-F16.gguf"));
+        assert!(unsuitable("m.imatrix.gguf"));
+        assert!(!unsuitable("m-of-00003.gguf") && !unsuitable("m-Q4_K_M.gguf"));
+    }
+
+    #[test]
+    fn gates_and_licences_are_read() {
+        assert!(is_gated(&serde_json::json!("manual")) && is_gated(&serde_json::json!(true)));
+        assert!(!is_gated(&serde_json::json!(false)) && !is_gated(&serde_json::Value::Null));
+        let tags = ["gguf".to_owned(), "license:mit".to_owned()];
+        assert_eq!(licence(&tags).as_deref(), Some("mit"));
+    }
 }

@@ -19,6 +19,7 @@ pub use api::{Found, Repository, RepositoryFile, Search};
 pub use client::{Client, Patience, set_token};
 pub use download::{Downloader, Outcome, Verified};
 pub use error::Error;
+pub use library::folder::disk_bytes;
 pub use library::{
     DownloadRow, DownloadState, Entry, Held, Journal, Library, Limits, LoggedConnection, Occupant,
     Peak, Plan, Scanned, Source, Storage,

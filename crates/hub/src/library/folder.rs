@@ -125,8 +125,8 @@ pub(crate) fn check_repository(name: &str) -> Result<(), Error> {
     }
 }
 
-/// What a file takes of the disk; 0 for one that is not there.
-pub(crate) fn disk_bytes(path: &Path) -> u64 {
+/// What a file takes of the disk, in bytes; 0 for one that is not there.
+pub fn disk_bytes(path: &Path) -> u64 {
     let Ok(metadata) = fs::metadata(path) else { return 0 };
     #[cfg(unix)]
     {
