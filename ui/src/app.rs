@@ -12,7 +12,7 @@ use crate::components::{
     Outside, Settings,
 };
 use crate::library_page::{Held, LibraryPage, Picker, carry_out, follow_library};
-use crate::state::{Chat, LibraryState, Outgoing, open_count, restore};
+use crate::state::{Chat, LibraryState, Outgoing, is_moving, restore};
 
 /// How often the shell is asked about a model that is loading, should its event not arrive.
 const STATUS_INTERVAL: Duration = Duration::from_millis(500);
@@ -84,7 +84,7 @@ fn Chatting() -> impl IntoView {
     let is_unloaded =
         Memo::new(move |_| matches!(chat.model.get(), Some(ModelStatus::Unloaded { .. })));
     let is_downloading =
-        Memo::new(move |_| library.downloads.with(|downloads| open_count(downloads) > 0));
+        Memo::new(move |_| library.downloads.with(|downloads| downloads.iter().any(is_moving)));
     let model_info = Memo::new(move |_| model_info(chat.model.get()));
     let context = Memo::new(move |_| {
         chat.view.get().or_else(|| model_info.with(|model| model.as_ref().map(unused_context)))

@@ -15,4 +15,4 @@ pub(crate) use library::{Action, Concern, Fetched, HubFile, LibraryState, Outcom
 pub(crate) use messages::{Part, Place};
 pub(crate) use reading::Reading;
 pub(crate) use sampling::{Field, restore, set};
-pub(crate) use shelf::{held_name, here, last_part, open_count, recent, under_way};
+pub(crate) use shelf::{held_name, here, is_moving, last_part, open_count, recent, under_way};

@@ -63,6 +63,12 @@ pub(crate) fn open_count(downloads: &[Download]) -> usize {
     downloads.iter().filter(|download| is_open(download)).count()
 }
 
+/// Whether a download goes on by itself.
+pub(crate) fn is_moving(download: &Download) -> bool {
+    use DownloadState::{Checking, Queued, Retrying, Running};
+    matches!(download.state, Queued | Running | Retrying { .. } | Checking)
+}
+
 fn is_open(download: &Download) -> bool {
     !matches!(download.state, DownloadState::Done { .. })
 }
@@ -182,5 +188,7 @@ mod tests {
         assert_eq!(under_way(&downloads, &file("x.gguf")), Some(paused));
         assert_eq!(under_way(&downloads, &file("y.gguf")), None);
         assert_eq!(open_count(&downloads), 1);
+        assert!(!downloads.iter().any(is_moving), "a paused one stands still");
+        assert!(is_moving(&download("z.gguf", DownloadState::Queued)));
     }
 }

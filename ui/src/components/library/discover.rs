@@ -243,7 +243,7 @@ fn Offer(model: Recommended, state: LibraryState, act: Callback<Action>) -> impl
     let file = HubFile { repository: model.repository.clone(), file: model.file.clone() };
     let facts = vec![
         format::bytes(model.size_bytes),
-        format!("{} context", format::count(model.context_tokens)),
+        format::tokens(model.context_tokens),
         model.licence.clone(),
     ];
     let title_id = format!("offer-{}", model.id);
@@ -292,12 +292,16 @@ fn facts(found: &Found) -> Vec<String> {
         found.parameters.map(|count| format!("{} parameters", format::parameters(count))),
         found.licence.clone(),
         Some(format!("{} downloads a month", format::large_count(found.downloads))),
-        Some(format!("{} likes", format::large_count(found.likes))),
+        Some(likes(found.likes)),
         updated.map(|day| format!("changed {day}")),
     ]
     .into_iter()
     .flatten()
     .collect()
+}
+
+fn likes(count: u64) -> String {
+    if count == 1 { "1 like".into() } else { format!("{} likes", format::large_count(count)) }
 }
 
 /// The two parts of a repository's name.

@@ -136,7 +136,7 @@ fn Progress(download: Memo<Option<Download>>, state: LibraryState) -> impl IntoV
 fn stage_name(download: &Download) -> String {
     let percent = match download.total_bytes {
         0 => 0,
-        total => u64::min(100, u128_percent(download.done_bytes, total)),
+        total => percent(download.done_bytes, total),
     };
     match &download.state {
         DownloadState::Queued => "Queued".into(),
@@ -149,9 +149,10 @@ fn stage_name(download: &Download) -> String {
     }
 }
 
-/// The whole per cent, rounded down, of sizes whose hundredfold may not fit.
-fn u128_percent(part: u64, whole: u64) -> u64 {
-    u64::try_from(u128::from(part) * 100 / u128::from(whole.max(1))).unwrap_or(100)
+/// The whole per cent, rounded down, of sizes whose hundredfold may not fit 64 bits.
+fn percent(part: u64, whole: u64) -> u64 {
+    let percent = u128::from(part) * 100 / u128::from(whole.max(1));
+    u64::try_from(percent.min(100)).unwrap_or(100)
 }
 
 fn model_name(state: LibraryState, known: Option<&str>, file: &HubFile) -> Option<String> {

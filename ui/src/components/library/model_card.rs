@@ -291,10 +291,7 @@ fn facts(model: &LibraryModel) -> Vec<String> {
     vec![
         model.quantisation.clone(),
         model.family.clone(),
-        model
-            .context_tokens
-            .map(|tokens| format!("{} context", format::count(tokens)))
-            .unwrap_or_default(),
+        model.context_tokens.map(format::tokens).unwrap_or_default(),
         model.licence.clone().unwrap_or_default(),
     ]
 }
