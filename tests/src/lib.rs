@@ -1,7 +1,9 @@
-//! What tests across crates share: models, fixtures, and the real window, driven as a user would.
+//! What tests across crates share: models, fixtures, a hub that fails, and the real window, driven
+//! as a user would.
 
 #[cfg(target_os = "linux")]
 pub mod app_window;
+pub mod hub_server;
 #[cfg(target_os = "linux")]
 pub mod process_group;
 #[cfg(target_os = "linux")]
