@@ -241,6 +241,9 @@ impl Client {
             // The hub says 401 for repositories that are private or not there.
             (_, "RepoNotFound" | "EntryNotFound" | "RevisionNotFound")
             | (StatusCode::NOT_FOUND, _) => Error::NotFound { what: repository_of(url), host },
+            (StatusCode::UNAUTHORIZED, _) if self.known_token().is_none() => {
+                Error::NotFound { what: repository_of(url), host }
+            }
             (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => {
                 Error::Refused { what, host, message }
             }

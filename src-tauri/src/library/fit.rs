@@ -91,10 +91,10 @@ fn speed(file: &File, depth: usize) -> Option<f32> {
     static BYTES_PER_SECOND: OnceLock<f64> = OnceLock::new();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let rate = *BYTES_PER_SECOND
-        .get_or_init(|| lilims_bench::quick_read_bytes_per_second(threads));
-    let efficiency = lilims_bench::DEFAULT_EFFICIENCY;
+        .get_or_init(|| lilims_bench::roof::quick_read_bytes_per_second(threads));
+    let efficiency = lilims_bench::roof::DEFAULT_EFFICIENCY;
     let speed =
-        lilims_bench::expected_tokens_per_second(file, depth, KvType::F16, rate, efficiency);
+        lilims_bench::roof::expected_tokens_per_second(file, depth, KvType::F16, rate, efficiency);
     speed.ok().map(|speed| speed as f32)
 }
 
