@@ -212,9 +212,10 @@ fn an_idle_model_gives_its_memory_back_and_the_next_question_loads_it() {
 fn memory_that_runs_short_takes_the_model() {
     let idle = Idle { after: Duration::MAX, is_short: || true };
     let (_thread, statuses) = start_with(|_, _| loaded(), idle, None);
-    wait_for(&statuses, |status| {
-        matches!(status, ModelStatus::Unloaded { why, .. } if why.contains("memory runs short"))
-    });
+    wait_for(
+        &statuses,
+        |status| matches!(status, ModelStatus::Unloaded { why, .. } if why.contains("memory runs short")),
+    );
 }
 
 #[test]

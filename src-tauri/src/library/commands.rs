@@ -136,10 +136,7 @@ pub(crate) async fn search_hub(shelf: State<'_, Shelf>, search: Search) -> Answe
 
 /// A repository of the hub with its card and its files.
 #[tauri::command]
-pub(crate) async fn repository(
-    shelf: State<'_, Shelf>,
-    repository: String,
-) -> Answer<Repository> {
+pub(crate) async fn repository(shelf: State<'_, Shelf>, repository: String) -> Answer<Repository> {
     let client = client(&shelf)?;
     let wrong = |error| errors::of(&error);
     let found = client.repository(&repository, "main").await.map_err(wrong)?;
@@ -149,7 +146,8 @@ pub(crate) async fn repository(
     let entries = shelf.library()?.entries().map_err(wrong)?;
     let here = |file: &hub::RepositoryFile| {
         let is_it = |entry: &&hub::Entry| {
-            entry.repository.as_ref() == Some(&repository) && entry.file.as_ref() == Some(&file.file)
+            entry.repository.as_ref() == Some(&repository)
+                && entry.file.as_ref() == Some(&file.file)
                 || entry.sha256.is_some() && entry.sha256 == file.sha256
         };
         entries.iter().find(is_it).map(|entry| entry.name.clone())

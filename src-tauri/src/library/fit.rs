@@ -63,11 +63,7 @@ pub(super) fn of_file(
         parts: fit
             .parts
             .into_iter()
-            .map(|part| FitPart {
-                label: part.label.to_owned(),
-                bytes: part.bytes,
-                how: part.how,
-            })
+            .map(|part| FitPart { label: part.label.to_owned(), bytes: part.bytes, how: part.how })
             .collect(),
         available_from: fit.available_from,
         suggestion: fit.suggestion.map(|suggestion| suggestion.to_string()),
@@ -90,8 +86,8 @@ fn peak(peak: lilims_hub::Peak) -> Peak {
 fn speed(file: &File, depth: usize) -> Option<f32> {
     static BYTES_PER_SECOND: OnceLock<f64> = OnceLock::new();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let rate = *BYTES_PER_SECOND
-        .get_or_init(|| lilims_bench::roof::quick_read_bytes_per_second(threads));
+    let rate =
+        *BYTES_PER_SECOND.get_or_init(|| lilims_bench::roof::quick_read_bytes_per_second(threads));
     let efficiency = lilims_bench::roof::DEFAULT_EFFICIENCY;
     let speed =
         lilims_bench::roof::expected_tokens_per_second(file, depth, KvType::F16, rate, efficiency);
@@ -123,7 +119,9 @@ pub(crate) fn explained(attempt: lilims_models::Attempt) -> Attempt {
     let (needed, free) =
         (super::shown::size(attempt.needed_bytes), super::shown::size(attempt.available_bytes));
     let cause = if is_short {
-        format!("It needs about {needed} of memory and {free} were free, so the system probably ended it.")
+        format!(
+            "It needs about {needed} of memory and {free} were free, so the system probably ended it."
+        )
     } else {
         format!("It needs about {needed} of memory and {free} were free; the file may be damaged.")
     };
