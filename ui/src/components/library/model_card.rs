@@ -40,7 +40,7 @@ pub(super) fn ModelCard(
         let id = badge_id.clone();
         Some(view! { <FitBadge id verdict=fit.verdict fit=Signal::stored(Some(fit))/> })
     };
-    let facts = move || model.with(|model| facts(model));
+    let facts = move || model.with(facts);
     let uses = move || model.with(|model| uses(model, clock));
     view! {
         <li>

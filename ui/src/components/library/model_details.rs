@@ -31,7 +31,7 @@ pub(super) fn ModelDetails(
         <details class="model-details">
             <summary>"Details"</summary>
             <dl>
-                {move || model.with(|model| facts(model)).into_iter().map(|(term, fact)| view! {
+                {move || model.with(facts).into_iter().map(|(term, fact)| view! {
                     <div>
                         <dt>{term}</dt>
                         <dd>{fact}</dd>
