@@ -3,11 +3,12 @@
 use super::half::{self, Halves};
 use super::tile::{Grid, Tile, inverse};
 
-/// How many steps of the grid the ends of a group's range move inwards, for values that count alike.
-pub(super) const INSETS: &[[f32; 2]] =
-    &[[0.0, 0.0], [0.25, 0.25], [0.5, 0.5], [0.0, 0.5], [0.5, 0.0], [0.0, -1.0]];
-/// The same, where some values count more than others and an end of the range may not count at all.
-pub(super) const WEIGHTED_INSETS: &[[f32; 2]] = &[
+/// How many steps of the grid the ends of a group's range move inwards, where plain rounding is what
+/// the speed compares with.
+const FEW_INSETS: &[[f32; 2]] = &[[0.0, 0.0], [0.6, 0.0], [0.0, 0.6], [0.6, 0.6]];
+/// The same, where searching is the rule: with a minimum that is an integer in turn, or with values of
+/// which some count more than others, so that an end of the range may not count at all.
+const MANY_INSETS: &[[f32; 2]] = &[
     [0.0, 0.0],
     [0.5, 0.5],
     [0.0, 0.5],
@@ -45,7 +46,7 @@ pub(super) fn fit<
 ) -> Fit<L> {
     let totals = tile.totals();
     let mut best = Fit { scale: [0.0; L], min: *low, score: [-f32::MAX; L] };
-    for &[below, above] in if WEIGHTED { WEIGHTED_INSETS } else { INSETS } {
+    for &[below, above] in if WEIGHTED || CAPPED { MANY_INSETS } else { FEW_INSETS } {
         let [mut inverses, mut mins] = [[0.0; L]; 2];
         for lane in 0..L {
             let step = (high[lane] - low[lane]) * (1.0 / max);
@@ -77,13 +78,7 @@ fn keep_better<const L: usize>(best: &mut Fit<L>, tried: &Fit<L>) {
 }
 
 #[inline(always)]
-fn regress<
-    G: Grid,
-    const N: usize,
-    const L: usize,
-    const WEIGHTED: bool,
-    const CAPPED: bool,
->(
+fn regress<G: Grid, const N: usize, const L: usize, const WEIGHTED: bool, const CAPPED: bool>(
     tile: &Tile<N, L, WEIGHTED>,
     (w, x): &([f32; L], [f32; L]),
     inverses: &[f32; L],

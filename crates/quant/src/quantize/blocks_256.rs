@@ -2,6 +2,7 @@
 //!
 //! The groups of a block are searched together, one in each lane.
 
+use super::Importance;
 use super::super_affine::{self, Scales as AffineScales};
 use super::super_scaled::{self, Range, Scales};
 use super::tile::{Grid, Integers, Tile, inverse, low_byte};
@@ -36,13 +37,14 @@ pub(super) trait Affine<const BYTES: usize, const L: usize> {
 #[inline(always)]
 pub(super) fn scaled<T: Scaled<BYTES>, const BYTES: usize, const WEIGHTED: bool>(
     row: &[f32],
-    importance: &[f32],
+    importance: Importance<'_>,
     out: &mut [u8],
 ) {
-    let mut importance = importance.chunks(VALUES);
     // No closure takes part in the loops: it would be compiled without the target's features.
-    for (values, block) in row.as_chunks::<VALUES>().0.iter().zip(out.as_chunks_mut::<BYTES>().0) {
-        let tile = Tile::<16, 16, WEIGHTED>::load(values, importance.next().unwrap_or_default());
+    let blocks = row.as_chunks::<VALUES>().0.iter().zip(out.as_chunks_mut::<BYTES>().0);
+    for (idx, (values, block)) in blocks.enumerate() {
+        let importance = importance.part(idx * VALUES, VALUES);
+        let tile = Tile::<16, 16, WEIGHTED>::load(values, importance);
         let scales = super_scaled::search::<T::Grid, 16, 16, WEIGHTED>(&tile, &T::RANGE);
         let mut bytes = [0; VALUES];
         let groups = values.as_chunks::<16>().0.iter().zip(bytes.as_chunks_mut::<16>().0);
@@ -70,12 +72,13 @@ pub(super) fn affine<
     const WEIGHTED: bool,
 >(
     row: &[f32],
-    importance: &[f32],
+    importance: Importance<'_>,
     out: &mut [u8],
 ) {
-    let mut importance = importance.chunks(VALUES);
-    for (values, block) in row.as_chunks::<VALUES>().0.iter().zip(out.as_chunks_mut::<BYTES>().0) {
-        let tile = Tile::<N, L, WEIGHTED>::load(values, importance.next().unwrap_or_default());
+    let blocks = row.as_chunks::<VALUES>().0.iter().zip(out.as_chunks_mut::<BYTES>().0);
+    for (idx, (values, block)) in blocks.enumerate() {
+        let importance = importance.part(idx * VALUES, VALUES);
+        let tile = Tile::<N, L, WEIGHTED>::load(values, importance);
         let scales = super_affine::search::<T::Grid, N, L, WEIGHTED>(&tile, T::MAX, T::STEPS);
         let mut bytes = [0; VALUES];
         let groups = values.as_chunks::<N>().0.iter().zip(bytes.as_chunks_mut::<N>().0);
@@ -166,11 +169,8 @@ pub(super) struct Q3K;
 
 impl Scaled<110> for Q3K {
     type Grid = Integers<-4, 3>;
-    const RANGE: Range = Range {
-        low: -32,
-        high: 31,
-        targets: &[-4.0, -4.4, -3.8, -3.6, -3.2, -2.8, 3.6, 3.2, 2.8],
-    };
+    const RANGE: Range =
+        Range { low: -32, high: 31, targets: &[-4.0, -4.4, -3.8, -3.6, -3.2, -2.8, 3.6, 3.2, 2.8] };
     const ZERO: f32 = 4.0;
 
     #[inline(always)]

@@ -2,6 +2,7 @@
 //!
 //! Eight blocks are searched at once, one in each lane; then each is written by itself.
 
+use super::Importance;
 use super::half::Bits;
 use super::tile::{Grid, Integers, Tile, inverse, low_byte};
 use super::{affine, scaled};
@@ -36,15 +37,15 @@ pub(super) trait Affine<const BYTES: usize> {
 #[inline(always)]
 pub(super) fn scaled<T: Scaled<BYTES>, const BYTES: usize, const WEIGHTED: bool>(
     row: &[f32],
-    importance: &[f32],
+    importance: Importance<'_>,
     out: &mut [u8],
 ) {
-    let mut importance = importance.chunks(VALUES * LANES);
     // No closure takes part in the loops: it would be compiled without the target's features.
-    for (values, blocks) in tiles::<BYTES>(row, out) {
-        let importance = importance.next().unwrap_or_default();
+    for (idx, (values, blocks)) in tiles::<BYTES>(row, out).enumerate() {
+        let importance = importance.part(idx * VALUES * LANES, VALUES * LANES);
         let tile = Tile::<VALUES, LANES, WEIGHTED>::load(values.as_flattened(), importance);
-        let (scales, rounded) = scaled::search::<T::Grid, VALUES, LANES, WEIGHTED>(&tile, T::TARGETS);
+        let (scales, rounded) =
+            scaled::search::<T::Grid, VALUES, LANES, WEIGHTED>(&tile, T::TARGETS);
         for (lane, (values, block)) in values.iter().zip(blocks).enumerate() {
             let inverse = inverse(rounded[lane]);
             let mut units = [0.0; VALUES];
@@ -60,12 +61,11 @@ pub(super) fn scaled<T: Scaled<BYTES>, const BYTES: usize, const WEIGHTED: bool>
 #[inline(always)]
 pub(super) fn affine<T: Affine<BYTES>, const BYTES: usize, const WEIGHTED: bool>(
     row: &[f32],
-    importance: &[f32],
+    importance: Importance<'_>,
     out: &mut [u8],
 ) {
-    let mut importance = importance.chunks(VALUES * LANES);
-    for (values, blocks) in tiles::<BYTES>(row, out) {
-        let importance = importance.next().unwrap_or_default();
+    for (idx, (values, blocks)) in tiles::<BYTES>(row, out).enumerate() {
+        let importance = importance.part(idx * VALUES * LANES, VALUES * LANES);
         let tile = Tile::<VALUES, LANES, WEIGHTED>::load(values.as_flattened(), importance);
         let [scales, mins] = affine::search::<T::Grid, VALUES, LANES, WEIGHTED>(&tile, T::MAX);
         for (lane, (values, block)) in values.iter().zip(blocks).enumerate() {

@@ -9,6 +9,7 @@
 //! The searches run over many groups at once, a group in each lane (`tile`): for groups that have a
 //! scale (`scaled`) or a scale and a minimum (`affine`) of their own, and for groups whose scales are
 //! integers in turn (`super_scaled`, `super_affine`). Nothing here knows threads: rows are independent.
+#![expect(clippy::needless_range_loop, reason = "a lane belongs to several arrays at once")]
 
 mod affine;
 mod blocks_256;
@@ -116,10 +117,10 @@ fn quantize_with(
     }
     check_values(ty, row)?;
     match importance {
-        None => write::<false>(isa, ty, row, &[], out),
+        None => write::<false>(isa, ty, row, Importance { row: &[], unit: 1.0 }, out),
         Some(importance) => {
             check_importance(row.len(), importance)?;
-            write::<true>(isa, ty, row, importance, out);
+            write::<true>(isa, ty, row, Importance::of(importance), out);
         }
     }
     Ok(())
@@ -127,29 +128,56 @@ fn quantize_with(
 
 fn check_values(ty: TensorType, row: &[f32]) -> Result<(), QuantizeError> {
     let limit = if ty == TensorType::BF16 { BF16_MAX } else { half::MAX };
-    for (chunk_idx, chunk) in row.chunks(CHECKED).enumerate() {
-        // One answer for many values: a branch for each would keep them out of vectors.
-        if chunk.iter().fold(true, |all, value| all & (value.abs() <= limit)) {
-            continue;
-        }
-        let found = chunk.iter().position(|value| !(value.abs() <= limit)).unwrap_or_default();
-        let index = chunk_idx * CHECKED + found;
-        return Err(if row[index].is_finite() {
-            QuantizeError::TooLarge { ty, index }
-        } else {
-            QuantizeError::NotFinite { index }
-        });
+    match first_outside(row, -limit, limit) {
+        Some(index) if row[index].is_finite() => Err(QuantizeError::TooLarge { ty, index }),
+        Some(index) => Err(QuantizeError::NotFinite { index }),
+        None => Ok(()),
     }
-    Ok(())
+}
+
+/// Where the first value stands that is not within `low..=high`.
+fn first_outside(values: &[f32], low: f32, high: f32) -> Option<usize> {
+    let inside = |value: &f32| (*value >= low) & (*value <= high);
+    // One answer for many values: a branch for each would keep them out of vectors.
+    let mut chunks = values.chunks(CHECKED);
+    let chunk_idx =
+        chunks.position(|chunk| !chunk.iter().fold(true, |all, value| all & inside(value)))?;
+    let start = chunk_idx * CHECKED;
+    values[start..].iter().position(|value| !inside(value)).map(|found| start + found)
 }
 
 fn check_importance(expected: usize, importance: &[f32]) -> Result<(), QuantizeError> {
     if importance.len() != expected {
         return Err(QuantizeError::ImportanceLength { expected, got: importance.len() });
     }
-    match importance.iter().position(|value| !(0.0..=f32::MAX).contains(value)) {
+    match first_outside(importance, 0.0, f32::MAX) {
         Some(index) => Err(QuantizeError::Importance { index }),
         None => Ok(()),
+    }
+}
+
+/// The importance of a row's columns.
+#[derive(Clone, Copy)]
+struct Importance<'a> {
+    row: &'a [f32],
+    /// What each is multiplied with: the power of two that brings the largest near 1, since sums of
+    /// products of what activation statistics hold would leave f32's range.
+    unit: f32,
+}
+
+impl<'a> Importance<'a> {
+    fn of(row: &'a [f32]) -> Self {
+        let largest = row.iter().fold(0.0_f32, |all, value| all.max(*value));
+        let exponent = (largest.to_bits() >> 23).clamp(1, 253);
+        Self { row, unit: f32::from_bits((254 - exponent) << 23) }
+    }
+
+    /// The part for `len` columns from `start` on, if there is any importance.
+    #[inline(always)]
+    fn part(self, start: usize, len: usize) -> Self {
+        let start = start.min(self.row.len());
+        let end = (start + len).min(self.row.len());
+        Self { row: &self.row[start..end], unit: self.unit }
     }
 }
 
@@ -158,7 +186,7 @@ fn write<const WEIGHTED: bool>(
     isa: Isa,
     ty: TensorType,
     row: &[f32],
-    importance: &[f32],
+    importance: Importance<'_>,
     out: &mut [u8],
 ) {
     match isa {
@@ -180,7 +208,7 @@ fn write<const WEIGHTED: bool>(
 fn write_avx2<const WEIGHTED: bool>(
     ty: TensorType,
     row: &[f32],
-    importance: &[f32],
+    importance: Importance<'_>,
     out: &mut [u8],
 ) {
     write_plain::<WEIGHTED>(ty, row, importance, out);
@@ -190,7 +218,7 @@ fn write_avx2<const WEIGHTED: bool>(
 fn write_plain<const WEIGHTED: bool>(
     ty: TensorType,
     row: &[f32],
-    importance: &[f32],
+    importance: Importance<'_>,
     out: &mut [u8],
 ) {
     use blocks_32::{Iq4Nl, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};

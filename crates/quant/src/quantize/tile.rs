@@ -4,6 +4,8 @@
 //! vectors, with nothing to add across lanes. No product is contracted and no sum reordered: each
 //! instruction set finds the same bits.
 
+use super::Importance;
+
 /// Added to what lies within ±2²², it leaves an f32 whose lowest bits are the nearest integer, ties to
 /// even, in two's complement.
 const ROUNDER: f32 = 12_582_912.0;
@@ -59,22 +61,24 @@ pub(super) struct Tile<const N: usize, const L: usize, const WEIGHTED: bool> {
 impl<const N: usize, const L: usize, const WEIGHTED: bool> Tile<N, L, WEIGHTED> {
     /// The groups in `values`, at most `L`; the lanes beyond them hold zeros.
     #[inline(always)]
-    pub(super) fn load(values: &[f32], importance: &[f32]) -> Self {
+    pub(super) fn load(values: &[f32], importance: Importance<'_>) -> Self {
         let mut tile = Self { values: [[0.0; L]; N], weights: [[1.0; L]; N] };
         transpose(values, &mut tile.values);
         if WEIGHTED {
-            transpose(importance, &mut tile.weights);
-            tile.weigh_neglected_groups();
+            transpose(importance.row, &mut tile.weights);
+            tile.weigh(importance.unit);
         }
         tile
     }
 
-    /// A group without any weight would have no best scale: its values count alike.
+    /// Brings the weights to their unit. A group without any would have no best scale: its values
+    /// count alike.
     #[inline(always)]
-    fn weigh_neglected_groups(&mut self) {
+    fn weigh(&mut self, unit: f32) {
         let mut sums = [0.0; L];
-        for weights in &self.weights {
+        for weights in &mut self.weights {
             for lane in 0..L {
+                weights[lane] *= unit;
                 sums[lane] += weights[lane];
             }
         }
