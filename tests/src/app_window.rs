@@ -149,6 +149,25 @@ impl AppWindow {
         self.wait(&format!("{id} to click on"), || Ok(click().ok()))
     }
 
+    /// Clicks the element with `attribute` equal to `value`, as soon as it is there.
+    ///
+    /// # Errors
+    /// When it does not come or cannot be clicked.
+    pub fn click_where(&self, id: &str, attribute: &str, value: &str) -> Result<()> {
+        let selector = format!("{}[{attribute}='{value}']", selector(id));
+        let click = || self.session.click(&self.session.find(&selector)?);
+        self.wait(&format!("{selector} to click on"), || Ok(click().ok()))
+    }
+
+    /// Waits until an element with `attribute` equal to `value` is there.
+    ///
+    /// # Errors
+    /// When it does not come.
+    pub fn wait_for_where(&self, id: &str, attribute: &str, value: &str) -> Result<()> {
+        let selector = format!("{}[{attribute}='{value}']", selector(id));
+        self.wait(&selector, || Ok(self.matches(&selector)?.then_some(())))
+    }
+
     /// Types into an element.
     ///
     /// # Errors
