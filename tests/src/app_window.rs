@@ -372,7 +372,9 @@ fn set_environment(command: &mut Command, start: Start<'_>, screen: &Screen, hom
     command.env("XDG_CACHE_HOME", home.join("cache"));
     command.env("GDK_BACKEND", "x11");
     command.env("GTK_THEME", if start.is_dark { "Adwaita:dark" } else { "Adwaita" });
-    for name in ["WAYLAND_DISPLAY", "DBUS_SESSION_BUS_ADDRESS", "HF_TOKEN", "HF_HOME", "OLLAMA_MODELS"] {
+    for name in
+        ["WAYLAND_DISPLAY", "DBUS_SESSION_BUS_ADDRESS", "HF_TOKEN", "HF_HOME", "OLLAMA_MODELS"]
+    {
         command.env_remove(name);
     }
     if let Some(context) = start.context {

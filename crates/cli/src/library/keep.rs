@@ -7,7 +7,7 @@ use clap::Args;
 use lilims_hub::{Entry, Library};
 
 use super::find;
-use super::list::{is_bundled, place};
+use super::list::place;
 use crate::output;
 
 /// Remove models. Their files go where they are ours; those of other programs stay where they are and
@@ -59,7 +59,7 @@ impl Rm {
         let library = super::open()?;
         let entries = self.names.entries(&library)?;
         for entry in &entries {
-            ensure!(!is_bundled(entry), "{} ships with Lilims and stays", entry.name);
+            ensure!(!entry.is_bundled(), "{} ships with Lilims and stays", entry.name);
         }
         for entry in entries {
             library.remove(&entry.name)?;

@@ -77,14 +77,9 @@ fn cells(entry: &Entry) -> Vec<String> {
 pub(super) fn place(entry: &Entry) -> &str {
     match entry.owner.as_deref() {
         None => "ours",
-        Some(_) if is_bundled(entry) => "bundled",
+        Some(_) if entry.is_bundled() => "bundled",
         Some(owner) => owner,
     }
-}
-
-/// Whether it is the model that ships with Lilims.
-pub(super) fn is_bundled(entry: &Entry) -> bool {
-    entry.owner.as_deref() == Some("Lilims")
 }
 
 /// What else is to be said of it.

@@ -16,7 +16,7 @@ use lilims_models::Catalogue;
 use tokio::runtime::Runtime;
 
 use super::fit::Judged;
-use super::list::{is_bundled, is_missing, place};
+use super::list::{is_missing, place};
 use super::progress::Progress;
 use super::target::{Wanted, choose};
 use super::{header, runtime, words};
@@ -88,7 +88,7 @@ fn bundled(library: &Library, curated: Option<&str>) -> Result<Option<Entry>> {
     if curated.is_none() || catalogue.bundled().map(|model| model.id.as_str()) != curated {
         return Ok(None);
     }
-    Ok(library.entries()?.into_iter().find(|entry| is_bundled(entry) && !is_missing(entry)))
+    Ok(library.entries()?.into_iter().find(|entry| entry.is_bundled() && !is_missing(entry)))
 }
 
 fn say_here(entry: &Entry) -> Result<ExitCode> {
