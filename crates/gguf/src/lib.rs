@@ -16,4 +16,4 @@ pub use error::Error;
 pub use metadata::{Array, Metadata, Value};
 pub use reader::{File, TensorInfo};
 pub use tensor_type::TensorType;
-pub use writer::Writer;
+pub use writer::{TensorHead, Writer};
