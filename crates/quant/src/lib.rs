@@ -38,7 +38,7 @@ pub use blocks::Format;
 pub use dequantize::{DecodeError, dequantize};
 pub use isa::{Isa, IsaError};
 pub use panel::{PANEL_ROWS, Panel};
-pub use quantize::quantize_q8_0;
+pub use quantize::{QuantizeError, quantize, quantize_q8_0};
 
 /// Whether [`dequantize`] and [`Kernel`] know the type.
 pub fn supported(ty: TensorType) -> bool {
