@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use half::{bf16, f16};
 use lilims_gguf::TensorType;
-use lilims_quant as quant;
+use lilims_quant::{self as quant, QuantizeError};
 
 use crate::Error;
 use crate::family::Change;
@@ -144,33 +144,23 @@ impl Tensor<'_> {
         &self,
         values: &[f32],
         target: TensorType,
-        _importance: Option<&[f32]>,
+        importance: Option<&[f32]>,
         out: &mut [u8],
     ) -> Result<(), Error> {
-        match target {
-            TensorType::F32 => put(values, out, |value| value.to_le_bytes()),
-            TensorType::BF16 => put(values, out, |value| bf16::from_f32(value).to_le_bytes()),
-            TensorType::F16 => {
-                put(values, out, |value| f16::from_f32(value).to_le_bytes());
-                let too_large = |value: &&f32| f16::from_f32(**value).is_infinite();
-                if let Some(&value) = values.iter().find(too_large) {
-                    let name = self.name.to_owned();
-                    return Err(Error::Overflow { name, value, tensor_type: target });
-                }
+        if target == TensorType::F32 {
+            for (value, out) in values.iter().zip(out.as_chunks_mut::<4>().0) {
+                *out = value.to_le_bytes();
             }
-            TensorType::Q8_0 => quant::quantize_q8_0(values, out),
-            _ => {
-                let name = self.name.to_owned();
-                return Err(Error::NoQuantiser { name, tensor_type: target });
-            }
+            return Ok(());
         }
-        Ok(())
-    }
-}
-
-fn put<const BYTES: usize>(values: &[f32], out: &mut [u8], bytes: impl Fn(f32) -> [u8; BYTES]) {
-    for (value, out) in values.iter().zip(out.as_chunks_mut::<BYTES>().0) {
-        *out = bytes(*value);
+        let name = self.name.to_owned();
+        quant::quantize(target, values, importance, out).map_err(|error| match error {
+            QuantizeError::TooLarge { index, .. } => {
+                Error::Overflow { name, value: values[index], tensor_type: target }
+            }
+            QuantizeError::Unsupported { .. } => Error::NoQuantiser { name, tensor_type: target },
+            other => Error::Unsupported { what: format!("the tensor `{name}`: {other}") },
+        })
     }
 }
 

@@ -121,7 +121,9 @@ impl FromStr for Override {
     fn from_str(text: &str) -> Result<Self, Error> {
         let fault = |what: String| Error::Override { text: text.to_owned(), what };
         let (regex, name) = text.rsplit_once('=').ok_or_else(|| fault("it has no `=`".into()))?;
-        let regex = Regex::new(regex).map_err(|error| fault(error.to_string()))?;
+        let regex = Regex::new(regex).map_err(|error| {
+            fault(error.syntax_error().map_or_else(|| error.to_string(), ToString::to_string))
+        })?;
         let mut types = MIXES.iter().map(|row| row.2);
         let tensor_type = types.find(|ty| ty.to_string().eq_ignore_ascii_case(name));
         let tensor_type = tensor_type.ok_or_else(|| fault(format!("no type is `{name}`")))?;
