@@ -1,6 +1,6 @@
 //! One tensor from the source's type and layout to the result's, row by row, on several threads.
 //!
-//! A tensor's source bytes are in memory or in a map; its result is made in pieces of a few megabytes,
+//! A tensor's source bytes are in memory; its result is made in pieces of a few megabytes,
 //! which are written as they are ready. Rows do not depend on each other, so that any number of threads
 //! gives the same bytes.
 

@@ -1,6 +1,5 @@
 //! A conversion from its start to its end.
 
-use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +12,7 @@ use crate::encode::Tensor;
 use crate::family::{Change, Planned, plan};
 use crate::manifest::{Conversion, FORMAT_VERSION, FileHash, Manifest, Source, TensorEntry};
 use crate::output::Output;
-use crate::source::Checkpoint;
+use crate::source::{Checkpoint, read_at};
 use crate::types::{Chooser, Mix, Override, Traits};
 use crate::vocabulary::{Files, Vocabulary};
 use crate::{Error, metadata};
@@ -160,7 +159,10 @@ enum Data {
         checkpoint: Checkpoint,
         computed: Vec<(&'static str, Vec<f32>)>,
     },
-    Gguf(Arc<File>),
+    Gguf {
+        path: PathBuf,
+        file: Arc<File>,
+    },
 }
 
 impl Input {
@@ -207,22 +209,24 @@ impl Input {
     }
 
     /// A tensor's name in the source, its type and its bytes.
-    fn read<'a>(
-        &'a self,
-        planned: &'a Planned,
-    ) -> Result<(&'a str, TensorType, Cow<'a, [u8]>), Error> {
+    fn read(&self, planned: &Planned) -> Result<(&str, TensorType, Vec<u8>), Error> {
         match &self.data {
             Data::Checkpoint { checkpoint, computed } => {
                 if let Some((name, values)) = computed.iter().find(|(n, _)| *n == planned.source) {
                     let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-                    return Ok((name, TensorType::F32, Cow::Owned(bytes)));
+                    return Ok((name, TensorType::F32, bytes));
                 }
                 let (tensor_type, bytes) = checkpoint.read(&planned.source)?;
                 Ok((&checkpoint.tensor(&planned.source)?.name, tensor_type, bytes))
             }
-            Data::Gguf(file) => {
+            Data::Gguf { path, file } => {
                 let info = file.tensor(&planned.source)?;
-                Ok((&info.name, info.tensor_type, Cow::Borrowed(file.data(info)?)))
+                let data = file.data(info)?;
+                // Pages of the map would stay in memory, all of them in the end.
+                let start = data.as_ptr() as usize - file.as_bytes().as_ptr() as usize;
+                let mut bytes = vec![0; data.len()];
+                read_at(path, &info.name, start as u64, &mut bytes)?;
+                Ok((&info.name, info.tensor_type, bytes))
             }
         }
     }
@@ -315,7 +319,7 @@ fn gguf(path: &Path, options: &Options) -> Result<Input, Error> {
         name: name.to_owned(),
         license: metadata::license(metadata),
         files: vec![path.to_owned()],
-        data: Data::Gguf(Arc::clone(&file)),
+        data: Data::Gguf { path: path.to_owned(), file: Arc::clone(&file) },
     })
 }
 

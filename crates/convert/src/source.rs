@@ -3,7 +3,6 @@
 //! Only heads are read when a source is opened. A tensor's bytes are read when it is converted, and
 //! no two at a time.
 
-use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -40,6 +39,20 @@ pub(crate) enum Place {
     At(u64),
     /// In an entry of an archive, from a byte on.
     Entry { entry: String, start: u64 },
+}
+
+/// Reads the tensor `name` of a file into `bytes`, from the byte `start` on.
+///
+/// *Errors*: [`Error::Io`], [`Error::Damaged`] where the file ends before the tensor does.
+pub(crate) fn read_at(path: &Path, name: &str, start: u64, bytes: &mut [u8]) -> Result<(), Error> {
+    let mut file = File::open(path).map_err(Error::io(path))?;
+    file.seek(SeekFrom::Start(start)).map_err(Error::io(path))?;
+    file.read_exact(bytes).map_err(|error| match error.kind() {
+        std::io::ErrorKind::UnexpectedEof => {
+            Error::damaged(path, format!("ends within the tensor `{name}`"))
+        }
+        _ => Error::io(path)(error),
+    })
 }
 
 /// The weights of a checkpoint.
@@ -119,7 +132,7 @@ impl Checkpoint {
     }
 
     /// A tensor's type and bytes.
-    pub(crate) fn read(&self, name: &str) -> Result<(TensorType, Cow<'_, [u8]>), Error> {
+    pub(crate) fn read(&self, name: &str) -> Result<(TensorType, Vec<u8>), Error> {
         let tensor = self.tensor(name)?;
         let path = &self.files[tensor.file_idx];
         let n_values: usize = tensor.shape.iter().product();
@@ -129,23 +142,11 @@ impl Checkpoint {
         let tensor_type = tensor.tensor_type.ok_or_else(unsupported)?;
         let n_bytes = tensor_type.size_bytes(n_values as u64).ok_or_else(unsupported)?;
         let mut bytes = vec![0; n_bytes as usize];
-        let truncated = |error: std::io::Error| match error.kind() {
-            std::io::ErrorKind::UnexpectedEof => {
-                Error::damaged(path, format!("ends within the tensor `{}`", tensor.name))
-            }
-            _ => Error::io(path)(error),
-        };
-        let mut file = File::open(path).map_err(Error::io(path))?;
         match &tensor.place {
-            Place::At(start) => {
-                file.seek(SeekFrom::Start(*start)).map_err(Error::io(path))?;
-                file.read_exact(&mut bytes).map_err(truncated)?;
-            }
-            Place::Entry { entry, start } => {
-                pickle::read_entry(path, entry, *start, &mut bytes)?;
-            }
+            Place::At(start) => read_at(path, &tensor.name, *start, &mut bytes)?,
+            Place::Entry { entry, start } => pickle::read_entry(path, entry, *start, &mut bytes)?,
         }
-        Ok((tensor_type, Cow::Owned(bytes)))
+        Ok((tensor_type, bytes))
     }
 }
 
