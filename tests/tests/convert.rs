@@ -305,9 +305,30 @@ fn the_manifest_says_what_was_made_of_what() {
     assert_eq!(of("blk.0.attn_q.weight"), "Q5_0");
     assert_eq!(of("blk.0.ffn_down.weight"), "F16");
     assert_eq!(of("blk.0.ffn_norm.weight"), "F32");
+    check_schema(&fs::read(&path).unwrap());
     let newer = fs::read_to_string(&path).unwrap().replace("_version\": 1,", "_version\": 2,");
     fs::write(&path, newer).unwrap();
     assert!(Manifest::read(&path).is_err());
+}
+
+/// That the documented schema has the manifest's keys, and those alone.
+fn check_schema(manifest: &[u8]) {
+    let read = |bytes: &[u8]| serde_json::from_slice::<Json>(bytes).unwrap();
+    let path = lilims_tests::workspace().join("docs").join("lilims-manifest.schema.json");
+    let (schema, manifest) = (read(&fs::read(path).unwrap()), read(manifest));
+    for at in ["", "/source", "/result", "/conversion", "/tensors/0"] {
+        let in_schema = match at {
+            "/result" => "/$defs/file".to_owned(),
+            "/tensors/0" => "/properties/tensors/items".to_owned(),
+            _ => at.replace('/', "/properties/"),
+        };
+        let schema = schema.pointer(&in_schema).unwrap();
+        let keys = manifest.pointer(at).unwrap().as_object().unwrap();
+        let known = schema["properties"].as_object().unwrap();
+        assert!(keys.keys().all(|key| known.contains_key(key)), "{at}: {keys:?}");
+        let mut required = schema["required"].as_array().unwrap().iter();
+        assert!(required.all(|key| keys.contains_key(key.as_str().unwrap())), "{at}: {keys:?}");
+    }
 }
 
 /// A pickle that builds a dictionary of tensors, as `torch.save` writes it.
@@ -529,4 +550,46 @@ fn pieces_listed_with_merges_keep_their_tokens() {
     let out = checkpoint.file("out.gguf");
     run(checkpoint.path(), &out, Mix::F16).unwrap();
     check_tokens(&checkpoint.file("tokenizer.json"), &out, true);
+}
+
+/// A `tokenizer.model` of the pieces that a published vocabulary has.
+#[test]
+fn pieces_of_a_protocol_buffer_keep_their_tokens() {
+    let Some(vocabularies) = fixture("tokenizers") else { return };
+    let Some(checkpoint) = Checkpoint::copy("llama") else { return };
+    let published = Arc::new(File::open(&vocabularies.join("ggml-vocab-llama-spm.gguf")).unwrap());
+    let metadata = published.metadata();
+    let array = |key: &str| metadata.array(key).unwrap();
+    let texts: Vec<_> = array("tokenizer.ggml.tokens").strings().collect();
+    let message = |number: u8, content: &[u8]| {
+        assert!(content.len() < 128, "one byte has the length");
+        [&[number << 3 | 2, content.len() as u8], content].concat()
+    };
+    let mut model = message(2, &[3 << 3, 2]);
+    let scores = array("tokenizer.ggml.scores").iter().map(|score| score.as_f32().unwrap());
+    let kinds = array("tokenizer.ggml.token_type").iter().map(|kind| kind.as_u64().unwrap());
+    for ((text, score), kind) in texts.iter().zip(scores).zip(kinds) {
+        let score = [&[2 << 3 | 5][..], &score.to_le_bytes()].concat();
+        let piece = [message(1, text), score, vec![3 << 3, kind as u8]].concat();
+        model.extend(message(1, &piece));
+    }
+    fs::remove_file(checkpoint.file("tokenizer.json")).unwrap();
+    fs::write(checkpoint.file("tokenizer.model"), model).unwrap();
+    checkpoint.change_json("config.json", |json| json["vocab_size"] = json!(texts.len()));
+    checkpoint.change_tensor("model.embed_tokens.weight", |tensor| {
+        tensor.1[0] = texts.len();
+        tensor.2.resize(texts.len() * 96 * 4, 0);
+    });
+    let out = checkpoint.file("out.gguf");
+    run(checkpoint.path(), &out, Mix::Q8_0).unwrap();
+    let [expected, got] = [published.clone(), Arc::new(File::open(&out).unwrap())]
+        .map(|file| Tokenizer::from_gguf(&file).unwrap());
+    for text in TEXTS {
+        assert_eq!(got.encode(text, true).unwrap(), expected.encode(text, true).unwrap());
+    }
+    let got = File::open(&out).unwrap();
+    for key in ["tokens", "scores", "token_type"] {
+        let key = format!("tokenizer.ggml.{key}");
+        assert_eq!(got.metadata().array(&key).unwrap(), array(&key), "{key}");
+    }
 }

@@ -7,6 +7,7 @@ mod checkpoint;
 mod conversations;
 mod direct;
 mod sessions;
+mod variants;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
