@@ -121,6 +121,41 @@ fn the_same_source_gives_the_same_bytes_whatever_the_threads_and_the_way() {
 }
 
 #[test]
+fn important_columns_are_kept_better() {
+    let Some(checkpoint) = Checkpoint::copy("mistral") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let out = |name: &str| folder.path().join(name);
+    let name = "blk.0.ffn_down.weight";
+    let plain = Options::new(Mix::Q3_K_S);
+    run(checkpoint.path(), &out("exact.gguf"), Mix::F32).unwrap();
+    run_with(checkpoint.path(), &out("plain.gguf"), &plain).unwrap();
+    let importance = (0..256).map(|column| if column % 4 == 0 { 100.0 } else { 0.01 }).collect();
+    let importance = HashMap::from([(name.to_owned(), importance)]);
+    let weighted = Options { importance, ..plain.clone() };
+    run_with(checkpoint.path(), &out("weighted.gguf"), &weighted).unwrap();
+    let values = |file: &str| {
+        let file = File::open(&out(file)).unwrap();
+        let info = file.tensor(name).unwrap();
+        let mut values = vec![0.0; info.n_values as usize];
+        let data = file.data(info).unwrap();
+        lilims_engine::quant::dequantize(info.tensor_type, data, &mut values).unwrap();
+        values
+    };
+    let exact = values("exact.gguf");
+    let error = |file: &str| -> f32 {
+        let pairs = values(file).into_iter().zip(&exact).step_by(4);
+        pairs.map(|(value, exact)| (value - exact).powi(2)).sum()
+    };
+    let (plain, weighted) = (error("plain.gguf"), error("weighted.gguf"));
+    assert!(weighted < 0.9 * plain, "{weighted} of {plain}");
+
+    let wrong = HashMap::from([(name.to_owned(), vec![1.0; 3])]);
+    let wrong = Options { importance: wrong, ..Options::new(Mix::Q3_K_S) };
+    let error = run_with(checkpoint.path(), &out("no.gguf"), &wrong).unwrap_err().to_string();
+    assert!(error.contains("down_proj"), "{error}");
+}
+
+#[test]
 fn a_gguf_source_keeps_its_tokenizer_and_names() {
     let Some(checkpoint) = Checkpoint::copy("gemma2") else { return };
     let folder = tempfile::tempdir().unwrap();

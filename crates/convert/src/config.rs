@@ -90,7 +90,7 @@ impl Config {
         Self::from_json(&read_json(folder, "config.json")?, path)
     }
 
-    fn from_json(json: &Json, path: PathBuf) -> Result<Self, Error> {
+    pub(crate) fn from_json(json: &Json, path: PathBuf) -> Result<Self, Error> {
         let family = Family::of(json)?;
         let fields = Fields { json, text: json.get("text_config"), path };
         fields.read(family)

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use lilims_gguf::{File, Metadata, Value, Writer};
+use serde_json::Value as Json;
 
-use crate::Options;
 use crate::config::{Config, RopeScaling};
 use crate::family::Family;
 use crate::types::Mix;
@@ -15,32 +15,37 @@ const QUANTIZATION_VERSION: u32 = 2;
 const REPLACED: [&str; 4] =
     ["general.file_type", "general.quantization_version", "general.alignment", "general.license"];
 
+/// Keys of how to sample, and what transformers calls them.
+const SAMPLING: [(&str, &str); 5] = [
+    ("top_k", "top_k"),
+    ("top_p", "top_p"),
+    ("min_p", "min_p"),
+    ("temp", "temperature"),
+    ("penalty_repeat", "repetition_penalty"),
+];
+
 /// Writes the keys of a checkpoint's model.
 pub(crate) fn of_checkpoint(
     writer: &mut Writer,
     config: &Config,
     folder: &Path,
-    options: &Options,
+    mix: Mix,
+    license: Option<&str>,
 ) {
     writer.str("general.architecture", config.family.architecture()).str("general.type", "model");
     writer.str("general.name", &name(config, folder));
-    of_result(writer, options);
+    of_result(writer, mix, license);
     Keys { writer, config }.write();
 }
 
 /// Copies the keys of a GGUF source.
-pub(crate) fn of_gguf(writer: &mut Writer, source: &File, options: &Options) {
-    let metadata = source.metadata();
-    let license = options.license.is_none().then(|| metadata.get("general.license")).flatten();
-    for (key, value) in metadata.iter() {
+pub(crate) fn of_gguf(writer: &mut Writer, source: &File, mix: Mix, license: Option<&str>) {
+    for (key, value) in source.metadata().iter() {
         if !REPLACED.contains(&key) && !key.starts_with("split.") {
             writer.value(key, value);
         }
     }
-    if let Some(license) = license {
-        writer.value("general.license", license);
-    }
-    of_result(writer, options);
+    of_result(writer, mix, license);
 }
 
 /// The licence that a GGUF source states.
@@ -48,12 +53,36 @@ pub(crate) fn license(metadata: Metadata<'_>) -> Option<String> {
     metadata.get("general.license").and_then(|value| value.as_str()).map(str::to_owned)
 }
 
-fn of_result(writer: &mut Writer, options: &Options) {
-    if let Some(license) = &options.license {
+/// The licence that the head of a checkpoint's `README.md` states.
+pub(crate) fn license_of_card(folder: &Path) -> Option<String> {
+    let card = std::fs::read_to_string(folder.join("README.md")).ok()?;
+    let mut lines = card.lines();
+    (lines.next()? == "---").then_some(())?;
+    let line =
+        lines.take_while(|line| *line != "---").find_map(|line| line.strip_prefix("license:"));
+    let name = line?.trim().trim_matches(['"', '\'']);
+    (!name.is_empty()).then(|| name.to_owned())
+}
+
+/// Writes how a checkpoint wants to be sampled, as `generation_config.json` says.
+pub(crate) fn sampling(writer: &mut Writer, generation: &Json) {
+    for (key, name) in SAMPLING {
+        if let Some(value) = generation.get(name).and_then(Json::as_f64) {
+            let value = match key {
+                "top_k" => Value::I32(value as i32),
+                _ => Value::F32(value as f32),
+            };
+            writer.value(&format!("general.sampling.{key}"), value);
+        }
+    }
+}
+
+fn of_result(writer: &mut Writer, mix: Mix, license: Option<&str>) {
+    if let Some(license) = license {
         writer.str("general.license", license);
     }
     writer
-        .value("general.file_type", Value::U32(Mix::file_type(options.mix)))
+        .value("general.file_type", Value::U32(mix.file_type()))
         .value("general.quantization_version", Value::U32(QUANTIZATION_VERSION));
 }
 
@@ -161,5 +190,46 @@ pub(crate) fn rope_factors(config: &Config) -> Vec<(&'static str, Vec<f32>)> {
             ("rope_factors_short.weight", short.clone()),
         ],
         RopeScaling::None | RopeScaling::Linear { .. } => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// Llama 3.2's scaling: fast pairs turn as they did, slow ones 32 times slower.
+    #[test]
+    fn scaled_angles_are_those_of_llama3() {
+        let mut json = json!({
+            "model_type": "llama", "hidden_size": 2048, "num_attention_heads": 32,
+            "intermediate_size": 8192, "num_hidden_layers": 16, "vocab_size": 128_256,
+            "max_position_embeddings": 131_072, "rope_theta": 500_000.0,
+        });
+        json["rope_scaling"] = json!({
+            "rope_type": "llama3", "factor": 32.0, "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0, "original_max_position_embeddings": 8192,
+        });
+        let config = Config::from_json(&json, "config.json".into()).unwrap();
+        let factors = rope_factors(&config);
+        let [("rope_freqs.weight", factors)] = &factors[..] else { panic!("{factors:?}") };
+        assert_eq!(factors.len(), 32);
+        // A wavelength of 8192 / 4 is reached within pair 14, one of 8192 within pair 17.
+        assert!(factors[..=14].iter().all(|factor| *factor == 1.0));
+        assert!(factors[18..].iter().all(|factor| *factor == 32.0));
+        assert!(factors.is_sorted() && factors[15] > 1.0 && factors[17] < 32.0, "{factors:?}");
+    }
+
+    #[test]
+    fn a_cards_head_states_the_licence() {
+        let folder = tempfile::tempdir().unwrap();
+        let of = |text: &str| {
+            std::fs::write(folder.path().join("README.md"), text).unwrap();
+            license_of_card(folder.path())
+        };
+        let head = "---\nlanguage: en\nlicense: apache-2.0\n---\n# Model\n";
+        assert_eq!(of(head).as_deref(), Some("apache-2.0"));
+        assert_eq!(of("# Model\nlicense: mit\n"), None);
     }
 }

@@ -27,6 +27,11 @@ impl Output {
         Ok(Self { path: path.to_owned(), to, hash: Sha256::new(), size_bytes: 0 })
     }
 
+    /// What the file will be called.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Writes the head of a GGUF file.
     pub(crate) fn write_head(
         &mut self,

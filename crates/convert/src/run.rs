@@ -1,5 +1,6 @@
 //! A conversion from its start to its end.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,6 +25,9 @@ pub struct Options {
     pub mix: Mix,
     /// Types of single tensors; the first that matches a name counts.
     pub overrides: Vec<Override>,
+    /// How much each column of a matrix matters (the mean square of the activations that meet it), by
+    /// the matrix' name in the result. Matrices that are not listed count all columns alike.
+    pub importance: HashMap<String, Vec<f32>>,
     /// Threads that convert.
     pub threads: usize,
     /// The model's semantic version, for the manifest.
@@ -32,7 +36,7 @@ pub struct Options {
     pub origin: Option<String>,
     /// The source's revision there.
     pub revision: Option<String>,
-    /// The model's licence, where the source does not state it.
+    /// The model's licence, in place of what the source states.
     pub license: Option<String>,
 }
 
@@ -42,6 +46,7 @@ impl Options {
         Self {
             mix,
             overrides: Vec::new(),
+            importance: HashMap::new(),
             threads: 2,
             version: "1.0.0".to_owned(),
             origin: None,
@@ -104,7 +109,7 @@ pub fn convert(
         version: options.version.clone(),
         name: input.name.clone(),
         family: spec.family,
-        license: options.license.clone().or(input.license.clone()),
+        license: input.license.clone(),
         context: spec.context,
         source: Source {
             origin: options.origin.clone(),
@@ -169,7 +174,9 @@ impl Input {
     /// The result's tensors.
     fn heads(&self, options: &Options) -> Result<Vec<TensorHead>, Error> {
         let Options { mix, overrides, .. } = options;
-        let chooser = Chooser { mix: *mix, overrides, traits: self.traits };
+        let has_importance = !options.importance.is_empty();
+        let traits = Traits { has_importance, ..self.traits };
+        let chooser = Chooser { mix: *mix, overrides, traits };
         self.tensors
             .iter()
             .map(|tensor| {
@@ -204,8 +211,10 @@ impl Input {
             columns,
             change: planned.change,
         };
-        let io = |source| Error::Io { path: PathBuf::from(&head.name), source };
-        tensor.write(head.tensor_type, None, options.threads, cancel, output, &io)
+        let importance = options.importance.get(&head.name).map(Vec::as_slice);
+        let path = output.path().to_owned();
+        let io = |source| Error::Io { path: path.clone(), source };
+        tensor.write(head.tensor_type, importance, options.threads, cancel, output, &io)
     }
 
     /// A tensor's name in the source, its type and its bytes.
@@ -249,9 +258,12 @@ fn checkpoint(folder: &Path, options: &Options) -> Result<Input, Error> {
     let checkpoint = Checkpoint::open(folder)?;
     let mut tensors = plan(&config, &|name| checkpoint.has(name))?;
     checkpoint.check(config.family, &tensors)?;
-    let vocabulary = Vocabulary::read(&Files::read(folder)?, &config)?;
+    let files = Files::read(folder)?;
+    let vocabulary = Vocabulary::read(&files, &config)?;
+    let license = options.license.clone().or_else(|| metadata::license_of_card(folder));
     let mut writer = Writer::default();
-    metadata::of_checkpoint(&mut writer, &config, folder, options);
+    metadata::of_checkpoint(&mut writer, &config, folder, options.mix, license.as_deref());
+    metadata::sampling(&mut writer, &files.generation);
     vocabulary.write(&mut writer);
     let computed = metadata::rope_factors(&config);
     for (name, factors) in computed.iter().rev() {
@@ -280,7 +292,7 @@ fn checkpoint(folder: &Path, options: &Options) -> Result<Input, Error> {
             is_tied,
         ),
         name: metadata::name(&config, folder),
-        license: None,
+        license,
         files: settings.chain(checkpoint.files().iter().cloned()).collect(),
         data: Data::Checkpoint { checkpoint, computed },
     })
@@ -305,7 +317,8 @@ fn gguf(path: &Path, options: &Options) -> Result<Input, Error> {
         change: Change::None,
     });
     let mut writer = Writer::default();
-    metadata::of_gguf(&mut writer, &file, options);
+    let license = options.license.clone().or_else(|| metadata::license(metadata));
+    metadata::of_gguf(&mut writer, &file, options.mix, license.as_deref());
     let name = metadata.get("general.name").and_then(|name| name.as_str()).unwrap_or_default();
     Ok(Input {
         writer,
@@ -317,7 +330,7 @@ fn gguf(path: &Path, options: &Options) -> Result<Input, Error> {
             file.tensor("output.weight").is_err(),
         ),
         name: name.to_owned(),
-        license: metadata::license(metadata),
+        license,
         files: vec![path.to_owned()],
         data: Data::Gguf { path: path.to_owned(), file: Arc::clone(&file) },
     })

@@ -59,7 +59,7 @@ pub(crate) struct Files<'a> {
     pub(crate) folder: &'a Path,
     tokenizer: Option<Json>,
     config: Json,
-    generation: Json,
+    pub(crate) generation: Json,
 }
 
 impl<'a> Files<'a> {
