@@ -442,6 +442,16 @@ fn pickles_of_tensors_are_read_and_programs_are_refused() {
         write_archive(&path, &whole[..len], &tensors);
         assert!(run(checkpoint.path(), &out("no.gguf"), Mix::F16).is_err(), "{len} bytes");
     }
+    // Nests without end, which would exhaust the stack where it is walked.
+    let tower = [&b"\x80\x02)"[..], &[0x85; 1 << 20], b"0."].concat();
+    write_archive(&path, &tower, &tensors);
+    let error = run(checkpoint.path(), &out("no.gguf"), Mix::F16).unwrap_err().to_string();
+    assert!(error.contains("damaged description"), "{error}");
+    let mut short = tensors.clone();
+    short[3].2.truncate(8);
+    write_archive(&path, &pickle(&tensors, b""), &short);
+    let error = run(checkpoint.path(), &out("no.gguf"), Mix::F16).unwrap_err().to_string();
+    assert!(error.contains(&format!("ends within the tensor `{}`", tensors[3].0)), "{error}");
     fs::write(&path, "no archive").unwrap();
     let error = run(checkpoint.path(), &out("no.gguf"), Mix::F16).unwrap_err().to_string();
     assert!(error.contains("pytorch_model.bin"), "{error}");

@@ -12,6 +12,8 @@ use crate::family::Family;
 
 /// The largest dimension that is believed.
 const MAX_DIMENSION: u64 = 1 << 24;
+/// The most layers that are believed.
+const MAX_LAYERS: usize = 1024;
 /// What transformers takes where a configuration does not say.
 const DEFAULT_ROPE_BASE: f64 = 10_000.0;
 /// Each such layer of Gemma 3 sees the whole context; each second one of Gemma 2 does.
@@ -250,6 +252,9 @@ impl Fields<'_> {
         }
         if self.get("quantization_config").is_some() {
             return unsupported("a checkpoint that is quantised already (`quantization_config`)");
+        }
+        if config.n_layers > MAX_LAYERS {
+            return Err(self.damaged(format!("`num_hidden_layers` is {}", config.n_layers)));
         }
         if !config.n_heads.is_multiple_of(config.n_kv_heads) {
             let (n_heads, n_kv_heads) = (config.n_heads, config.n_kv_heads);

@@ -17,7 +17,9 @@ use crate::Error;
 use crate::source::{Place, SourceTensor};
 
 /// The largest description of tensors that is read.
-const MAX_PICKLE_BYTES: u64 = 64 << 20;
+const MAX_PICKLE_BYTES: u64 = 4 << 20;
+/// How deep things are nested at most: a description of a tensor needs half of that.
+const MAX_DEPTH: u8 = 16;
 /// The names that descriptions of tensors use.
 const ALLOWED: [(&str, &str); 4] = [
     ("torch._utils", "_rebuild_tensor_v2"),
@@ -52,23 +54,36 @@ pub(crate) fn tensors(path: &Path, file_idx: usize) -> Result<Vec<SourceTensor>,
     let entry = archive.by_name(&name).map_err(|error| fault(path, &error))?;
     entry.take(MAX_PICKLE_BYTES).read_to_end(&mut pickle).map_err(Error::io(path))?;
     let folder = name.strip_suffix("data.pkl").unwrap_or_default();
-    let mut machine = Machine { path, bytes: &pickle, stack: Vec::new(), memo: Vec::new() };
-    let Value::Dict(entries) = machine.run()? else {
-        return Err(Error::damaged(path, "describes something else than a dictionary of tensors"));
-    };
-    let entries = Rc::try_unwrap(entries).unwrap_or_else(|shared| (*shared).clone());
-    entries
-        .into_inner()
+    let mut machine = Machine { path, bytes: &pickle, ..Machine::default() };
+    machine.run()?;
+    let tensors: Result<Vec<_>, Error> = std::mem::take(&mut machine.entries)
         .into_iter()
-        .filter_map(|(name, value)| match (name, value) {
-            (Value::Text(name), value @ Value::Call(_)) => Some((name, value)),
-            _ => None,
-        })
         .map(|(name, value)| {
             let what = || Error::damaged(path, format!("describes the tensor `{name}` wrongly"));
             tensor(&name, &value, folder, file_idx).ok_or_else(what)
         })
-        .collect()
+        .collect();
+    let tensors = tensors?;
+    for tensor in &tensors {
+        check_entry(path, &mut archive, tensor)?;
+    }
+    Ok(tensors)
+}
+
+/// Checks that a tensor's bytes are all there, before anybody makes room for them.
+fn check_entry(
+    path: &Path,
+    archive: &mut ZipArchive<BufReader<File>>,
+    tensor: &SourceTensor,
+) -> Result<(), Error> {
+    let Place::Entry { entry, start } = &tensor.place else { return Ok(()) };
+    let held = archive.by_name(entry).map_err(|error| fault(path, &error))?.size();
+    let n_values = tensor.shape.iter().product::<usize>() as u64;
+    let size = tensor.tensor_type.map_or(Some(0), |ty| ty.size_bytes(n_values));
+    match size.and_then(|size| size.checked_add(*start)) {
+        Some(end) if end <= held => Ok(()),
+        _ => Err(Error::damaged(path, format!("ends within the tensor `{}`", tensor.name))),
+    }
 }
 
 /// Reads bytes of an entry, from `start` on.
@@ -94,21 +109,22 @@ fn fault(path: &Path, error: &zip::result::ZipError) -> Error {
     Error::damaged(path, format!("is not an archive of tensors: {error}"))
 }
 
-/// What the machine works with. Clones share, so that no pickle makes large things of small ones.
+/// What the machine works with. Clones share, so that no pickle makes large things of small ones; what
+/// holds others knows how deep they go.
 #[derive(Clone, Debug)]
 enum Value {
     Mark,
-    /// Nothing, a truth value or a float: nothing that tensors are made of.
+    /// Nothing, a truth value, a float, a list: nothing that tensors are made of.
     Plain,
     Number(i64),
     Text(Rc<str>),
-    Tuple(Rc<[Value]>),
-    List,
-    Dict(Rc<std::cell::RefCell<Vec<(Value, Value)>>>),
+    Tuple(Rc<[Value]>, u8),
+    /// The dictionary of tensors. What it holds is kept in [`Machine::entries`].
+    Tensors,
     Global(&'static str),
     Storage(Option<TensorType>, u64),
-    Persistent(Rc<Value>),
-    Call(Rc<(Value, Value)>),
+    Persistent(Rc<Value>, u8),
+    Call(Rc<(Value, Value)>, u8),
 }
 
 impl Value {
@@ -121,22 +137,29 @@ impl Value {
     }
 
     fn tuple(&self) -> Option<&[Value]> {
-        if let Self::Tuple(items) = self { Some(items) } else { None }
+        if let Self::Tuple(items, _) = self { Some(items) } else { None }
+    }
+
+    fn depth(&self) -> u8 {
+        match self {
+            Self::Tuple(_, depth) | Self::Persistent(_, depth) | Self::Call(_, depth) => *depth,
+            _ => 0,
+        }
     }
 }
 
 /// The tensor that a call describes; `None` where it does not describe one.
 fn tensor(name: &str, value: &Value, folder: &str, file_idx: usize) -> Option<SourceTensor> {
-    let Value::Call(call) = value else { return None };
+    let Value::Call(call, _) = value else { return None };
     let (Value::Global(function), arguments) = (&call.0, call.1.tuple()?) else { return None };
     match (*function, arguments) {
         ("_rebuild_parameter", [inner, ..]) => tensor(name, inner, folder, file_idx),
         ("_rebuild_from_type_v2", [function, _, arguments, ..]) => {
-            let inner = Value::Call(Rc::new((function.clone(), arguments.clone())));
+            let inner = Value::Call(Rc::new((function.clone(), arguments.clone())), 0);
             tensor(name, &inner, folder, file_idx)
         }
         ("_rebuild_tensor_v2", [storage, offset, size, stride, ..]) => {
-            let Value::Persistent(storage) = storage else { return None };
+            let Value::Persistent(storage, _) = storage else { return None };
             let [_, Value::Storage(tensor_type, value_bytes), key, ..] = storage.tuple()? else {
                 return None;
             };
@@ -177,19 +200,56 @@ struct Machine<'a> {
     bytes: &'a [u8],
     stack: Vec<Value>,
     memo: Vec<Option<Value>>,
+    /// What the first dictionary holds, by name. Others, such as those of hooks, are of no use.
+    entries: Vec<(Rc<str>, Value)>,
+    has_dictionary: bool,
+}
+
+impl Default for Machine<'_> {
+    fn default() -> Self {
+        Self {
+            path: Path::new(""),
+            bytes: &[],
+            stack: Vec::new(),
+            memo: Vec::new(),
+            entries: Vec::new(),
+            has_dictionary: false,
+        }
+    }
 }
 
 impl Machine<'_> {
-    fn run(&mut self) -> Result<Value, Error> {
+    /// Runs to the end, which must leave the dictionary of tensors.
+    fn run(&mut self) -> Result<(), Error> {
         loop {
-            let at = self.bytes.len();
-            let instruction = self.take::<1>()?[0];
-            if instruction == b'.' {
-                return self.pop();
+            let [instruction] = self.take()?;
+            if instruction != b'.' {
+                self.step(instruction)?;
+                continue;
             }
-            self.step(instruction)?;
-            debug_assert!(self.bytes.len() < at, "each instruction takes its byte");
+            let what = "describes something else than a dictionary of tensors";
+            return match self.pop()? {
+                Value::Tensors => Ok(()),
+                _ => Err(Error::damaged(self.path, what)),
+            };
         }
+    }
+
+    /// How deep something is that holds these.
+    fn depth_over<'v>(&self, inner: impl IntoIterator<Item = &'v Value>) -> Result<u8, Error> {
+        let depth = inner.into_iter().map(Value::depth).max().unwrap_or(0) + 1;
+        if depth > MAX_DEPTH { Err(self.damaged()) } else { Ok(depth) }
+    }
+
+    fn push_tuple(&mut self, items: Vec<Value>) -> Result<(), Error> {
+        let depth = self.depth_over(&items)?;
+        self.stack.push(Value::Tuple(items.into(), depth));
+        Ok(())
+    }
+
+    fn push_dictionary(&mut self) {
+        let is_first = !std::mem::replace(&mut self.has_dictionary, true);
+        self.stack.push(if is_first { Value::Tensors } else { Value::Plain });
     }
 
     fn step(&mut self, instruction: u8) -> Result<(), Error> {
@@ -235,7 +295,8 @@ impl Machine<'_> {
             }
             b'Q' => {
                 let id = self.pop()?;
-                self.stack.push(Value::Persistent(Rc::new(id)));
+                let depth = self.depth_over([&id])?;
+                self.stack.push(Value::Persistent(Rc::new(id), depth));
             }
             b'q' | b'r' | 0x94 => self.remember(instruction)?,
             b'h' => {
@@ -254,35 +315,37 @@ impl Machine<'_> {
     /// Instructions that make one thing of several.
     fn combine(&mut self, instruction: u8) -> Result<(), Error> {
         match instruction {
-            b')' => self.stack.push(Value::Tuple(Rc::new([]))),
+            b')' => self.push_tuple(Vec::new())?,
             b't' => {
                 let items = self.pop_marked()?;
-                self.stack.push(Value::Tuple(items.into()));
+                self.push_tuple(items)?;
             }
             0x85..=0x87 => {
                 let n = usize::from(instruction - 0x84);
                 let start = self.stack.len().checked_sub(n).ok_or_else(|| self.damaged())?;
                 let items = self.stack.split_off(start);
-                self.stack.push(Value::Tuple(items.into()));
+                self.push_tuple(items)?;
             }
-            b']' => self.stack.push(Value::List),
+            b']' => self.stack.push(Value::Plain),
             b'a' => drop(self.pop()?),
             b'e' => drop(self.pop_marked()?),
-            b'}' => self.stack.push(Value::Dict(Rc::default())),
+            b'}' => self.push_dictionary(),
             b's' => {
                 let (value, key) = (self.pop()?, self.pop()?);
-                self.insert(vec![key, value])?;
+                self.insert(&[key, value]);
             }
             b'u' => {
                 let items = self.pop_marked()?;
-                self.insert(items)?;
+                self.insert(&items);
             }
             b'R' | 0x81 => {
                 let (arguments, function) = (self.pop()?, self.pop()?);
-                self.stack.push(match function {
-                    Value::Global("OrderedDict") => Value::Dict(Rc::default()),
-                    function => Value::Call(Rc::new((function, arguments))),
-                });
+                if matches!(function, Value::Global("OrderedDict")) {
+                    self.push_dictionary();
+                } else {
+                    let depth = self.depth_over([&function, &arguments])?;
+                    self.stack.push(Value::Call(Rc::new((function, arguments)), depth));
+                }
             }
             // Attributes of what was built, such as a dictionary's metadata, are not data.
             b'b' => drop(self.pop()?),
@@ -315,14 +378,15 @@ impl Machine<'_> {
         Ok(items)
     }
 
-    fn insert(&mut self, items: Vec<Value>) -> Result<(), Error> {
-        match self.stack.last() {
-            Some(Value::Dict(entries)) => {
-                let pairs = items.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone()));
-                entries.borrow_mut().extend(pairs);
-                Ok(())
+    /// Puts pairs of keys and values into the dictionary on top, if it is the one of tensors.
+    fn insert(&mut self, items: &[Value]) {
+        if !matches!(self.stack.last(), Some(Value::Tensors)) {
+            return;
+        }
+        for pair in items.as_chunks::<2>().0 {
+            if let [Value::Text(name), value @ Value::Call(..)] = pair {
+                self.entries.push((Rc::clone(name), value.clone()));
             }
-            _ => Err(self.damaged()),
         }
     }
 

@@ -23,6 +23,8 @@ pub(crate) mod kind {
     pub(crate) const BYTE: i32 = 6;
 }
 
+/// An id takes a place in a list: none may be larger than any vocabulary.
+const MAX_TOKENS: u64 = 1 << 20;
 /// The score of tokens that were added to a vocabulary of pieces, as llama.cpp writes it.
 const ADDED_SCORE: f32 = -1000.0;
 /// The score of rows of the embedding that no token has.
@@ -224,8 +226,7 @@ fn listed(folder: &Path, json: &Json) -> Result<Vec<(String, usize)>, Error> {
         let what = "a tokenizer that is not a byte-pair vocabulary (BPE)".to_owned();
         return Err(Error::Unsupported { what });
     };
-    // An id takes a place in a list: none may be larger than any vocabulary.
-    let id = |id: &Json| id.as_u64().filter(|id| *id < 1 << 24).map(|id| id as usize);
+    let id = |id: &Json| id.as_u64().filter(|id| *id < MAX_TOKENS).map(|id| id as usize);
     vocab
         .iter()
         .map(|(text, value)| {
@@ -303,7 +304,7 @@ fn added_tokens(files: &Files<'_>) -> Vec<(usize, String, bool)> {
     let entry = |id: Option<u64>, token: &Json| {
         let text = token.get("content").and_then(Json::as_str)?;
         let is_special = token.get("special").and_then(Json::as_bool).unwrap_or(false);
-        Some((id.filter(|id| *id < 1 << 24)? as usize, text.to_owned(), is_special))
+        Some((id.filter(|id| *id < MAX_TOKENS)? as usize, text.to_owned(), is_special))
     };
     let of_config = files.config.get("added_tokens_decoder").and_then(Json::as_object);
     let of_config = of_config.into_iter().flatten();
