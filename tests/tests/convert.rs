@@ -278,6 +278,36 @@ fn faults_are_named_and_leave_nothing() {
     }
 }
 
+/// Damage anywhere gets an error or a file, and nothing else.
+#[test]
+fn damaged_sources_are_survived() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("model.gguf");
+    let Some(checkpoint) = Checkpoint::copy("llama") else { return };
+    let mut state = 1_u32;
+    let mut random = move |below: usize| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as usize % below
+    };
+    for name in ["config.json", "tokenizer.json", "model.safetensors"] {
+        let whole = fs::read(checkpoint.file(name)).unwrap();
+        // Of the weights, the head is what can be damaged: their values may be any.
+        let reach = whole.len().min(4000);
+        for _ in 0..60 {
+            let mut bytes = whole.clone();
+            for _ in 0..=random(3) {
+                bytes[random(reach)] = random(256) as u8;
+            }
+            fs::write(checkpoint.file(name), &bytes).unwrap();
+            if run(checkpoint.path(), &out, Mix::F16).is_ok() {
+                File::open(&out).unwrap();
+            }
+        }
+        fs::write(checkpoint.file(name), whole).unwrap();
+    }
+    run(checkpoint.path(), &out, Mix::F16).unwrap();
+}
+
 #[test]
 fn a_cancelled_conversion_leaves_nothing() {
     let Some(checkpoint) = Checkpoint::copy("llama") else { return };
