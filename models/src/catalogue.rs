@@ -6,13 +6,16 @@ use serde::Deserialize;
 
 use crate::Error;
 
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+
+/// How long a sentence on the shelf may be, in bytes.
+const MAX_GOOD_AT: usize = 120;
 
 /// The models that Lilims recommends.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Catalogue {
-    /// The version of the format, 1.
+    /// The version of the format, 2.
     format: u32,
     /// The models, in the order in which they are shown.
     #[serde(rename = "model", default)]
@@ -29,19 +32,37 @@ pub struct Entry {
     pub name: String,
     /// The Hugging Face repository, `owner/name`.
     pub repository: String,
+    /// The commit of that repository, or a branch where no commit is known.
+    pub revision: String,
     /// The file in that repository, in no folder.
     pub file: String,
     /// The file's size in bytes.
     pub size_bytes: u64,
-    /// The file's SHA-256 in lower-case hexadecimal.
-    pub sha256: String,
+    /// Whether `size_bytes` is the file's size to the byte.
+    #[serde(default = "exact")]
+    pub size_is_exact: bool,
+    /// The file's SHA-256 in lower-case hexadecimal, where one was stated or computed.
+    pub sha256: Option<String>,
+    /// Where `sha256` was read. Absent only where we computed it.
+    pub sha256_from: Option<String>,
+    /// Whether we held the file and computed `sha256` from it.
+    #[serde(default)]
+    pub hash_verified: bool,
+    /// How many weights it has.
+    pub parameters: u64,
     /// The licence of the weights, as SPDX writes it.
     pub licence: String,
     /// The context it was trained for, in tokens.
     pub context: u32,
+    /// What it is good at, one short sentence.
+    pub good_at: String,
     /// Whether it ships with Lilims. One entry does.
     #[serde(default)]
     pub bundled: bool,
+}
+
+fn exact() -> bool {
+    true
 }
 
 impl Catalogue {
@@ -59,14 +80,19 @@ impl Catalogue {
         if catalogue.format != FORMAT {
             return Err(Error::Format { format: catalogue.format });
         }
-        let mut seen = HashSet::new();
+        let mut ids = HashSet::new();
+        let mut files = HashSet::new();
         for entry in &catalogue.models {
             let invalid = |what| Err(Error::Entry { id: entry.id.clone(), what });
             if let Some(what) = entry.fault() {
                 return invalid(what);
             }
-            if !seen.insert(&entry.id) {
+            if !ids.insert(&entry.id) {
                 return invalid("appears twice");
+            }
+            // A file on the disk is known by its name alone, and some systems ignore case.
+            if !files.insert(entry.file.to_ascii_lowercase()) {
+                return invalid("has the file of another entry");
             }
         }
         Ok(catalogue)
@@ -81,38 +107,71 @@ impl Catalogue {
 impl Entry {
     /// What is wrong with the entry, if anything is.
     ///
-    /// Ids and file names become paths, so nothing that could leave a folder is let through.
+    /// Ids and file names become paths, and all of them addresses, so nothing that could leave a
+    /// folder is let through.
     fn fault(&self) -> Option<&'static str> {
-        let plain = |text: &str| {
-            !text.is_empty()
-                && !text.starts_with('.')
-                && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
-        };
         let faults = [
             (
-                !plain(&self.id) || self.id.bytes().any(|b| b.is_ascii_uppercase()),
+                !is_plain(&self.id) || self.id.bytes().any(|b| b.is_ascii_uppercase()),
                 "has an id that is not lower-case letters, digits, `-`, `_` and `.`",
             ),
             (self.name.trim().is_empty(), "has no name"),
             (
-                !self.repository.split_once('/').is_some_and(|(a, b)| plain(a) && plain(b)),
+                !self.repository.split_once('/').is_some_and(|(a, b)| is_plain(a) && is_plain(b)),
                 "has a repository that is not `owner/name`",
             ),
+            (!is_plain(&self.revision), "has a revision that is not a commit or a branch"),
             (
-                !plain(&self.file) || !self.file.ends_with(".gguf"),
+                !is_plain(&self.file) || !self.file.ends_with(".gguf"),
                 "has a file that is not a plain name ending in .gguf",
             ),
             (self.size_bytes == 0, "has no size"),
-            (
-                self.sha256.len() != 64
-                    || !self.sha256.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')),
-                "has a sha256 that is not 64 lower-case hexadecimal digits",
-            ),
+            (self.parameters == 0, "has no parameters"),
             (self.licence.trim().is_empty(), "has no licence"),
             (self.context == 0, "has no context"),
+            (self.good_at.trim().is_empty(), "does not say what it is good at"),
+            (
+                !self.good_at.ends_with('.') || self.good_at.len() > MAX_GOOD_AT,
+                "says what it is good at in something else than one short sentence",
+            ),
         ];
-        faults.into_iter().find(|(wrong, _)| *wrong).map(|(_, what)| what)
+        faults
+            .into_iter()
+            .find(|(wrong, _)| *wrong)
+            .map(|(_, what)| what)
+            .or_else(|| self.hash_fault())
     }
+
+    /// What is wrong with the hash and with what is said of it.
+    fn hash_fault(&self) -> Option<&'static str> {
+        let source = self.sha256_from.as_deref().map(str::trim);
+        match &self.sha256 {
+            Some(hash) if !is_sha256(hash) => {
+                Some("has a sha256 that is not 64 lower-case hexadecimal digits")
+            }
+            Some(_) if source == Some("") || (source.is_none() && !self.hash_verified) => {
+                Some("has a sha256 and does not say where it was read")
+            }
+            None if self.hash_verified => Some("has a verified hash and no sha256"),
+            None if source.is_some() => Some("says where a sha256 was read and has none"),
+            _ if self.hash_verified && !self.size_is_exact => {
+                Some("has a verified hash and no exact size")
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Whether a text is one component of a path and of an address, and no hidden one.
+fn is_plain(text: &str) -> bool {
+    !text.is_empty()
+        && !text.starts_with('.')
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+}
+
+/// Whether a text is a SHA-256 in lower-case hexadecimal.
+pub(crate) fn is_sha256(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 #[cfg(test)]
@@ -126,13 +185,52 @@ mod tests {
         let bundled = catalogue.bundled().unwrap();
         assert_eq!(bundled.file, "SmolLM2-135M-Instruct.Q4_1.gguf");
         assert_eq!(bundled.size_bytes, 98_362_432);
+        assert!(bundled.hash_verified);
     }
 
-    /// The curated catalogue with `from` replaced by `to`.
+    #[test]
+    fn the_curated_catalogue_spans_small_and_large() {
+        let models = Catalogue::curated().models;
+        assert!((18..=25).contains(&models.len()), "{}", models.len());
+        let parameters = || models.iter().map(|entry| entry.parameters);
+        assert!(parameters().min().unwrap() < 150_000_000);
+        assert!(parameters().max().unwrap() > 8_000_000_000);
+        for entry in &models {
+            // Between 2-bit and 16-bit weights, or the size or the count has a slip.
+            let bits = entry.size_bytes as f64 * 8.0 / entry.parameters as f64;
+            assert!((2.0..17.0).contains(&bits), "{}: {bits} bits per weight", entry.id);
+            assert!(entry.id.starts_with(|c: char| c.is_ascii_lowercase()), "{}", entry.id);
+            let quantisation = crate::quantisation_of(&entry.file).unwrap();
+            let ending = quantisation.to_ascii_lowercase();
+            assert!(entry.id.ends_with(&ending), "{} of {}", entry.id, entry.file);
+        }
+        let stated = models.iter().filter_map(|entry| entry.sha256.as_ref());
+        let distinct: HashSet<_> = stated.clone().collect();
+        assert_eq!(distinct.len(), stated.count(), "two entries have one hash");
+    }
+
+    const ENTRY: &str = r#"
+format = 2
+
+[[model]]
+id = "smol-q4_1"
+name = "Smol"
+repository = "owner/Smol-GGUF"
+revision = "main"
+file = "Smol.Q4_1.gguf"
+size_bytes = 98362432
+sha256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+sha256_from = "A list"
+parameters = 134515008
+licence = "Apache-2.0"
+context = 8192
+good_at = "Short answers."
+"#;
+
+    /// A valid catalogue of one entry with `from` replaced by `to`.
     fn changed(from: &str, to: &str) -> Result<Catalogue, Error> {
-        let text = include_str!("../catalogue.toml");
-        assert!(text.contains(from), "{from}");
-        Catalogue::parse(&text.replace(from, to))
+        assert!(ENTRY.contains(from), "{from}");
+        Catalogue::parse(&ENTRY.replace(from, to))
     }
 
     #[test]
@@ -140,15 +238,26 @@ mod tests {
         for (from, to, expected) in [
             ("file = \"Smol", "file = \"../Smol", "has a file that is not a plain name"),
             (".gguf\"", ".exe\"", "ending in .gguf"),
-            ("sha256 = \"b1", "sha256 = \"B1", "sha256"),
-            ("sha256 = \"b1", "sha256 = \"1", "sha256"),
-            ("QuantFactory/", "", "owner/name"),
+            ("sha256 = \"b1", "sha256 = \"B1", "64 lower-case hexadecimal digits"),
+            ("sha256 = \"b1", "sha256 = \"1", "64 lower-case hexadecimal digits"),
+            ("sha256_from = \"A list\"", "", "does not say where it was read"),
+            ("sha256_from = \"A list\"", "sha256_from = \" \"", "does not say where it was read"),
+            ("owner/", "", "owner/name"),
+            ("revision = \"main\"", "revision = \"a/b\"", "has a revision"),
             ("size_bytes = 98362432", "size_bytes = 0", "no size"),
+            ("parameters = 134515008", "parameters = 0", "no parameters"),
             ("context = 8192", "context = 0", "no context"),
             ("Apache-2.0", " ", "no licence"),
-            ("SmolLM2 135M Instruct", "", "no name"),
+            ("name = \"Smol\"", "name = \"\"", "no name"),
             ("id = \"smol", "id = \"Smol", "has an id"),
-            ("format = 1", "format = 2", "has format 2"),
+            ("Short answers.", " ", "does not say what it is good at"),
+            ("Short answers.", "Short answers", "one short sentence"),
+            ("format = 2", "format = 1", "has format 1"),
+            (
+                "size_bytes = 98362432",
+                "size_bytes = 98362432\nsize_is_exact = false\nhash_verified = true",
+                "no exact size",
+            ),
         ] {
             let error = changed(from, to).unwrap_err().to_string();
             assert!(error.contains(expected), "{from} -> {to}: {error}");
@@ -156,13 +265,35 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_may_lack_a_hash_and_must_not_pretend_to_have_one() {
+        let hash = ENTRY.lines().find(|line| line.starts_with("sha256 =")).unwrap();
+        let source = "sha256_from = \"A list\"\n";
+        let without = ENTRY.replace(hash, "");
+        let error = Catalogue::parse(&without).unwrap_err().to_string();
+        assert!(error.contains("says where a sha256 was read and has none"), "{error}");
+
+        let bare = without.replace(source, "");
+        let catalogue = Catalogue::parse(&bare).unwrap();
+        assert_eq!(catalogue.models[0].sha256, None);
+        assert!(!catalogue.models[0].hash_verified && catalogue.models[0].size_is_exact);
+
+        let error = Catalogue::parse(&format!("{bare}hash_verified = true\n")).unwrap_err();
+        assert!(error.to_string().contains("a verified hash and no sha256"), "{error}");
+    }
+
+    #[test]
     fn missing_unknown_and_repeated_things_are_refused() {
         assert!(matches!(changed("context = 8192\n", ""), Err(Error::Catalogue(_))));
         assert!(matches!(changed("context = 8192", "kontext = 1"), Err(Error::Catalogue(_))));
-        let (head, entry) = include_str!("../catalogue.toml").split_once("[[model]]").unwrap();
-        let twice = format!("{head}[[model]]{entry}[[model]]{entry}");
-        let error = Catalogue::parse(&twice).unwrap_err().to_string();
+        let (head, entry) = ENTRY.split_once("[[model]]").unwrap();
+        let twice = |second: &str| {
+            let text = format!("{head}[[model]]{entry}[[model]]{second}");
+            Catalogue::parse(&text).unwrap_err().to_string()
+        };
+        let error = twice(entry);
         assert!(error.ends_with("appears twice"), "{error}");
-        assert!(Catalogue::parse("format = 1").unwrap().models.is_empty());
+        let error = twice(&entry.replace("smol-q4_1", "other").replace("Smol.Q", "SMOL.Q"));
+        assert!(error.ends_with("has the file of another entry"), "{error}");
+        assert!(Catalogue::parse("format = 2").unwrap().models.is_empty());
     }
 }

@@ -8,8 +8,8 @@ pub enum Error {
     /// The catalogue is not TOML, or a field is missing, unknown or of the wrong type.
     #[error("the model catalogue cannot be read")]
     Catalogue(#[from] toml::de::Error),
-    /// The catalogue's format is newer than this program.
-    #[error("the model catalogue has format {format}, this version of Lilims reads 1")]
+    /// The catalogue's format is not the one that this program reads.
+    #[error("the model catalogue has format {format}, this version of Lilims reads 2")]
     Format {
         /// The format that the catalogue states.
         format: u32,

@@ -27,9 +27,8 @@ pub(crate) struct Chat {
 
 impl Chat {
     /// Loads the model at `path`, and what was saved of the last conversation with it.
-    pub(crate) fn load(path: &Path) -> Result<Self, Error> {
-        let options = LoadOptions { context: asked_context(), ..LoadOptions::default() };
-        let model = Model::load(path, &options).map_err(|error| errors::not_loaded(&error))?;
+    pub(crate) fn load(path: &Path, options: &LoadOptions) -> Result<Self, Error> {
+        let model = Model::load(path, options).map_err(|error| errors::not_loaded(&error))?;
         let kept = Kept::open();
         // A session of another model, or a damaged one, is as good as none: all is read again.
         let saved = kept.session_path().filter(|path| path.exists());
@@ -122,9 +121,11 @@ impl Talk for Chat {
     }
 }
 
-/// The context that `LILIMS_CONTEXT` asks for, in tokens.
-fn asked_context() -> Option<usize> {
-    std::env::var("LILIMS_CONTEXT").ok()?.parse().ok()
+/// How models are loaded: with this context, or with what `LILIMS_CONTEXT` asks for.
+pub(crate) fn load_options(context_tokens: Option<u32>) -> LoadOptions {
+    let from_env = || std::env::var("LILIMS_CONTEXT").ok()?.parse().ok();
+    let context = context_tokens.and_then(|context| context.try_into().ok()).or_else(from_env);
+    LoadOptions { context, ..LoadOptions::default() }
 }
 
 fn message(message: &Message) -> conversation::Message {

@@ -9,8 +9,8 @@ use std::io;
 
 use lilims_ipc::{Error, ErrorCode};
 
-const ABOUT_FETCHING: &str =
-    "Run `cargo xtask app` to fetch the bundled one, or set LILIMS_MODEL to a GGUF file.";
+const ABOUT_FETCHING: &str = "Choose another one in the Library, run `cargo xtask app` to fetch the \
+                              bundled one, or set LILIMS_MODEL to a GGUF file.";
 
 /// No model file was found at start-up.
 pub(crate) fn not_found(error: &lilims_models::Error) -> Error {
@@ -23,6 +23,12 @@ pub(crate) fn not_found(error: &lilims_models::Error) -> Error {
         _ => format!("No model was found on this device. {ABOUT_FETCHING}"),
     };
     Error { code: ErrorCode::ModelMissing, message, detail: Some(chain(error)) }
+}
+
+/// The model that was chosen is not in the library any more.
+pub(crate) fn gone(name: &str) -> Error {
+    let message = format!("{name} is not on this device any more. {ABOUT_FETCHING}");
+    Error { code: ErrorCode::ModelMissing, message, detail: None }
 }
 
 /// The model file could not be loaded.
@@ -97,6 +103,17 @@ pub(crate) fn busy() -> Error {
     }
 }
 
+/// The last load ended the app, and nobody has said how to go on.
+pub(crate) fn held() -> Error {
+    Error {
+        code: ErrorCode::ModelLoading,
+        message: "The model is not loaded, because Lilims ended while it loaded it the last time. \
+                  Choose how to load it, or another model."
+            .to_owned(),
+        detail: None,
+    }
+}
+
 /// There is no question.
 pub(crate) fn no_question() -> Error {
     Error { code: ErrorCode::Internal, message: "Write a question first.".to_owned(), detail: None }
@@ -123,19 +140,19 @@ fn not_read(error: &lilims_gguf::Error) -> (ErrorCode, String) {
 }
 
 fn damaged() -> (ErrorCode, String) {
-    let message = "The model file is damaged or incomplete. Delete it and fetch it again with \
-                   `cargo xtask app`, then try again.";
+    let message = "The model file is damaged or incomplete. Verify it in the Library, or delete it \
+                   and fetch it again (the bundled one: `cargo xtask app`), then try again.";
     (ErrorCode::ModelDamaged, message.to_owned())
 }
 
 fn unsupported() -> (ErrorCode, String) {
-    let message = "Lilims cannot run this model yet. Choose another GGUF file with LILIMS_MODEL, \
-                   or unset it to use the bundled model.";
+    let message = "Lilims cannot run this model yet. Choose another one in the Library, or unset \
+                   LILIMS_MODEL to use the bundled model.";
     (ErrorCode::ModelUnsupported, message.to_owned())
 }
 
 /// The error and its causes, outermost first.
-fn chain(error: &dyn StdError) -> String {
+pub(crate) fn chain(error: &dyn StdError) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lilims_ipc::{
-    ContextView, Error, Event, Finish, ModelInfo, ModelStatus, Overflow, Request, Stats,
+    Attempt, ContextView, Error, Event, Finish, ModelInfo, ModelStatus, Overflow, Request, Stats,
 };
 
 use crate::answer_stream::{AnswerStream, Ending};
@@ -22,10 +22,13 @@ use crate::errors;
 const SHUT_DOWN_WAIT: Duration = Duration::from_secs(2);
 
 /// After so long without a question, what the model has read is saved.
-const IDLE: Duration = Duration::from_secs(4);
+const SAVE_AFTER: Duration = Duration::from_secs(4);
+
+/// How often an idle model looks whether memory runs short.
+const PRESSURE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What the window says of a model whose file is not found yet.
-const UNNAMED: &str = "the bundled model";
+const UNNAMED: &str = "the model";
 
 /// Something that answers: the model, or a stand-in for it in tests.
 pub(crate) trait Talk {
@@ -53,8 +56,26 @@ pub(crate) trait Talk {
 /// What loading yields.
 pub(crate) type Loaded = (ModelInfo, Box<dyn Talk>);
 
-/// Loads the model, and calls its argument with the model's name as soon as it knows it.
-type Load = dyn FnMut(&dyn Fn(String)) -> Result<Loaded, Error>;
+/// Which model to load, and how.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Target {
+    /// The model's short name in the library; `None` is the one of the last visit, or the bundled one.
+    pub(crate) name: Option<String>,
+    /// The context in tokens; `None` is the model's own.
+    pub(crate) context_tokens: Option<u32>,
+}
+
+/// Loads the target, and calls its second argument with the model's name as soon as it knows it.
+type Load = dyn FnMut(&Target, &dyn Fn(String)) -> Result<Loaded, Error>;
+
+/// When an idle model gives its memory back.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Idle {
+    /// After so long without a question.
+    pub(crate) after: Duration,
+    /// Whether memory runs short.
+    pub(crate) is_short: fn() -> bool,
+}
 
 /// The thread as the commands see it.
 pub(crate) struct ModelThread {
@@ -74,6 +95,8 @@ struct Shared {
 
 enum Job {
     Load,
+    Use(Target),
+    Unload,
     Answer { request: Request, cancel: Arc<AtomicBool>, stream: AnswerStream },
     Forget,
     SetOverflow(Overflow),
@@ -81,14 +104,18 @@ enum Job {
 }
 
 impl ModelThread {
-    /// Starts the thread, which loads the model at once. `tell` hears of each change of the
-    /// status; `load` calls its argument with the model's name as soon as it knows it.
+    /// Starts the thread, which loads the model at once, unless the last process ended while it did.
+    /// `tell` hears of each change of the status.
     pub(crate) fn start(
         tell: impl Fn(&ModelStatus) + Send + Sync + 'static,
-        load: impl FnMut(&dyn Fn(String)) -> Result<Loaded, Error> + Send + 'static,
+        load: impl FnMut(&Target, &dyn Fn(String)) -> Result<Loaded, Error> + Send + 'static,
+        idle: Idle,
+        held: Option<Attempt>,
     ) -> Self {
+        let is_held = held.is_some();
+        let status = held.map_or_else(|| loading(UNNAMED), |attempt| ModelStatus::Held { attempt });
         let shared = Arc::new(Shared {
-            status: Mutex::new(loading(UNNAMED)),
+            status: Mutex::new(status),
             answering: Mutex::new(None),
             tell: Box::new(tell),
         });
@@ -98,7 +125,12 @@ impl ModelThread {
         let spawned = thread::Builder::new().name("model".to_owned()).spawn(move || {
             // Moved in so that it closes when the thread ends.
             let _ends = ends;
-            Worker { shared: of_worker, load: Box::new(load), talk: None }.work(&queue);
+            let (load, target) = (Box::new(load), Target::default());
+            let mut worker = Worker { shared: of_worker, load, target, talk: None, idle };
+            if !is_held {
+                worker.load();
+            }
+            worker.work(&queue);
         });
         if let Err(error) = spawned {
             shared.set_status(ModelStatus::Failed { error: errors::internal(&error.to_string()) });
@@ -122,8 +154,10 @@ impl ModelThread {
         if request.messages.is_empty() {
             return Err(errors::no_question());
         }
-        if let ModelStatus::Failed { error } = self.status() {
-            return Err(error);
+        match self.status() {
+            ModelStatus::Failed { error } => return Err(error),
+            ModelStatus::Held { .. } => return Err(errors::held()),
+            _ => {}
         }
         let cancel = self.shared.begin_answer()?;
         let stream = AnswerStream::new(sink);
@@ -139,17 +173,30 @@ impl ModelThread {
         }
     }
 
-    /// Loads the model again if that failed; otherwise there is nothing to do.
+    /// Loads the model if that failed or was held; otherwise there is nothing to do.
     pub(crate) fn retry_load(&self) -> Result<(), Error> {
         {
             let mut status = lock(&self.shared.status);
-            if !matches!(*status, ModelStatus::Failed { .. }) {
+            if !matches!(*status, ModelStatus::Failed { .. } | ModelStatus::Held { .. }) {
                 return Ok(());
             }
             *status = loading(UNNAMED);
         }
         (self.shared.tell)(&loading(UNNAMED));
         self.pass(Job::Load)
+    }
+
+    /// Loads another model in place of the one that is loaded, once the answer that is under way has
+    /// been stopped. The conversation stays.
+    pub(crate) fn use_model(&self, target: Target) -> Result<(), Error> {
+        self.stop();
+        self.pass(Job::Use(target))
+    }
+
+    /// Has the model give its memory back; the next question loads it again.
+    pub(crate) fn unload(&self) -> Result<(), Error> {
+        self.stop();
+        self.pass(Job::Unload)
     }
 
     /// Begins a new conversation, once the answer that is under way has ended.
@@ -196,15 +243,21 @@ impl Shared {
 struct Worker {
     shared: Arc<Shared>,
     load: Box<Load>,
+    target: Target,
     talk: Option<Box<dyn Talk>>,
+    idle: Idle,
 }
 
 impl Worker {
     fn work(mut self, queue: &Receiver<Job>) {
-        self.load();
         while let Some(job) = self.next(queue) {
             match job {
                 Job::Load => self.load(),
+                Job::Use(target) => {
+                    self.target = target;
+                    self.load();
+                }
+                Job::Unload => self.unload("at your wish"),
                 Job::Forget => self.tell_talk(|talk| talk.forget()),
                 Job::SetOverflow(overflow) => self.tell_talk(|talk| talk.set_overflow(overflow)),
                 Job::Answer { request, cancel, mut stream } => {
@@ -219,14 +272,40 @@ impl Worker {
         self.tell_talk(|talk| talk.save());
     }
 
-    /// The next job; while there is none for long, the session is saved.
+    /// The next job. While there is none for long, the session is saved, and then the model unloaded.
     fn next(&mut self, queue: &Receiver<Job>) -> Option<Job> {
-        match queue.recv_timeout(IDLE) {
+        match queue.recv_timeout(SAVE_AFTER) {
             Ok(job) => return Some(job),
             Err(RecvTimeoutError::Disconnected) => return None,
             Err(RecvTimeoutError::Timeout) => self.tell_talk(|talk| talk.save()),
         }
+        let start = Instant::now();
+        while self.talk.is_some() {
+            let left = self.idle.after.saturating_sub(start.elapsed());
+            match queue.recv_timeout(left.min(PRESSURE_INTERVAL)) {
+                Ok(job) => return Some(job),
+                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) if (self.idle.is_short)() => {
+                    self.unload("because memory runs short");
+                }
+                Err(RecvTimeoutError::Timeout) if start.elapsed() >= self.idle.after => {
+                    self.unload(&after(self.idle.after));
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
         queue.recv().ok()
+    }
+
+    /// Saves what the model has read and drops it.
+    fn unload(&mut self, why: &str) {
+        self.tell_talk(|talk| talk.save());
+        self.talk = None;
+        let status = lock(&self.shared.status).clone();
+        if let ModelStatus::Ready { model } = status {
+            let why = why.to_owned();
+            self.shared.set_status(ModelStatus::Unloaded { name: model.name, why });
+        }
     }
 
     /// Does something with the model, if there is one. A panic leaves the thread alive.
@@ -238,9 +317,15 @@ impl Worker {
     }
 
     fn load(&mut self) {
-        let Self { shared, load, .. } = self;
+        // The memory of the one before may be what this one needs.
+        self.tell_talk(|talk| talk.save());
+        self.talk = None;
+        let Self { shared, load, target, .. } = self;
+        if !matches!(*lock(&shared.status), ModelStatus::Loading { .. }) {
+            shared.set_status(loading(UNNAMED));
+        }
         let found = |name: String| shared.set_status(loading(&name));
-        let loaded = catch_unwind(AssertUnwindSafe(|| load(&found)))
+        let loaded = catch_unwind(AssertUnwindSafe(|| load(target, &found)))
             .unwrap_or_else(|_| Err(errors::internal("a panic while loading")));
         let status = match loaded {
             Ok((model, talk)) => {
@@ -260,6 +345,10 @@ impl Worker {
     ) -> Result<Ending, Error> {
         if cancel.load(Ordering::Relaxed) {
             return Ok(stopped_early());
+        }
+        let is_unloaded = matches!(*lock(&self.shared.status), ModelStatus::Unloaded { .. });
+        if is_unloaded {
+            self.load();
         }
         let Some(talk) = &mut self.talk else {
             return Err(match lock(&self.shared.status).clone() {
@@ -287,6 +376,14 @@ fn stopped_early() -> Ending {
         tokens_per_second: 0.0,
     };
     Ending { finish: Finish::Stopped, stats, view: ContextView::default() }
+}
+
+/// `after 10 minutes without a question`.
+fn after(duration: Duration) -> String {
+    match duration.as_secs() {
+        seconds if seconds < 120 => format!("after {seconds} seconds without a question"),
+        seconds => format!("after {} minutes without a question", seconds / 60),
+    }
 }
 
 fn loading(name: &str) -> ModelStatus {

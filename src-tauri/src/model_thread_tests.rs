@@ -42,6 +42,9 @@ impl Talk for Parrot {
     fn save(&mut self) {}
 }
 
+/// A model that stays loaded.
+const NEVER: Idle = Idle { after: Duration::MAX, is_short: || false };
+
 fn loaded() -> Result<Loaded, Error> {
     let model = ModelInfo {
         name: "Parrot".to_owned(),
@@ -57,14 +60,22 @@ fn loaded() -> Result<Loaded, Error> {
 }
 
 fn start(
-    load: impl FnMut(&dyn Fn(String)) -> Result<Loaded, Error> + Send + 'static,
+    mut load: impl FnMut(&dyn Fn(String)) -> Result<Loaded, Error> + Send + 'static,
+) -> (ModelThread, Receiver<ModelStatus>) {
+    start_with(move |_, found| load(found), NEVER, None)
+}
+
+fn start_with(
+    load: impl FnMut(&Target, &dyn Fn(String)) -> Result<Loaded, Error> + Send + 'static,
+    idle: Idle,
+    held: Option<Attempt>,
 ) -> (ModelThread, Receiver<ModelStatus>) {
     let (sender, statuses) = channel();
     let sender = Mutex::new(sender);
     let tell = move |status: &ModelStatus| {
         let _ = lock(&sender).send(status.clone());
     };
-    (ModelThread::start(tell, load), statuses)
+    (ModelThread::start(tell, load, idle, held), statuses)
 }
 
 fn ask(thread: &ModelThread, question: &str) -> Result<Receiver<Event>, Error> {
@@ -184,4 +195,64 @@ fn an_empty_request_is_refused() {
     let request =
         Request { messages: Vec::new(), options: Options::default(), overflow: Overflow::Slide };
     assert!(thread.send(request, |_| ()).is_err());
+}
+
+#[test]
+fn an_idle_model_gives_its_memory_back_and_the_next_question_loads_it() {
+    let idle = Idle { after: Duration::ZERO, is_short: || false };
+    let (thread, statuses) = start_with(|_, _| loaded(), idle, None);
+    wait_for(&statuses, |status| matches!(status, ModelStatus::Unloaded { .. }));
+    let events = ask(&thread, "question").unwrap();
+    wait_for(&statuses, |status| matches!(status, ModelStatus::Ready { .. }));
+    let last = events.iter().last().unwrap();
+    assert!(matches!(last, Event::Done { .. }), "{last:?}");
+}
+
+#[test]
+fn memory_that_runs_short_takes_the_model() {
+    let idle = Idle { after: Duration::MAX, is_short: || true };
+    let (_thread, statuses) = start_with(|_, _| loaded(), idle, None);
+    wait_for(
+        &statuses,
+        |status| matches!(status, ModelStatus::Unloaded { why, .. } if why.contains("memory runs short")),
+    );
+}
+
+#[test]
+fn another_model_is_loaded_by_name_and_the_first_unloaded_by_hand() {
+    let (sender, targets) = channel();
+    let load = move |target: &Target, _: &dyn Fn(String)| {
+        sender.send(target.clone()).unwrap();
+        loaded()
+    };
+    let (thread, statuses) = start_with(load, NEVER, None);
+    assert_eq!(targets.recv_timeout(PATIENCE).unwrap(), Target::default());
+    thread.unload().unwrap();
+    wait_for(&statuses, |status| matches!(status, ModelStatus::Unloaded { .. }));
+    let target = Target { name: Some("other".to_owned()), context_tokens: Some(512) };
+    thread.use_model(target.clone()).unwrap();
+    assert_eq!(targets.recv_timeout(PATIENCE).unwrap(), target);
+    wait_for(&statuses, |status| matches!(status, ModelStatus::Ready { .. }));
+}
+
+#[test]
+fn a_load_that_ended_the_app_is_not_tried_again_by_itself() {
+    let attempt = Attempt {
+        name: "Parrot".to_owned(),
+        context_tokens: 8192,
+        needed_bytes: 2,
+        available_bytes: 1,
+        message: String::new(),
+        safer_context_tokens: 2048,
+    };
+    let (thread, statuses) = start_with(|_, _| loaded(), NEVER, Some(attempt));
+    assert!(matches!(thread.status(), ModelStatus::Held { .. }));
+    assert_eq!(ask(&thread, "question").unwrap_err().code, ErrorCode::ModelLoading);
+    thread.retry_load().unwrap();
+    wait_for(&statuses, |status| matches!(status, ModelStatus::Ready { .. }));
+}
+
+/// Waits until the thread tells such a status.
+fn wait_for(statuses: &Receiver<ModelStatus>, is_it: impl Fn(&ModelStatus) -> bool) {
+    while !is_it(&statuses.recv_timeout(PATIENCE).unwrap()) {}
 }

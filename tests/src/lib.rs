@@ -1,7 +1,9 @@
-//! What tests across crates share: models, fixtures, and the real window, driven as a user would.
+//! What tests across crates share: models, fixtures, a hub that fails, and the real window, driven
+//! as a user would.
 
 #[cfg(target_os = "linux")]
 pub mod app_window;
+pub mod hub_server;
 #[cfg(target_os = "linux")]
 pub mod process_group;
 #[cfg(target_os = "linux")]
@@ -9,6 +11,8 @@ pub mod webdriver;
 
 use std::env;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
 
 /// A real model's file; `None` where `cargo xtask test`, which fetches it, has not put it.
 pub fn real_model(name: &str) -> Option<PathBuf> {
@@ -25,6 +29,25 @@ pub fn fixture(name: &str) -> Option<PathBuf> {
         return None;
     }
     Some(path)
+}
+
+/// The program `lilims`: `cargo xtask test` names it; on its own, a test builds it.
+///
+/// # Panics
+/// Where it does not build.
+pub fn program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        if let Some(path) = env::var_os("LILIMS_CLI") {
+            return path.into();
+        }
+        let build = ["build", "--quiet", "--package", "lilims-cli"];
+        let status = Command::new(env!("CARGO")).args(build).current_dir(workspace()).status();
+        assert!(status.is_ok_and(|status| status.success()), "lilims-cli does not build");
+        let target = env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+        let target = target.unwrap_or_else(|| workspace().join("target"));
+        target.join("debug").join(format!("lilims{}", env::consts::EXE_SUFFIX))
+    })
 }
 
 /// The root of the checkout.

@@ -4,12 +4,11 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::OnceLock;
 
 use lilims_gguf::{TensorType, Value, Writer};
-use lilims_tests::{fixture, workspace};
+use lilims_tests::{fixture, program};
 use safetensors::SafeTensors;
 use serde_json::{Value as Json, json};
 
@@ -21,22 +20,6 @@ const GEMMA: &str = "gemma-3-270m-q4_k_m.gguf";
 const FIRST_CHUNKS: [(&str, f64); 2] = [(SMOLLM2, 16.27), (GEMMA, 13.0142)];
 /// How far a perplexity may be from those, relatively: activations are quantised.
 const PERPLEXITY_TOLERANCE: f64 = 0.01;
-
-/// The program: `cargo xtask test` names it; on its own, this test builds it.
-fn program() -> &'static Path {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        if let Some(path) = std::env::var_os("LILIMS_CLI") {
-            return path.into();
-        }
-        let build = ["build", "--quiet", "--package", "lilims-cli"];
-        let status = Command::new(env!("CARGO")).args(build).current_dir(workspace()).status();
-        assert!(status.unwrap().success(), "lilims-cli does not build");
-        let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
-        let target = target.unwrap_or_else(|| workspace().join("target"));
-        target.join("debug").join(format!("lilims{}", std::env::consts::EXE_SUFFIX))
-    })
-}
 
 /// The program with `arguments`, apart from this user's own files.
 fn lilims(arguments: &[&str]) -> Command {

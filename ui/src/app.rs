@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use leptos::{ev, prelude::*, task::spawn_local};
-use lilims_ipc::{ContextView, Error, ModelInfo, ModelStatus, Overflow};
+use lilims_ipc::{Attempt, ContextView, Error, ModelInfo, ModelStatus, Overflow};
 
 use crate::bridge;
 use crate::components::{
     Composer, ContextMeter, ContextPanel, Conversation, Empty, ErrorNotice, Header, LoadingBar,
     Outside, Settings,
 };
-use crate::state::{Chat, Outgoing, restore};
+use crate::library_page::{Held, LibraryPage, Picker, carry_out, follow_library};
+use crate::state::{Chat, LibraryState, Outgoing, is_moving, restore};
 
 /// How often the shell is asked about a model that is loading, should its event not arrive.
 const STATUS_INTERVAL: Duration = Duration::from_millis(500);
@@ -32,12 +33,19 @@ fn Chatting() -> impl IntoView {
     let draft = RwSignal::new(String::new());
     let settings_open = RwSignal::new(false);
     let context_open = RwSignal::new(false);
+    let picker_open = RwSignal::new(false);
+    let library = LibraryState::new();
+    let act = carry_out(library);
     Effect::new(move || bridge::store_options(&chat.options.get()));
     follow_model(chat);
     restore_conversation(chat);
-    handle_escape(chat, draft, [settings_open, context_open]);
+    follow_library(library, act);
+    handle_escape(chat, draft, [settings_open, context_open, picker_open], library);
 
-    let ask = Callback::new(move |question: Arc<str>| dispatch(chat, chat.ask(&question)));
+    let ask = Callback::new(move |question: Arc<str>| {
+        dispatch(chat, chat.ask(&question));
+        load_for_waiting(chat);
+    });
     let stop = Callback::new(move |()| stop(chat));
     let submit = Callback::new(move |()| {
         if chat.answering.with(Option::is_none) {
@@ -46,10 +54,14 @@ fn Chatting() -> impl IntoView {
         }
     });
     let new_chat = Callback::new(move |()| {
+        library.is_open.set(false);
         forget(chat.clear());
         draft.set(String::new());
     });
-    let regenerate = Callback::new(move |()| dispatch(chat, chat.regenerate()));
+    let regenerate = Callback::new(move |()| {
+        dispatch(chat, chat.regenerate());
+        load_for_waiting(chat);
+    });
     let edit = Callback::new(move |turn: u64| {
         if let Some(question) = chat.edit(turn) {
             draft.set(question.to_string());
@@ -66,6 +78,13 @@ fn Chatting() -> impl IntoView {
 
     let is_empty = Memo::new(move |_| chat.turns.with(Vec::is_empty));
     let failure = Memo::new(move |_| failure(chat.model.get()));
+    let held = Memo::new(move |_| held(chat.model.get()));
+    // Nothing will load by itself: the user has to choose how to go on.
+    let is_stuck = Memo::new(move |_| failure.with(Option::is_some) || held.with(Option::is_some));
+    let is_unloaded =
+        Memo::new(move |_| matches!(chat.model.get(), Some(ModelStatus::Unloaded { .. })));
+    let is_downloading =
+        Memo::new(move |_| library.downloads.with(|downloads| downloads.iter().any(is_moving)));
     let model_info = Memo::new(move |_| model_info(chat.model.get()));
     let context = Memo::new(move |_| {
         chat.view.get().or_else(|| model_info.with(|model| model.as_ref().map(unused_context)))
@@ -80,6 +99,8 @@ fn Chatting() -> impl IntoView {
                 speed=chat.speed
                 is_empty
                 settings_open
+                library_open=library.is_open
+                is_downloading
                 on_new_chat=new_chat
             />
             <LoadingBar is_loading/>
@@ -95,6 +116,8 @@ fn Chatting() -> impl IntoView {
                     on_close=move || context_open.set(false)
                 />
             </Show>
+            <LibraryPage state=library chat act on_copy=copy/>
+            <div class="chat" class:behind=library.is_open>
             <Conversation
                 turns=chat.turns
                 answering=chat.answering
@@ -113,21 +136,25 @@ fn Chatting() -> impl IntoView {
                         on_retry=retry_load
                     />
                 </Show>
-                <Show when=move || is_empty.get() && !chat.is_restoring.get() && failure.with(Option::is_none)>
+                <Held state=library attempt=held act on_retry=retry_load/>
+                <Show when=move || is_empty.get() && !chat.is_restoring.get() && !is_stuck.get()>
                     <Empty on_pick=ask/>
                 </Show>
             </Conversation>
             <Composer
                 draft
                 is_loading
-                has_failed=Signal::derive(move || failure.with(Option::is_some))
+                has_failed=is_stuck
+                is_unloaded
                 is_answering=Signal::derive(move || chat.answering.with(Option::is_some))
                 editing=chat.editing
                 on_submit=submit
                 on_stop=stop
+                picker=view! { <Picker state=library chat is_open=picker_open act/> }.into_any()
             >
                 <ContextMeter view=context panel_open=context_open/>
             </Composer>
+            </div>
             <div class="visually-hidden" role="status" aria-live="polite">{chat.announcement}</div>
         </div>
     }
@@ -167,6 +194,14 @@ fn retry_load(chat: Chat) {
             Err(error) => dispatch(chat, chat.model_changed(ModelStatus::Failed { error })),
         }
     });
+}
+
+/// Has a model that gave its memory back loaded again, when a question waits for it.
+fn load_for_waiting(chat: Chat) {
+    let is_unloaded = matches!(chat.model.get_untracked(), Some(ModelStatus::Unloaded { .. }));
+    if is_unloaded && chat.answering.with_untracked(Option::is_some) {
+        retry_load(chat);
+    }
 }
 
 /// Sends what the state wants sent, and hands the events back to it.
@@ -212,14 +247,21 @@ fn choose_overflow(chat: Chat, overflow: Overflow) {
     });
 }
 
-/// Escape closes what is open, innermost first: a panel, an edit, the answer.
-fn handle_escape(chat: Chat, draft: RwSignal<String>, panels: [RwSignal<bool>; 2]) {
+/// Escape closes what is open, innermost first: a panel, the library, an edit, the answer.
+fn handle_escape(
+    chat: Chat,
+    draft: RwSignal<String>,
+    panels: [RwSignal<bool>; 3],
+    library: LibraryState,
+) {
     let listener = window_event_listener(ev::keydown, move |event| {
         if event.key() != "Escape" || event.is_composing() {
             return;
         }
         if let Some(panel) = panels.into_iter().find(|panel| panel.get_untracked()) {
             panel.set(false);
+        } else if library.step_back() {
+            // The conversation behind it stays as it is.
         } else if chat.editing.get_untracked().is_some() {
             chat.editing.set(None);
             draft.set(String::new());
@@ -233,6 +275,13 @@ fn handle_escape(chat: Chat, draft: RwSignal<String>, panels: [RwSignal<bool>; 2
 fn failure(status: Option<ModelStatus>) -> Option<Error> {
     match status {
         Some(ModelStatus::Failed { error }) => Some(error),
+        _ => None,
+    }
+}
+
+fn held(status: Option<ModelStatus>) -> Option<Attempt> {
+    match status {
+        Some(ModelStatus::Held { attempt }) => Some(attempt),
         _ => None,
     }
 }

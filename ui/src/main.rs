@@ -1,7 +1,7 @@
 //! The page of Lilims: a conversation with a model that runs on this device.
 //!
-//! [`components`] draw from data and call back; [`app`] joins them with the [`state`] and with the
-//! shell, which [`bridge`] alone can reach.
+//! [`components`] draw from data and call back; [`app`] and [`library_page`] join them with the
+//! [`state`] and with the shell, which [`bridge`] alone can reach.
 
 #![expect(unreachable_pub, reason = "the component macro makes every component public")]
 
@@ -9,6 +9,7 @@ mod app;
 mod bridge;
 mod components;
 mod format;
+mod library_page;
 mod markdown;
 mod state;
 

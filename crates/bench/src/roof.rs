@@ -18,6 +18,15 @@ const STREAMS: usize = 4;
 /// Lines of one stream before a thread goes on to its next place: 32 KiB.
 const STREAM_LINES: usize = 512;
 const RUNS: usize = 20;
+/// What a quick measurement reads at most, and how long it makes that buffer and reads it. Making takes
+/// most of the time, since the larger the buffer, the less of it a cache holds.
+const QUICK_BUFFER_BYTES: usize = 128 << 20;
+const QUICK_FILL: Duration = Duration::from_millis(55);
+const QUICK_READ: Duration = Duration::from_millis(20);
+/// The piece in which that buffer grows until the time is up.
+const QUICK_PIECE_BYTES: usize = 4 << 20;
+/// The share of the memory's speed that decoding reaches where no run has told it: what is usual.
+pub const DEFAULT_EFFICIENCY: f64 = 0.7;
 
 /// A cache line.
 type Line = [u64; 8];
@@ -27,11 +36,32 @@ type Line = [u64; 8];
 pub fn read_bytes_per_second(threads: usize) -> f64 {
     // Written with something: pages that were never written share one page of zeros, which is cached.
     let buffer: Vec<Line> = vec![[1; 8]; BUFFER_BYTES / size_of::<Line>()];
+    rate(&buffer, threads, |n_runs, _| n_runs < RUNS)
+}
+
+/// As [`read_bytes_per_second`], within about a tenth of a second. Where the processor's cache holds much
+/// of the little that is read in that time it is too high, up to several times; [`efficiency`] learnt
+/// from runs that were bounded by the same measurement makes up for that.
+pub fn quick_read_bytes_per_second(threads: usize) -> f64 {
+    let start = Instant::now();
+    let mut buffer: Vec<Line> = Vec::with_capacity(QUICK_BUFFER_BYTES / size_of::<Line>());
+    while buffer.len() < buffer.capacity() && (buffer.is_empty() || start.elapsed() < QUICK_FILL) {
+        buffer.resize(buffer.len() + QUICK_PIECE_BYTES / size_of::<Line>(), [1; 8]);
+    }
+    rate(&buffer, threads, |_, elapsed| elapsed < QUICK_READ)
+}
+
+/// The median speed of reading `buffer`, in bytes per second, once and then as long as `goes_on` says so
+/// of the number of runs and the time since the first began.
+fn rate(buffer: &[Line], threads: usize, goes_on: impl Fn(usize, Duration) -> bool) -> f64 {
     let blocks = buffer.len() / (STREAMS * STREAM_LINES);
     let lines_each = blocks.div_ceil(threads.max(1)) * STREAMS * STREAM_LINES;
     let parts: Vec<&[Line]> = buffer.chunks(lines_each).collect();
-    let rate = || BUFFER_BYTES as f64 / elapsed(&parts).as_secs_f64();
-    let rates: Vec<f64> = (0..RUNS).map(|_| rate()).collect();
+    let start = Instant::now();
+    let mut rates = Vec::new();
+    while rates.is_empty() || goes_on(rates.len(), start.elapsed()) {
+        rates.push(size_of_val(buffer) as f64 / elapsed(&parts).as_secs_f64());
+    }
     Summary::of(&rates).map_or(0.0, |rates| rates.median)
 }
 
@@ -89,6 +119,43 @@ pub fn bytes_per_token(file: &File, depth: usize, kv_type: KvType) -> Result<u64
     Ok(weights + seen * position_bytes)
 }
 
+/// The decoding speed to expect of a model while its cache holds `depth` tokens, in tokens per second:
+/// `efficiency` of what memory that is read at `bytes_per_second` allows. The header is enough.
+///
+/// *Errors*: as for [`bytes_per_token`].
+pub fn expected_tokens_per_second(
+    file: &File,
+    depth: usize,
+    kv_type: KvType,
+    bytes_per_second: f64,
+    efficiency: f64,
+) -> Result<f64, Error> {
+    let bytes = bytes_per_token(file, depth, kv_type)?;
+    Ok(efficiency * bytes_per_second / bytes.max(1) as f64)
+}
+
+/// A past run on this machine: how fast it decoded, and what that was bounded by.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PastRun {
+    /// What it reached.
+    pub tokens_per_second: f64,
+    /// [`bytes_per_token`] of it.
+    pub bytes_per_token: u64,
+    /// How fast memory was read.
+    pub bytes_per_second: f64,
+}
+
+/// The share of the memory's speed that decoding reaches on this machine: the median of past runs, or
+/// [`DEFAULT_EFFICIENCY`] without any.
+pub fn efficiency(runs: &[PastRun]) -> f64 {
+    let share = |run: &PastRun| {
+        let share = run.tokens_per_second * run.bytes_per_token as f64 / run.bytes_per_second;
+        Some(share).filter(|share| share.is_finite() && *share > 0.0)
+    };
+    let shares: Vec<f64> = runs.iter().filter_map(share).collect();
+    Summary::of(&shares).map_or(DEFAULT_EFFICIENCY, |shares| shares.median)
+}
+
 #[cfg(test)]
 mod tests {
     use lilims_gguf::{TensorType, Value, Writer};
@@ -134,6 +201,32 @@ mod tests {
     }
 
     #[test]
+    fn a_speed_is_what_memory_allows_times_what_past_runs_reached() {
+        let run = |tokens_per_second| PastRun {
+            tokens_per_second,
+            bytes_per_token: 100,
+            bytes_per_second: 1000.0,
+        };
+        assert_eq!(efficiency(&[]), DEFAULT_EFFICIENCY);
+        assert_eq!(efficiency(&[run(5.0), run(9.0), run(2.0), run(f64::NAN)]), 0.5);
+        let unmeasured = PastRun { bytes_per_second: 0.0, ..run(5.0) };
+        assert_eq!(efficiency(&[unmeasured]), DEFAULT_EFFICIENCY);
+        let expected = |depth, bytes_per_second| {
+            expected_tokens_per_second(&file(true), depth, KvType::F16, bytes_per_second, 0.5)
+        };
+        assert_eq!(expected(0, 1720.0).unwrap(), 5.0);
+        assert!(expected(50, 1720.0).unwrap() < 5.0);
+    }
+
+    #[test]
+    fn a_quick_look_at_the_memory_is_plausible() {
+        let start = Instant::now();
+        let quick = quick_read_bytes_per_second(2);
+        println!("{quick:.3e} in {:?}", start.elapsed());
+        assert!((1e8..1e13).contains(&quick), "{quick}");
+    }
+
+    #[test]
     fn lines_are_all_read() {
         let mut lines = vec![[0; 8]; 2 * STREAMS * STREAM_LINES];
         for (i, line) in lines.iter_mut().enumerate() {
@@ -147,6 +240,7 @@ mod tests {
     #[test]
     fn memory_is_slower_than_light_and_faster_than_a_disk() {
         let rate = read_bytes_per_second(2);
+        println!("{rate:.3e}");
         assert!((1e8..1e13).contains(&rate), "{rate}");
     }
 }

@@ -7,6 +7,7 @@
 mod backend;
 pub mod conversation;
 mod error;
+pub mod estimate;
 mod forward;
 pub mod generate;
 mod lookup;
@@ -23,6 +24,7 @@ mod window;
 
 pub use conversation::{Conversation, Message, Role};
 pub use error::Error;
+pub use estimate::{Fit, MemoryBudget, MemoryEstimate};
 pub use generate::{Answer, Finish, GenerateOptions, OnText, Progress};
 pub use model::{BackendKind, KvType, LoadOptions, Model};
 pub use sampler::Sampling;

@@ -245,7 +245,7 @@ impl Model {
 }
 
 /// The most tokens that sessions hold, if the caller asked for `asked`.
-fn context(spec: &ModelSpec, asked: Option<usize>) -> usize {
+pub(crate) fn context(spec: &ModelSpec, asked: Option<usize>) -> usize {
     let context = asked.unwrap_or_else(|| spec.default_context());
     context.min(spec.max_positions().unwrap_or(usize::MAX)).max(1)
 }

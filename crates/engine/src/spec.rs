@@ -278,7 +278,14 @@ impl ModelSpec {
     /// *Errors*: [`Error::Unsupported`] where the type does not suit the width of a head.
     pub fn cache_bytes(&self, context: usize, kv_type: KvType) -> Result<u64, Error> {
         let n_slots: u64 = self.layouts(context).map(|layout| layout.n_slots as u64).sum();
-        Ok(n_slots * 2 * (self.n_kv_heads * kv_type.row_bytes(self.head_dim)?) as u64)
+        Ok(n_slots.saturating_mul(self.position_bytes(kv_type)?))
+    }
+
+    /// What a layer's key and value of one position take, in bytes.
+    ///
+    /// *Errors*: as for [`ModelSpec::cache_bytes`].
+    pub fn position_bytes(&self, kv_type: KvType) -> Result<u64, Error> {
+        Ok(2 * (self.n_kv_heads * kv_type.row_bytes(self.head_dim)?) as u64)
     }
 
     /// The most tokens that can stand in one text; `None` where positions have no end.
@@ -290,6 +297,10 @@ impl ModelSpec {
         let heads_fit = self.n_kv_heads > 0 && self.n_heads.is_multiple_of(self.n_kv_heads);
         ensure(heads_fit, || {
             format!("{} heads do not share {} key-value heads", self.n_heads, self.n_kv_heads)
+        })?;
+        let width = self.n_heads.saturating_mul(self.head_dim) as u64;
+        ensure(width <= MAX_DIMENSION, || {
+            format!("{} heads of {} dimensions", self.n_heads, self.head_dim)
         })?;
         ensure(self.rope_dim.is_multiple_of(2) && self.rope_dim <= self.head_dim, || {
             format!("{} of {} head dimensions cannot be rotated", self.rope_dim, self.head_dim)

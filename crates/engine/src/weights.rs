@@ -216,10 +216,7 @@ impl<U: Upload> Loader<'_, U> {
     ) -> Result<U::Matrix, Error> {
         let info = self.file.tensor(name)?;
         expect_dims(info, &[columns, rows])?;
-        if !quant::supported(info.tensor_type) {
-            let what = format!("tensor `{name}` has type {}", info.tensor_type);
-            return Err(Error::Unsupported { what: format!("{what}, which is not supported yet") });
-        }
+        expect_supported(info)?;
         self.upload.matrix(self.file, info, part)
     }
 
@@ -237,6 +234,15 @@ impl<U: Upload> Loader<'_, U> {
     fn vector(&self, name: &str, len: usize) -> Result<U::Vector, Error> {
         self.upload.vector(read_vector(self.file, name, len)?)
     }
+}
+
+/// Checks that a matrix has a type that can be multiplied with.
+pub(crate) fn expect_supported(info: &TensorInfo) -> Result<(), Error> {
+    if quant::supported(info.tensor_type) {
+        return Ok(());
+    }
+    let what = format!("tensor `{}` has type {}", info.name, info.tensor_type);
+    Err(Error::Unsupported { what: format!("{what}, which is not supported yet") })
 }
 
 fn read_vector(file: &File, name: &str, len: usize) -> Result<Vec<f32>, Error> {

@@ -71,7 +71,7 @@ impl Layout {
     /// For a layer that looks at `window` positions, in a session of `context` tokens. There is room
     /// for the chunk that is read beside what its first token sees.
     pub(crate) fn new(window: Option<usize>, context: usize) -> Self {
-        let all = context + MAX_CHUNK;
+        let all = context.saturating_add(MAX_CHUNK);
         match window.filter(|&window| window < context) {
             Some(window) => Self { local: Some(window), n_slots: all.min(window + LOCAL_RESERVE) },
             None => Self { local: None, n_slots: all },

@@ -38,6 +38,18 @@ pub enum Error {
         /// How many bytes the file still has there.
         left: u64,
     },
+    /// Only the first bytes of the file are there, and its header goes on after them.
+    #[error("the header goes on after what is there of the file: {needed_bytes} bytes or more")]
+    PrefixTooShort {
+        /// The header ends after so many bytes of the file, or later.
+        needed_bytes: u64,
+    },
+    /// Only the file's header is there.
+    #[error("the data of tensor `{name}` is not there: only the file's header was read")]
+    HeaderOnly {
+        /// The tensor's name.
+        name: String,
+    },
     /// A field has a value that the format does not allow.
     #[error("damaged: {what} at byte {offset}")]
     Invalid {

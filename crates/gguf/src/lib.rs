@@ -7,12 +7,14 @@
 //! Specification: <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>.
 
 mod error;
+mod header;
 mod metadata;
 mod reader;
 mod tensor_type;
 mod writer;
 
 pub use error::Error;
+pub use header::{FIRST_HEADER_BYTES, MAX_HEADER_BYTES, next_header_bytes};
 pub use metadata::{Array, Metadata, Value};
 pub use reader::{File, TensorInfo};
 pub use tensor_type::TensorType;

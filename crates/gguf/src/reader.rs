@@ -11,6 +11,8 @@ use memmap2::Mmap;
 use crate::metadata::{ARRAY, STRING, fixed_size};
 use crate::{Error, Metadata, TensorType};
 
+/// What a file begins with.
+const MAGIC: &[u8] = b"GGUF";
 /// Arrays nested deeper than this are refused, so that reading cannot exhaust the stack.
 const MAX_ARRAY_DEPTH: u32 = 4;
 /// GGUF stores at most this many dimensions.
@@ -51,9 +53,11 @@ enum Bytes {
     Owned(Vec<u8>),
 }
 
-/// An open GGUF file.
+/// An open GGUF file, or one of which only the first bytes are held.
 pub struct File {
     bytes: Bytes,
+    /// The file's length, of which `bytes` may be the beginning.
+    total_bytes: u64,
     version: u32,
     entries: Vec<Entry>,
     tensors: Vec<TensorInfo>,
@@ -73,20 +77,41 @@ impl File {
         // SAFETY: the map is read only. A file that another program shortens while it is mapped
         // raises SIGBUS; model files are replaced by rename, never rewritten in place.
         let map = unsafe { Mmap::map(&file) }.map_err(io)?;
-        Self::index(Bytes::Mapped(map))
+        let total_bytes = map.len() as u64;
+        Self::index(Bytes::Mapped(map), total_bytes)
     }
 
     /// Reads a file that is already in memory.
     ///
-    /// *Errors*: every variant but [`Error::Io`].
+    /// *Errors*: every variant but [`Error::Io`] and [`Error::PrefixTooShort`].
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, Error> {
-        Self::index(Bytes::Owned(bytes))
+        let total_bytes = bytes.len() as u64;
+        Self::index(Bytes::Owned(bytes), total_bytes)
     }
 
-    fn index(bytes: Bytes) -> Result<Self, Error> {
-        let mut file =
-            Self { bytes, version: 0, entries: vec![], tensors: vec![], by_name: HashMap::new() };
-        let mut reader = Reader { bytes: file.as_bytes(), offset: 0 };
+    /// Reads the header of a file of `total_bytes`, of which only the first bytes are there: what it
+    /// says of itself before it is downloaded. Metadata and tensors are those of the whole file, and
+    /// tensors are checked against its length; only [`File::data`] is refused. Bytes after the file's
+    /// end are ignored.
+    ///
+    /// *Errors*: [`Error::PrefixTooShort`] when the header goes on after `prefix`, which
+    /// [`next_header_bytes`](crate::next_header_bytes) turns into what to fetch; otherwise as for
+    /// [`File::from_bytes`], and then more bytes would not help.
+    pub fn from_header(mut prefix: Vec<u8>, total_bytes: u64) -> Result<Self, Error> {
+        prefix.truncate(usize::try_from(total_bytes).unwrap_or(usize::MAX));
+        Self::index(Bytes::Owned(prefix), total_bytes)
+    }
+
+    fn index(bytes: Bytes, total_bytes: u64) -> Result<Self, Error> {
+        let mut file = Self {
+            bytes,
+            total_bytes,
+            version: 0,
+            entries: vec![],
+            tensors: vec![],
+            by_name: HashMap::new(),
+        };
+        let mut reader = Reader { bytes: file.as_bytes(), total_bytes, offset: 0 };
         let (version, n_tensors, n_entries) = reader.header()?;
         let entries = reader.entries(n_entries)?;
         let mut tensors = reader.tensors(n_tensors)?;
@@ -101,9 +126,8 @@ impl File {
             .offset
             .checked_next_multiple_of(alignment)
             .ok_or_else(|| reader.invalid("the alignment is too large".to_owned()))?;
-        let total = reader.bytes.len() as u64;
         for tensor in &mut tensors {
-            place(tensor, data_start, alignment, total)?;
+            place(tensor, data_start, alignment, total_bytes)?;
         }
         let mut by_name = HashMap::with_capacity(tensors.len());
         for (idx, tensor) in tensors.iter().enumerate() {
@@ -118,7 +142,12 @@ impl File {
         Ok(file)
     }
 
-    /// The whole file.
+    /// The file's length in bytes, also where only its header is held.
+    pub fn total_bytes(&self) -> u64 {
+        self.total_bytes
+    }
+
+    /// The whole file, or what is held of it after [`File::from_header`].
     pub fn as_bytes(&self) -> &[u8] {
         match &self.bytes {
             Bytes::Mapped(map) => map,
@@ -152,10 +181,13 @@ impl File {
 
     /// A tensor's data, borrowed from the map.
     ///
-    /// *Errors*: [`Error::UnknownTensorType`].
+    /// *Errors*: [`Error::UnknownTensorType`]; [`Error::HeaderOnly`] where not the whole file is held.
     pub fn data(&self, tensor: &TensorInfo) -> Result<&[u8], Error> {
         if let TensorType::Unknown(type_id) = tensor.tensor_type {
             return Err(Error::UnknownTensorType { name: tensor.name.clone(), type_id });
+        }
+        if (self.as_bytes().len() as u64) < self.total_bytes {
+            return Err(Error::HeaderOnly { name: tensor.name.clone() });
         }
         let missing = || Error::MissingTensor { name: tensor.name.clone() };
         let start = usize::try_from(tensor.offset).map_err(|_| missing())?;
@@ -202,15 +234,19 @@ fn place(
 
 struct Reader<'a> {
     bytes: &'a [u8],
+    /// The file's length, of which `bytes` may be the beginning.
+    total_bytes: u64,
     offset: u64,
 }
 
 impl<'a> Reader<'a> {
     fn header(&mut self) -> Result<(u32, u64, u64), Error> {
-        if !self.bytes.starts_with(b"GGUF") {
-            return Err(Error::Magic { found: self.bytes[..self.bytes.len().min(4)].to_vec() });
+        let magic = &self.bytes[..self.bytes.len().min(MAGIC.len())];
+        // So far as it goes: of a prefix, the rest may follow.
+        if !MAGIC.starts_with(magic) || self.total_bytes < MAGIC.len() as u64 {
+            return Err(Error::Magic { found: magic.to_vec() });
         }
-        self.offset = 4;
+        self.take("magic", MAGIC.len() as u64)?;
         let version = self.u32("version")?;
         if !(2..=3).contains(&version) {
             return Err(Error::Version { version });
@@ -287,11 +323,7 @@ impl<'a> Reader<'a> {
     /// Reads a count of things that take at least `min_bytes` each, which must fit what is left.
     fn count(&mut self, what: &'static str, min_bytes: u64) -> Result<u64, Error> {
         let count = self.u64(what)?;
-        let left = self.bytes.len() as u64 - self.offset;
-        let needed = count.saturating_mul(min_bytes);
-        if needed > left {
-            return Err(Error::Truncated { what, offset: self.offset, needed, left });
-        }
+        self.expect_left(what, count.saturating_mul(min_bytes))?;
         Ok(count)
     }
 
@@ -313,13 +345,23 @@ impl<'a> Reader<'a> {
     }
 
     fn take(&mut self, what: &'static str, needed: u64) -> Result<&'a [u8], Error> {
-        let left = self.bytes.len() as u64 - self.offset;
-        if needed > left {
-            return Err(Error::Truncated { what, offset: self.offset, needed, left });
-        }
+        self.expect_left(what, needed)?;
         let start = self.offset as usize;
         self.offset += needed;
         Ok(&self.bytes[start..self.offset as usize])
+    }
+
+    /// Checks that `needed` bytes are held from here on.
+    fn expect_left(&self, what: &'static str, needed: u64) -> Result<(), Error> {
+        let offset = self.offset;
+        if needed <= self.bytes.len() as u64 - offset {
+            return Ok(());
+        }
+        let left = self.total_bytes - offset;
+        if needed > left {
+            return Err(Error::Truncated { what, offset, needed, left });
+        }
+        Err(Error::PrefixTooShort { needed_bytes: offset + needed })
     }
 
     fn invalid(&self, what: String) -> Error {

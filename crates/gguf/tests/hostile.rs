@@ -7,7 +7,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::path::Path;
 
-use lilims_gguf::{Error, File, TensorType, Value, Writer};
+use lilims_gguf::{Error, FIRST_HEADER_BYTES, File, TensorType, Value, Writer, next_header_bytes};
 use proptest::prelude::*;
 
 /// Bytes that reading may allocate, beyond a constant, for each byte of the file.
@@ -60,6 +60,28 @@ fn read(bytes: Vec<u8>) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// Reads a file of `total_bytes` whose first bytes are `prefix`, within the same memory.
+fn read_header(prefix: &[u8], total_bytes: u64) -> Result<File, Error> {
+    let prefix = prefix.to_vec();
+    let len = prefix.len();
+    let before = ALLOCATED.get();
+    let file = File::from_header(prefix, total_bytes);
+    let allocated = ALLOCATED.get() - before;
+    assert!(allocated <= BASE_BYTES + MAX_GROWTH * len, "{allocated} bytes for {len}");
+    if let Err(Error::PrefixTooShort { needed_bytes }) = file {
+        assert!((len as u64 + 1..=total_bytes).contains(&needed_bytes), "{needed_bytes}");
+    }
+    file
+}
+
+/// What a file says of itself, data aside.
+fn described(file: &File) -> String {
+    let metadata: Vec<_> = file.metadata().iter().collect();
+    let tensors: Vec<_> =
+        file.tensors().iter().map(|t| (&t.name, &t.dims, t.tensor_type, t.size_bytes)).collect();
+    format!("{} {} {metadata:?} {tensors:?}", file.version(), file.total_bytes())
 }
 
 /// A small file with every kind of value.
@@ -145,6 +167,69 @@ fn truncated_files_are_refused_at_every_length() {
         assert!(read(whole[..len].to_vec()).is_err(), "{len} of {needed} bytes");
     }
     read(whole).unwrap();
+}
+
+#[test]
+fn a_header_is_read_once_all_of_it_is_there() {
+    let whole = sample();
+    let total_bytes = whole.len() as u64;
+    let expected = described(&File::from_bytes(whole.clone()).unwrap());
+    let mut header_bytes = None;
+    for len in 0..whole.len() {
+        match read_header(&whole[..len], total_bytes) {
+            Ok(file) => {
+                header_bytes.get_or_insert(len);
+                assert_eq!(described(&file), expected);
+                for tensor in file.tensors() {
+                    let error = file.data(tensor).unwrap_err();
+                    let of_unknown = matches!(error, Error::UnknownTensorType { .. });
+                    assert!(of_unknown || matches!(error, Error::HeaderOnly { .. }), "{error}");
+                }
+            }
+            Err(error) => {
+                assert!(matches!(error, Error::PrefixTooShort { .. }), "{len} bytes: {error}");
+                assert!(header_bytes.is_none(), "{len} bytes, after {header_bytes:?} were enough");
+            }
+        }
+    }
+    assert!(header_bytes.unwrap() < whole.len());
+    let file = read_header(&whole, total_bytes).unwrap();
+    assert_eq!(file.data(file.tensor("w").unwrap()).unwrap(), [7; 36]);
+}
+
+#[test]
+fn a_header_is_checked_against_the_length_of_the_file() {
+    let whole = sample();
+    let file = File::from_bytes(whole.clone()).unwrap();
+    let last = file.data(file.tensor("b").unwrap()).unwrap();
+    let needed = last.as_ptr_range().end as usize - file.as_bytes().as_ptr() as usize;
+    for total_bytes in 0..needed as u64 {
+        let error = read_header(&whole, total_bytes).err().unwrap();
+        assert!(!matches!(error, Error::PrefixTooShort { .. }), "{total_bytes}: {error}");
+    }
+    // Sizes are told of files that no memory holds.
+    assert!(read_header(&whole, u64::MAX).is_ok());
+}
+
+#[test]
+fn a_header_is_fetched_in_few_pieces() {
+    let texts: Vec<String> = (0..100_000).map(|n| format!("token {n}")).collect();
+    let texts = texts.iter().map(|text| Value::String(text.as_bytes()));
+    let mut writer = Writer::default();
+    writer.array("tokens", texts).tensor("w", &[32, 2], TensorType::Q4_0, vec![7; 36]);
+    let mut whole = Vec::new();
+    writer.write(&mut whole).unwrap();
+    let total_bytes = whole.len() as u64;
+    let (mut held, mut n_pieces) = (FIRST_HEADER_BYTES, 1);
+    let file = loop {
+        match read_header(&whole[..held as usize], total_bytes) {
+            Ok(file) => break file,
+            Err(error) => held = next_header_bytes(&error, held, total_bytes).unwrap(),
+        }
+        n_pieces += 1;
+    };
+    assert_eq!(file.metadata().array("tokens").unwrap().len(), 100_000);
+    assert_eq!(n_pieces, 2, "{total_bytes} bytes");
 }
 
 #[test]
@@ -244,5 +329,24 @@ proptest! {
         let len = bytes.len() / 2 + cut.index(bytes.len() / 2 + 1);
         bytes.truncate(len);
         let _ = read(bytes);
+    }
+
+    #[test]
+    fn prefixes_of_mutated_files_are_survived(
+        changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
+        len in any::<prop::sample::Index>(),
+        extra_bytes in prop_oneof![Just(0), any::<u64>()],
+    ) {
+        let mut bytes = sample();
+        let total_bytes = (bytes.len() as u64).saturating_add(extra_bytes);
+        let is_whole = changes.is_empty();
+        for (at, byte) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        bytes.truncate(len.index(bytes.len() + 1));
+        let result = read_header(&bytes, total_bytes);
+        let is_short = matches!(result, Err(Error::PrefixTooShort { .. }));
+        prop_assert!(!is_whole || result.is_ok() || is_short);
     }
 }

@@ -16,9 +16,12 @@ pub(crate) fn Composer(
     /// Whether the model is loading: a question then waits for it.
     #[prop(into)]
     is_loading: Signal<bool>,
-    /// Whether the model could not be loaded: no question can be asked.
+    /// Whether no model is loaded and none will be by itself: no question can be asked.
     #[prop(into)]
     has_failed: Signal<bool>,
+    /// Whether the model has given its memory back: a question loads it again.
+    #[prop(into)]
+    is_unloaded: Signal<bool>,
     /// Whether an answer is being written.
     #[prop(into)]
     is_answering: Signal<bool>,
@@ -29,7 +32,9 @@ pub(crate) fn Composer(
     on_submit: Callback<()>,
     /// Called to stop the answer.
     on_stop: Callback<()>,
-    /// What stands under the field, beside the hints.
+    /// What stands under the field, before the hints.
+    picker: AnyView,
+    /// What stands under the field, after the hints.
     children: Children,
 ) -> impl IntoView {
     let field = NodeRef::<html::Textarea>::new();
@@ -66,6 +71,8 @@ pub(crate) fn Composer(
             "No model is loaded"
         } else if is_loading.get() && !is_answering.get() {
             "The model is loading; a message waits for it"
+        } else if is_unloaded.get() && !is_answering.get() {
+            "Your next message loads the model again"
         } else {
             ""
         }
@@ -138,6 +145,7 @@ pub(crate) fn Composer(
                     </Show>
             </div>
             <div class="under">
+                {picker}
                 <div class="hints">
                     <span>{hint}</span>
                     <span class="keys">{keys}</span>

@@ -5,6 +5,7 @@ use wasm_bindgen::{JsCast, closure::Closure};
 
 use super::icon::Icon;
 use super::message::TurnView;
+use super::prose_clicks::{handle_click, keep_links_shut};
 use crate::state::{Place, Turn};
 
 /// How close to the end, in pixels, counts as being there.
@@ -147,47 +148,4 @@ fn scroll_to_end(scroller: NodeRef<html::Main>) {
     if let Some(element) = scroller.get_untracked() {
         element.set_scroll_top(element.scroll_height());
     }
-}
-
-/// Clicks inside rendered answers: code is copied, and a link's address is copied instead of opened.
-fn handle_click(event: &ev::MouseEvent, on_copy: Callback<String>) {
-    let Some(target) = target_of(event) else { return };
-    if let Ok(Some(link)) = target.closest(".prose a[href]") {
-        event.prevent_default();
-        if let Some(address) = link.get_attribute("href") {
-            on_copy.run(address);
-            confirm(&link);
-        }
-    } else if let Ok(Some(button)) = target.closest("button.copy-code") {
-        let code = button.closest("figure").ok().flatten();
-        let code = code.and_then(|figure| figure.query_selector("code").ok().flatten());
-        if let Some(code) = code.and_then(|code| code.text_content()) {
-            on_copy.run(code);
-            confirm(&button);
-        }
-    }
-}
-
-/// The middle button would open a link in a new window.
-fn keep_links_shut(event: &ev::MouseEvent) {
-    if target_of(event).is_some_and(|target| matches!(target.closest("a[href]"), Ok(Some(_)))) {
-        event.prevent_default();
-    }
-}
-
-/// The element that was clicked.
-fn target_of(event: &ev::MouseEvent) -> Option<web_sys::Element> {
-    event.target()?.dyn_into().ok()
-}
-
-/// Marks `element` as copied for a moment; the style sheet says so beside it.
-fn confirm(element: &web_sys::Element) {
-    let _ = element.class_list().add_1("copied");
-    let element = element.clone();
-    set_timeout(
-        move || {
-            let _ = element.class_list().remove_1("copied");
-        },
-        super::message::CONFIRMATION,
-    );
 }

@@ -20,6 +20,11 @@ pub(crate) fn Header(
     is_empty: Signal<bool>,
     /// Whether the settings are shown; the button here toggles it.
     settings_open: RwSignal<bool>,
+    /// Whether the library is shown; the button here toggles it.
+    library_open: RwSignal<bool>,
+    /// Whether a download is under way.
+    #[prop(into)]
+    is_downloading: Signal<bool>,
     /// Called for a new conversation.
     on_new_chat: Callback<()>,
 ) -> impl IntoView {
@@ -52,6 +57,19 @@ pub(crate) fn Header(
                 >
                     {Icon::NewChat.view()}
                     <span class="wide-only">"New"</span>
+                </button>
+                <button
+                    type="button"
+                    class="button quiet library-toggle"
+                    class:active=is_downloading
+                    data-testid="library-toggle"
+                    aria-label=move || if is_downloading.get() { "Library, downloading" } else { "Library" }
+                    title="Library"
+                    aria-pressed=move || library_open.get().to_string()
+                    on:click=move |_| library_open.update(|open| *open = !*open)
+                >
+                    {Icon::Library.view()}
+                    <span class="wide-only">"Library"</span>
                 </button>
                 <button
                     type="button"

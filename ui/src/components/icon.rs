@@ -27,6 +27,34 @@ pub(crate) enum Icon {
     Close,
     /// An i in a circle.
     Info,
+    /// Three books.
+    Library,
+    /// An angle that points back.
+    Back,
+    /// An angle that points down.
+    Unfold,
+    /// A pin.
+    Pin,
+    /// A shield with a tick.
+    Verify,
+    /// A bin.
+    Remove,
+    /// Two bars.
+    Pause,
+    /// A triangle.
+    Resume,
+    /// An arrow onto a line.
+    Download,
+    /// A lens.
+    Search,
+    /// A folder.
+    Folder,
+    /// An arrow out of a tray.
+    Import,
+    /// A lock.
+    Lock,
+    /// A triangle over a line.
+    Unload,
 }
 
 impl Icon {
@@ -48,6 +76,28 @@ impl Icon {
             Self::Edit => "M13.3 4.1a1.6 1.6 0 0 1 2.5 2.1l-8.3 8.5-3.5 1 .9-3.6z",
             Self::Down => "M10 4v11.5M5 10.8l5 5 5-5",
             Self::Close => "M5.5 5.5l9 9M14.5 5.5l-9 9",
+            Self::Library => "M3.5 4h3v12h-3zM6.5 4h3v12h-3zM11.2 5.2l2.8-.8 3 11.2-2.8.8z",
+            Self::Back => "M12 4.5L6.5 10l5.5 5.5",
+            Self::Unfold => "M6 8l4 4 4-4",
+            Self::Pin => "M7 3.5h6M8.2 3.5v4.7L6 11.5h8l-2.2-3.3V3.5M10 11.5v5",
+            Self::Verify => {
+                "M10 3l5.5 2v4.6c0 3.3-2.2 5.9-5.5 7.4-3.3-1.5-5.5-4.1-5.5-7.4V5zM7.4 9.9l1.9 1.9 3.4-3.6"
+            }
+            Self::Remove => {
+                "M4 5.8h12M8 5.5V4h4v1.5M5.6 5.8l.7 9.1a1.2 1.2 0 0 0 1.2 1.1h5a1.2 1.2 0 0 0 1.2-1.1l.7-9.1"
+            }
+            Self::Pause => "M7.5 5v10M12.5 5v10",
+            Self::Resume => "M7 4.8l8 5.2-8 5.2z",
+            Self::Download => "M10 3.5v9M6 8.6l4 4 4-4M4.5 16h11",
+            Self::Search => "M9 4a5 5 0 1 1 0 10A5 5 0 0 1 9 4zM12.7 12.7L16 16",
+            Self::Folder => {
+                "M3.5 6A1.5 1.5 0 0 1 5 4.5h3l1.7 2H15A1.5 1.5 0 0 1 16.5 8v6a1.5 1.5 0 0 1-1.5 1.5H5A1.5 1.5 0 0 1 3.5 14z"
+            }
+            Self::Import => {
+                "M10 12.5V4M6.5 7.2L10 3.7l3.5 3.5M4 12v2.5A1.5 1.5 0 0 0 5.5 16h9a1.5 1.5 0 0 0 1.5-1.5V12"
+            }
+            Self::Lock => "M6.5 9V7a3.5 3.5 0 0 1 7 0v2M5.5 9h9v7h-9z",
+            Self::Unload => "M10 4.5l5.5 6.5h-11zM4.5 15h11",
             Self::Info => "M10 3.5a6.5 6.5 0 1 1 0 13 6.5 6.5 0 0 1 0-13zM10 9.3v4M10 6.6v.2",
         }
     }

@@ -8,7 +8,8 @@ use wasm_bindgen::JsCast;
 #[component]
 pub(super) fn Tooltip(
     /// The element id of the explanation.
-    id: &'static str,
+    #[prop(into)]
+    id: String,
     /// Whether a click on the control opens something else. Otherwise it shows the explanation,
     /// which is the way to it on a touch screen.
     opens_other: bool,
@@ -64,7 +65,7 @@ pub(super) fn Tooltip(
                 class="tooltip"
                 class:below=is_below
                 role="tooltip"
-                id=id
+                id=id.clone()
                 data-testid=id
                 hidden=move || !is_shown.get()
             >

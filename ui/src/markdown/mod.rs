@@ -18,8 +18,7 @@ fn dialect() -> Options {
 }
 
 /// The HTML of `text`.
-#[cfg(test)]
-fn render(text: &str) -> String {
+pub(crate) fn render(text: &str) -> String {
     let mut writer = writer::Writer::default();
     for event in Parser::new_ext(text, dialect()) {
         writer.write(event);

@@ -59,6 +59,16 @@ pub(crate) fn has_gpu() -> bool {
     !matches!(device(), Device::Cpu)
 }
 
+/// How much memory Metal recommends to use at most, and how much of it is taken, in bytes; `None` where
+/// Metal does not start.
+#[cfg(feature = "metal")]
+pub(crate) fn working_set_bytes() -> Option<(u64, u64)> {
+    let device = Device::new_metal(0).ok()?;
+    let metal = device.as_metal_device().ok()?.metal_device();
+    let recommended = metal.recommended_max_working_set_size();
+    Some((recommended as u64, metal.current_allocated_size() as u64))
+}
+
 /// The best device that starts.
 fn device() -> Device {
     #[cfg(feature = "metal")]

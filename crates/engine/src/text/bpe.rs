@@ -8,6 +8,8 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::OnceLock;
 
+use lilims_gguf::Metadata;
+
 use super::merge::{NO_TOKEN, Symbol, merge};
 use super::pre::{Cutter, Pre};
 use super::vocab::{Kind, Vocab, string_array};
@@ -78,6 +80,14 @@ impl Bpe {
         let bytes = bytes.map(|id| id.unwrap_or(NO_TOKEN)).collect();
         Tables { cutter: Cutter::new(self.pre), merges: read_merges(vocab), bytes }
     }
+}
+
+/// Bytes of the table of a file's merges: a control byte and an entry for each place, of which an eighth
+/// or more stays empty.
+pub(super) fn merges_bytes(metadata: Metadata<'_>) -> usize {
+    let n_merges = metadata.array(MERGES).map_or(0, |list| list.len());
+    let n_places = (n_merges * 8 / 7).next_power_of_two();
+    if n_merges == 0 { 0 } else { n_places * (size_of::<((u32, u32), (u32, u32))>() + 1) }
 }
 
 impl Tables {

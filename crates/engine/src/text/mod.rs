@@ -13,3 +13,4 @@ mod vocab;
 pub use decode::DecodeStream;
 pub use template::ChatTemplate;
 pub use tokenizer::Tokenizer;
+pub(crate) use tokenizer::table_bytes;

@@ -6,13 +6,13 @@
 
 use std::sync::{Arc, OnceLock};
 
-use lilims_gguf::File;
+use lilims_gguf::{File, Metadata};
 
 use super::bpe::{self, Bpe};
 use super::pre;
 use super::sentencepiece::{self, SentencePiece};
 use super::special::{Fragment, Specials, find_turn_ends, token_at};
-use super::vocab::{Vocab, damaged};
+use super::vocab::{self, Vocab, damaged};
 use crate::Error;
 
 /// A model's tokenizer.
@@ -31,6 +31,16 @@ enum Model {
     ByteLevel(Bpe),
     /// `gemma4`.
     Plain(Bpe),
+}
+
+/// Bytes of the tables of a tokenizer of `n_tokens` that has encoded text: the vocabulary, and merges or
+/// a priority for each token.
+pub(crate) fn table_bytes(metadata: Metadata<'_>, n_tokens: usize) -> usize {
+    let merges = match bpe::merges_bytes(metadata) {
+        0 => n_tokens * size_of::<u32>(),
+        bytes => bytes,
+    };
+    vocab::size_bytes(n_tokens) + merges
 }
 
 impl Tokenizer {

@@ -125,10 +125,20 @@ struct Index {
 
 const EMPTY: u32 = u32::MAX;
 
+/// Slots of an index of `n_tokens`.
+fn n_slots(n_tokens: usize) -> usize {
+    (n_tokens * 2).next_power_of_two()
+}
+
+/// Bytes that a vocabulary of `n_tokens` takes with its index; the texts stay in the file.
+pub(super) fn size_bytes(n_tokens: usize) -> usize {
+    n_tokens * (size_of::<u32>() + size_of::<Kind>()) + n_slots(n_tokens) * size_of::<(u32, u32)>()
+}
+
 impl Index {
     fn new(vocab: &Vocab) -> Self {
-        let n_slots = (vocab.len() * 2).next_power_of_two();
-        let mut index = Self { hasher: RandomState::new(), slots: vec![(0, EMPTY); n_slots] };
+        let slots = vec![(0, EMPTY); n_slots(vocab.len())];
+        let mut index = Self { hasher: RandomState::new(), slots };
         for id in vocab.ids() {
             let text = vocab.text(id);
             if !text.is_empty() {

@@ -24,6 +24,17 @@ impl SharedActivations {
         }
     }
 
+    /// Bytes of the room for `n_values`.
+    pub(crate) fn size_bytes(n_values: usize) -> usize {
+        n_values + size_of::<f32>() * (2 * (n_values / BLOCK) + n_values / 16)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn allocated_bytes(&self) -> usize {
+        let floats = [&self.scales, &self.sums_32, &self.sums_16];
+        self.values.size_bytes() + floats.map(SharedBuffer::size_bytes).iter().sum::<usize>()
+    }
+
     /// Quantises `x` into row `row` of rows as long as `x`.
     ///
     /// # Safety

@@ -53,12 +53,26 @@ pub(crate) struct Partials {
 
 impl Partials {
     pub(crate) fn new(spec: &ModelSpec) -> Self {
-        let n_rows = MAX_SPLITS * QUERY_BLOCK * spec.n_heads;
+        let n_rows = Self::n_rows(spec);
         Self {
             sums: SharedBuffer::new(n_rows * spec.head_dim),
             weights: SharedBuffer::new(n_rows * 2),
             n_done: (0..spec.n_kv_heads).map(|_| AtomicUsize::new(0)).collect(),
         }
+    }
+
+    fn n_rows(spec: &ModelSpec) -> usize {
+        MAX_SPLITS * QUERY_BLOCK * spec.n_heads
+    }
+
+    /// Bytes of the sums and weights.
+    pub(crate) fn size_bytes(spec: &ModelSpec) -> usize {
+        Self::n_rows(spec) * (spec.head_dim + 2) * size_of::<f32>()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn allocated_bytes(&self) -> usize {
+        self.sums.size_bytes() + self.weights.size_bytes()
     }
 
     /// Forgets the splits of a pass that was cancelled.
@@ -87,7 +101,7 @@ pub(crate) struct AttentionScratch {
 
 impl AttentionScratch {
     pub(crate) fn new(spec: &ModelSpec) -> Self {
-        let n_rows = QUERY_BLOCK * (spec.n_heads / spec.n_kv_heads);
+        let n_rows = Self::n_rows(spec);
         Self {
             queries: vec![0.0; n_rows * spec.head_dim],
             scores: vec![0.0; n_rows * KEY_TILE],
@@ -97,6 +111,24 @@ impl AttentionScratch {
             head: vec![0.0; spec.head_dim],
             unpacked: vec![0.0; KEY_TILE * spec.head_dim],
         }
+    }
+
+    fn n_rows(spec: &ModelSpec) -> usize {
+        QUERY_BLOCK * (spec.n_heads / spec.n_kv_heads)
+    }
+
+    /// Bytes of what `new` allocates.
+    pub(crate) fn size_bytes(spec: &ModelSpec) -> usize {
+        let of_row = 2 * spec.head_dim + KEY_TILE + 2;
+        let of_tile = (1 + KEY_TILE) * spec.head_dim;
+        (Self::n_rows(spec) * of_row + of_tile) * size_of::<f32>()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn allocated_bytes(&self) -> usize {
+        let Self { queries, scores, sums, weights, head, unpacked, .. } = self;
+        let floats = [queries, scores, sums, head, unpacked];
+        size_of_val(&**weights) + floats.map(|floats| size_of_val(&**floats)).iter().sum::<usize>()
     }
 }
 

@@ -34,6 +34,11 @@ impl<T: Zeroable> SharedBuffer<T> {
         Self { cells }
     }
 
+    #[cfg(test)]
+    pub(crate) fn size_bytes(&self) -> usize {
+        size_of_val(&*self.cells)
+    }
+
     /// All values, for the only user.
     pub(crate) fn as_mut(&mut self) -> &mut [T] {
         let cells: *mut [UnsafeCell<T>] = &mut *self.cells;

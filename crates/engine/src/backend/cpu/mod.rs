@@ -11,6 +11,7 @@ mod buffer;
 mod cache;
 mod cores;
 mod matrix;
+mod sizes;
 mod team;
 mod warm;
 mod worker;
@@ -28,6 +29,8 @@ use self::buffer::{Output, SharedBuffer};
 use self::cache::LayerCache;
 pub(crate) use self::cores::performance_cores;
 use self::matrix::{Matrix, Scratch, Step};
+use self::sizes::{activation_values, angle_values, stream_values, width};
+pub(crate) use self::sizes::{shared_bytes, worker_bytes};
 use self::team::Team;
 pub(crate) use self::warm::warm;
 use self::worker::Worker;
@@ -140,17 +143,13 @@ impl Buffers {
         kv_type: KvType,
         n_workers: usize,
     ) -> Result<Self, Error> {
-        let stream = |worker_idx: usize| {
-            let rows = if worker_idx == 0 { MAX_CHUNK } else { MAX_REPLICATED };
-            SharedBuffer::new(rows * spec.d_model)
-        };
-        let widest = spec.d_model.max(spec.d_ff).max(spec.n_heads * spec.head_dim);
+        let stream = |worker_idx| SharedBuffer::new(stream_values(spec, worker_idx));
         Ok(Self {
             residual: (0..n_workers).map(stream).collect(),
             normed: (0..n_workers).map(stream).collect(),
             slots: SLOTS.map(|slot| SharedBuffer::new(MAX_CHUNK * width(spec, slot))),
-            activations: SharedActivations::new(MAX_CHUNK * widest),
-            angles: SharedBuffer::new(2 * spec.ropes.len() * MAX_CHUNK * (spec.rope_dim / 2) * 2),
+            activations: SharedActivations::new(activation_values(spec)),
+            angles: SharedBuffer::new(angle_values(spec)),
             cache: spec
                 .layouts(context)
                 .map(|layout| LayerCache::new(spec, layout, kv_type))
@@ -158,6 +157,16 @@ impl Buffers {
             partials: Partials::new(spec),
             context,
         })
+    }
+
+    /// What is allocated beside the cache.
+    #[cfg(test)]
+    fn size_bytes(&self) -> usize {
+        let Self { residual, normed, slots, activations, angles, partials, .. } = self;
+        let floats = residual.iter().chain(normed).chain(slots).chain([angles]);
+        floats.map(SharedBuffer::size_bytes).sum::<usize>()
+            + activations.allocated_bytes()
+            + partials.allocated_bytes()
     }
 
     /// How layers keep positions that look at the whole context.
@@ -177,17 +186,6 @@ const SLOTS: [Slot; Slot::COUNT] = [
     Slot::Projected,
     Slot::Logits,
 ];
-
-/// Values in a row of a shared slot; the streams have buffers of their own, the logits the caller's.
-fn width(spec: &ModelSpec, slot: Slot) -> usize {
-    match slot {
-        Slot::Residual | Slot::Normed | Slot::Logits => 0,
-        Slot::Query | Slot::Attended => spec.n_heads * spec.head_dim,
-        Slot::Key | Slot::Value => spec.n_kv_heads * spec.head_dim,
-        Slot::Gated => spec.d_ff,
-        Slot::Projected => spec.d_model,
-    }
-}
 
 impl CpuRunner {
     /// Workers, buffers and an empty cache for `context` tokens.

@@ -10,8 +10,9 @@ use std::ops::Range;
 
 use super::buffer::{Output, SharedBuffer};
 use super::matrix::{Matrix, Meeting, Rows, Scratch, Step};
+use super::sizes::width;
 use super::team::Member;
-use super::{Buffers, CpuModel, MAX_REPLICATED, width};
+use super::{Buffers, CpuModel, MAX_REPLICATED};
 use crate::Error;
 use crate::backend::{Backend, Chunk, Slot};
 use crate::quant::{Activations, PANEL_ROWS, vector};

@@ -3,12 +3,21 @@
 //! The shell puts its interface at `window.__TAURI__`. In a plain browser there is none; then
 //! [`is_available`] says so and the page shows a notice.
 
+mod library;
+
+pub(crate) use library::{
+    Drag, carry_out, catalogue, downloads, library, on_downloads_changed, on_drag,
+    on_library_changed,
+};
+
 use js_sys::{Array, Object, Reflect};
 use lilims_ipc::{Conversation, Error, ErrorCode, Event, ModelStatus, Options, Overflow, Request};
 use serde::{Serialize, de::DeserializeOwned};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen::{JsCast, closure::Closure};
 use wasm_bindgen_futures::JsFuture;
+
+use crate::format::Clock;
 
 /// Where the sampling options are kept between visits.
 const OPTIONS_KEY: &str = "lilims.options";
@@ -25,16 +34,8 @@ pub(crate) async fn status() -> Result<ModelStatus, Error> {
 }
 
 /// Calls `on_status` whenever the shell tells where the model stands.
-pub(crate) async fn on_model_status(mut on_status: impl FnMut(ModelStatus) + 'static) {
-    let handler = Closure::<dyn FnMut(JsValue)>::new(move |event: JsValue| {
-        let payload = Reflect::get(&event, &"payload".into()).unwrap_or_default();
-        if let Ok(status) = decode(payload) {
-            on_status(status);
-        }
-    });
-    let arguments = Array::of2(&"model-status".into(), &handler.into_js_value());
-    // Without the event, asking again while the model loads still tells the page.
-    let _ = call("event", "listen", &arguments).await;
+pub(crate) async fn on_model_status(on_status: impl FnMut(ModelStatus) + 'static) {
+    listen("model-status", on_status).await;
 }
 
 /// Sends a request. Returns when it was accepted; the answer arrives through `on_event`.
@@ -103,6 +104,13 @@ pub(crate) fn store_options(options: &Options) {
     }
 }
 
+/// What the clock on the wall shows.
+pub(crate) fn clock() -> Clock {
+    let now = js_sys::Date::new_0();
+    // The browser counts how far local time is behind.
+    Clock { now_ms: now.get_time() as i64, ahead_minutes: -(now.get_timezone_offset() as i64) }
+}
+
 /// Whether a keyboard and a mouse are likely: focusing a field then opens no screen keyboard.
 pub(crate) fn has_fine_pointer() -> bool {
     let query = window().match_media("(hover: hover) and (pointer: fine)");
@@ -136,6 +144,19 @@ fn interface(name: &str) -> Result<JsValue, Error> {
     let tauri = get(&window(), "__TAURI__")?;
     let part = if tauri.is_object() { get(&tauri, name)? } else { JsValue::UNDEFINED };
     if part.is_object() { Ok(part) } else { Err(broken("window.__TAURI__ is missing")) }
+}
+
+/// Calls `on_payload` with the payload of each event called `name`.
+async fn listen<T: DeserializeOwned>(name: &str, mut on_payload: impl FnMut(T) + 'static) {
+    let handler = Closure::<dyn FnMut(JsValue)>::new(move |event: JsValue| {
+        let payload = Reflect::get(&event, &"payload".into()).unwrap_or_default();
+        if let Ok(payload) = decode(payload) {
+            on_payload(payload);
+        }
+    });
+    let arguments = Array::of2(&name.into(), &handler.into_js_value());
+    // Without events the page still learns from the answers to what it asks.
+    let _ = call("event", "listen", &arguments).await;
 }
 
 async fn invoke(command: &str, arguments: &Object) -> Result<JsValue, Error> {

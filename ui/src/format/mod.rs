@@ -1,5 +1,13 @@
 //! Numbers as the page shows them.
 
+mod models;
+mod times;
+
+pub(crate) use models::{
+    bytes, download_progress, large_count, parameters, rate, time_left, typed_gigabytes, verdict,
+};
+pub(crate) use times::{Clock, last_used};
+
 use lilims_ipc::{Finish, ModelInfo, Stats};
 
 /// A file size in the unit that leaves one to three digits before the point: `98 MB`, `1.2 GB`.

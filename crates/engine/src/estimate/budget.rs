@@ -1,0 +1,101 @@
+//! How much memory a model may take on this machine now.
+//!
+//! Metal recommends how much of the unified memory its buffers should take at most; iOS ends a process
+//! that goes over its limit; elsewhere it is what the system calls available, which counts pages of
+//! files that it can drop, within the limit of a container.
+
+#[cfg(not(target_os = "ios"))]
+use sysinfo::{MemoryRefreshKind, RefreshKind, System};
+
+use crate::BackendKind;
+
+/// What is left to the system and other programs, which also need more at times.
+#[cfg(not(target_os = "ios"))]
+const RESERVE_BYTES: u64 = 512 << 20;
+/// What is left to the app itself: its page and its pictures.
+#[cfg(target_os = "ios")]
+const RESERVE_BYTES: u64 = 128 << 20;
+
+/// The memory that a model may take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemoryBudget {
+    /// How much, in bytes.
+    pub available_bytes: u64,
+    /// Where that comes from, such as `free now, less a reserve of 512 MiB`.
+    pub from: String,
+}
+
+impl MemoryBudget {
+    /// What a model that runs on `backend` may take now: the least of what the system and, where it is
+    /// used, the GPU allow.
+    pub fn now(backend: BackendKind) -> Self {
+        let (system_bytes, from) = system();
+        let system = Self::less_reserve(system_bytes, from);
+        match gpu(backend) {
+            Some(gpu) if gpu.available_bytes < system.available_bytes => gpu,
+            _ => system,
+        }
+    }
+
+    fn less_reserve(free_bytes: u64, from: &str) -> Self {
+        Self {
+            available_bytes: free_bytes.saturating_sub(RESERVE_BYTES),
+            from: format!("{from}, less a reserve of {} MiB", RESERVE_BYTES >> 20),
+        }
+    }
+}
+
+/// What Metal recommends, less what this process has taken of it.
+#[cfg(feature = "metal")]
+fn gpu(backend: BackendKind) -> Option<MemoryBudget> {
+    if backend != BackendKind::Candle {
+        return None;
+    }
+    let (recommended, taken) = crate::backend::candle::working_set_bytes()?;
+    let from = "what Metal recommends to use at most".to_owned();
+    Some(MemoryBudget { available_bytes: recommended.saturating_sub(taken), from })
+}
+
+#[cfg(not(feature = "metal"))]
+fn gpu(_backend: BackendKind) -> Option<MemoryBudget> {
+    None
+}
+
+/// What the system gives, in bytes, and what to call it.
+#[cfg(target_os = "ios")]
+fn system() -> (u64, &'static str) {
+    (super::process_limit::available_bytes(), "what this app may still take")
+}
+
+#[cfg(not(target_os = "ios"))]
+fn system() -> (u64, &'static str) {
+    let memory = MemoryRefreshKind::nothing().with_ram();
+    let system = System::new_with_specifics(RefreshKind::nothing().with_memory(memory));
+    let free = system.available_memory();
+    // Asking for limits panics where the system does not tell its memory.
+    let limits = if system.total_memory() == 0 { None } else { system.cgroup_limits() };
+    // `free_memory` counts what is cached of files as taken, which a container's system can drop.
+    let in_container = limits.map(|limits| limits.total_memory.saturating_sub(limits.rss));
+    match in_container.filter(|&bytes| bytes < free) {
+        Some(bytes) => (bytes, "free now in this container"),
+        None => (free, "free now"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_that_runs_tests_has_memory() {
+        let budget = MemoryBudget::now(BackendKind::Cpu);
+        assert!((1 << 24..1 << 45).contains(&budget.available_bytes), "{budget:?}");
+        assert!(budget.from.ends_with("less a reserve of 512 MiB"), "{budget:?}");
+    }
+
+    #[test]
+    fn the_reserve_is_never_given_away() {
+        assert_eq!(MemoryBudget::less_reserve(RESERVE_BYTES + 5, "free now").available_bytes, 5);
+        assert_eq!(MemoryBudget::less_reserve(5, "free now").available_bytes, 0);
+    }
+}

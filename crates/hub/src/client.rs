@@ -1,0 +1,376 @@
+//! HTTP to a hub: addresses, redirects, the access token, errors in words, the log of connections.
+//!
+//! Redirects are followed here and not by `reqwest`, so that each connection is logged, circles and
+//! steps from `https` down to `http` are refused, and the token never leaves the hub it is for. The
+//! token is sent only after the hub refused without it.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use hf_hub::{Cache, Repo, RepoType};
+use reqwest::header::{AUTHORIZATION, HeaderMap, LOCATION, RETRY_AFTER};
+use reqwest::{Method, Response, StatusCode, Url};
+
+use crate::library::folder::check_repository;
+use crate::{Error, Library};
+
+/// Where models come from, unless `HF_ENDPOINT` says otherwise.
+const ENDPOINT: &str = "https://huggingface.co";
+/// Redirects that one request may go through.
+const MAX_REDIRECTS: usize = 8;
+/// An answer that is not a file is at most this long.
+const MAX_ANSWER_BYTES: usize = 32 << 20;
+/// Under which service and user the system's keychain has the access token.
+const KEYCHAIN: (&str, &str) = ("Lilims", "Hugging Face");
+
+/// How long to wait for what.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// For a connection.
+    pub connect: Duration,
+    /// For the next bytes of an answer.
+    pub stall: Duration,
+    /// Before the first retry; each further one waits about twice as long.
+    pub retry: Duration,
+    /// Failures in a row, without a byte in between, after which a download breaks off.
+    pub retries: u32,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(15),
+            stall: Duration::from_secs(30),
+            retry: Duration::from_millis(500),
+            retries: 8,
+        }
+    }
+}
+
+/// A connection to a hub.
+#[derive(Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    endpoint: Url,
+    library: Arc<Library>,
+    token: Arc<OnceLock<Option<String>>>,
+    pub(crate) patience: Patience,
+}
+
+/// A request, before it is sent.
+pub(crate) struct Ask<'a> {
+    pub(crate) method: Method,
+    pub(crate) url: Url,
+    pub(crate) headers: HeaderMap,
+    /// For the log and for errors, such as `download owner/name/file.gguf`.
+    pub(crate) purpose: &'a str,
+}
+
+impl Client {
+    /// A client of the hub that `HF_ENDPOINT` names, else of Hugging Face.
+    ///
+    /// # Errors
+    /// [`Error::Endpoint`]; [`Error::Network`] where there is no TLS.
+    pub fn from_env(library: Arc<Library>) -> Result<Self, Error> {
+        let endpoint = std::env::var("HF_ENDPOINT").ok().filter(|text| !text.is_empty());
+        Self::new(library, endpoint.as_deref().unwrap_or(ENDPOINT), Patience::default())
+    }
+
+    /// A client of the hub at `endpoint`. Proxies come from the environment.
+    ///
+    /// # Errors
+    /// As [`Client::from_env`].
+    pub fn new(library: Arc<Library>, endpoint: &str, patience: Patience) -> Result<Self, Error> {
+        let wrong = || Error::Endpoint { endpoint: endpoint.to_owned() };
+        let endpoint = Url::parse(endpoint.trim_end_matches('/')).map_err(|_| wrong())?;
+        if !matches!(endpoint.scheme(), "http" | "https") || endpoint.host().is_none() {
+            return Err(wrong());
+        }
+        let http = reqwest::Client::builder()
+            .user_agent(concat!("lilims/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(patience.connect)
+            // Files are compressed already, and ranges are of what is stored.
+            .http1_only()
+            .build()
+            .map_err(|error| network(&endpoint, &error))?;
+        Ok(Self { http, endpoint, library, token: Arc::default(), patience })
+    }
+
+    /// The library that connections are logged in.
+    pub fn library(&self) -> &Arc<Library> {
+        &self.library
+    }
+
+    /// The hub's host, to show.
+    pub fn host(&self) -> &str {
+        self.endpoint.host_str().unwrap_or_default()
+    }
+
+    /// The address of a page of the hub, `path` segments below the endpoint.
+    pub(crate) fn page(&self, path: &str) -> Url {
+        let mut url = self.endpoint.clone();
+        let base = url.path().trim_end_matches('/').to_owned();
+        url.set_path(&format!("{base}/{path}"));
+        url
+    }
+
+    /// The address of a file of a repository.
+    pub(crate) fn file_url(
+        &self,
+        repository: &str,
+        revision: &str,
+        file: &str,
+    ) -> Result<Url, Error> {
+        check_repository(repository)?;
+        let repo = Repo::with_revision(repository.to_owned(), RepoType::Model, revision.to_owned());
+        Ok(self.page(&format!("{}/resolve/{}/{file}", repo.url(), repo.url_revision())))
+    }
+
+    /// The address of what the hub knows of a repository.
+    pub(crate) fn api_url(&self, repository: &str, revision: &str) -> Result<Url, Error> {
+        check_repository(repository)?;
+        let repo = Repo::with_revision(repository.to_owned(), RepoType::Model, revision.to_owned());
+        Ok(self.page(&format!("api/{}", repo.api_url())))
+    }
+
+    /// Gets a whole answer that is not a model, following redirects.
+    pub(crate) async fn text(&self, url: Url, purpose: &str) -> Result<(String, HeaderMap), Error> {
+        let ask = Ask { method: Method::GET, url, headers: HeaderMap::new(), purpose };
+        let mut response = self.follow(ask).await?;
+        let (headers, url) = (response.headers().clone(), response.url().clone());
+        let mut bytes = Vec::new();
+        while let Some(piece) = self.next(&mut response).await? {
+            if bytes.len() + piece.len() > MAX_ANSWER_BYTES {
+                return Err(answer(&url, purpose, "it is too long"));
+            }
+            bytes.extend_from_slice(&piece);
+        }
+        let text = String::from_utf8(bytes).map_err(|_| answer(&url, purpose, "it is no text"))?;
+        Ok((text, headers))
+    }
+
+    /// The next bytes of an answer; a stall is an error.
+    pub(crate) async fn next(
+        &self,
+        response: &mut Response,
+    ) -> Result<Option<bytes::Bytes>, Error> {
+        let url = response.url().clone();
+        match tokio::time::timeout(self.patience.stall, response.chunk()).await {
+            Ok(Ok(bytes)) => Ok(bytes),
+            Ok(Err(error)) => Err(network(&url, &error)),
+            Err(_) => Err(stalled(&url)),
+        }
+    }
+
+    /// Sends a request and follows redirects; an answer that is no success is an error.
+    pub(crate) async fn follow(&self, mut ask: Ask<'_>) -> Result<Response, Error> {
+        for _ in 0..MAX_REDIRECTS {
+            let response = self.send(&ask).await?;
+            if !response.status().is_redirection() {
+                return Ok(response);
+            }
+            ask.url = redirected(&response, ask.purpose)?;
+        }
+        Err(answer(&ask.url, ask.purpose, "it redirects in circles"))
+    }
+
+    /// Sends a request. Redirects are returned; an error of the server is an error.
+    pub(crate) async fn send(&self, ask: &Ask<'_>) -> Result<Response, Error> {
+        let response = self.send_once(ask, self.known_token()).await?;
+        let refused = matches!(response.status().as_u16(), 401 | 403 | 429);
+        if refused
+            && self.is_endpoint(&ask.url)
+            && self.token.get().is_none()
+            && let Some(token) = self.token.get_or_init(find_token)
+        {
+            let response = self.send_once(ask, Some(token)).await?;
+            return self.checked(response, ask.purpose);
+        }
+        self.checked(response, ask.purpose)
+    }
+
+    async fn send_once(&self, ask: &Ask<'_>, token: Option<&str>) -> Result<Response, Error> {
+        let mut request =
+            self.http.request(ask.method.clone(), ask.url.clone()).headers(ask.headers.clone());
+        if let Some(token) = token.filter(|_| self.is_endpoint(&ask.url)) {
+            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+        }
+        let sent = tokio::time::timeout(self.patience.stall, request.send()).await;
+        let result = match sent {
+            Ok(result) => result.map_err(|error| network(&ask.url, &error)),
+            Err(_) => Err(stalled(&ask.url)),
+        };
+        let outcome = match &result {
+            Ok(response) => response.status().as_u16().to_string(),
+            Err(error) => error.to_string(),
+        };
+        self.library.log_connection(&host(&ask.url), ask.purpose, &outcome);
+        result
+    }
+
+    fn known_token(&self) -> Option<&str> {
+        self.token.get()?.as_deref()
+    }
+
+    /// Whether the address is the hub's own, host and port.
+    pub(crate) fn is_endpoint(&self, url: &Url) -> bool {
+        url.origin() == self.endpoint.origin()
+    }
+
+    fn checked(&self, response: Response, purpose: &str) -> Result<Response, Error> {
+        let status = response.status();
+        if status.is_success() || status.is_redirection() {
+            return Ok(response);
+        }
+        let (url, what) = (response.url(), purpose.to_owned());
+        let header = |name: &str| response.headers().get(name).and_then(|it| it.to_str().ok());
+        let code = header("x-error-code").unwrap_or_default();
+        let message = header("x-error-message").unwrap_or_default().to_owned();
+        let host = host(url);
+        if !self.is_endpoint(url) {
+            let retry_after = retry_after(response.headers());
+            return Err(Error::Status { what, host, status: status.as_u16(), retry_after });
+        }
+        Err(match (status, code) {
+            (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, "GatedRepo") => {
+                let repository = repository_of(url);
+                let page = self.page(&repository).to_string();
+                Error::Gated { repository, page }
+            }
+            // The hub says 401 for repositories that are private or not there.
+            (_, "RepoNotFound" | "EntryNotFound" | "RevisionNotFound")
+            | (StatusCode::NOT_FOUND, _) => Error::NotFound { what: repository_of(url), host },
+            (StatusCode::UNAUTHORIZED, _) if self.known_token().is_none() => {
+                Error::NotFound { what: repository_of(url), host }
+            }
+            (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => {
+                Error::Refused { what, host, message }
+            }
+            _ => {
+                let retry_after = retry_after(response.headers());
+                Error::Status { what, host, status: status.as_u16(), retry_after }
+            }
+        })
+    }
+}
+
+/// Keeps the access token in the system's keychain, or removes it from there.
+///
+/// # Errors
+/// [`Error::Io`] where the keychain refuses.
+pub fn set_token(token: Option<&str>) -> Result<(), Error> {
+    let done = keyring::Entry::new(KEYCHAIN.0, KEYCHAIN.1).and_then(|entry| match token {
+        Some(token) => entry.set_password(token),
+        None => match entry.delete_credential() {
+            Err(keyring::Error::NoEntry) => Ok(()),
+            done => done,
+        },
+    });
+    done.map_err(|error| Error::io("the keychain")(std::io::Error::other(error)))
+}
+
+/// The access token: `HF_TOKEN`, else the keychain's, else that of Hugging Face's own tools.
+fn find_token() -> Option<String> {
+    let from_env = std::env::var("HF_TOKEN").ok();
+    let from_keychain = || keyring::Entry::new(KEYCHAIN.0, KEYCHAIN.1).ok()?.get_password().ok();
+    let from_cache = || std::env::home_dir().and_then(|_| Cache::from_env().token());
+    let token = from_env.or_else(from_keychain).or_else(from_cache)?;
+    let token = token.trim();
+    (!token.is_empty()).then(|| token.to_owned())
+}
+
+/// Where a redirect leads.
+pub(crate) fn redirected(response: &Response, purpose: &str) -> Result<Url, Error> {
+    let from = response.url();
+    let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+    let to = location.and_then(|location| from.join(location).ok());
+    let to = to.ok_or_else(|| answer(from, purpose, "a redirect leads nowhere"))?;
+    match (from.scheme(), to.scheme()) {
+        ("http", "http") | (_, "https") => Ok(to),
+        _ => Err(answer(from, purpose, "a redirect leads away from https")),
+    }
+}
+
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+}
+
+/// `owner/name` of an address of the hub, as far as it has one.
+fn repository_of(url: &Url) -> String {
+    let segments = url.path_segments().into_iter().flatten();
+    let segments: Vec<_> = segments.skip_while(|part| matches!(*part, "api" | "models")).collect();
+    let end = segments.iter().position(|part| matches!(*part, "resolve" | "revision" | "tree"));
+    match end {
+        // A file that is missing is named with its path.
+        Some(end) if segments.len() > end + 2 => {
+            format!("{} in {}", segments[end + 2..].join("/"), segments[..end].join("/"))
+        }
+        Some(end) => segments[..end].join("/"),
+        None => segments.join("/"),
+    }
+}
+
+/// Host and, where it is not the usual one, port.
+pub(crate) fn host(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
+fn network(url: &Url, error: &reqwest::Error) -> Error {
+    // The innermost cause says most: `connection refused`, `dns error`.
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    Error::Network { host: host(url), message: cause.to_string() }
+}
+
+fn stalled(url: &Url) -> Error {
+    Error::Network { host: host(url), message: "nothing came for too long".to_owned() }
+}
+
+/// The error that an answer makes no sense.
+pub(crate) fn answer(url: &Url, what: &str, message: &str) -> Error {
+    Error::Answer { what: what.to_owned(), host: host(url), message: message.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(endpoint: &str) -> Result<Client, Error> {
+        let folder = tempfile::tempdir().unwrap();
+        let library = Arc::new(Library::open(folder.path()).unwrap());
+        Client::new(library, endpoint, Patience::default())
+    }
+
+    #[test]
+    fn addresses_are_below_the_endpoint() {
+        let client = client("https://mirror.example/hub/").unwrap();
+        let url = client.file_url("a/b", "main", "Q4 x/m#1.gguf").unwrap();
+        assert_eq!(url.as_str(), "https://mirror.example/hub/a/b/resolve/main/Q4%20x/m%231.gguf");
+        let url = client.api_url("a/b", "refs/pr/1").unwrap();
+        assert!(
+            url.as_str().starts_with("https://mirror.example/hub/api/models/a/b/revision/refs")
+        );
+        assert!(client.file_url("a/../b", "main", "x").is_err());
+        assert!(client.is_endpoint(&Url::parse("https://mirror.example/x").unwrap()));
+        assert!(!client.is_endpoint(&Url::parse("https://mirror.example:8080/x").unwrap()));
+    }
+
+    #[test]
+    fn endpoints_are_addresses() {
+        for endpoint in ["", "huggingface.co", "file:///etc", "ftp://x"] {
+            assert!(matches!(client(endpoint), Err(Error::Endpoint { .. })), "{endpoint}");
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let named = |text: &str| repository_of(&Url::parse(text).unwrap());
+        assert_eq!(named("https://h/a/b/resolve/main/c/d.gguf"), "c/d.gguf in a/b");
+        assert_eq!(named("https://h/api/models/a/b/revision/main"), "a/b");
+        assert_eq!(named("https://h/a/b"), "a/b");
+    }
+}

@@ -1,0 +1,148 @@
+//! Which chunks of a file are here, and which are being fetched.
+
+use std::ops::Range;
+
+use super::CHUNK_BYTES;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Missing,
+    /// Being fetched by the worker of this number.
+    Claimed(usize),
+    Here,
+}
+
+/// The chunks of one file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Chunks {
+    total_bytes: u64,
+    states: Vec<State>,
+}
+
+impl Chunks {
+    /// The chunks of a file of which nothing is here.
+    pub(crate) fn new(total_bytes: u64) -> Self {
+        let n = usize::try_from(total_bytes.div_ceil(CHUNK_BYTES)).unwrap_or(usize::MAX);
+        Self { total_bytes, states: vec![State::Missing; n] }
+    }
+
+    /// The chunks whose bits are set in `bits` are here.
+    pub(crate) fn from_bits(total_bytes: u64, bits: &[u8]) -> Self {
+        let mut chunks = Self::new(total_bytes);
+        for (idx, state) in chunks.states.iter_mut().enumerate() {
+            if bits.get(idx / 8).is_some_and(|byte| byte >> (idx % 8) & 1 == 1) {
+                *state = State::Here;
+            }
+        }
+        chunks
+    }
+
+    /// A bit for each chunk that is here.
+    pub(crate) fn to_bits(&self) -> Vec<u8> {
+        let mut bits = vec![0; self.states.len().div_ceil(8)];
+        for idx in (0..self.states.len()).filter(|&idx| self.states[idx] == State::Here) {
+            bits[idx / 8] |= 1 << (idx % 8);
+        }
+        bits
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.states.len()
+    }
+
+    /// The bytes of a chunk.
+    pub(crate) fn range(&self, idx: usize) -> Range<u64> {
+        let start = idx as u64 * CHUNK_BYTES;
+        start..(start + CHUNK_BYTES).min(self.total_bytes)
+    }
+
+    /// The bytes that are here.
+    pub(crate) fn here_bytes(&self) -> u64 {
+        let here = (0..self.len()).filter(|&idx| self.is_here(idx));
+        here.map(|idx| self.range(idx)).map(|range| range.end - range.start).sum()
+    }
+
+    pub(crate) fn is_here(&self, idx: usize) -> bool {
+        self.states.get(idx) == Some(&State::Here)
+    }
+
+    pub(crate) fn all_here(&self) -> bool {
+        self.states.iter().all(|state| *state == State::Here)
+    }
+
+    /// Claims for `worker` the first missing chunks that follow each other, at most `max` of them,
+    /// and returns their bytes.
+    pub(crate) fn claim(&mut self, worker: usize, max: usize) -> Option<Range<u64>> {
+        let first = self.states.iter().position(|state| *state == State::Missing)?;
+        let run = self.states[first..].iter().take(max);
+        let n = run.take_while(|state| **state == State::Missing).count();
+        self.states[first..first + n].fill(State::Claimed(worker));
+        Some(self.range(first).start..self.range(first + n - 1).end)
+    }
+
+    /// Claims for `worker` all that is missing, wherever it is.
+    pub(crate) fn claim_all(&mut self, worker: usize) {
+        self.replace(State::Missing, State::Claimed(worker));
+    }
+
+    /// Whether `worker` has claimed the chunk.
+    pub(crate) fn is_claimed(&self, idx: usize, worker: usize) -> bool {
+        self.states.get(idx) == Some(&State::Claimed(worker))
+    }
+
+    /// Gives back what `worker` claimed and did not bring.
+    pub(crate) fn release(&mut self, worker: usize) {
+        self.replace(State::Claimed(worker), State::Missing);
+    }
+
+    fn replace(&mut self, from: State, to: State) {
+        self.states.iter_mut().filter(|state| **state == from).for_each(|state| *state = to);
+    }
+
+    /// Notes that a chunk is here.
+    pub(crate) fn set_here(&mut self, idx: usize) {
+        self.states[idx] = State::Here;
+    }
+
+    /// Notes that a chunk has to be fetched again.
+    pub(crate) fn set_missing(&mut self, idx: usize) {
+        self.states[idx] = State::Missing;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn claims_are_runs_of_missing_chunks() {
+        let mut chunks = Chunks::new(4 * CHUNK_BYTES + 5);
+        chunks.set_here(2);
+        assert_eq!(chunks.claim(1, 8), Some(0..2 * CHUNK_BYTES));
+        assert_eq!(chunks.claim(2, 1), Some(3 * CHUNK_BYTES..4 * CHUNK_BYTES));
+        assert_eq!(chunks.claim(1, 9), Some(4 * CHUNK_BYTES..4 * CHUNK_BYTES + 5));
+        assert_eq!(chunks.claim(2, 9), None);
+        assert_eq!(chunks.here_bytes(), CHUNK_BYTES);
+        assert!(chunks.is_claimed(3, 2) && !chunks.is_claimed(3, 1));
+        chunks.release(1);
+        assert_eq!(chunks.claim(3, 9), Some(0..2 * CHUNK_BYTES));
+        chunks.claim_all(3);
+        assert!(chunks.is_claimed(4, 3) && chunks.is_claimed(3, 2));
+    }
+
+    #[test]
+    fn an_empty_file_is_all_here() {
+        assert!(Chunks::new(0).all_here());
+    }
+
+    proptest! {
+        #[test]
+        fn bits_keep_what_is_here(total in 0u64..100 * CHUNK_BYTES, bits: Vec<u8>) {
+            let chunks = Chunks::from_bits(total, &bits);
+            prop_assert_eq!(Chunks::from_bits(total, &chunks.to_bits()), chunks);
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Carries out the queue: so many downloads at once as the user allows, over all processes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use super::rate::Limiter;
+use super::task::{self, TICK};
+use crate::library::{DownloadRow, DownloadState, Held, download_lock};
+use crate::{Client, Entry, Error, Library};
+
+/// Carries out downloads of a library's queue.
+#[derive(Clone)]
+pub struct Downloader {
+    client: Client,
+    limiter: Arc<Limiter>,
+}
+
+/// How a download ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The model is in the library.
+    Done(Box<Entry>),
+    /// Somebody paused it.
+    Paused,
+    /// Somebody cancelled it.
+    Cancelled,
+    /// It broke off, with a sentence that says why.
+    Failed(String),
+}
+
+impl Downloader {
+    /// Carries out downloads through `client`, for its library.
+    pub fn new(client: Client) -> Self {
+        Self { client, limiter: Arc::default() }
+    }
+
+    fn library(&self) -> &Arc<Library> {
+        self.client.library()
+    }
+
+    /// Runs the queue for ever: what waits, and what a process that ended has left.
+    ///
+    /// `tell` hears of all downloads when something changed, at most four times a second.
+    pub async fn run(&self, mut tell: impl FnMut(&[DownloadRow]) + Send) {
+        let mut running = JoinSet::new();
+        let mut told = Vec::new();
+        let mut ticks = tokio::time::interval(TICK);
+        loop {
+            ticks.tick().await;
+            while running.try_join_next().is_some() {}
+            // An index that cannot be read now may be read at the next tick.
+            let Ok(rows) = self.library().downloads() else { continue };
+            for row in rows.iter().filter(|row| is_waiting(row)) {
+                if let Ok(Some(locks)) = self.try_take(row.id) {
+                    let (this, id) = (self.clone(), row.id);
+                    running.spawn(async move { this.run_one(id, locks).await });
+                }
+            }
+            if rows != told {
+                tell(&rows);
+                told = rows;
+            }
+        }
+    }
+
+    /// Runs one download until it ended, or waits for the process that runs it and takes over
+    /// where that ends. `tell` hears of it four times a second.
+    ///
+    /// # Errors
+    /// [`Error::Index`].
+    pub async fn run_until_done(
+        &self,
+        id: i64,
+        mut tell: impl FnMut(&DownloadRow) + Send,
+    ) -> Result<Outcome, Error> {
+        let mut running = JoinSet::new();
+        let mut ticks = tokio::time::interval(TICK);
+        loop {
+            ticks.tick().await;
+            while running.try_join_next().is_some() {}
+            let Some(row) = self.library().download(id)? else {
+                running.join_all().await;
+                return Ok(Outcome::Cancelled);
+            };
+            tell(&row);
+            match row.state {
+                DownloadState::Queued | DownloadState::Running => {
+                    if let Some(locks) = self.try_take(id)? {
+                        let this = self.clone();
+                        running.spawn(async move { this.run_one(id, locks).await });
+                    }
+                }
+                state => {
+                    // The task may still be putting things away.
+                    running.join_all().await;
+                    return self.outcome(row, state);
+                }
+            }
+        }
+    }
+
+    fn outcome(&self, row: DownloadRow, state: DownloadState) -> Result<Outcome, Error> {
+        Ok(match state {
+            DownloadState::Done => {
+                let name = row.model.unwrap_or_default();
+                Outcome::Done(Box::new(self.library().entry(&name)?))
+            }
+            DownloadState::Paused => Outcome::Paused,
+            _ => Outcome::Failed(row.failure.unwrap_or_default()),
+        })
+    }
+
+    /// Takes the download and one of the places, if both are free.
+    fn try_take(&self, id: i64) -> Result<Option<[Held; 2]>, Error> {
+        let library = self.library();
+        let Some(writer) = library.locks.try_exclusive(&download_lock(id))? else {
+            return Ok(None);
+        };
+        for place in 0..library.limits()?.at_once {
+            if let Some(place) = library.locks.try_exclusive(&format!("place-{place}"))? {
+                return Ok(Some([writer, place]));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn run_one(&self, id: i64, _locks: [Held; 2]) {
+        let library = self.library();
+        match library.begin(id) {
+            Ok(true) => {}
+            // Paused or cancelled a moment ago.
+            _ => return,
+        }
+        let Ok(Some(row)) = library.download(id) else { return };
+        let result = task::run(&self.client, &self.limiter, row).await;
+        let noted = match result {
+            Ok(_) => Ok(()),
+            Err(Error::Stopped) => match library.download(id) {
+                Ok(None) => library.remove_partial(id),
+                _ => Ok(()),
+            },
+            Err(error) => library.note_failure(id, &sentence(&error)),
+        };
+        if noted.is_err() {
+            // Its row says that it runs; without its lock, that means that it waits.
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+}
+
+/// Whether a row is to be run by whoever gets its lock.
+fn is_waiting(row: &DownloadRow) -> bool {
+    matches!(row.state, DownloadState::Queued | DownloadState::Running)
+}
+
+/// The error and its causes.
+fn sentence(error: &Error) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}

@@ -1,0 +1,285 @@
+//! One download, from its row in the queue to a model in the library.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use fs4::fs_std::FileExt;
+use tokio::sync::mpsc;
+
+use super::chunks::Chunks;
+use super::rate::{Limiter, Meter};
+use super::sink::{self, Hashed, Shared};
+use super::transfer::{Broken, Transfer};
+use crate::api::FileFacts;
+use crate::client::Client;
+use crate::library::describe::describe;
+use crate::library::{DownloadRow, Entry, folder};
+use crate::{Error, Library};
+
+/// How often progress is written down and told, and the row looked at.
+pub(crate) const TICK: Duration = Duration::from_millis(250);
+/// Files from this size on are fetched in several ranges at once.
+const PARALLEL_FROM_BYTES: u64 = 64 << 20;
+/// Ranges at once.
+const WORKERS: usize = 4;
+/// Pieces that wait to be written: some MB, so that memory stays bounded.
+const WAITING_PIECES: usize = 32;
+/// How often a file may change at its source during one download.
+const MAX_CHANGES: u32 = 3;
+
+/// How an attempt at the whole file ended.
+enum Attempt {
+    Whole(Hashed),
+    Changed,
+}
+
+/// Runs the download whose row this is. Returns the model.
+///
+/// # Errors
+/// [`Error::Stopped`] where its row says that it is not to run any more; else why it broke off.
+pub(crate) async fn run(
+    client: &Client,
+    limiter: &Limiter,
+    row: DownloadRow,
+) -> Result<Entry, Error> {
+    let mut task = Task { client, library: client.library(), limiter, row };
+    for _ in 0..=MAX_CHANGES {
+        let facts = task.begin().await?;
+        let mut hashed = match task.attempt(&facts).await? {
+            Attempt::Whole(hashed) => hashed,
+            Attempt::Changed => continue,
+        };
+        let expected = facts.sha256.clone();
+        if expected.as_ref().is_some_and(|it| *it != hashed.sha256) {
+            // Only the hash of the whole is known, so the whole comes again, once.
+            task.start_over()?;
+            match task.attempt(&facts).await? {
+                Attempt::Whole(again) => hashed = again,
+                Attempt::Changed => continue,
+            }
+        }
+        return task.finish(&facts, hashed);
+    }
+    let Task { row, client, .. } = task;
+    let url = client.page(&row.source.repository);
+    Err(crate::client::answer(&url, &row.source.file, "the file changes again and again"))
+}
+
+struct Task<'a> {
+    client: &'a Client,
+    library: &'a Library,
+    limiter: &'a Limiter,
+    row: DownloadRow,
+}
+
+impl Task<'_> {
+    /// Asks the hub what the file is, and forgets what is here of another one.
+    async fn begin(&mut self) -> Result<FileFacts, Error> {
+        let source = self.row.source.clone();
+        let facts = self.until_stopped(self.client.facts(
+            &source.repository,
+            &source.revision,
+            &source.file,
+        ));
+        let mut facts = facts.await?;
+        if let (Some(expected), Some(got)) = (&source.sha256, &facts.sha256)
+            && expected != got
+        {
+            let (file, expected, got) = (source.file, expected.clone(), got.clone());
+            return Err(Error::Changed { file, expected, got });
+        }
+        facts.sha256 = facts.sha256.or(source.sha256);
+        let journal = &mut self.row.journal;
+        let is_same = journal.etag == facts.etag && journal.total_bytes == facts.total_bytes;
+        if !is_same {
+            self.row.received.clear();
+            self.row.digests.clear();
+            journal.sender_etag = None;
+        }
+        journal.commit.clone_from(&facts.commit);
+        journal.etag.clone_from(&facts.etag);
+        journal.sha256.clone_from(&facts.sha256);
+        journal.total_bytes = facts.total_bytes;
+        self.reserve()?;
+        self.note()?;
+        Ok(facts)
+    }
+
+    /// Takes the room that the file will need, so that nothing else does.
+    fn reserve(&mut self) -> Result<(), Error> {
+        let path = self.library.folder.partial(self.row.id);
+        if !path.exists() {
+            self.row.received.clear();
+        }
+        self.library.reserve(self.row.id, self.row.journal.total_bytes)
+    }
+
+    fn start_over(&mut self) -> Result<(), Error> {
+        self.row.received.clear();
+        self.row.digests.clear();
+        self.row.journal.sender_etag = None;
+        self.note()
+    }
+
+    /// Fetches what is missing.
+    async fn attempt(&mut self, facts: &FileFacts) -> Result<Attempt, Error> {
+        let chunks = Chunks::from_bits(facts.total_bytes, &self.row.received);
+        let shared = std::sync::Arc::new(Shared::new(facts.total_bytes, chunks));
+        let (pieces, receiver) = mpsc::channel(WAITING_PIECES);
+        let sink = {
+            let (path, shared) = (self.library.folder.partial(self.row.id), shared.clone());
+            let digests = std::mem::take(&mut self.row.digests);
+            tokio::task::spawn_blocking(move || sink::run(&path, &shared, digests, receiver))
+        };
+        let sender_etag = self.row.journal.sender_etag.clone();
+        let source = self.row.source.clone();
+        let transfer =
+            Transfer::new(self.client, &source, facts, &shared, self.limiter, sender_etag);
+        let worked = self.work(&transfer, pieces).await;
+        // The workers are gone, and with them the channel: the thread ends by itself.
+        let hashed = sink.await.map_err(|error| Error::io("")(io::Error::other(error)))?;
+        (self.row.received, self.row.digests) = shared.snapshot();
+        self.tell(&transfer, &mut Meter::default())?;
+        match (hashed?, worked) {
+            (Some(hashed), _) => Ok(Attempt::Whole(hashed)),
+            (None, Err(Broken::Changed)) => Ok(Attempt::Changed),
+            (None, Err(Broken::Error(error))) => Err(error),
+            (None, Ok(())) => Err(Error::Stopped),
+        }
+    }
+
+    /// Runs the workers, and tells four times a second how far they are.
+    async fn work(
+        &mut self,
+        transfer: &Transfer<'_>,
+        pieces: mpsc::Sender<sink::Piece>,
+    ) -> Result<(), Broken> {
+        let n = if transfer.facts.total_bytes < PARALLEL_FROM_BYTES { 1 } else { WORKERS };
+        let all = async {
+            let work = |worker| {
+                let pieces = &pieces;
+                async move { if worker < n { transfer.work(worker, pieces).await } else { Ok(()) } }
+            };
+            tokio::try_join!(work(0), work(1), work(2), work(3)).map(|_| ())
+        };
+        tokio::pin!(all);
+        let mut meter = Meter::default();
+        let mut ticks = tokio::time::interval(TICK);
+        loop {
+            tokio::select! {
+                done = &mut all => return done,
+                _ = ticks.tick() => {
+                    if !self.tell(transfer, &mut meter)? {
+                        return Err(Error::Stopped.into());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes down how far the download is. Returns whether it is to go on.
+    fn tell(&mut self, transfer: &Transfer<'_>, meter: &mut Meter) -> Result<bool, Error> {
+        self.limiter.set(self.library.limits()?.bytes_per_second);
+        let shared = transfer.shared;
+        let journal = &mut self.row.journal;
+        journal.done_bytes = shared.here_bytes();
+        journal.bytes_per_second = meter.note(Instant::now(), journal.done_bytes);
+        journal.is_checking = shared.chunks().all_here();
+        journal.retrying.clone_from(&transfer.retrying());
+        journal.sender_etag = transfer.sender_etag();
+        let (received, digests) = shared.snapshot();
+        self.library.note_progress(self.row.id, journal, &received, &digests)
+    }
+
+    /// Writes the journal down; [`Error::Stopped`] where the download is not to go on.
+    fn note(&self) -> Result<(), Error> {
+        let DownloadRow { id, journal, received, digests, .. } = &self.row;
+        match self.library.note_progress(*id, journal, received, digests)? {
+            true => Ok(()),
+            false => Err(Error::Stopped),
+        }
+    }
+
+    /// Waits for `future`, but not longer than the download is to run.
+    async fn until_stopped<T>(
+        &self,
+        future: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        tokio::pin!(future);
+        let mut ticks = tokio::time::interval(TICK);
+        loop {
+            tokio::select! {
+                done = &mut future => return done,
+                _ = ticks.tick() => self.note()?,
+            }
+        }
+    }
+
+    /// Makes the whole file a model.
+    fn finish(&self, facts: &FileFacts, hashed: Hashed) -> Result<Entry, Error> {
+        let DownloadRow { id, source, .. } = &self.row;
+        let partial = self.library.folder.partial(*id);
+        if let Some(expected) = facts.sha256.clone().filter(|it| *it != hashed.sha256) {
+            self.library.remove_partial(*id)?;
+            let (file, got) = (source.file.clone(), hashed.sha256);
+            return Err(Error::Hash { file, expected, got });
+        }
+        let description = describe(&partial).inspect_err(|_| {
+            // Nothing that a further attempt could use.
+            let _ = self.library.remove_partial(*id);
+        })?;
+        let path = self.library.folder.of_repository(&source.repository, &source.file)?;
+        let old = self.library.entry_at(&path)?;
+        folder::publish(&partial, &path)?;
+        let fresh = self.library.new_entry(&path, description, facts.total_bytes)?;
+        let entry = Entry {
+            name: old.as_ref().map_or(fresh.name, |old| old.name.clone()),
+            is_pinned: old.as_ref().is_some_and(|old| old.is_pinned),
+            last_used_ms: old.and_then(|old| old.last_used_ms),
+            repository: Some(source.repository.clone()),
+            file: Some(source.file.clone()),
+            revision: Some(facts.commit.clone()),
+            sha256: Some(hashed.sha256),
+            licence: self.row.journal.licence.clone().or(fresh.licence),
+            digests: hashed.digests,
+            ..fresh
+        };
+        self.library.note_done(*id, &entry)?;
+        Ok(entry)
+    }
+}
+
+impl Library {
+    /// Takes the room that a download will need, so that nothing else does. Where the file system
+    /// cannot promise that, at least the room is there now.
+    ///
+    /// # Errors
+    /// [`Error::NoSpace`], [`Error::Quota`] where models would have to leave; [`Error::Io`].
+    pub fn reserve(&self, id: i64, total_bytes: u64) -> Result<(), Error> {
+        let path = self.folder.partial(id);
+        let missing = total_bytes.saturating_sub(folder::disk_bytes(&path));
+        if missing > 0 {
+            let plan = self.plan(missing)?;
+            self.check(&plan)?;
+            if !plan.removes.is_empty() {
+                let storage = self.storage()?;
+                let (quota, kept) = (storage.quota_bytes, storage.used_bytes);
+                return Err(Error::Quota { needed: missing, quota, kept });
+            }
+        }
+        allocate(&path, total_bytes).map_err(Error::io(&path))
+    }
+}
+
+fn allocate(path: &Path, total_bytes: u64) -> io::Result<()> {
+    let file = File::options().write(true).create(true).truncate(false).open(path)?;
+    if fs::metadata(path)?.len() > total_bytes {
+        file.set_len(total_bytes)?;
+    }
+    match FileExt::allocate(&file, total_bytes) {
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => file.set_len(total_bytes),
+        done => done,
+    }
+}

@@ -1,0 +1,365 @@
+//! Gets ranges of one file from a server that may break off, stall, lie or change its mind.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use reqwest::header::{CONTENT_RANGE, ETAG, HeaderMap, HeaderValue, IF_RANGE, RANGE};
+use reqwest::{Method, Response, StatusCode, Url};
+use tokio::sync::mpsc::Sender;
+
+use super::CHUNK_BYTES;
+use super::rate::Limiter;
+use super::sink::{Piece, Shared};
+use crate::Error;
+use crate::api::FileFacts;
+use crate::client::{Ask, Client, answer};
+use crate::library::Source;
+
+/// Chunks that one request asks for.
+const CHUNKS_PER_REQUEST: usize = 16;
+/// The longest wait before a retry, unless the server asks for more.
+const MAX_WAIT: Duration = Duration::from_secs(60);
+/// The longest wait that a server may ask for.
+const MAX_ASKED_WAIT: Duration = Duration::from_secs(600);
+
+/// Why the workers ended without the whole file.
+#[derive(Debug)]
+pub(crate) enum Broken {
+    /// The source has another file now.
+    Changed,
+    /// It cannot go on.
+    Error(Error),
+}
+
+impl From<Error> for Broken {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+/// The transfer of one file.
+pub(crate) struct Transfer<'a> {
+    pub(crate) client: &'a Client,
+    pub(crate) source: &'a Source,
+    pub(crate) facts: &'a FileFacts,
+    pub(crate) shared: &'a Shared,
+    pub(crate) limiter: &'a Limiter,
+    /// What the sender of the bytes calls this version of them.
+    sender_etag: Mutex<Option<String>>,
+    /// Where the bytes come from, after the hub's redirect.
+    address: Mutex<Option<Url>>,
+    /// Whether the server sends whole files whatever it is asked for: then one worker takes all.
+    ranges_are_ignored: AtomicBool,
+    /// What went wrong last, and in how many seconds it is tried again.
+    retrying: Mutex<Option<(String, u64)>>,
+    purpose: String,
+}
+
+/// Which bytes an answer brings.
+enum Brings {
+    /// Those that were asked for.
+    Range,
+    /// All, from the beginning.
+    Everything,
+}
+
+impl<'a> Transfer<'a> {
+    pub(crate) fn new(
+        client: &'a Client,
+        source: &'a Source,
+        facts: &'a FileFacts,
+        shared: &'a Shared,
+        limiter: &'a Limiter,
+        sender_etag: Option<String>,
+    ) -> Self {
+        Self {
+            client,
+            source,
+            facts,
+            shared,
+            limiter,
+            sender_etag: Mutex::new(sender_etag),
+            address: Mutex::default(),
+            ranges_are_ignored: AtomicBool::new(false),
+            retrying: Mutex::default(),
+            purpose: format!("download {} of {}", source.file, source.repository),
+        }
+    }
+
+    /// What went wrong last, and in how many seconds it is tried again.
+    pub(crate) fn retrying(&self) -> Option<(String, u64)> {
+        lock(&self.retrying).clone()
+    }
+
+    /// What the sender of the bytes calls this version of them.
+    pub(crate) fn sender_etag(&self) -> Option<String> {
+        lock(&self.sender_etag).clone()
+    }
+
+    /// Fetches chunks until all are here and hashed.
+    pub(crate) async fn work(&self, worker: usize, pieces: &Sender<Piece>) -> Result<(), Broken> {
+        let mut news = self.shared.news.subscribe();
+        loop {
+            let claim = self.shared.chunks().claim(worker, CHUNKS_PER_REQUEST);
+            match claim {
+                Some(claim) => {
+                    let done = self.fetch(worker, claim, pieces).await;
+                    self.shared.chunks().release(worker);
+                    done?;
+                }
+                None if news.borrow_and_update().is_complete => return Ok(()),
+                // Another worker may give something back, which nobody tells.
+                None => {
+                    let _ = tokio::time::timeout(Duration::from_millis(100), news.changed()).await;
+                }
+            }
+        }
+    }
+
+    /// Fetches a claim, trying again as often as it has to.
+    async fn fetch(
+        &self,
+        worker: usize,
+        mut claim: Range<u64>,
+        pieces: &Sender<Piece>,
+    ) -> Result<(), Broken> {
+        let mut failures = 0;
+        while !claim.is_empty() {
+            let before = (claim.start, self.shared.chunks().here_bytes());
+            match self.attempt(worker, &mut claim, pieces).await {
+                Ok(()) => *lock(&self.retrying) = None,
+                Err(Broken::Error(error)) if self.may_retry(&error) => {
+                    if before != (claim.start, self.shared.chunks().here_bytes()) {
+                        failures = 0;
+                    }
+                    failures += 1;
+                    if failures > self.client.patience.retries {
+                        return Err(error.into());
+                    }
+                    self.wait(failures, &error).await;
+                }
+                Err(broken) => return Err(broken),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether an error may pass. Addresses of senders expire: the hub is asked for a new one.
+    fn may_retry(&self, error: &Error) -> bool {
+        lock(&self.address).take();
+        error.is_transient() || matches!(error, Error::Status { status: 401 | 403 | 404 | 410, .. })
+    }
+
+    /// Waits before the next attempt: longer each time, and not all workers at the same moment.
+    async fn wait(&self, failures: u32, error: &Error) {
+        let longest = self.client.patience.retry.saturating_mul(1 << failures.min(12) >> 1);
+        let jittered = longest.min(MAX_WAIT).mul_f64(0.5 + 0.5 * random_share());
+        let asked = error.retry_after().unwrap_or_default().min(MAX_ASKED_WAIT);
+        let wait = jittered.max(asked);
+        *lock(&self.retrying) = Some((error.to_string(), wait.as_secs()));
+        tokio::time::sleep(wait).await;
+    }
+
+    /// One request for what is left of `claim`.
+    async fn attempt(
+        &self,
+        worker: usize,
+        claim: &mut Range<u64>,
+        pieces: &Sender<Piece>,
+    ) -> Result<(), Broken> {
+        let (mut response, brings) = self.request(claim).await?;
+        match brings {
+            Brings::Range => self.take_range(&mut response, claim, pieces).await,
+            Brings::Everything if self.ranges_are_ignored.swap(true, Ordering::Relaxed) => {
+                // Another worker has it all.
+                *claim = claim.end..claim.end;
+                Ok(())
+            }
+            Brings::Everything => {
+                let taken = self.take_everything(worker, &mut response, pieces).await;
+                self.ranges_are_ignored.store(false, Ordering::Relaxed);
+                taken?;
+                *claim = claim.end..claim.end;
+                Ok(())
+            }
+        }
+    }
+
+    async fn request(&self, claim: &Range<u64>) -> Result<(Response, Brings), Broken> {
+        let known = lock(&self.address).clone();
+        let url = match known {
+            Some(url) => url,
+            None => {
+                let Self { source, facts, .. } = self;
+                self.client.file_url(&source.repository, &facts.commit, &source.file)?
+            }
+        };
+        let mut headers = HeaderMap::new();
+        let range = format!("bytes={}-{}", claim.start, claim.end - 1);
+        headers.insert(RANGE, range.parse().expect("a range is a header's value"));
+        let sender_etag = lock(&self.sender_etag).clone();
+        if let Some(etag) = sender_etag.as_ref().and_then(|etag| HeaderValue::from_str(etag).ok()) {
+            headers.insert(IF_RANGE, etag);
+        }
+        let ask = Ask { method: Method::GET, url, headers, purpose: &self.purpose };
+        let response = match self.client.follow(ask).await {
+            Err(Error::Status { status: 416, .. }) => return Err(self.look_again().await),
+            response => response?,
+        };
+        *lock(&self.address) = Some(response.url().clone());
+        let etag = strong_etag(&response);
+        match response.status() {
+            StatusCode::PARTIAL_CONTENT => {
+                self.check_range(&response, claim)?;
+                if sender_etag.is_none() {
+                    *lock(&self.sender_etag) = etag;
+                }
+                Ok((response, Brings::Range))
+            }
+            _ if sender_etag.is_some() && etag != sender_etag => Err(self.look_again().await),
+            StatusCode::OK => {
+                if response.content_length().is_some_and(|len| len != self.facts.total_bytes) {
+                    return Err(self.look_again().await);
+                }
+                Ok((response, Brings::Everything))
+            }
+            status => {
+                Err(answer(response.url(), &self.purpose, &format!("status {status}")).into())
+            }
+        }
+    }
+
+    /// Asks the hub whether the file is still the one that was begun.
+    async fn look_again(&self) -> Broken {
+        lock(&self.sender_etag).take();
+        lock(&self.address).take();
+        let Source { repository, revision, file, .. } = self.source;
+        match self.client.facts(repository, revision, file).await {
+            Ok(facts) if facts.etag == self.facts.etag => {
+                let url = self.client.page(repository);
+                answer(&url, &self.purpose, "its sender serves another version").into()
+            }
+            Ok(_) => Broken::Changed,
+            Err(error) => Broken::Error(error),
+        }
+    }
+
+    /// Whether the answer says that it brings what was asked for.
+    fn check_range(&self, response: &Response, claim: &Range<u64>) -> Result<(), Error> {
+        let header = response.headers().get(CONTENT_RANGE).and_then(|it| it.to_str().ok());
+        let is_right = header
+            .and_then(content_range)
+            .is_some_and(|(start, total)| start == claim.start && total == self.facts.total_bytes);
+        if is_right {
+            return Ok(());
+        }
+        let message = format!("it sends the range {header:?}");
+        Err(answer(response.url(), &self.purpose, &message))
+    }
+
+    async fn take_range(
+        &self,
+        response: &mut Response,
+        claim: &mut Range<u64>,
+        pieces: &Sender<Piece>,
+    ) -> Result<(), Broken> {
+        while !claim.is_empty() {
+            let Some(mut bytes) = self.client.next(response).await? else {
+                return Err(self.too_short(response).into());
+            };
+            bytes.truncate(usize::try_from(claim.end - claim.start).unwrap_or(usize::MAX));
+            let offset = claim.start;
+            claim.start += bytes.len() as u64;
+            self.pass(Piece { offset, bytes }, pieces).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes all that is missing from an answer that brings the whole file.
+    async fn take_everything(
+        &self,
+        worker: usize,
+        response: &mut Response,
+        pieces: &Sender<Piece>,
+    ) -> Result<(), Broken> {
+        self.shared.chunks().claim_all(worker);
+        let mut offset = 0;
+        while offset < self.facts.total_bytes {
+            let Some(bytes) = self.client.next(response).await? else {
+                return Err(self.too_short(response).into());
+            };
+            let left = self.facts.total_bytes - offset;
+            let mut bytes =
+                bytes.slice(..bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX)));
+            while !bytes.is_empty() {
+                let in_chunk = usize::try_from(CHUNK_BYTES - offset % CHUNK_BYTES);
+                let n = bytes.len().min(in_chunk.expect("a chunk is small"));
+                let part = bytes.split_to(n);
+                let idx = usize::try_from(offset / CHUNK_BYTES).expect("files fit memory");
+                if self.shared.chunks().is_claimed(idx, worker) {
+                    self.pass(Piece { offset, bytes: part }, pieces).await?;
+                }
+                offset += n as u64;
+            }
+        }
+        Ok(())
+    }
+
+    async fn pass(&self, piece: Piece, pieces: &Sender<Piece>) -> Result<(), Broken> {
+        self.limiter.take(piece.bytes.len()).await;
+        // Where the thread that writes is gone, its own error says why.
+        pieces.send(piece).await.map_err(|_| Broken::Error(Error::Stopped))
+    }
+
+    fn too_short(&self, response: &Response) -> Error {
+        Error::Network {
+            host: crate::client::host(response.url()),
+            message: "the connection ended early".to_owned(),
+        }
+    }
+}
+
+/// The start and the total of a `Content-Range`.
+fn content_range(header: &str) -> Option<(u64, u64)> {
+    let (range, total) = header.strip_prefix("bytes ")?.split_once('/')?;
+    let (start, _) = range.split_once('-')?;
+    Some((start.trim().parse().ok()?, total.trim().parse().ok()?))
+}
+
+/// The answer's ETag, if it may be used to ask for ranges.
+fn strong_etag(response: &Response) -> Option<String> {
+    let etag = response.headers().get(ETAG)?.to_str().ok()?;
+    etag.starts_with('"').then(|| etag.to_owned())
+}
+
+/// A number in 0..1 that differs between calls and processes.
+fn random_share() -> f64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(0) as f64 / u64::MAX as f64
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_read() {
+        assert_eq!(content_range("bytes 5-9/100"), Some((5, 100)));
+        for header in ["bytes */100", "5-9/100", "bytes 5/100", "bytes 5-9/*", ""] {
+            assert_eq!(content_range(header), None, "{header}");
+        }
+    }
+
+    #[test]
+    fn shares_differ() {
+        let shares: Vec<_> = (0..8).map(|_| random_share()).collect();
+        assert!(shares.iter().all(|share| (0.0..=1.0).contains(share)));
+        assert!(shares.windows(2).any(|pair| pair[0] != pair[1]));
+    }
+}

@@ -1,0 +1,213 @@
+//! What can go wrong between a repository and the library.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Why the library or the hub could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file or folder of the library cannot be used.
+    #[error("cannot use {}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The index cannot be read or written.
+    #[error("the library's index cannot be used")]
+    Index(#[from] rusqlite::Error),
+    /// The index was written by a later version of Lilims.
+    #[error("the library's index has version {version}, this version of Lilims reads {known}")]
+    IndexVersion {
+        /// The version that it states.
+        version: u32,
+        /// The version that this program writes.
+        known: u32,
+    },
+    /// No model of the library has this name.
+    #[error("there is no model called `{name}` in the library")]
+    NoSuchModel {
+        /// The name asked for.
+        name: String,
+    },
+    /// The model is loaded, here or in another process.
+    #[error("{name} is loaded: unload it first")]
+    InUse {
+        /// Its short name.
+        name: String,
+    },
+    /// The model's file is not ours to remove or repair.
+    #[error("{name} belongs to {owner}, Lilims only uses it in place")]
+    NotOurs {
+        /// Its short name.
+        name: String,
+        /// Whose it is.
+        owner: String,
+    },
+    /// The disk has too little room.
+    #[error("{needed} bytes are needed on the disk of {}, {free} are free", folder.display())]
+    NoSpace {
+        /// What is needed.
+        needed: u64,
+        /// What is free.
+        free: u64,
+        /// Where.
+        folder: PathBuf,
+    },
+    /// The quota is too small, whatever is removed.
+    #[error(
+        "{needed} bytes do not fit the quota of {quota}: {kept} are pinned, loaded or downloading"
+    )]
+    Quota {
+        /// What is needed.
+        needed: u64,
+        /// The quota.
+        quota: u64,
+        /// What cannot be removed.
+        kept: u64,
+    },
+    /// A repository's name is not `owner/name`.
+    #[error("`{name}` is not a repository: write owner/name")]
+    RepositoryName {
+        /// What was given.
+        name: String,
+    },
+    /// A path in a repository could lead out of the library's folder.
+    #[error("`{file}` is not a path that Lilims stores")]
+    FileName {
+        /// The path.
+        file: String,
+    },
+    /// `HF_ENDPOINT` is not an address.
+    #[error("HF_ENDPOINT is `{endpoint}`, which is not an http(s) address")]
+    Endpoint {
+        /// What it is.
+        endpoint: String,
+    },
+    /// The repository, revision or file does not exist there.
+    #[error("{what} does not exist on {host}")]
+    NotFound {
+        /// What was asked for.
+        what: String,
+        /// The hub.
+        host: String,
+    },
+    /// The repository's terms must be accepted first.
+    #[error(
+        "{repository} is gated: accept its terms at {page}, then give Lilims an access token of \
+         that account (HF_TOKEN, or `lilims token`)"
+    )]
+    Gated {
+        /// The repository.
+        repository: String,
+        /// Where its terms are.
+        page: String,
+    },
+    /// The token is missing, wrong or without access.
+    #[error("{host} refuses access to {what}: {message}")]
+    Refused {
+        /// What was asked for.
+        what: String,
+        /// The hub.
+        host: String,
+        /// What it said.
+        message: String,
+    },
+    /// The hub answered with an error.
+    #[error("{host} answered {status} to {what}")]
+    Status {
+        /// What was asked for.
+        what: String,
+        /// Who answered.
+        host: String,
+        /// The HTTP status.
+        status: u16,
+        /// When to ask again, if it said so.
+        retry_after: Option<Duration>,
+    },
+    /// The hub cannot be reached, or the connection broke.
+    #[error("{host} cannot be reached: {message}")]
+    Network {
+        /// Who.
+        host: String,
+        /// What happened.
+        message: String,
+    },
+    /// The hub answered with something that makes no sense.
+    #[error("{host} answered {what} in a form that Lilims does not understand: {message}")]
+    Answer {
+        /// What was asked for.
+        what: String,
+        /// Who answered.
+        host: String,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// The file's bytes are not those that the source's hash is of.
+    #[error("{file} has the SHA-256 {got}, its source states {expected}")]
+    Hash {
+        /// The file.
+        file: String,
+        /// The hash that the source states.
+        expected: String,
+        /// The hash of what came.
+        got: String,
+    },
+    /// The file at the source changed, and a certain one was wanted.
+    #[error("{file} changed at its source: wanted the SHA-256 {expected}, it has {got} now")]
+    Changed {
+        /// The file.
+        file: String,
+        /// What was wanted.
+        expected: String,
+        /// What is there.
+        got: String,
+    },
+    /// What came is no model.
+    #[error("{} is not a usable GGUF file", path.display())]
+    NotAModel {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: lilims_gguf::Error,
+    },
+    /// Nothing went wrong: the user stopped it.
+    #[error("stopped")]
+    Stopped,
+}
+
+impl Error {
+    /// Makes an [`Error::Io`] of what the system said about `path`; a full disk has its own error.
+    pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        |source| match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                let folder = path.parent().unwrap_or(&path).to_owned();
+                let free = fs4::available_space(&folder).unwrap_or(0);
+                Self::NoSpace { needed: free.saturating_add(1), free, folder }
+            }
+            _ => Self::Io { path, source },
+        }
+    }
+
+    /// Whether the same request may succeed a little later.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Network { .. } | Self::Answer { .. } => true,
+            Self::Status { status, .. } => matches!(status, 408 | 425 | 429 | 500..=599),
+            _ => false,
+        }
+    }
+
+    /// When the hub wants to be asked again.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Status { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+}

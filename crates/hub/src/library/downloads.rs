@@ -1,0 +1,291 @@
+//! The queue of downloads as it is written down, so that it outlasts crashes and restarts, and so
+//! that several processes see the same one.
+//!
+//! States are the only way to steer a download: whoever runs it looks at its row four times a
+//! second.
+
+use rusqlite::{OptionalExtension, Row, params};
+use serde::{Deserialize, Serialize};
+
+use super::Library;
+use crate::Error;
+
+/// What is downloaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// The repository, `owner/name`.
+    pub repository: String,
+    /// The file in it.
+    pub file: String,
+    /// A branch, a tag or a commit.
+    pub revision: String,
+    /// The SHA-256 that the file must have, where a certain file is wanted.
+    pub sha256: Option<String>,
+}
+
+/// What a download does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DownloadState {
+    /// It waits for its turn, or a process that ran it ended.
+    Queued,
+    /// A process works on it.
+    Running,
+    /// The user paused it.
+    Paused,
+    /// It broke off and waits for the user.
+    Failed,
+    /// The model is in the library.
+    Done,
+}
+
+/// What is known of a download that has begun.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Journal {
+    /// The commit that the file is taken from.
+    pub commit: String,
+    /// What identifies the content at the hub: for models, their SHA-256.
+    pub etag: String,
+    /// The SHA-256 that the hub states.
+    pub sha256: Option<String>,
+    /// The ETag of whoever sends the bytes.
+    pub sender_etag: Option<String>,
+    /// The file's size; 0 until that is known.
+    pub total_bytes: u64,
+    /// What is here of it.
+    pub done_bytes: u64,
+    /// Bytes per second at the moment.
+    pub bytes_per_second: Option<f64>,
+    /// What went wrong, while it tries again by itself, and in how many seconds it does.
+    pub retrying: Option<(String, u64)>,
+    /// Whether all bytes are here and only the hash is missing.
+    pub is_checking: bool,
+    /// The licence of the weights.
+    pub licence: Option<String>,
+}
+
+/// A download in the queue.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DownloadRow {
+    /// Its number.
+    pub id: i64,
+    /// What is downloaded.
+    pub source: Source,
+    /// What it does.
+    pub state: DownloadState,
+    /// Why it broke off, a sentence.
+    pub failure: Option<String>,
+    /// The short name of the model that it became.
+    pub model: Option<String>,
+    /// What is known of it.
+    pub journal: Journal,
+    /// A bit for each chunk that is here.
+    pub(crate) received: Vec<u8>,
+    /// SHA-256 of the file up to the end of each chunk, 32 bytes each.
+    pub(crate) digests: Vec<u8>,
+}
+
+const COLUMNS: &str = "id, repository, file, revision, wanted_sha256, state, failure, model, \
+     progress, received, digests";
+
+impl DownloadState {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Failed => "failed",
+            Self::Done => "done",
+        }
+    }
+
+    fn parse(text: &str) -> Self {
+        [Self::Queued, Self::Running, Self::Paused, Self::Done]
+            .into_iter()
+            .find(|state| state.as_str() == text)
+            .unwrap_or(Self::Failed)
+    }
+}
+
+impl Library {
+    /// Puts a download into the queue and returns its number. One that is there already goes on.
+    ///
+    /// # Errors
+    /// [`Error::RepositoryName`], [`Error::FileName`], [`Error::Index`].
+    pub fn enqueue(&self, source: &Source) -> Result<i64, Error> {
+        self.folder.of_repository(&source.repository, &source.file)?;
+        let Source { repository, file, revision, sha256 } = source;
+        let index = self.index();
+        index.execute(
+            "INSERT INTO downloads (repository, file, revision, wanted_sha256)
+             VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (repository, file) DO UPDATE SET
+                 state = CASE state WHEN 'running' THEN state ELSE 'queued' END,
+                 failure = NULL, model = NULL, revision = ?3, wanted_sha256 = ?4",
+            params![repository, file, revision, sha256],
+        )?;
+        let sql = "SELECT id FROM downloads WHERE repository = ?1 AND file = ?2";
+        Ok(index.query_row(sql, [repository, file], |row| row.get(0))?)
+    }
+
+    /// All downloads, in the order of the queue.
+    ///
+    /// # Errors
+    /// [`Error::Index`].
+    pub fn downloads(&self) -> Result<Vec<DownloadRow>, Error> {
+        let index = self.index();
+        let sql = format!("SELECT {COLUMNS} FROM downloads ORDER BY id");
+        let mut statement = index.prepare_cached(&sql)?;
+        let rows = statement.query_map([], download)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// One download; `None` where it was cancelled.
+    ///
+    /// # Errors
+    /// [`Error::Index`].
+    pub fn download(&self, id: i64) -> Result<Option<DownloadRow>, Error> {
+        let sql = format!("SELECT {COLUMNS} FROM downloads WHERE id = ?1");
+        let index = self.index();
+        Ok(index.prepare_cached(&sql)?.query_row([id], download).optional()?)
+    }
+
+    /// Pauses a download that waits or runs.
+    ///
+    /// # Errors
+    /// [`Error::Index`].
+    pub fn pause(&self, id: i64) -> Result<(), Error> {
+        self.change(
+            "UPDATE downloads SET state = 'paused' WHERE id = ?1 AND state IN ('queued', 'running')",
+            id,
+        )
+    }
+
+    /// Lets a download that was paused or broke off go on.
+    ///
+    /// # Errors
+    /// [`Error::Index`].
+    pub fn resume(&self, id: i64) -> Result<(), Error> {
+        self.change(
+            "UPDATE downloads SET state = 'queued', failure = NULL
+             WHERE id = ?1 AND state IN ('paused', 'failed')",
+            id,
+        )
+    }
+
+    /// Takes a download out of the queue, with what is here of its file. A model that it became
+    /// stays.
+    ///
+    /// # Errors
+    /// [`Error::Index`], [`Error::Io`].
+    pub fn cancel(&self, id: i64) -> Result<(), Error> {
+        self.change("DELETE FROM downloads WHERE id = ?1", id)?;
+        // Where it runs, whoever runs it removes the file.
+        if let Some(_held) = self.locks.try_exclusive(&download_lock(id))? {
+            self.remove_partial(id)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn remove_partial(&self, id: i64) -> Result<(), Error> {
+        self.folder.remove(&self.folder.partial(id))
+    }
+
+    fn change(&self, sql: &str, id: i64) -> Result<(), Error> {
+        self.index().prepare_cached(sql)?.execute([id])?;
+        Ok(())
+    }
+
+    /// Notes that this process runs it, unless it was paused or cancelled meanwhile.
+    pub(crate) fn begin(&self, id: i64) -> Result<bool, Error> {
+        let sql = "UPDATE downloads SET state = 'running', failure = NULL
+             WHERE id = ?1 AND state IN ('queued', 'running')";
+        Ok(self.index().prepare_cached(sql)?.execute([id])? > 0)
+    }
+
+    /// Writes the journal down. Returns whether the download still is to run.
+    pub(crate) fn note_progress(
+        &self,
+        id: i64,
+        journal: &Journal,
+        received: &[u8],
+        digests: &[u8],
+    ) -> Result<bool, Error> {
+        let progress = serde_json::to_string(journal).expect("a journal is plain data");
+        let index = self.index();
+        index
+            .prepare_cached(
+                "UPDATE downloads SET progress = ?2, received = ?3, digests = ?4 WHERE id = ?1",
+            )?
+            .execute(params![id, progress, received, digests])?;
+        let state: Option<String> = index
+            .prepare_cached("SELECT state FROM downloads WHERE id = ?1")?
+            .query_row([id], |row| row.get(0))
+            .optional()?;
+        Ok(state.is_some_and(|state| DownloadState::parse(&state) == DownloadState::Running))
+    }
+
+    /// Notes that it broke off.
+    pub(crate) fn note_failure(&self, id: i64, failure: &str) -> Result<(), Error> {
+        let sql = "UPDATE downloads SET state = 'failed', failure = ?2
+             WHERE id = ?1 AND state = 'running'";
+        self.index().execute(sql, params![id, failure])?;
+        Ok(())
+    }
+
+    /// Writes a finished download down as a model.
+    pub(crate) fn note_done(&self, id: i64, entry: &super::Entry) -> Result<(), Error> {
+        let mut index = self.index();
+        let transaction = index.transaction()?;
+        super::index::put(&transaction, entry)?;
+        transaction.execute(
+            "UPDATE downloads SET state = 'done', model = ?2, received = x'', digests = x''
+             WHERE id = ?1",
+            params![id, entry.name],
+        )?;
+        Ok(transaction.commit()?)
+    }
+
+    /// Makes a damaged model a download of which everything is here, so that only the damaged
+    /// chunks are fetched again. Returns its number.
+    pub(crate) fn note_repair(
+        &self,
+        entry: &super::Entry,
+        source: &Source,
+        journal: &Journal,
+        received: &[u8],
+    ) -> Result<i64, Error> {
+        let id = self.enqueue(source)?;
+        let progress = serde_json::to_string(journal).expect("a journal is plain data");
+        self.index().execute(
+            "UPDATE downloads SET progress = ?2, received = ?3, digests = ?4 WHERE id = ?1",
+            params![id, progress, received, entry.digests],
+        )?;
+        Ok(id)
+    }
+}
+
+/// The lock of whoever runs a download.
+pub(crate) fn download_lock(id: i64) -> String {
+    format!("download-{id}")
+}
+
+fn download(row: &Row<'_>) -> rusqlite::Result<DownloadRow> {
+    let progress: String = row.get(8)?;
+    Ok(DownloadRow {
+        id: row.get(0)?,
+        source: Source {
+            repository: row.get(1)?,
+            file: row.get(2)?,
+            revision: row.get(3)?,
+            sha256: row.get(4)?,
+        },
+        state: DownloadState::parse(&row.get::<_, String>(5)?),
+        failure: row.get(6)?,
+        model: row.get(7)?,
+        // One of another version begins anew: its chunks are checked in any case.
+        journal: serde_json::from_str(&progress).unwrap_or_default(),
+        received: row.get(9)?,
+        digests: row.get(10)?,
+    })
+}

@@ -1,0 +1,116 @@
+//! What went wrong in the library or at the hub, in words that a user can act on.
+
+use lilims_hub::Error as Hub;
+use lilims_ipc::{Error, ErrorCode};
+
+use super::shown::size;
+use crate::errors::chain;
+
+/// The error as the page shows it.
+pub(super) fn of(error: &Hub) -> Error {
+    let (code, message) = match error {
+        Hub::Network { host, .. } | Hub::Answer { host, .. } => (
+            ErrorCode::Network,
+            format!(
+                "{host} cannot be reached or does not answer as it should. Check the connection \
+                 and try again; models on this device work without it."
+            ),
+        ),
+        Hub::Status { host, status: 429, .. } => {
+            (ErrorCode::Network, format!("{host} asks for a pause. Try again in a few minutes."))
+        }
+        Hub::Status { host, status, .. } => {
+            (ErrorCode::Network, format!("{host} answers with error {status}. Try again later."))
+        }
+        Hub::Gated { repository, page } => (
+            ErrorCode::Gated,
+            format!(
+                "{repository} asks you to accept its terms first. Open {page} in a browser, accept \
+                 them, create an access token there, and give it to Lilims: `lilims token` in a \
+                 terminal, or the variable HF_TOKEN."
+            ),
+        ),
+        Hub::Refused { host, .. } => (
+            ErrorCode::Gated,
+            format!("{host} refuses access. Check the access token (`lilims token`, HF_TOKEN)."),
+        ),
+        Hub::NotFound { what, host } => {
+            (ErrorCode::NotFound, format!("{host} has no {what}, or it is private."))
+        }
+        Hub::NoSuchModel { name } => {
+            (ErrorCode::NotFound, format!("The library has no model called {name}."))
+        }
+        Hub::NoSpace { needed, free, .. } => (
+            ErrorCode::NoRoom,
+            format!(
+                "The disk is too full: {} are needed, {} are free. Remove models or other files, \
+                 then try again.",
+                size(*needed),
+                size(*free)
+            ),
+        ),
+        Hub::Quota { needed, quota, kept } => (
+            ErrorCode::NoRoom,
+            format!(
+                "{} do not fit the quota of {}, of which {} stay. Raise the quota, or remove or \
+                 unpin models.",
+                size(*needed),
+                size(*quota),
+                size(*kept)
+            ),
+        ),
+        Hub::Hash { .. } => (
+            ErrorCode::HashMismatch,
+            "What came is not what the repository says it is, twice. It was thrown away. Try again \
+             later, or another repository."
+                .to_owned(),
+        ),
+        Hub::Changed { .. } => (
+            ErrorCode::HashMismatch,
+            "The repository has another file now than the one that was wanted. Look at the \
+             repository in Discover."
+                .to_owned(),
+        ),
+        Hub::NotAModel { .. } => (
+            ErrorCode::ModelDamaged,
+            "This is not a GGUF model, or it is damaged. Choose another file.".to_owned(),
+        ),
+        Hub::InUse { name } => {
+            (ErrorCode::Busy, format!("{name} is loaded. Unload it first, or use another model."))
+        }
+        Hub::RepositoryName { name } => {
+            (ErrorCode::NotFound, format!("{name} is not a repository: it has the form owner/name."))
+        }
+        Hub::NotOurs { name, owner } => (
+            ErrorCode::Internal,
+            format!("{name} belongs to {owner}; Lilims only uses it where it is."),
+        ),
+        Hub::Endpoint { endpoint } => (
+            ErrorCode::Network,
+            format!("HF_ENDPOINT is {endpoint}, which is not an address. Correct or unset it."),
+        ),
+        Hub::Io { path, .. } => (
+            ErrorCode::Internal,
+            format!("{} cannot be used. Check the disk and its permissions.", path.display()),
+        ),
+        Hub::Index(_) | Hub::IndexVersion { .. } => (
+            ErrorCode::Internal,
+            "The index of the library cannot be used. Restart Lilims; if it comes back, update it."
+                .to_owned(),
+        ),
+        Hub::FileName { .. } | Hub::Stopped => return crate::errors::internal(&chain(error)),
+    };
+    Error { code, message, detail: Some(chain(error)) }
+}
+
+/// What the queue says of a download that broke off.
+pub(super) fn of_download(failure: &str) -> Error {
+    let mut message = failure.to_owned();
+    if let Some(first) = message.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    if !message.ends_with(['.', '!', '?']) {
+        message.push('.');
+    }
+    Error { code: ErrorCode::Network, message, detail: None }
+}

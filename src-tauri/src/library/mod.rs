@@ -1,0 +1,146 @@
+//! The model library as the page sees it: what is here, what can be downloaded, what would fit.
+//!
+//! `lilims-hub` does the work; this joins it with the engine's estimates, puts both into the types
+//! of the page and tells the page what changed.
+
+pub(crate) mod commands;
+mod errors;
+mod fit;
+mod shown;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use lilims_hub::{Client, DownloadRow, DownloadState, Downloader, Held, Library};
+use lilims_ipc::{Attempt, Error};
+use lilims_models::scan::Environment;
+use tauri::{AppHandle, Emitter, Manager};
+
+pub(crate) use fit::attempt;
+
+/// The events that tell the page what changed.
+const LIBRARY_EVENT: &str = "library-changed";
+const DOWNLOADS_EVENT: &str = "downloads-changed";
+/// Under which name the library keeps the model that was used last.
+const LAST_MODEL: &str = "model";
+
+/// The library, or why there is none. Chatting with the bundled model works without it.
+pub(crate) struct Shelf {
+    library: Result<Arc<Library>, Error>,
+    /// The model that is loaded, and the lock that keeps it from being removed.
+    loaded: Mutex<Option<(String, Held)>>,
+}
+
+impl Shelf {
+    /// Opens the library of this user.
+    pub(crate) fn open() -> Self {
+        let library = Library::open_default().map(Arc::new).map_err(|error| errors::of(&error));
+        Self { library, loaded: Mutex::default() }
+    }
+
+    /// The library.
+    fn library(&self) -> Result<&Arc<Library>, Error> {
+        self.library.as_ref().map_err(Clone::clone)
+    }
+
+    /// The short name of the model that is loaded.
+    fn loaded(&self) -> Option<String> {
+        let loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        loaded.as_ref().map(|(name, _)| name.clone())
+    }
+
+    /// The file of the model with this short name; without one, of the last visit's.
+    pub(crate) fn path(&self, name: Option<&str>) -> Option<PathBuf> {
+        let library = self.library().ok()?;
+        let name = match name {
+            Some(name) => name.to_owned(),
+            None => library.text(LAST_MODEL).ok()??,
+        };
+        let path = PathBuf::from(library.entry(&name).ok()?.path);
+        path.is_file().then_some(path)
+    }
+
+    /// Notes that the model at `path` is about to be loaded, so that nobody removes it. Returns the
+    /// name by which it is shown, if the library knows it.
+    pub(crate) fn begin_use(&self, path: &std::path::Path) -> Option<String> {
+        let library = self.library().ok()?;
+        let entry = library.entry_at(path).ok()??;
+        let held = library.use_model(&entry.name).ok()?;
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        *loaded = Some((entry.name, held));
+        Some(entry.title)
+    }
+
+    /// Notes that the loaded model is to be there again at the next start.
+    pub(crate) fn remember_loaded(&self) {
+        if let (Ok(library), Some(name)) = (self.library(), self.loaded()) {
+            // Without the note, the bundled model is loaded then.
+            let _ = library.set_text(LAST_MODEL, Some(&name));
+        }
+    }
+
+    /// Notes that no model is loaded.
+    pub(crate) fn end_use(&self) {
+        self.loaded.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
+
+/// Adds the bundled model, looks once at the folders of other programs, and carries out the queue
+/// of downloads, telling the page what changes.
+pub(crate) fn start(app: &AppHandle, bundled: Option<PathBuf>) {
+    let shelf = app.state::<Shelf>();
+    let Ok(library) = shelf.library().cloned() else { return };
+    let handle = app.clone();
+    tauri::async_runtime::spawn_blocking({
+        let library = Arc::clone(&library);
+        move || {
+            if let Some(path) = bundled {
+                let _ = library.add_bundled(&path);
+            }
+            // A folder that cannot be read now is looked at when the user asks for it.
+            let _ = library.scan(&Environment::of_process());
+            changed(&handle);
+        }
+    });
+    let Ok(client) = Client::from_env(library) else { return };
+    let handle = app.clone();
+    tauri::async_runtime::spawn(async move {
+        let mut n_done = None;
+        let tell = move |rows: &[DownloadRow]| {
+            let _ = handle.emit(DOWNLOADS_EVENT, shown::downloads(rows));
+            let done = rows.iter().filter(|row| row.state == DownloadState::Done).count();
+            if n_done.replace(done).is_none_or(|before| before != done) {
+                changed(&handle);
+            }
+        };
+        Downloader::new(client).run(tell).await;
+    });
+}
+
+/// Tells the page that the library changed.
+pub(crate) fn changed(app: &AppHandle) {
+    if let Ok(library) = shown::library(&app.state::<Shelf>()) {
+        // A page that is gone misses nothing.
+        let _ = app.emit(LIBRARY_EVENT, library);
+    }
+}
+
+/// The load that the last process did not survive, if there is one.
+pub(crate) fn held() -> Option<Attempt> {
+    let folder = lilims_models::data_dir().ok()?;
+    let left = lilims_models::Attempt::take_left(&folder, fit::is_alive)?;
+    Some(fit::explained(left))
+}
+
+/// Whether so little memory is free that an idle model should give its own back.
+pub(crate) fn is_memory_short() -> bool {
+    fit::budget().available_bytes == 0
+}
+
+/// When an idle model gives its memory back, unless `LILIMS_IDLE_SECONDS` says otherwise.
+pub(crate) fn idle_after() -> Duration {
+    const TEN_MINUTES: Duration = Duration::from_secs(600);
+    let seconds = std::env::var("LILIMS_IDLE_SECONDS").ok();
+    seconds.and_then(|text| text.parse().ok()).map_or(TEN_MINUTES, Duration::from_secs)
+}

@@ -1,0 +1,171 @@
+//! The bytes of a served file: held, generated or read from disk, always in large pieces, so that
+//! the server is never what limits a download. How they are asked for is `files.rs`.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use futures_util::stream::{self, Stream};
+use sha2::{Digest, Sha256};
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
+
+use super::draw::Draw;
+use super::hex;
+
+/// Generated content repeats one block of this size, and files are read in pieces of it.
+const BLOCK_BYTES: u64 = 1 << 20;
+/// The start of each generated block says which block it is.
+const MARK_BYTES: u64 = 16;
+
+/// What a file holds. Cloning shares it.
+#[derive(Clone, Debug)]
+pub struct Content {
+    source: Source,
+    len_bytes: u64,
+}
+
+#[derive(Clone, Debug)]
+enum Source {
+    Held(Bytes),
+    Generated { seed: u64, block: Bytes },
+    OnDisk(PathBuf),
+}
+
+impl Content {
+    /// These bytes, held in memory.
+    pub fn held(bytes: impl Into<Bytes>) -> Self {
+        let bytes = bytes.into();
+        Self { len_bytes: bytes.len() as u64, source: Source::Held(bytes) }
+    }
+
+    /// `len_bytes` bytes that follow from `seed`: one random block of 1 MiB over and over, each
+    /// beginning with its number, so that a piece in the wrong place is noticed. Costs 1 MiB.
+    pub fn generated(seed: u64, len_bytes: u64) -> Self {
+        let mut draw = Draw::new(seed);
+        let block: Vec<u8> =
+            (0..BLOCK_BYTES / 8).flat_map(|_| draw.next_u64().to_le_bytes()).collect();
+        Self { source: Source::Generated { seed, block: block.into() }, len_bytes }
+    }
+
+    /// A file on disk, read whenever it is asked for.
+    ///
+    /// # Errors
+    /// When the file cannot be looked at.
+    pub fn on_disk(path: &Path) -> io::Result<Self> {
+        let len_bytes = path.metadata()?.len();
+        Ok(Self { source: Source::OnDisk(path.to_owned()), len_bytes })
+    }
+
+    /// How long it is.
+    pub fn len_bytes(&self) -> u64 {
+        self.len_bytes
+    }
+
+    /// The lower-case hexadecimal SHA-256 of all of it.
+    ///
+    /// # Errors
+    /// When the file on disk cannot be read.
+    pub fn sha256(&self) -> io::Result<String> {
+        let mut hasher = Sha256::new();
+        self.each_piece(0..self.len_bytes, |piece| hasher.update(piece))?;
+        Ok(hex(&hasher.finalize()))
+    }
+
+    /// A part of it, in memory.
+    ///
+    /// # Errors
+    /// When the file on disk cannot be read.
+    pub fn read(&self, range: Range<u64>) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::with_capacity((range.end - range.start) as usize);
+        self.each_piece(range, |piece| bytes.extend_from_slice(piece))?;
+        Ok(bytes)
+    }
+
+    fn each_piece(&self, mut range: Range<u64>, mut visit: impl FnMut(&[u8])) -> io::Result<()> {
+        if let Source::OnDisk(path) = &self.source {
+            let mut file = File::open(path)?;
+            file.seek(SeekFrom::Start(range.start))?;
+            let mut piece = vec![0; BLOCK_BYTES as usize];
+            while !range.is_empty() {
+                let len_bytes = BLOCK_BYTES.min(range.end - range.start);
+                file.read_exact(&mut piece[..len_bytes as usize])?;
+                visit(&piece[..len_bytes as usize]);
+                range.start += len_bytes;
+            }
+            return Ok(());
+        }
+        while !range.is_empty() {
+            let piece = self.piece(&range);
+            visit(&piece);
+            range.start += piece.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// A beginning of `range` that needs no copy beyond a block's mark.
+    fn piece(&self, range: &Range<u64>) -> Bytes {
+        let len_bytes = range.end - range.start;
+        match &self.source {
+            Source::Held(bytes) => {
+                let end = range.start + len_bytes.min(BLOCK_BYTES);
+                bytes.slice(range.start as usize..end as usize)
+            }
+            Source::Generated { seed, block } => {
+                let within = range.start % BLOCK_BYTES;
+                if within < MARK_BYTES {
+                    let mark = mark(*seed, range.start / BLOCK_BYTES);
+                    let end = MARK_BYTES.min(within + len_bytes);
+                    Bytes::copy_from_slice(&mark[within as usize..end as usize])
+                } else {
+                    let end = BLOCK_BYTES.min(within + len_bytes);
+                    block.slice(within as usize..end as usize)
+                }
+            }
+            Source::OnDisk(_) => unreachable!("files are read by their callers"),
+        }
+    }
+
+    /// A part of it, as the body of a response.
+    pub(super) fn stream(
+        self,
+        range: Range<u64>,
+    ) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
+        let start = (self, range, None::<tokio::fs::File>);
+        stream::try_unfold(start, |(content, mut range, mut open)| async move {
+            if range.is_empty() {
+                return Ok(None);
+            }
+            let piece = match &content.source {
+                Source::OnDisk(path) => {
+                    let file = match &mut open {
+                        Some(file) => file,
+                        closed => closed.insert(open_at(path, range.start).await?),
+                    };
+                    let len_bytes = BLOCK_BYTES.min(range.end - range.start);
+                    let mut piece = vec![0; len_bytes as usize];
+                    file.read_exact(&mut piece).await?;
+                    piece.into()
+                }
+                _ => content.piece(&range),
+            };
+            range.start += piece.len() as u64;
+            Ok(Some((piece, (content, range, open))))
+        })
+    }
+}
+
+async fn open_at(path: &Path, offset: u64) -> io::Result<tokio::fs::File> {
+    let mut file = tokio::fs::File::open(path).await?;
+    file.seek(SeekFrom::Start(offset)).await?;
+    Ok(file)
+}
+
+fn mark(seed: u64, block: u64) -> [u8; MARK_BYTES as usize] {
+    let mixed = Draw::new(seed ^ block.wrapping_mul(0x9e37_79b9_7f4a_7c15)).next_u64();
+    let mut mark = [0; MARK_BYTES as usize];
+    mark[..8].copy_from_slice(&block.to_le_bytes());
+    mark[8..].copy_from_slice(&mixed.to_le_bytes());
+    mark
+}

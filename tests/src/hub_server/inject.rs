@@ -1,0 +1,274 @@
+//! Carries out the faults around the endpoints: before them, on their answers, and on the wire. Those
+//! that concern the choice of bytes are in `files.rs`.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use axum::body::{Body, HttpBody};
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::header::CONTENT_LENGTH;
+use axum::http::{Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::IntoResponse;
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, TryStreamExt, future, stream};
+use serde_json::json;
+use tokio::time::sleep;
+
+use super::answers::{Answer, answer, entry_not_found, gated, set_header};
+use super::content::Content;
+use super::faults::{Asked, Fault, Injected, Target};
+use super::files::{RESOLVE_CACHE, storage_error};
+use super::log::{Host, text};
+use super::state::Shared;
+use super::wire::Wire;
+
+const GARBAGE_BYTES: u64 = 512;
+
+/// One of the two servers.
+#[derive(Clone)]
+pub(super) struct Door {
+    pub(super) shared: Arc<Shared>,
+    pub(super) host: Host,
+}
+
+/// Logs a request, has it answered, and spoils the answer as the plan says.
+pub(super) async fn attend(State(door): State<Door>, mut request: Request, next: Next) -> Answer {
+    let shared = &door.shared;
+    let asked = door.asked(&request);
+    // A loop that broke off by another fault would not be one.
+    let is_loop = request.uri().path().starts_with("/loop/");
+    let injected = if is_loop { None } else { shared.next_fault(asked) };
+    let (parts, body) = request.into_parts();
+    let place = shared.log.add(door.host, &parts, injected.as_ref().map(|it| it.fault));
+    let wire = parts.extensions.get::<ConnectInfo<Wire>>().cloned();
+    let ConnectInfo(wire) = wire.expect("the servers are started with it");
+    let id: String = parts.uri.path().splitn(4, '/').skip(1).take(2).collect::<Vec<_>>().join("/");
+    request = Request::from_parts(parts, body);
+    wire.pass();
+
+    let instead = match &injected {
+        Some(injected) => door.answer_instead(injected, asked, &id, &wire).await,
+        None => None,
+    };
+    let mut answer = match instead {
+        Some(answer) => answer,
+        None => {
+            if let Some(injected) = &injected {
+                request.extensions_mut().insert(injected.clone());
+            }
+            next.run(request).await
+        }
+    };
+    door.state_limits(&mut answer, asked);
+    state_length(&mut answer);
+    if let Some(injected) = &injected {
+        answer = spoil(answer, injected, &wire, shared);
+    }
+    if !matches!(injected.map(|it| it.fault), Some(Fault::Garbage | Fault::Silence(_))) {
+        shared.log.set_status(&place, answer.status().as_u16());
+    }
+    let counted = move |piece: &Bytes| {
+        place.body_bytes.fetch_add(piece.len() as u64, Ordering::SeqCst);
+    };
+    answer.map(|body| Body::from_stream(pieces(body).inspect_ok(counted)))
+}
+
+impl Door {
+    fn asked(&self, request: &Request) -> Asked {
+        let path = request.uri().path();
+        let is_cdn = self.host == Host::Cdn;
+        let target = if is_cdn || path.starts_with(RESOLVE_CACHE) {
+            Target::Bytes
+        } else if path.starts_with("/api/") {
+            Target::Api
+        } else {
+            Target::Resolve
+        };
+        let has_range = request.headers().contains_key("range");
+        Asked { target, is_head: request.method() == Method::HEAD, has_range, is_cdn }
+    }
+
+    /// What is said in place of the endpoint's answer.
+    async fn answer_instead(
+        &self,
+        injected: &Injected,
+        asked: Asked,
+        id: &str,
+        wire: &Wire,
+    ) -> Option<Answer> {
+        match injected.fault {
+            Fault::Status(404) if self.host == Host::Hub => Some(entry_not_found().into_response()),
+            Fault::Status(status) if self.host == Host::Hub => Some(hub_failure(status)),
+            Fault::Status(404) => Some(storage_error(404, "NoSuchKey", "No such key")),
+            Fault::Status(status) => Some(storage_error(status, "Failure", "Please try again")),
+            Fault::TooManyRequests { retry_after_s } => {
+                Some(too_many_requests(bucket(asked.target), retry_after_s))
+            }
+            Fault::Gated(status) => Some(gated(status, id).into_response()),
+            Fault::Silence(pause) => {
+                sleep(pause).await;
+                wire.say(Bytes::new());
+                Some(answer(200, &[], Body::empty()))
+            }
+            Fault::Garbage => {
+                let noise = Content::generated(
+                    injected.offset(super::Place::Anywhere, u64::MAX),
+                    GARBAGE_BYTES,
+                );
+                wire.say(noise.read(0..GARBAGE_BYTES).unwrap_or_default());
+                Some(answer(200, &[], Body::empty()))
+            }
+            Fault::ExpireUrls => {
+                self.shared.expire_urls();
+                None
+            }
+            _ => None,
+        }
+    }
+
+    /// The hub says with each answer how many more requests it allows.
+    fn state_limits(&self, answer: &mut Answer, asked: Asked) {
+        if self.host == Host::Cdn || answer.headers().contains_key("ratelimit") {
+            return;
+        }
+        let (name, quota) = bucket(asked.target);
+        set_header(answer, "ratelimit", &format!("\"{name}\";r={};t=295", quota - 1));
+        set_header(answer, "ratelimit-policy", &policy(name, quota));
+    }
+}
+
+/// The hub counts requests of these kinds apart.
+fn bucket(target: Target) -> (&'static str, u64) {
+    if target == Target::Api { ("api", 500) } else { ("resolvers", 3000) }
+}
+
+fn policy(name: &str, quota: u64) -> String {
+    format!("\"fixed window\";\"{name}\";q={quota};w=300")
+}
+
+fn too_many_requests((name, quota): (&str, u64), retry_after_s: u64) -> Answer {
+    let headers = [
+        ("content-type", "application/json; charset=utf-8"),
+        ("retry-after", &retry_after_s.to_string()),
+        ("ratelimit", &format!("\"{name}\";r=0;t={retry_after_s}")),
+        ("ratelimit-policy", &policy(name, quota)),
+    ];
+    let message = "We had to rate limit you. To continue using our service, please log in.";
+    answer(429, &headers, json!({ "error": message }).to_string())
+}
+
+fn hub_failure(status: u16) -> Answer {
+    let reason = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
+    if status == 500 {
+        let message = "Internal Error - We're working hard to fix this as soon as possible!";
+        let headers = [("content-type", "application/json"), ("x-error-message", message)];
+        return answer(500, &headers, json!({ "error": message }).to_string());
+    }
+    let body = format!("<html><body><h1>{status} {}</h1></body></html>", reason.unwrap_or("Error"));
+    answer(status, &[("content-type", "text/html")], body)
+}
+
+/// Says how long the body is where that is known, since it no longer is once it is a stream.
+fn state_length(answer: &mut Answer) {
+    if answer.headers().contains_key(CONTENT_LENGTH) {
+        return;
+    }
+    if let Some(len_bytes) = answer.body().size_hint().exact() {
+        set_header(answer, "content-length", &len_bytes.to_string());
+    }
+}
+
+fn spoil(mut answer: Answer, injected: &Injected, wire: &Wire, shared: &Shared) -> Answer {
+    let length = text(answer.headers(), CONTENT_LENGTH).and_then(|length| length.parse().ok());
+    let length: u64 = length.unwrap_or(0);
+    match injected.fault {
+        Fault::Reset(place) => wire.cut_after(injected.offset(place, length), true),
+        Fault::Truncate(place) => wire.cut_after(injected.offset(place, length), false),
+        Fault::Stall(place, pause) => {
+            let offset = injected.offset(place, length);
+            answer = answer.map(|body| stalled(body, offset, pause));
+        }
+        Fault::HeadersOnly(pause) => answer = answer.map(|body| stalled(body, 0, pause)),
+        Fault::Drip { piece_bytes, pause, slow_bytes } => {
+            answer = answer.map(|body| dripping(body, piece_bytes.max(1), pause, slow_bytes));
+        }
+        Fault::EmptyBody => {
+            set_header(&mut answer, "content-length", "0");
+            answer = answer.map(|_| Body::empty());
+        }
+        Fault::FlipBit(place) => {
+            let offset = injected.offset(place, length);
+            answer = answer.map(|body| flipped(body, offset));
+        }
+        Fault::RedirectLoop => redirect_to(&mut answer, &format!("http://{}/loop/0", shared.hub)),
+        Fault::RedirectToNowhere => {
+            redirect_to(&mut answer, &format!("http://{}/file", shared.nowhere));
+        }
+        _ => {}
+    }
+    answer
+}
+
+/// Keeps what a redirect says of the file that it leads to.
+fn redirect_to(answer: &mut Answer, location: &str) {
+    if !answer.status().is_redirection() {
+        *answer = super::answers::answer(302, &[("content-length", "0")], Body::empty());
+    }
+    set_header(answer, "location", location);
+}
+
+fn pieces(body: Body) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
+    body.into_data_stream().map_err(io::Error::other)
+}
+
+fn stalled(body: Body, offset: u64, pause: Duration) -> Body {
+    let before = pieces(body).scan(offset, |left, piece| {
+        let cut = piece.map(|piece| piece.slice(..piece.len().min(*left as usize)));
+        *left -= cut.as_ref().map_or(0, |piece| piece.len() as u64);
+        future::ready(Some(cut).filter(|cut| !cut.as_ref().is_ok_and(Bytes::is_empty)))
+    });
+    let end = stream::once(async move {
+        sleep(pause).await;
+        Err(io::ErrorKind::ConnectionAborted.into())
+    });
+    Body::from_stream(before.chain(end))
+}
+
+fn dripping(body: Body, piece_bytes: u64, pause: Duration, slow_bytes: u64) -> Body {
+    let start = (Box::pin(pieces(body)), Bytes::new(), slow_bytes);
+    let drops = stream::try_unfold(start, move |(mut pieces, mut piece, slow_left)| async move {
+        if piece.is_empty() {
+            match pieces.try_next().await? {
+                Some(next) => piece = next,
+                None => return Ok::<_, io::Error>(None),
+            }
+        }
+        if slow_left == 0 {
+            return Ok(Some((piece, (pieces, Bytes::new(), 0))));
+        }
+        if slow_left < slow_bytes {
+            sleep(pause).await;
+        }
+        let drop_bytes = piece_bytes.min(slow_left).min(piece.len() as u64);
+        let drop = piece.split_to(drop_bytes as usize);
+        Ok(Some((drop, (pieces, piece, slow_left - drop_bytes))))
+    });
+    Body::from_stream(drops)
+}
+
+fn flipped(body: Body, offset: u64) -> Body {
+    let mut start = 0;
+    Body::from_stream(pieces(body).map_ok(move |piece| {
+        let within = offset.wrapping_sub(start) as usize;
+        start += piece.len() as u64;
+        if within >= piece.len() {
+            return piece;
+        }
+        let mut wrong = piece.to_vec();
+        wrong[within] ^= 1;
+        wrong.into()
+    }))
+}

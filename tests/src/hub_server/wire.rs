@@ -1,0 +1,205 @@
+//! Connections below HTTP: cut after a number of bytes, or answered with something else than HTTP.
+//! Which request suffers that is `inject.rs`'s decision.
+
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, ready};
+
+use axum::extract::connect_info::Connected;
+use axum::serve::{IncomingStream, Listener};
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::locked;
+
+const HEAD_END: &[u8] = b"\r\n\r\n";
+
+/// The other end of a connection, for whoever answers its requests.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Wire(Arc<Mutex<Order>>);
+
+#[derive(Debug, Default)]
+enum Order {
+    #[default]
+    Pass,
+    Cut(Cut),
+    Say(Bytes),
+}
+
+#[derive(Debug)]
+struct Cut {
+    body_left: u64,
+    by_reset: bool,
+    in_body: bool,
+    /// How much of [`HEAD_END`] the last bytes of the head were.
+    matched: usize,
+}
+
+impl Wire {
+    /// Lets the next response through unharmed.
+    pub(super) fn pass(&self) {
+        *locked(&self.0) = Order::Pass;
+    }
+
+    /// Closes the connection once `body_bytes` of the next response's body are written: by a reset,
+    /// which also takes what is still under way, or properly.
+    pub(super) fn cut_after(&self, body_bytes: u64, by_reset: bool) {
+        let cut = Cut { body_left: body_bytes, by_reset, in_body: false, matched: 0 };
+        *locked(&self.0) = Order::Cut(cut);
+    }
+
+    /// Writes `bytes` in place of the next response, and closes the connection.
+    pub(super) fn say(&self, bytes: impl Into<Bytes>) {
+        *locked(&self.0) = Order::Say(bytes.into());
+    }
+}
+
+impl Cut {
+    /// How much of `bytes` still gets through.
+    fn allowed(&self, bytes: &[u8]) -> usize {
+        let mut after = Self { ..*self };
+        let head = after.pass_head(bytes);
+        let body = (bytes.len() - head) as u64;
+        head + body.min(after.body_left) as usize
+    }
+
+    fn passed(&mut self, bytes: &[u8]) {
+        let head = self.pass_head(bytes);
+        self.body_left -= (bytes.len() - head) as u64;
+    }
+
+    /// Follows the head of the response through `bytes`; how many of them belong to it.
+    fn pass_head(&mut self, bytes: &[u8]) -> usize {
+        if self.in_body {
+            return 0;
+        }
+        for (index, &byte) in bytes.iter().enumerate() {
+            self.matched = match byte {
+                _ if byte == HEAD_END[self.matched] => self.matched + 1,
+                b'\r' => 1,
+                _ => 0,
+            };
+            if self.matched == HEAD_END.len() {
+                self.in_body = true;
+                return index + 1;
+            }
+        }
+        bytes.len()
+    }
+
+    fn is_due(&self) -> bool {
+        self.in_body && self.body_left == 0
+    }
+
+    fn close(&self, stream: &TcpStream) -> io::Error {
+        if self.by_reset {
+            // Failing to set it makes the reset a proper end, which a client must survive as well.
+            let _ = stream.set_zero_linger();
+        }
+        io::ErrorKind::ConnectionAborted.into()
+    }
+}
+
+/// A connection that obeys its [`Wire`].
+#[derive(Debug)]
+pub(super) struct WireStream {
+    stream: TcpStream,
+    wire: Wire,
+}
+
+impl AsyncRead for WireStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for WireStream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let Self { stream, wire } = self.get_mut();
+        match &mut *locked(&wire.0) {
+            Order::Pass => Pin::new(stream).poll_write(context, bytes),
+            Order::Cut(cut) => {
+                let allowed = cut.allowed(bytes);
+                if allowed == 0 {
+                    return Poll::Ready(Err(cut.close(stream)));
+                }
+                let written = ready!(Pin::new(stream).poll_write(context, &bytes[..allowed]))?;
+                cut.passed(&bytes[..written]);
+                Poll::Ready(Ok(written))
+            }
+            Order::Say(words) => {
+                while !words.is_empty() {
+                    let written = ready!(Pin::new(&mut *stream).poll_write(context, words))?;
+                    words.advance(written);
+                }
+                Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()))
+            }
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if !matches!(*locked(&self.wire.0), Order::Pass) {
+            let first = slices.iter().find(|slice| !slice.is_empty());
+            return self.poll_write(context, first.map_or(&[], |slice| &slice[..]));
+        }
+        Pin::new(&mut self.get_mut().stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Self { stream, wire } = self.get_mut();
+        match &*locked(&wire.0) {
+            Order::Cut(cut) if cut.is_due() => Poll::Ready(Err(cut.close(stream))),
+            _ => Pin::new(stream).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+/// Accepts connections whose wire can be disturbed.
+#[derive(Debug)]
+pub(super) struct WireListener(pub(super) TcpListener);
+
+impl Listener for WireListener {
+    type Io = WireStream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        // The one of the standard library waits out errors such as too many open files.
+        let (stream, address) = Listener::accept(&mut self.0).await;
+        // Without it small answers wait for the client's acknowledgements; with neither, nothing fails.
+        let _ = stream.set_nodelay(true);
+        (WireStream { stream, wire: Wire::default() }, address)
+    }
+
+    fn local_addr(&self) -> io::Result<Self::Addr> {
+        self.0.local_addr()
+    }
+}
+
+impl Connected<IncomingStream<'_, WireListener>> for Wire {
+    fn connect_info(stream: IncomingStream<'_, WireListener>) -> Self {
+        stream.io().wire.clone()
+    }
+}

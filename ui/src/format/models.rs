@@ -1,0 +1,140 @@
+//! Models and downloads in figures: sizes, rates, times left.
+
+use lilims_ipc::{Download, Verdict};
+
+/// A size to one decimal: `98.4 MB`, `4.1 GB`.
+pub(crate) fn bytes(bytes: u64) -> String {
+    let bytes = bytes as f64;
+    match bytes {
+        ..1e3 => format!("{bytes:.0} bytes"),
+        ..1e6 => format!("{:.0} KB", bytes / 1e3),
+        // What would round to 1,000.0 MB is 1.0 GB.
+        ..9.9995e8 => format!("{:.1} MB", bytes / 1e6),
+        _ => format!("{:.1} GB", bytes / 1e9),
+    }
+}
+
+/// A rate: `12.4 MB/s`.
+pub(crate) fn rate(bytes_per_second: f64) -> String {
+    format!("{}/s", bytes(bytes_per_second.max(0.0) as u64))
+}
+
+/// How long something will take: `3 min left`.
+pub(crate) fn time_left(seconds: u64) -> String {
+    match seconds {
+        0..5 => "a few seconds left".into(),
+        5..60 => format!("{seconds} s left"),
+        60..3600 => format!("{} min left", seconds.div_ceil(60)),
+        _ => {
+            let minutes = seconds.div_ceil(60);
+            format!("{} h {} min left", minutes / 60, minutes % 60)
+        }
+    }
+}
+
+/// How much of a download is here: `1.2 GB of 4.1 GB`.
+pub(crate) fn download_progress(download: &Download) -> String {
+    match download.total_bytes {
+        0 => bytes(download.done_bytes),
+        total => format!("{} of {}", bytes(download.done_bytes), bytes(total)),
+    }
+}
+
+/// The parameters of a model: `1.7B`, `135M`.
+pub(crate) fn parameters(count: u64) -> String {
+    let count = count as f64;
+    match count {
+        ..9.995e8 => format!("{:.0}M", count / 1e6),
+        ..9.95e9 => format!("{:.1}B", count / 1e9),
+        _ => format!("{:.0}B", count / 1e9),
+    }
+}
+
+/// A large number, rounded: `34 k`, `1.2 M`.
+pub(crate) fn large_count(count: u64) -> String {
+    let value = count as f64;
+    match value {
+        ..1e3 => count.to_string(),
+        ..9.995e5 => format!("{:.0} k", value / 1e3),
+        _ => format!("{:.1} M", value / 1e6),
+    }
+}
+
+/// Whether a model fits, in a word or two.
+pub(crate) fn verdict(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Fits => "Fits",
+        Verdict::Tight => "Tight",
+        Verdict::TooLarge => "Too large",
+    }
+}
+
+/// The bytes of a number of gigabytes that somebody typed; `None` where it is no size.
+pub(crate) fn typed_gigabytes(text: &str) -> Option<u64> {
+    let gigabytes: f64 = text.trim().replace(',', ".").parse().ok()?;
+    let is_size = gigabytes.is_finite() && (0.1..=1e6).contains(&gigabytes);
+    is_size.then_some((gigabytes * 1e9).round() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use lilims_ipc::DownloadState;
+
+    use super::*;
+
+    #[test]
+    fn sizes_have_one_decimal() {
+        assert_eq!(bytes(512), "512 bytes");
+        assert_eq!(bytes(4_000), "4 KB");
+        assert_eq!(bytes(98_362_432), "98.4 MB");
+        assert_eq!(bytes(999_960_000), "1.0 GB");
+        assert_eq!(bytes(4_080_000_000), "4.1 GB");
+        assert_eq!(bytes(12_340_000_000), "12.3 GB");
+        assert_eq!(rate(12_400_000.0), "12.4 MB/s");
+    }
+
+    #[test]
+    fn times_left() {
+        assert_eq!(time_left(2), "a few seconds left");
+        assert_eq!(time_left(40), "40 s left");
+        assert_eq!(time_left(61), "2 min left");
+        assert_eq!(time_left(3600), "1 h 0 min left");
+        assert_eq!(time_left(4801), "1 h 21 min left");
+    }
+
+    #[test]
+    fn progress_without_a_total_shows_what_is_here() {
+        let mut download = Download {
+            id: 1,
+            repository: "a/b".into(),
+            file: "c".into(),
+            state: DownloadState::Running,
+            done_bytes: 1_200_000_000,
+            total_bytes: 0,
+            bytes_per_second: None,
+            seconds_left: None,
+        };
+        assert_eq!(download_progress(&download), "1.2 GB");
+        download.total_bytes = 4_100_000_000;
+        assert_eq!(download_progress(&download), "1.2 GB of 4.1 GB");
+    }
+
+    #[test]
+    fn counts_are_rounded() {
+        assert_eq!(parameters(134_515_008), "135M");
+        assert_eq!(parameters(1_711_376_384), "1.7B");
+        assert_eq!(parameters(13_000_000_000), "13B");
+        assert_eq!(large_count(999), "999");
+        assert_eq!(large_count(34_210), "34 k");
+        assert_eq!(large_count(1_234_567), "1.2 M");
+    }
+
+    #[test]
+    fn only_sizes_are_taken_for_sizes() {
+        assert_eq!(typed_gigabytes("20"), Some(20_000_000_000));
+        assert_eq!(typed_gigabytes(" 2,5 "), Some(2_500_000_000));
+        for text in ["", "x", "0", "-3", "NaN", "inf", "1e9"] {
+            assert_eq!(typed_gigabytes(text), None, "{text}");
+        }
+    }
+}

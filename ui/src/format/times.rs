@@ -1,0 +1,121 @@
+//! Moments in words: `3 days ago`, `in March`. Owns the calendar that this takes; the clock itself
+//! is the browser's.
+
+const MS_PER_MINUTE: i64 = 60_000;
+const MINUTES_PER_DAY: i64 = 24 * 60;
+
+const MONTHS: [&str; 12] = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+];
+
+/// What the clock on the wall shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Clock {
+    /// Milliseconds since 1970.
+    pub(crate) now_ms: i64,
+    /// How far local time is ahead of UTC, in minutes.
+    pub(crate) ahead_minutes: i64,
+}
+
+impl Clock {
+    /// The local day of a moment, counted from 1970.
+    fn day(self, ms: i64) -> i64 {
+        (ms.div_euclid(MS_PER_MINUTE) + self.ahead_minutes).div_euclid(MINUTES_PER_DAY)
+    }
+}
+
+/// When a model was last used: `last used 3 days ago`, `never used`.
+pub(crate) fn last_used(ms: Option<u64>, clock: Clock) -> String {
+    match ms.map(|ms| i64::try_from(ms).unwrap_or(i64::MAX)) {
+        None => "never used".into(),
+        Some(ms) => format!("last used {}", ago(ms, clock)),
+    }
+}
+
+fn ago(ms: i64, clock: Clock) -> String {
+    let today = clock.day(clock.now_ms);
+    let day = clock.day(ms);
+    match today - day {
+        // A clock that was set back shows the future; that is as good as now.
+        ..=0 if clock.now_ms - ms < 5 * MS_PER_MINUTE => "just now".into(),
+        ..=0 => "today".into(),
+        1 => "yesterday".into(),
+        days @ 2..14 => format!("{days} days ago"),
+        days @ 14..35 => format!("{} weeks ago", days / 7),
+        _ => {
+            let ((year, month), (this_year, this_month)) = (month_of(day), month_of(today));
+            let months = (this_year - year) * 12 + this_month - month;
+            let name = usize::try_from(month).ok().and_then(|month| MONTHS.get(month));
+            let name = name.copied().unwrap_or_default();
+            if months < 12 { format!("in {name}") } else { format!("in {name} {year}") }
+        }
+    }
+}
+
+/// Year and month, January being 0, of a day counted from 1970. Source: the proleptic Gregorian
+/// calendar, in eras of 400 years that begin in March, so that leap days come last.
+fn month_of(day: i64) -> (i64, i64) {
+    const DAYS_PER_ERA: i64 = 146_097;
+    const DAYS_TO_1970: i64 = 719_468;
+    let day = day + DAYS_TO_1970;
+    let era = day.div_euclid(DAYS_PER_ERA);
+    let day = day.rem_euclid(DAYS_PER_ERA);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day_of_year = day - (365 * year + year / 4 - year / 100);
+    let from_march = (5 * day_of_year + 2) / 153;
+    let is_next_year = from_march >= 10;
+    let month = if is_next_year { from_march - 10 } else { from_march + 2 };
+    (era * 400 + year + i64::from(is_next_year), month)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 2026-11-24 12:00 UTC.
+    const NOON: Clock = Clock { now_ms: 1_795_521_600_000, ahead_minutes: 0 };
+    const DAY: i64 = MINUTES_PER_DAY * MS_PER_MINUTE;
+
+    #[test]
+    fn months_of_days() {
+        assert_eq!(month_of(0), (1970, 0));
+        assert_eq!(month_of(-1), (1969, 11));
+        assert_eq!(month_of(11_016), (2000, 1), "29 February 2000");
+        assert_eq!(month_of(11_017), (2000, 2));
+        assert_eq!(month_of(20_781), (2026, 10));
+    }
+
+    #[test]
+    fn moments_in_words() {
+        let ago = |days: i64| ago(NOON.now_ms - days * DAY, NOON);
+        assert_eq!(ago(0), "just now");
+        assert_eq!(ago(1), "yesterday");
+        assert_eq!(ago(3), "3 days ago");
+        assert_eq!(ago(14), "2 weeks ago");
+        assert_eq!(ago(40), "in October");
+        assert_eq!(ago(250), "in March");
+        assert_eq!(ago(400), "in October 2025");
+        assert_eq!(ago(-3), "just now");
+        let used = |ms| last_used(ms, NOON);
+        assert_eq!(used(None), "never used");
+        assert_eq!(used(Some(1_795_521_600_000 - 3_600_000)), "last used today");
+    }
+
+    #[test]
+    fn a_day_ends_at_local_midnight() {
+        let east = Clock { ahead_minutes: 13 * 60, ..NOON };
+        assert_eq!(ago(NOON.now_ms - 2 * 3_600_000, NOON), "today");
+        assert_eq!(ago(NOON.now_ms - 2 * 3_600_000, east), "yesterday");
+    }
+}

@@ -1,0 +1,157 @@
+//! Joins the library with the shell: its events, its commands, and its picker under the composer.
+
+use leptos::{prelude::*, task::spawn_local};
+use lilims_ipc::{Attempt, Error, ModelStatus};
+
+use crate::bridge::{self, Drag};
+use crate::components::{HeldNotice, LibraryView, ModelPicker};
+use crate::state::{Action, Chat, Fetched, LibraryState, Tab, held_name, recent};
+
+/// Keeps the library up to date.
+pub(crate) fn follow_library(state: LibraryState, act: Callback<Action>) {
+    spawn_local(bridge::on_library_changed(move |library| {
+        state.library.set(Fetched::Here(library));
+    }));
+    spawn_local(bridge::on_downloads_changed(move |downloads| state.downloads.set(downloads)));
+    spawn_local(bridge::on_drag(move |drag| match drag {
+        Drag::Enter => state.is_dragging.set(true),
+        Drag::Leave => state.is_dragging.set(false),
+        Drag::Drop(paths) => {
+            state.is_dragging.set(false);
+            // Where the library is not shown, nothing says what a drop would do.
+            if state.is_open.get_untracked() && !paths.is_empty() {
+                state.tab.set(Tab::Device);
+                act.run(Action::ImportFiles(paths));
+            }
+        }
+    }));
+    refresh(state);
+    // Another try, in case the shell was not there yet or something has changed unheard.
+    Effect::new(move || {
+        if state.is_open.get() {
+            refresh(state);
+        }
+    });
+}
+
+/// Asks for all that is known without the network.
+fn refresh(state: LibraryState) {
+    spawn_local(async move {
+        match bridge::library().await {
+            Ok(library) => state.library.set(Fetched::Here(library)),
+            Err(error) => state.library.update(|library| replace_missing(library, error)),
+        }
+        if let Ok(downloads) = bridge::downloads().await {
+            state.downloads.set(downloads);
+        }
+        match bridge::catalogue().await {
+            Ok(models) => state.catalogue.set(Fetched::Here(models)),
+            Err(error) => state.catalogue.update(|models| replace_missing(models, error)),
+        }
+    });
+}
+
+/// Puts the error where there is no earlier answer.
+fn replace_missing<T>(fetched: &mut Fetched<T>, error: Error) {
+    if fetched.here().is_none() {
+        *fetched = Fetched::Failed(error);
+    }
+}
+
+/// Carries actions out.
+pub(crate) fn carry_out(state: LibraryState) -> Callback<Action> {
+    Callback::new(move |action: Action| {
+        state.begin(&action);
+        spawn_local(async move {
+            let outcome = bridge::carry_out(&action).await;
+            state.end(&action, outcome);
+        });
+    })
+}
+
+/// The library, where it is shown.
+#[component]
+pub(crate) fn LibraryPage(
+    /// The state of the library.
+    state: LibraryState,
+    /// The conversation, which goes on behind it.
+    chat: Chat,
+    /// Carries actions out.
+    act: Callback<Action>,
+    /// Called with text for the clipboard.
+    on_copy: Callback<String>,
+) -> impl IntoView {
+    view! {
+        <Show when=move || state.is_open.get()>
+            <LibraryView state status=chat.model clock=bridge::clock() act on_copy/>
+        </Show>
+    }
+}
+
+/// The picker under the composer.
+#[component]
+pub(crate) fn Picker(
+    /// The state of the library.
+    state: LibraryState,
+    /// The conversation, which another model goes on with.
+    chat: Chat,
+    /// Whether its list is shown.
+    is_open: RwSignal<bool>,
+    /// Carries actions out.
+    act: Callback<Action>,
+) -> impl IntoView {
+    let models = Memo::new(move |_| {
+        state.library.with(|library| library.here().map(recent).unwrap_or_default())
+    });
+    let loaded = Memo::new(move |_| {
+        state.library.with(|library| library.here().and_then(|library| library.loaded.clone()))
+    });
+    let is_ready = move || matches!(chat.model.get_untracked(), Some(ModelStatus::Ready { .. }));
+    let on_pick = Callback::new(move |name: String| {
+        let is_loaded = loaded.with_untracked(|loaded| loaded.as_ref() == Some(&name));
+        if !(is_loaded && is_ready()) {
+            act.run(Action::Use { name, context_tokens: None });
+        }
+    });
+    view! {
+        <ModelPicker
+            status=chat.model
+            models
+            loaded
+            is_open
+            on_pick
+            on_unload=Callback::new(move |()| act.run(Action::Unload))
+            on_library=Callback::new(move |()| state.show(Tab::Device))
+        />
+    }
+}
+
+/// The notice about a held load, where there is one.
+#[component]
+pub(crate) fn Held(
+    /// The state of the library.
+    state: LibraryState,
+    /// What happened.
+    attempt: Memo<Option<Attempt>>,
+    /// Carries actions out.
+    act: Callback<Action>,
+    /// Called to load as before.
+    on_retry: Callback<()>,
+) -> impl IntoView {
+    let name = Memo::new(move |_| {
+        let attempt = attempt.get()?;
+        state.library.with(|library| held_name(library.here()?, &attempt))
+    });
+    let on_safer = Callback::new(move |context_tokens: u32| {
+        if let Some(name) = name.get_untracked() {
+            act.run(Action::Use { name, context_tokens: Some(context_tokens) });
+        }
+    });
+    let on_choose = Callback::new(move |()| state.show(Tab::Device));
+    let can_load_safer = Memo::new(move |_| name.with(Option::is_some));
+    move || {
+        attempt.get().map(|attempt| {
+            view! { <HeldNotice attempt can_load_safer on_safer on_retry on_choose/> }
+        })
+    }
+}
