@@ -20,6 +20,10 @@ const ENDPOINT: &str = "https://huggingface.co";
 const MAX_REDIRECTS: usize = 8;
 /// An answer that is not a file is at most this long.
 const MAX_ANSWER_BYTES: usize = 32 << 20;
+/// The longest wait before a retry, unless the server asks for more.
+const MAX_WAIT: Duration = Duration::from_secs(60);
+/// The longest wait that a server may ask for.
+const MAX_ASKED_WAIT: Duration = Duration::from_secs(600);
 /// Under which service and user the system's keychain has the access token.
 const KEYCHAIN: (&str, &str) = ("Lilims", "Hugging Face");
 
@@ -47,13 +51,32 @@ impl Default for Patience {
     }
 }
 
+impl Patience {
+    /// How long to wait after so many failures in a row: longer each time, and not everybody who
+    /// failed at one moment until the same moment.
+    pub(crate) fn wait(&self, failures: u32, error: &Error) -> Duration {
+        let longest = self.retry.saturating_mul(1 << failures.min(12) >> 1).min(MAX_WAIT);
+        let asked = error.retry_after().unwrap_or_default().min(MAX_ASKED_WAIT);
+        longest.mul_f64(0.5 + 0.5 * random_share()).max(asked)
+    }
+}
+
+/// A number in 0..1 that differs between calls and processes.
+fn random_share() -> f64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(0) as f64 / u64::MAX as f64
+}
+
 /// A connection to a hub.
 #[derive(Clone)]
 pub struct Client {
     http: reqwest::Client,
     endpoint: Url,
     library: Arc<Library>,
+    /// The token, once it is looked for.
     token: Arc<OnceLock<Option<String>>>,
+    /// The token to use in place of the one that this machine keeps.
+    given_token: Option<Option<String>>,
     pub(crate) patience: Patience,
 }
 
@@ -94,7 +117,13 @@ impl Client {
             .http1_only()
             .build()
             .map_err(|error| network(&endpoint, &error))?;
-        Ok(Self { http, endpoint, library, token: Arc::default(), patience })
+        Ok(Self { http, endpoint, library, token: Arc::default(), given_token: None, patience })
+    }
+
+    /// Uses this access token, or none, and not the one that the environment or the keychain has.
+    #[must_use]
+    pub fn with_token(self, token: Option<String>) -> Self {
+        Self { token: Arc::default(), given_token: Some(token), ..self }
     }
 
     /// The library that connections are logged in.
@@ -182,7 +211,7 @@ impl Client {
         if refused
             && self.is_endpoint(&ask.url)
             && self.token.get().is_none()
-            && let Some(token) = self.token.get_or_init(find_token)
+            && let Some(token) = self.token.get_or_init(|| self.token())
         {
             let response = self.send_once(ask, Some(token)).await?;
             return self.checked(response, ask.purpose);
@@ -207,6 +236,10 @@ impl Client {
         };
         self.library.log_connection(&host(&ask.url), ask.purpose, &outcome);
         result
+    }
+
+    fn token(&self) -> Option<String> {
+        self.given_token.clone().unwrap_or_else(find_token)
     }
 
     fn known_token(&self) -> Option<&str> {
@@ -239,8 +272,10 @@ impl Client {
                 Error::Gated { repository, page }
             }
             // The hub says 401 for repositories that are private or not there.
-            (_, "RepoNotFound" | "EntryNotFound" | "RevisionNotFound")
-            | (StatusCode::NOT_FOUND, _) => Error::NotFound { what: repository_of(url), host },
+            (_, "RevisionNotFound") => Error::NotFound { what: revision_of(url), host },
+            (_, "RepoNotFound" | "EntryNotFound") | (StatusCode::NOT_FOUND, _) => {
+                Error::NotFound { what: repository_of(url), host }
+            }
             (StatusCode::UNAUTHORIZED, _) if self.known_token().is_none() => {
                 Error::NotFound { what: repository_of(url), host }
             }
@@ -311,6 +346,18 @@ fn repository_of(url: &Url) -> String {
     }
 }
 
+/// The revision of a repository that an address of the hub names.
+fn revision_of(url: &Url) -> String {
+    let segments: Vec<_> = url.path_segments().into_iter().flatten().collect();
+    let place = segments.iter().position(|part| matches!(*part, "resolve" | "revision" | "tree"));
+    let repository = repository_of(url);
+    let repository = repository.rsplit(" in ").next().unwrap_or_default();
+    match place.and_then(|place| segments.get(place + 1)) {
+        Some(revision) => format!("revision {revision} of {repository}"),
+        None => repository.to_owned(),
+    }
+}
+
 /// Host and, where it is not the usual one, port.
 pub(crate) fn host(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
@@ -367,10 +414,28 @@ mod tests {
     }
 
     #[test]
+    fn waits_differ_grow_and_obey_the_server() {
+        let patience = Patience { retry: Duration::from_secs(1), ..Patience::default() };
+        let error = |retry_after| {
+            let (what, host) = (String::new(), String::new());
+            Error::Status { what, host, status: 429, retry_after }
+        };
+        let waits: Vec<_> = (0..8).map(|_| patience.wait(4, &error(None))).collect();
+        let range = Duration::from_secs(4)..=Duration::from_secs(8);
+        assert!(waits.iter().all(|wait| range.contains(wait)), "{waits:?}");
+        assert!(waits.windows(2).any(|pair| pair[0] != pair[1]));
+        assert!(patience.wait(1, &error(None)) <= Duration::from_secs(1));
+        let asked = Duration::from_secs(30);
+        assert_eq!(patience.wait(1, &error(Some(asked))), asked);
+    }
+
+    #[test]
     fn what_is_missing_is_named() {
         let named = |text: &str| repository_of(&Url::parse(text).unwrap());
         assert_eq!(named("https://h/a/b/resolve/main/c/d.gguf"), "c/d.gguf in a/b");
         assert_eq!(named("https://h/api/models/a/b/revision/main"), "a/b");
         assert_eq!(named("https://h/a/b"), "a/b");
+        let url = Url::parse("https://h/a/b/resolve/v2/c/d.gguf").unwrap();
+        assert_eq!(revision_of(&url), "revision v2 of a/b");
     }
 }

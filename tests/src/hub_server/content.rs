@@ -29,7 +29,7 @@ pub struct Content {
 #[derive(Clone, Debug)]
 enum Source {
     Held(Bytes),
-    Generated { seed: u64, block: Bytes },
+    Generated { head: Bytes, seed: u64, block: Bytes },
     OnDisk(PathBuf),
 }
 
@@ -46,7 +46,17 @@ impl Content {
         let mut draw = Draw::new(seed);
         let block: Vec<u8> =
             (0..BLOCK_BYTES / 8).flat_map(|_| draw.next_u64().to_le_bytes()).collect();
-        Self { source: Source::Generated { seed, block: block.into() }, len_bytes }
+        let source = Source::Generated { head: Bytes::new(), seed, block: block.into() };
+        Self { source, len_bytes }
+    }
+
+    /// Generated content that begins with `head`.
+    #[must_use]
+    pub fn with_head(mut self, bytes: impl Into<Bytes>) -> Self {
+        if let Source::Generated { head, .. } = &mut self.source {
+            *head = bytes.into();
+        }
+        self
     }
 
     /// A file on disk, read whenever it is asked for.
@@ -112,7 +122,11 @@ impl Content {
                 let end = range.start + len_bytes.min(BLOCK_BYTES);
                 bytes.slice(range.start as usize..end as usize)
             }
-            Source::Generated { seed, block } => {
+            Source::Generated { head, .. } if range.start < head.len() as u64 => {
+                let end = range.end.min(head.len() as u64);
+                head.slice(range.start as usize..end as usize)
+            }
+            Source::Generated { seed, block, .. } => {
                 let within = range.start % BLOCK_BYTES;
                 if within < MARK_BYTES {
                     let mark = mark(*seed, range.start / BLOCK_BYTES);

@@ -81,9 +81,11 @@ impl Chunks {
         Some(self.range(first).start..self.range(first + n - 1).end)
     }
 
-    /// Claims for `worker` all that is missing, wherever it is.
-    pub(crate) fn claim_all(&mut self, worker: usize) {
-        self.replace(State::Missing, State::Claimed(worker));
+    /// Claims for `worker` this chunk, if it is missing.
+    pub(crate) fn claim_one(&mut self, worker: usize, idx: usize) {
+        if let Some(state @ State::Missing) = self.states.get_mut(idx) {
+            *state = State::Claimed(worker);
+        }
     }
 
     /// Whether `worker` has claimed the chunk.
@@ -93,11 +95,8 @@ impl Chunks {
 
     /// Gives back what `worker` claimed and did not bring.
     pub(crate) fn release(&mut self, worker: usize) {
-        self.replace(State::Claimed(worker), State::Missing);
-    }
-
-    fn replace(&mut self, from: State, to: State) {
-        self.states.iter_mut().filter(|state| **state == from).for_each(|state| *state = to);
+        let claimed = self.states.iter_mut().filter(|it| **it == State::Claimed(worker));
+        claimed.for_each(|state| *state = State::Missing);
     }
 
     /// Notes that a chunk is here.
@@ -129,8 +128,8 @@ mod tests {
         assert!(chunks.is_claimed(3, 2) && !chunks.is_claimed(3, 1));
         chunks.release(1);
         assert_eq!(chunks.claim(3, 9), Some(0..2 * CHUNK_BYTES));
-        chunks.claim_all(3);
-        assert!(chunks.is_claimed(4, 3) && chunks.is_claimed(3, 2));
+        (2..5).for_each(|idx| chunks.claim_one(3, idx));
+        assert!(chunks.is_claimed(4, 3) && chunks.is_claimed(3, 2) && chunks.is_here(2));
     }
 
     #[test]

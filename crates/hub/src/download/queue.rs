@@ -10,6 +10,9 @@ use super::task::{self, TICK};
 use crate::library::{DownloadRow, DownloadState, Held, download_lock};
 use crate::{Client, Entry, Error, Library};
 
+/// How long a download waits whose end could not be written into the index.
+const INDEX_PAUSE: Duration = Duration::from_secs(1);
+
 /// Carries out downloads of a library's queue.
 #[derive(Clone)]
 pub struct Downloader {
@@ -60,7 +63,12 @@ impl Downloader {
             for row in rows.iter().filter(|row| is_waiting(row)) {
                 if let Ok(Some(locks)) = self.try_take(row.id) {
                     let (this, id) = (self.clone(), row.id);
-                    running.spawn(async move { this.run_one(id, locks).await });
+                    running.spawn(async move {
+                        if this.run_one(id, &locks).await.is_err() {
+                            // It is taken up again once this is over.
+                            tokio::time::sleep(INDEX_PAUSE).await;
+                        }
+                    });
                 }
             }
             if rows != told {
@@ -74,7 +82,7 @@ impl Downloader {
     /// where that ends. `tell` hears of it four times a second.
     ///
     /// # Errors
-    /// [`Error::Index`].
+    /// [`Error::Index`]; [`Error::Io`] where the library's locks cannot be used.
     pub async fn run_until_done(
         &self,
         id: i64,
@@ -84,7 +92,9 @@ impl Downloader {
         let mut ticks = tokio::time::interval(TICK);
         loop {
             ticks.tick().await;
-            while running.try_join_next().is_some() {}
+            while let Some(ended) = running.try_join_next() {
+                ended.unwrap_or(Ok(()))?;
+            }
             let Some(row) = self.library().download(id)? else {
                 running.join_all().await;
                 return Ok(Outcome::Cancelled);
@@ -94,7 +104,7 @@ impl Downloader {
                 DownloadState::Queued | DownloadState::Running => {
                     if let Some(locks) = self.try_take(id)? {
                         let this = self.clone();
-                        running.spawn(async move { this.run_one(id, locks).await });
+                        running.spawn(async move { this.run_one(id, &locks).await });
                     }
                 }
                 state => {
@@ -131,26 +141,22 @@ impl Downloader {
         Ok(None)
     }
 
-    async fn run_one(&self, id: i64, _locks: [Held; 2]) {
+    /// Runs a download and writes down how it ended; an error is one of the index. Then its row
+    /// says that it runs; without its lock, that means that it waits.
+    async fn run_one(&self, id: i64, _locks: &[Held; 2]) -> Result<(), Error> {
         let library = self.library();
-        match library.begin(id) {
-            Ok(true) => {}
+        if !library.begin(id)? {
             // Paused or cancelled a moment ago.
-            _ => return,
+            return Ok(());
         }
-        let Ok(Some(row)) = library.download(id) else { return };
-        let result = task::run(&self.client, &self.limiter, row).await;
-        let noted = match result {
+        let Some(row) = library.download(id)? else { return Ok(()) };
+        match task::run(&self.client, &self.limiter, row).await {
             Ok(_) => Ok(()),
-            Err(Error::Stopped) => match library.download(id) {
-                Ok(None) => library.remove_partial(id),
-                _ => Ok(()),
+            Err(Error::Stopped) => match library.download(id)? {
+                None => library.remove_partial(id),
+                Some(_) => Ok(()),
             },
             Err(error) => library.note_failure(id, &sentence(&error)),
-        };
-        if noted.is_err() {
-            // Its row says that it runs; without its lock, that means that it waits.
-            tokio::time::sleep(Duration::from_secs(1)).await;
         }
     }
 }

@@ -94,6 +94,8 @@ pub(crate) fn run(
     let mut sink =
         Sink { path: path.to_owned(), file, position: 0, reader, hasher, shared, buffer: vec![] };
     shared.keep_digests(&sink.hasher);
+    // An empty file is.
+    sink.tell_if_complete();
     loop {
         let piece = if sink.can_advance() {
             // Where the channel is closed, what is here is hashed still.

@@ -15,7 +15,7 @@ use super::transfer::{Broken, Transfer};
 use crate::api::FileFacts;
 use crate::client::Client;
 use crate::library::describe::describe;
-use crate::library::{DownloadRow, Entry, folder};
+use crate::library::{DownloadRow, Entry, Source, folder};
 use crate::{Error, Library};
 
 /// How often progress is written down and told, and the row looked at.
@@ -28,6 +28,9 @@ const WORKERS: usize = 4;
 const WAITING_PIECES: usize = 32;
 /// How often a file may change at its source during one download.
 const MAX_CHANGES: u32 = 3;
+
+/// How often a file comes again whose hash does not hold.
+const MAX_WRONG: usize = 4;
 
 /// How an attempt at the whole file ended.
 enum Attempt {
@@ -47,20 +50,14 @@ pub(crate) async fn run(
     let mut task = Task { client, library: client.library(), limiter, row };
     for _ in 0..=MAX_CHANGES {
         let facts = task.begin().await?;
-        let mut hashed = match task.attempt(&facts).await? {
-            Attempt::Whole(hashed) => hashed,
-            Attempt::Changed => continue,
-        };
-        let expected = facts.sha256.clone();
-        if expected.as_ref().is_some_and(|it| *it != hashed.sha256) {
-            // Only the hash of the whole is known, so the whole comes again, once.
-            task.start_over()?;
-            match task.attempt(&facts).await? {
-                Attempt::Whole(again) => hashed = again,
-                Attempt::Changed => continue,
-            }
+        if let Some(entry) = task.already_here(&facts)? {
+            return Ok(entry);
         }
-        return task.finish(&facts, hashed);
+        task.reserve()?;
+        task.note()?;
+        if let Attempt::Whole(hashed) = task.fetch(&facts).await? {
+            return task.finish(&facts, hashed);
+        }
     }
     let Task { row, client, .. } = task;
     let url = client.page(&row.source.repository);
@@ -78,12 +75,7 @@ impl Task<'_> {
     /// Asks the hub what the file is, and forgets what is here of another one.
     async fn begin(&mut self) -> Result<FileFacts, Error> {
         let source = self.row.source.clone();
-        let facts = self.until_stopped(self.client.facts(
-            &source.repository,
-            &source.revision,
-            &source.file,
-        ));
-        let mut facts = facts.await?;
+        let mut facts = self.facts(&source).await?;
         if let (Some(expected), Some(got)) = (&source.sha256, &facts.sha256)
             && expected != got
         {
@@ -102,18 +94,84 @@ impl Task<'_> {
         journal.etag.clone_from(&facts.etag);
         journal.sha256.clone_from(&facts.sha256);
         journal.total_bytes = facts.total_bytes;
-        self.reserve()?;
-        self.note()?;
         Ok(facts)
+    }
+
+    /// Asks the hub what the file is, and again where that may help.
+    async fn facts(&mut self, source: &Source) -> Result<FileFacts, Error> {
+        let client = self.client;
+        let mut failures = 0;
+        loop {
+            let facts = client.facts(&source.repository, &source.revision, &source.file);
+            let error = match self.until_stopped(facts).await {
+                Err(error) if error.is_transient() && failures < client.patience.retries => error,
+                done => return done,
+            };
+            failures += 1;
+            let wait = client.patience.wait(failures, &error);
+            self.row.journal.retrying = Some((error.to_string(), wait.as_secs()));
+            let waited = async {
+                tokio::time::sleep(wait).await;
+                Ok(())
+            };
+            self.until_stopped(waited).await?;
+            self.row.journal.retrying = None;
+        }
+    }
+
+    /// The model, where the library has this very file already.
+    fn already_here(&self, facts: &FileFacts) -> Result<Option<Entry>, Error> {
+        let DownloadRow { id, source, .. } = &self.row;
+        let path = self.library.folder.of_repository(&source.repository, &source.file)?;
+        let Some(mut entry) = self.library.entry_at(&path)? else { return Ok(None) };
+        let is_same = entry.sha256.is_some() && entry.sha256 == facts.sha256 && !entry.is_damaged;
+        if !(is_same && fs::metadata(&path).is_ok_and(|it| it.len() == facts.total_bytes)) {
+            return Ok(None);
+        }
+        self.library.remove_partial(*id)?;
+        self.library.note_done(*id, &mut entry)?;
+        Ok(Some(entry))
     }
 
     /// Takes the room that the file will need, so that nothing else does.
     fn reserve(&mut self) -> Result<(), Error> {
         let path = self.library.folder.partial(self.row.id);
-        if !path.exists() {
+        if !path.exists() && !self.take_back(&path)? {
             self.row.received.clear();
         }
         self.library.reserve(self.row.id, self.row.journal.total_bytes)
+    }
+
+    /// Takes back the whole file that a crash has left in its place, before it became a model.
+    fn take_back(&self, partial: &Path) -> Result<bool, Error> {
+        let DownloadRow { source, journal, received, .. } = &self.row;
+        let path = self.library.folder.of_repository(&source.repository, &source.file)?;
+        let is_whole = Chunks::from_bits(journal.total_bytes, received).all_here();
+        let is_left = is_whole && path.is_file() && self.library.entry_at(&path)?.is_none();
+        if is_left {
+            fs::rename(&path, partial).map_err(Error::io(&path))?;
+        }
+        Ok(is_left)
+    }
+
+    /// Fetches the file until its hash holds, or until it is clear that it will not.
+    async fn fetch(&mut self, facts: &FileFacts) -> Result<Attempt, Error> {
+        let mut wrong = Vec::new();
+        loop {
+            let hashed = match self.attempt(facts).await? {
+                Attempt::Whole(hashed) => hashed,
+                Attempt::Changed => return Ok(Attempt::Changed),
+            };
+            let holds = facts.sha256.as_ref().is_none_or(|it| *it == hashed.sha256);
+            // Bytes that are wrong twice in the same way are so at their source.
+            let is_final = wrong.len() == MAX_WRONG || wrong.contains(&hashed.sha256);
+            if holds || is_final {
+                return Ok(Attempt::Whole(hashed));
+            }
+            // Only the hash of the whole is known, so the whole comes again.
+            wrong.push(hashed.sha256);
+            self.start_over()?;
+        }
     }
 
     fn start_over(&mut self) -> Result<(), Error> {
@@ -234,7 +292,7 @@ impl Task<'_> {
         let old = self.library.entry_at(&path)?;
         folder::publish(&partial, &path)?;
         let fresh = self.library.new_entry(&path, description, facts.total_bytes)?;
-        let entry = Entry {
+        let mut entry = Entry {
             name: old.as_ref().map_or(fresh.name, |old| old.name.clone()),
             is_pinned: old.as_ref().is_some_and(|old| old.is_pinned),
             last_used_ms: old.and_then(|old| old.last_used_ms),
@@ -246,7 +304,7 @@ impl Task<'_> {
             digests: hashed.digests,
             ..fresh
         };
-        self.library.note_done(*id, &entry)?;
+        self.library.note_done(*id, &mut entry)?;
         Ok(entry)
     }
 }

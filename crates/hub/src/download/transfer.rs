@@ -19,10 +19,6 @@ use crate::library::Source;
 
 /// Chunks that one request asks for.
 const CHUNKS_PER_REQUEST: usize = 16;
-/// The longest wait before a retry, unless the server asks for more.
-const MAX_WAIT: Duration = Duration::from_secs(60);
-/// The longest wait that a server may ask for.
-const MAX_ASKED_WAIT: Duration = Duration::from_secs(600);
 
 /// Why the workers ended without the whole file.
 #[derive(Debug)]
@@ -102,20 +98,29 @@ impl<'a> Transfer<'a> {
     pub(crate) async fn work(&self, worker: usize, pieces: &Sender<Piece>) -> Result<(), Broken> {
         let mut news = self.shared.news.subscribe();
         loop {
-            let claim = self.shared.chunks().claim(worker, CHUNKS_PER_REQUEST);
-            match claim {
+            match self.claim(worker) {
                 Some(claim) => {
                     let done = self.fetch(worker, claim, pieces).await;
                     self.shared.chunks().release(worker);
                     done?;
                 }
                 None if news.borrow_and_update().is_complete => return Ok(()),
+                // Its own error says why the thread that writes is gone.
+                None if pieces.is_closed() => return Err(Error::Stopped.into()),
                 // Another worker may give something back, which nobody tells.
                 None => {
                     let _ = tokio::time::timeout(Duration::from_millis(100), news.changed()).await;
                 }
             }
         }
+    }
+
+    /// Nothing while another worker is brought everything.
+    fn claim(&self, worker: usize) -> Option<Range<u64>> {
+        if self.ranges_are_ignored.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.shared.chunks().claim(worker, CHUNKS_PER_REQUEST)
     }
 
     /// Fetches a claim, trying again as often as it has to.
@@ -152,12 +157,9 @@ impl<'a> Transfer<'a> {
         error.is_transient() || matches!(error, Error::Status { status: 401 | 403 | 404 | 410, .. })
     }
 
-    /// Waits before the next attempt: longer each time, and not all workers at the same moment.
+    /// Waits before the next attempt.
     async fn wait(&self, failures: u32, error: &Error) {
-        let longest = self.client.patience.retry.saturating_mul(1 << failures.min(12) >> 1);
-        let jittered = longest.min(MAX_WAIT).mul_f64(0.5 + 0.5 * random_share());
-        let asked = error.retry_after().unwrap_or_default().min(MAX_ASKED_WAIT);
-        let wait = jittered.max(asked);
+        let wait = self.client.patience.wait(failures, error);
         *lock(&self.retrying) = Some((error.to_string(), wait.as_secs()));
         tokio::time::sleep(wait).await;
     }
@@ -205,7 +207,10 @@ impl<'a> Transfer<'a> {
         }
         let ask = Ask { method: Method::GET, url, headers, purpose: &self.purpose };
         let response = match self.client.follow(ask).await {
-            Err(Error::Status { status: 416, .. }) => return Err(self.look_again().await),
+            // The file got shorter, or its commit is gone.
+            Err(Error::Status { status: 416, .. } | Error::NotFound { .. }) => {
+                return Err(self.look_again().await);
+            }
             response => response?,
         };
         *lock(&self.address) = Some(response.url().clone());
@@ -237,7 +242,7 @@ impl<'a> Transfer<'a> {
         lock(&self.address).take();
         let Source { repository, revision, file, .. } = self.source;
         match self.client.facts(repository, revision, file).await {
-            Ok(facts) if facts.etag == self.facts.etag => {
+            Ok(facts) if facts.etag == self.facts.etag && facts.commit == self.facts.commit => {
                 let url = self.client.page(repository);
                 answer(&url, &self.purpose, "its sender serves another version").into()
             }
@@ -284,7 +289,6 @@ impl<'a> Transfer<'a> {
         response: &mut Response,
         pieces: &Sender<Piece>,
     ) -> Result<(), Broken> {
-        self.shared.chunks().claim_all(worker);
         let mut offset = 0;
         while offset < self.facts.total_bytes {
             let Some(bytes) = self.client.next(response).await? else {
@@ -298,6 +302,10 @@ impl<'a> Transfer<'a> {
                 let n = bytes.len().min(in_chunk.expect("a chunk is small"));
                 let part = bytes.split_to(n);
                 let idx = usize::try_from(offset / CHUNK_BYTES).expect("files fit memory");
+                if offset.is_multiple_of(CHUNK_BYTES) {
+                    // Others may have given it back since this began.
+                    self.shared.chunks().claim_one(worker, idx);
+                }
                 if self.shared.chunks().is_claimed(idx, worker) {
                     self.pass(Piece { offset, bytes: part }, pieces).await?;
                 }
@@ -334,12 +342,6 @@ fn strong_etag(response: &Response) -> Option<String> {
     etag.starts_with('"').then(|| etag.to_owned())
 }
 
-/// A number in 0..1 that differs between calls and processes.
-fn random_share() -> f64 {
-    use std::hash::{BuildHasher, RandomState};
-    RandomState::new().hash_one(0) as f64 / u64::MAX as f64
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -354,12 +356,5 @@ mod tests {
         for header in ["bytes */100", "5-9/100", "bytes 5/100", "bytes 5-9/*", ""] {
             assert_eq!(content_range(header), None, "{header}");
         }
-    }
-
-    #[test]
-    fn shares_differ() {
-        let shares: Vec<_> = (0..8).map(|_| random_share()).collect();
-        assert!(shares.iter().all(|share| (0.0..=1.0).contains(share)));
-        assert!(shares.windows(2).any(|pair| pair[0] != pair[1]));
     }
 }

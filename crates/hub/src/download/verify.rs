@@ -92,18 +92,10 @@ impl Library {
             licence: entry.licence.clone(),
             ..Journal::default()
         };
+        let _held = self.use_exclusively(&entry.name)?;
         let id = self.note_repair(entry, source, &journal, &chunks.to_bits())?;
-        self.hand_over(entry, id)?;
-        Ok(id)
-    }
-
-    fn hand_over(&self, entry: &Entry, id: i64) -> Result<(), Error> {
-        let path = Path::new(&entry.path);
-        let held = self.use_exclusively(&entry.name)?;
-        std::fs::rename(path, self.folder.partial(id)).map_err(Error::io(path))?;
         folder::sync_folder(self.root());
-        drop(held);
-        Ok(())
+        Ok(id)
     }
 }
 

@@ -4,10 +4,10 @@
 //! States are the only way to steer a download: whoever runs it looks at its row four times a
 //! second.
 
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 use serde::{Deserialize, Serialize};
 
-use super::Library;
+use super::{Library, folder};
 use crate::Error;
 
 /// What is downloaded.
@@ -85,6 +85,15 @@ pub struct DownloadRow {
     pub(crate) digests: Vec<u8>,
 }
 
+impl DownloadRow {
+    /// Whether it is to replace or repair this model.
+    pub(super) fn brings(&self, entry: &super::Entry) -> bool {
+        self.state != DownloadState::Done
+            && entry.repository.as_ref() == Some(&self.source.repository)
+            && entry.file.as_ref() == Some(&self.source.file)
+    }
+}
+
 const COLUMNS: &str = "id, repository, file, revision, wanted_sha256, state, failure, model, \
      progress, received, digests";
 
@@ -114,18 +123,7 @@ impl Library {
     /// [`Error::RepositoryName`], [`Error::FileName`], [`Error::Index`].
     pub fn enqueue(&self, source: &Source) -> Result<i64, Error> {
         self.folder.of_repository(&source.repository, &source.file)?;
-        let Source { repository, file, revision, sha256 } = source;
-        let index = self.index();
-        index.execute(
-            "INSERT INTO downloads (repository, file, revision, wanted_sha256)
-             VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT (repository, file) DO UPDATE SET
-                 state = CASE state WHEN 'running' THEN state ELSE 'queued' END,
-                 failure = NULL, model = NULL, revision = ?3, wanted_sha256 = ?4",
-            params![repository, file, revision, sha256],
-        )?;
-        let sql = "SELECT id FROM downloads WHERE repository = ?1 AND file = ?2";
-        Ok(index.query_row(sql, [repository, file], |row| row.get(0))?)
+        enqueue(&self.index(), source)
     }
 
     /// All downloads, in the order of the queue.
@@ -206,7 +204,20 @@ impl Library {
     }
 
     pub(crate) fn remove_partial(&self, id: i64) -> Result<(), Error> {
-        self.folder.remove(&self.folder.partial(id))
+        folder::remove_file(&self.folder.partial(id))
+    }
+
+    /// Removes what downloads have left that are no longer in the queue: they were cancelled while
+    /// a process ran them, and that process ended before it could do it.
+    pub(super) fn remove_orphans(&self) -> Result<(), Error> {
+        for id in self.folder.unfinished() {
+            if let Some(_held) = self.locks.try_exclusive(&download_lock(id))?
+                && self.download(id)?.is_none()
+            {
+                self.remove_partial(id)?;
+            }
+        }
+        Ok(())
     }
 
     fn change(&self, sql: &str, id: i64) -> Result<(), Error> {
@@ -251,10 +262,10 @@ impl Library {
         Ok(())
     }
 
-    /// Writes a finished download down as a model.
-    pub(crate) fn note_done(&self, id: i64, entry: &super::Entry) -> Result<(), Error> {
+    /// Writes a finished download down as a model, whose name changes where it is taken.
+    pub(crate) fn note_done(&self, id: i64, entry: &mut super::Entry) -> Result<(), Error> {
         let mut index = self.index();
-        let transaction = index.transaction()?;
+        let transaction = index.transaction_with_behavior(TransactionBehavior::Immediate)?;
         super::index::put(&transaction, entry)?;
         transaction.execute(
             "UPDATE downloads SET state = 'done', model = ?2, received = x'', digests = x''
@@ -264,8 +275,8 @@ impl Library {
         Ok(transaction.commit()?)
     }
 
-    /// Makes a damaged model a download of which everything is here, so that only the damaged
-    /// chunks are fetched again. Returns its number.
+    /// Makes a damaged model a download of which what is good is here, its file included. Returns
+    /// the download's number.
     pub(crate) fn note_repair(
         &self,
         entry: &super::Entry,
@@ -273,14 +284,35 @@ impl Library {
         journal: &Journal,
         received: &[u8],
     ) -> Result<i64, Error> {
-        let id = self.enqueue(source)?;
         let progress = serde_json::to_string(journal).expect("a journal is plain data");
-        self.index().execute(
-            "UPDATE downloads SET progress = ?2, received = ?3, digests = ?4 WHERE id = ?1",
+        let mut index = self.index();
+        // Nobody sees the row before the file is where it says.
+        let transaction = index.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let id = enqueue(&transaction, source)?;
+        let Some(_writer) = self.locks.try_exclusive(&download_lock(id))? else {
+            // The file is being fetched already.
+            return Ok(id);
+        };
+        transaction.execute(
+            "UPDATE downloads SET progress = ?2, received = ?3, digests = ?4, state = 'queued'
+             WHERE id = ?1",
             params![id, progress, received, entry.digests],
         )?;
+        std::fs::rename(&entry.path, self.folder.partial(id)).map_err(Error::io(&entry.path))?;
+        transaction.commit()?;
         Ok(id)
     }
+}
+
+fn enqueue(index: &Connection, source: &Source) -> Result<i64, Error> {
+    let Source { repository, file, revision, sha256 } = source;
+    let sql = "INSERT INTO downloads (repository, file, revision, wanted_sha256)
+         VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (repository, file) DO UPDATE SET
+             state = CASE state WHEN 'running' THEN state ELSE 'queued' END,
+             failure = NULL, model = NULL, revision = ?3, wanted_sha256 = ?4
+         RETURNING id";
+    Ok(index.query_row(sql, params![repository, file, revision, sha256], |row| row.get(0))?)
 }
 
 /// The lock of whoever runs a download.

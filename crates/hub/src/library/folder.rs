@@ -60,6 +60,13 @@ impl Folder {
         self.partials().join(format!("{id}.part"))
     }
 
+    /// The downloads of which unfinished files are here.
+    pub(crate) fn unfinished(&self) -> Vec<i64> {
+        let Ok(files) = fs::read_dir(self.partials()) else { return Vec::new() };
+        let id = |name: &str| name.strip_suffix(".part")?.parse().ok();
+        files.flatten().filter_map(|file| id(&file.file_name().to_string_lossy())).collect()
+    }
+
     /// Where `file` of `repository` is once it is whole.
     pub(crate) fn of_repository(&self, repository: &str, file: &str) -> Result<PathBuf, Error> {
         check_repository(repository)?;
@@ -100,12 +107,7 @@ impl Folder {
 
     /// Removes a model's file and the folders that it leaves empty.
     pub(crate) fn remove(&self, path: &Path) -> Result<(), Error> {
-        match fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(Error::io(path)(error));
-            }
-            _ => {}
-        }
+        remove_file(path)?;
         for folder in path.ancestors().skip(1).take_while(|folder| *folder != self.root) {
             // One that is not empty stays.
             if fs::remove_dir(folder).is_err() {
@@ -113,6 +115,14 @@ impl Folder {
             }
         }
         Ok(())
+    }
+}
+
+/// Removes a file that may be gone already.
+pub(crate) fn remove_file(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io(path)(error)),
+        _ => Ok(()),
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use lilims_models::scan::{self, Environment, Found, Owner};
 use lilims_models::{Catalogue, short_name};
+use rusqlite::TransactionBehavior;
 use tempfile::NamedTempFile;
 
 use super::describe::{Description, describe};
@@ -162,7 +163,10 @@ impl Library {
         let mut entry = self.new_entry(path, description, size_bytes)?;
         entry.owner = owner.map(str::to_owned);
         more(&mut entry);
-        index::put(&self.index(), &entry)?;
+        let mut index = self.index();
+        let transaction = index.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        index::put(&transaction, &mut entry)?;
+        transaction.commit()?;
         Ok(entry)
     }
 

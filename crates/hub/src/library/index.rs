@@ -1,6 +1,7 @@
 //! The tables of the index and how their rows are read and written.
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use lilims_models::short_name;
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use crate::Error;
 
@@ -142,11 +143,19 @@ pub(super) fn find(
     Ok(statement.query_row([value], entry).optional()?)
 }
 
-/// Writes a model down, in place of what was known of its path.
-pub(super) fn put(connection: &Connection, entry: &Entry) -> Result<(), Error> {
+/// Writes a model down, in place of what was known of its path. Where another model got its name
+/// since that was chosen, it gets another one: `transaction` must be one that writes.
+pub(super) fn put(transaction: &Transaction<'_>, entry: &mut Entry) -> Result<(), Error> {
+    let mut others = transaction.prepare_cached("SELECT name FROM models WHERE path <> ?1")?;
+    let others: Vec<String> =
+        others.query_map([&entry.path], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let is_taken = |name: &str| others.iter().any(|taken| taken == name);
+    if is_taken(&entry.name) {
+        entry.name = short_name(&entry.name, &is_taken);
+    }
     let values = "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18";
     let sql = format!("INSERT OR REPLACE INTO models ({COLUMNS}) VALUES ({values})");
-    connection.prepare_cached(&sql)?.execute(params![
+    transaction.prepare_cached(&sql)?.execute(params![
         entry.name,
         entry.title,
         entry.path,

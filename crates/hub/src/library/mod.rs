@@ -98,7 +98,9 @@ impl Library {
         // A crash of the system may take the last moments; files are checked by their hashes.
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         index::prepare(&mut connection)?;
-        Ok(Self { folder, locks, index: Mutex::new(connection) })
+        let library = Self { folder, locks, index: Mutex::new(connection) };
+        library.remove_orphans()?;
+        Ok(library)
     }
 
     /// Our folder.
@@ -249,9 +251,11 @@ impl Library {
     /// [`Error::Index`].
     pub fn plan(&self, needed_bytes: u64) -> Result<Plan, Error> {
         let storage = self.storage()?;
+        let downloads = self.downloads()?;
         let mut occupants = Vec::new();
         for entry in self.entries()?.into_iter().filter(|entry| entry.owner.is_none()) {
-            occupants.push(self.occupant(entry)?);
+            let is_downloading = downloads.iter().any(|row| row.brings(&entry));
+            occupants.push(self.occupant(entry, is_downloading)?);
         }
         Ok(plan(
             occupants,
@@ -262,9 +266,11 @@ impl Library {
         ))
     }
 
-    fn occupant(&self, entry: Entry) -> Result<Occupant, Error> {
+    fn occupant(&self, entry: Entry, is_downloading: bool) -> Result<Occupant, Error> {
         let stays = if entry.is_pinned {
             Some("pinned")
+        } else if is_downloading {
+            Some("downloading")
         } else if self.locks.try_exclusive(&model_lock(&entry.name))?.is_none() {
             Some("loaded")
         } else {

@@ -1,0 +1,88 @@
+//! Processes of their own: this binary again, told by a variable what to do. Their variables and
+//! their end are theirs alone.
+
+use std::env;
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use lilims_hub::{Client, Downloader, Library, Outcome};
+
+use super::*;
+
+/// Which job the process has.
+const JOB: &str = "LILIMS_TEST_JOB";
+const ROOT: &str = "LILIMS_TEST_ROOT";
+const ENDPOINT: &str = "HF_ENDPOINT";
+
+/// This binary as a child that has a job in the library at `root`. What it says is on its standard
+/// output, after what the test harness says.
+pub(crate) fn command(job: &str, root: &Path, endpoint: &str) -> Command {
+    let mut command = Command::new(env::current_exe().unwrap());
+    command.args(["--exact", "child::does_its_job", "--nocapture", "--test-threads=1"]);
+    command.env(JOB, job).env(ROOT, root).env(ENDPOINT, endpoint);
+    for name in ["HF_TOKEN", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY"] {
+        command.env_remove(name);
+    }
+    command.env_remove("no_proxy");
+    command
+}
+
+/// Runs a child to its end and returns what it said.
+///
+/// # Panics
+/// Where it does not end well.
+pub(crate) fn run(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {said}\n{errors}", output.status);
+    said
+}
+
+/// The value of the line `name=value` in what a child said.
+pub(crate) fn said<'a>(text: &'a str, name: &str) -> &'a str {
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+    value.unwrap_or_else(|| panic!("the child did not say {name}: {text}"))
+}
+
+/// What a child does; of itself, there is nothing to do.
+#[test]
+fn does_its_job() {
+    let Ok(job) = env::var(JOB) else { return };
+    // The harness has not ended its line.
+    println!();
+    let root = env::var(ROOT).unwrap();
+    let library = Arc::new(Library::open(Path::new(&root)).unwrap());
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    match job.as_str() {
+        "pull" => runtime.block_on(pull(&library)),
+        "full disk" => runtime.block_on(room::fill_disk(&library)),
+        "hold" => {
+            let name = env::var("LILIMS_TEST_MODEL").unwrap();
+            let _held = library.use_model(&name).unwrap();
+            println!("held={name}");
+            std::io::stdout().flush().unwrap();
+            // Until the parent closes it.
+            std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
+        }
+        "nothing" => {
+            Client::from_env(library).unwrap();
+        }
+        other => panic!("there is no job {other}"),
+    }
+    if let Some(peak) = memory::peak_kb() {
+        println!("peak_kb={peak}");
+    }
+}
+
+async fn pull(library: &Arc<Library>) {
+    let client = Client::new(library.clone(), &env::var(ENDPOINT).unwrap(), PATIENCE).unwrap();
+    let id = library.enqueue(&source()).unwrap();
+    let outcome = Downloader::new(client).run_until_done(id, |_| ()).await.unwrap();
+    match outcome {
+        Outcome::Done(entry) => println!("done={}", entry.name),
+        other => println!("failed={}", failure(other)),
+    }
+}

@@ -1,0 +1,123 @@
+//! Damage on disk is found, and only what is damaged is fetched again.
+
+use std::sync::atomic::AtomicBool;
+
+use lilims_hub::{DownloadState, Verified};
+use lilims_tests::hub_server::{Fault, FaultPlan, FaultRule, Place, Target};
+
+use super::*;
+
+fn verify(library: &Library) -> Verified {
+    let name = library.entries().unwrap()[0].name.clone();
+    let mut told = 0;
+    let verified = library.verify(&name, &AtomicBool::new(false), &mut |bytes| told = bytes);
+    assert!(told > 0);
+    verified.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_model_is_repaired_with_the_damaged_chunks_alone() {
+    let content = model(40, 22 << 20);
+    let hub = hub_with(&content);
+    let store = Store::of(&hub);
+    assert!(matches!(store.pull().await, Outcome::Done(_)));
+    assert!(matches!(verify(&store.library), Verified::Good { .. }));
+    let entry = store.library.entries().unwrap().remove(0);
+    store.library.pin(&entry.name, true).unwrap();
+    for offset in [CHUNK + 5, 4 * CHUNK + 17] {
+        damage(Path::new(&entry.path), offset);
+    }
+    hub.clear_requests();
+    let Verified::Repairing { download } = verify(&store.library) else { panic!("it is found") };
+    let outcome = store.downloader().run_until_done(download, |_| ()).await.unwrap();
+    assert!(matches!(outcome, Outcome::Done(_)), "{outcome:?}");
+    store.assert_has(&content);
+    assert_eq!(sent_bytes(&hub), 2 * CHUNK);
+    let repaired = store.library.entries().unwrap().remove(0);
+    assert_eq!((repaired.name, repaired.is_pinned), (entry.name, true));
+    assert!(!repaired.is_damaged);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_is_loaded_is_not_taken_away() {
+    let content = model(41, 5 << 20);
+    let hub = hub_with(&content);
+    let store = Store::of(&hub);
+    assert!(matches!(store.pull().await, Outcome::Done(_)));
+    let entry = store.library.entries().unwrap().remove(0);
+    damage(Path::new(&entry.path), 100_000);
+    let held = store.library.use_model(&entry.name).unwrap();
+    let verified = store.library.verify(&entry.name, &AtomicBool::new(false), &mut |_| ());
+    assert!(matches!(verified, Err(lilims_hub::Error::InUse { .. })), "{verified:?}");
+    assert!(Path::new(&entry.path).exists());
+    assert!(store.library.entry(&entry.name).unwrap().is_damaged);
+    let rows = store.library.downloads().unwrap();
+    assert!(rows.iter().all(|row| row.state == DownloadState::Done), "{rows:?}");
+    drop(held);
+    let Verified::Repairing { download } = verify(&store.library) else { panic!("it is found") };
+    let outcome = store.downloader().run_until_done(download, |_| ()).await.unwrap();
+    assert!(matches!(outcome, Outcome::Done(_)), "{outcome:?}");
+    store.assert_has(&content);
+}
+
+/// A download that was paused with `here` of its bytes here, which the hub sent.
+async fn paused(store: &Store, hub: &HubServer, here: u64) -> i64 {
+    let stall = Fault::Stall(Place::After(here), Duration::from_secs(30));
+    hub.set_faults(FaultPlan::new(0, [FaultRule::always(Target::Bytes, stall)]));
+    let id = store.library.enqueue(&source()).unwrap();
+    let downloader = store.downloader();
+    let pause = async {
+        until("it came", || store.row(id).journal.done_bytes >= here).await;
+        store.library.pause(id).unwrap();
+    };
+    let (outcome, ()) = tokio::join!(downloader.run_until_done(id, |_| ()), pause);
+    assert!(matches!(outcome, Ok(Outcome::Paused)), "{outcome:?}");
+    hub.set_faults(FaultPlan::none());
+    hub.clear_requests();
+    id
+}
+
+/// What is damaged, how, and what that costs in bytes.
+type Damage = (&'static str, fn(&Path), u64);
+
+fn cut(path: &Path, len_bytes: u64) {
+    fs::File::options().write(true).open(path).unwrap().set_len(len_bytes).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damage_of_an_unfinished_file_costs_that_chunk() {
+    let content = model(42, 22 << 20);
+    let hub = hub_with(&content);
+    let rest = content.len_bytes() - 4 * CHUNK;
+    let damages: [Damage; 4] = [
+        ("nothing", |_| (), 0),
+        ("a bit", |path| damage(path, CHUNK + 1), CHUNK),
+        ("two bits", |path| [3, 3 * CHUNK + 9].iter().for_each(|&at| damage(path, at)), 2 * CHUNK),
+        ("its end", |path| cut(path, 3 * CHUNK + 1000), CHUNK),
+    ];
+    for (what, damage, costs) in damages {
+        let store = Store::of(&hub);
+        let id = paused(&store, &hub, 4 * CHUNK + 1000).await;
+        store.assert_nothing_shows();
+        damage(&store.folder.path().join(format!(".partial/{id}.part")));
+        store.library.resume(id).unwrap();
+        let outcome = store.downloader().run_until_done(id, |_| ()).await.unwrap();
+        assert!(matches!(outcome, Outcome::Done(_)), "{outcome:?}");
+        store.assert_has(&content);
+        assert_eq!(sent_bytes(&hub), rest + costs, "{what}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unfinished_file_that_is_gone_comes_again() {
+    let content = model(43, 9 << 20);
+    let hub = hub_with(&content);
+    let store = Store::of(&hub);
+    let id = paused(&store, &hub, CHUNK + 1000).await;
+    fs::remove_file(store.folder.path().join(format!(".partial/{id}.part"))).unwrap();
+    store.library.resume(id).unwrap();
+    let outcome = store.downloader().run_until_done(id, |_| ()).await.unwrap();
+    assert!(matches!(outcome, Outcome::Done(_)), "{outcome:?}");
+    store.assert_has(&content);
+    assert_eq!(sent_bytes(&hub), content.len_bytes());
+}

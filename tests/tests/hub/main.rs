@@ -1,0 +1,195 @@
+//! The library and its downloads against a hub on loopback whose answers go wrong by a plan: what
+//! becomes a model is bit by bit what the hub has, and nothing else ever shows.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
+
+mod api;
+mod child;
+mod damage;
+mod downloads;
+mod kills;
+mod memory;
+mod proxy;
+mod queue;
+mod room;
+mod schedules;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lilims_gguf::{TensorType, Value, Writer};
+use lilims_hub::{Client, DownloadRow, Downloader, Library, Outcome, Patience, Source};
+use lilims_tests::hub_server::{Content, Host, HubServer, Repo};
+use tempfile::TempDir;
+
+/// The repository that most tests use.
+const ID: &str = "owner/tiny";
+/// Its file.
+const FILE: &str = "tiny-Q8_0.gguf";
+/// What is fetched again when a byte of it is damaged.
+const CHUNK: u64 = 4 << 20;
+/// Short, so that a test need not wait for what does not come.
+const PATIENCE: Patience = Patience {
+    connect: Duration::from_secs(2),
+    stall: Duration::from_millis(400),
+    retry: Duration::from_millis(5),
+    retries: 14,
+};
+
+/// A model's file of at least `data_bytes`, which are generated from `seed`.
+fn model(seed: u64, data_bytes: u64) -> Content {
+    let data_bytes = data_bytes.next_multiple_of(32);
+    let mut head = Vec::new();
+    let mut writer = Writer::default();
+    writer.str("general.architecture", "llama").str("general.name", &format!("Tiny {seed}"));
+    writer.value("llama.context_length", Value::U32(2048));
+    // The data follow from the seed and are never held.
+    writer.tensor("token_embd.weight", &[data_bytes / 4], TensorType::F32, Vec::new());
+    writer.write(&mut head).unwrap();
+    let len_bytes = head.len() as u64 + data_bytes;
+    Content::generated(seed, len_bytes).with_head(head)
+}
+
+/// A hub with one repository of one file.
+fn hub_with(content: &Content) -> HubServer {
+    let hub = HubServer::start();
+    hub.add(Repo::new(ID).with_licence("apache-2.0").with_file(FILE, content.clone()));
+    hub
+}
+
+fn source() -> Source {
+    source_of(ID)
+}
+
+fn source_of(repository: &str) -> Source {
+    Source {
+        repository: repository.to_owned(),
+        file: FILE.to_owned(),
+        revision: "main".to_owned(),
+        sha256: None,
+    }
+}
+
+/// A library in a folder of its own, and a client of a hub.
+struct Store {
+    folder: TempDir,
+    library: Arc<Library>,
+    client: Client,
+}
+
+impl Store {
+    fn of(hub: &HubServer) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let library = Arc::new(Library::open(folder.path()).unwrap());
+        let client = client(&library, hub);
+        Self { folder, library, client }
+    }
+
+    fn downloader(&self) -> Downloader {
+        Downloader::new(self.client.clone())
+    }
+
+    async fn pull(&self) -> Outcome {
+        self.pull_of(&source()).await
+    }
+
+    async fn pull_of(&self, source: &Source) -> Outcome {
+        let id = self.library.enqueue(source).unwrap();
+        self.downloader().run_until_done(id, |_| ()).await.unwrap()
+    }
+
+    fn row(&self, id: i64) -> DownloadRow {
+        self.library.download(id).unwrap().expect("the download is in the queue")
+    }
+
+    /// Asserts that the library has this file, whole, and nothing else.
+    fn assert_has(&self, content: &Content) {
+        let entries = self.library.entries().unwrap();
+        assert_eq!(entries.len(), 1, "{entries:?}");
+        let sha256 = content.sha256().unwrap();
+        assert_eq!(entries[0].sha256.as_ref(), Some(&sha256));
+        assert_eq!(entries[0].size_bytes, content.len_bytes());
+        let files = files(self.folder.path());
+        assert_eq!(files, [PathBuf::from(&entries[0].path)]);
+        let on_disk = Content::on_disk(&files[0]).unwrap();
+        assert_eq!(on_disk.sha256().unwrap(), sha256, "the file is not what the hub has");
+        assert!(partials(self.folder.path()).is_empty(), "an unfinished file stays");
+    }
+
+    /// Asserts that no model shows, in the library or in its folder.
+    fn assert_nothing_shows(&self) {
+        assert_eq!(self.library.entries().unwrap(), []);
+        assert_eq!(files(self.folder.path()), [] as [PathBuf; 0]);
+    }
+}
+
+fn client(library: &Arc<Library>, hub: &HubServer) -> Client {
+    // The machine that runs the tests may have a token of its own.
+    Client::new(library.clone(), &hub.endpoint(), PATIENCE).unwrap().with_token(None)
+}
+
+/// What a user finds in the library's folder: its models, if all is well.
+fn files(root: &Path) -> Vec<PathBuf> {
+    let is_ours = |name: &str| {
+        name.starts_with("library.sqlite")
+            || matches!(name, ".locks" | ".partial" | "CACHEDIR.TAG" | "lost+found")
+    };
+    let mut files = Vec::new();
+    for entry in fs::read_dir(root).unwrap().flatten() {
+        if !is_ours(&entry.file_name().to_string_lossy()) {
+            collect(&entry.path(), &mut files);
+        }
+    }
+    files
+}
+
+fn collect(path: &Path, files: &mut Vec<PathBuf>) {
+    if path.is_dir() {
+        fs::read_dir(path).unwrap().flatten().for_each(|entry| collect(&entry.path(), files));
+    } else {
+        files.push(path.to_owned());
+    }
+}
+
+/// The unfinished files.
+fn partials(root: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    collect(&root.join(".partial"), &mut files);
+    files
+}
+
+/// The bytes of files that the hub has sent so far.
+fn sent_bytes(hub: &HubServer) -> u64 {
+    let requests = hub.requests();
+    requests.iter().filter(|it| it.host == Host::Cdn).map(|it| it.body_bytes).sum()
+}
+
+/// Waits until something is so.
+async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < Duration::from_secs(30), "waited in vain until {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Why a download broke off.
+fn failure(outcome: Outcome) -> String {
+    match outcome {
+        Outcome::Failed(failure) => failure,
+        other => panic!("it did not break off: {other:?}"),
+    }
+}
+
+/// Flips a bit of a file on disk.
+fn damage(path: &Path, offset: u64) {
+    use std::io::{Read, Seek, SeekFrom, Write};
+    let mut file = fs::File::options().read(true).write(true).open(path).unwrap();
+    let mut byte = [0];
+    file.seek(SeekFrom::Start(offset)).unwrap();
+    file.read_exact(&mut byte).unwrap();
+    file.seek(SeekFrom::Start(offset)).unwrap();
+    file.write_all(&[byte[0] ^ 1]).unwrap();
+}

@@ -1,0 +1,153 @@
+//! Room: full disks are clear errors, and the quota takes the least recently used.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use lilims_hub::{DownloadState, Error};
+use lilims_tests::hub_server::{Fault, FaultPlan, FaultRule, Target};
+
+use super::*;
+
+/// What a child does on a disk of 8 MB: a model of 5 MB has no room beside another file, and has
+/// once that is gone.
+pub(crate) async fn fill_disk(library: &Arc<Library>) {
+    let client = Client::from_env(library.clone()).unwrap();
+    let ballast = library.root().join(".ballast");
+    fs::write(&ballast, vec![1; 4 << 20]).unwrap();
+    let id = library.enqueue(&source()).unwrap();
+    let downloader = Downloader::new(client);
+    let outcome = downloader.run_until_done(id, |_| ()).await.unwrap();
+    println!("failed={}", failure(outcome));
+    assert_eq!(library.entries().unwrap(), []);
+    fs::remove_file(&ballast).unwrap();
+    assert_eq!(files(library.root()), [] as [PathBuf; 0]);
+    library.resume(id).unwrap();
+    let outcome = downloader.run_until_done(id, |_| ()).await.unwrap();
+    let Outcome::Done(entry) = outcome else { panic!("{outcome:?}") };
+    let got = Content::on_disk(Path::new(&entry.path)).unwrap().sha256().unwrap();
+    println!("sha256={got}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_a_clear_error_and_room_helps() {
+    let content = model(70, 5 << 20);
+    let hub = hub_with(&content);
+    let folder = tempfile::tempdir().unwrap();
+    let child = child::command("full disk", folder.path(), &hub.endpoint());
+    let mount = "mount -t tmpfs -o size=8m tmpfs \"$LILIMS_TEST_ROOT\"";
+    let can_mount = Command::new("unshare")
+        .args(["-m", "sh", "-c", mount])
+        .env("LILIMS_TEST_ROOT", folder.path())
+        .output();
+    if !can_mount.as_ref().is_ok_and(|it| it.status.success()) {
+        println!("skipped: this user cannot mount a small disk ({can_mount:?})");
+        return;
+    }
+    let mut command = Command::new("unshare");
+    command.args(["-m", "sh", "-c", &format!("{mount} && exec \"$0\" \"$@\"")]);
+    command.arg(child.get_program()).args(child.get_args());
+    command.envs(child.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let said = child::run(&mut command);
+    let failure = child::said(&said, "failed");
+    assert!(failure.contains("bytes are needed on the disk of"), "{failure}");
+    assert_eq!(child::said(&said, "sha256"), content.sha256().unwrap());
+}
+
+/// A limit of the system that needs no rights: the file may not become so large.
+#[cfg(unix)]
+#[test]
+fn a_file_that_may_not_grow_is_a_clear_error() {
+    let content = model(71, 9 << 20);
+    let hub = hub_with(&content);
+    let store = Store::of(&hub);
+    let child = child::command("pull", store.folder.path(), &hub.endpoint());
+    let mut limited = Command::new("sh");
+    // In units of 512 or 1024 bytes, as the shell has it.
+    limited.args(["-c", "trap '' XFSZ && ulimit -f 4096 && exec \"$0\" \"$@\""]);
+    limited.arg(child.get_program()).args(child.get_args());
+    limited.envs(child.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let said = child::run(&mut limited);
+    let failure = child::said(&said, "failed");
+    assert!(failure.contains("cannot use") && failure.contains(".part"), "{failure}");
+    store.assert_nothing_shows();
+    let said = child::run(&mut child::command("pull", store.folder.path(), &hub.endpoint()));
+    child::said(&said, "done");
+    store.assert_has(&content);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn room_is_made_by_the_least_recently_used() {
+    const SIZE: u64 = 2 << 20;
+    let hub = HubServer::start();
+    let store = Store::of(&hub);
+    let mut names = Vec::new();
+    for n in 0..5 {
+        let id = format!("owner/model-{n}");
+        hub.add(Repo::new(&id).with_file(FILE, model(80 + n, SIZE)));
+        let outcome = store.pull_of(&source_of(&id)).await;
+        let Outcome::Done(entry) = outcome else { panic!("{outcome:?}") };
+        // The clock that orders them has milliseconds.
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        drop(store.library.use_model(&entry.name).unwrap());
+        names.push(entry.name);
+    }
+    let library = &store.library;
+    // From the longest unused on: pinned, held by another process, coming anew, free, free.
+    library.pin(&names[0], true).unwrap();
+    let (mut holder, held) = hold(&store, &hub, &names[1]);
+    hub.add(Repo::new("owner/model-2").with_file(FILE, model(90, SIZE)));
+    let drip =
+        Fault::Drip { piece_bytes: 1000, pause: Duration::from_millis(50), slow_bytes: u64::MAX };
+    hub.set_faults(FaultPlan::new(0, [FaultRule::always(Target::Bytes, drip)]));
+    let coming = library.enqueue(&source_of("owner/model-2")).unwrap();
+    let downloader = store.downloader();
+    let running = tokio::spawn(async move { downloader.run(|_| ()).await });
+    until("it comes", || store.row(coming).state == DownloadState::Running).await;
+    until("it takes room", || library.storage().unwrap().unfinished_bytes >= SIZE).await;
+
+    let used = library.storage().unwrap().used_bytes;
+    library.set_quota(Some(used + SIZE / 2)).unwrap();
+    let plan = library.plan(SIZE).unwrap();
+    let stay: Vec<_> = plan.keeps.iter().map(|it| (it.name.as_str(), it.stays)).collect();
+    let expected = [(0, "pinned"), (1, "loaded"), (2, "downloading")];
+    assert_eq!(stay, expected.map(|(n, why)| (names[n].as_str(), Some(why))));
+    assert_eq!(library.make_room(SIZE).unwrap(), [names[3].clone()]);
+    assert!(matches!(library.make_room(4 * SIZE), Err(Error::Quota { .. })));
+    assert_eq!(library.entries().unwrap().len(), 4, "nothing leaves in vain");
+
+    let here = library.use_model(&names[4]).unwrap();
+    assert!(matches!(library.remove(&names[4]), Err(Error::InUse { .. })));
+    assert!(matches!(library.make_room(2 * SIZE), Err(Error::Quota { .. })));
+    drop((here, held));
+    holder.wait().unwrap();
+    assert_eq!(library.make_room(2 * SIZE).unwrap(), [names[1].clone()]);
+    running.abort();
+}
+
+/// A process that uses a model until what is returned with it is dropped.
+fn hold(store: &Store, hub: &HubServer, name: &str) -> (std::process::Child, impl Sized) {
+    let mut child = child::command("hold", store.folder.path(), &hub.endpoint());
+    child.env("LILIMS_TEST_MODEL", name).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = child.spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let said = lines.map_while(Result::ok).find(|line| line.starts_with("held="));
+    assert_eq!(said, Some(format!("held={name}")));
+    let stdin = child.stdin.take();
+    (child, stdin)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_download_that_does_not_fit_the_quota_says_so() {
+    let content = model(91, 5 << 20);
+    let hub = hub_with(&content);
+    let store = Store::of(&hub);
+    store.library.set_quota(Some(1 << 20)).unwrap();
+    let failure = failure(store.pull().await);
+    assert!(failure.contains("do not fit the quota of 1048576"), "{failure}");
+    store.assert_nothing_shows();
+    store.library.set_quota(None).unwrap();
+    assert!(matches!(store.pull().await, Outcome::Done(_)));
+    store.assert_has(&content);
+}
