@@ -97,7 +97,7 @@ fn a_model_is_found_downloaded_used_and_removed() -> Result<()> {
     let mut repo = Repo::new("someone/SmolLM2-135M-GGUF")
         .with_file(file, Content::on_disk(&model)?)
         .with_licence("apache-2.0");
-    repo.card = "# SmolLM2\n\nA small model. <script>alert(1)</script>".to_owned();
+    repo.card = Some("# SmolLM2\n\nA small model. <script>alert(1)</script>".to_owned());
     server.add(repo);
     let endpoint = server.endpoint();
     let variables = [("HF_ENDPOINT", endpoint.as_str())];
