@@ -267,17 +267,20 @@ impl Client {
         }
         Err(match (status, code) {
             (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, "GatedRepo") => {
-                let repository = repository_of(url);
+                let repository = Named::of(url).repository;
                 let page = self.page(&repository).to_string();
                 Error::Gated { repository, page }
             }
             // The hub says 401 for repositories that are private or not there.
-            (_, "RevisionNotFound") => Error::NotFound { what: revision_of(url), host },
-            (_, "RepoNotFound" | "EntryNotFound") | (StatusCode::NOT_FOUND, _) => {
-                Error::NotFound { what: repository_of(url), host }
+            (_, "RevisionNotFound") => {
+                Error::NotFound { what: Named::of(url).revision_or_repository(), host }
+            }
+            (_, "RepoNotFound") => Error::NotFound { what: Named::of(url).repository, host },
+            (_, "EntryNotFound") | (StatusCode::NOT_FOUND, _) => {
+                Error::NotFound { what: Named::of(url).file_or_repository(), host }
             }
             (StatusCode::UNAUTHORIZED, _) if self.known_token().is_none() => {
-                Error::NotFound { what: repository_of(url), host }
+                Error::NotFound { what: Named::of(url).repository, host }
             }
             (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => {
                 Error::Refused { what, host, message }
@@ -331,30 +334,39 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
 }
 
-/// `owner/name` of an address of the hub, as far as it has one.
-fn repository_of(url: &Url) -> String {
-    let segments = url.path_segments().into_iter().flatten();
-    let segments: Vec<_> = segments.skip_while(|part| matches!(*part, "api" | "models")).collect();
-    let end = segments.iter().position(|part| matches!(*part, "resolve" | "revision" | "tree"));
-    match end {
-        // A file that is missing is named with its path.
-        Some(end) if segments.len() > end + 2 => {
-            format!("{} in {}", segments[end + 2..].join("/"), segments[..end].join("/"))
-        }
-        Some(end) => segments[..end].join("/"),
-        None => segments.join("/"),
-    }
+/// What an address of the hub names.
+struct Named {
+    repository: String,
+    revision: Option<String>,
+    file: Option<String>,
 }
 
-/// The revision of a repository that an address of the hub names.
-fn revision_of(url: &Url) -> String {
-    let segments: Vec<_> = url.path_segments().into_iter().flatten().collect();
-    let place = segments.iter().position(|part| matches!(*part, "resolve" | "revision" | "tree"));
-    let repository = repository_of(url);
-    let repository = repository.rsplit(" in ").next().unwrap_or_default();
-    match place.and_then(|place| segments.get(place + 1)) {
-        Some(revision) => format!("revision {revision} of {repository}"),
-        None => repository.to_owned(),
+impl Named {
+    fn of(url: &Url) -> Self {
+        let segments = url.path_segments().into_iter().flatten();
+        let segments: Vec<_> = segments.skip_while(|it| matches!(*it, "api" | "models")).collect();
+        let is_verb = |it: &&str| matches!(*it, "resolve" | "revision" | "tree");
+        let end = segments.iter().position(is_verb).unwrap_or(segments.len());
+        let file = segments.get(end + 2..).filter(|file| !file.is_empty());
+        Self {
+            repository: segments[..end].join("/"),
+            revision: segments.get(end + 1).map(|&it| it.to_owned()),
+            file: file.map(|file| file.join("/")),
+        }
+    }
+
+    fn file_or_repository(self) -> String {
+        match self.file {
+            Some(file) => format!("{file} in {}", self.repository),
+            None => self.repository,
+        }
+    }
+
+    fn revision_or_repository(self) -> String {
+        match self.revision {
+            Some(revision) => format!("revision {revision} of {}", self.repository),
+            None => self.repository,
+        }
     }
 }
 
@@ -431,11 +443,14 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_named() {
-        let named = |text: &str| repository_of(&Url::parse(text).unwrap());
-        assert_eq!(named("https://h/a/b/resolve/main/c/d.gguf"), "c/d.gguf in a/b");
-        assert_eq!(named("https://h/api/models/a/b/revision/main"), "a/b");
-        assert_eq!(named("https://h/a/b"), "a/b");
-        let url = Url::parse("https://h/a/b/resolve/v2/c/d.gguf").unwrap();
-        assert_eq!(revision_of(&url), "revision v2 of a/b");
+        let named = |text: &str| Named::of(&Url::parse(text).unwrap());
+        let (file, revision) = (Named::file_or_repository, Named::revision_or_repository);
+        let url = "https://h/a/b/resolve/v2/c/d.gguf";
+        assert_eq!(file(named(url)), "c/d.gguf in a/b");
+        assert_eq!(revision(named(url)), "revision v2 of a/b");
+        assert_eq!(named(url).repository, "a/b");
+        assert_eq!(file(named("https://h/api/models/a/b/revision/main")), "a/b");
+        assert_eq!(file(named("https://h/a/b")), "a/b");
+        assert_eq!(revision(named("https://h/a/b")), "a/b");
     }
 }

@@ -57,8 +57,10 @@ impl HubServer {
     fn try_start() -> io::Result<Self> {
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let hub = runtime.block_on(TcpListener::bind(loopback))?;
-        let cdn = runtime.block_on(TcpListener::bind(loopback))?;
+        // Tests of another runtime start hubs as well, and may not wait for this one's.
+        let entered = runtime.enter();
+        let (hub, cdn) = (listen(loopback)?, listen(loopback)?);
+        drop(entered);
         let nowhere = TcpSocket::new_v4()?;
         nowhere.bind(loopback)?;
         let shared = Shared::new(hub.local_addr()?, cdn.local_addr()?, nowhere.local_addr()?);
@@ -143,6 +145,13 @@ impl Drop for HubServer {
             runtime.shutdown_background();
         }
     }
+}
+
+/// Listens by the runtime that was entered.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let listener = std::net::TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
 }
 
 fn serve(

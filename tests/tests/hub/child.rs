@@ -66,6 +66,8 @@ fn does_its_job() {
             std::io::stdout().flush().unwrap();
             // Until the parent closes it.
             std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
+            // Nobody listens any more.
+            std::process::exit(0);
         }
         "nothing" => {
             Client::from_env(library).unwrap();

@@ -65,7 +65,10 @@ async fn paused(store: &Store, hub: &HubServer, here: u64) -> i64 {
     let stall = Fault::Stall(Place::After(here), Duration::from_secs(30));
     hub.set_faults(FaultPlan::new(0, [FaultRule::always(Target::Bytes, stall)]));
     let id = store.library.enqueue(&source()).unwrap();
-    let downloader = store.downloader();
+    // It waits for the rest until it is paused.
+    let patience = Patience { stall: Duration::from_secs(30), ..PATIENCE };
+    let client = Client::new(store.library.clone(), &hub.endpoint(), patience).unwrap();
+    let downloader = Downloader::new(client);
     let pause = async {
         until("it came", || store.row(id).journal.done_bytes >= here).await;
         store.library.pause(id).unwrap();

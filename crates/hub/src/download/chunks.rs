@@ -93,10 +93,13 @@ impl Chunks {
         self.states.get(idx) == Some(&State::Claimed(worker))
     }
 
-    /// Gives back what `worker` claimed and did not bring.
-    pub(crate) fn release(&mut self, worker: usize) {
-        let claimed = self.states.iter_mut().filter(|it| **it == State::Claimed(worker));
-        claimed.for_each(|state| *state = State::Missing);
+    /// Gives back what `worker` claimed, from the chunk that `offset` is in on.
+    pub(crate) fn release(&mut self, worker: usize, offset: u64) {
+        let before = usize::try_from(offset / CHUNK_BYTES).unwrap_or(usize::MAX);
+        let claimed = self.states.iter_mut().skip(before);
+        claimed
+            .filter(|it| **it == State::Claimed(worker))
+            .for_each(|state| *state = State::Missing);
     }
 
     /// Notes that a chunk is here.
@@ -126,8 +129,8 @@ mod tests {
         assert_eq!(chunks.claim(2, 9), None);
         assert_eq!(chunks.here_bytes(), CHUNK_BYTES);
         assert!(chunks.is_claimed(3, 2) && !chunks.is_claimed(3, 1));
-        chunks.release(1);
-        assert_eq!(chunks.claim(3, 9), Some(0..2 * CHUNK_BYTES));
+        chunks.release(1, CHUNK_BYTES + 7);
+        assert_eq!(chunks.claim(3, 9), Some(CHUNK_BYTES..2 * CHUNK_BYTES));
         (2..5).for_each(|idx| chunks.claim_one(3, idx));
         assert!(chunks.is_claimed(4, 3) && chunks.is_claimed(3, 2) && chunks.is_here(2));
     }

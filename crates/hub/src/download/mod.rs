@@ -20,3 +20,7 @@ pub use verify::Verified;
 /// The piece of a file that is written down as here or not, and that is fetched again when it is
 /// damaged. Bytes.
 pub(crate) const CHUNK_BYTES: u64 = 4 << 20;
+/// Files from this size on are fetched in several ranges at once.
+const PARALLEL_FROM_BYTES: u64 = 64 << 20;
+/// Ranges at once.
+const WORKERS: usize = 4;

@@ -146,6 +146,11 @@ impl Sink<'_> {
 
     /// Writes bytes of one chunk.
     fn write_part(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let idx = usize::try_from(offset / CHUNK_BYTES).expect("files fit the address space");
+        if self.shared.chunks().is_here(idx) {
+            // An attempt that began anew brings what an earlier one has brought.
+            return Ok(());
+        }
         if self.position != offset {
             self.file.seek(SeekFrom::Start(offset))?;
         }
@@ -153,7 +158,6 @@ impl Sink<'_> {
         let end = offset + bytes.len() as u64;
         self.position = end;
         self.shared.here_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        let idx = usize::try_from(offset / CHUNK_BYTES).expect("files fit the address space");
         let chunk = self.shared.chunks().range(idx);
         if offset == chunk.start && self.hasher.chunk() == idx && self.hasher.offset() != offset {
             // The chunk comes once more, from another attempt.

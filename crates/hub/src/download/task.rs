@@ -12,6 +12,7 @@ use super::chunks::Chunks;
 use super::rate::{Limiter, Meter};
 use super::sink::{self, Hashed, Shared};
 use super::transfer::{Broken, Transfer};
+use super::{PARALLEL_FROM_BYTES, WORKERS};
 use crate::api::FileFacts;
 use crate::client::Client;
 use crate::library::describe::describe;
@@ -20,10 +21,6 @@ use crate::{Error, Library};
 
 /// How often progress is written down and told, and the row looked at.
 pub(crate) const TICK: Duration = Duration::from_millis(250);
-/// Files from this size on are fetched in several ranges at once.
-const PARALLEL_FROM_BYTES: u64 = 64 << 20;
-/// Ranges at once.
-const WORKERS: usize = 4;
 /// Pieces that wait to be written: some MB, so that memory stays bounded.
 const WAITING_PIECES: usize = 32;
 /// How often a file may change at its source during one download.
@@ -284,7 +281,7 @@ impl Task<'_> {
             let (file, got) = (source.file.clone(), hashed.sha256);
             return Err(Error::Hash { file, expected, got });
         }
-        let description = describe(&partial).inspect_err(|_| {
+        let description = describe(&partial, &source.file).inspect_err(|_| {
             // Nothing that a further attempt could use.
             let _ = self.library.remove_partial(*id);
         })?;
@@ -335,6 +332,9 @@ fn allocate(path: &Path, total_bytes: u64) -> io::Result<()> {
     let file = File::options().write(true).create(true).truncate(false).open(path)?;
     if fs::metadata(path)?.len() > total_bytes {
         file.set_len(total_bytes)?;
+    }
+    if total_bytes == 0 {
+        return Ok(());
     }
     match FileExt::allocate(&file, total_bytes) {
         Err(error) if error.kind() == io::ErrorKind::Unsupported => file.set_len(total_bytes),

@@ -9,15 +9,15 @@ use reqwest::header::{CONTENT_RANGE, ETAG, HeaderMap, HeaderValue, IF_RANGE, RAN
 use reqwest::{Method, Response, StatusCode, Url};
 use tokio::sync::mpsc::Sender;
 
-use super::CHUNK_BYTES;
 use super::rate::Limiter;
 use super::sink::{Piece, Shared};
+use super::{CHUNK_BYTES, PARALLEL_FROM_BYTES, WORKERS};
 use crate::Error;
 use crate::api::FileFacts;
 use crate::client::{Ask, Client, answer};
 use crate::library::Source;
 
-/// Chunks that one request asks for.
+/// Chunks that one request asks for at most.
 const CHUNKS_PER_REQUEST: usize = 16;
 
 /// Why the workers ended without the whole file.
@@ -100,9 +100,8 @@ impl<'a> Transfer<'a> {
         loop {
             match self.claim(worker) {
                 Some(claim) => {
-                    let done = self.fetch(worker, claim, pieces).await;
-                    self.shared.chunks().release(worker);
-                    done?;
+                    // What it brings stays claimed until it is written.
+                    self.fetch(worker, claim, pieces).await?;
                 }
                 None if news.borrow_and_update().is_complete => return Ok(()),
                 // Its own error says why the thread that writes is gone.
@@ -120,7 +119,10 @@ impl<'a> Transfer<'a> {
         if self.ranges_are_ignored.load(Ordering::Relaxed) {
             return None;
         }
-        self.shared.chunks().claim(worker, CHUNKS_PER_REQUEST)
+        let mut chunks = self.shared.chunks();
+        let share = chunks.len().div_ceil(WORKERS).min(CHUNKS_PER_REQUEST);
+        let is_alone = self.shared.total_bytes < PARALLEL_FROM_BYTES;
+        chunks.claim(worker, if is_alone { CHUNKS_PER_REQUEST } else { share })
     }
 
     /// Fetches a claim, trying again as often as it has to.
@@ -175,7 +177,8 @@ impl<'a> Transfer<'a> {
         match brings {
             Brings::Range => self.take_range(&mut response, claim, pieces).await,
             Brings::Everything if self.ranges_are_ignored.swap(true, Ordering::Relaxed) => {
-                // Another worker has it all.
+                // Another worker is brought it all.
+                self.shared.chunks().release(worker, claim.start);
                 *claim = claim.end..claim.end;
                 Ok(())
             }

@@ -21,8 +21,8 @@ pub(crate) struct Description {
     pub(crate) licence: Option<String>,
 }
 
-/// Reads the header of the file at `path`.
-pub(crate) fn describe(path: &Path) -> Result<Description, Error> {
+/// Reads the header of the file at `path`, which is called `name` or will be.
+pub(crate) fn describe(path: &Path, name: &str) -> Result<Description, Error> {
     let not_a_model = |source| Error::NotAModel { path: path.to_owned(), source };
     let file = File::open(path).map_err(|error| match error {
         lilims_gguf::Error::Io { source, .. } => Error::io(path)(source),
@@ -32,10 +32,9 @@ pub(crate) fn describe(path: &Path) -> Result<Description, Error> {
     let text = |key: &str| metadata.get(key).and_then(|value| short_text(&value));
     let family = text("general.architecture").unwrap_or_default();
     let context = metadata.get(&format!("{family}.context_length"));
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
     Ok(Description {
         title: text("general.name"),
-        quantisation: quantisation_of(&name).unwrap_or_else(|| most_frequent_type(&file)),
+        quantisation: quantisation_of(name).unwrap_or_else(|| most_frequent_type(&file)),
         context_tokens: context.and_then(|value| value.as_u64()?.try_into().ok()),
         licence: text("general.license"),
         family,

@@ -1,5 +1,6 @@
 //! Models that come from this device: copied into our folder, or used where they are.
 
+use std::borrow::Cow;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -35,7 +36,7 @@ impl Library {
     /// [`Error::NotAModel`], [`Error::Io`], [`Error::NoSpace`], [`Error::Quota`],
     /// [`Error::Index`]. Then nothing has changed.
     pub fn import(&self, path: &Path) -> Result<Entry, Error> {
-        let description = describe(path)?;
+        let description = describe(path, &name_of(path))?;
         let size_bytes = fs::metadata(path).map_err(Error::io(path))?.len();
         let plan = self.plan(size_bytes)?;
         self.check(&plan)?;
@@ -47,7 +48,7 @@ impl Library {
                 kept: self.storage()?.used_bytes,
             });
         }
-        let file_name = path.file_name().unwrap_or_default().to_string_lossy();
+        let file_name = name_of(path);
         // A name of its own while it grows; dropped with what is here where something fails.
         let partial = NamedTempFile::new_in(self.folder.partials())
             .map_err(Error::io(self.folder.partials()))?
@@ -66,7 +67,7 @@ impl Library {
         let path = std::path::absolute(path).map_err(Error::io(path))?;
         match self.entry_at(&path)? {
             Some(entry) => Ok(entry),
-            None => self.add(&path, Some(owner), describe(&path)?, |_| {}),
+            None => self.add(&path, Some(owner), describe(&path, &name_of(&path))?, |_| {}),
         }
     }
 
@@ -98,7 +99,7 @@ impl Library {
         let ours = scan::scan(Owner::Folder, self.root());
         for found in ours.found {
             if self.entry_at(&found.path)?.is_none()
-                && let Ok(description) = describe(&found.path)
+                && let Ok(description) = describe(&found.path, &name_of(&found.path))
             {
                 let entry = self.add(&found.path, None, description, |_| {})?;
                 scanned.added.push(entry.name);
@@ -132,7 +133,7 @@ impl Library {
                 scanned.known += 1;
                 continue;
             }
-            match describe(&found.path) {
+            match describe(&found.path, &name_of(&found.path)) {
                 Ok(description) => scanned.added.push(self.add_found(found, description)?.name),
                 Err(error) => scanned.left_out.push((found.path, reason(&error))),
             }
@@ -179,7 +180,7 @@ impl Library {
     ) -> Result<Entry, Error> {
         let names: Vec<String> = self.entries()?.into_iter().map(|entry| entry.name).collect();
         let is_taken = |name: &str| names.iter().any(|taken| taken == name);
-        let file_name = path.file_name().unwrap_or_default().to_string_lossy();
+        let file_name = name_of(path);
         let curated = Catalogue::curated().models.into_iter().find(|it| it.file == file_name);
         // Blobs of other programs have hashes for names; files often call themselves `model`.
         let stem = file_name.strip_suffix(".gguf").filter(|_| file_name != "model.gguf");
@@ -198,6 +199,10 @@ impl Library {
             ..Entry::default()
         })
     }
+}
+
+fn name_of(path: &Path) -> Cow<'_, str> {
+    path.file_name().unwrap_or_default().to_string_lossy()
 }
 
 /// The error and its causes.
