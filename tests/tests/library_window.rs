@@ -64,6 +64,8 @@ fn models_of_other_programs_are_used_in_place_and_the_conversation_stays() -> Re
     window.wait_for_where("model-card", "data-name", BUNDLED)?;
     window.wait_for_where("model-card", "data-name", "gemma-3-270m-q4_k_m")?;
     window.wait_for("quota-bar")?;
+    // The one that is loaded can be unloaded.
+    window.wait_for("unload-model")?;
     save_screenshots(&window, "device", false)?;
     window.click("library-back")?;
 
