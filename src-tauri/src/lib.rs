@@ -72,7 +72,7 @@ pub fn run() {
         .setup(|app| {
             app.manage(Shelf::open());
             app.manage(start_model(app));
-            library::start(app.handle(), bundled_model(app.handle()).ok());
+            library::start(app.handle());
             window::open(app)?;
             Ok(())
         })
@@ -123,7 +123,11 @@ fn load(app: &AppHandle, target: &Target, found: &dyn Fn(String)) -> Result<Load
     };
     let path = match known {
         Some(path) => path,
-        None => bundled_model(app).map_err(|error| errors::not_found(&error))?,
+        None => {
+            let path = bundled_model(app).map_err(|error| errors::not_found(&error))?;
+            shelf.add_given(&path);
+            path
+        }
     };
     let title = shelf.begin_use(&path).or_else(|| curated_name(&path));
     let shown = title.clone().unwrap_or_else(|| file_name(&path));

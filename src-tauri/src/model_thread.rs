@@ -173,11 +173,12 @@ impl ModelThread {
         }
     }
 
-    /// Loads the model if that failed or was held; otherwise there is nothing to do.
+    /// Loads the model if that failed, was held, or if it was unloaded; otherwise there is nothing to
+    /// do.
     pub(crate) fn retry_load(&self) -> Result<(), Error> {
         {
             let mut status = lock(&self.shared.status);
-            if !matches!(*status, ModelStatus::Failed { .. } | ModelStatus::Held { .. }) {
+            if matches!(*status, ModelStatus::Loading { .. } | ModelStatus::Ready { .. }) {
                 return Ok(());
             }
             *status = loading(UNNAMED);

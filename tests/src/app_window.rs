@@ -38,6 +38,8 @@ pub struct Start<'a> {
     pub context: Option<usize>,
     /// `LILIMS_HOME`, for what outlives the window; a folder of its own without it.
     pub home: Option<&'a Path>,
+    /// Further variables.
+    pub variables: &'a [(&'a str, &'a str)],
 }
 
 /// The app in its window. Dropping it ends everything that was started for it.
@@ -145,6 +147,25 @@ impl AppWindow {
     pub fn click(&self, id: &str) -> Result<()> {
         let click = || self.session.click(&self.session.find(&selector(id))?);
         self.wait(&format!("{id} to click on"), || Ok(click().ok()))
+    }
+
+    /// Clicks the element with `attribute` equal to `value`, as soon as it is there.
+    ///
+    /// # Errors
+    /// When it does not come or cannot be clicked.
+    pub fn click_where(&self, id: &str, attribute: &str, value: &str) -> Result<()> {
+        let selector = format!("{}[{attribute}='{value}']", selector(id));
+        let click = || self.session.click(&self.session.find(&selector)?);
+        self.wait(&format!("{selector} to click on"), || Ok(click().ok()))
+    }
+
+    /// Waits until an element with `attribute` equal to `value` is there.
+    ///
+    /// # Errors
+    /// When it does not come.
+    pub fn wait_for_where(&self, id: &str, attribute: &str, value: &str) -> Result<()> {
+        let selector = format!("{}[{attribute}='{value}']", selector(id));
+        self.wait(&selector, || Ok(self.matches(&selector)?.then_some(())))
     }
 
     /// Types into an element.
@@ -345,11 +366,15 @@ fn driver_command(port: u16, native_port: u16) -> Command {
 fn set_environment(command: &mut Command, start: Start<'_>, screen: &Screen, home: &Path) {
     command.env("DISPLAY", screen.name());
     command.env("LILIMS_HOME", start.home.unwrap_or(&home.join("lilims")));
+    // Other programs' models on this machine are none of the tests'.
+    command.env("HOME", home);
     command.env("XDG_DATA_HOME", home.join("data"));
     command.env("XDG_CACHE_HOME", home.join("cache"));
     command.env("GDK_BACKEND", "x11");
     command.env("GTK_THEME", if start.is_dark { "Adwaita:dark" } else { "Adwaita" });
-    for name in ["WAYLAND_DISPLAY", "DBUS_SESSION_BUS_ADDRESS"] {
+    for name in
+        ["WAYLAND_DISPLAY", "DBUS_SESSION_BUS_ADDRESS", "HF_TOKEN", "HF_HOME", "OLLAMA_MODELS"]
+    {
         command.env_remove(name);
     }
     if let Some(context) = start.context {
@@ -358,6 +383,9 @@ fn set_environment(command: &mut Command, start: Start<'_>, screen: &Screen, hom
     if let Some(model) = start.model {
         command.env("LILIMS_MODEL", model);
     }
+    // Nothing leaves this machine, whatever a test does.
+    command.env("HF_ENDPOINT", "http://127.0.0.1:9");
+    command.envs(start.variables.iter().copied());
     // What the drivers print helps nobody; a broken app tells more on the page.
     command.stdout(Stdio::null());
 }

@@ -10,6 +10,9 @@ pub(crate) fn advice(error: &Error) -> Option<&'static str> {
         if let Some(error) = cause.downcast_ref::<lilims_engine::Error>() {
             return engine(error);
         }
+        if let Some(error) = cause.downcast_ref::<lilims_hub::Error>() {
+            return hub(error);
+        }
         cause.downcast_ref::<lilims_gguf::Error>().and_then(gguf)
     })
 }
@@ -29,6 +32,41 @@ fn engine(error: &lilims_engine::Error) -> Option<&'static str> {
             Some("Shorten the text, raise --context, or let the window slide: --overflow slide.")
         }
         Error::OutOfMemory { .. } => Some("Take a smaller --context, or --kv-type q8_0."),
+        _ => None,
+    }
+}
+
+fn hub(error: &lilims_hub::Error) -> Option<&'static str> {
+    use lilims_hub::Error;
+    match error {
+        Error::NoSuchModel { .. } => Some("`lilims list` shows the models here."),
+        Error::InUse { .. } => Some("End the program that runs it, then try again."),
+        Error::NoSpace { .. } => Some(
+            "Free some of the disk: `lilims rm NAME` removes a model, `lilims unpin NAME` lets one leave.",
+        ),
+        Error::Quota { .. } => Some(
+            "`lilims quota SIZE` allows more; `lilims rm NAME` removes a model, `lilims unpin NAME` \
+             lets one leave.",
+        ),
+        Error::RepositoryName { .. } => Some("`lilims search TEXT` finds repositories."),
+        Error::NotFound { .. } => {
+            Some("Check the spelling; a private repository needs an access token (`lilims token`).")
+        }
+        Error::Gated { .. } => Some("`lilims search` marks gated models; others need no token."),
+        Error::Refused { .. } => {
+            Some("Check the access token: HF_TOKEN, or the one that `lilims token` keeps.")
+        }
+        Error::Status { status: 429, .. } => {
+            Some("The hub wants fewer requests: wait a little; an access token is allowed more.")
+        }
+        Error::Network { .. } => {
+            Some("The models that are here (`lilims list`) work without the network.")
+        }
+        Error::Hash { .. } | Error::Changed { .. } => {
+            Some("Nothing of it was kept. Try again later, or take another repository.")
+        }
+        Error::IndexVersion { .. } => Some("Use the newer version of Lilims."),
+        Error::NotAModel { source, .. } => gguf(source),
         _ => None,
     }
 }

@@ -80,7 +80,8 @@ impl Bench {
         );
         let machine = Machine::here();
         let start = Instant::now();
-        let model = self.model.load(threads, Some(workload.context()))?;
+        let loaded = self.model.load(threads, Some(workload.context()))?;
+        let model = &loaded.model;
         let load_ms = start.elapsed().as_secs_f64() * 1e3;
         let threads = model.threads();
         let (needed, context) = (workload.context(), model.spec().context);
@@ -88,10 +89,11 @@ impl Bench {
             needed <= context,
             "{needed} tokens are more than the {context} that the model was trained for"
         );
-        let speed = speed::measure(&model, &workload)?;
+        let speed = speed::measure(model, &workload)?;
         // Before the roof's buffer and a second map of the file count as well.
         let peak_rss_bytes = memory::peak_rss_bytes();
-        let file = lilims_gguf::File::open(&self.model.path()?)?;
+        loaded.note_peak(needed);
+        let file = lilims_gguf::File::open(&loaded.path)?;
         let bytes_per_token = roof::bytes_per_token(&file, self.depth, self.model.kv_type())?;
         let roof = self.roof.then(|| roof::read_bytes_per_second(threads));
         let decode = Summary::of(&speed.decode_tps);
@@ -119,7 +121,7 @@ impl Bench {
         if self.json {
             output::show_json(&report)?;
         } else {
-            output::show(&text(&model, &speed, &report)?)?;
+            output::show(&text(model, &speed, &report)?)?;
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -44,7 +44,8 @@ pub(crate) struct Chat {
 impl Chat {
     pub(crate) fn run(self, threads: Option<usize>) -> Result<ExitCode> {
         let interrupt = Interrupt::for_conversation()?;
-        let model = self.model.load(threads, self.answer.context)?;
+        let loaded = self.model.load(threads, self.answer.context)?;
+        let model = &loaded.model;
         if model.chat_template().is_none() {
             bail!(
                 "{} has no chat template, so it was not made for conversations: \
@@ -63,7 +64,7 @@ impl Chat {
                 model.context()
             ));
         }
-        let mut talk = Talk::open(&self, &model, interactive)?;
+        let mut talk = Talk::open(&self, model, interactive)?;
         while let Some(line) = read_line(interactive)? {
             interrupt.disarm();
             match line.trim() {
@@ -74,6 +75,7 @@ impl Chat {
             }
         }
         talk.save_session();
+        loaded.note_peak(talk.most_tokens);
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -93,6 +95,8 @@ struct Talk {
     system: Option<Message>,
     file: Option<ConversationFile>,
     interactive: bool,
+    /// The most tokens that were held at once.
+    most_tokens: usize,
 }
 
 impl Talk {
@@ -118,7 +122,7 @@ impl Talk {
             conversation.set_sinks(n_sinks);
         }
         let options = chat.answer.generate(chat.max_tokens);
-        Ok(Self { conversation, options, kept, system, file, interactive })
+        Ok(Self { conversation, options, kept, system, file, interactive, most_tokens: 0 })
     }
 
     fn begin_again(&mut self) -> Result<()> {
@@ -148,6 +152,7 @@ impl Talk {
             })
         });
         written?;
+        self.most_tokens = self.most_tokens.max(self.conversation.session().tokens().len());
         let answer = match answer {
             Err(Error::ContextFull { .. }) if self.interactive => {
                 self.kept.messages.pop();

@@ -65,9 +65,10 @@ impl Generate {
         let prompt = read_prompt(self.prompt.as_deref())?;
         let interrupt = Interrupt::for_answer()?;
         let start = Instant::now();
-        let model = self.model.load(threads, self.answer.context)?;
+        let loaded = self.model.load(threads, self.answer.context)?;
+        let model = &loaded.model;
         let load = start.elapsed();
-        let ids = self.prompt_ids(&model, &prompt)?;
+        let ids = self.prompt_ids(model, &prompt)?;
         let options = GenerateOptions {
             ignore_eos: self.ignore_eos,
             ..self.answer.generate(self.max_tokens)
@@ -89,6 +90,7 @@ impl Generate {
         })?;
         written?;
         self.report(&answer, load, options.sampling.seed)?;
+        loaded.note_peak(session.tokens().len());
         Ok(match answer.finish {
             Finish::Cancelled => ExitCode::from(INTERRUPTED),
             _ => ExitCode::SUCCESS,

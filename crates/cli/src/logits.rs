@@ -27,7 +27,8 @@ pub(crate) struct Logits {
 
 impl Logits {
     pub(crate) fn run(self, threads: Option<usize>) -> Result<ExitCode> {
-        let model = self.model.load(threads, None)?;
+        let loaded = self.model.load(threads, None)?;
+        let model = &loaded.model;
         let logits = model.session()?.logits(&self.ids)?;
         write(&self.out, &logits, self.ids.len())
             .with_context(|| format!("cannot write {}", self.out.display()))?;

@@ -9,6 +9,7 @@ mod chat;
 mod generate;
 mod inspect;
 mod interrupt;
+mod library;
 mod logits;
 mod memory;
 mod options;
@@ -49,6 +50,8 @@ enum Command {
     /// Measure how well a model does.
     #[command(subcommand)]
     Eval(Eval),
+    #[command(flatten)]
+    Library(library::Command),
 }
 
 #[derive(Subcommand)]
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
         Command::Logits(command) => command.run(threads),
         Command::Bench(command) => command.run(threads),
         Command::Eval(Eval::Perplexity(command)) => command.run(threads),
+        Command::Library(command) => command.run(threads),
     };
     result.unwrap_or_else(|error| fail(&error))
 }

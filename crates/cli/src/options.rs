@@ -1,7 +1,7 @@
 //! Flags that several commands share, and what they mean to the engine.
 
 use std::io::{self, IsTerminal};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -11,11 +11,13 @@ use lilims_engine::{
     BackendKind, GenerateOptions, KvType, LoadOptions, Model, Overflow, Sampling, sampler,
 };
 
+use crate::library::{self, InUse};
+
 /// Which model, and how to run it.
 #[derive(Args)]
 pub(crate) struct ModelOptions {
-    /// The GGUF file [default: the bundled model].
-    #[arg(long, value_name = "FILE")]
+    /// A GGUF file, or a model that `lilims list` shows [default: the bundled model].
+    #[arg(long, value_name = "FILE | NAME")]
     pub(crate) model: Option<PathBuf>,
     /// What runs the model: our own kernels or candle's [default: candle where a GPU was built in
     /// and starts, else cpu].
@@ -33,7 +35,7 @@ enum Backend {
 }
 
 #[derive(Clone, Copy, Default, ValueEnum)]
-enum Kv {
+pub(crate) enum Kv {
     F32,
     #[default]
     F16,
@@ -41,28 +43,47 @@ enum Kv {
     Q8_0,
 }
 
-impl ModelOptions {
-    /// The file to open.
-    pub(crate) fn path(&self) -> Result<PathBuf> {
-        model_path(self.model.as_ref())
+impl Kv {
+    /// The engine's name for it.
+    pub(crate) fn of_engine(self) -> KvType {
+        match self {
+            Self::F32 => KvType::F32,
+            Self::F16 => KvType::F16,
+            Self::Q8_0 => KvType::Q8_0,
+        }
     }
+}
 
+/// A model that is loaded, and kept in the library for as long as this lives.
+pub(crate) struct Loaded {
+    pub(crate) model: Arc<Model>,
+    pub(crate) path: PathBuf,
+    options: LoadOptions,
+    in_use: Option<InUse>,
+}
+
+impl Loaded {
+    /// Notes the most memory that this process took with `n_tokens` in the cache, where the model is one
+    /// of the library's: estimates get better by that.
+    pub(crate) fn note_peak(&self, n_tokens: usize) {
+        // Estimates are of the processor's backend.
+        if let Some(in_use) =
+            self.in_use.as_ref().filter(|_| self.options.backend == BackendKind::Cpu)
+        {
+            in_use.note_peak(&self.path, &self.options, n_tokens);
+        }
+    }
+}
+
+impl ModelOptions {
     /// How keys and values are cached.
     pub(crate) fn kv_type(&self) -> KvType {
-        match self.kv_type {
-            Kv::F32 => KvType::F32,
-            Kv::F16 => KvType::F16,
-            Kv::Q8_0 => KvType::Q8_0,
-        }
+        self.kv_type.of_engine()
     }
 
     /// Opens the model with room for `context` tokens, or for as many as it was made for.
-    pub(crate) fn load(
-        &self,
-        threads: Option<usize>,
-        context: Option<usize>,
-    ) -> Result<Arc<Model>> {
-        let path = self.path()?;
+    pub(crate) fn load(&self, threads: Option<usize>, context: Option<usize>) -> Result<Loaded> {
+        let path = model_path(self.model.as_deref())?;
         let options = LoadOptions {
             backend: match self.backend {
                 Some(Backend::Cpu) => BackendKind::Cpu,
@@ -73,14 +94,18 @@ impl ModelOptions {
             threads,
             context,
         };
-        Model::load(&path, &options).with_context(|| format!("cannot load {}", path.display()))
+        let in_use = InUse::of(&path)?;
+        let model = Model::load(&path, &options)
+            .with_context(|| format!("cannot load {}", path.display()))?;
+        Ok(Loaded { model, path, options, in_use })
     }
 }
 
-/// The file that `--model` names, else the bundled model's.
-pub(crate) fn model_path(named: Option<&PathBuf>) -> Result<PathBuf> {
+/// The file that `--model` names, as a path or as a model of the library, else the bundled model's.
+pub(crate) fn model_path(named: Option<&Path>) -> Result<PathBuf> {
     match named {
-        Some(path) => Ok(path.clone()),
+        Some(path) if path.exists() => Ok(path.to_owned()),
+        Some(name) => library::named(&name.to_string_lossy()),
         None => lilims_models::bundled_model(None).context("no --model was given"),
     }
 }

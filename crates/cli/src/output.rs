@@ -46,16 +46,24 @@ pub(crate) fn printable(text: &str) -> String {
     out
 }
 
-/// `bytes` in the unit that reads best.
+/// `bytes` of memory in the unit that reads best.
 pub(crate) fn size(bytes: u64) -> String {
-    const UNITS: [&str; 4] = ["B", "KiB", "MiB", "GiB"];
+    in_units(bytes, 1024.0, &["B", "KiB", "MiB", "GiB"])
+}
+
+/// `bytes` of a disk in the unit that reads best: decimal, as disks are sold.
+pub(crate) fn disk_size(bytes: u64) -> String {
+    in_units(bytes, 1000.0, &["B", "kB", "MB", "GB", "TB"])
+}
+
+fn in_units(bytes: u64, step: f64, units: &[&str]) -> String {
     let mut value = bytes as f64;
     let mut unit = 0;
-    while value >= 1024.0 && unit + 1 < UNITS.len() {
-        value /= 1024.0;
+    while value >= step && unit + 1 < units.len() {
+        value /= step;
         unit += 1;
     }
-    if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {}", UNITS[unit]) }
+    if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {}", units[unit]) }
 }
 
 #[cfg(test)]
@@ -72,6 +80,9 @@ mod tests {
         assert_eq!(size(1023), "1023 B");
         assert_eq!(size(98_362_432), "93.8 MiB");
         assert_eq!(size(5 << 40), "5120.0 GiB");
+        assert_eq!(disk_size(999), "999 B");
+        assert_eq!(disk_size(98_362_432), "98.4 MB");
+        assert_eq!(disk_size(4_100_000_000), "4.1 GB");
     }
 
     #[test]

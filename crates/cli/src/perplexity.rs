@@ -34,14 +34,15 @@ impl Perplexity {
     pub(crate) fn run(self, threads: Option<usize>) -> Result<ExitCode> {
         let text = fs::read_to_string(&self.text)
             .with_context(|| format!("cannot read {}", self.text.display()))?;
-        let model = self.model.load(threads, Some(self.context))?;
+        let loaded = self.model.load(threads, Some(self.context))?;
+        let model = &loaded.model;
         // llama.cpp drops a last line break when it reads a file.
         let text = text.strip_suffix('\n').unwrap_or(&text);
         let mut ids = model.tokenizer().encode_prompt(text, false)?;
         if let Some(chunks) = self.chunks {
             ids.truncate(chunks.saturating_mul(self.context));
         }
-        let result = lilims_bench::perplexity(&model, &ids, self.context, |so_far| {
+        let result = lilims_bench::perplexity(model, &ids, self.context, |so_far| {
             output::note(&format!("[{}] {:.4}", so_far.chunks, so_far.perplexity));
         })?;
         if self.json {

@@ -16,8 +16,9 @@ use crate::{options, output};
 /// Print the ids of each text on a line, separated by blanks. No BOS or EOS is added.
 #[derive(Args)]
 pub(crate) struct Tokenize {
-    /// The GGUF file; one that holds only a vocabulary is enough [default: the bundled model].
-    #[arg(long, value_name = "FILE")]
+    /// A GGUF file, of which one with only a vocabulary is enough, or a model that `lilims list` shows
+    /// [default: the bundled model].
+    #[arg(long, value_name = "FILE | NAME")]
     model: Option<PathBuf>,
     /// The text; nothing and no --file reads what is piped in.
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true, conflicts_with = "file")]
@@ -37,7 +38,7 @@ pub(crate) struct Tokenize {
 impl Tokenize {
     pub(crate) fn run(self) -> Result<ExitCode> {
         let input = self.input()?;
-        let path = options::model_path(self.model.as_ref())?;
+        let path = options::model_path(self.model.as_deref())?;
         let load = || -> Result<_, lilims_engine::Error> {
             Tokenizer::from_gguf(&Arc::new(lilims_gguf::File::open(&path)?))
         };

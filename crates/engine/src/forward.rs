@@ -25,7 +25,10 @@ pub(crate) fn forward<B: Backend>(
         backend.linear(Slot::Attended, &[(&layer.attention_out, Slot::Projected)])?;
         add(backend, layer.post_attention_norm.as_ref())?;
 
-        backend.norm(Slot::Residual, &layer.ffn_norm, Slot::Normed)?;
+        // Without a norm of its own the feed-forward reads attention's, which is still there.
+        if let Some(norm) = &layer.ffn_norm {
+            backend.norm(Slot::Residual, norm, Slot::Normed)?;
+        }
         match layer.gate.as_ref().zip(spec.gate) {
             Some((gate, activation)) => backend.gate(gate, &layer.up, activation)?,
             None => backend.gelu(&layer.up)?,

@@ -119,20 +119,23 @@ impl Model {
             let what = format!("the vocabulary lists {listed} tokens, the embedding has {rows}");
             return Err(Error::Damaged { what });
         }
+        let context = context(&spec, options.context);
         let loaded = match options.backend {
             BackendKind::Cpu => {
-                let model = Arc::new(CpuModel::load(&file, &spec)?);
+                let model = Arc::new(CpuModel::load(&file, &spec, context)?);
                 cpu::warm(&model)?;
                 Loaded::Cpu(model)
             }
-            BackendKind::Candle => Loaded::Candle(Arc::new(CandleModel::load(&file, &spec)?)),
+            BackendKind::Candle => {
+                Loaded::Candle(Arc::new(CandleModel::load(&file, &spec, context)?))
+            }
         };
         Ok(Arc::new(Self {
             name: display_name(&file, path),
             quantisation: quantisation(&file),
             size_bytes: file.as_bytes().len() as u64,
             chat_template: ChatTemplate::from_gguf(&file, &tokenizer)?,
-            context: context(&spec, options.context),
+            context,
             kv_type: options.kv_type,
             n_threads: options.threads.unwrap_or_else(performance_cores).max(1),
             spec,

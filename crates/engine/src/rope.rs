@@ -10,6 +10,8 @@ use crate::ModelSpec;
 pub(crate) struct Rope {
     /// `[ropes][rope_dim / 2]`, radians per position.
     steps: Vec<Vec<f64>>,
+    /// What each rotation's cosines and sines are multiplied by.
+    magnitudes: Vec<f32>,
 }
 
 impl Rope {
@@ -27,7 +29,8 @@ impl Rope {
                 })
                 .collect()
         };
-        Self { steps: spec.ropes.iter().map(steps).collect() }
+        let magnitudes = spec.ropes.iter().map(|rope| rope.magnitude).collect();
+        Self { steps: spec.ropes.iter().map(steps).collect(), magnitudes }
     }
 
     /// Cosines and sines of each pair's angle at `position`, for rotation `rope_idx`.
@@ -36,9 +39,10 @@ impl Rope {
         rope_idx: usize,
         position: usize,
     ) -> impl Iterator<Item = (f32, f32)> + '_ {
+        let magnitude = self.magnitudes[rope_idx];
         self.steps[rope_idx].iter().map(move |step| {
             let (sin, cos) = (step * position as f64).sin_cos();
-            (cos as f32, sin as f32)
+            (cos as f32 * magnitude, sin as f32 * magnitude)
         })
     }
 }

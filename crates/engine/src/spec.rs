@@ -33,6 +33,15 @@ pub struct RopeSpec {
     pub position_scale: f64,
     /// Whether the file's frequency factors apply.
     pub uses_factors: bool,
+    /// Cosines and sines are multiplied by this: the attention factor of LongRoPE
+    /// (<https://arxiv.org/abs/2402.13753>), 1 elsewhere.
+    pub magnitude: f32,
+}
+
+impl RopeSpec {
+    /// Angles of zero, for layers in which positions leave no mark.
+    const NONE: Self =
+        Self { base: 1.0, position_scale: f64::INFINITY, uses_factors: false, magnitude: 1.0 };
 }
 
 /// What differs between layers.
@@ -120,6 +129,12 @@ pub struct ModelSpec {
     pub post_norms: bool,
     /// Whether one matrix holds the rows of queries, keys and values, in this order.
     pub fused_qkv: bool,
+    /// Whether one matrix, `ffn_up`, holds the rows of gate and up, in this order.
+    pub fused_gate_up: bool,
+    /// Whether attention and feed-forward read the same norm and are added together.
+    pub parallel_residual: bool,
+    /// The context that the file's short frequency factors are for; longer ones take the long factors.
+    pub short_context: Option<usize>,
     /// The feed-forward layer's gate; without one the layer is `down(gelu(up(x)))`.
     pub gate: Option<Activation>,
 }
@@ -131,11 +146,15 @@ struct Family {
     rope_kind: RopeKind,
     norm: NormKind,
     fused_qkv: bool,
+    fused_gate_up: bool,
+    parallel_residual: bool,
     gate: Option<Activation>,
     head_norms: bool,
     post_norms: bool,
     scales_embeddings: bool,
     windows: Windows,
+    /// Each `n`th layer does not rotate.
+    unrotated_each: Option<usize>,
 }
 
 /// Which layers look at a window only.
@@ -154,16 +173,20 @@ const LLAMA: Family = Family {
     rope_kind: RopeKind::Interleaved,
     norm: NormKind::Rms,
     fused_qkv: false,
+    fused_gate_up: false,
+    parallel_residual: false,
     gate: Some(Activation::Silu),
     head_norms: false,
     post_norms: false,
     scales_embeddings: false,
     windows: Windows::None,
+    unrotated_each: None,
 };
 
 const FAMILIES: &[Family] = &[
     LLAMA,
     Family { name: "mistral", windows: Windows::All, ..LLAMA },
+    Family { name: "smollm3", unrotated_each: Some(4), ..LLAMA },
     Family { name: "qwen2", rope_kind: RopeKind::Halves, ..LLAMA },
     Family { name: "qwen3", rope_kind: RopeKind::Halves, head_norms: true, ..LLAMA },
     Family {
@@ -200,6 +223,22 @@ const FAMILIES: &[Family] = &[
         gate: None,
         ..LLAMA
     },
+    Family {
+        name: "phi2",
+        rope_kind: RopeKind::Halves,
+        norm: NormKind::Layer,
+        parallel_residual: true,
+        gate: None,
+        ..LLAMA
+    },
+    Family {
+        name: "phi3",
+        rope_kind: RopeKind::Halves,
+        fused_qkv: true,
+        fused_gate_up: true,
+        windows: Windows::All,
+        ..LLAMA
+    },
 ];
 
 impl ModelSpec {
@@ -216,7 +255,9 @@ impl ModelSpec {
             Error::Unsupported { what: format!("{what} (supported: {})", known.join(", ")) }
         })?;
         let keys = Keys { metadata, family: name };
-        let spec = read(&keys, family, n_vocab(file)?)?;
+        let mut spec = read(&keys, family, n_vocab(file)?)?;
+        // Older files of Phi-2 have one matrix where newer ones have three.
+        spec.fused_qkv |= file.tensor("blk.0.attn_qkv.weight").is_ok();
         spec.check()?;
         Ok(spec)
     }
@@ -269,7 +310,9 @@ impl ModelSpec {
         })?;
         ensure(self.eps.is_finite() && self.eps >= 0.0, || format!("norm epsilon {}", self.eps))?;
         let ropes_fit = self.ropes.iter().all(|rope| {
-            rope.base.is_finite() && rope.base > 0.0 && rope.position_scale.is_normal()
+            let is_still = *rope == RopeSpec::NONE;
+            let is_turning = rope.base.is_finite() && rope.base > 0.0;
+            is_still || is_turning && rope.position_scale.is_normal() && rope.magnitude.is_normal()
         });
         ensure(ropes_fit, || "rotary base or scale is not a positive number".to_owned())
     }
@@ -310,6 +353,14 @@ impl Keys<'_> {
         match self.metadata.get(&self.full(key)) {
             Some(_) => self.size(key),
             None => Ok(default),
+        }
+    }
+
+    /// The size at `key`; `None` where there is none, or it is 0, as files write what does not apply.
+    fn optional_size(&self, key: &str) -> Result<Option<usize>, Error> {
+        match self.metadata.get(&self.full(key)).and_then(|value| value.as_u64()) {
+            None | Some(0) => Ok(None),
+            Some(_) => self.size(key).map(Some),
         }
     }
 
@@ -361,9 +412,11 @@ fn read(keys: &Keys<'_>, family: &Family, n_vocab: usize) -> Result<ModelSpec, E
         ropes,
         layers: windows
             .into_iter()
-            .map(|window| LayerSpec {
-                window,
-                rope_idx: usize::from(family.name == "gemma3" && window.is_some()),
+            .enumerate()
+            .map(|(idx, window)| {
+                let is_local = family.name == "gemma3" && window.is_some();
+                let is_still = family.unrotated_each.is_some_and(|each| (idx + 1) % each == 0);
+                LayerSpec { window, rope_idx: usize::from(is_local || is_still) }
             })
             .collect(),
         norm: family.norm,
@@ -375,6 +428,9 @@ fn read(keys: &Keys<'_>, family: &Family, n_vocab: usize) -> Result<ModelSpec, E
         head_norms: family.head_norms,
         post_norms: family.post_norms,
         fused_qkv: family.fused_qkv,
+        fused_gate_up: family.fused_gate_up,
+        parallel_residual: family.parallel_residual,
+        short_context: keys.optional_size("rope.scaling.original_context_length")?,
         gate: family.gate,
     })
 }
@@ -390,8 +446,7 @@ fn attention_divisor(keys: &Keys<'_>, d_model: usize, n_heads: usize, head_dim: 
 fn windows(keys: &Keys<'_>, family: &Family) -> Result<Vec<Option<usize>>, Error> {
     let n_layers = keys.size("block_count")?;
     ensure(n_layers <= 1024, || format!("{n_layers} layers"))?;
-    let window = keys.size_or("attention.sliding_window", usize::MAX)?;
-    let window = Some(window).filter(|window| *window != usize::MAX);
+    let window = keys.optional_size("attention.sliding_window")?;
     let pattern = |default| keys.size_or("attention.sliding_window_pattern", default);
     Ok(match family.windows {
         Windows::None => vec![None; n_layers],
@@ -406,7 +461,8 @@ fn windows(keys: &Keys<'_>, family: &Family) -> Result<Vec<Option<usize>>, Error
 fn ropes(keys: &Keys<'_>, family: &Family) -> Result<Vec<RopeSpec>, Error> {
     let scaling = keys.str("rope.scaling.type").unwrap_or("none");
     let position_scale = match scaling {
-        "none" => keys.f32("rope.scale_linear").unwrap_or(1.0),
+        // LongRoPE scales each pair by a factor of its own.
+        "none" | "longrope" => keys.f32("rope.scale_linear").unwrap_or(1.0),
         "linear" => keys.f32("rope.scaling.factor").unwrap_or(1.0),
         other => {
             let what = format!("rotary scaling `{other}` is not supported yet");
@@ -415,10 +471,15 @@ fn ropes(keys: &Keys<'_>, family: &Family) -> Result<Vec<RopeSpec>, Error> {
     };
     let base = f64::from(keys.f32("rope.freq_base").unwrap_or(10_000.0));
     let position_scale = f64::from(position_scale);
-    let mut ropes = vec![RopeSpec { base, position_scale, uses_factors: true }];
+    let magnitude = keys.f32("rope.scaling.attn_factor").unwrap_or(1.0);
+    let mut ropes = vec![RopeSpec { base, position_scale, uses_factors: true, magnitude }];
     if family.name == "gemma3" {
         let base = keys.f32("rope.freq_base_swa").map_or(GEMMA3_LOCAL_ROPE_BASE, f64::from);
-        ropes.push(RopeSpec { base, position_scale: 1.0, uses_factors: false });
+        let local = RopeSpec { base, position_scale: 1.0, uses_factors: false, magnitude: 1.0 };
+        ropes.push(local);
+    }
+    if family.unrotated_each.is_some() {
+        ropes.push(RopeSpec::NONE);
     }
     Ok(ropes)
 }

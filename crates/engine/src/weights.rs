@@ -50,7 +50,8 @@ pub(crate) struct LayerWeights<M, V> {
     pub(crate) k_norm: Option<V>,
     pub(crate) attention_out: Linear<M, V>,
     pub(crate) post_attention_norm: Option<Norm<V>>,
-    pub(crate) ffn_norm: Norm<V>,
+    /// `None` where the feed-forward layer reads attention's norm.
+    pub(crate) ffn_norm: Option<Norm<V>>,
     /// `None` where the feed-forward layer has no gate.
     pub(crate) gate: Option<Linear<M, V>>,
     pub(crate) up: Linear<M, V>,
@@ -98,9 +99,19 @@ impl<M, V> Weights<M, V> {
     }
 }
 
-/// The factors that a file gives for each rotated pair's wavelength, if it has them.
-pub(crate) fn rope_factors(file: &File, spec: &ModelSpec) -> Result<Option<Vec<f32>>, Error> {
-    let name = "rope_freqs.weight";
+/// The factors that a file gives for each rotated pair's wavelength, if it has them, in sessions of
+/// `context` tokens.
+pub(crate) fn rope_factors(
+    file: &File,
+    spec: &ModelSpec,
+    context: usize,
+) -> Result<Option<Vec<f32>>, Error> {
+    let has_two = file.tensor("rope_factors_long.weight").is_ok();
+    let name = match spec.short_context.filter(|_| has_two) {
+        Some(short) if context > short => "rope_factors_long.weight",
+        Some(_) => "rope_factors_short.weight",
+        None => "rope_freqs.weight",
+    };
     match file.tensor(name) {
         Ok(_) => read_vector(file, name, spec.rope_dim / 2).map(Some),
         Err(_) => Ok(None),
@@ -130,6 +141,13 @@ fn layer<M, V>(
         let part = |name, rows| linear(name, d_model, rows);
         [part("attn_q", q_dim)?, part("attn_k", kv_dim)?, part("attn_v", kv_dim)?]
     };
+    let (gate, up) = if spec.fused_gate_up {
+        let part = |rows| loader.linear_part(&full("ffn_up"), d_model, 2 * d_ff, rows);
+        (Some(part(0..d_ff)?), part(d_ff..2 * d_ff)?)
+    } else {
+        let gate = spec.gate.map(|_| linear("ffn_gate", d_model, d_ff)).transpose()?;
+        (gate, linear("ffn_up", d_model, d_ff)?)
+    };
     Ok(LayerWeights {
         attention_norm: norm("attn_norm")?,
         q,
@@ -139,9 +157,9 @@ fn layer<M, V>(
         k_norm: head_norm("attn_k_norm")?,
         attention_out: linear("attn_output", q_dim, d_model)?,
         post_attention_norm: norm_if(spec.post_norms, "post_attention_norm")?,
-        ffn_norm: norm("ffn_norm")?,
-        gate: spec.gate.map(|_| linear("ffn_gate", d_model, d_ff)).transpose()?,
-        up: linear("ffn_up", d_model, d_ff)?,
+        ffn_norm: norm_if(!spec.parallel_residual, "ffn_norm")?,
+        gate,
+        up,
         down: linear("ffn_down", d_ff, d_model)?,
         post_ffn_norm: norm_if(spec.post_norms, "post_ffw_norm")?,
     })

@@ -18,4 +18,4 @@ pub use header::{FIRST_HEADER_BYTES, MAX_HEADER_BYTES, next_header_bytes};
 pub use metadata::{Array, Metadata, Value};
 pub use reader::{File, TensorInfo};
 pub use tensor_type::TensorType;
-pub use writer::Writer;
+pub use writer::{TensorHead, Writer};

@@ -5,14 +5,40 @@ use std::io::{self, Write};
 use crate::metadata::{ARRAY, STRING};
 use crate::{TensorType, Value};
 
-const ALIGNMENT: usize = 32;
+const ALIGNMENT: u64 = 32;
+
+/// What a file's head says of one tensor, whose data may be made later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorHead {
+    /// Its name.
+    pub name: String,
+    /// Its dimensions, the fastest first.
+    pub dims: Vec<u64>,
+    /// How its values are stored.
+    pub tensor_type: TensorType,
+    /// Its size in bytes.
+    pub size_bytes: u64,
+}
+
+impl TensorHead {
+    /// A tensor of `dims`; `None` where its rows are not whole blocks of a known type.
+    pub fn new(name: &str, dims: &[u64], tensor_type: TensorType) -> Option<Self> {
+        let (&row, others) = dims.split_first()?;
+        let rows = others.iter().try_fold(1u64, |product, &dim| product.checked_mul(dim))?;
+        let size_bytes = tensor_type.size_bytes(row)?.checked_mul(rows)?;
+        Some(Self { name: name.to_owned(), dims: dims.to_vec(), tensor_type, size_bytes })
+    }
+}
 
 /// Collects metadata and tensors, then writes them in one pass.
+///
+/// Where the tensors do not fit into memory, [`Writer::write_head`] writes what comes before their data:
+/// the caller writes the data of each, in the same order, and [`Writer::padding`] after each.
 #[derive(Default)]
 pub struct Writer {
     metadata: Vec<u8>,
     n_entries: u64,
-    tensors: Vec<(String, Vec<u64>, TensorType, Vec<u8>)>,
+    tensors: Vec<(TensorHead, Vec<u8>)>,
 }
 
 impl Writer {
@@ -54,7 +80,8 @@ impl Writer {
         tensor_type: TensorType,
         data: Vec<u8>,
     ) -> &mut Self {
-        self.tensors.push((name.to_owned(), dims.to_vec(), tensor_type, data));
+        let (name, dims, size_bytes) = (name.to_owned(), dims.to_vec(), data.len() as u64);
+        self.tensors.push((TensorHead { name, dims, tensor_type, size_bytes }, data));
         self
     }
 
@@ -62,29 +89,45 @@ impl Writer {
     ///
     /// *Errors*: whatever `out` returns.
     pub fn write(&self, mut out: impl Write) -> io::Result<()> {
+        self.write_head(self.tensors.iter().map(|(head, _)| head), &mut out)?;
+        for (head, data) in &self.tensors {
+            out.write_all(data)?;
+            out.write_all(Self::padding(head.size_bytes))?;
+        }
+        out.flush()
+    }
+
+    /// Writes the metadata and the heads of `tensors`, up to where the first one's data starts.
+    ///
+    /// *Errors*: whatever `out` returns.
+    pub fn write_head<'a>(
+        &self,
+        tensors: impl ExactSizeIterator<Item = &'a TensorHead>,
+        mut out: impl Write,
+    ) -> io::Result<()> {
         let mut head = Vec::new();
         head.extend(b"GGUF");
         head.extend(3u32.to_le_bytes());
-        head.extend((self.tensors.len() as u64).to_le_bytes());
+        head.extend((tensors.len() as u64).to_le_bytes());
         head.extend(self.n_entries.to_le_bytes());
         head.extend(&self.metadata);
         let mut offset = 0u64;
-        for (name, dims, tensor_type, data) in &self.tensors {
-            put(&mut head, &Value::String(name.as_bytes()));
-            head.extend((dims.len() as u32).to_le_bytes());
-            dims.iter().for_each(|dim| head.extend(dim.to_le_bytes()));
-            head.extend(tensor_type.id().to_le_bytes());
+        for tensor in tensors {
+            put(&mut head, &Value::String(tensor.name.as_bytes()));
+            head.extend((tensor.dims.len() as u32).to_le_bytes());
+            tensor.dims.iter().for_each(|dim| head.extend(dim.to_le_bytes()));
+            head.extend(tensor.tensor_type.id().to_le_bytes());
             head.extend(offset.to_le_bytes());
-            offset += data.len().next_multiple_of(ALIGNMENT) as u64;
+            offset += tensor.size_bytes.next_multiple_of(ALIGNMENT);
         }
-        head.resize(head.len().next_multiple_of(ALIGNMENT), 0);
-        out.write_all(&head)?;
-        for (_, _, _, data) in &self.tensors {
-            out.write_all(data)?;
-            let padding = data.len().next_multiple_of(ALIGNMENT) - data.len();
-            out.write_all(&[0; ALIGNMENT][..padding])?;
-        }
-        out.flush()
+        let padding = Self::padding(head.len() as u64);
+        head.extend(padding);
+        out.write_all(&head)
+    }
+
+    /// What follows `len` bytes of data, so that the next data starts where it must.
+    pub fn padding(len: u64) -> &'static [u8] {
+        &[0; ALIGNMENT as usize][..(len.next_multiple_of(ALIGNMENT) - len) as usize]
     }
 
     fn key(&mut self, key: &str) {

@@ -48,7 +48,10 @@ pub enum Error {
         owner: String,
     },
     /// The disk has too little room.
-    #[error("{needed} bytes are needed on the disk of {}, {free} are free", folder.display())]
+    #[error(
+        "the disk of {} is too full: {} needed, {} free",
+        folder.display(), size(*needed), size(*free)
+    )]
     NoSpace {
         /// What is needed.
         needed: u64,
@@ -59,7 +62,8 @@ pub enum Error {
     },
     /// The quota is too small, whatever is removed.
     #[error(
-        "{needed} bytes do not fit the quota of {quota}: {kept} are pinned, loaded or downloading"
+        "{} do not fit the quota of {}, of which {} stay",
+        size(*needed), size(*quota), size(*kept)
     )]
     Quota {
         /// What is needed.
@@ -178,6 +182,15 @@ pub enum Error {
     /// Nothing went wrong: the user stopped it.
     #[error("stopped")]
     Stopped,
+}
+
+/// A size as drives are sold: `4.1 GB`.
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..1_000_000 => format!("{} kB", bytes.div_ceil(1000)),
+        1_000_000..1_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
+        _ => format!("{:.1} GB", bytes as f64 / 1e9),
+    }
 }
 
 impl Error {

@@ -5,7 +5,8 @@
 //! quantised to `i8` ([`Activations`]): directly from their blocks for one activation row
 //! ([`Kernel::matvec`]), through unpacked panels of sixteen weight rows for several
 //! ([`Kernel::panel`]). Float weights meet f32 activations and nothing is quantised
-//! ([`Kernel::matmul_float`]); attention multiplies with keys and values in the same way. Small kernels over f32 and f16 slices are in [`vector`].
+//! ([`Kernel::matmul_float`]); attention multiplies with keys and values in the same way. Small kernels
+//! over f32 and f16 slices are in [`vector`]. [`quantize`] makes blocks, for files.
 //!
 //! Each SIMD kernel has a scalar twin, which is its reference in the tests. The instruction set is
 //! the best that the processor reports; the environment variable `LILIMS_ISA` forces one of
@@ -38,7 +39,7 @@ pub use blocks::Format;
 pub use dequantize::{DecodeError, dequantize};
 pub use isa::{Isa, IsaError};
 pub use panel::{PANEL_ROWS, Panel};
-pub use quantize::quantize_q8_0;
+pub use quantize::{QuantizeError, quantize, quantize_q8_0};
 
 /// Whether [`dequantize`] and [`Kernel`] know the type.
 pub fn supported(ty: TensorType) -> bool {

@@ -248,7 +248,9 @@ pub(crate) async fn plan_download(
     let (_, size_bytes) = wanted(&client, &repository, &file).await?;
     blocking(&app, move |shelf| {
         let library = shelf.library()?;
-        let plan = library.plan(size_bytes).map_err(|error| errors::of(&error))?;
+        let missing = library.missing_bytes(&repository, &file, size_bytes);
+        let plan = missing.and_then(|missing| library.plan(missing));
+        let plan = plan.map_err(|error| errors::of(&error))?;
         let obstacle = library.check(&plan).err().map(|error| errors::of(&error));
         Ok(shown::plan(&repository, &file, plan, obstacle))
     })
@@ -261,7 +263,8 @@ pub(crate) async fn download(app: AppHandle, repository: String, file: String) -
     let client = client(&app.state::<Shelf>())?;
     let (source, size_bytes) = wanted(&client, &repository, &file).await?;
     change(&app, move |library| {
-        library.make_room(size_bytes)?;
+        let missing = library.missing_bytes(&source.repository, &source.file, size_bytes)?;
+        library.make_room(missing)?;
         let id = library.enqueue(&source)?;
         library.reserve(id, size_bytes)
     })

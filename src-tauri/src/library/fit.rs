@@ -115,15 +115,10 @@ pub(crate) fn attempt(
 
 /// A load that the last process did not survive, as the page explains it.
 pub(crate) fn explained(attempt: lilims_models::Attempt) -> Attempt {
-    let is_short = attempt.needed_bytes > attempt.available_bytes;
-    let (needed, free) =
-        (super::shown::size(attempt.needed_bytes), super::shown::size(attempt.available_bytes));
-    let cause = if is_short {
-        format!(
-            "It needs about {needed} of memory and {free} were free, so the system probably ended it."
-        )
+    let cause = if attempt.needed_bytes > attempt.available_bytes {
+        "The system probably ended it, because memory ran short."
     } else {
-        format!("It needs about {needed} of memory and {free} were free; the file may be damaged.")
+        "Its file may be damaged, or the system may have ended it."
     };
     let title = &attempt.title;
     Attempt {

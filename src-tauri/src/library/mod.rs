@@ -8,12 +8,13 @@ mod errors;
 mod fit;
 mod shown;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use lilims_hub::{Client, DownloadRow, DownloadState, Downloader, Held, Library};
 use lilims_ipc::{Attempt, Error};
+use lilims_models::Catalogue;
 use lilims_models::scan::Environment;
 use tauri::{AppHandle, Emitter, Manager};
 
@@ -61,11 +62,24 @@ impl Shelf {
         path.is_file().then_some(path)
     }
 
+    /// Takes the model that is there without a choice into the library: the bundled one, or what
+    /// `LILIMS_MODEL` names. One that is no model is not taken; loading it tells why.
+    pub(crate) fn add_given(&self, path: &Path) {
+        let Ok(library) = self.library() else { return };
+        let bundled = Catalogue::curated().bundled().map(|it| it.file.clone());
+        let is_bundled = bundled.is_some_and(|file| path.ends_with(file));
+        let _ = match is_bundled {
+            true => library.add_bundled(path),
+            false => library.add_in_place(path, "LILIMS_MODEL"),
+        };
+    }
+
     /// Notes that the model at `path` is about to be loaded, so that nobody removes it. Returns the
     /// name by which it is shown, if the library knows it.
-    pub(crate) fn begin_use(&self, path: &std::path::Path) -> Option<String> {
+    pub(crate) fn begin_use(&self, path: &Path) -> Option<String> {
         let library = self.library().ok()?;
-        let entry = library.entry_at(path).ok()??;
+        let path = std::path::absolute(path).ok()?;
+        let entry = library.entry_at(&path).ok()??;
         let held = library.use_model(&entry.name).ok()?;
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         *loaded = Some((entry.name, held));
@@ -86,18 +100,15 @@ impl Shelf {
     }
 }
 
-/// Adds the bundled model, looks once at the folders of other programs, and carries out the queue
-/// of downloads, telling the page what changes.
-pub(crate) fn start(app: &AppHandle, bundled: Option<PathBuf>) {
+/// Looks once at the folders of other programs and carries out the queue of downloads, telling the
+/// page what changes.
+pub(crate) fn start(app: &AppHandle) {
     let shelf = app.state::<Shelf>();
     let Ok(library) = shelf.library().cloned() else { return };
     let handle = app.clone();
     tauri::async_runtime::spawn_blocking({
         let library = Arc::clone(&library);
         move || {
-            if let Some(path) = bundled {
-                let _ = library.add_bundled(&path);
-            }
             // A folder that cannot be read now is looked at when the user asks for it.
             let _ = library.scan(&Environment::of_process());
             changed(&handle);

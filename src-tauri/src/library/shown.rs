@@ -11,9 +11,6 @@ use lilims_ipc::{
 
 use super::{Shelf, errors, fit};
 
-/// Whose the model is that ships with the app, as the library writes it.
-const BUNDLED: &str = "Lilims";
-
 /// The whole library.
 pub(super) fn library(shelf: &Shelf) -> Result<Library, Error> {
     let library = shelf.library()?;
@@ -47,9 +44,9 @@ fn model(
         Err(_) => (None, Condition::Damaged),
     };
     LibraryModel {
-        place: match entry.owner {
+        place: match entry.owner.clone() {
             None => Place::Ours,
-            Some(owner) if owner == BUNDLED => Place::Bundled,
+            Some(_) if entry.is_bundled() => Place::Bundled,
             Some(owner) => Place::InPlace { owner },
         },
         disk_bytes: hub::disk_bytes(path),

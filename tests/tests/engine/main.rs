@@ -7,33 +7,26 @@ mod checkpoint;
 mod conversations;
 mod direct;
 mod sessions;
+mod variants;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use lilims_convert::Mix;
 use lilims_engine::spec::Positions;
 use lilims_engine::{
     BackendKind, Error, Finish, GenerateOptions, KvType, LoadOptions, Model, Overflow,
 };
-use lilims_gguf::TensorType;
 use lilims_tests::fixture;
 
 /// Rounding of f32 sums in another order.
 const F32_TOLERANCE: f64 = 1e-4;
 /// Weights and cache rounded to f16.
 const F16_TOLERANCE: f64 = 5e-3;
-/// The families of the checkpoints that the engine runs: folder and `general.architecture`.
-const CHECKPOINTS: [(&str, &str); 8] = [
-    ("llama", "llama"),
-    ("mistral", "llama"),
-    ("qwen2", "qwen2"),
-    ("qwen3", "qwen3"),
-    ("gemma", "gemma"),
-    ("gemma2", "gemma2"),
-    ("gemma3", "gemma3"),
-    ("gpt2", "gpt2"),
-];
+/// The checkpoints' folders.
+const CHECKPOINTS: [&str; 10] =
+    ["llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3", "gpt2", "phi2", "phi3"];
 const BACKENDS: [BackendKind; 2] = [BackendKind::Cpu, BackendKind::Candle];
 
 fn relative_error(a: &[f32], b: &[f32]) -> f64 {
@@ -59,22 +52,21 @@ fn greedy(model: &Arc<Model>, prompt: &[u32], max_tokens: usize) -> Vec<u32> {
 fn tiny_checkpoints_reproduce_transformers() {
     let Some(checkpoints) = fixture("checkpoints") else { return };
     let folder = tempfile::tempdir().unwrap();
-    for (name, family) in CHECKPOINTS {
+    for name in CHECKPOINTS {
         let source = checkpoints.join(name);
         let expected = checkpoint::expected(&source);
-        for (matrix_type, kv_type, tolerance) in [
-            (TensorType::F32, KvType::F32, F32_TOLERANCE),
-            (TensorType::F16, KvType::F16, F16_TOLERANCE),
-        ] {
-            let path = folder.path().join(format!("{name}-{matrix_type}.gguf"));
-            checkpoint::convert(&source, family, matrix_type, &path);
+        for (mix, kv_type, tolerance) in
+            [(Mix::F32, KvType::F32, F32_TOLERANCE), (Mix::F16, KvType::F16, F16_TOLERANCE)]
+        {
+            let path = folder.path().join(format!("{name}-{mix}.gguf"));
+            checkpoint::convert(&source, mix, &path);
             for backend in BACKENDS {
                 let model = load(&path, backend, kv_type);
                 let logits = model.session().unwrap().logits(&expected.ids).unwrap();
                 let error = relative_error(&logits, &expected.logits);
-                println!("{name} {matrix_type} {backend:?}: relative error {error:.2e}");
-                assert!(error <= tolerance, "{name} {matrix_type} {backend:?}: {error:.2e}");
-                if matrix_type == TensorType::F32 {
+                println!("{name} {mix} {backend:?}: relative error {error:.2e}");
+                assert!(error <= tolerance, "{name} {mix} {backend:?}: {error:.2e}");
+                if mix == Mix::F32 {
                     let ids = greedy(&model, &expected.ids, expected.greedy.len());
                     assert_eq!(ids, expected.greedy, "{name} {backend:?}");
                 }
@@ -95,7 +87,7 @@ fn fused_projections_are_split_where_they_are_quantised() {
     let expected = checkpoint::expected(&source);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.gguf");
-    checkpoint::convert(&source, "gpt2", TensorType::Q8_0, &path);
+    checkpoint::convert(&source, Mix::Q8_0, &path);
     for backend in BACKENDS {
         let model = load(&path, backend, KvType::F32);
         let logits = model.session().unwrap().logits(&expected.ids).unwrap();
@@ -205,10 +197,10 @@ fn reading_in_pieces_equals_reading_at_once() {
     check_pieces(&model, &ids, CHUNKED_TOLERANCE);
     let Some(checkpoints) = fixture("checkpoints") else { return };
     let folder = tempfile::tempdir().unwrap();
-    for (name, family) in CHECKPOINTS {
+    for name in CHECKPOINTS {
         let source = checkpoints.join(name);
         let path = folder.path().join("model.gguf");
-        checkpoint::convert(&source, family, TensorType::F32, &path);
+        checkpoint::convert(&source, Mix::F32, &path);
         for backend in BACKENDS {
             let model = load(&path, backend, KvType::F32);
             check_pieces(&model, &checkpoint::expected(&source).ids, CHUNKED_F32_TOLERANCE);
@@ -221,7 +213,7 @@ fn learned_positions_end_with_the_last() {
     let Some(checkpoints) = fixture("checkpoints") else { return };
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.gguf");
-    checkpoint::convert(&checkpoints.join("gpt2"), "gpt2", TensorType::F32, &path);
+    checkpoint::convert(&checkpoints.join("gpt2"), Mix::F32, &path);
     for backend in BACKENDS {
         for (asked, context) in [(None, 256), (Some(1000), 256), (Some(100), 100)] {
             let options = LoadOptions { backend, context: asked, ..LoadOptions::default() };

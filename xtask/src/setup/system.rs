@@ -79,6 +79,7 @@ const NEEDS: &[Need] = &[
         Sign::Program("pkg-config"),
         ["pkg-config", "pkgconf-pkg-config", "pkgconf"],
     ),
+    need(Purpose::App, Sign::Library("openssl"), ["libssl-dev", "openssl-devel", "openssl"]),
     need(
         Purpose::App,
         Sign::Library("webkit2gtk-4.1"),

@@ -35,11 +35,11 @@ pub(crate) struct CandleModel {
 }
 
 impl CandleModel {
-    /// Copies the weights to the device.
-    pub(crate) fn load(file: &File, spec: &ModelSpec) -> Result<Self, Error> {
+    /// Copies the weights to the device, for sessions of `context` tokens.
+    pub(crate) fn load(file: &File, spec: &ModelSpec, context: usize) -> Result<Self, Error> {
         let device = device();
         let weights = Weights::load(file, spec, &DeviceUpload { device: &device })?;
-        let rope = Rope::new(spec, rope_factors(file, spec)?.as_deref());
+        let rope = Rope::new(spec, rope_factors(file, spec, context)?.as_deref());
         Ok(Self { spec: spec.clone(), weights, rope, device })
     }
 

@@ -137,6 +137,11 @@ impl MemoryEstimate {
         })
     }
 
+    /// The worker threads that the model would run with.
+    pub fn n_workers(&self) -> usize {
+        self.how.n_workers
+    }
+
     /// Keys and values of all layers.
     pub fn cache_bytes(&self) -> u64 {
         sum(self.cache.iter().map(|part| part.bytes))

@@ -39,6 +39,11 @@ impl Downloader {
         Self { client, limiter: Arc::default() }
     }
 
+    /// The same with at most `bytes_per_second`, also where the library's limits allow more.
+    pub fn at_most(self, bytes_per_second: u64) -> Self {
+        Self { limiter: Arc::new(Limiter::at_most(bytes_per_second)), ..self }
+    }
+
     fn library(&self) -> &Arc<Library> {
         self.client.library()
     }

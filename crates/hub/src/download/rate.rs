@@ -35,6 +35,8 @@ impl Meter {
 /// A bound on bytes per second that all downloads of a process share.
 #[derive(Debug, Default)]
 pub(crate) struct Limiter {
+    /// The most that it can be set to.
+    at_most: Option<u64>,
     state: Mutex<State>,
 }
 
@@ -46,8 +48,15 @@ struct State {
 }
 
 impl Limiter {
+    /// One that stays below `bytes_per_second`, whatever it is set to.
+    pub(crate) fn at_most(bytes_per_second: u64) -> Self {
+        let at_most = Some(bytes_per_second);
+        Self { at_most, state: Mutex::new(State { bytes_per_second: at_most, paid_until: None }) }
+    }
+
     pub(crate) fn set(&self, bytes_per_second: Option<u64>) {
-        self.lock().bytes_per_second = bytes_per_second;
+        let bounds = [bytes_per_second, self.at_most];
+        self.lock().bytes_per_second = bounds.into_iter().flatten().min();
     }
 
     /// Waits until `bytes` more may come.
@@ -99,5 +108,17 @@ mod tests {
         assert_eq!(limiter.charge(start, 1000), Duration::from_secs(2));
         limiter.set(None);
         assert_eq!(limiter.charge(start, 1000), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_bound_of_its_own_holds_whatever_is_set() {
+        let limiter = Limiter::at_most(1000);
+        let now = Instant::now();
+        for set in [None, Some(5000), Some(1000)] {
+            limiter.set(set);
+            assert_eq!(limiter.lock().bytes_per_second, Some(1000), "{set:?}");
+        }
+        limiter.set(Some(500));
+        assert!(limiter.charge(now, 1000) > Duration::from_secs(1));
     }
 }

@@ -138,6 +138,24 @@ impl Library {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
+    /// What the disk has yet to hold of a file of `total_bytes`, of which an earlier download may have
+    /// left something.
+    ///
+    /// # Errors
+    /// [`Error::Index`].
+    pub fn missing_bytes(
+        &self,
+        repository: &str,
+        file: &str,
+        total_bytes: u64,
+    ) -> Result<u64, Error> {
+        let is_it =
+            |row: &DownloadRow| row.source.repository == repository && row.source.file == file;
+        let row = self.downloads()?.into_iter().find(is_it);
+        let here = row.map_or(0, |row| super::folder::disk_bytes(&self.folder.partial(row.id)));
+        Ok(total_bytes.saturating_sub(here))
+    }
+
     /// One download; `None` where it was cancelled.
     ///
     /// # Errors

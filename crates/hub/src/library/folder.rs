@@ -38,7 +38,12 @@ impl Folder {
     }
 
     pub(crate) fn index(&self) -> PathBuf {
-        self.root.join("library.sqlite")
+        Self::index_of(&self.root)
+    }
+
+    /// Where the index of a library in `root` is.
+    pub(crate) fn index_of(root: &Path) -> PathBuf {
+        root.join("library.sqlite")
     }
 
     pub(crate) fn locks(&self) -> PathBuf {

@@ -79,7 +79,7 @@ impl Library {
         let path = std::path::absolute(path).map_err(Error::io(path))?;
         for entry in self.entries()? {
             let is_elsewhere = Path::new(&entry.path) != path;
-            if entry.owner.as_deref() == Some(BUNDLED) && is_elsewhere {
+            if entry.is_bundled() && is_elsewhere {
                 self.remove(&entry.name)?;
             }
         }

@@ -96,6 +96,13 @@ pub struct Entry {
     pub digests: Vec<u8>,
 }
 
+impl Entry {
+    /// Whether it is the model that ships with the app.
+    pub fn is_bundled(&self) -> bool {
+        self.owner.as_deref() == Some(super::import::BUNDLED)
+    }
+}
+
 const COLUMNS: &str = "name, title, path, owner, repository, file, revision, sha256, size_bytes, \
      licence, quantisation, family, context_tokens, added_ms, last_used_ms, is_pinned, is_damaged, \
      digests";

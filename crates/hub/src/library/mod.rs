@@ -72,6 +72,19 @@ impl Library {
         Self::open(&data.join("models"))
     }
 
+    /// Opens the library in the folder of Lilims's data, if there is one yet.
+    ///
+    /// # Errors
+    /// As [`Library::open_default`].
+    pub fn open_existing() -> Result<Option<Self>, Error> {
+        let Ok(data) = lilims_models::data_dir() else { return Ok(None) };
+        let root = data.join("models");
+        match Folder::index_of(&root).is_file() {
+            true => Self::open(&root).map(Some),
+            false => Ok(None),
+        }
+    }
+
     /// Opens the library in `root`, which is made if it is not there.
     ///
     /// # Errors
@@ -142,6 +155,15 @@ impl Library {
     /// [`Error::NoSuchModel`], [`Error::Index`].
     pub fn pin(&self, name: &str, is_pinned: bool) -> Result<(), Error> {
         self.update(name, "UPDATE models SET is_pinned = ?2 WHERE name = ?1", is_pinned)
+    }
+
+    /// Notes the licence of a model whose file states none.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchModel`], [`Error::Index`].
+    pub fn note_licence(&self, name: &str, licence: &str) -> Result<(), Error> {
+        let sql = "UPDATE models SET licence = coalesce(licence, ?2) WHERE name = ?1";
+        self.update(name, sql, licence)
     }
 
     /// Notes that a model is used now, and keeps it from being removed until what is returned is

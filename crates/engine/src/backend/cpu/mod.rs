@@ -81,10 +81,10 @@ impl CpuModel {
         })
     }
 
-    /// Locates the weights; nothing is read but the norms.
-    pub(crate) fn load(file: &Arc<File>, spec: &ModelSpec) -> Result<Self, Error> {
+    /// Locates the weights, for sessions of `context` tokens; nothing is read but the norms.
+    pub(crate) fn load(file: &Arc<File>, spec: &ModelSpec, context: usize) -> Result<Self, Error> {
         let weights = Weights::load(file, spec, &InPlace { file })?;
-        let rope = Rope::new(spec, rope_factors(file, spec)?.as_deref());
+        let rope = Rope::new(spec, rope_factors(file, spec, context)?.as_deref());
         Ok(Self { spec: spec.clone(), weights, rope })
     }
 }

@@ -1,0 +1,116 @@
+//! The result's file: written beside its place under another name, and renamed when it is whole.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use lilims_gguf::{TensorHead, Writer};
+use sha2::{Digest, Sha256};
+use tempfile::NamedTempFile;
+
+use crate::Error;
+use crate::manifest::FileHash;
+
+/// A file in the making. Dropped before [`Output::publish`], it leaves nothing.
+pub(crate) struct Output {
+    path: PathBuf,
+    to: BufWriter<NamedTempFile>,
+    hash: Sha256,
+    size_bytes: u64,
+}
+
+impl Output {
+    /// Starts the file that will be `path`.
+    pub(crate) fn create(path: &Path) -> Result<Self, Error> {
+        let file = NamedTempFile::with_prefix_in(".converting-", folder(path));
+        let to = BufWriter::with_capacity(1 << 20, file.map_err(Error::io(path))?);
+        Ok(Self { path: path.to_owned(), to, hash: Sha256::new(), size_bytes: 0 })
+    }
+
+    /// What the file will be called.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes the head of a GGUF file.
+    pub(crate) fn write_head(
+        &mut self,
+        writer: &Writer,
+        tensors: &[TensorHead],
+    ) -> Result<(), Error> {
+        let path = self.path.clone();
+        writer.write_head(tensors.iter(), self).map_err(Error::io(&path))
+    }
+
+    /// Fills up to where the next tensor starts.
+    pub(crate) fn pad(&mut self) -> Result<(), Error> {
+        let padding = Writer::padding(self.size_bytes);
+        let path = self.path.clone();
+        self.write_all(padding).map_err(Error::io(&path))
+    }
+
+    /// Brings the file to the disk.
+    pub(crate) fn finish(self) -> Result<Finished, Error> {
+        let Self { path, to, hash, size_bytes } = self;
+        let file = to.into_inner().map_err(|error| Error::io(&path)(error.into_error()))?;
+        file.as_file().sync_all().map_err(Error::io(&path))?;
+        Ok(Finished { hash: FileHash::new(&path, size_bytes, hash), path, file })
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let n = self.to.write(bytes)?;
+        self.hash.update(&bytes[..n]);
+        self.size_bytes += n as u64;
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.to.flush()
+    }
+}
+
+/// A whole file that does not have its name yet.
+pub(crate) struct Finished {
+    path: PathBuf,
+    file: NamedTempFile,
+    pub(crate) hash: FileHash,
+}
+
+impl Finished {
+    /// Where it is for now.
+    pub(crate) fn temporary_path(&self) -> &Path {
+        self.file.path()
+    }
+
+    /// Gives it its name, in place of what had it.
+    pub(crate) fn publish(self) -> Result<(), Error> {
+        let Self { path, file, .. } = self;
+        set_mode(file.as_file()).map_err(Error::io(&path))?;
+        file.persist(&path).map_err(|error| Error::io(&path)(error.error))?;
+        // The new name is on the disk once its folder is.
+        #[cfg(unix)]
+        File::open(folder(&path)).and_then(|folder| folder.sync_all()).map_err(Error::io(&path))?;
+        Ok(())
+    }
+}
+
+/// Temporary files are their owner's alone; models are read by all.
+#[cfg(unix)]
+fn set_mode(file: &File) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    file.set_permissions(std::fs::Permissions::from_mode(0o644))
+}
+
+#[cfg(not(unix))]
+fn set_mode(_file: &File) -> std::io::Result<()> {
+    Ok(())
+}
+
+fn folder(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}

@@ -1,0 +1,369 @@
+//! A conversion from its start to its end.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use lilims_engine::{ModelSpec, Tokenizer};
+use lilims_gguf::{File, TensorHead, TensorType, Writer};
+
+use crate::config::Config;
+use crate::encode::Tensor;
+use crate::family::{Change, Planned, plan};
+use crate::manifest::{Conversion, FORMAT_VERSION, FileHash, Manifest, Source, TensorEntry};
+use crate::output::Output;
+use crate::source::{Checkpoint, read_at};
+use crate::types::{Chooser, Mix, Override, Traits};
+use crate::vocabulary::{Files, Vocabulary};
+use crate::{Error, metadata};
+
+/// How to convert.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The type or mix of the result.
+    pub mix: Mix,
+    /// Types of single tensors; the first that matches a name counts.
+    pub overrides: Vec<Override>,
+    /// How much each column of a matrix matters (the mean square of the activations that meet it), by
+    /// the matrix' name in the result. Matrices that are not listed count all columns alike.
+    pub importance: HashMap<String, Vec<f32>>,
+    /// Threads that convert.
+    pub threads: usize,
+    /// The model's semantic version, for the manifest.
+    pub version: String,
+    /// Where the source was taken from, for the manifest.
+    pub origin: Option<String>,
+    /// The source's revision there.
+    pub revision: Option<String>,
+    /// The model's licence, in place of what the source states.
+    pub license: Option<String>,
+}
+
+impl Options {
+    /// Two threads, and nothing said of where the model comes from.
+    pub fn new(mix: Mix) -> Self {
+        Self {
+            mix,
+            overrides: Vec::new(),
+            importance: HashMap::new(),
+            threads: 2,
+            version: "1.0.0".to_owned(),
+            origin: None,
+            revision: None,
+            license: None,
+        }
+    }
+}
+
+/// How far a conversion is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress<'a> {
+    /// The tensor that comes next, from 0; as many as there are at the end.
+    pub tensor_idx: usize,
+    /// Tensors in all.
+    pub n_tensors: usize,
+    /// The name of the tensor that comes next; empty at the end.
+    pub name: &'a str,
+    /// Bytes of tensors that are written.
+    pub written_bytes: u64,
+    /// Bytes of tensors in the result.
+    pub total_bytes: u64,
+}
+
+/// Converts the checkpoint in the folder `source`, or the GGUF file `source`, to the file `out`, with a
+/// manifest beside it.
+///
+/// Until it has succeeded, nothing stands at `out` that did not before.
+///
+/// *Errors*: what is wrong with the source, by name; [`Error::Cancelled`] once `cancel` is set.
+pub fn convert(
+    source: &Path,
+    out: &Path,
+    options: &Options,
+    cancel: &AtomicBool,
+    on_progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Manifest, Error> {
+    let input = if source.is_dir() { checkpoint(source, options)? } else { gguf(source, options)? };
+    let heads = input.heads(options)?;
+    let mut output = Output::create(out)?;
+    output.write_head(&input.writer, &heads)?;
+    let total_bytes = heads.iter().map(|head| head.size_bytes).sum();
+    let (n_tensors, mut written_bytes) = (heads.len(), 0);
+    for (tensor_idx, (tensor, head)) in input.tensors.iter().zip(&heads).enumerate() {
+        on_progress(Progress {
+            tensor_idx,
+            n_tensors,
+            name: &head.name,
+            written_bytes,
+            total_bytes,
+        });
+        input.write(tensor, head, options, cancel, &mut output)?;
+        output.pad()?;
+        written_bytes += head.size_bytes;
+    }
+    let finished = output.finish()?;
+    let spec = check(finished.temporary_path()).map_err(Error::Result)?;
+    let manifest = Manifest {
+        format_version: FORMAT_VERSION,
+        version: options.version.clone(),
+        name: input.name.clone(),
+        family: spec.family,
+        license: input.license.clone(),
+        context: spec.context,
+        source: Source {
+            origin: options.origin.clone(),
+            revision: options.revision.clone(),
+            files: hash_all(&input.files, cancel)?,
+        },
+        result: finished.hash.clone(),
+        conversion: Conversion {
+            tool: concat!("lilims-convert ", env!("CARGO_PKG_VERSION")).to_owned(),
+            mix: options.mix.to_string(),
+            tensor_types: options.overrides.iter().map(Override::to_string).collect(),
+        },
+        tensors: heads
+            .iter()
+            .map(|head| (head.name.clone(), head.tensor_type.to_string()))
+            .map(|(name, tensor_type)| TensorEntry { name, tensor_type })
+            .collect(),
+        evaluation: None,
+    };
+    let mut beside = Output::create(&Manifest::path_of(out))?;
+    let written = std::io::Write::write_all(&mut beside, manifest.to_json().as_bytes());
+    written.map_err(Error::io(&Manifest::path_of(out)))?;
+    let beside = beside.finish()?;
+    finished.publish()?;
+    beside.publish()?;
+    on_progress(Progress {
+        tensor_idx: n_tensors,
+        n_tensors,
+        name: "",
+        written_bytes,
+        total_bytes,
+    });
+    Ok(manifest)
+}
+
+/// What is converted: metadata that is ready, and tensors that are not.
+struct Input {
+    writer: Writer,
+    tensors: Vec<Planned>,
+    data: Data,
+    traits: Traits,
+    name: String,
+    license: Option<String>,
+    /// What was read, for the manifest.
+    files: Vec<PathBuf>,
+}
+
+/// Where tensors come from.
+enum Data {
+    /// A checkpoint, and tensors that follow from its configuration.
+    Checkpoint {
+        checkpoint: Checkpoint,
+        computed: Vec<(&'static str, Vec<f32>)>,
+    },
+    Gguf {
+        path: PathBuf,
+        file: Arc<File>,
+    },
+}
+
+impl Input {
+    /// The result's tensors.
+    fn heads(&self, options: &Options) -> Result<Vec<TensorHead>, Error> {
+        let Options { mix, overrides, .. } = options;
+        let has_importance = !options.importance.is_empty();
+        let traits = Traits { has_importance, ..self.traits };
+        let chooser = Chooser { mix: *mix, overrides, traits };
+        self.tensors
+            .iter()
+            .map(|tensor| {
+                let dims = tensor.dims();
+                let tensor_type = chooser.choose(&tensor.name, &dims);
+                let unsupported =
+                    || Error::NoQuantiser { name: tensor.source.clone(), tensor_type };
+                TensorHead::new(&tensor.name, &dims, tensor_type).ok_or_else(unsupported)
+            })
+            .collect()
+    }
+
+    fn write(
+        &self,
+        planned: &Planned,
+        head: &TensorHead,
+        options: &Options,
+        cancel: &AtomicBool,
+        output: &mut Output,
+    ) -> Result<(), Error> {
+        let (name, tensor_type, bytes) = self.read(planned)?;
+        let n_values: usize = planned.shape.iter().product();
+        let columns = match planned.change {
+            Change::Interleave { .. } if planned.shape.len() == 1 => 1,
+            _ => head.dims[0] as usize,
+        };
+        let tensor = Tensor {
+            name,
+            tensor_type,
+            bytes: &bytes,
+            rows: n_values / columns.max(1),
+            columns,
+            change: planned.change,
+        };
+        let importance = options.importance.get(&head.name).map(Vec::as_slice);
+        let path = output.path().to_owned();
+        let io = |source| Error::Io { path: path.clone(), source };
+        tensor.write(head.tensor_type, importance, options.threads, cancel, output, &io)
+    }
+
+    /// A tensor's name in the source, its type and its bytes.
+    fn read(&self, planned: &Planned) -> Result<(&str, TensorType, Vec<u8>), Error> {
+        match &self.data {
+            Data::Checkpoint { checkpoint, computed } => {
+                if let Some((name, values)) = computed.iter().find(|(n, _)| *n == planned.source) {
+                    let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+                    return Ok((name, TensorType::F32, bytes));
+                }
+                let (tensor_type, bytes) = checkpoint.read(&planned.source)?;
+                Ok((&checkpoint.tensor(&planned.source)?.name, tensor_type, bytes))
+            }
+            Data::Gguf { path, file } => {
+                let info = file.tensor(&planned.source)?;
+                let data = file.data(info)?;
+                // Pages of the map would stay in memory, all of them in the end.
+                let start = data.as_ptr() as usize - file.as_bytes().as_ptr() as usize;
+                let mut bytes = vec![0; data.len()];
+                read_at(path, &info.name, start as u64, &mut bytes)?;
+                Ok((&info.name, info.tensor_type, bytes))
+            }
+        }
+    }
+}
+
+impl Planned {
+    /// The result's dimensions, the fastest first.
+    fn dims(&self) -> Vec<u64> {
+        let mut dims: Vec<u64> = self.shape.iter().rev().map(|&size| size as u64).collect();
+        if self.change == Change::Transpose {
+            dims.reverse();
+        }
+        dims
+    }
+}
+
+/// Reads everything of a checkpoint but its tensors.
+fn checkpoint(folder: &Path, options: &Options) -> Result<Input, Error> {
+    let config = Config::read(folder)?;
+    let checkpoint = Checkpoint::open(folder)?;
+    let mut tensors = plan(&config, &|name| checkpoint.has(name))?;
+    checkpoint.check(config.family, &tensors)?;
+    let files = Files::read(folder)?;
+    let vocabulary = Vocabulary::read(&files, &config)?;
+    let license = options.license.clone().or_else(|| metadata::license_of_card(folder));
+    let mut writer = Writer::default();
+    metadata::of_checkpoint(&mut writer, &config, folder, options.mix, license.as_deref());
+    metadata::sampling(&mut writer, &files.generation);
+    vocabulary.write(&mut writer);
+    let computed = metadata::rope_factors(&config);
+    for (name, factors) in computed.iter().rev() {
+        let (name, shape) = ((*name).to_owned(), vec![factors.len()]);
+        let planned = Planned { source: name.clone(), name, shape, change: Change::None };
+        tensors.insert(0, planned);
+    }
+    let is_tied = tensors.iter().all(|tensor| tensor.name != "output.weight");
+    let settings = [
+        "config.json",
+        "tokenizer.json",
+        "tokenizer.model",
+        "tokenizer_config.json",
+        "generation_config.json",
+        "chat_template.jinja",
+        "chat_template.json",
+    ];
+    let settings = settings.iter().map(|name| folder.join(name)).filter(|path| path.is_file());
+    Ok(Input {
+        writer,
+        tensors,
+        traits: traits(
+            config.family.architecture(),
+            config.n_layers,
+            (config.n_heads, config.n_kv_heads),
+            is_tied,
+        ),
+        name: metadata::name(&config, folder),
+        license,
+        files: settings.chain(checkpoint.files().iter().cloned()).collect(),
+        data: Data::Checkpoint { checkpoint, computed },
+    })
+}
+
+/// Reads everything of a GGUF file but its tensors.
+fn gguf(path: &Path, options: &Options) -> Result<Input, Error> {
+    let file = Arc::new(File::open(path)?);
+    let metadata = file.metadata();
+    if metadata.get("split.count").and_then(|count| count.as_u64()).is_some_and(|n| n > 1) {
+        let what = format!("{}, which is one part of several", path.display());
+        return Err(Error::Unsupported { what });
+    }
+    let architecture = metadata.str("general.architecture")?;
+    let size = |key: &str| metadata.u64(&format!("{architecture}.{key}"));
+    let n_heads = size("attention.head_count")? as usize;
+    let n_kv_heads = size("attention.head_count_kv").map_or(n_heads, |n| n as usize);
+    let tensors = file.tensors().iter().map(|info| Planned {
+        name: info.name.clone(),
+        source: info.name.clone(),
+        shape: info.dims.iter().rev().map(|&dim| dim as usize).collect(),
+        change: Change::None,
+    });
+    let mut writer = Writer::default();
+    let license = options.license.clone().or_else(|| metadata::license(metadata));
+    metadata::of_gguf(&mut writer, &file, options.mix, license.as_deref());
+    let name = metadata.get("general.name").and_then(|name| name.as_str()).unwrap_or_default();
+    Ok(Input {
+        writer,
+        tensors: tensors.collect(),
+        traits: traits(
+            architecture,
+            size("block_count")? as usize,
+            (n_heads, n_kv_heads),
+            file.tensor("output.weight").is_err(),
+        ),
+        name: name.to_owned(),
+        license,
+        files: vec![path.to_owned()],
+        data: Data::Gguf { path: path.to_owned(), file: Arc::clone(&file) },
+    })
+}
+
+fn traits(
+    architecture: &str,
+    n_layers: usize,
+    (n_heads, n_kv_heads): (usize, usize),
+    is_tied: bool,
+) -> Traits {
+    Traits {
+        n_layers,
+        group: n_heads / n_kv_heads.max(1),
+        is_tied,
+        is_70b: architecture == "llama" && n_layers == 80 && n_heads != n_kv_heads,
+        has_importance: false,
+    }
+}
+
+/// Opens the result as the engine will.
+fn check(path: &Path) -> Result<ModelSpec, lilims_engine::Error> {
+    let file = Arc::new(File::open(path)?);
+    Tokenizer::from_gguf(&file)?;
+    ModelSpec::from_gguf(&file)
+}
+
+fn hash_all(files: &[PathBuf], cancel: &AtomicBool) -> Result<Vec<FileHash>, Error> {
+    files
+        .iter()
+        .map(|path| match cancel.load(Ordering::Relaxed) {
+            true => Err(Error::Cancelled),
+            false => FileHash::of(path),
+        })
+        .collect()
+}

@@ -1,0 +1,181 @@
+//! Reads `tokenizer.model`: the few fields of SentencePiece's protocol buffer that GGUF has.
+//!
+//! Format: <https://protobuf.dev/programming-guides/encoding/> and
+//! <https://github.com/google/sentencepiece/blob/master/src/sentencepiece_model.proto>.
+
+use std::path::Path;
+
+use crate::Error;
+use crate::vocabulary::{Token, kind};
+
+/// Fields of `ModelProto`.
+const PIECES: u64 = 1;
+const TRAINER: u64 = 2;
+const NORMALIZER: u64 = 3;
+/// Fields of `SentencePiece`.
+const PIECE: u64 = 1;
+const SCORE: u64 = 2;
+const TYPE: u64 = 3;
+/// A field of `TrainerSpec`, and its values: pieces by their scores, and byte pairs.
+const MODEL_TYPE: u64 = 3;
+const UNIGRAM: u64 = 1;
+/// A field of `NormalizerSpec`.
+const ADD_DUMMY_PREFIX: u64 = 3;
+
+/// A field's content.
+enum Field<'a> {
+    Number(u64),
+    Bytes(&'a [u8]),
+    Float(f32),
+    /// Eight bytes of a kind that no field of interest has.
+    Other,
+}
+
+/// The pieces of the file, and whether a space goes in front of texts.
+///
+/// *Errors*: [`Error::Io`], [`Error::Damaged`], [`Error::Unsupported`] for a unigram model.
+pub(crate) fn read(path: &Path) -> Result<(Vec<Token>, bool), Error> {
+    let bytes = std::fs::read(path).map_err(Error::io(path))?;
+    let damaged = || Error::damaged(path, "is not a SentencePiece model");
+    let (mut tokens, mut adds_space, mut is_unigram) = (Vec::new(), true, false);
+    for field in fields(&bytes) {
+        match field.ok_or_else(damaged)? {
+            (PIECES, Field::Bytes(bytes)) => tokens.push(token(bytes).ok_or_else(damaged)?),
+            (TRAINER, Field::Bytes(bytes)) => {
+                // Unigram is the default, which is left out.
+                let model_type = number(bytes, MODEL_TYPE).ok_or_else(damaged)?;
+                is_unigram = model_type.is_none_or(|model_type| model_type == UNIGRAM);
+            }
+            (NORMALIZER, Field::Bytes(bytes)) => {
+                let number = number(bytes, ADD_DUMMY_PREFIX).ok_or_else(damaged)?;
+                adds_space = number != Some(0);
+            }
+            _ => {}
+        }
+    }
+    if is_unigram {
+        let what = format!("the unigram vocabulary of {}", path.display());
+        return Err(Error::Unsupported { what });
+    }
+    if tokens.is_empty() { Err(damaged()) } else { Ok((tokens, adds_space)) }
+}
+
+fn token(bytes: &[u8]) -> Option<Token> {
+    let mut token = Token { text: String::new(), kind: kind::NORMAL, score: 0.0 };
+    for field in fields(bytes) {
+        match field? {
+            (PIECE, Field::Bytes(text)) => token.text = std::str::from_utf8(text).ok()?.to_owned(),
+            (SCORE, Field::Float(score)) => token.score = score,
+            // The numbers are GGUF's own.
+            (TYPE, Field::Number(kind)) => token.kind = i32::try_from(kind).ok()?,
+            _ => {}
+        }
+    }
+    if token.kind == kind::USER_DEFINED {
+        token.text = token.text.replace('▁', " ");
+    }
+    Some(token)
+}
+
+/// The last value of a number's field; outer `None` where the message is damaged.
+fn number(bytes: &[u8], wanted: u64) -> Option<Option<u64>> {
+    let mut found = None;
+    for field in fields(bytes) {
+        if let (number, Field::Number(value)) = field?
+            && number == wanted
+        {
+            found = Some(value);
+        }
+    }
+    Some(found)
+}
+
+/// The fields of a message; a `None` ends a damaged one.
+fn fields(mut bytes: &[u8]) -> impl Iterator<Item = Option<(u64, Field<'_>)>> {
+    let mut is_damaged = false;
+    std::iter::from_fn(move || {
+        if bytes.is_empty() || is_damaged {
+            return None;
+        }
+        let field = field(&mut bytes);
+        is_damaged = field.is_none();
+        Some(field)
+    })
+}
+
+fn field<'a>(bytes: &mut &'a [u8]) -> Option<(u64, Field<'a>)> {
+    let key = varint(bytes)?;
+    let value = match key & 7 {
+        0 => Field::Number(varint(bytes)?),
+        1 => {
+            bytes.split_off(..8)?;
+            Field::Other
+        }
+        2 => {
+            let len = usize::try_from(varint(bytes)?).ok()?;
+            Field::Bytes(bytes.split_off(..len)?)
+        }
+        5 => Field::Float(f32::from_le_bytes(bytes.split_off(..4)?.try_into().ok()?)),
+        _ => return None,
+    };
+    Some((key >> 3, value))
+}
+
+fn varint(bytes: &mut &[u8]) -> Option<u64> {
+    let mut value = 0u64;
+    for shift in (0..64).step_by(7) {
+        let byte = *bytes.split_off_first()?;
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return Some(value);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(number: u64, content: &[u8]) -> Vec<u8> {
+        let head = [(number << 3 | 2) as u8, content.len() as u8];
+        [&head, content].concat()
+    }
+
+    fn piece(text: &str, score: f32, kind: u8) -> Vec<u8> {
+        let score = [&[2 << 3 | 5][..], &score.to_le_bytes()].concat();
+        message(1, &[message(1, text.as_bytes()), score, vec![3 << 3, kind]].concat())
+    }
+
+    fn read_bytes(bytes: &[u8]) -> Result<(Vec<Token>, bool), Error> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tokenizer.model");
+        std::fs::write(&path, bytes).unwrap();
+        read(&path)
+    }
+
+    #[test]
+    fn pieces_and_settings_are_read() {
+        let model = [
+            piece("<unk>", 0.0, 2),
+            piece("▁the", -3.5, 1),
+            piece("▁▁", -4.0, 4),
+            message(2, &[3 << 3, 2]),
+            message(3, &[3 << 3, 0]),
+        ];
+        let (tokens, adds_space) = read_bytes(&model.concat()).unwrap();
+        let texts: Vec<_> = tokens.iter().map(|token| &*token.text).collect();
+        assert_eq!(texts, ["<unk>", "▁the", "  "]);
+        assert_eq!((tokens[1].score, tokens[0].kind), (-3.5, kind::UNKNOWN));
+        assert!(!adds_space);
+    }
+
+    #[test]
+    fn what_is_no_such_model_is_an_error() {
+        assert!(read_bytes(b"").is_err());
+        assert!(read_bytes(&[0xff; 40]).is_err());
+        assert!(read_bytes(&piece("a", 0.0, 1)[..9]).is_err());
+        let unigram = [piece("a", 0.0, 1), message(2, &[3 << 3, 1])].concat();
+        assert!(read_bytes(&unigram).unwrap_err().to_string().contains("unigram"));
+    }
+}

@@ -1,0 +1,238 @@
+//! Where tensors come from: a checkpoint's shards of safetensors or pickles.
+//!
+//! Only heads are read when a source is opened. A tensor's bytes are read when it is converted, and
+//! no two at a time.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use lilims_gguf::TensorType;
+use safetensors::Dtype;
+use safetensors::tensor::Metadata;
+
+use crate::Error;
+use crate::config::{optional_json, read_json};
+use crate::family::{Family, Planned, is_ignored, plain_name};
+use crate::pickle;
+
+/// The longest head of a safetensors file that is read, as the reference implementation has it.
+const MAX_HEAD_BYTES: u64 = 100_000_000;
+
+/// A tensor of a checkpoint.
+pub(crate) struct SourceTensor {
+    /// Its name as the file has it.
+    pub(crate) name: String,
+    /// The slowest dimension first.
+    pub(crate) shape: Vec<usize>,
+    /// `None` for a type that cannot be decoded.
+    pub(crate) tensor_type: Option<TensorType>,
+    /// Which of the checkpoint's files holds it.
+    pub(crate) file_idx: usize,
+    pub(crate) place: Place,
+}
+
+/// Where a tensor's bytes are in its file.
+pub(crate) enum Place {
+    /// At this byte.
+    At(u64),
+    /// In an entry of an archive, from a byte on.
+    Entry { entry: String, start: u64 },
+}
+
+/// Reads the tensor `name` of a file into `bytes`, from the byte `start` on.
+///
+/// *Errors*: [`Error::Io`], [`Error::Damaged`] where the file ends before the tensor does.
+pub(crate) fn read_at(path: &Path, name: &str, start: u64, bytes: &mut [u8]) -> Result<(), Error> {
+    let mut file = File::open(path).map_err(Error::io(path))?;
+    file.seek(SeekFrom::Start(start)).map_err(Error::io(path))?;
+    file.read_exact(bytes).map_err(|error| match error.kind() {
+        std::io::ErrorKind::UnexpectedEof => {
+            Error::damaged(path, format!("ends within the tensor `{name}`"))
+        }
+        _ => Error::io(path)(error),
+    })
+}
+
+/// The weights of a checkpoint.
+pub(crate) struct Checkpoint {
+    files: Vec<PathBuf>,
+    /// By their plain names.
+    tensors: HashMap<String, SourceTensor>,
+}
+
+impl Checkpoint {
+    /// Reads the heads of the shards in `folder`.
+    ///
+    /// *Errors*: [`Error::MissingFile`] without weights or with a shard missing, [`Error::Damaged`],
+    /// [`Error::UnsafePickle`].
+    pub(crate) fn open(folder: &Path) -> Result<Self, Error> {
+        let (files, are_pickles) = shards(folder)?;
+        let mut tensors = HashMap::new();
+        for (file_idx, path) in files.iter().enumerate() {
+            let of_file = if are_pickles {
+                pickle::tensors(path, file_idx)?
+            } else {
+                safetensors(path, file_idx)?
+            };
+            for tensor in of_file.into_iter().filter(|tensor| !is_ignored(&tensor.name)) {
+                let plain = plain_name(&tensor.name).to_owned();
+                if let Some(twin) = tensors.insert(plain, tensor) {
+                    let what = format!("holds `{}` a second time", twin.name);
+                    return Err(Error::damaged(path, what));
+                }
+            }
+        }
+        Ok(Self { files, tensors })
+    }
+
+    /// The files that hold weights.
+    pub(crate) fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+
+    /// Whether there is a tensor of that plain name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
+    /// Checks that the planned tensors are what the checkpoint has, and all it has.
+    ///
+    /// *Errors*: [`Error::Shape`], [`Error::UnknownTensor`].
+    pub(crate) fn check(&self, family: Family, plan: &[Planned]) -> Result<(), Error> {
+        for planned in plan {
+            let tensor = self.tensor(&planned.source)?;
+            if tensor.shape != planned.shape {
+                let (name, expected) = (tensor.name.clone(), planned.shape.clone());
+                return Err(Error::Shape { name, found: tensor.shape.clone(), expected });
+            }
+        }
+        let known: BTreeSet<&str> = plan.iter().map(|planned| &*planned.source).collect();
+        // The head may stand there although the embedding serves.
+        let others = self
+            .tensors
+            .iter()
+            .filter(|(plain, _)| !known.contains(plain.as_str()) && *plain != "lm_head.weight");
+        match others.map(|(_, tensor)| &tensor.name).min() {
+            Some(name) => {
+                let family = family.architecture();
+                Err(Error::UnknownTensor { name: name.clone(), family })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The tensor of that plain name.
+    ///
+    /// *Errors*: [`Error::MissingTensor`].
+    pub(crate) fn tensor(&self, name: &str) -> Result<&SourceTensor, Error> {
+        let missing = || Error::MissingTensor { name: name.to_owned() };
+        self.tensors.get(name).ok_or_else(missing)
+    }
+
+    /// A tensor's type and bytes.
+    pub(crate) fn read(&self, name: &str) -> Result<(TensorType, Vec<u8>), Error> {
+        let tensor = self.tensor(name)?;
+        let path = &self.files[tensor.file_idx];
+        let n_values: usize = tensor.shape.iter().product();
+        let unsupported = || Error::Unsupported {
+            what: format!("the type of the tensor `{}`, which is not a float", tensor.name),
+        };
+        let tensor_type = tensor.tensor_type.ok_or_else(unsupported)?;
+        let n_bytes = tensor_type.size_bytes(n_values as u64).ok_or_else(unsupported)?;
+        let mut bytes = vec![0; n_bytes as usize];
+        match &tensor.place {
+            Place::At(start) => read_at(path, &tensor.name, *start, &mut bytes)?,
+            Place::Entry { entry, start } => pickle::read_entry(path, entry, *start, &mut bytes)?,
+        }
+        Ok((tensor_type, bytes))
+    }
+}
+
+/// The files that hold the weights, and whether they are pickles.
+fn shards(folder: &Path) -> Result<(Vec<PathBuf>, bool), Error> {
+    for (single, are_pickles) in [("model.safetensors", false), ("pytorch_model.bin", true)] {
+        let index = format!("{single}.index.json");
+        if optional_json(folder, &index)?.is_some() {
+            return Ok((indexed(folder, &index)?, are_pickles));
+        }
+        let path = folder.join(single);
+        if path.is_file() {
+            return Ok((vec![path], are_pickles));
+        }
+    }
+    let what = "model.safetensors or pytorch_model.bin, nor an index of shards".to_owned();
+    Err(Error::MissingFile { folder: folder.to_owned(), what })
+}
+
+/// The shards that an index names.
+fn indexed(folder: &Path, index: &str) -> Result<Vec<PathBuf>, Error> {
+    let json = read_json(folder, index)?;
+    let path = folder.join(index);
+    let map = json.get("weight_map").and_then(|map| map.as_object());
+    let map = map.ok_or_else(|| Error::damaged(&path, "has no `weight_map`"))?;
+    let names: BTreeSet<&str> = map.values().filter_map(|name| name.as_str()).collect();
+    names
+        .into_iter()
+        .map(|name| {
+            // An index must not lead out of its folder.
+            let is_plain = Path::new(name).file_name() == Some(name.as_ref());
+            if !is_plain {
+                return Err(Error::damaged(&path, format!("names the shard `{name}`")));
+            }
+            let shard = folder.join(name);
+            let missing =
+                || Error::MissingFile { folder: folder.to_owned(), what: name.to_owned() };
+            if shard.is_file() { Ok(shard) } else { Err(missing()) }
+        })
+        .collect()
+}
+
+/// The tensors that a safetensors file announces, once it is long enough for all of them.
+fn safetensors(path: &Path, file_idx: usize) -> Result<Vec<SourceTensor>, Error> {
+    let mut file = File::open(path).map_err(Error::io(path))?;
+    let total = file.metadata().map_err(Error::io(path))?.len();
+    let truncated = || Error::damaged(path, "ends within its head");
+    let mut len = [0; 8];
+    file.read_exact(&mut len).map_err(|_| truncated())?;
+    let len = u64::from_le_bytes(len);
+    if len > MAX_HEAD_BYTES {
+        return Err(Error::damaged(path, format!("announces a head of {len} bytes")));
+    }
+    if len + 8 > total {
+        return Err(truncated());
+    }
+    let mut head = vec![0; len as usize];
+    file.read_exact(&mut head).map_err(|_| truncated())?;
+    let metadata: Metadata = serde_json::from_slice(&head)
+        .map_err(|error| Error::damaged(path, format!("is not safetensors: {error}")))?;
+    let start = 8 + len;
+    let mut tensors: Vec<_> = metadata
+        .tensors()
+        .into_iter()
+        .map(|(name, info)| (start + info.data_offsets.1 as u64, start, name, info))
+        .map(|(end, start, name, info)| {
+            let tensor = SourceTensor {
+                shape: info.shape.clone(),
+                tensor_type: match info.dtype {
+                    Dtype::F32 => Some(TensorType::F32),
+                    Dtype::F16 => Some(TensorType::F16),
+                    Dtype::BF16 => Some(TensorType::BF16),
+                    _ => None,
+                },
+                file_idx,
+                place: Place::At(start + info.data_offsets.0 as u64),
+                name,
+            };
+            (end, tensor)
+        })
+        .collect();
+    tensors.sort_by_key(|(end, _)| *end);
+    if let Some((end, tensor)) = tensors.iter().find(|(end, _)| *end > total) {
+        let (name, missing) = (&tensor.name, end - total);
+        let what = format!("ends {missing} bytes before the tensor `{name}` does");
+        return Err(Error::damaged(path, what));
+    }
+    Ok(tensors.into_iter().map(|(_, tensor)| tensor).collect())
+}

@@ -1,0 +1,127 @@
+//! The search for scale and minimum of groups whose values are `scale * q + min`.
+
+use super::half::{self, Halves};
+use super::tile::{Grid, Tile, inverse};
+
+/// How many steps of the grid the ends of a group's range move inwards, where plain rounding is what
+/// the speed compares with.
+const FEW_INSETS: &[[f32; 2]] = &[[0.0, 0.0], [0.6, 0.0], [0.0, 0.6], [0.6, 0.6]];
+/// The same, where searching is the rule: with a minimum that is an integer in turn, or with values of
+/// which some count more than others, so that an end of the range may not count at all.
+const MANY_INSETS: &[[f32; 2]] = &[
+    [0.0, 0.0],
+    [0.5, 0.5],
+    [0.0, 0.5],
+    [0.5, 0.0],
+    [0.0, -1.0],
+    [1.0, 0.0],
+    [0.0, 1.0],
+    [1.0, 1.0],
+    [2.0, 0.5],
+    [0.5, 2.0],
+    [2.0, 2.0],
+];
+
+/// Scales and minimums, and what they take off the squared errors.
+#[derive(Clone, Copy)]
+pub(super) struct Fit<const L: usize> {
+    pub(super) scale: [f32; L],
+    pub(super) min: [f32; L],
+    score: [f32; L],
+}
+
+/// The scale and the minimum of each group by least squares, `q` being what the best of some ranges
+/// gives. `CAPPED`: no minimum is above 0.
+#[inline(always)]
+pub(super) fn fit<
+    G: Grid,
+    const N: usize,
+    const L: usize,
+    const WEIGHTED: bool,
+    const CAPPED: bool,
+>(
+    tile: &Tile<N, L, WEIGHTED>,
+    (low, high): &([f32; L], [f32; L]),
+    max: f32,
+) -> Fit<L> {
+    let totals = tile.totals();
+    let mut best = Fit { scale: [0.0; L], min: *low, score: [-f32::MAX; L] };
+    for &[below, above] in if WEIGHTED || CAPPED { MANY_INSETS } else { FEW_INSETS } {
+        let [mut inverses, mut mins] = [[0.0; L]; 2];
+        for lane in 0..L {
+            let step = (high[lane] - low[lane]) * (1.0 / max);
+            mins[lane] = low[lane] + below * step;
+            inverses[lane] = inverse(step * ((max - below - above) / max));
+        }
+        let tried = regress::<G, N, L, WEIGHTED, CAPPED>(tile, &totals, &inverses, &mins);
+        keep_better(&mut best, &tried);
+    }
+    for _ in 0..if WEIGHTED { 3 } else { 1 } {
+        let mut inverses = [0.0; L];
+        for lane in 0..L {
+            inverses[lane] = inverse(best.scale[lane]);
+        }
+        let tried = regress::<G, N, L, WEIGHTED, CAPPED>(tile, &totals, &inverses, &best.min);
+        keep_better(&mut best, &tried);
+    }
+    best
+}
+
+#[inline(always)]
+fn keep_better<const L: usize>(best: &mut Fit<L>, tried: &Fit<L>) {
+    for lane in 0..L {
+        let better = tried.score[lane] > best.score[lane];
+        best.scale[lane] = if better { tried.scale[lane] } else { best.scale[lane] };
+        best.min[lane] = if better { tried.min[lane] } else { best.min[lane] };
+        best.score[lane] = if better { tried.score[lane] } else { best.score[lane] };
+    }
+}
+
+#[inline(always)]
+fn regress<G: Grid, const N: usize, const L: usize, const WEIGHTED: bool, const CAPPED: bool>(
+    tile: &Tile<N, L, WEIGHTED>,
+    (w, x): &([f32; L], [f32; L]),
+    inverses: &[f32; L],
+    mins: &[f32; L],
+) -> Fit<L> {
+    let [q, xq, qq] = tile.regress::<G>(inverses, mins);
+    let mut fit = Fit { scale: [0.0; L], min: [0.0; L], score: [0.0; L] };
+    for lane in 0..L {
+        let spread = w[lane] * qq[lane] - q[lane] * q[lane];
+        let joint = w[lane] * xq[lane] - x[lane] * q[lane];
+        let mut scale = joint * if spread > 0.0 { 1.0 / spread } else { 0.0 };
+        let mut min = (x[lane] - scale * q[lane]) / w[lane];
+        if CAPPED {
+            let alone = xq[lane] * if qq[lane] > 0.0 { 1.0 / qq[lane] } else { 0.0 };
+            scale = if min > 0.0 { alone } else { scale };
+            min = if min > 0.0 { 0.0 } else { min };
+        }
+        fit.scale[lane] = scale;
+        fit.min[lane] = min;
+        fit.score[lane] = scale * xq[lane] + min * x[lane];
+    }
+    fit
+}
+
+/// The best scale and minimum of each group as f16, never worse than plain rounding's.
+#[inline(always)]
+pub(super) fn search<G: Grid, const N: usize, const L: usize, const WEIGHTED: bool>(
+    tile: &Tile<N, L, WEIGHTED>,
+    max: f32,
+) -> [Halves<L>; 2] {
+    let bounds = tile.bounds();
+    let best = fit::<G, N, L, WEIGHTED, false>(tile, &bounds, max);
+    let (low, high) = bounds;
+    let mut plain = [0.0; L];
+    for lane in 0..L {
+        plain[lane] = (high[lane] - low[lane]) / max;
+    }
+    let (best, best_min) = (half::round(&best.scale), half::round(&best.min));
+    let (plain, low) = (half::round(&plain), half::round(&low));
+    let best_error = tile.affine_error::<G>(&best.1, &best_min.1);
+    let plain_error = tile.affine_error::<G>(&plain.1, &low.1);
+    [
+        half::choose(&plain, &best, &plain_error, &best_error),
+        half::choose(&low, &best_min, &plain_error, &best_error),
+    ]
+}

@@ -1,0 +1,171 @@
+//! The search for the scales and minimums of a block of groups: `value = d * s * q - e * m`, with
+//! integers `s` and `m`.
+
+use super::affine;
+use super::half;
+use super::tile::{Grid, Tile, inverse, nearest};
+
+/// The scales and minimums of a block.
+#[derive(Clone, Copy)]
+pub(super) struct Scales<const L: usize> {
+    /// The bits of an f16, and what they stand for.
+    pub(super) d: (half::Bits, f32),
+    /// The same for the minimums.
+    pub(super) d_min: (half::Bits, f32),
+    /// An integer for each group.
+    pub(super) scales: [f32; L],
+    /// The same for the minimums.
+    pub(super) mins: [f32; L],
+    error: f32,
+}
+
+impl<const L: usize> Scales<L> {
+    /// The scale and the minimum of a group.
+    #[inline(always)]
+    pub(super) fn of(&self, group: usize) -> (f32, f32) {
+        (self.d.1 * self.scales[group], -(self.d_min.1 * self.mins[group]))
+    }
+}
+
+/// How often a block's scale and minimum are fitted again.
+const ROUNDS: usize = 3;
+/// What is tried beside the nearest integer.
+const NEIGHBOURS: [i32; 3] = [0, -1, 1];
+
+/// The best scales and minimums, never worse than plain rounding's. `steps` is the largest integer
+/// of a scale or minimum, `max` the largest `q`.
+#[inline(always)]
+pub(super) fn search<G: Grid, const N: usize, const L: usize, const WEIGHTED: bool>(
+    tile: &Tile<N, L, WEIGHTED>,
+    max: f32,
+    steps: i32,
+) -> Scales<L> {
+    let mut bounds = tile.bounds();
+    let mut plain = [0.0; L];
+    for lane in 0..L {
+        bounds.0[lane] = if bounds.0[lane] > 0.0 { 0.0 } else { bounds.0[lane] };
+        plain[lane] = (bounds.1[lane] - bounds.0[lane]) / max;
+    }
+    let best = affine::fit::<G, N, L, WEIGHTED, true>(tile, &bounds, max);
+    let mut found = plainly::<G, N, L, WEIGHTED>(tile, &plain, &bounds.0, steps);
+    let start = largest(&best.scale, &best.min, steps);
+    let mut tried = settle::<G, N, L, WEIGHTED>(tile, &best.scale, &best.min, start, steps);
+    for _ in 0..ROUNDS {
+        if tried.error >= found.error {
+            break;
+        }
+        found = tried;
+        let d = solve::<G, N, L, WEIGHTED>(tile, &found);
+        tried = settle::<G, N, L, WEIGHTED>(tile, &best.scale, &best.min, d, steps);
+    }
+    if tried.error < found.error { tried } else { found }
+}
+
+/// A block's scale and minimum that bring the largest of the groups' to the end of the range.
+#[inline(always)]
+fn largest<const L: usize>(scales: &[f32; L], mins: &[f32; L], steps: i32) -> [f32; 2] {
+    let (mut scale, mut min) = (0.0, 0.0);
+    for lane in 0..L {
+        scale = if scales[lane] > scale { scales[lane] } else { scale };
+        min = if mins[lane] < min { mins[lane] } else { min };
+    }
+    [scale / steps as f32, -min / steps as f32]
+}
+
+/// What plain rounding gives.
+#[inline(always)]
+fn plainly<G: Grid, const N: usize, const L: usize, const WEIGHTED: bool>(
+    tile: &Tile<N, L, WEIGHTED>,
+    scales: &[f32; L],
+    mins: &[f32; L],
+    steps: i32,
+) -> Scales<L> {
+    let (bits, [d, d_min]) = half::round(&largest(scales, mins, steps));
+    let (per_d, per_d_min) = (inverse(d), inverse(d_min));
+    let [mut s, mut m, mut scale, mut min] = [[0.0; L]; 4];
+    for lane in 0..L {
+        s[lane] = nearest(scales[lane] * per_d, 0, steps);
+        m[lane] = nearest(-mins[lane] * per_d_min, 0, steps);
+        scale[lane] = d * s[lane];
+        min[lane] = -(d_min * m[lane]);
+    }
+    let error = tile.affine_error::<G>(&scale, &min).iter().sum();
+    Scales { d: (bits[0], d), d_min: (bits[1], d_min), scales: s, mins: m, error }
+}
+
+/// The best integers for a block's scale and minimum, near what the groups' own ask for.
+#[inline(always)]
+fn settle<G: Grid, const N: usize, const L: usize, const WEIGHTED: bool>(
+    tile: &Tile<N, L, WEIGHTED>,
+    scales: &[f32; L],
+    mins: &[f32; L],
+    d: [f32; 2],
+    steps: i32,
+) -> Scales<L> {
+    let (bits, [d, d_min]) = half::round(&d);
+    let (per_d, per_d_min) = (inverse(d), inverse(d_min));
+    let (w, x) = tile.totals();
+    let ([mut best, mut best_min], mut best_error) = ([[0.0; L]; 2], [f32::MAX; L]);
+    for neighbour in NEIGHBOURS {
+        let [mut s, mut m, mut scale, mut inverses, mut min] = [[0.0; L]; 5];
+        for lane in 0..L {
+            let asked = nearest(scales[lane] * per_d, 0, steps);
+            s[lane] = nearest(asked + neighbour as f32, 0, steps);
+            scale[lane] = d * s[lane];
+            inverses[lane] = inverse(scale[lane]);
+        }
+        // With another scale than its own, another minimum suits the group best.
+        let [q, _, _] = tile.regress::<G>(&inverses, mins);
+        for lane in 0..L {
+            let wanted = (scale[lane] * q[lane] - x[lane]) / w[lane];
+            m[lane] = nearest(wanted * per_d_min, 0, steps);
+            min[lane] = -(d_min * m[lane]);
+        }
+        let error = tile.affine_error::<G>(&scale, &min);
+        for lane in 0..L {
+            let better = error[lane] < best_error[lane];
+            best[lane] = if better { s[lane] } else { best[lane] };
+            best_min[lane] = if better { m[lane] } else { best_min[lane] };
+            best_error[lane] = if better { error[lane] } else { best_error[lane] };
+        }
+    }
+    Scales {
+        d: (bits[0], d),
+        d_min: (bits[1], d_min),
+        scales: best,
+        mins: best_min,
+        error: best_error.iter().sum(),
+    }
+}
+
+/// The block's scale and minimum by least squares, all integers staying as they are.
+#[inline(always)]
+fn solve<G: Grid, const N: usize, const L: usize, const WEIGHTED: bool>(
+    tile: &Tile<N, L, WEIGHTED>,
+    found: &Scales<L>,
+) -> [f32; 2] {
+    let [mut inverses, mut min] = [[0.0; L]; 2];
+    for lane in 0..L {
+        let (scale, group_min) = found.of(lane);
+        inverses[lane] = inverse(scale);
+        min[lane] = group_min;
+    }
+    let (w, x) = tile.totals();
+    let [q, xq, qq] = tile.regress::<G>(&inverses, &min);
+    // The normal equations of value = d * (s q) + e * (-m).
+    let [mut ss, mut sm, mut mm, mut xs, mut xm] = [0.0; 5];
+    for lane in 0..L {
+        let (s, m) = (found.scales[lane], found.mins[lane]);
+        ss += s * s * qq[lane];
+        sm += s * m * q[lane];
+        mm += m * m * w[lane];
+        xs += s * xq[lane];
+        xm += m * x[lane];
+    }
+    let determinant = ss * mm - sm * sm;
+    if determinant > 0.0 {
+        [(xs * mm - xm * sm) / determinant, ((xs * sm - xm * ss) / determinant).max(0.0)]
+    } else {
+        [xs * inverse(ss), found.d_min.1]
+    }
+}

@@ -1,0 +1,315 @@
+//! The commands of the model library as their users meet them, without a network.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
+
+use std::fs;
+use std::io::{Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use lilims_gguf::{TensorType, Value, Writer};
+use lilims_tests::program;
+use serde_json::Value as Json;
+use tempfile::TempDir;
+
+const SMOLLM2: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
+const BUNDLED: &str = "smollm2-135m-instruct-q4_1";
+
+/// A user of their own: a home, a library, and no network.
+struct User {
+    home: TempDir,
+    bundled: Option<PathBuf>,
+}
+
+impl User {
+    /// A user whose program has no bundled model.
+    fn new() -> Self {
+        Self { home: tempfile::tempdir().unwrap(), bundled: None }
+    }
+
+    /// A user with the bundled model.
+    fn with_model() -> Self {
+        let model = lilims_tests::real_model(SMOLLM2);
+        let missing = || panic!("{SMOLLM2} is missing: `cargo xtask test` fetches it");
+        Self { bundled: Some(model.unwrap_or_else(missing)), ..Self::new() }
+    }
+
+    fn path(&self, below: &str) -> PathBuf {
+        self.home.path().join(below)
+    }
+
+    /// A small GGUF file below the home; `fill` makes files differ.
+    fn file(&self, below: &str, fill: u8) -> String {
+        let path = self.path(below);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        write_model(&path, fill);
+        path.to_str().unwrap().to_owned()
+    }
+
+    fn lilims(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program());
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped());
+        command.stderr(Stdio::piped()).current_dir(self.home.path());
+        for name in ["HF_HOME", "HF_HUB_CACHE", "OLLAMA_MODELS", "XDG_CACHE_HOME", "LILIMS_MODEL"] {
+            command.env_remove(name);
+        }
+        command.env("HOME", self.home.path()).env("LILIMS_HOME", self.path("lilims"));
+        // Nothing listens there: a command that opens a connection fails.
+        command.env("HF_ENDPOINT", "http://127.0.0.1:9");
+        let nowhere = self.path("no-model.gguf");
+        command.env("LILIMS_MODEL", self.bundled.as_ref().unwrap_or(&nowhere));
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.lilims(arguments).output().unwrap()
+    }
+
+    #[track_caller]
+    fn succeeds(&self, arguments: &[&str]) -> (String, String) {
+        let output = self.run(arguments);
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}: {stderr}", output.status);
+        (String::from_utf8(output.stdout).unwrap(), stderr)
+    }
+
+    #[track_caller]
+    fn stdout(&self, arguments: &[&str]) -> String {
+        self.succeeds(arguments).0
+    }
+
+    #[track_caller]
+    fn json(&self, arguments: &[&str]) -> Json {
+        serde_json::from_str(&self.stdout(arguments)).unwrap()
+    }
+
+    /// The sentences of a run that fails.
+    #[track_caller]
+    fn fails(&self, arguments: &[&str], code: i32) -> String {
+        let output = self.run(arguments);
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {stderr}");
+        assert!(!stderr.contains("panicked"), "{stderr}");
+        stderr
+    }
+
+    /// All short names.
+    fn names(&self) -> Vec<String> {
+        let list = self.json(&["list", "--json"]);
+        let name = |model: &Json| model["name"].as_str().unwrap().to_owned();
+        let mut names: Vec<_> = list.as_array().unwrap().iter().map(name).collect();
+        names.sort();
+        names
+    }
+
+    /// Brings in a small model and returns its short name.
+    fn import(&self, file: &str, fill: u8) -> String {
+        let path = self.file(file, fill);
+        self.stdout(&["import", &path]).trim().to_owned()
+    }
+}
+
+fn write_model(path: &Path, fill: u8) {
+    let mut writer = Writer::default();
+    writer.str("general.architecture", "llama").str("general.name", "Tiny");
+    writer.str("general.license", "apache-2.0");
+    writer.value("llama.context_length", Value::U32(512));
+    writer.tensor("token_embd.weight", &[32, 4], TensorType::F32, vec![fill; 512]);
+    writer.write(fs::File::create(path).unwrap()).unwrap();
+}
+
+#[test]
+fn an_imported_model_is_listed_shown_pinned_and_removed() {
+    let user = User::new();
+    let (stdout, stderr) = user.succeeds(&["list"]);
+    assert!(stdout.is_empty() && stderr.contains("no models yet"), "{stderr}");
+    assert_eq!(user.import("Tiny.Q8_0.gguf", 1), "tiny-q8_0");
+
+    let list = user.stdout(&["list"]);
+    for part in ["NAME", "tiny-q8_0", "Q8_0", "ours", "never"] {
+        assert!(list.contains(part), "{part} in {list}");
+    }
+    let model = &user.json(&["list", "--json"])[0];
+    assert_eq!(model["is_pinned"], false);
+    assert_eq!(model["context_tokens"], 512);
+    assert_eq!(*model, user.json(&["show", "tiny-q8_0", "--json"]));
+    let file = PathBuf::from(model["path"].as_str().unwrap());
+    assert!(file.starts_with(user.path("lilims")) && file.is_file());
+
+    user.succeeds(&["pin", "tiny-q8_0"]);
+    let show = user.stdout(&["show", "TINY-q8_0"]);
+    for part in ["pinned", "apache-2.0", "llama", "512 tokens", file.to_str().unwrap()] {
+        assert!(show.contains(part), "{part} in {show}");
+    }
+    user.succeeds(&["unpin", "tiny-q8_0"]);
+    assert_eq!(user.json(&["show", "tiny-q8_0", "--json"])["is_pinned"], false);
+
+    let sentence = user.fails(&["rm", "tiny-q8_0", "tiny-q9"], 1);
+    assert!(sentence.contains("there is `tiny-q8_0`"), "{sentence}");
+    assert!(file.is_file(), "nothing is removed where one of the names is wrong");
+    user.succeeds(&["rm", "tiny-q8_0"]);
+    assert!(!file.exists() && user.path("Tiny.Q8_0.gguf").exists());
+    assert!(user.names().is_empty());
+}
+
+#[test]
+fn a_model_used_in_place_stays_when_it_is_removed() {
+    let user = User::new();
+    let path = user.file("mine/Tiny.gguf", 1);
+    assert_eq!(user.stdout(&["import", "--in-place", &path]), "tiny\n");
+    assert_eq!(user.json(&["show", "tiny", "--json"])["path"], path);
+    let (_, stderr) = user.succeeds(&["rm", "tiny"]);
+    assert!(stderr.contains("its file stays") && Path::new(&path).is_file(), "{stderr}");
+
+    let sentence = user.fails(&["import", user.path("mine").to_str().unwrap()], 1);
+    assert!(sentence.contains("lilims scan"), "{sentence}");
+    fs::write(user.path("text.gguf"), "no model").unwrap();
+    let sentence = user.fails(&["import", "text.gguf"], 1);
+    assert!(sentence.contains("not a usable GGUF file"), "{sentence}");
+    assert!(user.names().is_empty());
+}
+
+#[test]
+fn verify_finds_damage_and_missing_files() {
+    let user = User::new();
+    let (good, bad) = (user.import("good.gguf", 1), user.import("bad.gguf", 2));
+    // The first time gives models their hashes.
+    let report = user.stdout(&["verify"]);
+    assert_eq!(report.lines().count(), 2, "{report}");
+    assert!(report.lines().all(|line| line.contains("  good  ")), "{report}");
+
+    let path = user.json(&["show", &bad, "--json"])["path"].as_str().unwrap().to_owned();
+    let mut file = fs::File::options().write(true).open(&path).unwrap();
+    file.seek(SeekFrom::End(-1)).unwrap();
+    file.write_all(&[3]).unwrap();
+    drop(file);
+    assert!(user.stdout(&["verify", &good]).contains("good  "));
+    let output = user.run(&["verify"]);
+    let report = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{report}");
+    assert!(report.contains("bad  damaged: its SHA-256 is"), "{report}");
+    assert!(user.stdout(&["list"]).contains("damaged"));
+
+    fs::remove_file(&path).unwrap();
+    let output = user.run(&["verify", &bad]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8(output.stdout).unwrap().contains("missing: "));
+    assert!(user.stdout(&["list"]).contains("missing"));
+}
+
+#[test]
+fn scans_find_the_models_of_lm_studio_and_of_a_folder() {
+    let user = User::new();
+    let studio = user.file(".lmstudio/models/maker/Tiny-GGUF/Tiny-Q4_0.gguf", 1);
+    let report = user.stdout(&["scan"]);
+    assert!(report.contains("1 model is new, 0 were known."), "{report}");
+    assert!(user.stdout(&["scan"]).contains("0 models are new, 1 was known."));
+    assert_eq!(user.names(), ["tiny-q4_0"]);
+    assert!(user.stdout(&["list"]).contains("LM Studio"));
+    assert_eq!(user.json(&["show", "tiny-q4_0", "--json"])["path"], studio);
+
+    user.file("models/deep/Other.gguf", 2);
+    let report = user.stdout(&["scan", user.path("models").to_str().unwrap()]);
+    assert!(report.contains("new  other"), "{report}");
+    fs::remove_file(&studio).unwrap();
+    let report = user.stdout(&["scan"]);
+    assert!(report.contains("gone  tiny-q4_0"), "{report}");
+}
+
+#[test]
+fn the_quota_is_shown_and_changed() {
+    let user = User::new();
+    assert!(user.stdout(&["quota"]).contains("(the default)"));
+    let text = user.stdout(&["quota", "20GB"]);
+    assert!(text.contains("20.0 GB\n") && !text.contains("(the default)"), "{text}");
+    assert!(user.stdout(&["quota", "2 GiB"]).contains("2.1 GB"));
+    assert!(user.stdout(&["quota", "default"]).contains("(the default)"));
+    for size in ["50%", "20", "lots"] {
+        assert!(user.fails(&["quota", size], 2).contains("such as 20GB"));
+    }
+    user.succeeds(&["quota", "100B"]);
+    let sentence = user.fails(&["import", &user.file("Tiny.gguf", 1)], 1);
+    assert!(sentence.contains("lilims quota SIZE"), "{sentence}");
+}
+
+#[test]
+fn the_bundled_model_is_in_the_library_and_stays() {
+    let user = User::with_model();
+    assert_eq!(user.names(), [BUNDLED]);
+    assert!(user.stdout(&["list"]).contains("bundled"));
+    assert!(user.fails(&["rm", BUNDLED], 1).contains("ships with Lilims"));
+    let (_, stderr) = user.succeeds(&["pull", BUNDLED]);
+    assert!(stderr.contains("is here already (bundled)"), "{stderr}");
+}
+
+#[test]
+fn fit_tells_the_parts_and_learns_from_runs() {
+    let user = User::with_model();
+    let report = user.json(&["fit", BUNDLED, "--context", "1024", "--json"]);
+    assert_eq!(report["corrected_by_runs"], 0);
+    assert_eq!((&report["context"], &report["kv_type"]), (&1024.into(), &"f16".into()));
+    let parts = report["parts"].as_array().unwrap();
+    let sum: u64 = parts.iter().map(|part| part["bytes"].as_u64().unwrap()).sum();
+    assert_eq!(report["needed_bytes"], sum);
+    assert!(report["expected_tokens_per_second"].as_f64().unwrap() > 0.0);
+
+    let model = user.bundled.clone().unwrap();
+    let text = user.stdout(&["fit", model.to_str().unwrap(), "--kv-type", "q8_0"]);
+    for part in ["Weights", "Together", "tokens/s can be expected", "less a reserve"] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+
+    let run = ["generate", "--model", BUNDLED, "--prompt", "Hello", "--max-tokens", "4"];
+    user.succeeds(&run);
+    assert!(user.json(&["show", BUNDLED, "--json"])["last_used_ms"].is_u64());
+    let text = user.stdout(&["fit", BUNDLED]);
+    assert!(text.contains("Corrected by 1 run on this machine."), "{text}");
+    let sentence = user.fails(&["fit", "smollm"], 1);
+    assert!(sentence.contains(BUNDLED), "{sentence}");
+}
+
+#[test]
+fn names_that_nothing_has_propose_near_ones() {
+    let user = User::with_model();
+    user.succeeds(&["list"]);
+    let asked = |name| user.fails(&["generate", "--model", name, "--prompt", "x"], 1);
+    let near = asked("smollm2-135m-instruct");
+    assert!(near.contains(&format!("`{BUNDLED}`")), "{near}");
+    let curated = asked("qwen3-0.6b-q8_0");
+    assert!(curated.contains("`lilims pull qwen3-0.6b-q8_0`"), "{curated}");
+    let path = asked("no/such/file.gguf");
+    assert!(path.contains("no/such/file.gguf") && !path.contains("lilims list"), "{path}");
+    assert!(asked("entirely-different").contains("`lilims list`"));
+}
+
+#[test]
+fn a_model_that_runs_is_not_removed() {
+    let user = User::with_model();
+    let source = user.bundled.clone().unwrap();
+    let name = user.stdout(&["import", source.to_str().unwrap()]).trim().to_owned();
+    let mut chat = user.lilims(&["chat", "--model", &name, "--max-tokens", "2"]);
+    let mut chat = chat.stdin(Stdio::piped()).spawn().unwrap();
+    let mut input = chat.stdin.take().unwrap();
+    input.write_all(b"Hello\n").unwrap();
+    // Its first bytes come when the model is loaded.
+    let mut answer = [0];
+    std::io::Read::read_exact(chat.stdout.as_mut().unwrap(), &mut answer).unwrap();
+    let sentence = user.fails(&["rm", &name], 1);
+    assert!(sentence.contains("is loaded"), "{sentence}");
+    drop(input);
+    assert!(chat.wait().unwrap().success());
+    user.succeeds(&["rm", &name]);
+}
+
+#[test]
+fn without_a_network_the_sentence_says_what_works() {
+    let user = User::new();
+    for arguments in [&["search", "tiny"][..], &["pull", "a/b"], &["fit", "a/b:Q4_0"]] {
+        let sentence = user.fails(arguments, 1);
+        assert!(sentence.contains("work without the network"), "{sentence}");
+    }
+    for target in ["a", "a/", "a/b:"] {
+        user.fails(&["pull", target], 2);
+    }
+    user.fails(&["pull", "a/b", "--limit-rate", "fast"], 2);
+}
