@@ -91,9 +91,9 @@ impl Downloader {
         let mut running = JoinSet::new();
         let mut ticks = tokio::time::interval(TICK);
         loop {
-            ticks.tick().await;
-            while let Some(ended) = running.try_join_next() {
-                ended.unwrap_or(Ok(()))?;
+            tokio::select! {
+                _ = ticks.tick() => {}
+                Some(ended) = running.join_next() => ended.unwrap_or(Ok(()))?,
             }
             let Some(row) = self.library().download(id)? else {
                 running.join_all().await;

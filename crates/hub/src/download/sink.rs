@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::SyncSender;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -21,6 +22,8 @@ use crate::Error;
 
 /// Bytes that are read at once to be hashed.
 const READ_BYTES: usize = 1 << 20;
+/// Bytes that are written before the disk is asked to have them.
+const FLUSH_BYTES: u64 = 64 << 20;
 
 /// Bytes of the file.
 pub(crate) struct Piece {
@@ -85,32 +88,35 @@ pub(crate) fn run(
     path: &Path,
     shared: &Shared,
     digests: Vec<u8>,
-    mut pieces: Receiver<Piece>,
+    pieces: Receiver<Piece>,
 ) -> Result<Option<Hashed>, Error> {
     let io = |source| Error::io(path)(source);
     let file = File::options().read(true).write(true).open(path).map_err(io)?;
     let reader = File::open(path).map_err(io)?;
+    let flushed = file.try_clone().map_err(io)?;
     let hasher = Hasher::new(digests);
-    let mut sink =
-        Sink { path: path.to_owned(), file, position: 0, reader, hasher, shared, buffer: vec![] };
-    shared.keep_digests(&sink.hasher);
-    // An empty file is.
-    sink.tell_if_complete();
-    loop {
-        let piece = if sink.can_advance() {
-            // Where the channel is closed, what is here is hashed still.
-            pieces.try_recv().ok()
-        } else {
-            match pieces.blocking_recv() {
-                Some(piece) => Some(piece),
-                None => return sink.end(),
-            }
+    shared.keep_digests(&hasher);
+    std::thread::scope(|scope| {
+        let (flush, flushes) = std::sync::mpsc::sync_channel(1);
+        let sink = Sink {
+            path: path.to_owned(),
+            file,
+            position: 0,
+            reader,
+            hasher,
+            shared,
+            buffer: vec![],
+            unflushed_bytes: 0,
+            flush,
         };
-        match piece {
-            Some(piece) => sink.write(&piece)?,
-            None => sink.advance()?,
-        }
-    }
+        scope.spawn(move || {
+            while let Ok(()) = flushes.recv() {
+                // What fails here fails at the end as well, and is said there.
+                let _ = flushed.sync_data();
+            }
+        });
+        sink.take(pieces)
+    })
 }
 
 /// A file that is whole, and its hash.
@@ -128,9 +134,34 @@ struct Sink<'a> {
     hasher: Hasher,
     shared: &'a Shared,
     buffer: Vec<u8>,
+    unflushed_bytes: u64,
+    /// Asks a thread to bring to the disk what is written so far, so that the end has little to
+    /// wait for.
+    flush: SyncSender<()>,
 }
 
 impl Sink<'_> {
+    /// Writes and hashes what comes, until nothing does any more.
+    fn take(mut self, mut pieces: Receiver<Piece>) -> Result<Option<Hashed>, Error> {
+        // An empty file is.
+        self.tell_if_complete();
+        loop {
+            let piece = if self.can_advance() {
+                // Where the channel is closed, what is here is hashed still.
+                pieces.try_recv().ok()
+            } else {
+                match pieces.blocking_recv() {
+                    Some(piece) => Some(piece),
+                    None => return self.end(),
+                }
+            };
+            match piece {
+                Some(piece) => self.write(&piece)?,
+                None => self.advance()?,
+            }
+        }
+    }
+
     fn write(&mut self, piece: &Piece) -> Result<(), Error> {
         let (mut offset, mut bytes) = (piece.offset, &piece.bytes[..]);
         while !bytes.is_empty() {
@@ -157,6 +188,10 @@ impl Sink<'_> {
         self.file.write_all(bytes)?;
         let end = offset + bytes.len() as u64;
         self.position = end;
+        self.unflushed_bytes += bytes.len() as u64;
+        if self.unflushed_bytes >= FLUSH_BYTES && self.flush.try_send(()).is_ok() {
+            self.unflushed_bytes = 0;
+        }
         self.shared.here_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         let chunk = self.shared.chunks().range(idx);
         if offset == chunk.start && self.hasher.chunk() == idx && self.hasher.offset() != offset {
