@@ -51,7 +51,7 @@ fn a_full_disk_is_a_clear_error_and_room_helps() {
     command.envs(child.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let said = child::run(&mut command);
     let failure = child::said(&said, "failed");
-    assert!(failure.contains("bytes are needed on the disk of"), "{failure}");
+    assert!(failure.contains("is too full: "), "{failure}");
     assert_eq!(child::said(&said, "sha256"), content.sha256().unwrap());
 }
 
@@ -151,7 +151,7 @@ async fn a_download_that_does_not_fit_the_quota_says_so() {
     let store = Store::of(&hub);
     store.library.set_quota(Some(1 << 20)).unwrap();
     let failure = failure(store.pull().await);
-    assert!(failure.contains("do not fit the quota of 1048576"), "{failure}");
+    assert!(failure.contains("do not fit the quota of 1.0 MB"), "{failure}");
     store.assert_nothing_shows();
     store.library.set_quota(None).unwrap();
     assert!(matches!(store.pull().await, Outcome::Done(_)));
