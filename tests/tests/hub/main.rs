@@ -34,7 +34,7 @@ const CHUNK: u64 = 4 << 20;
 const PATIENCE: Patience = Patience {
     connect: Duration::from_secs(2),
     stall: Duration::from_millis(400),
-    retry: Duration::from_millis(5),
+    retry: Duration::from_millis(1),
     retries: 14,
 };
 

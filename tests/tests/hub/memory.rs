@@ -3,7 +3,7 @@
 use super::*;
 
 /// Large against what may be held.
-const FILE_BYTES: u64 = 1 << 30;
+const FILE_BYTES: u64 = 2 << 30;
 /// What a download may take beside what the process has anyway.
 const MOST_KB: u64 = 64 << 10;
 

@@ -10,7 +10,7 @@ use super::*;
 const SCHEDULES: u64 = 200;
 /// Schedules of files that come in several ranges at once.
 const LARGE_SCHEDULES: u64 = 12;
-const AT_ONCE: usize = 6;
+const AT_ONCE: usize = 12;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn any_schedule_of_faults_ends_with_the_file_or_a_clear_error() {
