@@ -51,7 +51,7 @@ fn a_full_disk_is_a_clear_error_and_room_helps() {
     command.envs(child.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let said = child::run(&mut command);
     let failure = child::said(&said, "failed");
-    assert!(failure.contains("is too full"), "{failure}");
+    assert!(failure.contains("is too full: "), "{failure}");
     assert_eq!(child::said(&said, "sha256"), content.sha256().unwrap());
 }
 
