@@ -23,17 +23,24 @@ pub(crate) struct Chat {
     kept: Kept,
     /// Whether the saved session is older than the conversation.
     is_unsaved: bool,
+    /// Hears how many tokens the cache holds when the model idles.
+    idles: Box<dyn Fn(usize)>,
 }
 
 impl Chat {
-    /// Loads the model at `path`, and what was saved of the last conversation with it.
-    pub(crate) fn load(path: &Path, options: &LoadOptions) -> Result<Self, Error> {
+    /// Loads the model at `path`, and what was saved of the last conversation with it. `idles` hears
+    /// how many tokens the cache holds when the model idles.
+    pub(crate) fn load(
+        path: &Path,
+        options: &LoadOptions,
+        idles: impl Fn(usize) + 'static,
+    ) -> Result<Self, Error> {
         let model = Model::load(path, options).map_err(|error| errors::not_loaded(&error))?;
         let kept = Kept::open();
         // A session of another model, or a damaged one, is as good as none: all is read again.
         let saved = kept.session_path().filter(|path| path.exists());
         let conversation = saved.and_then(|path| Conversation::load(&model, &path).ok());
-        Ok(Self { model, conversation, kept, is_unsaved: false })
+        Ok(Self { model, conversation, kept, is_unsaved: false, idles: Box::new(idles) })
     }
 
     /// What the page shows of the model.
@@ -111,6 +118,9 @@ impl Talk for Chat {
     fn save(&mut self) {
         if !std::mem::take(&mut self.is_unsaved) {
             return;
+        }
+        if let Some(conversation) = &self.conversation {
+            (self.idles)(conversation.view().context.used());
         }
         if let (Some(conversation), Some(path)) = (&self.conversation, self.kept.session_path()) {
             match conversation.save(&path) {

@@ -136,7 +136,13 @@ fn load(app: &AppHandle, target: &Target, found: &dyn Fn(String)) -> Result<Load
     let attempt = library::attempt(&path, &shown, &options)?;
     // Where the note cannot be written, the load goes on without it.
     let _note = lilims_models::data_dir().ok().and_then(|folder| attempt.note(&folder).ok());
-    let chat = Chat::load(&path, &options)?;
+    let taken_before = library::resident_bytes();
+    let (handle, file) = (app.clone(), path.clone());
+    let idles = move |n_tokens: usize| {
+        let taken = library::resident_bytes().saturating_sub(taken_before);
+        handle.state::<Shelf>().note_peak(&file, n_tokens, taken);
+    };
+    let chat = Chat::load(&path, &options, idles)?;
     let mut info = chat.info();
     // Files often give themselves names that only their makers understand.
     info.name = title.unwrap_or(info.name);

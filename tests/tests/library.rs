@@ -1,4 +1,4 @@
-//! The commands of the model library as their users meet them, without a network.
+//! The commands of the model library as their users meet them; only the last tests have a hub.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
 
@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use lilims_gguf::{TensorType, Value, Writer};
+use lilims_tests::hub_server::{Content, HubServer, Repo};
 use lilims_tests::program;
 use serde_json::Value as Json;
 use tempfile::TempDir;
@@ -15,16 +16,17 @@ use tempfile::TempDir;
 const SMOLLM2: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
 const BUNDLED: &str = "smollm2-135m-instruct-q4_1";
 
-/// A user of their own: a home, a library, and no network.
+/// A user of their own: a home, a library, and no network, or a hub on this machine.
 struct User {
     home: TempDir,
     bundled: Option<PathBuf>,
+    hub: Option<HubServer>,
 }
 
 impl User {
     /// A user whose program has no bundled model.
     fn new() -> Self {
-        Self { home: tempfile::tempdir().unwrap(), bundled: None }
+        Self { home: tempfile::tempdir().unwrap(), bundled: None, hub: None }
     }
 
     /// A user with the bundled model.
@@ -54,8 +56,9 @@ impl User {
             command.env_remove(name);
         }
         command.env("HOME", self.home.path()).env("LILIMS_HOME", self.path("lilims"));
-        // Nothing listens there: a command that opens a connection fails.
-        command.env("HF_ENDPOINT", "http://127.0.0.1:9");
+        // Without a hub nothing listens there: a command that opens a connection fails.
+        let nobody = || "http://127.0.0.1:9".to_owned();
+        command.env("HF_ENDPOINT", self.hub.as_ref().map_or_else(nobody, HubServer::endpoint));
         let nowhere = self.path("no-model.gguf");
         command.env("LILIMS_MODEL", self.bundled.as_ref().unwrap_or(&nowhere));
         command
@@ -312,4 +315,53 @@ fn without_a_network_the_sentence_says_what_works() {
         user.fails(&["pull", target], 2);
     }
     user.fails(&["pull", "a/b", "--limit-rate", "fast"], 2);
+}
+
+/// A user with a hub that has the bundled model in one repository.
+fn user_with_hub() -> User {
+    let user = User::with_model();
+    let server = HubServer::start();
+    let content = Content::on_disk(user.bundled.as_ref().unwrap()).unwrap();
+    server.add(Repo::new("someone/tiny-GGUF").with_file("tiny.Q4_1.gguf", content));
+    User { hub: Some(server), ..user }
+}
+
+#[test]
+fn a_model_is_found_judged_pulled_and_used_by_its_name() {
+    let user = user_with_hub();
+    let found = user.stdout(&["search", "tiny"]);
+    assert!(found.contains("someone/tiny-GGUF"), "{found}");
+    let fit = user.stdout(&["fit", "someone/tiny-GGUF:Q4_1", "--context", "512"]);
+    assert!(fit.to_lowercase().contains("fits"), "{fit}");
+    // The header alone came.
+    let server = user.hub.as_ref().unwrap();
+    let fetched: u64 = server.requests().iter().map(|request| request.body_bytes).sum();
+    assert!(fetched < 20 << 20, "{fetched} bytes for a header");
+
+    let name = user.stdout(&["pull", "someone/tiny-GGUF:Q4_1", "--yes"]);
+    let listed = user.json(&["list", "--json"]);
+    assert!(listed.to_string().contains(name.trim()), "{name} in {listed}");
+    let arguments =
+        ["generate", "--model", name.trim(), "--prompt", "Hello", "--raw", "--max-tokens", "3"];
+    assert!(!user.stdout(&arguments).trim().is_empty());
+    user.succeeds(&["verify", name.trim()]);
+
+    let before = server.requests().len();
+    user.succeeds(&["pull", "someone/tiny-GGUF:Q4_1", "--yes"]);
+    let again: u64 = server.requests()[before..].iter().map(|request| request.body_bytes).sum();
+    assert!(again < 20 << 20, "the model came again: {again} bytes");
+}
+
+#[test]
+fn what_would_leave_is_said_before_and_needs_a_yes() {
+    let user = user_with_hub();
+    let file = user.file("other.gguf", 1);
+    user.succeeds(&["import", &file]);
+    user.succeeds(&["quota", "98.4MB"]);
+    let refused = user.fails(&["pull", "someone/tiny-GGUF:Q4_1"], 1);
+    assert!(refused.contains("removes") && refused.contains("--yes"), "{refused}");
+    assert!(user.stdout(&["list"]).contains("other"));
+    let (_, said) = user.succeeds(&["pull", "someone/tiny-GGUF:Q4_1", "--yes"]);
+    assert!(said.contains("removes other"), "{said}");
+    assert!(!user.stdout(&["list"]).contains("other"));
 }

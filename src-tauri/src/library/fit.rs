@@ -8,6 +8,7 @@ use lilims_engine::{BackendKind, KvType, LoadOptions, MemoryBudget};
 use lilims_gguf::File;
 use lilims_hub::Library;
 use lilims_ipc::{Attempt, Error, Fit, FitPart, Verdict};
+use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System, get_current_pid};
 
 /// What a model takes beside its file, where only the file's size is known: a share of it, and bytes.
 const SIZE_SHARE: f64 = 1.1;
@@ -111,6 +112,35 @@ pub(crate) fn attempt(
         available_bytes: budget().available_bytes,
         process: std::process::id(),
     })
+}
+
+/// What a model took, beside what it was estimated to take with as many tokens in its cache.
+pub(super) fn measured(
+    path: &Path,
+    model: String,
+    n_tokens: usize,
+    taken_bytes: u64,
+) -> Option<lilims_hub::Peak> {
+    // A cache takes no memory where nothing was written.
+    let options = LoadOptions { context: Some(n_tokens.max(1)), ..LoadOptions::default() };
+    let estimate = lilims_engine::MemoryEstimate::new(&File::open(path).ok()?, &options).ok()?;
+    Some(lilims_hub::Peak {
+        model,
+        weights_bytes: estimate.weights_bytes,
+        estimated_bytes: estimate.total_bytes(),
+        // The app's own memory is none of the model's.
+        measured_bytes: taken_bytes + estimate.base_bytes,
+        family: estimate.family,
+    })
+}
+
+/// The memory that this process holds now, in bytes; 0 where the system does not tell.
+pub(crate) fn resident_bytes() -> u64 {
+    let Ok(pid) = get_current_pid() else { return 0 };
+    let mut system = System::new();
+    let wanted = ProcessRefreshKind::nothing().with_memory();
+    system.refresh_processes_specifics(ProcessesToUpdate::Some(&[pid]), true, wanted);
+    system.process(pid).map_or(0, |process| process.memory())
 }
 
 /// A load that the last process did not survive, as the page explains it.

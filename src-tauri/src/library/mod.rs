@@ -18,7 +18,7 @@ use lilims_models::Catalogue;
 use lilims_models::scan::Environment;
 use tauri::{AppHandle, Emitter, Manager};
 
-pub(crate) use fit::attempt;
+pub(crate) use fit::{attempt, resident_bytes};
 
 /// The events that tell the page what changed.
 const LIBRARY_EVENT: &str = "library-changed";
@@ -91,6 +91,16 @@ impl Shelf {
         if let (Ok(library), Some(name)) = (self.library(), self.loaded()) {
             // Without the note, the bundled model is loaded then.
             let _ = library.set_text(LAST_MODEL, Some(&name));
+        }
+    }
+
+    /// Notes what the model at `path` takes with `n_tokens` in its cache, so that later estimates are
+    /// better. Without the note, they are what they were.
+    pub(crate) fn note_peak(&self, path: &Path, n_tokens: usize, taken_bytes: u64) {
+        if let (Ok(library), Some(name)) = (self.library(), self.loaded())
+            && let Some(peak) = fit::measured(path, name, n_tokens, taken_bytes)
+        {
+            let _ = library.note_peak(&peak);
         }
     }
 
