@@ -58,7 +58,12 @@ pub(crate) fn run(places: &Places) -> Result<ExitCode> {
     for failure in &failures {
         eprintln!("error: {failure:#}");
     }
-    println!("{} passed, {} failed", counts.passed, counts.failed);
+    // The last line is what many readers look at alone.
+    let broken = match failures.len() {
+        0 => String::new(),
+        n => format!(", {n} checks failed (see the errors above)"),
+    };
+    println!("{} passed, {} failed{broken}", counts.passed, counts.failed);
     Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
