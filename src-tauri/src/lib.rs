@@ -20,7 +20,7 @@ mod window;
 
 use std::path::{Path, PathBuf};
 
-use lilims_ipc::{Error, ModelStatus};
+use lilims_ipc::{Attempt, Error, ModelStatus};
 use lilims_models::Catalogue;
 use tauri::{App, AppHandle, Emitter, Manager, RunEvent};
 
@@ -70,8 +70,14 @@ pub fn run() {
             library::commands::scan
         ])
         .setup(|app| {
-            app.manage(Shelf::open());
-            app.manage(start_model(app));
+            let shelf = Shelf::open();
+            let held = library::held();
+            if let (Some(_), Ok(path)) = (&held, bundled_model(app.handle())) {
+                // The page offers to load it, and nothing loads it before.
+                shelf.add_given(&path);
+            }
+            app.manage(shelf);
+            app.manage(start_model(app, held));
             library::start(app.handle());
             window::open(app)?;
             Ok(())
@@ -90,7 +96,7 @@ pub fn run() {
     }
 }
 
-fn start_model(app: &App) -> ModelThread {
+fn start_model(app: &App, held: Option<Attempt>) -> ModelThread {
     let handle = app.handle().clone();
     let tell = move |status: &ModelStatus| {
         let shelf = handle.state::<Shelf>();
@@ -108,7 +114,7 @@ fn start_model(app: &App) -> ModelThread {
     let handle = app.handle().clone();
     let load = move |target: &Target, found: &dyn Fn(String)| load(&handle, target, found);
     let idle = Idle { after: library::idle_after(), is_short: library::is_memory_short };
-    ModelThread::start(tell, load, idle, library::held())
+    ModelThread::start(tell, load, idle, held)
 }
 
 /// Loads the target, or the model of the last visit, or the bundled one.
