@@ -1,14 +1,14 @@
 //! Whether a model will run here, as the engine estimates it.
 
 use std::path::Path;
-use std::sync::OnceLock;
 
 use lilims_engine::estimate::{Fit as EngineFit, Peak, Verdict as EngineVerdict};
-use lilims_engine::{BackendKind, KvType, LoadOptions, MemoryBudget};
+use lilims_engine::{BackendKind, LoadOptions, MemoryBudget};
 use lilims_gguf::File;
 use lilims_hub::Library;
 use lilims_ipc::{Attempt, Error, Fit, FitPart, Verdict};
-use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System, get_current_pid};
+
+use super::machine;
 
 /// What a model takes beside its file, where only the file's size is known: a share of it, and bytes.
 const SIZE_SHARE: f64 = 1.1;
@@ -51,7 +51,7 @@ pub(super) fn of_file(
     };
     let fit = EngineFit::new(file, &options, budget, name, &peaks)?;
     let context = fit.estimate.context;
-    let tokens_per_second = speed(file, context / 2);
+    let tokens_per_second = machine::speed(file, context / 2);
     Ok(Fit {
         verdict: match fit.verdict {
             EngineVerdict::Fits => Verdict::Fits,
@@ -83,18 +83,6 @@ fn peak(peak: lilims_hub::Peak) -> Peak {
     }
 }
 
-/// The decoding speed to expect, from how fast this machine reads its memory.
-fn speed(file: &File, depth: usize) -> Option<f32> {
-    static BYTES_PER_SECOND: OnceLock<f64> = OnceLock::new();
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let rate =
-        *BYTES_PER_SECOND.get_or_init(|| lilims_bench::roof::quick_read_bytes_per_second(threads));
-    let efficiency = lilims_bench::roof::DEFAULT_EFFICIENCY;
-    let speed =
-        lilims_bench::roof::expected_tokens_per_second(file, depth, KvType::F16, rate, efficiency);
-    speed.ok().map(|speed| speed as f32)
-}
-
 /// What is noted before the model at `path` is loaded.
 pub(crate) fn attempt(
     path: &Path,
@@ -121,6 +109,9 @@ pub(super) fn measured(
     n_tokens: usize,
     taken_bytes: u64,
 ) -> Option<lilims_hub::Peak> {
+    if taken_bytes == 0 {
+        return None;
+    }
     // A cache takes no memory where nothing was written.
     let options = LoadOptions { context: Some(n_tokens.max(1)), ..LoadOptions::default() };
     let estimate = lilims_engine::MemoryEstimate::new(&File::open(path).ok()?, &options).ok()?;
@@ -132,15 +123,6 @@ pub(super) fn measured(
         measured_bytes: taken_bytes + estimate.base_bytes,
         family: estimate.family,
     })
-}
-
-/// The memory that this process holds now, in bytes; 0 where the system does not tell.
-pub(crate) fn resident_bytes() -> u64 {
-    let Ok(pid) = get_current_pid() else { return 0 };
-    let mut system = System::new();
-    let wanted = ProcessRefreshKind::nothing().with_memory();
-    system.refresh_processes_specifics(ProcessesToUpdate::Some(&[pid]), true, wanted);
-    system.process(pid).map_or(0, |process| process.memory())
 }
 
 /// A load that the last process did not survive, as the page explains it.

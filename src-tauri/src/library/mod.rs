@@ -6,6 +6,7 @@
 pub(crate) mod commands;
 mod errors;
 mod fit;
+mod machine;
 mod shown;
 
 use std::path::{Path, PathBuf};
@@ -18,7 +19,8 @@ use lilims_models::Catalogue;
 use lilims_models::scan::Environment;
 use tauri::{AppHandle, Emitter, Manager};
 
-pub(crate) use fit::{attempt, resident_bytes};
+pub(crate) use fit::attempt;
+pub(crate) use machine::resident_bytes;
 
 /// The events that tell the page what changed.
 const LIBRARY_EVENT: &str = "library-changed";

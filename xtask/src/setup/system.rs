@@ -296,7 +296,10 @@ mod tests {
             .filter(|need| need.purpose == Purpose::App || need.purpose == Purpose::Tests)
             .collect();
         let arch = install_command(Distribution::Arch, &missing).line();
-        assert!(arch.starts_with("sudo pacman -S --needed pkgconf webkit2gtk-4.1 "), "{arch}");
+        assert!(
+            arch.starts_with("sudo pacman -S --needed pkgconf openssl webkit2gtk-4.1 "),
+            "{arch}"
+        );
         assert_eq!(arch.matches("webkit2gtk-4.1").count(), 1, "{arch}");
         let unknown = install_command(Distribution::Unknown, &missing).line();
         assert!(unknown.contains("libwebkit2gtk-4.1-dev"), "{unknown}");
