@@ -357,7 +357,7 @@ fn what_would_leave_is_said_before_and_needs_a_yes() {
     let user = user_with_hub();
     let file = user.file("other.gguf", 1);
     user.succeeds(&["import", &file]);
-    user.succeeds(&["quota", "98.4MB"]);
+    user.succeeds(&["quota", "98.363MB"]);
     let refused = user.fails(&["pull", "someone/tiny-GGUF:Q4_1"], 1);
     assert!(refused.contains("removes") && refused.contains("--yes"), "{refused}");
     assert!(user.stdout(&["list"]).contains("other"));
