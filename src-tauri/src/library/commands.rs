@@ -15,8 +15,8 @@ use lilims_ipc::{
 };
 use lilims_models::scan::Environment;
 use lilims_models::{Catalogue, quantisation_of};
-use tauri::{AppHandle, Manager, State};
-use tauri_plugin_dialog::{DialogExt, FilePath};
+use tauri::{AppHandle, Manager, State, Wry};
+use tauri_plugin_dialog::{DialogExt, FileDialogBuilder, FilePath};
 
 use super::{Shelf, changed, errors, fit, shown};
 use crate::model_thread::{ModelThread, Target};
@@ -405,14 +405,25 @@ async fn import_paths(app: &AppHandle, paths: Vec<PathBuf>) -> Answer<Report> {
 #[tauri::command]
 pub(crate) async fn choose_and_add_folder(app: AppHandle) -> Answer<Option<Report>> {
     let dialog = app.dialog().file();
-    let chosen = blocking(&app, move |_| Ok(dialog.blocking_pick_folder())).await?;
-    match chosen.and_then(path) {
+    let chosen: Option<PathBuf> = blocking(&app, move |_| Ok(pick_folder(dialog))).await?;
+    match chosen {
         Some(folder) => {
             let scanned = change(&app, move |library| library.scan_folder(&folder)).await?;
             Ok(Some(report(scanned)))
         }
         None => Ok(None),
     }
+}
+
+#[cfg(desktop)]
+fn pick_folder(dialog: FileDialogBuilder<Wry>) -> Option<PathBuf> {
+    dialog.blocking_pick_folder().and_then(path)
+}
+
+/// Phones have no folders to choose.
+#[cfg(mobile)]
+fn pick_folder(_dialog: FileDialogBuilder<Wry>) -> Option<PathBuf> {
+    None
 }
 
 fn path(chosen: FilePath) -> Option<PathBuf> {
