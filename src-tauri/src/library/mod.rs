@@ -141,8 +141,19 @@ pub(crate) fn start(app: &AppHandle) {
     });
 }
 
-/// Tells the page that the library changed.
+/// Tells the page that the library changed, from a thread that may read files: whoever calls this
+/// may be about to answer a question.
 pub(crate) fn changed(app: &AppHandle) {
+    /// One at a time, so that what the page hears last is what is true.
+    static TELLING: Mutex<()> = Mutex::new(());
+    let app = app.clone();
+    tauri::async_runtime::spawn_blocking(move || {
+        let _telling = TELLING.lock().unwrap_or_else(PoisonError::into_inner);
+        tell_of_library(&app);
+    });
+}
+
+fn tell_of_library(app: &AppHandle) {
     if let Ok(library) = shown::library(&app.state::<Shelf>()) {
         // A page that is gone misses nothing.
         let _ = app.emit(LIBRARY_EVENT, library);
