@@ -216,6 +216,14 @@ impl Error {
         }
     }
 
+    /// The error and its cause, for what is written down.
+    pub(crate) fn sentence(&self) -> String {
+        match std::error::Error::source(self) {
+            Some(source) => format!("{self}: {source}"),
+            None => self.to_string(),
+        }
+    }
+
     /// When the hub wants to be asked again.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {

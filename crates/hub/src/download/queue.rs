@@ -156,7 +156,7 @@ impl Downloader {
                 None => library.remove_partial(id),
                 Some(_) => Ok(()),
             },
-            Err(error) => library.note_failure(id, &sentence(&error)),
+            Err(error) => library.note_failure(id, &error.sentence()),
         }
     }
 }
@@ -164,12 +164,4 @@ impl Downloader {
 /// Whether a row is to be run by whoever gets its lock.
 fn is_waiting(row: &DownloadRow) -> bool {
     matches!(row.state, DownloadState::Queued | DownloadState::Running)
-}
-
-/// The error and its causes.
-fn sentence(error: &Error) -> String {
-    match std::error::Error::source(error) {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
-    }
 }

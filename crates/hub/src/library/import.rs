@@ -135,7 +135,7 @@ impl Library {
             }
             match describe(&found.path, &name_of(&found.path)) {
                 Ok(description) => scanned.added.push(self.add_found(found, description)?.name),
-                Err(error) => scanned.left_out.push((found.path, reason(&error))),
+                Err(error) => scanned.left_out.push((found.path, error.sentence())),
             }
         }
         Ok(scanned)
@@ -203,12 +203,4 @@ impl Library {
 
 fn name_of(path: &Path) -> Cow<'_, str> {
     path.file_name().unwrap_or_default().to_string_lossy()
-}
-
-/// The error and its causes.
-fn reason(error: &Error) -> String {
-    match std::error::Error::source(error) {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
-    }
 }
