@@ -13,8 +13,13 @@ use lilims_engine::{InputSquares, Model};
 
 use crate::Error;
 
-/// Tokens that are read in one go; what a chat's turns are like.
+/// Tokens that are read in one go, where the model was made for as many; what a chat's turns are like.
 pub(crate) const CONTEXT: usize = 512;
+
+/// Tokens that the model reads in one go.
+pub(crate) fn context(model: &Model) -> usize {
+    CONTEXT.min(model.context()).min(model.spec().context)
+}
 
 /// The importance of each matrix' columns, by the matrix' name in GGUF; `on_progress` gets the tokens
 /// that were read and those in all.
@@ -34,7 +39,7 @@ pub(crate) fn calibrate(
     let bos = tokenizer.bos().filter(|_| tokenizer.adds_bos());
     let mut session = model.session()?;
     let mut squares = InputSquares::new(model.spec());
-    let of_chunk = CONTEXT - usize::from(bos.is_some());
+    let of_chunk = (context(model) - usize::from(bos.is_some())).max(1);
     for (idx, chunk) in ids.chunks(of_chunk).enumerate() {
         if cancel.load(Ordering::Relaxed) {
             return Err(Error::Cancelled);

@@ -10,7 +10,7 @@ use lilims_engine::{LoadOptions, Model};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-use crate::calibrate::{CONTEXT, calibrate};
+use crate::calibrate::{CONTEXT, calibrate, context};
 use crate::manifest::{Calibration, Evaluation, hex};
 use crate::output::{PREFIX, folder};
 use crate::{Error, Manifest, Mix, Options, Progress, convert};
@@ -165,9 +165,9 @@ impl Job {
     ) -> Result<Evaluation, Error> {
         let (before, after) = (self.load(&source.path)?, self.load(&self.out)?);
         let ids = before.tokenizer().encode_prompt(&text.text, false)?;
-        let mut n_chunks = 0;
-        on_stage(Stage::Evaluating { done: 0, total: ids.len() / CONTEXT });
-        let found = lilims_bench::compare(&before, &after, &ids, CONTEXT, cancel, |_, total| {
+        let (context, mut n_chunks) = (context(&before), 0);
+        on_stage(Stage::Evaluating { done: 0, total: ids.len() / context });
+        let found = lilims_bench::compare(&before, &after, &ids, context, cancel, |_, total| {
             n_chunks += 1;
             on_stage(Stage::Evaluating { done: n_chunks, total });
         })?;
