@@ -30,7 +30,7 @@ pub(super) fn not_there(target: &str) -> Error {
 }
 
 /// A model that is the source of a conversion shall be removed.
-pub(in crate::library) fn is_source(title: &str) -> Error {
+pub(super) fn is_source(title: &str) -> Error {
     Error {
         code: ErrorCode::Busy,
         message: format!(

@@ -46,7 +46,7 @@ pub(super) fn run(
         calibration: request.is_weighed.then(Text::for_calibration),
         evaluation: request.is_measured.then(Text::for_evaluation),
     };
-    let manifest = match job.run(cancel, &mut |it| on_stage(stage(it))) {
+    let manifest = match job.run(cancel, &mut |it: Stage<'_>| on_stage(stage(it))) {
         Ok(manifest) => manifest,
         Err(Convert::Cancelled) => return Ok(ConversionState::Cancelled),
         Err(error) => return Err(errors::of(&error)),

@@ -1,6 +1,6 @@
 //! The dialogue about conversions: choosing a type, how far it is, and what came of it.
 
-use leptos::prelude::*;
+use leptos::{html, prelude::*};
 use lilims_ipc::{Conversion, ConversionStage, ConversionState, Figures};
 
 use super::conversion_row::{ConversionBar, failure, of, state_name};
@@ -75,6 +75,11 @@ fn Choosing(
 fn Course(state: LibraryState, close: Callback<()>, act: Callback<Action>) -> impl IntoView {
     let title = Memo::new(move |_| of(state, format::conversion_title).unwrap_or_default());
     let ending = Memo::new(move |_| of(state, ending).unwrap_or(Ending::Open));
+    // Of one that was cancelled there is nothing to look at later.
+    let forget = Callback::new(move |()| {
+        close.run(());
+        act.run(Action::ClearConversion);
+    });
     view! {
         <div class="convert" data-testid="conversion" data-state=move || of(state, state_name)>
             <p class="convert-source">{title}</p>
@@ -86,8 +91,8 @@ fn Course(state: LibraryState, close: Callback<()>, act: Callback<Action>) -> im
                 .into_any(),
                 Ending::Failed => view! { <Failed state close/> }.into_any(),
                 Ending::Cancelled => view! {
-                    <p data-testid="conversion-cancelled">"Cancelled. Nothing was left behind."</p>
-                    <CloseButton close/>
+                    <p role="status">"Cancelled. Nothing was left behind."</p>
+                    <CloseButton close=forget/>
                 }
                 .into_any(),
             }}
@@ -126,6 +131,7 @@ fn ending(conversion: &Conversion) -> Ending {
 
 #[component]
 fn Running(state: LibraryState, close: Callback<()>, act: Callback<Action>) -> impl IntoView {
+    let hide = take_focus();
     let now = Memo::new(move |_| of(state, now).flatten().unwrap_or_default());
     let stage = move || now.with(|now| now.stage);
     let step = move || now.with(|now| now.step.clone());
@@ -161,7 +167,7 @@ fn Running(state: LibraryState, close: Callback<()>, act: Callback<Action>) -> i
             >
                 {cancel_label}
             </button>
-            <button type="button" class="button primary" data-testid="convert-hide" on:click=move |_| close.run(())>
+            <button type="button" class="button primary" data-testid="convert-hide" node_ref=hide on:click=move |_| close.run(())>
                 "Hide"
             </button>
         </div>
@@ -209,6 +215,7 @@ fn Done(
     close: Callback<()>,
     act: Callback<Action>,
 ) -> impl IntoView {
+    let focused = take_focus();
     let use_it = Action::Use { name: name.clone(), context_tokens: None };
     view! {
         <p class="report" role="status">{format!("{name} is in the library.")}</p>
@@ -221,6 +228,7 @@ fn Done(
                 type="button"
                 class="button primary"
                 data-testid="convert-use"
+                node_ref=focused
                 on:click=move |_| {
                     close.run(());
                     act.run(use_it.clone());
@@ -243,11 +251,23 @@ fn Failed(state: LibraryState, close: Callback<()>) -> impl IntoView {
 
 #[component]
 fn CloseButton(close: Callback<()>) -> impl IntoView {
+    let button = take_focus();
     view! {
         <div class="plan-buttons">
-            <button type="button" class="button" data-testid="convert-close" on:click=move |_| close.run(())>
+            <button type="button" class="button" data-testid="convert-close" node_ref=button on:click=move |_| close.run(())>
                 "Close"
             </button>
         </div>
     }
+}
+
+/// For a button that takes the focus when it comes: the one that had it has gone.
+fn take_focus() -> NodeRef<html::Button> {
+    let button = NodeRef::<html::Button>::new();
+    Effect::new(move || {
+        if let Some(button) = button.get() {
+            let _ = button.focus();
+        }
+    });
+    button
 }
