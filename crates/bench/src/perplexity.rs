@@ -5,9 +5,10 @@
 //! The first half is only read; in the second half, every token but the last predicts its
 //! successor. The perplexity is `exp` of the mean negative log likelihood.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use lilims_engine::Model;
+use lilims_engine::{Model, Session};
 use serde::Serialize;
 
 /// Positions that are scored at once: for a vocabulary of 262,144, their logits take 64 MiB.
@@ -33,6 +34,19 @@ pub enum Error {
         /// Tokens of a chunk.
         context: usize,
     },
+    /// Two models do not read the text as the same tokens.
+    #[error(
+        "{base} and {other} do not have the same vocabulary: their distributions cannot be compared"
+    )]
+    Vocabulary {
+        /// The one model's name.
+        base: String,
+        /// The other's.
+        other: String,
+    },
+    /// The caller cancelled.
+    #[error("cancelled")]
+    Cancelled,
     /// The model could not run.
     #[error(transparent)]
     Engine(#[from] lilims_engine::Error),
@@ -63,29 +77,15 @@ pub fn perplexity(
     context: usize,
     mut on_chunk: impl FnMut(&Perplexity),
 ) -> Result<Perplexity, Error> {
-    if context < MIN_CONTEXT {
-        return Err(Error::Context { context });
-    }
-    if ids.len() < context {
-        return Err(Error::TooShort { tokens: ids.len(), context });
-    }
-    let tokenizer = model.tokenizer();
-    let bos = tokenizer.bos().filter(|_| tokenizer.adds_bos());
-    let mut session = model.session()?;
+    check(ids, context)?;
+    let mut reader = Reader::new(model)?;
     let mut losses = Losses::default();
     let mut result = Perplexity::default();
     for chunk in ids.chunks_exact(context) {
-        let mut chunk = chunk.to_vec();
-        if let Some(bos) = bos {
-            chunk[0] = bos;
-        }
-        session.truncate(0);
-        session.append(&chunk[..context / 2])?;
-        for start in (context / 2..context - 1).step_by(POSITIONS_AT_ONCE) {
-            let end = (start + POSITIONS_AT_ONCE).min(context - 1);
-            let logits = session.logits(&chunk[start..end])?;
-            let rows = logits.chunks_exact(logits.len() / (end - start));
-            for (row, position) in rows.zip(start..end) {
+        reader.begin(chunk)?;
+        for range in scored(context) {
+            let logits = reader.logits(range.clone())?;
+            for (row, position) in logits.chunks_exact(logits.len() / range.len()).zip(range) {
                 losses.add(negative_log_likelihood(row, chunk[position + 1]));
             }
         }
@@ -95,23 +95,71 @@ pub fn perplexity(
     Ok(result)
 }
 
+/// Checks that there is something to score.
+pub(crate) fn check(ids: &[u32], context: usize) -> Result<(), Error> {
+    if context < MIN_CONTEXT {
+        return Err(Error::Context { context });
+    }
+    if ids.len() < context {
+        return Err(Error::TooShort { tokens: ids.len(), context });
+    }
+    Ok(())
+}
+
+/// The positions of a chunk that are scored, those of a range at once.
+pub(crate) fn scored(context: usize) -> impl Iterator<Item = Range<usize>> {
+    let starts = (context / 2..context - 1).step_by(POSITIONS_AT_ONCE);
+    starts.map(move |start| start..(start + POSITIONS_AT_ONCE).min(context - 1))
+}
+
+/// A model that reads chunks.
+pub(crate) struct Reader {
+    session: Session,
+    bos: Option<u32>,
+    chunk: Vec<u32>,
+}
+
+impl Reader {
+    pub(crate) fn new(model: &Arc<Model>) -> Result<Self, Error> {
+        let tokenizer = model.tokenizer();
+        let bos = tokenizer.bos().filter(|_| tokenizer.adds_bos());
+        Ok(Self { session: model.session()?, bos, chunk: Vec::new() })
+    }
+
+    /// Reads the half of a chunk that is not scored.
+    pub(crate) fn begin(&mut self, chunk: &[u32]) -> Result<(), Error> {
+        self.chunk.clear();
+        self.chunk.extend_from_slice(chunk);
+        if let Some(bos) = self.bos {
+            self.chunk[0] = bos;
+        }
+        self.session.truncate(0);
+        Ok(self.session.append(&self.chunk[..chunk.len() / 2])?)
+    }
+
+    /// The logits after each position of the range, which follows what was read. `[range, n_vocab]`
+    pub(crate) fn logits(&mut self, range: Range<usize>) -> Result<Vec<f32>, Error> {
+        Ok(self.session.logits(&self.chunk[range])?)
+    }
+}
+
 /// Sums of the losses so far, in nats.
 #[derive(Default)]
-struct Losses {
+pub(crate) struct Losses {
     count: usize,
     sum: f64,
     sum_of_squares: f64,
 }
 
 impl Losses {
-    fn add(&mut self, nats: f64) {
+    pub(crate) fn add(&mut self, nats: f64) {
         self.count += 1;
         self.sum += nats;
         self.sum_of_squares += nats * nats;
     }
 
     /// The perplexity after one more chunk than `before`.
-    fn perplexity(&self, before: &Perplexity) -> Perplexity {
+    pub(crate) fn perplexity(&self, before: &Perplexity) -> Perplexity {
         let count = self.count as f64;
         let mean = self.sum / count;
         let perplexity = mean.exp();

@@ -6,15 +6,17 @@
 mod advice;
 mod bench;
 mod chat;
+mod convert;
+mod eval;
 mod generate;
 mod inspect;
 mod interrupt;
 mod library;
+mod line;
 mod logits;
 mod memory;
 mod options;
 mod output;
-mod perplexity;
 mod tokenize;
 
 use std::process::ExitCode;
@@ -49,15 +51,11 @@ enum Command {
     Bench(bench::Bench),
     /// Measure how well a model does.
     #[command(subcommand)]
-    Eval(Eval),
+    Eval(eval::Eval),
+    /// Make a GGUF file of a checkpoint, or of another GGUF file in another type.
+    Convert(convert::Convert),
     #[command(flatten)]
     Library(library::Command),
-}
-
-#[derive(Subcommand)]
-enum Eval {
-    /// Measure the perplexity of a text by llama.cpp's protocol.
-    Perplexity(perplexity::Perplexity),
 }
 
 fn main() -> ExitCode {
@@ -69,7 +67,8 @@ fn main() -> ExitCode {
         Command::Tokenize(command) => command.run(),
         Command::Logits(command) => command.run(threads),
         Command::Bench(command) => command.run(threads),
-        Command::Eval(Eval::Perplexity(command)) => command.run(threads),
+        Command::Eval(command) => command.run(threads),
+        Command::Convert(command) => command.run(threads),
         Command::Library(command) => command.run(threads),
     };
     result.unwrap_or_else(|error| fail(&error))

@@ -19,6 +19,13 @@ pub(crate) struct ModelOptions {
     /// A GGUF file, or a model that `lilims list` shows [default: the bundled model].
     #[arg(long, value_name = "FILE | NAME")]
     pub(crate) model: Option<PathBuf>,
+    #[command(flatten)]
+    run: RunOptions,
+}
+
+/// How to run a model.
+#[derive(Args)]
+pub(crate) struct RunOptions {
     /// What runs the model: our own kernels or candle's [default: candle where a GPU was built in
     /// and starts, else cpu].
     #[arg(long, value_enum)]
@@ -78,19 +85,31 @@ impl Loaded {
 impl ModelOptions {
     /// How keys and values are cached.
     pub(crate) fn kv_type(&self) -> KvType {
-        self.kv_type.of_engine()
+        self.run.kv_type.of_engine()
     }
 
     /// Opens the model with room for `context` tokens, or for as many as it was made for.
     pub(crate) fn load(&self, threads: Option<usize>, context: Option<usize>) -> Result<Loaded> {
-        let path = model_path(self.model.as_deref())?;
+        self.run.load(self.model.as_deref(), threads, context)
+    }
+}
+
+impl RunOptions {
+    /// Opens the model that is named, with room for `context` tokens, or for as many as it was made for.
+    pub(crate) fn load(
+        &self,
+        named: Option<&Path>,
+        threads: Option<usize>,
+        context: Option<usize>,
+    ) -> Result<Loaded> {
+        let path = model_path(named)?;
         let options = LoadOptions {
             backend: match self.backend {
                 Some(Backend::Cpu) => BackendKind::Cpu,
                 Some(Backend::Candle) => BackendKind::Candle,
                 None => BackendKind::default(),
             },
-            kv_type: self.kv_type(),
+            kv_type: self.kv_type.of_engine(),
             threads,
             context,
         };

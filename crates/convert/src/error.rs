@@ -122,6 +122,15 @@ pub enum Error {
         /// What is wrong with it.
         what: String,
     },
+    /// The text to calibrate with holds nothing.
+    #[error("the calibration text is empty: give one that is like what the model will read")]
+    EmptyText,
+    /// A model could not be run to calibrate or to measure.
+    #[error(transparent)]
+    Run(#[from] lilims_engine::Error),
+    /// The model was converted and could not be measured.
+    #[error("the model is converted, but it could not be measured")]
+    Measure(#[from] lilims_bench::Error),
     /// The result does not load: a fault of the conversion.
     #[error("the result does not load")]
     Result(#[source] lilims_engine::Error),

@@ -2,13 +2,16 @@
 //!
 //! [`convert`] reads a folder with `config.json`, weights and a tokenizer, or a GGUF file, gives each
 //! tensor the type that the chosen [`Mix`] has for it, and writes one GGUF file with the tokenizer and
-//! the chat template inside, and a [`Manifest`] beside it. Tensors go through one at a time. Nothing
-//! here downloads, prints or runs models; the result is opened once, to be sure that the engine takes it.
+//! the chat template inside, and a [`Manifest`] beside it. Tensors go through one at a time. A [`Job`] is
+//! a conversion for which the source was run on a text first, to learn which columns matter, or whose
+//! result is compared with its source at the end. Nothing here downloads or prints.
 
+mod calibrate;
 mod config;
 mod encode;
 mod error;
 mod family;
+mod job;
 mod manifest;
 mod metadata;
 mod output;
@@ -21,8 +24,9 @@ mod types;
 mod vocabulary;
 
 pub use error::Error;
+pub use job::{Job, Stage, Text};
 pub use manifest::{
-    Conversion, Evaluation, FORMAT_VERSION, FileHash, Manifest, Source, TensorEntry,
+    Calibration, Conversion, Evaluation, FORMAT_VERSION, FileHash, Manifest, Source, TensorEntry,
 };
-pub use run::{Options, Progress, convert};
+pub use run::{Options, Progress, convert, expected_bytes, expected_sizes};
 pub use types::{Mix, Override};

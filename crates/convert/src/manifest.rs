@@ -2,13 +2,14 @@
 //! was made.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::Error;
+use crate::output::{Finished, Output};
 
 /// The version of the format. A reader refuses a larger one.
 pub const FORMAT_VERSION: u32 = 1;
@@ -81,6 +82,19 @@ pub struct Conversion {
     pub mix: String,
     /// Overrides of single tensors' types, as they were given.
     pub tensor_types: Vec<String>,
+    /// What the importance of columns was measured on, if it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<Calibration>,
+}
+
+/// The text that the importance of columns was measured on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Calibration {
+    /// Its name.
+    pub text: String,
+    /// Its SHA-256, in hexadecimal.
+    pub sha256: String,
 }
 
 /// A tensor of the result.
@@ -100,11 +114,18 @@ pub struct TensorEntry {
 pub struct Evaluation {
     /// The text that they are of.
     pub text: String,
-    /// Perplexity of the source, if it was measured.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub perplexity_before: Option<f64>,
+    /// Tokens of it that were scored.
+    pub tokens: usize,
+    /// Perplexity of the source.
+    pub perplexity_before: f64,
     /// Perplexity of the result.
     pub perplexity_after: f64,
+    /// Mean Kullback–Leibler divergence of the result's distributions from the source's, in nats.
+    pub mean_kl: f64,
+    /// The divergence that 99 of 100 positions stay below.
+    pub p99_kl: f64,
+    /// The share of positions at which both hold the same token for the likeliest.
+    pub same_top: f64,
 }
 
 impl Manifest {
@@ -125,6 +146,21 @@ impl Manifest {
             return Err(Error::damaged(path, what));
         }
         Ok(manifest)
+    }
+
+    /// Writes the manifest of the model at `model`, in place of the one that is there.
+    ///
+    /// *Errors*: [`Error::Io`].
+    pub fn write(&self, model: &Path) -> Result<(), Error> {
+        self.prepare(model)?.publish()
+    }
+
+    /// Writes it beside its place.
+    pub(crate) fn prepare(&self, model: &Path) -> Result<Finished, Error> {
+        let path = Self::path_of(model);
+        let mut output = Output::create(&path)?;
+        output.write_all(self.to_json().as_bytes()).map_err(Error::io(&path))?;
+        output.finish()
     }
 
     /// The manifest as it stands in its file.
@@ -153,7 +189,11 @@ impl FileHash {
 
     pub(crate) fn new(path: &Path, size_bytes: u64, hash: Sha256) -> Self {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let sha256 = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        Self { name, size_bytes, sha256 }
+        Self { name, size_bytes, sha256: hex(hash.finalize()) }
     }
+}
+
+/// Bytes in hexadecimal.
+pub(crate) fn hex(bytes: impl AsRef<[u8]>) -> String {
+    bytes.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -11,6 +11,9 @@ use tempfile::NamedTempFile;
 use crate::Error;
 use crate::manifest::FileHash;
 
+/// How the names of files and folders begin that are not there to stay.
+pub(crate) const PREFIX: &str = ".converting-";
+
 /// A file in the making. Dropped before [`Output::publish`], it leaves nothing.
 pub(crate) struct Output {
     path: PathBuf,
@@ -22,7 +25,7 @@ pub(crate) struct Output {
 impl Output {
     /// Starts the file that will be `path`.
     pub(crate) fn create(path: &Path) -> Result<Self, Error> {
-        let file = NamedTempFile::with_prefix_in(".converting-", folder(path));
+        let file = NamedTempFile::with_prefix_in(PREFIX, folder(path));
         let to = BufWriter::with_capacity(1 << 20, file.map_err(Error::io(path))?);
         Ok(Self { path: path.to_owned(), to, hash: Sha256::new(), size_bytes: 0 })
     }
@@ -108,7 +111,8 @@ fn set_mode(_file: &File) -> std::io::Result<()> {
     Ok(())
 }
 
-fn folder(path: &Path) -> &Path {
+/// Where the file at `path` lies.
+pub(crate) fn folder(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),

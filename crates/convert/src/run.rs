@@ -11,7 +11,9 @@ use lilims_gguf::{File, TensorHead, TensorType, Writer};
 use crate::config::Config;
 use crate::encode::Tensor;
 use crate::family::{Change, Planned, plan};
-use crate::manifest::{Conversion, FORMAT_VERSION, FileHash, Manifest, Source, TensorEntry};
+use crate::manifest::{
+    Calibration, Conversion, FORMAT_VERSION, FileHash, Manifest, Source, TensorEntry,
+};
 use crate::output::Output;
 use crate::source::{Checkpoint, read_at};
 use crate::types::{Chooser, Mix, Override, Traits};
@@ -28,6 +30,8 @@ pub struct Options {
     /// How much each column of a matrix matters (the mean square of the activations that meet it), by
     /// the matrix' name in the result. Matrices that are not listed count all columns alike.
     pub importance: HashMap<String, Vec<f32>>,
+    /// Where `importance` comes from, for the manifest.
+    pub calibration: Option<Calibration>,
     /// Threads that convert.
     pub threads: usize,
     /// The model's semantic version, for the manifest.
@@ -47,6 +51,7 @@ impl Options {
             mix,
             overrides: Vec::new(),
             importance: HashMap::new(),
+            calibration: None,
             threads: 2,
             version: "1.0.0".to_owned(),
             origin: None,
@@ -84,7 +89,7 @@ pub fn convert(
     cancel: &AtomicBool,
     on_progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Manifest, Error> {
-    let input = if source.is_dir() { checkpoint(source, options)? } else { gguf(source, options)? };
+    let input = Input::read(source, options)?;
     let heads = input.heads(options)?;
     let mut output = Output::create(out)?;
     output.write_head(&input.writer, &heads)?;
@@ -121,6 +126,7 @@ pub fn convert(
             tool: concat!("lilims-convert ", env!("CARGO_PKG_VERSION")).to_owned(),
             mix: options.mix.to_string(),
             tensor_types: options.overrides.iter().map(Override::to_string).collect(),
+            calibration: options.calibration.clone(),
         },
         tensors: heads
             .iter()
@@ -129,10 +135,7 @@ pub fn convert(
             .collect(),
         evaluation: None,
     };
-    let mut beside = Output::create(&Manifest::path_of(out))?;
-    let written = std::io::Write::write_all(&mut beside, manifest.to_json().as_bytes());
-    written.map_err(Error::io(&Manifest::path_of(out)))?;
-    let beside = beside.finish()?;
+    let beside = manifest.prepare(out)?;
     finished.publish()?;
     beside.publish()?;
     on_progress(Progress {
@@ -143,6 +146,26 @@ pub fn convert(
         total_bytes,
     });
     Ok(manifest)
+}
+
+/// How large the result of converting `source` to each mix would be, in bytes, without converting it.
+///
+/// *Errors*: as for [`convert`], as far as heads tell.
+pub fn expected_sizes(source: &Path, options: &Options) -> Result<Vec<(Mix, u64)>, Error> {
+    let input = Input::read(source, options)?;
+    let size = |mix| {
+        let heads = input.heads(&Options { mix, ..options.clone() })?;
+        Ok((mix, input.file_bytes(&heads)))
+    };
+    Mix::all().map(size).collect()
+}
+
+/// How large the result of converting `source` would be, in bytes, without converting it.
+///
+/// *Errors*: as for [`convert`], as far as heads tell.
+pub fn expected_bytes(source: &Path, options: &Options) -> Result<u64, Error> {
+    let input = Input::read(source, options)?;
+    Ok(input.file_bytes(&input.heads(options)?))
 }
 
 /// What is converted: metadata that is ready, and tensors that are not.
@@ -171,6 +194,11 @@ enum Data {
 }
 
 impl Input {
+    /// Reads everything but the tensors.
+    fn read(source: &Path, options: &Options) -> Result<Self, Error> {
+        if source.is_dir() { checkpoint(source, options) } else { gguf(source, options) }
+    }
+
     /// The result's tensors.
     fn heads(&self, options: &Options) -> Result<Vec<TensorHead>, Error> {
         let Options { mix, overrides, .. } = options;
@@ -189,6 +217,16 @@ impl Input {
             .collect()
     }
 
+    /// The size of a file with these tensors.
+    fn file_bytes(&self, heads: &[TensorHead]) -> u64 {
+        let mut head = Vec::new();
+        self.writer.write_head(heads.iter(), &mut head).expect("memory takes all");
+        let padded = heads
+            .iter()
+            .map(|head| head.size_bytes + Writer::padding(head.size_bytes).len() as u64);
+        head.len() as u64 + padded.sum::<u64>()
+    }
+
     fn write(
         &self,
         planned: &Planned,
@@ -197,7 +235,7 @@ impl Input {
         cancel: &AtomicBool,
         output: &mut Output,
     ) -> Result<(), Error> {
-        let (name, tensor_type, bytes) = self.read(planned)?;
+        let (name, tensor_type, bytes) = self.tensor(planned)?;
         let n_values: usize = planned.shape.iter().product();
         let columns = match planned.change {
             Change::Interleave { .. } if planned.shape.len() == 1 => 1,
@@ -218,7 +256,7 @@ impl Input {
     }
 
     /// A tensor's name in the source, its type and its bytes.
-    fn read(&self, planned: &Planned) -> Result<(&str, TensorType, Vec<u8>), Error> {
+    fn tensor(&self, planned: &Planned) -> Result<(&str, TensorType, Vec<u8>), Error> {
         match &self.data {
             Data::Checkpoint { checkpoint, computed } => {
                 if let Some((name, values)) = computed.iter().find(|(n, _)| *n == planned.source) {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use crate::backend::{Chunk, Runner, Want};
+use crate::observe::InputSquares;
 use crate::window::Window;
 use crate::{Error, Model};
 
@@ -275,6 +276,19 @@ impl Session {
         read.map(|()| &self.logits[..])
     }
 
+    /// Reads `ids` after the tokens already held and adds what each matrix was multiplied with to
+    /// `squares`.
+    ///
+    /// *Errors*: as for [`Session::logits`].
+    pub fn observe(&mut self, ids: &[u32], squares: &mut InputSquares) -> Result<(), Error> {
+        for chunk in ids.chunks(self.chunk_len(Want::Nothing)) {
+            self.pass(chunk, Want::Nothing, false, &NEVER, |runner, chunk| {
+                runner.observe(chunk, squares)
+            })?;
+        }
+        Ok(())
+    }
+
     /// Reads one chunk and appends the logits that are wanted.
     pub(crate) fn read(
         &mut self,
@@ -294,6 +308,18 @@ impl Session {
         cancel: &AtomicBool,
         logits: &mut Vec<f32>,
     ) -> Result<(), Error> {
+        self.pass(ids, want, is_exact, cancel, |runner, chunk| runner.run(chunk, logits))
+    }
+
+    /// Runs one chunk after the tokens already held.
+    fn pass(
+        &mut self,
+        ids: &[u32],
+        want: Want,
+        is_exact: bool,
+        cancel: &AtomicBool,
+        run: impl FnOnce(&mut dyn Runner, &Chunk<'_>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let n_vocab = self.model.spec().n_vocab;
         if let Some(&id) = ids.iter().find(|&&id| id as usize >= n_vocab) {
             return Err(Error::UnknownToken { id, n_vocab });
@@ -305,7 +331,7 @@ impl Session {
         self.window.written = written;
         let window = self.window;
         let chunk = Chunk { tokens: ids, position, window, want, is_exact, cancel };
-        self.runner.run(&chunk, logits)?;
+        run(&mut *self.runner, &chunk)?;
         self.tokens.extend_from_slice(ids);
         self.counters.read += ids.len() as u64;
         Ok(())

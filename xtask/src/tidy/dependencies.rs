@@ -10,7 +10,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("lilims-quant", &["lilims-gguf"]),
     ("lilims-engine", &["lilims-gguf", "lilims-quant"]),
     ("lilims-hub", &["lilims-models", "lilims-gguf"]),
-    ("lilims-convert", &["lilims-gguf", "lilims-quant", "lilims-engine"]),
+    ("lilims-convert", &["lilims-gguf", "lilims-quant", "lilims-engine", "lilims-bench"]),
     ("lilims-bench", &["lilims-gguf", "lilims-quant", "lilims-engine"]),
     ("lilims-ui", &["lilims-ipc"]),
     ("lilims-cli", LIBRARIES),

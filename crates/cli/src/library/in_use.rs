@@ -4,14 +4,14 @@ use std::path::Path;
 
 use anyhow::Result;
 use lilims_engine::{LoadOptions, MemoryEstimate};
-use lilims_hub::{Error, Held, Library, Peak};
+use lilims_hub::{Entry, Error, Held, Library, Peak};
 
 use crate::memory;
 
 /// Keeps a model from being removed until it is dropped.
 pub(crate) struct InUse {
     library: Library,
-    name: String,
+    entry: Entry,
     _held: Held,
 }
 
@@ -23,10 +23,15 @@ impl InUse {
         let Ok(path) = std::path::absolute(path) else { return Ok(None) };
         let Ok(Some(entry)) = library.entry_at(&path) else { return Ok(None) };
         match library.use_model(&entry.name) {
-            Ok(held) => Ok(Some(Self { library, name: entry.name, _held: held })),
+            Ok(held) => Ok(Some(Self { library, entry, _held: held })),
             Err(error @ Error::InUse { .. }) => Err(error.into()),
             Err(_) => Ok(None),
         }
+    }
+
+    /// What the library knows of it.
+    pub(crate) fn entry(&self) -> &Entry {
+        &self.entry
     }
 
     /// Notes the most memory that this process took with `n_tokens` in the cache, so that later
@@ -40,7 +45,7 @@ impl InUse {
             .and_then(|file| MemoryEstimate::new(&file, &options));
         let Ok(estimate) = estimate else { return };
         let peak = Peak {
-            model: self.name.clone(),
+            model: self.entry.name.clone(),
             weights_bytes: estimate.weights_bytes,
             estimated_bytes: estimate.total_bytes(),
             measured_bytes,

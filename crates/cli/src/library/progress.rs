@@ -1,43 +1,15 @@
 //! How far a download is: one line that is rewritten on a terminal, a line every tenth in a pipe.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 
 use lilims_hub::{DownloadRow, DownloadState};
 
 use super::words;
+use crate::line::Line;
 use crate::output;
 
 /// A line of a pipe comes each time this many more percent are here.
 const STEP_PERCENT: u64 = 10;
-
-/// A line on standard error that is written over itself.
-#[derive(Default)]
-pub(super) struct Line {
-    shown: String,
-}
-
-impl Line {
-    /// Shows `text` in place of what was there. Where nobody reads that, nothing is lost.
-    pub(super) fn rewrite(&mut self, text: &str) {
-        if self.shown != text {
-            self.write(&output::printable(text));
-            text.clone_into(&mut self.shown);
-        }
-    }
-
-    /// Takes the line away, if there is one.
-    pub(super) fn clear(&mut self) {
-        if !self.shown.is_empty() {
-            self.write("");
-            self.shown.clear();
-        }
-    }
-
-    fn write(&self, text: &str) {
-        let mut stderr = io::stderr().lock();
-        let _ = write!(stderr, "\r\u{1b}[K{text}").and_then(|()| stderr.flush());
-    }
-}
 
 /// Tells how far a download is.
 pub(super) struct Progress {

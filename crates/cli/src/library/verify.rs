@@ -10,8 +10,8 @@ use lilims_hub::{Entry, Error, Library, Verified};
 
 use super::find;
 use super::list::is_missing;
-use super::progress::Line;
 use crate::interrupt::{INTERRUPTED, Interrupt};
+use crate::line::Line;
 use crate::output;
 
 /// Hash models again and compare with what their source or an earlier time said. Of a damaged one that

@@ -20,6 +20,7 @@ use lilims_gguf::{File, TensorInfo, TensorType};
 use self::cache::{Kv, LayerCache};
 use super::{Backend, Chunk, Runner, Slot, Want};
 use crate::forward::forward;
+use crate::observe::{self, InputSquares, Observed, Peek};
 use crate::rope::Rope;
 use crate::spec::{Activation, RopeKind};
 use crate::weights::{LayerWeights, Linear, Norm, Upload, Weights, rope_factors};
@@ -157,34 +158,48 @@ impl CandleRunner {
             .collect::<Result<_, Error>>()?;
         Ok(Self { model, cache, layouts })
     }
-}
 
-impl Runner for CandleRunner {
-    fn run(&mut self, chunk: &Chunk<'_>, logits: &mut Vec<f32>) -> Result<(), Error> {
-        let model = Arc::clone(&self.model);
+    /// What a pass over the chunk starts with.
+    fn pass<'a>(&'a self, model: &'a CandleModel, chunk: &Chunk<'a>) -> Result<Pass<'a>, Error> {
         let positions = chunk.position..chunk.position + chunk.tokens.len();
         let global = Layout::new(None, chunk.window.context);
         let angles_at_sinks = if chunk.window.has_slid(global, positions.end - 1) {
             let at_sinks = positions.clone().map(|at| chunk.window.sink_position(global, at));
-            angles(&model, at_sinks)?
+            angles(model, at_sinks)?
         } else {
             Vec::new()
         };
-        let mut pass = Pass {
-            model: &model,
+        Ok(Pass {
+            model,
             cache: &self.cache,
             layouts: &self.layouts,
             ids: Tensor::new(chunk.tokens, &model.device)?,
             n_tokens: chunk.tokens.len(),
             chunk: *chunk,
             angles_at_sinks,
-            angles: angles(&model, positions)?,
+            angles: angles(model, positions)?,
             slots: Default::default(),
-        };
+        })
+    }
+}
+
+impl Runner for CandleRunner {
+    fn run(&mut self, chunk: &Chunk<'_>, logits: &mut Vec<f32>) -> Result<(), Error> {
+        let model = Arc::clone(&self.model);
+        let mut pass = self.pass(&model, chunk)?;
         forward(&mut pass, &model.spec, &model.weights, chunk.want)?;
         if chunk.want != Want::Nothing {
             logits.extend(pass.slot(Slot::Logits).flatten_all()?.to_vec1::<f32>()?);
         }
+        Ok(())
+    }
+
+    fn observe(&mut self, chunk: &Chunk<'_>, squares: &mut InputSquares) -> Result<(), Error> {
+        let model = Arc::clone(&self.model);
+        let pass = self.pass(&model, chunk)?;
+        let mut observed = Observed::new(pass, Some(&mut *squares));
+        forward(&mut observed, &model.spec, &model.weights, chunk.want)?;
+        squares.n_tokens += chunk.tokens.len() as u64;
         Ok(())
     }
 
@@ -508,6 +523,14 @@ impl Backend for Pass<'_> {
             None => embedding.forward(x)?,
         };
         self.set(Slot::Logits, soft_cap(logits, cap)?);
+        Ok(())
+    }
+}
+
+impl Peek for Pass<'_> {
+    fn add_squares(&mut self, slot: Slot, sums: &mut [f64]) -> Result<(), Error> {
+        let rows: Vec<f32> = self.slot(slot).flatten_all()?.to_vec1()?;
+        observe::add_squares(&rows, sums);
         Ok(())
     }
 }

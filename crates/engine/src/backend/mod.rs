@@ -11,6 +11,7 @@ use std::io::{Read, Write};
 use std::sync::atomic::AtomicBool;
 
 use crate::Error;
+use crate::observe::InputSquares;
 use crate::spec::Activation;
 use crate::weights::{LayerWeights, Linear, Norm};
 use crate::window::Window;
@@ -141,6 +142,12 @@ pub(crate) trait Runner: Send {
     ///
     /// *Errors*: [`Error::Cancelled`], [`Error::Candle`].
     fn run(&mut self, chunk: &Chunk<'_>, logits: &mut Vec<f32>) -> Result<(), Error>;
+
+    /// Reads a chunk whose logits are not wanted, and adds what its matrices are multiplied with to
+    /// `squares`.
+    ///
+    /// *Errors*: as for [`Runner::run`].
+    fn observe(&mut self, chunk: &Chunk<'_>, squares: &mut InputSquares) -> Result<(), Error>;
 
     /// The most tokens of an exact chunk.
     fn max_exact(&self) -> usize;

@@ -36,6 +36,7 @@ pub(crate) use self::warm::warm;
 use self::worker::Worker;
 use super::{Chunk, Runner, Slot, Want};
 use crate::forward::forward;
+use crate::observe::{InputSquares, Observed};
 use crate::rope::Rope;
 use crate::session::MAX_CHUNK;
 use crate::weights::{Upload, Weights, rope_factors};
@@ -48,6 +49,8 @@ const MAX_REPLICATED: usize = 4;
 /// The most tokens that are read with the bits that each would have alone: few enough that multiplying
 /// each straight from the blocks costs less than as many passes.
 const MAX_EXACT: usize = 8;
+
+const DOES_NOT_FAIL: &str = "operations of the cpu backend do not fail";
 
 /// The steps of multiplication in a layer: queries, keys and values; attention's output; gate and up,
 /// or up alone; down.
@@ -201,6 +204,15 @@ impl CpuRunner {
             (0..team.n_workers()).map(|_| Mutex::new(Scratch::new(&model.spec))).collect();
         Ok(Self { model, team, buffers, kv_type, scratch })
     }
+
+    /// Says whether the pass over the chunk was cancelled.
+    fn end(&self, chunk: &Chunk<'_>) -> Result<(), Error> {
+        if chunk.cancel.load(Ordering::Relaxed) {
+            self.buffers.partials.reset();
+            return Err(Error::Cancelled);
+        }
+        Ok(())
+    }
 }
 
 impl Runner for CpuRunner {
@@ -220,16 +232,30 @@ impl Runner for CpuRunner {
         self.team.run(chunk.cancel, |member| {
             let mut scratch = scratch[member.idx()].lock().unwrap_or_else(PoisonError::into_inner);
             let mut worker = Worker::new(model, buffers, member, &mut scratch, *chunk, &output);
-            forward(&mut worker, &model.spec, &model.weights, chunk.want)
-                .expect("operations of the cpu backend do not fail");
+            forward(&mut worker, &model.spec, &model.weights, chunk.want).expect(DOES_NOT_FAIL);
         });
-        if chunk.cancel.load(Ordering::Relaxed) {
-            buffers.partials.reset();
-            return Err(Error::Cancelled);
-        }
+        self.end(chunk)?;
         // SAFETY: the head wrote each row that is wanted.
         unsafe { logits.set_len(logits.len() + n_logits) };
         Ok(())
+    }
+
+    fn observe(&mut self, chunk: &Chunk<'_>, squares: &mut InputSquares) -> Result<(), Error> {
+        let (model, buffers, scratch) = (&*self.model, &self.buffers, &self.scratch);
+        let output = Output::new(&mut []);
+        let shared = Mutex::new(&mut *squares);
+        self.team.run(chunk.cancel, |member| {
+            let mut scratch = scratch[member.idx()].lock().unwrap_or_else(PoisonError::into_inner);
+            let worker = Worker::new(model, buffers, member, &mut scratch, *chunk, &output);
+            // The rows are all there for each worker to see: one notes them.
+            let lock = || shared.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut noted = (member.idx() == 0).then(lock);
+            let squares = noted.as_mut().map(|noted| &mut ***noted);
+            forward(&mut Observed::new(worker, squares), &model.spec, &model.weights, chunk.want)
+                .expect(DOES_NOT_FAIL);
+        });
+        squares.n_tokens += chunk.tokens.len() as u64;
+        self.end(chunk)
     }
 
     fn max_exact(&self) -> usize {

@@ -15,6 +15,7 @@ use super::team::Member;
 use super::{Buffers, CpuModel, MAX_REPLICATED};
 use crate::Error;
 use crate::backend::{Backend, Chunk, Slot};
+use crate::observe::{self, Peek};
 use crate::quant::{Activations, PANEL_ROWS, vector};
 use crate::session::MAX_CHUNK;
 use crate::spec::Activation;
@@ -431,6 +432,15 @@ impl Backend for Worker<'_> {
         self.expect_step(std::iter::once(head.map_or(embedding, |head| &head.weight)));
         let bias = head.and_then(|head| head.bias.as_ref());
         self.multiply(Slot::Normed, &[bias], |_, row, columns, y| store(row, columns, y));
+        Ok(())
+    }
+}
+
+impl Peek for Worker<'_> {
+    fn add_squares(&mut self, slot: Slot, sums: &mut [f64]) -> Result<(), Error> {
+        // SAFETY: the last barrier made the slot complete, and nobody writes it before the one that
+        // follows the product which reads it next.
+        observe::add_squares(unsafe { self.view.rows(slot) }, sums);
         Ok(())
     }
 }

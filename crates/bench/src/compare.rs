@@ -1,0 +1,201 @@
+//! How far the distributions of two models with one vocabulary are apart: what a quantisation costs.
+//!
+//! Both read the same chunks as for a perplexity, and at each position that is scored the
+//! Kullback–Leibler divergence `KL(base ‖ other) = Σ p ln(p / q)` is taken over the whole vocabulary. It
+//! tells small differences that two perplexities of a short text cannot: it does not depend on what the
+//! text happens to go on with. llama.cpp's `--kl-divergence` measures the same.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use lilims_engine::Model;
+use serde::Serialize;
+
+use crate::negative_log_likelihood;
+use crate::perplexity::{Error, Losses, Perplexity, Reader, check, scored};
+
+/// What two models make of one text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Comparison {
+    /// The first model's perplexity.
+    pub base: Perplexity,
+    /// The second's.
+    pub other: Perplexity,
+    /// The mean of the logarithm of the second's perplexity over the first's, in nats.
+    pub log_ratio: f64,
+    /// Its standard error, from the differences at each position.
+    pub log_ratio_standard_error: f64,
+    /// The mean of the divergence, in nats.
+    pub mean_kl: f64,
+    /// Its standard error.
+    pub mean_kl_standard_error: f64,
+    /// The divergence that 99 of 100 positions stay below.
+    pub p99_kl: f64,
+    /// The largest divergence.
+    pub max_kl: f64,
+    /// The share of positions at which both hold the same token for the likeliest.
+    pub same_top: f64,
+}
+
+impl Comparison {
+    /// By how much of the first's perplexity the second's is higher.
+    pub fn perplexity_change(&self) -> f64 {
+        self.log_ratio.exp_m1()
+    }
+}
+
+/// Compares two models on `ids` in chunks of `context` tokens; `on_chunk` gets the figures so far and
+/// how many chunks there are.
+///
+/// *Errors*: [`Error::TooShort`], [`Error::Context`], [`Error::Vocabulary`], [`Error::Cancelled`],
+/// [`Error::Engine`].
+pub fn compare(
+    base: &Arc<Model>,
+    other: &Arc<Model>,
+    ids: &[u32],
+    context: usize,
+    cancel: &AtomicBool,
+    mut on_chunk: impl FnMut(&Comparison, usize),
+) -> Result<Comparison, Error> {
+    check(ids, context)?;
+    if base.spec().n_vocab != other.spec().n_vocab {
+        let [base, other] = [base, other].map(|model| model.name().to_owned());
+        return Err(Error::Vocabulary { base, other });
+    }
+    let (mut reader, mut other_reader) = (Reader::new(base)?, Reader::new(other)?);
+    let mut positions = Positions::default();
+    let mut result = Comparison::default();
+    let chunks = ids.chunks_exact(context);
+    let n_chunks = chunks.len();
+    for chunk in chunks {
+        for reader in [&mut reader, &mut other_reader] {
+            stop_if(cancel)?;
+            reader.begin(chunk)?;
+        }
+        for range in scored(context) {
+            stop_if(cancel)?;
+            let (p, q) = (reader.logits(range.clone())?, other_reader.logits(range.clone())?);
+            let n_vocab = p.len() / range.len();
+            let rows = p.chunks_exact(n_vocab).zip(q.chunks_exact(n_vocab));
+            for ((p, q), position) in rows.zip(range) {
+                positions.add(p, q, chunk[position + 1]);
+            }
+        }
+        result = positions.comparison(&result);
+        on_chunk(&result, n_chunks);
+    }
+    Ok(result)
+}
+
+fn stop_if(cancel: &AtomicBool) -> Result<(), Error> {
+    if cancel.load(Ordering::Relaxed) { Err(Error::Cancelled) } else { Ok(()) }
+}
+
+/// What was found at each position so far.
+#[derive(Default)]
+struct Positions {
+    base: Losses,
+    other: Losses,
+    /// The other's loss less the base's.
+    differences: Vec<f64>,
+    divergences: Vec<f64>,
+    n_same: usize,
+}
+
+impl Positions {
+    fn add(&mut self, p: &[f32], q: &[f32], target: u32) {
+        let [base, other] = [p, q].map(|logits| negative_log_likelihood(logits, target));
+        self.base.add(base);
+        self.other.add(other);
+        self.differences.push(other - base);
+        self.divergences.push(divergence(p, q));
+        self.n_same += usize::from(likeliest(p) == likeliest(q));
+    }
+
+    /// The figures after one more chunk than `before`.
+    fn comparison(&mut self, before: &Comparison) -> Comparison {
+        let (log_ratio, log_ratio_standard_error) = mean(&self.differences);
+        let (mean_kl, mean_kl_standard_error) = mean(&self.divergences);
+        let mut sorted = self.divergences.clone();
+        sorted.sort_by(f64::total_cmp);
+        let len = sorted.len();
+        Comparison {
+            base: self.base.perplexity(&before.base),
+            other: self.other.perplexity(&before.other),
+            log_ratio,
+            log_ratio_standard_error,
+            mean_kl,
+            mean_kl_standard_error,
+            p99_kl: sorted[(len * 99).div_ceil(100) - 1],
+            max_kl: sorted[len - 1],
+            same_top: self.n_same as f64 / len as f64,
+        }
+    }
+}
+
+/// The mean and its standard error, taking the values as independent.
+fn mean(values: &[f64]) -> (f64, f64) {
+    let count = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / count;
+    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    (mean, (squares / (count - 1.0).max(1.0) / count).sqrt())
+}
+
+/// `Σ p ln(p / q)` of the distributions that two rows of logits stand for, in nats. `[n_vocab]` each
+fn divergence(p: &[f32], q: &[f32]) -> f64 {
+    let (p_max, q_max) = (largest(p), largest(q));
+    let (mut p_sum, mut q_sum, mut weighted) = (0.0, 0.0, 0.0);
+    for (&p, &q) in p.iter().zip(q) {
+        let (p, q) = (f64::from(p - p_max), f64::from(q - q_max));
+        let weight = p.exp();
+        p_sum += weight;
+        q_sum += q.exp();
+        weighted += weight * (p - q);
+    }
+    // Rounding may take it a little below what it can be.
+    (weighted / p_sum + q_sum.ln() - p_sum.ln()).max(0.0)
+}
+
+fn largest(logits: &[f32]) -> f32 {
+    logits.iter().copied().fold(f32::NEG_INFINITY, f32::max)
+}
+
+fn likeliest(logits: &[f32]) -> Option<usize> {
+    let largest = largest(logits);
+    logits.iter().position(|&logit| logit == largest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOLERANCE: f64 = 1e-6;
+
+    #[test]
+    fn divergences_are_those_of_the_distributions() {
+        assert_eq!(divergence(&[1.0, 2.0, 3.0], &[1.0, 2.0, 3.0]), 0.0);
+        // What all logits have in common does not count.
+        assert!(divergence(&[1.0, 2.0, 3.0], &[101.0, 102.0, 103.0]) < TOLERANCE);
+        // 3/4 and 1/4 against halves.
+        let expected = 0.75 * 1.5_f64.ln() + 0.25 * 0.5_f64.ln();
+        let found = divergence(&[3_f32.ln(), 0.0], &[0.0, 0.0]);
+        assert!((found - expected).abs() < TOLERANCE, "{found}");
+        assert!(divergence(&[1e30, 0.0], &[1e30, 0.0]) < TOLERANCE);
+    }
+
+    #[test]
+    fn figures_are_of_all_positions() {
+        let mut positions = Positions::default();
+        positions.add(&[0.0, 0.0], &[0.0, 0.0], 0);
+        positions.add(&[3_f32.ln(), 0.0], &[0.0, 3_f32.ln()], 1);
+        let found = positions.comparison(&Comparison::default());
+        assert_eq!((found.same_top, found.base.tokens, found.other.chunks), (0.5, 2, 1));
+        // The other gives the second token three times what the base does.
+        assert!((found.log_ratio + 0.5 * 3_f64.ln()).abs() < TOLERANCE, "{found:?}");
+        assert!((found.max_kl - 0.5 * 3_f64.ln()).abs() < TOLERANCE, "{found:?}");
+        assert!((found.mean_kl - 0.25 * 3_f64.ln()).abs() < TOLERANCE, "{found:?}");
+        assert_eq!(found.p99_kl, found.max_kl);
+        let change = found.other.perplexity / found.base.perplexity - 1.0;
+        assert!((found.perplexity_change() - change).abs() < TOLERANCE);
+    }
+}
