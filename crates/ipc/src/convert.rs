@@ -123,8 +123,10 @@ pub enum ConversionState {
         name: String,
         /// Its file's length.
         size_bytes: u64,
-        /// What measuring has shown; `None` where it was not asked for, or cancelled.
+        /// What measuring has shown; `None` where it was not asked for, was cancelled or failed.
         figures: Option<Figures>,
+        /// Why measuring failed.
+        unmeasured: Option<Error>,
     },
     /// It broke off and left nothing.
     Failed {

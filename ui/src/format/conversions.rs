@@ -172,6 +172,7 @@ mod tests {
             name: "m-q4_0".into(),
             size_bytes: 91_700_000,
             figures: Some(figures),
+            unmeasured: None,
         };
         assert_eq!(
             conversion_line(&conversion(done)),

@@ -121,20 +121,28 @@ impl Library {
     /// and its licence are those of the source.
     ///
     /// # Errors
-    /// [`Error::NotAModel`], [`Error::Io`], [`Error::Index`].
+    /// [`Error::NotAModel`], [`Error::Io`], [`Error::Index`]. Then the file is gone.
     pub fn add_converted(&self, converting: &Converting, sha256: &str) -> Result<Entry, Error> {
         let Converting { source, target, path, .. } = converting;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         // Another process may have found the file first.
         let known = self.entry_at(path)?.map(|entry| entry.name);
-        self.add(path, None, describe(path, &name)?, |entry| {
-            entry.name = known.unwrap_or_else(|| entry.name.clone());
-            entry.title = format!("{} {target}", without_quantisation(&source.title));
-            entry.repository = source.repository.clone();
-            entry.revision = source.revision.clone();
-            entry.licence = source.licence.clone().or(entry.licence.take());
-            entry.sha256 = Some(sha256.to_owned());
-        })
+        let add = |description| {
+            self.add(path, None, description, |entry| {
+                entry.name = known.unwrap_or_else(|| entry.name.clone());
+                entry.title = format!("{} {target}", without_quantisation(&source.title));
+                entry.repository = source.repository.clone();
+                entry.revision = source.revision.clone();
+                entry.licence = source.licence.clone().or(entry.licence.take());
+                entry.sha256 = Some(sha256.to_owned());
+            })
+        };
+        let added = describe(path, &name).and_then(add);
+        if added.is_err() {
+            // A file without an entry would take room that nobody sees.
+            self.folder.remove(path)?;
+        }
+        added
     }
 
     /// What the conversion that runs takes of our folder, and what of that is still to be written.
@@ -158,7 +166,10 @@ impl Library {
         }
         if let Some(_turn) = self.locks.try_exclusive(LOCK)? {
             for path in left {
-                self.folder.remove(&path)?;
+                match path.is_dir() {
+                    true => fs::remove_dir_all(&path).map_err(Error::io(&path))?,
+                    false => self.folder.remove(&path)?,
+                }
             }
         }
         Ok(())
@@ -229,7 +240,7 @@ mod tests {
     fn a_converted_model_keeps_where_it_comes_from_and_never_takes_a_place() {
         let (_home, library) = library();
         let name = library.entries().unwrap()[0].name.clone();
-        assert_eq!(name, "m.q4_1");
+        assert_eq!(name, "m-q4_1");
         let first = library.begin_conversion(&name, "Q4_0", 100).unwrap();
         assert!(first.path().ends_with("converted/m-Q4_0.gguf"));
         write_model(first.path());

@@ -60,6 +60,11 @@ pub(super) fn of(error: &Convert) -> Error {
             ErrorCode::ModelDamaged,
             "The model's file is damaged or incomplete. Verify it, then try again.".to_owned(),
         ),
+        Convert::Run(error) => return crate::errors::not_loaded(error),
+        Convert::Measure(_) => (
+            ErrorCode::Internal,
+            "The model is converted and in the library, but it could not be measured.".to_owned(),
+        ),
         Convert::Unsupported { what } => {
             (ErrorCode::ModelUnsupported, format!("Lilims cannot convert this model: {what}."))
         }

@@ -3,13 +3,14 @@
 use std::sync::atomic::AtomicBool;
 use std::thread;
 
-use lilims_convert::{Error as Convert, Job, Mix, Options, Progress, Stage, Text};
+use lilims_convert::{Error as Convert, Job, Manifest, Mix, Options, Progress, Stage, Text};
 use lilims_hub::{Converting, Entry, Library};
 use lilims_ipc::{
     ConversionRequest, ConversionStage, ConversionState, Error, Share, TensorProgress,
 };
 
 use super::{errors, shown};
+use crate::library::errors as library_errors;
 
 /// How `source` is converted. Where it comes from goes into the manifest.
 pub(super) fn options(mix: Mix, source: &Entry) -> Options {
@@ -46,18 +47,23 @@ pub(super) fn run(
         calibration: request.is_weighed.then(Text::for_calibration),
         evaluation: request.is_measured.then(Text::for_evaluation),
     };
-    let manifest = match job.run(cancel, &mut |it: Stage<'_>| on_stage(stage(it))) {
-        Ok(manifest) => manifest,
+    let (manifest, unmeasured) = match job.run(cancel, &mut |it: Stage<'_>| on_stage(stage(it))) {
+        Ok(manifest) => (manifest, None),
         Err(Convert::Cancelled) => return Ok(ConversionState::Cancelled),
-        Err(error) => return Err(errors::of(&error)),
+        // Where the manifest is there, the model is whole, and only measuring it failed.
+        Err(error) => match Manifest::read(&Manifest::path_of(converting.path())) {
+            Ok(manifest) => (manifest, Some(errors::of(&error))),
+            Err(_) => return Err(errors::of(&error)),
+        },
     };
     let entry = library
         .add_converted(converting, &manifest.result.sha256)
-        .map_err(|error| crate::library::errors::of(&error))?;
+        .map_err(|error| library_errors::of(&error))?;
     Ok(ConversionState::Done {
         name: entry.name,
         size_bytes: entry.size_bytes,
         figures: manifest.evaluation.map(shown::figures),
+        unmeasured,
     })
 }
 

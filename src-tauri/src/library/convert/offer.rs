@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use lilims_convert::{Mix, Options, expected_bytes};
+use lilims_convert::{Mix, Options, expected_bytes, expected_sizes};
 use lilims_gguf::File;
 use lilims_hub::{Entry, Library};
 use lilims_ipc::{ConversionOffer, ConversionTarget, Error, Quality};
@@ -102,24 +102,19 @@ fn with_importance(mut options: Options, is_weighed: bool) -> Options {
     options
 }
 
-/// A type as this model would have it; `None` where it cannot have it.
+/// A type as this model would have it, in a file of `size_bytes`.
 fn target(
     kind: &Kind,
+    size_bytes: u64,
     library: &Library,
     entry: &Entry,
     source_bits: f32,
-    is_weighed: bool,
-) -> Result<Option<ConversionTarget>, Error> {
-    let size_bytes = match size(entry, kind.mix, is_weighed) {
-        Ok(size_bytes) => size_bytes,
-        Err(lilims_convert::Error::NoQuantiser { .. }) => return Ok(None),
-        Err(error) => return Err(errors::of(&error)),
-    };
+) -> Result<ConversionTarget, Error> {
     let wrong = |error| library_errors::of(&error);
     let plan = library.plan_conversion(&entry.name, size_bytes).map_err(wrong)?;
     let obstacle = library.check(&plan).err().map(wrong);
     let name = kind.mix.to_string();
-    Ok(Some(ConversionTarget {
+    Ok(ConversionTarget {
         good_for: kind.good_for.to_owned(),
         quality: kind.quality,
         perplexity_percent: kind.perplexity_percent,
@@ -132,7 +127,7 @@ fn target(
         removes: plan.removes.into_iter().map(shown::plan_model).collect(),
         obstacle,
         name,
-    }))
+    })
 }
 
 /// Why a model gains nothing by a type, or less than it seems.

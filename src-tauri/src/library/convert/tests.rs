@@ -30,7 +30,7 @@ fn task() -> Task {
 }
 
 fn done() -> ConversionState {
-    ConversionState::Done { name: "m-q4_0".into(), size_bytes: 5, figures: None }
+    ConversionState::Done { name: "m-q4_0".into(), size_bytes: 5, figures: None, unmeasured: None }
 }
 
 /// What `heard` says first that is as wanted.

@@ -1,7 +1,7 @@
 //! The dialogue about conversions: choosing a type, how far it is, and what came of it.
 
 use leptos::{html, prelude::*};
-use lilims_ipc::{Conversion, ConversionStage, ConversionState, Figures};
+use lilims_ipc::{Conversion, ConversionStage, ConversionState, Error, Figures};
 
 use super::conversion_row::{ConversionBar, failure, of, state_name};
 use super::convert_choice::ConvertChoice;
@@ -85,8 +85,8 @@ fn Course(state: LibraryState, close: Callback<()>, act: Callback<Action>) -> im
             <p class="convert-source">{title}</p>
             {move || match ending.get() {
                 Ending::Open => view! { <Running state close act/> }.into_any(),
-                Ending::Done { name, before, after, figures } => view! {
-                    <Done name before after figures close act/>
+                Ending::Done { name, before, after, figures, unmeasured } => view! {
+                    <Done name before after figures unmeasured close act/>
                 }
                 .into_any(),
                 Ending::Failed => view! { <Failed state close/> }.into_any(),
@@ -110,6 +110,7 @@ enum Ending {
         before: u64,
         after: u64,
         figures: Option<Figures>,
+        unmeasured: Option<Error>,
     },
     Failed,
     Cancelled,
@@ -118,11 +119,12 @@ enum Ending {
 fn ending(conversion: &Conversion) -> Ending {
     match &conversion.state {
         ConversionState::Running { .. } => Ending::Open,
-        ConversionState::Done { name, size_bytes, figures } => Ending::Done {
+        ConversionState::Done { name, size_bytes, figures, unmeasured } => Ending::Done {
             name: name.clone(),
             before: conversion.source_bytes,
             after: *size_bytes,
             figures: figures.clone(),
+            unmeasured: unmeasured.clone(),
         },
         ConversionState::Failed { .. } => Ending::Failed,
         ConversionState::Cancelled => Ending::Cancelled,
@@ -212,6 +214,7 @@ fn Done(
     before: u64,
     after: u64,
     figures: Option<Figures>,
+    unmeasured: Option<Error>,
     close: Callback<()>,
     act: Callback<Action>,
 ) -> impl IntoView {
@@ -220,6 +223,7 @@ fn Done(
     view! {
         <p class="report" role="status">{format!("{name} is in the library.")}</p>
         <FiguresTable before_bytes=before after_bytes=after figures/>
+        {unmeasured.map(|error| view! { <ErrorLine error=Signal::stored(Some(error))/> })}
         <div class="plan-buttons">
             <button type="button" class="button" data-testid="convert-close" on:click=move |_| close.run(())>
                 "Close"
