@@ -71,9 +71,13 @@ pub(super) fn offer(
 ) -> Result<ConversionOffer, Error> {
     let entry = library.entry(name).map_err(|error| library_errors::of(&error))?;
     let bits = bits_per_weight(Path::new(&entry.path))?;
-    let targets =
-        KINDS.iter().filter_map(|kind| target(kind, library, &entry, bits, is_weighed).transpose());
-    let targets = targets.collect::<Result<Vec<_>, _>>()?;
+    let options = with_importance(job::options(RECOMMENDED, &entry), is_weighed);
+    let sizes =
+        expected_sizes(Path::new(&entry.path), &options).map_err(|error| errors::of(&error))?;
+    let size = |mix| sizes.iter().find(|size| size.0 == mix).map(|size| size.1);
+    let targets = KINDS.iter().filter_map(|kind| Some((kind, size(kind.mix)?)));
+    let targets = targets.map(|(kind, size_bytes)| target(kind, size_bytes, library, &entry, bits));
+    let targets = targets.collect::<Result<_, _>>()?;
     Ok(ConversionOffer {
         name: entry.name,
         title: entry.title,
