@@ -38,6 +38,11 @@ fn main() {
         "choose_and_add_folder",
         "remove_folder",
         "scan",
+        "conversion_offer",
+        "convert",
+        "conversion",
+        "cancel_conversion",
+        "clear_conversion",
     ]);
     let attributes = tauri_build::Attributes::new().app_manifest(commands);
     if let Err(error) = tauri_build::try_build(attributes) {

@@ -67,7 +67,12 @@ pub fn run() {
             library::commands::import_files,
             library::commands::choose_and_add_folder,
             library::commands::remove_folder,
-            library::commands::scan
+            library::commands::scan,
+            library::convert::commands::conversion_offer,
+            library::convert::commands::convert,
+            library::convert::commands::conversion,
+            library::convert::commands::cancel_conversion,
+            library::convert::commands::clear_conversion
         ])
         .setup(|app| {
             let shelf = Shelf::open();
@@ -77,6 +82,7 @@ pub fn run() {
                 shelf.add_given(&path);
             }
             app.manage(shelf);
+            app.manage(library::converter(app.handle()));
             app.manage(start_model(app, held));
             library::start(app.handle());
             window::open(app)?;
@@ -86,6 +92,7 @@ pub fn run() {
     match app {
         Ok(app) => app.run(|app, event| {
             if let RunEvent::Exit = event {
+                app.state::<library::Converter>().shut_down();
                 app.state::<ModelThread>().shut_down();
             }
         }),

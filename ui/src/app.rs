@@ -83,8 +83,10 @@ fn Chatting() -> impl IntoView {
     let is_stuck = Memo::new(move |_| failure.with(Option::is_some) || held.with(Option::is_some));
     let is_unloaded =
         Memo::new(move |_| matches!(chat.model.get(), Some(ModelStatus::Unloaded { .. })));
-    let is_downloading =
-        Memo::new(move |_| library.downloads.with(|downloads| downloads.iter().any(is_moving)));
+    let is_at_work = Memo::new(move |_| {
+        library.downloads.with(|downloads| downloads.iter().any(is_moving))
+            || library.is_converting()
+    });
     let model_info = Memo::new(move |_| model_info(chat.model.get()));
     let context = Memo::new(move |_| {
         chat.view.get().or_else(|| model_info.with(|model| model.as_ref().map(unused_context)))
@@ -100,7 +102,7 @@ fn Chatting() -> impl IntoView {
                 is_empty
                 settings_open
                 library_open=library.is_open
-                is_downloading
+                is_at_work
                 on_new_chat=new_chat
             />
             <LoadingBar is_loading/>

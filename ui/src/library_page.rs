@@ -13,6 +13,7 @@ pub(crate) fn follow_library(state: LibraryState, act: Callback<Action>) {
         state.library.set(Fetched::Here(library));
     }));
     spawn_local(bridge::on_downloads_changed(move |downloads| state.downloads.set(downloads)));
+    spawn_local(bridge::on_conversion_changed(move |conversion| state.conversion.set(conversion)));
     spawn_local(bridge::on_drag(move |drag| match drag {
         Drag::Enter => state.is_dragging.set(true),
         Drag::Leave => state.is_dragging.set(false),
@@ -43,6 +44,9 @@ fn refresh(state: LibraryState) {
         }
         if let Ok(downloads) = bridge::downloads().await {
             state.downloads.set(downloads);
+        }
+        if let Ok(conversion) = bridge::conversion().await {
+            state.conversion.set(conversion);
         }
         match bridge::catalogue().await {
             Ok(models) => state.catalogue.set(Fetched::Here(models)),

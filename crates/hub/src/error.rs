@@ -39,6 +39,9 @@ pub enum Error {
         /// Its short name.
         name: String,
     },
+    /// A model is being converted into our folder, here or in another process.
+    #[error("another model is being converted: one at a time")]
+    Converting,
     /// The model's file is not ours to remove or repair.
     #[error("{name} belongs to {owner}, Lilims only uses it in place")]
     NotOurs {

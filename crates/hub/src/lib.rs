@@ -21,6 +21,6 @@ pub use download::{Downloader, Outcome, Verified};
 pub use error::Error;
 pub use library::folder::disk_bytes;
 pub use library::{
-    DownloadRow, DownloadState, Entry, Held, Journal, Library, Limits, LoggedConnection, Occupant,
-    Peak, Plan, Scanned, Source, Storage,
+    Converting, DownloadRow, DownloadState, Entry, Held, Journal, Library, Limits,
+    LoggedConnection, Occupant, Peak, Plan, Scanned, Source, Storage,
 };

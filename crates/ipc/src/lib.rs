@@ -2,8 +2,13 @@
 //!
 //! Every type is plain data with a fixed JSON form. Nothing here runs anything.
 
+mod convert;
 mod library;
 
+pub use convert::{
+    Conversion, ConversionOffer, ConversionRequest, ConversionStage, ConversionState,
+    ConversionTarget, Figures, Made, Quality, Share, TensorProgress,
+};
 pub use library::{
     Attempt, Condition, Download, DownloadPlan, DownloadState, Fit, FitPart, Found, Library,
     LibraryModel, Limits, Place, PlanModel, Recommended, Report, Repository, RepositoryFile,

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
+use crate::{Error, Made};
 
 /// The library; the answer of the command `library`, and the event `library-changed`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -58,6 +58,8 @@ pub struct LibraryModel {
     pub condition: Condition,
     /// Whether it will run, as estimated now.
     pub fit: Option<Fit>,
+    /// How it was made, where it was converted on this device.
+    pub made: Option<Made>,
 }
 
 /// Whose file a model is.

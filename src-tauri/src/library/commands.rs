@@ -18,7 +18,8 @@ use lilims_models::{Catalogue, quantisation_of};
 use tauri::{AppHandle, Manager, State, Wry};
 use tauri_plugin_dialog::{DialogExt, FileDialogBuilder, FilePath};
 
-use super::{Shelf, changed, errors, fit, shown};
+use super::convert::commands::check_not_converted;
+use super::{Converter, Shelf, changed, errors, fit, shown};
 use crate::model_thread::{ModelThread, Target};
 
 /// What is read of a model's header first, and at most.
@@ -28,10 +29,10 @@ const BYTES_PER_PARAMETER: f64 = 0.6;
 /// Files that a report names at most.
 const NAMED_LEFT_OUT: usize = 3;
 
-type Answer<T> = Result<T, Error>;
+pub(super) type Answer<T> = Result<T, Error>;
 
 /// Runs what blocks.
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     app: &AppHandle,
     work: impl FnOnce(&Shelf) -> Answer<T> + Send + 'static,
 ) -> Answer<T> {
@@ -327,6 +328,7 @@ pub(crate) fn unload_model(model: State<'_, ModelThread>) -> Answer<()> {
 /// Removes a model.
 #[tauri::command]
 pub(crate) async fn remove_model(app: AppHandle, name: String) -> Answer<()> {
+    check_not_converted(&app.state::<Converter>(), &name)?;
     change(&app, move |library| library.remove(&name).map(drop)).await
 }
 

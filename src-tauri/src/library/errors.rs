@@ -78,6 +78,12 @@ pub(super) fn of(error: &Hub) -> Error {
         Hub::InUse { name } => {
             (ErrorCode::Busy, format!("{name} is loaded. Unload it first, or use another model."))
         }
+        Hub::Converting => (
+            ErrorCode::Busy,
+            "Another model is being converted. One is converted at a time: wait until it is done, or \
+             cancel it."
+                .to_owned(),
+        ),
         Hub::RepositoryName { name } => {
             (ErrorCode::NotFound, format!("{name} is not a repository: it has the form owner/name."))
         }

@@ -4,6 +4,7 @@
 //! of the page and tells the page what changed.
 
 pub(crate) mod commands;
+pub(crate) mod convert;
 mod errors;
 mod fit;
 mod machine;
@@ -14,17 +15,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use lilims_hub::{Client, DownloadRow, DownloadState, Downloader, Held, Library};
-use lilims_ipc::{Attempt, Error};
+use lilims_ipc::{Attempt, Conversion, ConversionState, Error};
 use lilims_models::Catalogue;
 use lilims_models::scan::Environment;
 use tauri::{AppHandle, Emitter, Manager};
 
+pub(crate) use convert::Converter;
 pub(crate) use fit::attempt;
 pub(crate) use machine::resident_bytes;
 
 /// The events that tell the page what changed.
 const LIBRARY_EVENT: &str = "library-changed";
 const DOWNLOADS_EVENT: &str = "downloads-changed";
+const CONVERSION_EVENT: &str = "conversion-changed";
 /// Under which name the library keeps the model that was used last.
 const LAST_MODEL: &str = "model";
 
@@ -139,6 +142,20 @@ pub(crate) fn start(app: &AppHandle) {
         };
         Downloader::new(client).run(tell).await;
     });
+}
+
+/// Carries out conversions, telling the page how far they are.
+pub(crate) fn converter(app: &AppHandle) -> Converter {
+    let handle = app.clone();
+    Converter::new(move |conversion: Option<Conversion>| {
+        let is_running = conversion
+            .as_ref()
+            .is_some_and(|it| matches!(it.state, ConversionState::Running { .. }));
+        let _ = handle.emit(CONVERSION_EVENT, conversion);
+        if !is_running {
+            changed(&handle);
+        }
+    })
 }
 
 /// Tells the page that the library changed, from a thread that may read files: whoever calls this

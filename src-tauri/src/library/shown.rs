@@ -9,7 +9,7 @@ use lilims_ipc::{
     PlanModel, Storage,
 };
 
-use super::{Shelf, errors, fit};
+use super::{Shelf, convert, errors, fit};
 
 /// The whole library.
 pub(super) fn library(shelf: &Shelf) -> Result<Library, Error> {
@@ -50,6 +50,7 @@ fn model(
             Some(owner) => Place::InPlace { owner },
         },
         disk_bytes: hub::disk_bytes(path),
+        made: convert::made(path, entry.size_bytes),
         name: entry.name,
         title: entry.title,
         size_bytes: entry.size_bytes,
@@ -135,7 +136,8 @@ pub(super) fn plan(
     }
 }
 
-fn plan_model(occupant: Occupant) -> PlanModel {
+/// A model of a plan.
+pub(super) fn plan_model(occupant: Occupant) -> PlanModel {
     PlanModel {
         name: occupant.name,
         title: occupant.title,

@@ -1,7 +1,7 @@
 //! The commands and events of the model library.
 
 use js_sys::Object;
-use lilims_ipc::{Download, Error, Library, Recommended, Report};
+use lilims_ipc::{Conversion, Download, Error, Library, Recommended, Report};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{decode, encode, invoke, listen, set};
@@ -32,6 +32,11 @@ pub(crate) async fn downloads() -> Result<Vec<Download>, Error> {
     ask("downloads", &[]).await
 }
 
+/// Asks for the conversion that runs, or ended last.
+pub(crate) async fn conversion() -> Result<Option<Conversion>, Error> {
+    ask("conversion", &[]).await
+}
+
 /// Asks what Lilims recommends.
 pub(crate) async fn catalogue() -> Result<Vec<Recommended>, Error> {
     ask("catalogue", &[]).await
@@ -45,6 +50,11 @@ pub(crate) async fn on_library_changed(on_library: impl FnMut(Library) + 'static
 /// Calls `on_downloads` whenever a download moves on.
 pub(crate) async fn on_downloads_changed(on_downloads: impl FnMut(Vec<Download>) + 'static) {
     listen("downloads-changed", on_downloads).await;
+}
+
+/// Calls `on_conversion` whenever a conversion moves on.
+pub(crate) async fn on_conversion_changed(on_conversion: impl FnMut(Option<Conversion>) + 'static) {
+    listen("conversion-changed", on_conversion).await;
 }
 
 /// Calls `on_drag` as files are dragged over the window. The system hands their paths to the shell
@@ -88,6 +98,13 @@ pub(crate) async fn carry_out(action: &Action) -> Result<Outcome, Error> {
         Action::Resume(id) => tell("resume_download", &[("id", id)]).await,
         Action::Cancel(id) => tell("cancel_download", &[("id", id)]).await,
         Action::Clear(id) => tell("clear_download", &[("id", id)]).await,
+        Action::Offer { name, is_weighed } => {
+            let arguments: [(&str, &dyn Argument); 2] = [("name", name), ("isWeighed", is_weighed)];
+            ask("conversion_offer", &arguments).await.map(Outcome::Offer)
+        }
+        Action::Convert(request) => tell("convert", &[("request", request)]).await,
+        Action::CancelConversion => tell("cancel_conversion", &[]).await,
+        Action::ClearConversion => tell("clear_conversion", &[]).await,
     }
 }
 

@@ -6,8 +6,8 @@
 mod library;
 
 pub(crate) use library::{
-    Drag, carry_out, catalogue, downloads, library, on_downloads_changed, on_drag,
-    on_library_changed,
+    Drag, carry_out, catalogue, conversion, downloads, library, on_conversion_changed,
+    on_downloads_changed, on_drag, on_library_changed,
 };
 
 use js_sys::{Array, Object, Reflect};

@@ -22,9 +22,9 @@ pub(crate) fn Header(
     settings_open: RwSignal<bool>,
     /// Whether the library is shown; the button here toggles it.
     library_open: RwSignal<bool>,
-    /// Whether a download is under way.
+    /// Whether something is being downloaded or converted.
     #[prop(into)]
-    is_downloading: Signal<bool>,
+    is_at_work: Signal<bool>,
     /// Called for a new conversation.
     on_new_chat: Callback<()>,
 ) -> impl IntoView {
@@ -61,9 +61,9 @@ pub(crate) fn Header(
                 <button
                     type="button"
                     class="button quiet library-toggle"
-                    class:active=is_downloading
+                    class:active=is_at_work
                     data-testid="library-toggle"
-                    aria-label=move || if is_downloading.get() { "Library, downloading" } else { "Library" }
+                    aria-label=move || if is_at_work.get() { "Library, at work" } else { "Library" }
                     title="Library"
                     aria-pressed=move || library_open.get().to_string()
                     on:click=move |_| library_open.update(|open| *open = !*open)

@@ -55,6 +55,8 @@ pub(crate) enum Icon {
     Lock,
     /// A triangle over a line.
     Unload,
+    /// Arrows towards each other.
+    Convert,
 }
 
 impl Icon {
@@ -97,6 +99,7 @@ impl Icon {
                 "M10 12.5V4M6.5 7.2L10 3.7l3.5 3.5M4 12v2.5A1.5 1.5 0 0 0 5.5 16h9a1.5 1.5 0 0 0 1.5-1.5V12"
             }
             Self::Lock => "M6.5 9V7a3.5 3.5 0 0 1 7 0v2M5.5 9h9v7h-9z",
+            Self::Convert => "M3.5 7h11M11.5 4l3 3-3 3M16.5 13h-11M8.5 10l-3 3 3 3",
             Self::Unload => "M10 4.5l5.5 6.5h-11zM4.5 15h11",
             Self::Info => "M10 3.5a6.5 6.5 0 1 1 0 13 6.5 6.5 0 0 1 0-13zM10 9.3v4M10 6.6v.2",
         }

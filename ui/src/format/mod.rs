@@ -1,8 +1,13 @@
 //! Numbers as the page shows them.
 
+mod conversions;
 mod models;
 mod times;
 
+pub(crate) use conversions::{
+    change, conversion_line, conversion_title, quality, quality_figure, stage, stage_line,
+    stage_share,
+};
 pub(crate) use models::{
     bytes, download_progress, large_count, parameters, rate, time_left, typed_gigabytes, verdict,
 };

@@ -8,8 +8,8 @@ use std::collections::HashMap;
 
 use leptos::prelude::*;
 use lilims_ipc::{
-    Download, DownloadPlan, Error, Fit, Found, Library, Limits, Recommended, Report, Repository,
-    Search,
+    Conversion, ConversionOffer, ConversionRequest, ConversionState, Download, DownloadPlan, Error,
+    Fit, Found, Library, Limits, Recommended, Report, Repository, Search,
 };
 
 /// The tabs of the library.
@@ -122,6 +122,23 @@ pub(crate) enum Action {
     Cancel(i64),
     /// Forget a download that has ended.
     Clear(i64),
+    /// Find out what a model could be converted to.
+    Offer { name: String, is_weighed: bool },
+    /// Convert a model.
+    Convert(ConversionRequest),
+    /// Have the conversion that runs end.
+    CancelConversion,
+    /// Forget a conversion that has ended.
+    ClearConversion,
+}
+
+/// What the dialogue about conversions shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ConvertView {
+    /// What the model with this short name could become.
+    Choosing(String),
+    /// The conversion that runs, or ended last.
+    Following,
 }
 
 /// What an action concerns: where its error is shown, and which controls wait for it.
@@ -147,6 +164,8 @@ pub(crate) enum Concern {
     Plan,
     /// A download.
     Download(i64),
+    /// The dialogue about conversions.
+    Conversion,
 }
 
 impl Action {
@@ -172,6 +191,10 @@ impl Action {
             Self::Pause(id) | Self::Resume(id) | Self::Cancel(id) | Self::Clear(id) => {
                 Concern::Download(*id)
             }
+            Self::Offer { .. }
+            | Self::Convert(_)
+            | Self::CancelConversion
+            | Self::ClearConversion => Concern::Conversion,
         }
     }
 }
@@ -191,6 +214,8 @@ pub(crate) enum Outcome {
     Fit(Fit),
     /// Of [`Action::Plan`].
     Plan(DownloadPlan),
+    /// Of [`Action::Offer`].
+    Offer(ConversionOffer),
 }
 
 /// The newest error, and where it is shown.
@@ -236,6 +261,12 @@ pub(crate) struct LibraryState {
     pub(crate) fits: RwSignal<HashMap<HubFile, Fit>>,
     /// The plan that waits for agreement.
     pub(crate) plan: RwSignal<Option<DownloadPlan>>,
+    /// The conversion that runs, or ended last.
+    pub(crate) conversion: RwSignal<Option<Conversion>>,
+    /// What the dialogue about conversions shows, while it is open.
+    pub(crate) convert_view: RwSignal<Option<ConvertView>>,
+    /// What the model that the dialogue is about could become.
+    pub(crate) offer: RwSignal<Fetched<ConversionOffer>>,
     /// The newest report.
     pub(crate) notice: RwSignal<Option<Notice>>,
     /// The newest error.
@@ -245,6 +276,8 @@ pub(crate) struct LibraryState {
     /// Whether files are being dragged over the window.
     pub(crate) is_dragging: RwSignal<bool>,
     searched: StoredValue<Option<Search>>,
+    /// The last offer that was asked for.
+    offered: StoredValue<Option<Action>>,
 }
 
 impl LibraryState {
@@ -262,11 +295,15 @@ impl LibraryState {
             repository: RwSignal::default(),
             fits: RwSignal::default(),
             plan: RwSignal::default(),
+            conversion: RwSignal::default(),
+            convert_view: RwSignal::default(),
+            offer: RwSignal::default(),
             notice: RwSignal::default(),
             problem: RwSignal::default(),
             busy: RwSignal::default(),
             is_dragging: RwSignal::default(),
             searched: StoredValue::new(None),
+            offered: StoredValue::new(None),
         }
     }
 
@@ -281,7 +318,9 @@ impl LibraryState {
         if !self.is_open.get_untracked() {
             return false;
         }
-        if self.plan.with_untracked(Option::is_some) {
+        if self.convert_view.with_untracked(Option::is_some) {
+            self.convert_view.set(None);
+        } else if self.plan.with_untracked(Option::is_some) {
             self.plan.set(None);
         } else if self.tab.get_untracked() == Tab::Discover
             && self.opened.with_untracked(Option::is_some)
@@ -314,7 +353,18 @@ impl LibraryState {
                 self.opened.set(Some(repository.clone()));
                 self.repository.set(Fetched::OnItsWay);
             }
+            Action::Offer { name, .. } => self.begin_offer(name, action),
             _ => {}
+        }
+    }
+
+    /// Opens the dialogue; an offer for the same model stays until the new one is here.
+    fn begin_offer(&self, name: &str, action: &Action) {
+        self.offered.set_value(Some(action.clone()));
+        let view = Some(ConvertView::Choosing(name.to_owned()));
+        if self.convert_view.with_untracked(|shown| *shown != view) {
+            self.offer.set(Fetched::OnItsWay);
+            self.convert_view.set(view);
         }
     }
 
@@ -341,6 +391,21 @@ impl LibraryState {
                 }
             }
             (Action::Download(_), Ok(_)) => self.plan.set(None),
+            (Action::Convert(_), Ok(_)) => {
+                // Whoever closed the dialogue meanwhile finds it among the downloads.
+                if self.convert_view.with_untracked(Option::is_some) {
+                    self.convert_view.set(Some(ConvertView::Following));
+                }
+            }
+            (Action::Offer { .. }, outcome) => {
+                if self.offered.with_value(|offered| offered.as_ref() == Some(action)) {
+                    self.offer.set(match outcome {
+                        Ok(Outcome::Offer(offer)) => Fetched::Here(offer),
+                        Ok(_) => Fetched::NotAsked,
+                        Err(error) => Fetched::Failed(error),
+                    });
+                }
+            }
             (action, Ok(outcome)) => self.take(action, outcome),
             (action, Err(error)) => {
                 self.problem.set(Some(Problem { concern: action.concern(), error }));
@@ -360,6 +425,12 @@ impl LibraryState {
             }
             _ => {}
         }
+    }
+
+    /// Whether a model is being converted.
+    pub(crate) fn is_converting(&self) -> bool {
+        let is_running = |it: &Conversion| matches!(it.state, ConversionState::Running { .. });
+        self.conversion.with(|conversion| conversion.as_ref().is_some_and(is_running))
     }
 
     /// Whether something is being done that concerns `concern`.

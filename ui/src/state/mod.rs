@@ -4,6 +4,7 @@
 //! returns what to ask; the page passes it to the bridge. So all of it runs in tests on the host.
 
 mod chat;
+mod conversions;
 mod library;
 mod messages;
 mod reading;
@@ -11,7 +12,10 @@ mod sampling;
 mod shelf;
 
 pub(crate) use chat::{Answer, AnswerState, Chat, Outgoing, Turn};
-pub(crate) use library::{Action, Concern, Fetched, HubFile, LibraryState, Outcome, Tab};
+pub(crate) use conversions::{first_choice, offered_targets};
+pub(crate) use library::{
+    Action, Concern, ConvertView, Fetched, HubFile, LibraryState, Outcome, Tab,
+};
 pub(crate) use messages::{Part, Place};
 pub(crate) use reading::Reading;
 pub(crate) use sampling::{Field, restore, set};

@@ -105,9 +105,10 @@ impl Folder {
         files.flatten().map(|file| disk_bytes(&file.path())).sum()
     }
 
-    /// Removes a model's file and the folders that it leaves empty.
+    /// Removes a model's file, its manifest, and the folders that they leave empty.
     pub(crate) fn remove(&self, path: &Path) -> Result<(), Error> {
         remove_file(path)?;
+        remove_file(&manifest_of(path))?;
         for folder in path.ancestors().skip(1).take_while(|folder| *folder != self.root) {
             // One that is not empty stays.
             if fs::remove_dir(folder).is_err() {
@@ -116,6 +117,11 @@ impl Folder {
         }
         Ok(())
     }
+}
+
+/// Where the manifest of a converted model is: beside it.
+pub(crate) fn manifest_of(path: &Path) -> PathBuf {
+    path.with_extension("lilims.json")
 }
 
 /// Removes a file that may be gone already.

@@ -99,6 +99,7 @@ impl Library {
         let ours = scan::scan(Owner::Folder, self.root());
         for found in ours.found {
             if self.entry_at(&found.path)?.is_none()
+                && !self.reservation.is_of(&found.path)
                 && let Ok(description) = describe(&found.path, &name_of(&found.path))
             {
                 let entry = self.add(&found.path, None, description, |_| {})?;
@@ -153,7 +154,7 @@ impl Library {
     }
 
     /// Writes down a model whose file is in its place.
-    fn add(
+    pub(super) fn add(
         &self,
         path: &Path,
         owner: Option<&str>,

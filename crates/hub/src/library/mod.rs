@@ -3,6 +3,7 @@
 //!
 //! Nothing here opens a network connection.
 
+mod conversions;
 pub(crate) mod describe;
 mod downloads;
 pub(crate) mod folder;
@@ -18,6 +19,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, params};
 
+pub use conversions::Converting;
+use conversions::Reservation;
 pub(crate) use downloads::download_lock;
 pub use downloads::{DownloadRow, DownloadState, Journal, Source};
 pub use import::Scanned;
@@ -40,6 +43,7 @@ pub struct Library {
     pub(crate) folder: Folder,
     pub(crate) locks: Locks,
     index: Mutex<Connection>,
+    reservation: Reservation,
 }
 
 /// What models take on this device.
@@ -47,9 +51,9 @@ pub struct Library {
 pub struct Storage {
     /// Our folder.
     pub folder: PathBuf,
-    /// What our folder takes of the disk, unfinished downloads included.
+    /// What our folder takes of the disk, what is unfinished included.
     pub used_bytes: u64,
-    /// What of it belongs to unfinished downloads.
+    /// What of it belongs to unfinished downloads and to the conversion that runs.
     pub unfinished_bytes: u64,
     /// The most that our folder may take.
     pub quota_bytes: u64,
@@ -98,8 +102,10 @@ impl Library {
         // A crash of the system may take the last moments; files are checked by their hashes.
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         index::prepare(&mut connection)?;
-        let library = Self { folder, locks, index: Mutex::new(connection) };
+        let (index, reservation) = (Mutex::new(connection), Reservation::default());
+        let library = Self { folder, locks, index, reservation };
         library.remove_orphans()?;
+        library.remove_unfinished_conversions()?;
         Ok(library)
     }
 
@@ -172,11 +178,16 @@ impl Library {
     /// # Errors
     /// [`Error::NoSuchModel`], [`Error::Index`]; [`Error::InUse`] while it is being removed.
     pub fn use_model(&self, name: &str) -> Result<Held, Error> {
-        let held = self.locks.try_shared(&model_lock(name))?;
-        let held = held.ok_or_else(|| Error::InUse { name: name.to_owned() })?;
+        let held = self.hold(name)?;
         let sql = "UPDATE models SET last_used_ms = ?2 WHERE name = ?1";
         self.update(name, sql, signed(now_ms()))?;
         Ok(held)
+    }
+
+    /// Keeps a model from being removed until what is returned is dropped.
+    fn hold(&self, name: &str) -> Result<Held, Error> {
+        let held = self.locks.try_shared(&model_lock(name))?;
+        held.ok_or_else(|| Error::InUse { name: name.to_owned() })
     }
 
     /// Takes a model for oneself, so that nobody loads it.
@@ -226,13 +237,14 @@ impl Library {
     /// # Errors
     /// [`Error::Index`].
     pub fn storage(&self) -> Result<Storage, Error> {
-        let unfinished_bytes = self.folder.unfinished_bytes();
+        let (converting_bytes, unwritten_bytes) = self.conversion_bytes();
+        let unfinished_bytes = self.folder.unfinished_bytes() + converting_bytes;
         let (mut used_bytes, mut in_place_bytes) = (unfinished_bytes, 0);
         for entry in self.entries()? {
             let bytes = folder::disk_bytes(Path::new(&entry.path));
             *(if entry.owner.is_none() { &mut used_bytes } else { &mut in_place_bytes }) += bytes;
         }
-        let free_bytes = self.folder.free_bytes();
+        let free_bytes = self.folder.free_bytes().saturating_sub(unwritten_bytes);
         let chosen = self.chosen_quota()?;
         Ok(Storage {
             folder: self.root().to_owned(),
@@ -250,12 +262,22 @@ impl Library {
     /// # Errors
     /// [`Error::Index`].
     pub fn plan(&self, needed_bytes: u64) -> Result<Plan, Error> {
+        self.plan_beside(needed_bytes, None)
+    }
+
+    /// As [`Library::plan`]; the model `source` stays, since what needs the room is made from it.
+    fn plan_beside(&self, needed_bytes: u64, source: Option<&str>) -> Result<Plan, Error> {
         let storage = self.storage()?;
         let downloads = self.downloads()?;
         let mut occupants = Vec::new();
         for entry in self.entries()?.into_iter().filter(|entry| entry.owner.is_none()) {
             let is_downloading = downloads.iter().any(|row| row.brings(&entry));
-            occupants.push(self.occupant(entry, is_downloading)?);
+            let is_source = source == Some(entry.name.as_str());
+            let occupant = self.occupant(entry, is_downloading)?;
+            occupants.push(match is_source {
+                true => Occupant { stays: Some("converted"), ..occupant },
+                false => occupant,
+            });
         }
         Ok(plan(
             occupants,
@@ -291,7 +313,10 @@ impl Library {
     /// # Errors
     /// [`Error::Quota`] and [`Error::NoSpace`] where it cannot be done: then nothing left.
     pub fn make_room(&self, needed_bytes: u64) -> Result<Vec<String>, Error> {
-        let plan = self.plan(needed_bytes)?;
+        self.make_room_by(self.plan(needed_bytes)?)
+    }
+
+    fn make_room_by(&self, plan: Plan) -> Result<Vec<String>, Error> {
         self.check(&plan)?;
         plan.removes.into_iter().map(|it| self.remove(&it.name).map(|entry| entry.name)).collect()
     }

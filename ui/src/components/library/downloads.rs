@@ -3,6 +3,7 @@
 use leptos::prelude::*;
 use lilims_ipc::{Download, DownloadState, Error, Limits};
 
+use super::conversion_row::ConversionRow;
 use super::fit_badge::share;
 use super::parts::{Aftermath, ErrorLine, Nothing, current};
 use crate::components::icon::Icon;
@@ -24,7 +25,8 @@ pub(super) fn Downloads(
     act: Callback<Action>,
 ) -> impl IntoView {
     let downloads = Signal::from(state.downloads);
-    let is_empty = Memo::new(move |_| downloads.with(Vec::is_empty));
+    let is_empty =
+        Memo::new(move |_| downloads.with(Vec::is_empty) && state.conversion.with(Option::is_none));
     view! {
         <Show when=move || is_empty.get()>
             <Nothing
@@ -37,6 +39,9 @@ pub(super) fn Downloads(
             </Nothing>
         </Show>
         <ul class="downloads" aria-label="Downloads">
+            <Show when=move || state.conversion.with(Option::is_some)>
+                <ConversionRow state act/>
+            </Show>
             <For each=move || downloads.get() key=|download| download.id let:download>
                 <Row download downloads state act/>
             </For>

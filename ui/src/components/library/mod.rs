@@ -1,7 +1,11 @@
 //! The model library: a view in place of the conversation, in three tabs.
 
+mod conversion_row;
+mod convert_choice;
+mod convert_dialog;
 mod discover;
 mod downloads;
+mod figures;
 mod file_offer;
 mod fit_badge;
 mod model_card;
@@ -17,6 +21,7 @@ pub(crate) use fit_badge::FitMark;
 use leptos::{ev, html, prelude::*};
 use lilims_ipc::ModelStatus;
 
+use self::convert_dialog::ConvertDialog;
 use self::discover::Discover;
 use self::downloads::Downloads;
 use self::on_this_device::OnThisDevice;
@@ -77,6 +82,9 @@ pub(crate) fn LibraryView(
                 <div class="library-column">{body}</div>
             </div>
             {move || state.plan.get().map(|plan| view! { <PlanDialog plan state clock act/> })}
+            <Show when=move || state.convert_view.with(Option::is_some)>
+                <ConvertDialog state clock act/>
+            </Show>
             <Show when=move || state.is_dragging.get()>
                 <div class="drop-target" data-testid="drop-target" aria-hidden="true">
                     <div>
@@ -94,7 +102,10 @@ pub(crate) fn LibraryView(
 #[component]
 fn Tabs(state: LibraryState) -> impl IntoView {
     let list = NodeRef::<html::Div>::new();
-    let count = Memo::new(move |_| state.downloads.with(|downloads| open_count(downloads)));
+    let count = Memo::new(move |_| {
+        let downloads = state.downloads.with(|downloads| open_count(downloads));
+        downloads + usize::from(state.is_converting())
+    });
     let on_keydown = move |event: ev::KeyboardEvent| {
         let Some(tab) = state.tab.get_untracked().after_key(&event.key()) else { return };
         event.prevent_default();

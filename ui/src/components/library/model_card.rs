@@ -1,14 +1,15 @@
 //! A model on this device, and what can be done with it.
 
 use leptos::{ev, html, prelude::*};
-use lilims_ipc::{Condition, LibraryModel, ModelStatus, Place};
+use lilims_ipc::{Condition, Conversion, LibraryModel, ModelStatus, Place};
 
+use super::conversion_row::ConversionOfCard;
 use super::fit_badge::FitBadge;
 use super::model_details::ModelDetails;
 use super::parts::{Aftermath, Facts, current};
 use crate::components::icon::Icon;
 use crate::format::{self, Clock};
-use crate::state::{Action, Concern, LibraryState};
+use crate::state::{Action, Concern, ConvertView, LibraryState};
 
 /// The card of a model.
 #[component]
@@ -30,6 +31,7 @@ pub(super) fn ModelCard(
 ) -> impl IntoView {
     let name = model.name.clone();
     let (own, concern) = (name.clone(), Concern::Model(name.clone()));
+    let source = name.clone();
     let model = current(models, model, |model| model.name.clone());
     let is_loaded = Memo::new(move |_| loaded.with(|loaded| loaded.as_ref() == Some(&own)));
     let is_removing = RwSignal::new(false);
@@ -69,6 +71,7 @@ pub(super) fn ModelCard(
                     <Removal model is_removing act/>
                 </Show>
                 <ConditionNote model state act/>
+                <ConversionOfCard name=source state/>
                 <Aftermath state concern/>
                 <ModelDetails model is_loaded act/>
             </article>
@@ -113,6 +116,16 @@ fn Controls(
     });
     let can_use = Memo::new(move |_| model.with(|model| model.condition == Condition::Good));
     let is_there = Memo::new(move |_| model.with(|model| model.condition != Condition::Missing));
+    // A model that is being converted shows how far that is.
+    let convert = move || {
+        let is_source = |it: &Conversion| it.request.name == name();
+        let is_its = state.conversion.with_untracked(|it| it.as_ref().is_some_and(is_source));
+        if is_its && state.is_converting() {
+            state.convert_view.set(Some(ConvertView::Following));
+        } else {
+            act.run(Action::Offer { name: name(), is_weighed: false });
+        }
+    };
     let verify_label = move || {
         let verb = if is_verifying.get() { "Verifying" } else { "Verify" };
         format!("{verb} {}", title())
@@ -145,6 +158,19 @@ fn Controls(
                     on:click=move |_| act.run(Action::Verify { name: name() })
                 >
                     {Icon::Verify.view()}
+                </button>
+            </Show>
+            <Show when=move || can_use.get()>
+                <button
+                    type="button"
+                    class="button quiet small"
+                    data-testid="model-convert"
+                    aria-label=move || format!("Convert {}…", title())
+                    aria-haspopup="dialog"
+                    title="Convert…: make a smaller copy of another type"
+                    on:click=move |_| convert()
+                >
+                    {Icon::Convert.view()}
                 </button>
             </Show>
             <Show when=is_ours>
@@ -245,7 +271,7 @@ fn ConditionNote(
     let name = move || model.with_untracked(|model| model.name.clone());
     let is_busy = move || state.is_busy(&Concern::Model(name()));
     let repair = move || {
-        let can_repair = model.with(|model| model.repository.is_some());
+        let can_repair = model.with(|model| model.repository.is_some() && model.made.is_none());
         can_repair.then(|| {
             view! {
                 <button

@@ -1,8 +1,9 @@
 //! Where a model comes from, and loading it with another context.
 
 use leptos::prelude::*;
-use lilims_ipc::{Condition, LibraryModel};
+use lilims_ipc::{Condition, LibraryModel, Made};
 
+use super::figures::FiguresTable;
 use crate::format;
 use crate::state::Action;
 
@@ -20,6 +21,7 @@ pub(super) fn ModelDetails(
     act: Callback<Action>,
 ) -> impl IntoView {
     let contexts = Memo::new(move |_| model.with(contexts));
+    let made = Memo::new(move |_| model.with(|model| model.made.clone()));
     let chosen = RwSignal::new(None::<u32>);
     let load = move |_| {
         let name = model.with_untracked(|model| model.name.clone());
@@ -38,6 +40,13 @@ pub(super) fn ModelDetails(
                     </div>
                 }).collect_view()}
             </dl>
+            {move || made.get().map(|made| view! {
+                <FiguresTable
+                    before_bytes=made.source_bytes
+                    after_bytes=made.size_bytes
+                    figures=made.figures
+                />
+            })}
             <Show when=move || can_load.get() && contexts.with(|contexts| contexts.len() > 1)>
                 <div class="model-context">
                     <label for=select_id>"Context"</label>
@@ -70,6 +79,7 @@ fn facts(model: &LibraryModel) -> Vec<(&'static str, String)> {
         ("Repository", model.repository.clone()),
         ("Revision", model.revision.clone()),
         ("SHA-256", model.sha256.clone()),
+        ("Made from", model.made.as_ref().map(made_from)),
     ];
     let optional = optional.into_iter().filter_map(|(term, fact)| Some((term, fact?)));
     let size = format!("{} bytes", grouped(model.size_bytes));
@@ -77,6 +87,11 @@ fn facts(model: &LibraryModel) -> Vec<(&'static str, String)> {
         .into_iter()
         .chain(optional)
         .collect()
+}
+
+/// What a model was made from, and how: `m-f16.gguf, to Q4_0, by lilims-convert 0.1.0`.
+fn made_from(made: &Made) -> String {
+    format!("{}, to {}, by {}", made.source, made.target, made.tool)
 }
 
 /// A size to the byte, its thousands set apart.

@@ -56,7 +56,8 @@ pub(super) fn PlanDialog(
     }
 }
 
-fn models(
+/// Models that leave or stay, under a title; nothing where there are none.
+pub(super) fn models(
     title: &'static str,
     models: &[PlanModel],
     line: impl Fn(&PlanModel) -> String,
@@ -100,7 +101,8 @@ fn summary(plan: &DownloadPlan) -> String {
     }
 }
 
-fn leaving(model: &PlanModel, clock: Clock) -> String {
+/// What a model that leaves frees, and when it was used.
+pub(super) fn leaving(model: &PlanModel, clock: Clock) -> String {
     format!(
         "{} · {}",
         format::bytes(model.disk_bytes),

@@ -1,0 +1,41 @@
+//! What a conversion has made, in the types of the page.
+
+use std::path::Path;
+
+use lilims_convert::{Evaluation, Manifest};
+use lilims_ipc::{Figures, Made};
+
+/// How the model at `path` was made, if a manifest of this very file is beside it.
+pub(in crate::library) fn made(path: &Path, size_bytes: u64) -> Option<Made> {
+    let manifest = Manifest::read(&Manifest::path_of(path)).ok()?;
+    (manifest.result.size_bytes == size_bytes).then(|| of_manifest(manifest))
+}
+
+fn of_manifest(manifest: Manifest) -> Made {
+    let Manifest { source, result, conversion, evaluation, name, .. } = manifest;
+    let file = match &*source.files {
+        [file] => file.name.clone(),
+        _ => source.origin.unwrap_or(name),
+    };
+    Made {
+        source: file,
+        source_bytes: source.files.iter().map(|file| file.size_bytes).sum(),
+        tool: conversion.tool,
+        target: conversion.mix,
+        size_bytes: result.size_bytes,
+        figures: evaluation.map(figures),
+    }
+}
+
+/// What measuring has shown.
+pub(super) fn figures(evaluation: Evaluation) -> Figures {
+    Figures {
+        text: evaluation.text,
+        tokens: evaluation.tokens as u64,
+        perplexity_before: evaluation.perplexity_before,
+        perplexity_after: evaluation.perplexity_after,
+        mean_kl: evaluation.mean_kl,
+        p99_kl: evaluation.p99_kl,
+        same_top: evaluation.same_top,
+    }
+}
