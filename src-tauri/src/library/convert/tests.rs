@@ -36,7 +36,7 @@ fn done() -> ConversionState {
 /// What `heard` says first that is as wanted.
 fn wait(
     heard: &Receiver<Option<Conversion>>,
-    wanted: impl Fn(&ConversionState) -> bool,
+    mut wanted: impl FnMut(&ConversionState) -> bool,
 ) -> ConversionState {
     loop {
         let state = heard.recv_timeout(PATIENCE).expect("an event").expect("a conversion").state;
