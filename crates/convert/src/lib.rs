@@ -2,7 +2,7 @@
 //!
 //! [`convert`] reads a folder with `config.json`, weights and a tokenizer, or a GGUF file, gives each
 //! tensor the type that the chosen [`Mix`] has for it, and writes one GGUF file with the tokenizer and
-//! the chat template inside, and a [`Manifest`] beside it. Tensors go through one at a time. Nothing
+//! the chat template inside, and a [`Manifest`] beside it. Tensors go through in pieces. Nothing
 //! here downloads, prints or runs models; the result is opened once, to be sure that the engine takes it.
 
 mod config;
@@ -13,6 +13,7 @@ mod manifest;
 mod metadata;
 mod output;
 mod pickle;
+mod pipeline;
 mod pre;
 mod run;
 mod sentencepiece;
