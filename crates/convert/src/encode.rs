@@ -1,12 +1,11 @@
-//! One tensor from the source's type and layout to the result's, row by row, on several threads.
+//! One tensor from the source's type and layout to the result's, in pieces of whole rows.
 //!
-//! A tensor's source bytes are in memory; its result is made in pieces of a few megabytes,
-//! which are written as they are ready. Rows do not depend on each other, so that any number of threads
-//! gives the same bytes.
+//! Rows do not depend on each other, so that pieces can be made in any order, by any number of threads.
 
-use std::io::Write;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::ops::Range;
+use std::sync::Arc;
 
+use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use lilims_gguf::TensorType;
 use lilims_quant::{self as quant, QuantizeError};
@@ -14,104 +13,115 @@ use lilims_quant::{self as quant, QuantizeError};
 use crate::Error;
 use crate::family::Change;
 
-/// Values of a piece of the result: large enough to keep threads busy, small against any tensor that
-/// matters.
-const PIECE_VALUES: usize = 1 << 20;
+/// Values of a piece: enough to be worth handing over, few enough to stay in a processor's cache.
+const PIECE_VALUES: usize = 1 << 17;
+/// Values that are decoded before they are encoded.
+const VALUES_TOGETHER: usize = 1 << 13;
 
 /// A tensor to convert.
 pub(crate) struct Tensor<'a> {
     /// Its name in the source, for errors.
     pub(crate) name: &'a str,
+    /// Its type in the source.
     pub(crate) tensor_type: TensorType,
-    pub(crate) bytes: &'a [u8],
     /// Rows and columns of the result.
     pub(crate) rows: usize,
     pub(crate) columns: usize,
     pub(crate) change: Change,
+    /// Its type in the result.
+    pub(crate) target: TensorType,
+    /// A weight for each column.
+    pub(crate) importance: Option<&'a [f32]>,
+}
+
+/// The bytes that some rows of the result are made of.
+pub(crate) struct Piece {
+    /// The result's rows.
+    pub(crate) rows: Range<usize>,
+    /// The same rows of the source; all of a tensor whose columns become rows.
+    pub(crate) bytes: Arc<Vec<u8>>,
 }
 
 impl Tensor<'_> {
-    /// Writes the tensor as `target`. `importance` has a weight for each column.
-    ///
-    /// *Errors*: [`Error::NotFinite`], [`Error::Overflow`], [`Error::NoQuantiser`],
-    /// [`Error::Cancelled`], or what `out` returns, through `io`.
-    pub(crate) fn write(
-        &self,
-        target: TensorType,
-        importance: Option<&[f32]>,
-        n_threads: usize,
-        cancel: &AtomicBool,
-        out: &mut impl Write,
-        io: &impl Fn(std::io::Error) -> Error,
-    ) -> Result<(), Error> {
-        let is_float = matches!(target, TensorType::F32 | TensorType::F16 | TensorType::BF16);
-        if target == self.tensor_type && self.change == Change::None && !is_float {
-            return out.write_all(self.bytes).map_err(io);
-        }
-        let no_quantiser = || Error::NoQuantiser { name: self.name.into(), tensor_type: target };
-        let row_bytes = target.size_bytes(self.columns as u64).ok_or_else(no_quantiser)? as usize;
-        let rows_of_piece = (PIECE_VALUES / self.columns.max(1)).clamp(1, self.rows.max(1));
-        let mut piece = vec![0; rows_of_piece * row_bytes];
-        for first in (0..self.rows).step_by(rows_of_piece) {
-            if cancel.load(Ordering::Relaxed) {
-                return Err(Error::Cancelled);
-            }
-            let n_rows = rows_of_piece.min(self.rows - first);
-            let piece = &mut piece[..n_rows * row_bytes];
-            let rows_of_part = n_rows.div_ceil(n_threads.max(1)).max(1);
-            std::thread::scope(|scope| {
-                let parts = piece.chunks_mut(rows_of_part * row_bytes).enumerate();
-                let workers: Vec<_> = parts
-                    .map(|(idx, part)| {
-                        let first = first + idx * rows_of_part;
-                        scope.spawn(move || self.encode(first, target, importance, row_bytes, part))
-                    })
-                    .collect();
-                let joined = workers.into_iter().map(|worker| worker.join());
-                // All are waited for before the first fault counts.
-                let parts: Vec<_> = joined.collect();
-                let mut parts = parts.into_iter();
-                parts.try_for_each(|part| part.expect("encoding does not panic"))
-            })?;
-            out.write_all(piece).map_err(io)?;
-        }
-        Ok(())
+    /// The rows of each piece, from the first on.
+    pub(crate) fn pieces(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+        let rows = self.rows;
+        // A head's rows stay together: they change places.
+        let together = match self.change {
+            Change::Interleave { head_dim } => head_dim.max(1),
+            _ => 1,
+        };
+        let n_rows = (PIECE_VALUES / self.columns.max(1)).next_multiple_of(together).max(together);
+        (0..rows).step_by(n_rows).map(move |first| first..rows.min(first + n_rows))
     }
 
-    /// Encodes the rows from `first` on into `out`.
-    fn encode(
-        &self,
-        first: usize,
-        target: TensorType,
-        importance: Option<&[f32]>,
-        row_bytes: usize,
-        out: &mut [u8],
-    ) -> Result<(), Error> {
-        let mut values = vec![0.0; self.columns];
-        for (idx, out) in out.chunks_exact_mut(row_bytes).enumerate() {
-            self.read_row(first + idx, &mut values)?;
-            if !values.iter().all(|value| value.is_finite()) {
-                let value = values.iter().copied().find(|value| !value.is_finite());
-                let (name, row) = (self.name.to_owned(), first + idx);
-                return Err(Error::NotFinite { name, row, value: value.unwrap_or(f32::NAN) });
-            }
-            self.encode_row(&values, target, importance, out)?;
+    /// Whether pieces need all of the source's tensor.
+    pub(crate) fn is_turned(&self) -> bool {
+        self.change == Change::Transpose
+    }
+
+    /// The size of rows in the source, whose blocks are whole.
+    ///
+    /// *Errors*: [`Error::Unsupported`] for blocks of an unknown size.
+    pub(crate) fn source_bytes(&self, n_rows: usize) -> Result<usize, Error> {
+        let n_bytes = self.tensor_type.size_bytes((n_rows * self.columns) as u64);
+        n_bytes.map(|n_bytes| n_bytes as usize).ok_or_else(|| Error::Unsupported {
+            what: format!("the tensor `{}` of type {}", self.name, self.tensor_type),
+        })
+    }
+
+    /// Converts the rows of a piece.
+    ///
+    /// *Errors*: [`Error::NotFinite`], [`Error::Overflow`], [`Error::NoQuantiser`],
+    /// [`Error::Unsupported`].
+    pub(crate) fn encode(&self, piece: &Piece) -> Result<Vec<u8>, Error> {
+        let is_float = matches!(self.target, TensorType::F32 | TensorType::F16 | TensorType::BF16);
+        if self.target == self.tensor_type && self.change == Change::None && !is_float {
+            return Ok(piece.bytes.to_vec());
         }
-        Ok(())
+        let row_bytes = self.target.size_bytes(self.columns as u64).ok_or_else(|| {
+            Error::NoQuantiser { name: self.name.into(), tensor_type: self.target }
+        })? as usize;
+        let mut out = vec![0; piece.rows.len() * row_bytes];
+        // Only importance is by column; without it, a few rows at once fill the quantiser's lanes.
+        let n_together = match self.importance {
+            Some(_) => 1,
+            None => (VALUES_TOGETHER / self.columns.max(1)).max(1),
+        };
+        let mut values = vec![0.0; n_together.min(piece.rows.len()) * self.columns];
+        let firsts = piece.rows.clone().step_by(n_together);
+        for (first, out) in firsts.zip(out.chunks_mut((n_together * row_bytes).max(1))) {
+            let rows = first..piece.rows.end.min(first + n_together);
+            let values = &mut values[..rows.len() * self.columns];
+            self.read_rows(piece, rows, values)?;
+            self.encode_values(first, values, out)?;
+        }
+        Ok(out)
+    }
+
+    /// Some rows of the result, as f32.
+    fn read_rows(&self, piece: &Piece, rows: Range<usize>, out: &mut [f32]) -> Result<(), Error> {
+        if self.change == Change::None && self.tensor_type == TensorType::F16 {
+            let first = 2 * self.columns * (rows.start - piece.rows.start);
+            widen(&piece.bytes[first..][..2 * out.len()], out);
+            return Ok(());
+        }
+        let mut rows = rows.zip(out.chunks_exact_mut(self.columns.max(1)));
+        rows.try_for_each(|(row, out)| self.read_row(piece, row, out))
     }
 
     /// A row of the result, as f32.
-    fn read_row(&self, row: usize, out: &mut [f32]) -> Result<(), Error> {
+    fn read_row(&self, piece: &Piece, row: usize, out: &mut [f32]) -> Result<(), Error> {
         let source_row = match self.change {
-            Change::Transpose => return self.read_column(row, out),
+            Change::Transpose => return self.read_column(&piece.bytes, row, out),
             Change::Interleave { head_dim } => {
                 let (head, within) = (row / head_dim, row % head_dim);
                 head * head_dim + within % 2 * (head_dim / 2) + within / 2
             }
             Change::None | Change::PlusOne => row,
         };
-        let row_bytes = self.bytes.len() / self.rows;
-        let bytes = &self.bytes[source_row * row_bytes..][..row_bytes];
+        let row_bytes = piece.bytes.len() / piece.rows.len();
+        let bytes = &piece.bytes[(source_row - piece.rows.start) * row_bytes..][..row_bytes];
         quant::dequantize(self.tensor_type, bytes, out).map_err(|error| Error::Unsupported {
             what: format!("the tensor `{}`: {error}", self.name),
         })?;
@@ -122,12 +132,11 @@ impl Tensor<'_> {
     }
 
     /// A column of the source, which is a row of the result.
-    fn read_column(&self, column: usize, out: &mut [f32]) -> Result<(), Error> {
-        let value_bytes = self.bytes.len() / (self.rows * self.columns);
+    fn read_column(&self, bytes: &[u8], column: usize, out: &mut [f32]) -> Result<(), Error> {
+        let value_bytes = bytes.len() / (self.rows * self.columns);
         for (source_row, value) in out.iter_mut().enumerate() {
             let at = (source_row * self.rows + column) * value_bytes;
-            let bytes = &self.bytes[at..at + value_bytes];
-            *value = match (self.tensor_type, bytes) {
+            *value = match (self.tensor_type, &bytes[at..at + value_bytes]) {
                 (TensorType::F32, &[a, b, c, d]) => f32::from_le_bytes([a, b, c, d]),
                 (TensorType::F16, &[a, b]) => f16::from_le_bytes([a, b]).to_f32(),
                 (TensorType::BF16, &[a, b]) => bf16::from_le_bytes([a, b]).to_f32(),
@@ -140,21 +149,23 @@ impl Tensor<'_> {
         Ok(())
     }
 
-    fn encode_row(
-        &self,
-        values: &[f32],
-        target: TensorType,
-        importance: Option<&[f32]>,
-        out: &mut [u8],
-    ) -> Result<(), Error> {
+    /// Encodes whole rows, of which `first` is the first.
+    fn encode_values(&self, first: usize, values: &[f32], out: &mut [u8]) -> Result<(), Error> {
+        let target = self.target;
         if target == TensorType::F32 {
+            // Without a way out of the loop, which would keep it out of vectors.
+            if !values.iter().fold(true, |all, value| all & value.is_finite()) {
+                let found = values.iter().position(|value| !value.is_finite());
+                return Err(self.not_finite(first, values, found.unwrap_or(0)));
+            }
             for (value, out) in values.iter().zip(out.as_chunks_mut::<4>().0) {
                 *out = value.to_le_bytes();
             }
             return Ok(());
         }
         let name = self.name.to_owned();
-        quant::quantize(target, values, importance, out).map_err(|error| match error {
+        quant::quantize(target, values, self.importance, out).map_err(|error| match error {
+            QuantizeError::NotFinite { index } => self.not_finite(first, values, index),
             QuantizeError::TooLarge { index, .. } => {
                 Error::Overflow { name, value: values[index], tensor_type: target }
             }
@@ -162,34 +173,53 @@ impl Tensor<'_> {
             other => Error::Unsupported { what: format!("the tensor `{name}`: {other}") },
         })
     }
+
+    fn not_finite(&self, first: usize, values: &[f32], index: usize) -> Error {
+        let row = first + index / self.columns.max(1);
+        Error::NotFinite { name: self.name.to_owned(), row, value: values[index] }
+    }
+}
+
+/// Decodes f16, many at once.
+fn widen(bytes: &[u8], out: &mut [f32]) {
+    const AT_ONCE: usize = 64;
+    let mut halves = [f16::ZERO; AT_ONCE];
+    for (bytes, out) in bytes.chunks(2 * AT_ONCE).zip(out.chunks_mut(AT_ONCE)) {
+        for (half, bytes) in halves.iter_mut().zip(bytes.as_chunks::<2>().0) {
+            *half = f16::from_le_bytes(*bytes);
+        }
+        halves[..out.len()].convert_to_f32_slice(out);
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn convert(values: &[f32], rows: usize, change: Change, target: TensorType) -> Vec<u8> {
-        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    fn convert(
+        values: &[f32],
+        rows: usize,
+        change: Change,
+        target: TensorType,
+    ) -> Result<Vec<u8>, Error> {
+        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let columns = values.len() / rows;
+        let tensor_type = TensorType::F32;
         let tensor = Tensor {
-            name: "x",
-            tensor_type: TensorType::F32,
-            bytes: &bytes,
+            name: "layers.0.x",
+            tensor_type,
             rows,
-            columns: values.len() / rows,
+            columns,
             change,
+            target,
+            importance: None,
         };
-        let results = [1, 2, 3].map(|n_threads| {
-            let (mut out, io) = (Vec::new(), |_| unreachable!("memory takes all"));
-            let cancel = AtomicBool::new(false);
-            tensor.write(target, None, n_threads, &cancel, &mut out, &io).unwrap();
-            out
-        });
-        assert!(results.iter().all(|result| *result == results[0]), "threads change nothing");
-        results.into_iter().next().unwrap()
+        assert_eq!(tensor.pieces().collect::<Vec<_>>(), [0..rows], "little is one piece");
+        tensor.encode(&Piece { rows: 0..rows, bytes: Arc::new(bytes) })
     }
 
     fn changed(values: &[f32], rows: usize, change: Change) -> Vec<f32> {
-        let bytes = convert(values, rows, change, TensorType::F32);
+        let bytes = convert(values, rows, change, TensorType::F32).unwrap();
         bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
     }
 
@@ -212,18 +242,7 @@ mod tests {
             (f32::INFINITY, TensorType::BF16),
             (70_000.0, TensorType::F16),
         ] {
-            let bytes = value.to_le_bytes();
-            let tensor = Tensor {
-                name: "layers.0.x",
-                tensor_type: TensorType::F32,
-                bytes: &bytes,
-                rows: 1,
-                columns: 1,
-                change: Change::None,
-            };
-            let io = |_| unreachable!("memory takes all");
-            let cancel = AtomicBool::new(false);
-            let result = tensor.write(target, None, 2, &cancel, &mut Vec::new(), &io);
+            let result = convert(&[value], 1, Change::None, target);
             let error = result.unwrap_err().to_string();
             assert!(
                 error.contains("`layers.0.x`") && error.contains(&value.to_string()),

@@ -2,7 +2,7 @@
 //!
 //! [`convert`] reads a folder with `config.json`, weights and a tokenizer, or a GGUF file, gives each
 //! tensor the type that the chosen [`Mix`] has for it, and writes one GGUF file with the tokenizer and
-//! the chat template inside, and a [`Manifest`] beside it. Tensors go through one at a time. A [`Job`] is
+//! the chat template inside, and a [`Manifest`] beside it. Tensors go through in pieces. A [`Job`] is
 //! a conversion for which the source was run on a text first, to learn which columns matter, or whose
 //! result is compared with its source at the end. Nothing here downloads or prints.
 
@@ -16,6 +16,7 @@ mod manifest;
 mod metadata;
 mod output;
 mod pickle;
+mod pipeline;
 mod pre;
 mod run;
 mod sentencepiece;

@@ -171,12 +171,17 @@ impl Manifest {
 }
 
 impl FileHash {
-    /// Reads and hashes the file at `path`.
-    pub(crate) fn of(path: &Path) -> Result<Self, Error> {
+    /// Reads and hashes the file at `path`, as long as `is_wanted` says so.
+    ///
+    /// *Errors*: [`Error::Io`], [`Error::Cancelled`].
+    pub(crate) fn of(path: &Path, is_wanted: &impl Fn() -> bool) -> Result<Self, Error> {
         let mut file = File::open(path).map_err(Error::io(path))?;
         let (mut hash, mut size_bytes) = (Sha256::new(), 0);
         let mut buffer = vec![0; 1 << 20];
         loop {
+            if !is_wanted() {
+                return Err(Error::Cancelled);
+            }
             let n = file.read(&mut buffer).map_err(Error::io(path))?;
             if n == 0 {
                 break;

@@ -30,9 +30,9 @@ impl Output {
         Ok(Self { path: path.to_owned(), to, hash: Sha256::new(), size_bytes: 0 })
     }
 
-    /// What the file will be called.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
+    /// Writes all of `bytes`.
+    pub(crate) fn put(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.write_all(bytes).map_err(|source| Error::Io { path: self.path.clone(), source })
     }
 
     /// Writes the head of a GGUF file.
@@ -47,9 +47,7 @@ impl Output {
 
     /// Fills up to where the next tensor starts.
     pub(crate) fn pad(&mut self) -> Result<(), Error> {
-        let padding = Writer::padding(self.size_bytes);
-        let path = self.path.clone();
-        self.write_all(padding).map_err(Error::io(&path))
+        self.put(Writer::padding(self.size_bytes))
     }
 
     /// Brings the file to the disk.

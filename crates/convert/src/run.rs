@@ -14,8 +14,9 @@ use crate::family::{Change, Planned, plan};
 use crate::manifest::{
     Calibration, Conversion, FORMAT_VERSION, FileHash, Manifest, Source, TensorEntry,
 };
-use crate::output::Output;
-use crate::source::{Checkpoint, read_at};
+use crate::output::{Finished, Output};
+use crate::pipeline::{self, Pieces};
+use crate::source::{Checkpoint, TensorReader};
 use crate::types::{Chooser, Mix, Override, Traits};
 use crate::vocabulary::{Files, Vocabulary};
 use crate::{Error, metadata};
@@ -76,6 +77,20 @@ pub struct Progress<'a> {
     pub total_bytes: u64,
 }
 
+impl<'a> Progress<'a> {
+    /// What is there before the tensor `tensor_idx`.
+    fn before(heads: &'a [TensorHead], tensor_idx: usize) -> Self {
+        let size_bytes = |heads: &[TensorHead]| heads.iter().map(|head| head.size_bytes).sum();
+        Self {
+            tensor_idx,
+            n_tensors: heads.len(),
+            name: heads.get(tensor_idx).map_or("", |head| &head.name),
+            written_bytes: size_bytes(&heads[..tensor_idx]),
+            total_bytes: size_bytes(heads),
+        }
+    }
+}
+
 /// Converts the checkpoint in the folder `source`, or the GGUF file `source`, to the file `out`, with a
 /// manifest beside it.
 ///
@@ -91,24 +106,25 @@ pub fn convert(
 ) -> Result<Manifest, Error> {
     let input = Input::read(source, options)?;
     let heads = input.heads(options)?;
+    let tensors = input.tensors(&heads, options)?;
     let mut output = Output::create(out)?;
     output.write_head(&input.writer, &heads)?;
-    let total_bytes = heads.iter().map(|head| head.size_bytes).sum();
-    let (n_tensors, mut written_bytes) = (heads.len(), 0);
-    for (tensor_idx, (tensor, head)) in input.tensors.iter().zip(&heads).enumerate() {
-        on_progress(Progress {
-            tensor_idx,
-            n_tensors,
-            name: &head.name,
-            written_bytes,
-            total_bytes,
+    let has_failed = AtomicBool::new(false);
+    let is_wanted = || !cancel.load(Ordering::Relaxed) && !has_failed.load(Ordering::Relaxed);
+    let (finished, spec, files) = std::thread::scope(|scope| {
+        let hashes = scope.spawn(|| hash_all(&input.files, &is_wanted));
+        let open = |tensor_idx, n_bytes| input.open(tensor_idx, n_bytes);
+        let mut pieces = pipeline::start(scope, &tensors, open, options.threads);
+        let result = write(&heads, &tensors, &mut pieces, output, cancel, on_progress);
+        let checked = result.and_then(|finished| {
+            let spec = check(finished.temporary_path()).map_err(Error::Result)?;
+            Ok((finished, spec))
         });
-        input.write(tensor, head, options, cancel, &mut output)?;
-        output.pad()?;
-        written_bytes += head.size_bytes;
-    }
-    let finished = output.finish()?;
-    let spec = check(finished.temporary_path()).map_err(Error::Result)?;
+        has_failed.store(checked.is_err(), Ordering::Relaxed);
+        let files = hashes.join().expect("hashing does not panic");
+        let (finished, spec) = checked?;
+        Ok::<_, Error>((finished, spec, files?))
+    })?;
     let manifest = Manifest {
         format_version: FORMAT_VERSION,
         version: options.version.clone(),
@@ -119,7 +135,7 @@ pub fn convert(
         source: Source {
             origin: options.origin.clone(),
             revision: options.revision.clone(),
-            files: hash_all(&input.files, cancel)?,
+            files,
         },
         result: finished.hash.clone(),
         conversion: Conversion {
@@ -138,13 +154,7 @@ pub fn convert(
     let beside = manifest.prepare(out)?;
     finished.publish()?;
     beside.publish()?;
-    on_progress(Progress {
-        tensor_idx: n_tensors,
-        n_tensors,
-        name: "",
-        written_bytes,
-        total_bytes,
-    });
+    on_progress(Progress::before(&heads, heads.len()));
     Ok(manifest)
 }
 
@@ -166,6 +176,28 @@ pub fn expected_sizes(source: &Path, options: &Options) -> Result<Vec<(Mix, u64)
 pub fn expected_bytes(source: &Path, options: &Options) -> Result<u64, Error> {
     let input = Input::read(source, options)?;
     Ok(input.file_bytes(&input.heads(options)?))
+}
+
+/// Writes the tensors as they are ready.
+fn write(
+    heads: &[TensorHead],
+    tensors: &[Tensor<'_>],
+    pieces: &mut Pieces,
+    mut output: Output,
+    cancel: &AtomicBool,
+    on_progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Finished, Error> {
+    for (tensor_idx, tensor) in tensors.iter().enumerate() {
+        on_progress(Progress::before(heads, tensor_idx));
+        for _ in tensor.pieces() {
+            if cancel.load(Ordering::Relaxed) {
+                return Err(Error::Cancelled);
+            }
+            output.put(&pieces.next()?)?;
+        }
+        output.pad()?;
+    }
+    output.finish()
 }
 
 /// What is converted: metadata that is ready, and tensors that are not.
@@ -227,53 +259,70 @@ impl Input {
         head.len() as u64 + padded.sum::<u64>()
     }
 
-    fn write(
-        &self,
-        planned: &Planned,
-        head: &TensorHead,
-        options: &Options,
-        cancel: &AtomicBool,
-        output: &mut Output,
-    ) -> Result<(), Error> {
-        let (name, tensor_type, bytes) = self.tensor(planned)?;
-        let n_values: usize = planned.shape.iter().product();
-        let columns = match planned.change {
-            Change::Interleave { .. } if planned.shape.len() == 1 => 1,
-            _ => head.dims[0] as usize,
+    /// How each of the tensors is converted.
+    fn tensors<'a>(
+        &'a self,
+        heads: &[TensorHead],
+        options: &'a Options,
+    ) -> Result<Vec<Tensor<'a>>, Error> {
+        let each = self.tensors.iter().zip(heads);
+        let tensor = |(planned, head): (&'a Planned, &TensorHead)| {
+            let (name, tensor_type) = self.find(planned)?;
+            let n_values: usize = planned.shape.iter().product();
+            let columns = match planned.change {
+                Change::Interleave { .. } if planned.shape.len() == 1 => 1,
+                _ => head.dims[0] as usize,
+            };
+            Ok(Tensor {
+                name,
+                tensor_type,
+                rows: n_values / columns.max(1),
+                columns,
+                change: planned.change,
+                target: head.tensor_type,
+                importance: options.importance.get(&head.name).map(Vec::as_slice),
+            })
         };
-        let tensor = Tensor {
-            name,
-            tensor_type,
-            bytes: &bytes,
-            rows: n_values / columns.max(1),
-            columns,
-            change: planned.change,
-        };
-        let importance = options.importance.get(&head.name).map(Vec::as_slice);
-        let path = output.path().to_owned();
-        let io = |source| Error::Io { path: path.clone(), source };
-        tensor.write(head.tensor_type, importance, options.threads, cancel, output, &io)
+        each.map(tensor).collect()
     }
 
-    /// A tensor's name in the source, its type and its bytes.
-    fn tensor(&self, planned: &Planned) -> Result<(&str, TensorType, Vec<u8>), Error> {
+    /// A tensor's name in the source and its type.
+    fn find(&self, planned: &Planned) -> Result<(&str, TensorType), Error> {
         match &self.data {
             Data::Checkpoint { checkpoint, computed } => {
-                if let Some((name, values)) = computed.iter().find(|(n, _)| *n == planned.source) {
-                    let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-                    return Ok((name, TensorType::F32, bytes));
+                match computed.iter().find(|(name, _)| *name == planned.source) {
+                    Some((name, _)) => Ok((name, TensorType::F32)),
+                    None => Ok((
+                        &checkpoint.tensor(&planned.source)?.name,
+                        checkpoint.tensor_type(&planned.source)?,
+                    )),
                 }
-                let (tensor_type, bytes) = checkpoint.read(&planned.source)?;
-                Ok((&checkpoint.tensor(&planned.source)?.name, tensor_type, bytes))
+            }
+            Data::Gguf { file, .. } => {
+                let info = file.tensor(&planned.source)?;
+                Ok((&info.name, info.tensor_type))
+            }
+        }
+    }
+
+    /// The bytes of a tensor, of which there are `n_bytes`.
+    fn open(&self, tensor_idx: usize, n_bytes: usize) -> Result<TensorReader<'_>, Error> {
+        let planned = &self.tensors[tensor_idx];
+        match &self.data {
+            Data::Checkpoint { checkpoint, computed } => {
+                match computed.iter().find(|(name, _)| *name == planned.source) {
+                    Some((name, values)) => {
+                        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+                        Ok(TensorReader::of_bytes(Path::new(""), name, bytes))
+                    }
+                    None => checkpoint.reader(&planned.source, n_bytes),
+                }
             }
             Data::Gguf { path, file } => {
                 let info = file.tensor(&planned.source)?;
-                let data = file.data(info)?;
                 // Pages of the map would stay in memory, all of them in the end.
-                let start = data.as_ptr() as usize - file.as_bytes().as_ptr() as usize;
-                let mut bytes = vec![0; data.len()];
-                read_at(path, &info.name, start as u64, &mut bytes)?;
-                Ok((&info.name, info.tensor_type, bytes))
+                let start = file.data(info)?.as_ptr() as usize - file.as_bytes().as_ptr() as usize;
+                TensorReader::at(path, &info.name, start as u64)
             }
         }
     }
@@ -396,12 +445,6 @@ fn check(path: &Path) -> Result<ModelSpec, lilims_engine::Error> {
     ModelSpec::from_gguf(&file)
 }
 
-fn hash_all(files: &[PathBuf], cancel: &AtomicBool) -> Result<Vec<FileHash>, Error> {
-    files
-        .iter()
-        .map(|path| match cancel.load(Ordering::Relaxed) {
-            true => Err(Error::Cancelled),
-            false => FileHash::of(path),
-        })
-        .collect()
+fn hash_all(files: &[PathBuf], is_wanted: &impl Fn() -> bool) -> Result<Vec<FileHash>, Error> {
+    files.iter().map(|path| FileHash::of(path, is_wanted)).collect()
 }

@@ -1,11 +1,11 @@
 //! Where tensors come from: a checkpoint's shards of safetensors or pickles.
 //!
-//! Only heads are read when a source is opened. A tensor's bytes are read when it is converted, and
-//! no two at a time.
+//! Only heads are read when a source is opened. A tensor's bytes are read when it is converted, a piece
+//! at a time.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{Cursor, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use lilims_gguf::TensorType;
@@ -41,18 +41,40 @@ pub(crate) enum Place {
     Entry { entry: String, start: u64 },
 }
 
-/// Reads the tensor `name` of a file into `bytes`, from the byte `start` on.
-///
-/// *Errors*: [`Error::Io`], [`Error::Damaged`] where the file ends before the tensor does.
-pub(crate) fn read_at(path: &Path, name: &str, start: u64, bytes: &mut [u8]) -> Result<(), Error> {
-    let mut file = File::open(path).map_err(Error::io(path))?;
-    file.seek(SeekFrom::Start(start)).map_err(Error::io(path))?;
-    file.read_exact(bytes).map_err(|error| match error.kind() {
-        std::io::ErrorKind::UnexpectedEof => {
-            Error::damaged(path, format!("ends within the tensor `{name}`"))
+/// A tensor's bytes, from the first to the last.
+pub(crate) struct TensorReader<'a> {
+    path: &'a Path,
+    name: &'a str,
+    from: Box<dyn Read + 'a>,
+}
+
+impl<'a> TensorReader<'a> {
+    /// Those of the tensor `name` of a file, from the byte `start` on.
+    ///
+    /// *Errors*: [`Error::Io`].
+    pub(crate) fn at(path: &'a Path, name: &'a str, start: u64) -> Result<Self, Error> {
+        let mut file = File::open(path).map_err(Error::io(path))?;
+        file.seek(SeekFrom::Start(start)).map_err(Error::io(path))?;
+        Ok(Self { path, name, from: Box::new(file) })
+    }
+
+    /// Bytes that are in memory.
+    pub(crate) fn of_bytes(path: &'a Path, name: &'a str, bytes: Vec<u8>) -> Self {
+        Self { path, name, from: Box::new(Cursor::new(bytes)) }
+    }
+
+    /// The next `n_bytes`, in place of what `bytes` held.
+    ///
+    /// *Errors*: [`Error::Io`], [`Error::Damaged`] where the file ends before the tensor does.
+    pub(crate) fn read(&mut self, n_bytes: usize, bytes: &mut Vec<u8>) -> Result<(), Error> {
+        bytes.clear();
+        bytes.reserve_exact(n_bytes);
+        let read = self.from.by_ref().take(n_bytes as u64).read_to_end(bytes);
+        match read.map_err(Error::io(self.path))? {
+            n if n == n_bytes => Ok(()),
+            _ => Err(Error::damaged(self.path, format!("ends within the tensor `{}`", self.name))),
         }
-        _ => Error::io(path)(error),
-    })
+    }
 }
 
 /// The weights of a checkpoint.
@@ -131,22 +153,31 @@ impl Checkpoint {
         self.tensors.get(name).ok_or_else(missing)
     }
 
-    /// A tensor's type and bytes.
-    pub(crate) fn read(&self, name: &str) -> Result<(TensorType, Vec<u8>), Error> {
+    /// The type of the tensor of that plain name.
+    ///
+    /// *Errors*: [`Error::MissingTensor`], [`Error::Unsupported`].
+    pub(crate) fn tensor_type(&self, name: &str) -> Result<TensorType, Error> {
+        let tensor = self.tensor(name)?;
+        tensor.tensor_type.ok_or_else(|| Error::Unsupported {
+            what: format!("the type of the tensor `{}`, which is not a float", tensor.name),
+        })
+    }
+
+    /// The bytes of the tensor of that plain name, of which there are `n_bytes`. Those in an archive
+    /// are read at once.
+    ///
+    /// *Errors*: [`Error::MissingTensor`], [`Error::Io`], [`Error::Damaged`].
+    pub(crate) fn reader(&self, name: &str, n_bytes: usize) -> Result<TensorReader<'_>, Error> {
         let tensor = self.tensor(name)?;
         let path = &self.files[tensor.file_idx];
-        let n_values: usize = tensor.shape.iter().product();
-        let unsupported = || Error::Unsupported {
-            what: format!("the type of the tensor `{}`, which is not a float", tensor.name),
-        };
-        let tensor_type = tensor.tensor_type.ok_or_else(unsupported)?;
-        let n_bytes = tensor_type.size_bytes(n_values as u64).ok_or_else(unsupported)?;
-        let mut bytes = vec![0; n_bytes as usize];
         match &tensor.place {
-            Place::At(start) => read_at(path, &tensor.name, *start, &mut bytes)?,
-            Place::Entry { entry, start } => pickle::read_entry(path, entry, *start, &mut bytes)?,
+            Place::At(start) => TensorReader::at(path, &tensor.name, *start),
+            Place::Entry { entry, start } => {
+                let mut bytes = vec![0; n_bytes];
+                pickle::read_entry(path, entry, *start, &mut bytes)?;
+                Ok(TensorReader::of_bytes(path, &tensor.name, bytes))
+            }
         }
-        Ok((tensor_type, bytes))
     }
 }
 

@@ -5,7 +5,7 @@
 use super::Importance;
 use super::super_affine::{self, Scales as AffineScales};
 use super::super_scaled::{self, Range, Scales};
-use super::tile::{Grid, Integers, Tile, inverse, low_byte};
+use super::tile::{Grid, Integers, Tile, Weighing, inverse, low_byte};
 
 const VALUES: usize = 256;
 
@@ -35,7 +35,7 @@ pub(super) trait Affine<const BYTES: usize, const L: usize> {
 
 /// Quantises a row to a type with scales.
 #[inline(always)]
-pub(super) fn scaled<T: Scaled<BYTES>, const BYTES: usize, const WEIGHTED: bool>(
+pub(super) fn scaled<T: Scaled<BYTES>, const BYTES: usize, W: Weighing>(
     row: &[f32],
     importance: Importance<'_>,
     out: &mut [u8],
@@ -44,8 +44,8 @@ pub(super) fn scaled<T: Scaled<BYTES>, const BYTES: usize, const WEIGHTED: bool>
     let blocks = row.as_chunks::<VALUES>().0.iter().zip(out.as_chunks_mut::<BYTES>().0);
     for (idx, (values, block)) in blocks.enumerate() {
         let importance = importance.part(idx * VALUES, VALUES);
-        let tile = Tile::<16, 16, WEIGHTED>::load(values, importance);
-        let scales = super_scaled::search::<T::Grid, 16, 16, WEIGHTED>(&tile, &T::RANGE);
+        let tile = Tile::<16, 16, W>::load(values, importance);
+        let scales = super_scaled::search::<T::Grid, 16, 16, W>(&tile, &T::RANGE);
         let mut bytes = [0; VALUES];
         let groups = values.as_chunks::<16>().0.iter().zip(bytes.as_chunks_mut::<16>().0);
         for (group, (values, bytes)) in groups.enumerate() {
@@ -69,7 +69,7 @@ pub(super) fn affine<
     const BYTES: usize,
     const N: usize,
     const L: usize,
-    const WEIGHTED: bool,
+    W: Weighing,
 >(
     row: &[f32],
     importance: Importance<'_>,
@@ -78,8 +78,8 @@ pub(super) fn affine<
     let blocks = row.as_chunks::<VALUES>().0.iter().zip(out.as_chunks_mut::<BYTES>().0);
     for (idx, (values, block)) in blocks.enumerate() {
         let importance = importance.part(idx * VALUES, VALUES);
-        let tile = Tile::<N, L, WEIGHTED>::load(values, importance);
-        let scales = super_affine::search::<T::Grid, N, L, WEIGHTED>(&tile, T::MAX, T::STEPS);
+        let tile = Tile::<N, L, W>::load(values, importance);
+        let scales = super_affine::search::<T::Grid, N, L, W>(&tile, T::MAX, T::STEPS);
         let mut bytes = [0; VALUES];
         let groups = values.as_chunks::<N>().0.iter().zip(bytes.as_chunks_mut::<N>().0);
         for (group, (values, bytes)) in groups.enumerate() {

@@ -4,7 +4,7 @@
 
 use super::Importance;
 use super::half::Bits;
-use super::tile::{Grid, Integers, Tile, inverse, low_byte};
+use super::tile::{Grid, Integers, Tile, Weighing, inverse, low_byte};
 use super::{affine, scaled};
 use crate::blocks::IQ4_NL_VALUES;
 
@@ -35,7 +35,7 @@ pub(super) trait Affine<const BYTES: usize> {
 
 /// Quantises a row to a type with scales.
 #[inline(always)]
-pub(super) fn scaled<T: Scaled<BYTES>, const BYTES: usize, const WEIGHTED: bool>(
+pub(super) fn scaled<T: Scaled<BYTES>, const BYTES: usize, W: Weighing>(
     row: &[f32],
     importance: Importance<'_>,
     out: &mut [u8],
@@ -43,9 +43,8 @@ pub(super) fn scaled<T: Scaled<BYTES>, const BYTES: usize, const WEIGHTED: bool>
     // No closure takes part in the loops: it would be compiled without the target's features.
     for (idx, (values, blocks)) in tiles::<BYTES>(row, out).enumerate() {
         let importance = importance.part(idx * VALUES * LANES, VALUES * LANES);
-        let tile = Tile::<VALUES, LANES, WEIGHTED>::load(values.as_flattened(), importance);
-        let (scales, rounded) =
-            scaled::search::<T::Grid, VALUES, LANES, WEIGHTED>(&tile, T::TARGETS);
+        let tile = Tile::<VALUES, LANES, W>::load(values.as_flattened(), importance);
+        let (scales, rounded) = scaled::search::<T::Grid, VALUES, LANES, W>(&tile, T::TARGETS);
         for (lane, (values, block)) in values.iter().zip(blocks).enumerate() {
             let inverse = inverse(rounded[lane]);
             let mut units = [0.0; VALUES];
@@ -59,15 +58,15 @@ pub(super) fn scaled<T: Scaled<BYTES>, const BYTES: usize, const WEIGHTED: bool>
 
 /// Quantises a row to a type with scales and minimums.
 #[inline(always)]
-pub(super) fn affine<T: Affine<BYTES>, const BYTES: usize, const WEIGHTED: bool>(
+pub(super) fn affine<T: Affine<BYTES>, const BYTES: usize, W: Weighing>(
     row: &[f32],
     importance: Importance<'_>,
     out: &mut [u8],
 ) {
     for (idx, (values, blocks)) in tiles::<BYTES>(row, out).enumerate() {
         let importance = importance.part(idx * VALUES * LANES, VALUES * LANES);
-        let tile = Tile::<VALUES, LANES, WEIGHTED>::load(values.as_flattened(), importance);
-        let [scales, mins] = affine::search::<T::Grid, VALUES, LANES, WEIGHTED>(&tile, T::MAX);
+        let tile = Tile::<VALUES, LANES, W>::load(values.as_flattened(), importance);
+        let [scales, mins] = affine::search::<T::Grid, VALUES, LANES, W>(&tile, T::MAX);
         for (lane, (values, block)) in values.iter().zip(blocks).enumerate() {
             let inverse = inverse(scales.1[lane]);
             let min = mins.1[lane];
@@ -122,7 +121,7 @@ pub(super) struct Q4_0;
 
 impl Scaled<18> for Q4_0 {
     type Grid = Integers<-8, 7>;
-    const TARGETS: &'static [f32] = &[-8.0, -8.5, -7.5, -7.0, 7.0, 7.5];
+    const TARGETS: &'static [f32] = &[-8.0, -8.5, -7.3, 7.5];
 
     #[inline(always)]
     fn pack(scale: Bits, q: &[f32; VALUES], block: &mut [u8; 18]) {
@@ -135,7 +134,7 @@ pub(super) struct Q5_0;
 
 impl Scaled<22> for Q5_0 {
     type Grid = Integers<-16, 15>;
-    const TARGETS: &'static [f32] = &[-16.0, -16.5, -15.5, -15.0, 15.0, 15.5];
+    const TARGETS: &'static [f32] = &[-16.0, -16.5, -15.3, 15.5];
 
     #[inline(always)]
     fn pack(scale: Bits, q: &[f32; VALUES], block: &mut [u8; 22]) {
@@ -179,7 +178,10 @@ impl Grid for Iq4Nl {
 
 impl Scaled<18> for Iq4Nl {
     type Grid = Self;
-    const TARGETS: &'static [f32] = &[-127.0, -133.0, -121.0, -115.0, 113.0, 107.0, 119.0];
+    const TARGETS: &'static [f32] = &[
+        -127.0, -136.0, -132.0, -123.0, -119.0, -114.0, -109.0, -104.0, 98.0, 103.0, 108.0, 113.0,
+        118.0, 123.0,
+    ];
 
     #[inline(always)]
     fn pack(scale: Bits, q: &[f32; VALUES], block: &mut [u8; 18]) {

@@ -36,6 +36,17 @@ pub(super) fn round<const L: usize>(values: &[f32; L]) -> Halves<L> {
     (bits, rounded)
 }
 
+/// The value, or where f16 has but few steps, near 0, the next of them that is no nearer to 0.
+#[inline(always)]
+pub(super) fn outwards(value: f32) -> f32 {
+    const STEPS: f32 = (1 << 24) as f32;
+    if value.abs() < MIN_NORMAL {
+        (value.abs() * STEPS).ceil().copysign(value) / STEPS
+    } else {
+        value
+    }
+}
+
 /// `first` where its error is not above the second's, else `second`.
 #[inline(always)]
 pub(super) fn choose<const L: usize>(

@@ -1,13 +1,13 @@
 //! The search for the scale of groups whose values are `scale * q`.
 
 use super::half::{self, Halves};
-use super::tile::{Grid, Tile, inverse};
+use super::tile::{Grid, Tile, Weighing, inverse};
 
 /// The scale of each group by least squares, `q` being where each of the targets brings the largest
 /// value; the first target's own scale comes with it.
 #[inline(always)]
-pub(super) fn fit<G: Grid, const N: usize, const L: usize, const WEIGHTED: bool>(
-    tile: &Tile<N, L, WEIGHTED>,
+pub(super) fn fit<G: Grid, const N: usize, const L: usize, W: Weighing>(
+    tile: &Tile<N, L, W>,
     targets: &[f32],
 ) -> ([f32; L], [f32; L]) {
     let (low, high) = tile.bounds();
@@ -39,11 +39,11 @@ pub(super) fn fit<G: Grid, const N: usize, const L: usize, const WEIGHTED: bool>
 
 /// The best scale of each group as f16, never worse than plain rounding's.
 #[inline(always)]
-pub(super) fn search<G: Grid, const N: usize, const L: usize, const WEIGHTED: bool>(
-    tile: &Tile<N, L, WEIGHTED>,
+pub(super) fn search<G: Grid, const N: usize, const L: usize, W: Weighing>(
+    tile: &Tile<N, L, W>,
     targets: &[f32],
 ) -> Halves<L> {
-    let (best, plain) = fit::<G, N, L, WEIGHTED>(tile, targets);
+    let (best, plain) = fit::<G, N, L, W>(tile, targets);
     let (best, plain) = (half::round(&best), half::round(&plain));
     let best_error = tile.error::<G>(&best.1);
     let plain_error = tile.error::<G>(&plain.1);

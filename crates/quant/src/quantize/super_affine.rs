@@ -3,7 +3,7 @@
 
 use super::affine;
 use super::half;
-use super::tile::{Grid, Tile, inverse, nearest};
+use super::tile::{Grid, Tile, Weighing, inverse, nearest};
 
 /// The scales and minimums of a block.
 #[derive(Clone, Copy)]
@@ -35,8 +35,8 @@ const NEIGHBOURS: [i32; 3] = [0, -1, 1];
 /// The best scales and minimums, never worse than plain rounding's. `steps` is the largest integer
 /// of a scale or minimum, `max` the largest `q`.
 #[inline(always)]
-pub(super) fn search<G: Grid, const N: usize, const L: usize, const WEIGHTED: bool>(
-    tile: &Tile<N, L, WEIGHTED>,
+pub(super) fn search<G: Grid, const N: usize, const L: usize, W: Weighing>(
+    tile: &Tile<N, L, W>,
     max: f32,
     steps: i32,
 ) -> Scales<L> {
@@ -46,17 +46,17 @@ pub(super) fn search<G: Grid, const N: usize, const L: usize, const WEIGHTED: bo
         bounds.0[lane] = if bounds.0[lane] > 0.0 { 0.0 } else { bounds.0[lane] };
         plain[lane] = (bounds.1[lane] - bounds.0[lane]) / max;
     }
-    let best = affine::fit::<G, N, L, WEIGHTED, true>(tile, &bounds, max);
-    let mut found = plainly::<G, N, L, WEIGHTED>(tile, &plain, &bounds.0, steps);
+    let best = affine::fit::<G, N, L, W, true>(tile, &bounds, max);
+    let mut found = plainly::<G, N, L, W>(tile, &plain, &bounds.0, steps);
     let start = largest(&best.scale, &best.min, steps);
-    let mut tried = settle::<G, N, L, WEIGHTED>(tile, &best.scale, &best.min, start, steps);
+    let mut tried = settle::<G, N, L, W>(tile, &best.scale, &best.min, start, steps);
     for _ in 0..ROUNDS {
         if tried.error >= found.error {
             break;
         }
         found = tried;
-        let d = solve::<G, N, L, WEIGHTED>(tile, &found);
-        tried = settle::<G, N, L, WEIGHTED>(tile, &best.scale, &best.min, d, steps);
+        let d = solve::<G, N, L, W>(tile, &found);
+        tried = settle::<G, N, L, W>(tile, &best.scale, &best.min, d, steps);
     }
     if tried.error < found.error { tried } else { found }
 }
@@ -74,8 +74,8 @@ fn largest<const L: usize>(scales: &[f32; L], mins: &[f32; L], steps: i32) -> [f
 
 /// What plain rounding gives.
 #[inline(always)]
-fn plainly<G: Grid, const N: usize, const L: usize, const WEIGHTED: bool>(
-    tile: &Tile<N, L, WEIGHTED>,
+fn plainly<G: Grid, const N: usize, const L: usize, W: Weighing>(
+    tile: &Tile<N, L, W>,
     scales: &[f32; L],
     mins: &[f32; L],
     steps: i32,
@@ -95,8 +95,8 @@ fn plainly<G: Grid, const N: usize, const L: usize, const WEIGHTED: bool>(
 
 /// The best integers for a block's scale and minimum, near what the groups' own ask for.
 #[inline(always)]
-fn settle<G: Grid, const N: usize, const L: usize, const WEIGHTED: bool>(
-    tile: &Tile<N, L, WEIGHTED>,
+fn settle<G: Grid, const N: usize, const L: usize, W: Weighing>(
+    tile: &Tile<N, L, W>,
     scales: &[f32; L],
     mins: &[f32; L],
     d: [f32; 2],
@@ -140,8 +140,8 @@ fn settle<G: Grid, const N: usize, const L: usize, const WEIGHTED: bool>(
 
 /// The block's scale and minimum by least squares, all integers staying as they are.
 #[inline(always)]
-fn solve<G: Grid, const N: usize, const L: usize, const WEIGHTED: bool>(
-    tile: &Tile<N, L, WEIGHTED>,
+fn solve<G: Grid, const N: usize, const L: usize, W: Weighing>(
+    tile: &Tile<N, L, W>,
     found: &Scales<L>,
 ) -> [f32; 2] {
     let [mut inverses, mut min] = [[0.0; L]; 2];

@@ -2,7 +2,7 @@
 
 use super::half;
 use super::scaled;
-use super::tile::{Grid, Tile, inverse, nearest};
+use super::tile::{Grid, Tile, Weighing, inverse, nearest};
 
 /// What the integers of a block's scales can be, and where its largest value comes to lie.
 pub(super) struct Range {
@@ -24,21 +24,22 @@ pub(super) struct Scales<const L: usize> {
 
 /// The best scales, never worse than plain rounding's.
 #[inline(always)]
-pub(super) fn search<G: Grid, const N: usize, const L: usize, const WEIGHTED: bool>(
-    tile: &Tile<N, L, WEIGHTED>,
+pub(super) fn search<G: Grid, const N: usize, const L: usize, W: Weighing>(
+    tile: &Tile<N, L, W>,
     range: &Range,
 ) -> Scales<L> {
-    let (best, plain) = scaled::fit::<G, N, L, WEIGHTED>(tile, range.targets);
-    let mut found = settle::<G, N, L, WEIGHTED>(tile, range, &plain, largest(&plain, range), &[0]);
-    let mut tried =
-        settle::<G, N, L, WEIGHTED>(tile, range, &best, largest(&best, range), &NEIGHBOURS);
+    let (best, plain) = scaled::fit::<G, N, L, W>(tile, range.targets);
+    let mut found = settle::<G, N, L, W>(tile, range, &plain, largest(&plain, range), &[0]);
+    // A scale that is too small could not be made up for by the integers: they are at their end.
+    let start = half::outwards(largest(&best, range));
+    let mut tried = settle::<G, N, L, W>(tile, range, &best, start, &NEIGHBOURS);
     for _ in 0..ROUNDS {
         if tried.error >= found.error {
             break;
         }
         found = tried;
-        let d = solve::<G, N, L, WEIGHTED>(tile, &found);
-        tried = settle::<G, N, L, WEIGHTED>(tile, range, &best, d, &NEIGHBOURS);
+        let d = solve::<G, N, L, W>(tile, &found);
+        tried = settle::<G, N, L, W>(tile, range, &best, d, &NEIGHBOURS);
     }
     if tried.error < found.error { tried } else { found }
 }
@@ -60,8 +61,8 @@ fn largest<const L: usize>(scales: &[f32; L], range: &Range) -> f32 {
 
 /// The best integers for a block's scale, near what the groups' own scales ask for.
 #[inline(always)]
-fn settle<G: Grid, const N: usize, const L: usize, const WEIGHTED: bool>(
-    tile: &Tile<N, L, WEIGHTED>,
+fn settle<G: Grid, const N: usize, const L: usize, W: Weighing>(
+    tile: &Tile<N, L, W>,
     range: &Range,
     wanted: &[f32; L],
     d: f32,
@@ -89,8 +90,8 @@ fn settle<G: Grid, const N: usize, const L: usize, const WEIGHTED: bool>(
 
 /// The block's scale by least squares, all integers staying as they are.
 #[inline(always)]
-fn solve<G: Grid, const N: usize, const L: usize, const WEIGHTED: bool>(
-    tile: &Tile<N, L, WEIGHTED>,
+fn solve<G: Grid, const N: usize, const L: usize, W: Weighing>(
+    tile: &Tile<N, L, W>,
     found: &Scales<L>,
 ) -> f32 {
     let mut inverses = [0.0; L];

@@ -69,6 +69,11 @@ fn zeros_stay_zeros_and_constants_nearly_so() {
                 assert!(off < 2e-3, "{ty}: {constant} became {value}");
             }
         }
+        // So small that scales of scales are subnormal.
+        for value in round_trip(ty, &[-0.002; 512], None) {
+            let off = (value / -0.002 - 1.0).abs();
+            assert!(off < 5e-3, "{ty}: -0.002 became {value}");
+        }
     }
 }
 

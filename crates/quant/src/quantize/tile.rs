@@ -4,6 +4,8 @@
 //! vectors, with nothing to add across lanes. No product is contracted and no sum reordered: each
 //! instruction set finds the same bits.
 
+use std::marker::PhantomData;
+
 use super::Importance;
 
 /// Added to what lies within ±2²², it leaves an f32 whose lowest bits are the nearest integer, ties to
@@ -52,23 +54,75 @@ impl<const LOW: i32, const HIGH: i32> Grid for Integers<LOW, HIGH> {
     }
 }
 
-/// `N` values each of `L` groups, and their weights.
-pub(super) struct Tile<const N: usize, const L: usize, const WEIGHTED: bool> {
-    values: [[f32; L]; N],
-    weights: [[f32; L]; N],
+/// How much the values of a group count.
+pub(super) trait Weighing {
+    /// By the columns' importance, in searches and in errors.
+    const BY_IMPORTANCE: bool = false;
+    /// In searches by their size: the more, the further a value is from 0. Errors count alike.
+    const BY_SIZE: bool = false;
 }
 
-impl<const N: usize, const L: usize, const WEIGHTED: bool> Tile<N, L, WEIGHTED> {
+/// All values count alike.
+pub(super) struct Alike;
+
+impl Weighing for Alike {}
+
+/// Values count by the importance of their columns.
+pub(super) struct ByImportance;
+
+impl Weighing for ByImportance {
+    const BY_IMPORTANCE: bool = true;
+}
+
+/// Values count by their size, which goes with what they multiply.
+pub(super) struct BySize;
+
+impl Weighing for BySize {
+    const BY_SIZE: bool = true;
+}
+
+/// `N` values each of `L` groups, and what they count.
+pub(super) struct Tile<const N: usize, const L: usize, W: Weighing> {
+    values: [[f32; L]; N],
+    /// Used where importance counts.
+    weights: [[f32; L]; N],
+    /// The mean size of each group's values, 1 for zeros alone. Used where size counts.
+    sizes: [f32; L],
+    weighing: PhantomData<W>,
+}
+
+impl<const N: usize, const L: usize, W: Weighing> Tile<N, L, W> {
     /// The groups in `values`, at most `L`; the lanes beyond them hold zeros.
     #[inline(always)]
     pub(super) fn load(values: &[f32], importance: Importance<'_>) -> Self {
-        let mut tile = Self { values: [[0.0; L]; N], weights: [[1.0; L]; N] };
+        let mut tile = Self {
+            values: [[0.0; L]; N],
+            weights: [[1.0; L]; N],
+            sizes: [1.0; L],
+            weighing: PhantomData,
+        };
         transpose(values, &mut tile.values);
-        if WEIGHTED {
+        if W::BY_IMPORTANCE {
             transpose(importance.row, &mut tile.weights);
             tile.weigh(importance.unit);
         }
+        if W::BY_SIZE {
+            tile.measure();
+        }
         tile
+    }
+
+    #[inline(always)]
+    fn measure(&mut self) {
+        let mut sums = [0.0; L];
+        for values in &self.values {
+            for lane in 0..L {
+                sums[lane] += values[lane].abs();
+            }
+        }
+        for lane in 0..L {
+            self.sizes[lane] = if sums[lane] > 0.0 { sums[lane] / N as f32 } else { 1.0 };
+        }
     }
 
     /// Brings the weights to their unit. A group without any would have no best scale: its values
@@ -89,9 +143,23 @@ impl<const N: usize, const L: usize, const WEIGHTED: bool> Tile<N, L, WEIGHTED> 
         }
     }
 
+    /// The values side by side, with what they count in searches.
     #[inline(always)]
     fn pairs(&self) -> impl Iterator<Item = (&[f32; L], [f32; L])> {
-        let weight = |weights: &[f32; L]| if WEIGHTED { *weights } else { [1.0; L] };
+        self.judged().map(|(values, mut weights)| {
+            if W::BY_SIZE {
+                for lane in 0..L {
+                    weights[lane] = self.sizes[lane] + values[lane].abs();
+                }
+            }
+            (values, weights)
+        })
+    }
+
+    /// The values side by side, with what their errors count.
+    #[inline(always)]
+    fn judged(&self) -> impl Iterator<Item = (&[f32; L], [f32; L])> {
+        let weight = |weights: &[f32; L]| if W::BY_IMPORTANCE { *weights } else { [1.0; L] };
         self.values.iter().zip(self.weights.iter().map(weight))
     }
 
@@ -149,7 +217,7 @@ impl<const N: usize, const L: usize, const WEIGHTED: bool> Tile<N, L, WEIGHTED> 
             inverses[lane] = inverse(scale[lane]);
         }
         let mut sum = [0.0; L];
-        for (x, w) in self.pairs() {
+        for (x, w) in self.judged() {
             let mut q = [0.0; L];
             for lane in 0..L {
                 q[lane] = x[lane] * inverses[lane];
@@ -192,7 +260,7 @@ impl<const N: usize, const L: usize, const WEIGHTED: bool> Tile<N, L, WEIGHTED> 
             inverses[lane] = inverse(scale[lane]);
         }
         let mut sum = [0.0; L];
-        for (x, w) in self.pairs() {
+        for (x, w) in self.judged() {
             let mut q = [0.0; L];
             for lane in 0..L {
                 q[lane] = (x[lane] - min[lane]) * inverses[lane];
