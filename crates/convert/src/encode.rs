@@ -214,7 +214,7 @@ mod tests {
             target,
             importance: None,
         };
-        assert_eq!(tensor.pieces().collect::<Vec<_>>(), [0..rows], "little is one piece");
+        assert_eq!(tensor.pieces().count(), 1, "little is one piece");
         tensor.encode(&Piece { rows: 0..rows, bytes: Arc::new(bytes) })
     }
 
