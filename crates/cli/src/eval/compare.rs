@@ -65,15 +65,8 @@ impl Compare {
         let have_one_vocabulary =
             a.model.spec().n_vocab == b.model.spec().n_vocab && a_ids == b_ids;
         let (a_found, b_found, comparison) = if have_one_vocabulary {
-            let compared = interrupt.during(|cancel| {
-                lilims_bench::compare(&a.model, &b.model, &a_ids, context, cancel, |so_far, n| {
-                    output::note(&format!("[{}/{n}] {:.6}", so_far.base.chunks, so_far.mean_kl));
-                })
-            });
-            let found = match compared {
-                Err(lilims_bench::Error::Cancelled) => return Ok(ExitCode::from(INTERRUPTED)),
-                found => found?,
-            };
+            let found = super::compare(&a, &b, &a_ids, context, &interrupt)?;
+            let Some(found) = found else { return Ok(ExitCode::from(INTERRUPTED)) };
             (found.base, found.other, Some(found))
         } else {
             let perplexity = |loaded: &Loaded, ids: &[u32]| {

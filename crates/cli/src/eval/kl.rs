@@ -40,17 +40,8 @@ impl Kl {
         let base = self.run.load(Some(&self.base), threads, Some(context))?;
         let quantised = self.run.load(Some(&self.quantised), threads, Some(context))?;
         let ids = self.text.ids(&base.model, &text)?;
-        let result = interrupt.during(|cancel| {
-            let on_chunk = |so_far: &Comparison, n_chunks| {
-                let (chunk, kl) = (so_far.base.chunks, so_far.mean_kl);
-                output::note(&format!("[{chunk}/{n_chunks}] {kl:.6}"));
-            };
-            lilims_bench::compare(&base.model, &quantised.model, &ids, context, cancel, on_chunk)
-        });
-        let result = match result {
-            Err(lilims_bench::Error::Cancelled) => return Ok(ExitCode::from(INTERRUPTED)),
-            result => result?,
-        };
+        let found = super::compare(&base, &quantised, &ids, context, &interrupt)?;
+        let Some(result) = found else { return Ok(ExitCode::from(INTERRUPTED)) };
         if self.json {
             output::show_json(&result)?;
         } else {

@@ -9,9 +9,12 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
+use lilims_bench::Comparison;
 use lilims_engine::Model;
 
-use crate::options;
+use crate::interrupt::Interrupt;
+use crate::options::{self, Loaded};
+use crate::output;
 
 #[derive(Subcommand)]
 pub(crate) enum Eval {
@@ -63,6 +66,26 @@ impl TextOptions {
             ids.truncate(chunks.saturating_mul(self.context));
         }
         Ok(ids)
+    }
+}
+
+/// Compares two models, telling the divergence so far after each chunk; `None` once Ctrl-C stops it.
+fn compare(
+    base: &Loaded,
+    other: &Loaded,
+    ids: &[u32],
+    context: usize,
+    interrupt: &Interrupt,
+) -> Result<Option<Comparison>> {
+    let on_chunk = |so_far: &Comparison, n_chunks| {
+        output::note(&format!("[{}/{n_chunks}] {:.6}", so_far.base.chunks, so_far.mean_kl));
+    };
+    let compared = interrupt.during(|cancel| {
+        lilims_bench::compare(&base.model, &other.model, ids, context, cancel, on_chunk)
+    });
+    match compared {
+        Err(lilims_bench::Error::Cancelled) => Ok(None),
+        compared => Ok(Some(compared?)),
     }
 }
 

@@ -25,7 +25,8 @@ struct Kind {
     quality: Quality,
     /// How much larger the perplexity of [`MEASURED_ON`] was than that of the original, in per cent.
     perplexity_percent: Option<f32>,
-    /// Source: llama.cpp's `tools/quantize`, Llama 3.1 8B.
+    /// Of K types and their mixes what llama.cpp's `tools/quantize` found with Llama 3.1 8B, of the
+    /// others what their blocks take.
     bits_per_weight: f32,
     good_for: &'static str,
 }
