@@ -205,7 +205,7 @@ fn sizes_are_known_beforehand() {
     let mut sources = vec![smollm2()];
     sources.extend(fixture("checkpoints").map(|checkpoints| checkpoints.join("qwen3")));
     for source in sources {
-        let sizes = expected_sizes(&source, &Options::new(Mix::Q8_0)).unwrap();
+        let sizes = expected_sizes(&source, &Options::new(Mix::Q8_0), false).unwrap();
         assert_eq!(sizes.len(), Mix::all().count());
         for (mix, expected) in sizes.into_iter().filter(|(mix, _)| *mix == Mix::Q8_0) {
             let out = folder.path().join("out.gguf");

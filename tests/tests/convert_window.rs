@@ -39,17 +39,11 @@ fn choose(window: &AppWindow, target: &str) -> Result<()> {
     window.wait_for("convert-start")?;
     window.click("convert-more")?;
     window.wait_for_where("convert-type", "data-name", target)?;
-    press(window, &format!("[data-testid=convert-type][data-name='{target}']"))?;
+    window.click_where("convert-type", "data-name", target)?;
     window.wait("the chosen type", || {
         let label = window.text("convert-start")?.unwrap_or_default();
         Ok(label.contains(target).then_some(()))
     })
-}
-
-/// Presses what scrolls below the dialogue's buttons, where the driver's pointer meets something else.
-fn press(window: &AppWindow, selector: &str) -> Result<()> {
-    let press = "document.querySelector(arguments[0]).click()";
-    window.session().run(press, &[selector.into()]).map(drop)
 }
 
 /// Removes a model once the app, which is ending, holds it no longer.
@@ -147,7 +141,7 @@ fn a_cancelled_conversion_leaves_nothing_and_cancelled_figures_leave_the_model()
     let home = tempfile::tempdir()?;
     let window = open_library(home.path(), true)?;
     choose(&window, "Q4_0")?;
-    press(&window, "[data-testid=convert-weigh]")?;
+    window.click("convert-weigh")?;
     save_screenshots(&window, "choice", true)?;
     window.click("convert-start")?;
     window.wait_for_where("conversion", "data-state", "running")?;

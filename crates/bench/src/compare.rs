@@ -116,9 +116,10 @@ impl Positions {
     fn comparison(&mut self, before: &Comparison) -> Comparison {
         let (log_ratio, log_ratio_standard_error) = mean(&self.differences);
         let (mean_kl, mean_kl_standard_error) = mean(&self.divergences);
-        let mut sorted = self.divergences.clone();
-        sorted.sort_by(f64::total_cmp);
-        let len = sorted.len();
+        let len = self.divergences.len();
+        let mut ordered = self.divergences.clone();
+        let (_, p99_kl, above) =
+            ordered.select_nth_unstable_by((len * 99).div_ceil(100) - 1, f64::total_cmp);
         Comparison {
             base: self.base.perplexity(&before.base),
             other: self.other.perplexity(&before.other),
@@ -126,8 +127,8 @@ impl Positions {
             log_ratio_standard_error,
             mean_kl,
             mean_kl_standard_error,
-            p99_kl: sorted[(len * 99).div_ceil(100) - 1],
-            max_kl: sorted[len - 1],
+            p99_kl: *p99_kl,
+            max_kl: above.iter().copied().fold(*p99_kl, f64::max),
             same_top: self.n_same as f64 / len as f64,
         }
     }

@@ -105,7 +105,7 @@ pub fn convert(
     on_progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Manifest, Error> {
     let input = Input::read(source, options)?;
-    let heads = input.heads(options)?;
+    let heads = input.heads(options, !options.importance.is_empty())?;
     let tensors = input.tensors(&heads, options)?;
     let mut output = Output::create(out)?;
     output.write_head(&input.writer, &heads)?;
@@ -159,23 +159,29 @@ pub fn convert(
 }
 
 /// How large the result of converting `source` to each mix would be, in bytes, without converting it.
+/// With `is_weighed` the importance of columns is still to come; some mixes choose other types then.
 ///
 /// *Errors*: as for [`convert`], as far as heads tell.
-pub fn expected_sizes(source: &Path, options: &Options) -> Result<Vec<(Mix, u64)>, Error> {
+pub fn expected_sizes(
+    source: &Path,
+    options: &Options,
+    is_weighed: bool,
+) -> Result<Vec<(Mix, u64)>, Error> {
     let input = Input::read(source, options)?;
     let size = |mix| {
-        let heads = input.heads(&Options { mix, ..options.clone() })?;
+        let heads = input.heads(&Options { mix, ..options.clone() }, is_weighed)?;
         Ok((mix, input.file_bytes(&heads)))
     };
     Mix::all().map(size).collect()
 }
 
-/// How large the result of converting `source` would be, in bytes, without converting it.
+/// How large the result of converting `source` would be, in bytes, without converting it. `is_weighed` is
+/// as for [`expected_sizes`].
 ///
 /// *Errors*: as for [`convert`], as far as heads tell.
-pub fn expected_bytes(source: &Path, options: &Options) -> Result<u64, Error> {
+pub fn expected_bytes(source: &Path, options: &Options, is_weighed: bool) -> Result<u64, Error> {
     let input = Input::read(source, options)?;
-    Ok(input.file_bytes(&input.heads(options)?))
+    Ok(input.file_bytes(&input.heads(options, is_weighed)?))
 }
 
 /// Writes the tensors as they are ready.
@@ -231,10 +237,9 @@ impl Input {
         if source.is_dir() { checkpoint(source, options) } else { gguf(source, options) }
     }
 
-    /// The result's tensors.
-    fn heads(&self, options: &Options) -> Result<Vec<TensorHead>, Error> {
+    /// The result's tensors, some of which have other types where columns have an importance.
+    fn heads(&self, options: &Options, has_importance: bool) -> Result<Vec<TensorHead>, Error> {
         let Options { mix, overrides, .. } = options;
-        let has_importance = !options.importance.is_empty();
         let traits = Traits { has_importance, ..self.traits };
         let chooser = Chooser { mix: *mix, overrides, traits };
         self.tensors

@@ -33,11 +33,7 @@ pub struct ConversionTarget {
     pub good_for: String,
     /// How much of the original a model keeps in it.
     pub quality: Quality,
-    /// How much larger the perplexity was than the original's, in per cent, where that was measured.
-    pub perplexity_percent: Option<f32>,
-    /// What that was measured on.
-    pub measured_on: String,
-    /// Bits for each parameter, scales included; typical of models with large matrices.
+    /// Bits of the file for each parameter of this model.
     pub bits_per_weight: f32,
     /// Whether it is the one to take without a reason for another.
     pub is_recommended: bool,

@@ -1,8 +1,6 @@
 //! Conversions in words and figures: what a type keeps, how far a conversion is, before and after.
 
-use lilims_ipc::{
-    Conversion, ConversionStage, ConversionState, ConversionTarget, Quality, Share, TensorProgress,
-};
+use lilims_ipc::{Conversion, ConversionStage, ConversionState, Quality, Share, TensorProgress};
 
 use super::models::{bytes, time_left};
 
@@ -18,17 +16,10 @@ pub(crate) fn quality(quality: Quality) -> &'static str {
     }
 }
 
-/// The figure beside that word: what was measured, or else what a parameter takes.
-pub(crate) fn quality_figure(target: &ConversionTarget) -> String {
-    match target.perplexity_percent {
-        Some(percent) => format!("perplexity {}", signed_percent(percent.into())),
-        None => format!("{} bits a parameter", one_decimal(target.bits_per_weight)),
-    }
-}
-
-fn one_decimal(number: f32) -> String {
-    let text = format!("{number:.1}");
-    text.strip_suffix(".0").unwrap_or(&text).to_owned()
+/// What a parameter takes: `4.5 bits a parameter`.
+pub(crate) fn bits_per_weight(bits: f32) -> String {
+    let text = format!("{bits:.1}");
+    format!("{} bits a parameter", text.strip_suffix(".0").unwrap_or(&text))
 }
 
 /// What a conversion makes of what: `SmolLM2 135M → Q4_0`.

@@ -5,7 +5,7 @@ mod models;
 mod times;
 
 pub(crate) use conversions::{
-    change, conversion_line, conversion_title, quality, quality_figure, stage, stage_line,
+    bits_per_weight, change, conversion_line, conversion_title, quality, stage, stage_line,
     stage_share,
 };
 pub(crate) use models::{

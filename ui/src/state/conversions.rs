@@ -34,8 +34,6 @@ mod tests {
             name: name.into(),
             good_for: String::new(),
             quality: Quality::Good,
-            perplexity_percent: None,
-            measured_on: String::new(),
             bits_per_weight: 4.5,
             is_recommended: name == "Q4_K_M",
             is_common,

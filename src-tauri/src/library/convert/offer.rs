@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use lilims_convert::{Mix, Options, expected_bytes, expected_sizes};
+use lilims_convert::{Mix, expected_bytes, expected_sizes};
 use lilims_gguf::File;
 use lilims_hub::{Entry, Library};
 use lilims_ipc::{ConversionOffer, ConversionTarget, Error, Quality};
@@ -10,8 +10,6 @@ use lilims_ipc::{ConversionOffer, ConversionTarget, Error, Quality};
 use super::{errors, job};
 use crate::library::{errors as library_errors, shown};
 
-/// The model that `perplexity_percent` was measured on.
-const MEASURED_ON: &str = "SmolLM2 135M";
 /// The type to take without a reason for another.
 const RECOMMENDED: Mix = Mix::Q4_K_M;
 /// From so many bits for each parameter on, a source is as good as the original.
@@ -23,45 +21,33 @@ struct Kind {
     /// Whether most people choose among it and few others.
     is_common: bool,
     quality: Quality,
-    /// How much larger the perplexity of [`MEASURED_ON`] was than that of the original, in per cent.
-    perplexity_percent: Option<f32>,
-    /// Of K types and their mixes what llama.cpp's `tools/quantize` found with Llama 3.1 8B, of the
-    /// others what their blocks take.
-    bits_per_weight: f32,
     good_for: &'static str,
 }
 
 /// All types, the largest first.
 const KINDS: [Kind; 18] = [
-    kind(Mix::F32, false, Quality::Lossless, None, 32.0, "twice the room of F16, nothing gained"),
-    kind(Mix::F16, false, Quality::Lossless, None, 16.0, "the original, to convert further"),
-    kind(Mix::BF16, false, Quality::Lossless, None, 16.0, "the original, as it is trained"),
-    kind(Mix::Q8_0, true, Quality::Excellent, None, 8.5, "as good as the original"),
-    kind(Mix::Q6_K, true, Quality::Excellent, None, 6.56, "hardly less than the original"),
-    kind(Mix::Q5_1, false, Quality::VeryGood, None, 6.0, "an older type, larger than Q5_K_M"),
-    kind(Mix::Q5_K_M, true, Quality::VeryGood, None, 5.7, "more careful than Q4_K_M"),
-    kind(Mix::Q5_K_S, false, Quality::VeryGood, None, 5.57, "a little smaller than Q5_K_M"),
-    kind(Mix::Q5_0, false, Quality::VeryGood, None, 5.5, "an older type"),
-    kind(Mix::Q4_1, false, Quality::Good, None, 5.0, "an older type, fast"),
-    kind(Mix::Q4_K_M, true, Quality::Good, None, 4.89, "small and good"),
-    kind(Mix::Q4_K_S, false, Quality::Good, None, 4.67, "a little smaller than Q4_K_M"),
-    kind(Mix::IQ4_NL, false, Quality::Good, None, 4.5, "better than Q4_0 at its size"),
-    kind(Mix::Q4_0, false, Quality::Fair, None, 4.5, "an older type, the fastest"),
-    kind(Mix::Q3_K_L, false, Quality::Fair, None, 4.3, "a little better than Q3_K_M"),
-    kind(Mix::Q3_K_M, true, Quality::Fair, None, 4.0, "small, with plain losses"),
-    kind(Mix::Q3_K_S, false, Quality::Poor, None, 3.64, "where Q3_K_M does not fit"),
-    kind(Mix::Q2_K, true, Quality::Poor, None, 3.16, "the smallest, for large models only"),
+    kind(Mix::F32, false, Quality::Lossless, "twice the room of F16, nothing gained"),
+    kind(Mix::F16, false, Quality::Lossless, "the original, to convert further"),
+    kind(Mix::BF16, false, Quality::Lossless, "the original, as it is trained"),
+    kind(Mix::Q8_0, true, Quality::Excellent, "as good as the original"),
+    kind(Mix::Q6_K, true, Quality::Excellent, "hardly less than the original"),
+    kind(Mix::Q5_1, false, Quality::VeryGood, "an older type, larger than Q5_K_M"),
+    kind(Mix::Q5_K_M, true, Quality::VeryGood, "more careful than Q4_K_M"),
+    kind(Mix::Q5_K_S, false, Quality::VeryGood, "a little smaller than Q5_K_M"),
+    kind(Mix::Q5_0, false, Quality::VeryGood, "an older type"),
+    kind(Mix::Q4_1, false, Quality::Good, "an older type, fast"),
+    kind(Mix::Q4_K_M, true, Quality::Good, "small and good"),
+    kind(Mix::Q4_K_S, false, Quality::Good, "a little smaller than Q4_K_M"),
+    kind(Mix::IQ4_NL, false, Quality::Good, "better than Q4_0 at its size"),
+    kind(Mix::Q4_0, false, Quality::Fair, "an older type, the fastest"),
+    kind(Mix::Q3_K_L, false, Quality::Fair, "a little better than Q3_K_M"),
+    kind(Mix::Q3_K_M, true, Quality::Fair, "small, with plain losses"),
+    kind(Mix::Q3_K_S, false, Quality::Poor, "where Q3_K_M does not fit"),
+    kind(Mix::Q2_K, true, Quality::Poor, "the smallest, for large models only"),
 ];
 
-const fn kind(
-    mix: Mix,
-    is_common: bool,
-    quality: Quality,
-    perplexity_percent: Option<f32>,
-    bits_per_weight: f32,
-    good_for: &'static str,
-) -> Kind {
-    Kind { mix, is_common, quality, perplexity_percent, bits_per_weight, good_for }
+const fn kind(mix: Mix, is_common: bool, quality: Quality, good_for: &'static str) -> Kind {
+    Kind { mix, is_common, quality, good_for }
 }
 
 /// What the model `name` could become.
@@ -71,13 +57,14 @@ pub(super) fn offer(
     is_weighed: bool,
 ) -> Result<ConversionOffer, Error> {
     let entry = library.entry(name).map_err(|error| library_errors::of(&error))?;
-    let bits = bits_per_weight(Path::new(&entry.path))?;
-    let options = with_importance(job::options(RECOMMENDED, &entry), is_weighed);
-    let sizes =
-        expected_sizes(Path::new(&entry.path), &options).map_err(|error| errors::of(&error))?;
+    let source = Source::read(Path::new(&entry.path))?;
+    let options = job::options(RECOMMENDED, &entry);
+    let sizes = expected_sizes(Path::new(&entry.path), &options, is_weighed)
+        .map_err(|error| errors::of(&error))?;
     let size = |mix| sizes.iter().find(|size| size.0 == mix).map(|size| size.1);
     let targets = KINDS.iter().filter_map(|kind| Some((kind, size(kind.mix)?)));
-    let targets = targets.map(|(kind, size_bytes)| target(kind, size_bytes, library, &entry, bits));
+    let targets =
+        targets.map(|(kind, size_bytes)| target(kind, size_bytes, library, &entry, &source));
     let targets = targets.collect::<Result<_, _>>()?;
     Ok(ConversionOffer {
         name: entry.name,
@@ -95,16 +82,7 @@ pub(super) fn size(
     mix: Mix,
     is_weighed: bool,
 ) -> Result<u64, lilims_convert::Error> {
-    let options = job::options(mix, entry);
-    expected_bytes(Path::new(&entry.path), &with_importance(options, is_weighed))
-}
-
-/// Some mixes choose other types where importance is known.
-fn with_importance(mut options: Options, is_weighed: bool) -> Options {
-    if is_weighed {
-        options.importance.insert(String::new(), Vec::new());
-    }
-    options
+    expected_bytes(Path::new(&entry.path), &job::options(mix, entry), is_weighed)
 }
 
 /// A type as this model would have it, in a file of `size_bytes`.
@@ -113,7 +91,7 @@ fn target(
     size_bytes: u64,
     library: &Library,
     entry: &Entry,
-    source_bits: f32,
+    source: &Source,
 ) -> Result<ConversionTarget, Error> {
     let wrong = |error| library_errors::of(&error);
     let plan = library.plan_conversion(&entry.name, size_bytes).map_err(wrong)?;
@@ -122,13 +100,11 @@ fn target(
     Ok(ConversionTarget {
         good_for: kind.good_for.to_owned(),
         quality: kind.quality,
-        perplexity_percent: kind.perplexity_percent,
-        measured_on: MEASURED_ON.to_owned(),
-        bits_per_weight: kind.bits_per_weight,
+        bits_per_weight: bits(size_bytes, source.n_parameters),
         is_recommended: kind.mix == RECOMMENDED,
         is_common: kind.is_common,
         size_bytes,
-        caution: caution(entry, source_bits, &name, size_bytes),
+        caution: caution(entry, source.bits_per_weight, &name, size_bytes),
         removes: plan.removes.into_iter().map(shown::plan_model).collect(),
         obstacle,
         name,
@@ -155,15 +131,25 @@ fn caution(entry: &Entry, source_bits: f32, target: &str, size_bytes: u64) -> Op
     }
 }
 
-/// Bits for each parameter of the model at `path`.
-fn bits_per_weight(path: &Path) -> Result<f32, Error> {
-    let file = File::open(path).map_err(|error| crate::errors::not_loaded(&error.into()))?;
-    let (mut bytes, mut parameters) = (0.0, 0.0);
-    for tensor in file.tensors() {
-        bytes += tensor.size_bytes as f64;
-        parameters += tensor.dims.iter().map(|&dim| dim as f64).product::<f64>();
+/// What a file takes for each parameter.
+fn bits(size_bytes: u64, n_parameters: u64) -> f32 {
+    (size_bytes as f64 * 8.0 / n_parameters.max(1) as f64) as f32
+}
+
+/// What the source's tensors tell.
+struct Source {
+    n_parameters: u64,
+    bits_per_weight: f32,
+}
+
+impl Source {
+    fn read(path: &Path) -> Result<Self, Error> {
+        let file = File::open(path).map_err(|error| crate::errors::not_loaded(&error.into()))?;
+        let n_parameters =
+            file.tensors().iter().map(|tensor| tensor.dims.iter().product::<u64>()).sum();
+        let n_bytes = file.tensors().iter().map(|tensor| tensor.size_bytes).sum();
+        Ok(Self { n_parameters, bits_per_weight: bits(n_bytes, n_parameters) })
     }
-    Ok((bytes * 8.0 / parameters.max(1.0)) as f32)
 }
 
 #[cfg(test)]
@@ -171,12 +157,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_type_is_in_the_table_the_largest_first() {
+    fn every_type_is_in_the_table() {
         for mix in Mix::all() {
             assert_eq!(KINDS.iter().filter(|kind| kind.mix == mix).count(), 1, "{mix}");
         }
         assert!(KINDS.iter().any(|kind| kind.mix == RECOMMENDED && kind.is_common));
-        assert!(KINDS.is_sorted_by(|a, b| a.bits_per_weight >= b.bits_per_weight));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use leptos::prelude::*;
 use lilims_ipc::{Conversion, ConversionState, Error};
 
 use super::fit_badge::share;
-use super::parts::ErrorLine;
+use super::parts::{ErrorLine, UseButton};
 use crate::components::icon::Icon;
 use crate::format;
 use crate::state::{Action, Concern, ConvertView, LibraryState};
@@ -78,15 +78,7 @@ fn Buttons(state: LibraryState, act: Callback<Action>) -> impl IntoView {
         }
         Shape::Done(name) => view! {
             {show("Figures")}
-            <button
-                type="button"
-                class="button"
-                data-testid="conversion-use"
-                aria-label=format!("Use {name}")
-                on:click=move |_| act.run(Action::Use { name: name.clone(), context_tokens: None })
-            >
-                "Use"
-            </button>
+            <UseButton test_id="conversion-use" name act/>
             {clear()}
         }
         .into_any(),

@@ -3,6 +3,8 @@
 use leptos::prelude::*;
 use lilims_ipc::{ConversionOffer, ConversionRequest, ConversionTarget};
 
+use web_sys::{ScrollIntoViewOptions, ScrollLogicalPosition};
+
 use super::conversion_row::of;
 use super::parts::{Aftermath, ErrorLine};
 use super::plan_dialog::{leaving, models};
@@ -56,25 +58,26 @@ pub(super) fn ConvertChoice(
             }
         >
             <p class="convert-source">{source}</p>
-            <Types offer chosen/>
-            <div class="convert-switches">
-                <Switch
-                    id="convert-weigh"
-                    label="Weigh by what matters (importance matrix)"
-                    note="Better at few bits. The model reads a text first, so it takes longer."
-                    is_on=is_weighed
-                    on_change=Callback::new(weigh)
-                />
-                <Switch
-                    id="convert-measure"
-                    label="Measure before and after"
-                    note="Both models read a text: shows what the conversion costs."
-                    is_on=is_measured
-                    on_change=Callback::new(move |is_on| is_measured.set(is_on))
-                />
+            <div class="convert-body">
+                <Types offer chosen/>
+                <div class="convert-switches">
+                    <Switch
+                        id="convert-weigh"
+                        label="Weigh by what matters (importance matrix)"
+                        note="Better at few bits. The model reads a text first, so it takes longer."
+                        is_on=is_weighed
+                        on_change=Callback::new(weigh)
+                    />
+                    <Switch
+                        id="convert-measure"
+                        label="Measure before and after"
+                        note="Both models read a text: shows what the conversion costs."
+                        is_on=is_measured
+                        on_change=Callback::new(move |is_on| is_measured.set(is_on))
+                    />
+                </div>
             </div>
-            {move || target.get().map(|target| view! { <Consequences target clock/> })}
-            <Foot target state close/>
+            <Foot target state clock close/>
         </form>
     }
 }
@@ -85,6 +88,11 @@ fn Types(offer: Memo<ConversionOffer>, chosen: RwSignal<String>) -> impl IntoVie
     let shows_all = RwSignal::new(false);
     let targets = Memo::new(move |_| {
         offer.with(|offer| offered_targets(offer, shows_all.get(), &chosen.get()))
+    });
+    // The chosen type stays in sight when others come above it.
+    Effect::new(move || {
+        targets.track();
+        request_animation_frame(show_chosen);
     });
     view! {
         <fieldset class="convert-types" aria-describedby="convert-key">
@@ -107,12 +115,19 @@ fn Types(offer: Memo<ConversionOffer>, chosen: RwSignal<String>) -> impl IntoVie
     }
 }
 
+fn show_chosen() {
+    let chosen = document().query_selector(".convert-type:has(:checked)").ok().flatten();
+    if let Some(chosen) = chosen {
+        let options = ScrollIntoViewOptions::new();
+        options.set_block(ScrollLogicalPosition::Nearest);
+        chosen.scroll_into_view_with_scroll_into_view_options(&options);
+    }
+}
+
 #[component]
 fn TypeRow(target: ConversionTarget, chosen: RwSignal<String>) -> impl IntoView {
     let name = target.name.clone();
     let (own, value) = (name.clone(), name.clone());
-    let figure = format::quality_figure(&target);
-    let measured = target.perplexity_percent.map(|_| format!("Measured on {}", target.measured_on));
     view! {
         <label class="convert-type">
             <input
@@ -133,7 +148,7 @@ fn TypeRow(target: ConversionTarget, chosen: RwSignal<String>) -> impl IntoView 
                 <b data-quality=quality_name(&target)>{format::quality(target.quality)}</b>
                 {format!(" · {}", target.good_for)}
             </span>
-            <span class="convert-type-figure" title=measured>{figure}</span>
+            <span class="convert-type-figure">{format::bits_per_weight(target.bits_per_weight)}</span>
         </label>
     }
 }
@@ -182,6 +197,7 @@ fn Consequences(target: ConversionTarget, clock: Clock) -> impl IntoView {
 fn Foot(
     target: Memo<Option<ConversionTarget>>,
     state: LibraryState,
+    clock: Clock,
     close: Callback<()>,
 ) -> impl IntoView {
     let is_busy = Memo::new(move |_| state.is_busy(&Concern::Conversion));
@@ -193,6 +209,7 @@ fn Foot(
     });
     view! {
         <div class="convert-foot">
+            {move || target.get().map(|target| view! { <Consequences target clock/> })}
             {move || other.get().map(|title| view! {
                 <div class="condition" data-testid="convert-busy">
                     <p>{format!("{title} is under way. One model is converted at a time.")}</p>

@@ -5,7 +5,7 @@ use lilims_ipc::{Download, DownloadState, Error, Limits};
 
 use super::conversion_row::ConversionRow;
 use super::fit_badge::share;
-use super::parts::{Aftermath, ErrorLine, Nothing, current};
+use super::parts::{Aftermath, ErrorLine, Nothing, UseButton, current};
 use crate::components::icon::Icon;
 use crate::format;
 use crate::state::{Action, Concern, LibraryState, Tab, last_part};
@@ -134,15 +134,7 @@ fn Buttons(
             Shape::Paused => (resume("Resume"), cancel()).into_any(),
             Shape::Failed => (resume("Try again"), cancel(), clear()).into_any(),
             Shape::Done(model) => view! {
-                <button
-                    type="button"
-                    class="button"
-                    data-testid="download-use"
-                    aria-label=format!("Use {model}")
-                    on:click=move |_| act.run(Action::Use { name: model.clone(), context_tokens: None })
-                >
-                    "Use"
-                </button>
+                <UseButton test_id="download-use" name=model act/>
                 {clear()}
             }
             .into_any(),

@@ -4,7 +4,7 @@ use leptos::prelude::*;
 use lilims_ipc::{Download, DownloadState, Fit, Library, Verdict};
 
 use super::fit_badge::{FitBadge, share};
-use super::parts::Aftermath;
+use super::parts::{Aftermath, UseButton};
 use crate::components::icon::Icon;
 use crate::state::{
     Action, Concern, Fetched, HubFile, LibraryState, Tab, here, last_part, under_way,
@@ -65,21 +65,7 @@ pub(super) fn FileControl(
         (None, false) => Stage::Offered,
     });
     let control = move || match stage.get() {
-        Stage::Here(model) => {
-            let label = format!("Use {model}");
-            view! {
-                <button
-                    type="button"
-                    class="button"
-                    data-testid="file-use"
-                    aria-label=label
-                    on:click=move |_| act.run(Action::Use { name: model.clone(), context_tokens: None })
-                >
-                    "Use"
-                </button>
-            }
-            .into_any()
-        }
+        Stage::Here(name) => view! { <UseButton test_id="file-use" name act/> }.into_any(),
         Stage::UnderWay => view! { <Progress download state/> }.into_any(),
         Stage::Offered => {
             let (label, plan) = (format!("Download {name}"), plan.clone());

@@ -3,7 +3,7 @@
 use leptos::prelude::*;
 use lilims_ipc::Error;
 
-use crate::state::{Concern, LibraryState};
+use crate::state::{Action, Concern, LibraryState};
 
 /// The item of a list that a row shows, as it is now; once it has left the list, as it was last.
 pub(super) fn current<T, K>(list: Signal<Vec<T>>, first: T, key: fn(&T) -> K) -> Memo<T>
@@ -105,5 +105,29 @@ pub(super) fn Nothing(
             <p>{text}</p>
             <div class="library-nothing-actions">{children()}</div>
         </div>
+    }
+}
+
+/// Has the model with this short name answer from now on.
+#[component]
+pub(super) fn UseButton(
+    /// The button's test id.
+    test_id: &'static str,
+    /// The model's short name.
+    name: String,
+    /// Called with what shall be done.
+    act: Callback<Action>,
+) -> impl IntoView {
+    let label = format!("Use {name}");
+    view! {
+        <button
+            type="button"
+            class="button"
+            data-testid=test_id
+            aria-label=label
+            on:click=move |_| act.run(Action::Use { name: name.clone(), context_tokens: None })
+        >
+            "Use"
+        </button>
     }
 }
