@@ -20,7 +20,7 @@ pub struct ConversionOffer {
     pub size_bytes: u64,
     /// Whether the sizes are those with an importance matrix.
     pub is_weighed: bool,
-    /// The types to choose from, the largest first.
+    /// The types to choose from, those that keep most first.
     pub targets: Vec<ConversionTarget>,
 }
 

@@ -130,6 +130,12 @@ mod tests {
     }
 
     #[test]
+    fn bits_have_a_decimal_where_they_need_one() {
+        assert_eq!(bits_per_weight(8.0), "8 bits a parameter");
+        assert_eq!(bits_per_weight(4.53), "4.5 bits a parameter");
+    }
+
+    #[test]
     fn a_line_tells_how_far_a_conversion_is() {
         let stage = ConversionStage::Converting(TensorProgress {
             done: 44,

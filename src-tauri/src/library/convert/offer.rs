@@ -24,7 +24,7 @@ struct Kind {
     good_for: &'static str,
 }
 
-/// All types, the largest first.
+/// All types, those that keep most first.
 const KINDS: [Kind; 18] = [
     kind(Mix::F32, false, Quality::Lossless, "twice the room of F16, nothing gained"),
     kind(Mix::F16, false, Quality::Lossless, "the original, to convert further"),
@@ -157,11 +157,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_type_is_in_the_table() {
+    fn every_type_is_in_the_table_those_that_keep_most_first() {
         for mix in Mix::all() {
             assert_eq!(KINDS.iter().filter(|kind| kind.mix == mix).count(), 1, "{mix}");
         }
         assert!(KINDS.iter().any(|kind| kind.mix == RECOMMENDED && kind.is_common));
+        assert!(KINDS.is_sorted_by_key(|kind| kind.quality as u8));
+    }
+
+    #[test]
+    fn bits_are_those_of_the_file() {
+        assert_eq!(bits(18, 32), 4.5);
+        assert_eq!(bits(0, 0), 0.0);
     }
 
     #[test]

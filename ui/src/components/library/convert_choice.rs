@@ -2,7 +2,6 @@
 
 use leptos::prelude::*;
 use lilims_ipc::{ConversionOffer, ConversionRequest, ConversionTarget};
-
 use web_sys::{ScrollIntoViewOptions, ScrollLogicalPosition};
 
 use super::conversion_row::of;
@@ -95,7 +94,7 @@ fn Types(offer: Memo<ConversionOffer>, chosen: RwSignal<String>) -> impl IntoVie
         request_animation_frame(show_chosen);
     });
     view! {
-        <fieldset class="convert-types" aria-describedby="convert-key">
+        <fieldset class="convert-types">
             <legend>"Type"</legend>
             <For each=move || targets.get() key=|target| (target.name.clone(), target.size_bytes) let:target>
                 <TypeRow target chosen/>
