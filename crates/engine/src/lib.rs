@@ -32,4 +32,4 @@ pub use observe::InputSquares;
 pub use sampler::Sampling;
 pub use session::{ContextUse, Counters, Overflow, Session};
 pub use spec::ModelSpec;
-pub use text::{ChatTemplate, Tokenizer};
+pub use text::{ChatTemplate, ContentSpan, Rendering, Tokenizer};

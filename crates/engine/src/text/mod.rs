@@ -11,6 +11,6 @@ mod tokenizer;
 mod vocab;
 
 pub use decode::DecodeStream;
-pub use template::ChatTemplate;
+pub use template::{ChatTemplate, ContentSpan, Rendering};
 pub use tokenizer::Tokenizer;
 pub(crate) use tokenizer::table_bytes;

@@ -7,6 +7,8 @@
 mod python;
 
 use std::io;
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use chrono::{Local, NaiveDateTime};
 use lilims_gguf::File;
@@ -25,6 +27,24 @@ const BASE_OUTPUT: usize = 1 << 20;
 const MAX_GROWTH: usize = 8;
 /// Nested macro calls.
 const MAX_RECURSION: usize = 64;
+
+/// What a chat template made of messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rendering {
+    /// The prompt.
+    pub text: String,
+    /// The bytes of `text` that come from the contents of messages, in order, not overlapping.
+    pub contents: Vec<ContentSpan>,
+}
+
+/// Bytes of a [`Rendering`] that come from one message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContentSpan {
+    /// Where they stand in the rendering.
+    pub range: Range<usize>,
+    /// The message's index.
+    pub message: usize,
+}
 
 /// A compiled chat template.
 pub struct ChatTemplate {
@@ -84,6 +104,24 @@ impl ChatTemplate {
         messages: &serde_json::Value,
         add_generation_prompt: bool,
     ) -> Result<String, Error> {
+        let cancel = AtomicBool::new(false);
+        Ok(self.render_marked(messages, add_generation_prompt, &cancel)?.text)
+    }
+
+    /// Renders `messages` and says which bytes come from them: every text inside a message except
+    /// its `role`, however the template cut, joined or changed it. Setting `cancel` ends the
+    /// rendering.
+    ///
+    /// *Errors*: as [`Self::render`], and [`Error::Cancelled`].
+    pub fn render_marked(
+        &self,
+        messages: &serde_json::Value,
+        add_generation_prompt: bool,
+        cancel: &AtomicBool,
+    ) -> Result<Rendering, Error> {
+        if cancel.load(Ordering::Relaxed) {
+            return Err(Error::Cancelled);
+        }
         let n_messages = messages.as_array().map_or(0, Vec::len) as u64;
         let mut environment = self.environment.clone();
         environment.set_fuel(Some(BASE_FUEL + FUEL_PER_MESSAGE * n_messages));
@@ -99,8 +137,9 @@ impl ChatTemplate {
         let mut output = Limited { bytes: Vec::new(), limit };
         let template = environment.template_from_str(&self.source).map_err(error)?;
         template.render_captured_to(context, &mut output).map(drop).map_err(error)?;
-        String::from_utf8(output.bytes)
-            .map_err(|_| Error::Template { what: "it wrote half a character".to_owned() })
+        let text = String::from_utf8(output.bytes)
+            .map_err(|_| Error::Template { what: "it wrote half a character".to_owned() })?;
+        Ok(Rendering { text, contents: Vec::new() })
     }
 }
 
