@@ -131,7 +131,7 @@ impl Bench {
 fn text(model: &Model, speed: &Speed, report: &Report) -> Result<String> {
     let mut out = String::new();
     let machine = report.machine;
-    let name = output::printable(report.model);
+    let name = output::field(report.model);
     writeln!(out, "{name} ({}) on {}", report.quantisation, model.backend())?;
     let memory = output::size(machine.memory_bytes);
     writeln!(out, "{}, {} cores, {memory}, {}\n", machine.cpu, machine.cores, machine.os)?;

@@ -3,7 +3,7 @@
 //! What the person types goes to the model line by line. Prompts and figures go to standard error,
 //! so that standard output holds the answers alone.
 
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -50,12 +50,12 @@ impl Chat {
             bail!(
                 "{} has no chat template, so it was not made for conversations: \
                  use `lilims generate`",
-                output::printable(model.name())
+                model.name()
             );
         }
         let interactive = io::stdin().is_terminal();
         if interactive {
-            let name = output::printable(model.name());
+            let name = model.name();
             let megabytes = model.cache_bytes() as f64 / 1e6;
             output::note(&format!(
                 "{name} on {}, up to {megabytes:.0} MB for {} tokens of context. \
@@ -141,7 +141,7 @@ impl Talk {
             let Self { conversation, kept, options, interactive, .. } = self;
             conversation.answer(&kept.messages, options, cancel, &mut |update| match update {
                 Update::Text(text, _) if written.is_ok() => {
-                    written = output::show(text);
+                    written = output::show_payload(text);
                     cancel.fetch_or(written.is_err(), Ordering::SeqCst);
                 }
                 Update::Reading { phase, .. } if *interactive && told != Some(phase) => {
@@ -161,7 +161,7 @@ impl Talk {
             }
             answer => answer?,
         };
-        output::show("\n")?;
+        output::show_payload("\n")?;
         match answer.finish {
             Finish::Cancelled => output::note("[stopped]"),
             Finish::MaxTokens => output::note("[cut off at --max-tokens]"),
@@ -232,8 +232,7 @@ fn tell(phase: Phase) {
 /// The next line, or `None` at the end of input.
 fn read_line(interactive: bool) -> Result<Option<String>> {
     if interactive {
-        let mut stderr = io::stderr();
-        let _ = write!(stderr, "\n> ").and_then(|()| stderr.flush());
+        output::ask("\n> ");
     }
     let mut line = String::new();
     let bytes = io::stdin().lock().read_line(&mut line).context("cannot read the question")?;

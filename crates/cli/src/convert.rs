@@ -1,6 +1,5 @@
 //! `lilims convert`: from a checkpoint, or a GGUF file, to a GGUF file of another type.
 
-use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -10,8 +9,7 @@ use lilims_convert::{Error, Job, Manifest, Mix, Options, Override, Progress, Sta
 
 use crate::interrupt::{INTERRUPTED, Interrupt};
 use crate::library::{self, InUse};
-use crate::line::Line;
-use crate::output;
+use crate::output::{self, Line};
 
 /// Threads where `--threads` does not say how many.
 const THREADS: usize = 2;
@@ -83,7 +81,7 @@ impl Convert {
             }
         };
         if self.json {
-            output::show(&manifest.to_json())?;
+            output::show_json_text(&manifest.to_json())?;
         } else {
             output::show(&self.report(&manifest))?;
         }
@@ -174,7 +172,7 @@ struct Told {
 
 impl Told {
     fn new() -> Self {
-        Self { line: Line::default(), is_terminal: io::stderr().is_terminal(), last: None }
+        Self { line: Line::default(), is_terminal: output::stderr_is_terminal(), last: None }
     }
 
     fn tell(&mut self, stage: Stage<'_>) {
@@ -199,7 +197,7 @@ impl Told {
         let step = (what, percent / STEP_PERCENT);
         if self.last != Some(step) {
             self.last = Some(step);
-            output::note(&output::printable(&text));
+            output::note(&&text);
         }
     }
 }

@@ -82,7 +82,7 @@ impl Generate {
         let answer = interrupt.during(|cancel| {
             session.generate(&ids, &options, cancel, &mut |text, _| {
                 if !self.json && written.is_ok() {
-                    written = output::show(text);
+                    written = output::show_payload(text);
                     // With nobody to read it, the rest of the answer is not worth computing.
                     cancel.fetch_or(written.is_err(), Ordering::SeqCst);
                 }
@@ -114,7 +114,7 @@ impl Generate {
     fn report(&self, answer: &Answer, load: Duration, seed: u64) -> Result<()> {
         let progress = &answer.progress;
         if !self.json {
-            output::show("\n")?;
+            output::show_payload("\n")?;
             output::note(&figures(progress));
             return Ok(());
         }

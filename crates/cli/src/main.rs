@@ -3,6 +3,8 @@
 //! Exit codes: 0 done, 1 failed (one sentence on standard error says why), 2 wrong usage, 130
 //! interrupted. A reader that closes the pipe ends the program quietly.
 
+#![deny(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)]
+
 mod advice;
 mod bench;
 mod chat;
@@ -12,7 +14,6 @@ mod generate;
 mod inspect;
 mod interrupt;
 mod library;
-mod line;
 mod logits;
 mod memory;
 mod options;
@@ -26,7 +27,7 @@ use clap::{Parser, Subcommand};
 
 /// Run language models from GGUF files on this device.
 #[derive(Parser)]
-#[command(name = "lilims", version, about, propagate_version = true)]
+#[command(name = "lilims", bin_name = "lilims", version, about, propagate_version = true)]
 struct Cli {
     /// Worker threads [default: one for each performance core].
     #[arg(long, global = true, value_name = "N", value_parser = options::count)]
@@ -59,7 +60,9 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let Cli { threads, command } = Cli::parse();
+    output::take_over_panics();
+    let Cli { threads, command } =
+        Cli::try_parse().unwrap_or_else(|error| output::exit_with_usage(error));
     let result = match command {
         Command::Generate(command) => command.run(threads),
         Command::Chat(command) => command.run(threads),
@@ -78,11 +81,6 @@ fn fail(error: &Error) -> ExitCode {
     if output::is_broken_pipe(error) {
         return ExitCode::SUCCESS;
     }
-    let message = output::printable(&format!("{error:#}"));
-    // Standard error may be closed as well, which `eprintln!` would take for a reason to panic.
-    output::note(&format!("lilims: {message}"));
-    if let Some(advice) = advice::advice(error) {
-        output::note(advice);
-    }
+    output::error(error, advice::advice(error));
     ExitCode::FAILURE
 }

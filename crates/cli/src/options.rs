@@ -12,6 +12,7 @@ use lilims_engine::{
 };
 
 use crate::library::{self, InUse};
+use crate::output;
 
 /// Which model, and how to run it.
 #[derive(Args)]
@@ -227,7 +228,9 @@ impl AnswerOptions {
 /// nobody would know that it is waited for.
 pub(crate) fn refuse_terminal_input(what: &str) {
     if io::stdin().is_terminal() {
-        crate::Cli::command().error(ErrorKind::MissingRequiredArgument, what).exit();
+        output::exit_with_usage(
+            crate::Cli::command().error(ErrorKind::MissingRequiredArgument, what),
+        );
     }
 }
 

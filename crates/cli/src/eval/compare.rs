@@ -110,7 +110,7 @@ impl Report {
         let row = |what: &str, of: &dyn Fn(&Figures) -> String| {
             format!("{what:<16}{:<36}{}\n", of(&self.a), of(&self.b))
         };
-        let mut table = row("", &|it| output::printable(&it.file));
+        let mut table = row("", &|it| output::field(&it.file));
         table += &row("size", &|it| output::disk_size(it.size_bytes));
         table += &row("type", &|it| it.quantisation.clone());
         table += &row("perplexity", &|it| {

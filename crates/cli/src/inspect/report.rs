@@ -12,7 +12,7 @@ use serde_json::{Map, Value as Json};
 
 use super::metadata;
 use super::verdict::Verdict;
-use crate::output::{printable, size};
+use crate::output::{self, field, size};
 
 /// All that is known of a file. Its JSON form is what `--json` prints.
 #[derive(Serialize)]
@@ -56,6 +56,13 @@ struct Tensor {
     type_name: String,
     dims: Vec<u64>,
     size_bytes: u64,
+}
+
+impl Tensor {
+    fn cells(&self) -> Vec<String> {
+        let dims: Vec<_> = self.dims.iter().map(u64::to_string).collect();
+        vec![self.name.clone(), self.type_name.clone(), dims.join(" × "), size(self.size_bytes)]
+    }
 }
 
 impl Report {
@@ -142,18 +149,13 @@ impl fmt::Display for Report {
         self.summary(f)?;
         writeln!(f, "\nMetadata ({})", self.metadata.len())?;
         for (key, value) in &self.metadata {
-            writeln!(f, "  {}  {}", printable(key), printable(&metadata::to_line(value)))?;
+            writeln!(f, "  {}  {}", field(key), field(&metadata::to_line(value)))?;
         }
         writeln!(f, "\nTensors ({})", self.tensors.len())?;
-        let width = self.tensors.iter().map(|tensor| tensor.name.chars().count()).max();
-        for tensor in &self.tensors {
-            let dims: Vec<_> = tensor.dims.iter().map(u64::to_string).collect();
-            let (name, width) = (printable(&tensor.name), width.unwrap_or(0));
-            let (type_name, dims) = (&tensor.type_name, dims.join(" × "));
-            writeln!(f, "  {name:width$}  {type_name:5}  {dims:16}  {}", size(tensor.size_bytes))?;
-        }
+        let rows: Vec<_> = self.tensors.iter().map(Tensor::cells).collect();
+        output::table(&rows).lines().try_for_each(|row| writeln!(f, "  {row}"))?;
         if let Some(template) = &self.chat_template {
-            writeln!(f, "\nChat template\n{}", printable(template))?;
+            writeln!(f, "\nChat template\n{}", template)?;
         }
         Ok(())
     }
@@ -162,7 +164,7 @@ impl fmt::Display for Report {
 impl Report {
     fn summary(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const UNKNOWN: &str = "not stated";
-        let text = |text: &Option<String>| text.as_deref().map_or(UNKNOWN.into(), printable);
+        let text = |text: &Option<String>| text.as_deref().map_or(UNKNOWN.into(), field);
         let number = |number: Option<u64>, unit: &str| match number {
             Some(number) => format!("{number}{unit}"),
             None => UNKNOWN.to_owned(),
@@ -173,7 +175,7 @@ impl Report {
         let shares: Vec<_> = self.types.iter().map(|share| self.share(share)).collect();
         let template = if self.chat_template.is_some() { "yes" } else { "no" };
         for (label, value) in [
-            ("file", printable(&file)),
+            ("file", file),
             ("family", text(&self.family)),
             ("parameters", format!("{:.1} million", self.parameters as f64 / 1e6)),
             ("quantisation", shares.join(", ")),
@@ -192,7 +194,7 @@ impl Report {
         }
         for (label, sentences) in [("problem", &self.problems), ("warning", &self.warnings)] {
             for sentence in sentences {
-                writeln!(f, "  {label:14}{}", printable(sentence))?;
+                writeln!(f, "  {label:14}{}", field(sentence))?;
             }
         }
         Ok(())

@@ -13,7 +13,7 @@ use lilims_hub::{Client, Library};
 use serde::Serialize;
 
 use super::target::{Wanted, choose};
-use super::{find, header, runtime, words};
+use super::{find, header, runtime};
 use crate::options::{self, Kv};
 use crate::output;
 
@@ -90,7 +90,7 @@ impl Fit {
         if self.json {
             output::show_json(&judged.report(&name, speed))?;
         } else {
-            output::show(&output::printable(&judged.text(&name, speed)))?;
+            output::show(&&judged.text(&name, speed))?;
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -191,7 +191,7 @@ impl Judged {
             output::size(fit.needed_bytes),
             format!("of {}: {}", output::size(fit.available_bytes), fit.available_from),
         ]);
-        let mut text = format!("{name}\n{}\n\n{}", self.line(), words::table(&rows));
+        let mut text = format!("{name}\n{}\n\n{}", self.line(), output::table(&rows));
         text.push_str(&format!("\nAbout {tokens_per_second:.0} tokens/s can be expected.\n"));
         match self.corrected_by_runs {
             0 => {}

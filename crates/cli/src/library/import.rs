@@ -8,7 +8,6 @@ use clap::Args;
 use lilims_hub::Scanned;
 use lilims_models::scan::{Environment, Owner};
 
-use super::words;
 use crate::output;
 
 /// Copy GGUF files into the library; the system shares their blocks where it can.
@@ -42,7 +41,7 @@ impl Import {
                 false => library.import(file),
             };
             let entry = entry.with_context(|| format!("cannot import {shown}"))?;
-            output::show(&format!("{}\n", output::printable(&entry.name)))?;
+            output::show(&format!("{}\n", &entry.name))?;
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -55,7 +54,7 @@ impl Scan {
             Some(folder) => library.scan_folder(folder)?,
             None => library.scan(&Environment::of_process())?,
         };
-        output::show(&output::printable(&text(&scanned)))?;
+        output::show(&&text(&scanned))?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -76,5 +75,5 @@ fn text(scanned: &Scanned) -> String {
         1 => "1 was known".to_owned(),
         n => format!("{n} were known"),
     };
-    format!("{}{added}, {known}.\n", words::table(&rows))
+    format!("{}{added}, {known}.\n", output::table(&rows))
 }

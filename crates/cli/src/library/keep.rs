@@ -71,7 +71,7 @@ impl Rm {
                     format!("{name} left the library; its file stays ({place}): {path}")
                 }
             };
-            output::note(&output::printable(&line));
+            output::note(&&line);
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -56,7 +56,7 @@ impl List {
             let head = ["NAME", "SIZE", "QUANT", "WHERE", "LAST USED", ""];
             let mut rows = vec![head.map(str::to_owned).to_vec()];
             rows.extend(entries.iter().map(cells));
-            output::show(&output::printable(&words::table(&rows)))?;
+            output::show(&&output::table(&rows))?;
         }
         Ok(ExitCode::SUCCESS)
     }

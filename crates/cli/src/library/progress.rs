@@ -1,12 +1,9 @@
 //! How far a download is: one line that is rewritten on a terminal, a line every tenth in a pipe.
 
-use std::io::{self, IsTerminal};
-
 use lilims_hub::{DownloadRow, DownloadState};
 
 use super::words;
-use crate::line::Line;
-use crate::output;
+use crate::output::{self, Line};
 
 /// A line of a pipe comes each time this many more percent are here.
 const STEP_PERCENT: u64 = 10;
@@ -23,7 +20,7 @@ impl Progress {
     pub(super) fn new() -> Self {
         Self {
             line: Line::default(),
-            is_terminal: io::stderr().is_terminal(),
+            is_terminal: output::stderr_is_terminal(),
             told_percent: None,
             told_trouble: None,
         }
@@ -47,7 +44,7 @@ impl Progress {
         let percent = percent(row);
         let step = percent.map(|percent| percent / STEP_PERCENT * STEP_PERCENT);
         if is_new || step > self.told_percent {
-            output::note(&output::printable(&text(row)));
+            output::note(&&text(row));
             self.told_percent = step.max(self.told_percent);
         }
         self.told_trouble = trouble;

@@ -1,6 +1,6 @@
 //! `lilims pull`: downloads a model into the library.
 
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -93,7 +93,7 @@ fn bundled(library: &Library, curated: Option<&str>) -> Result<Option<Entry>> {
 
 fn say_here(entry: &Entry) -> Result<ExitCode> {
     let line = format!("{} is here already ({}): {}", entry.name, place(entry), entry.path);
-    output::note(&output::printable(&line));
+    output::note(&&line);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -117,7 +117,7 @@ impl Download<'_> {
         let size = output::disk_size(self.file.size_bytes);
         let licence = self.repository.licence.as_deref().unwrap_or("of no stated licence");
         let (repository, file) = (&self.repository.repository, &self.file.file);
-        output::note(&output::printable(&format!("{repository}/{file} ({size}, {licence})")));
+        output::note(&&format!("{repository}/{file} ({size}, {licence})"));
     }
 
     /// Says whether it will run, as far as that can be told. A hub that cannot be reached at the moment
@@ -138,7 +138,7 @@ impl Download<'_> {
                 None => format!("Lilims cannot run it: {error:#}"),
             },
         };
-        output::note(&output::printable(&line));
+        output::note(&&line);
         Ok(())
     }
 
@@ -153,12 +153,12 @@ impl Download<'_> {
         if plan.removes.is_empty() {
             return Ok(true);
         }
-        output::note(&output::printable(&plan_text(&plan)));
+        output::note(&&plan_text(&plan));
         if !is_agreed && !agrees()? {
             return Ok(false);
         }
         for name in self.library.make_room(needed)? {
-            output::note(&output::printable(&format!("Removed {name}.")));
+            output::note(&&format!("Removed {name}."));
         }
         Ok(true)
     }
@@ -212,8 +212,8 @@ impl Download<'_> {
             self.library.note_licence(&entry.name, licence)?;
         }
         let hint = format!("`lilims chat --model {}` talks to it.", entry.name);
-        output::note(&output::printable(&hint));
-        output::show(&format!("{}\n", output::printable(&entry.name)))?;
+        output::note(&&hint);
+        output::show(&format!("{}\n", &entry.name))?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -237,10 +237,9 @@ fn plan_text(plan: &Plan) -> String {
 
 /// Asks on the terminal whether to go on.
 fn agrees() -> Result<bool> {
-    let is_terminal = io::stdin().is_terminal() && io::stderr().is_terminal();
+    let is_terminal = io::stdin().is_terminal() && output::stderr_is_terminal();
     ensure!(is_terminal, "models would leave, and there is nobody to ask: --yes agrees");
-    let mut stderr = io::stderr();
-    write!(stderr, "Go on? [y/N] ").and_then(|()| stderr.flush())?;
+    output::ask("Go on? [y/N] ");
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line).context("cannot read the answer")?;
     Ok(matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes"))

@@ -27,7 +27,7 @@ impl Show {
         if self.json {
             output::show_json(&Row::from(entry))?;
         } else {
-            output::show(&output::printable(&text(&entry)))?;
+            output::show(&&text(&entry))?;
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -60,5 +60,5 @@ fn text(entry: &Entry) -> String {
         .into_iter()
         .filter_map(|(label, value)| Some(vec![label.to_owned(), value?]))
         .collect();
-    words::table(&rows)
+    output::table(&rows)
 }

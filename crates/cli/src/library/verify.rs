@@ -1,6 +1,5 @@
 //! `lilims verify`: hashes models again.
 
-use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 
@@ -11,8 +10,7 @@ use lilims_hub::{Entry, Error, Library, Verified};
 use super::find;
 use super::list::is_missing;
 use crate::interrupt::{INTERRUPTED, Interrupt};
-use crate::line::Line;
-use crate::output;
+use crate::output::{self, Line};
 
 /// Hash models again and compare with what their source or an earlier time said. Of a damaged one that
 /// came from a repository, the next `lilims pull` fetches the damaged part only.
@@ -41,7 +39,7 @@ impl Verify {
                 None => return Ok(ExitCode::from(INTERRUPTED)),
                 Some((is_good, what)) => {
                     all_good &= is_good;
-                    output::show(&output::printable(&format!("{}  {what}\n", entry.name)))?;
+                    output::show(&&format!("{}  {what}\n", entry.name))?;
                 }
             }
         }
@@ -55,7 +53,7 @@ fn judge(library: &Library, entry: &Entry, cancel: &AtomicBool) -> Result<Option
         return Ok(Some((false, format!("missing: {}", entry.path))));
     }
     let mut line = Line::default();
-    let is_terminal = io::stderr().is_terminal();
+    let is_terminal = output::stderr_is_terminal();
     let verified = library.verify(&entry.name, cancel, &mut |done| {
         let percent = done * 100 / entry.size_bytes.max(1);
         if is_terminal {

@@ -1,8 +1,6 @@
 //! A line on standard error that is written over itself, to tell how far something is.
 
-use std::io::{self, Write};
-
-use crate::output;
+use super::{escape, write_stderr};
 
 /// A line on standard error that is written over itself.
 #[derive(Default)]
@@ -14,7 +12,8 @@ impl Line {
     /// Shows `text` in place of what was there. Where nobody reads that, nothing is lost.
     pub(crate) fn rewrite(&mut self, text: &str) {
         if self.shown != text {
-            self.write(&output::printable(text));
+            let line = escape::one_line(text);
+            write_stderr(&format!("{ERASE}{}", escape::clipped(&line, escape::QUOTED_CHARS)));
             text.clone_into(&mut self.shown);
         }
     }
@@ -22,13 +21,11 @@ impl Line {
     /// Takes the line away, if there is one.
     pub(crate) fn clear(&mut self) {
         if !self.shown.is_empty() {
-            self.write("");
+            write_stderr(ERASE);
             self.shown.clear();
         }
     }
-
-    fn write(&self, text: &str) {
-        let mut stderr = io::stderr().lock();
-        let _ = write!(stderr, "\r\u{1b}[K{text}").and_then(|()| stderr.flush());
-    }
 }
+
+/// To the beginning of the line, and nothing stands there.
+const ERASE: &str = "\r\u{1b}[K";
