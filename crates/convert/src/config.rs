@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value as Json;
 
-use crate::Error;
 use crate::family::Family;
+use crate::{Error, input_file};
 
 /// The largest dimension that is believed.
 const MAX_DIMENSION: u64 = 1 << 24;
@@ -107,15 +107,10 @@ pub(crate) fn read_json(folder: &Path, name: &str) -> Result<Json, Error> {
 
 /// Reads a file of JSON that the folder may have.
 pub(crate) fn optional_json(folder: &Path, name: &str) -> Result<Option<Json>, Error> {
-    let path = folder.join(name);
-    match std::fs::read(&path) {
-        Ok(bytes) => {
-            let json = serde_json::from_slice(&bytes);
-            json.map(Some).map_err(|error| Error::damaged(&path, format!("not JSON: {error}")))
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(Error::Io { path, source }),
-    }
+    let Some(bytes) = input_file::read_optional(folder, name)? else { return Ok(None) };
+    serde_json::from_slice(&bytes)
+        .map(Some)
+        .map_err(|error| Error::damaged(&folder.join(name), format!("not JSON: {error}")))
 }
 
 /// The file's fields; those of the text model first, where the model has other parts.

@@ -11,9 +11,13 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use crate::calibrate::{CONTEXT, calibrate, context};
+use crate::input_file::from_files;
 use crate::manifest::{Calibration, Evaluation, hex};
 use crate::output::{PREFIX, folder};
 use crate::{Error, Manifest, Mix, Options, Progress, convert};
+
+/// The most bytes of a text to calibrate with or to measure on.
+const MAX_TEXT_BYTES: u64 = 256 << 20;
 
 /// A text to run a model on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +33,7 @@ impl Text {
     ///
     /// *Errors*: [`Error::Io`], also for what is not UTF-8.
     pub fn read(path: &Path) -> Result<Self, Error> {
-        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+        let text = lilims_files::read_to_string(path, MAX_TEXT_BYTES).map_err(from_files)?;
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         // llama.cpp drops it too.
         let text = text.strip_suffix('\n').unwrap_or(&text).to_owned();

@@ -11,6 +11,7 @@ mod config;
 mod encode;
 mod error;
 mod family;
+mod input_file;
 mod job;
 mod manifest;
 mod metadata;

@@ -1,20 +1,21 @@
 //! The manifest beside a converted model, `<name>.lilims.json`: where the model comes from and how it
 //! was made.
 
-use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::Error;
 use crate::output::{Finished, Output};
+use crate::{Error, input_file};
 
 /// The version of the format. A reader refuses a larger one.
 pub const FORMAT_VERSION: u32 = 1;
 /// The ending of a manifest's name.
 const ENDING: &str = "lilims.json";
+/// The most bytes of a manifest that are read; one of a model of 1,000 tensors takes 100 kB.
+const MAX_BYTES: u64 = 16 << 20;
 
 /// What a manifest says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -138,7 +139,7 @@ impl Manifest {
     ///
     /// *Errors*: [`Error::Io`], or [`Error::Damaged`] for what is no manifest of this version.
     pub fn read(path: &Path) -> Result<Self, Error> {
-        let bytes = std::fs::read(path).map_err(Error::io(path))?;
+        let bytes = lilims_files::read(path, MAX_BYTES).map_err(input_file::from_files)?;
         let manifest: Self = serde_json::from_slice(&bytes)
             .map_err(|error| Error::damaged(path, format!("is not a manifest: {error}")))?;
         if manifest.format_version != FORMAT_VERSION {
@@ -175,7 +176,7 @@ impl FileHash {
     ///
     /// *Errors*: [`Error::Io`], [`Error::Cancelled`].
     pub(crate) fn of(path: &Path, is_wanted: &impl Fn() -> bool) -> Result<Self, Error> {
-        let mut file = File::open(path).map_err(Error::io(path))?;
+        let mut file = input_file::open(path)?;
         let (mut hash, mut size_bytes) = (Sha256::new(), 0);
         let mut buffer = vec![0; 1 << 20];
         loop {

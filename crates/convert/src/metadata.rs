@@ -7,6 +7,7 @@ use serde_json::Value as Json;
 
 use crate::config::{Config, RopeScaling};
 use crate::family::Family;
+use crate::input_file;
 use crate::types::Mix;
 
 /// The version of the block formats, which has not changed since 2023.
@@ -55,7 +56,8 @@ pub(crate) fn license(metadata: Metadata<'_>) -> Option<String> {
 
 /// The licence that the head of a checkpoint's `README.md` states.
 pub(crate) fn license_of_card(folder: &Path) -> Option<String> {
-    let card = std::fs::read_to_string(folder.join("README.md")).ok()?;
+    let card = input_file::read_optional(folder, "README.md").ok()??;
+    let card = String::from_utf8(card).ok()?;
     let mut lines = card.lines();
     (lines.next()? == "---").then_some(())?;
     let line =

@@ -1,14 +1,14 @@
 //! The result's file: written beside its place under another name, and renamed when it is whole.
 
-use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use lilims_files::{ReplaceOptions, Replacement};
 use lilims_gguf::{TensorHead, Writer};
 use sha2::{Digest, Sha256};
-use tempfile::NamedTempFile;
 
 use crate::Error;
+use crate::input_file::from_files;
 use crate::manifest::FileHash;
 
 /// How the names of files and folders begin that are not there to stay.
@@ -17,7 +17,7 @@ pub(crate) const PREFIX: &str = ".converting-";
 /// A file in the making. Dropped before [`Output::publish`], it leaves nothing.
 pub(crate) struct Output {
     path: PathBuf,
-    to: BufWriter<NamedTempFile>,
+    to: BufWriter<Replacement>,
     hash: Sha256,
     size_bytes: u64,
 }
@@ -25,8 +25,9 @@ pub(crate) struct Output {
 impl Output {
     /// Starts the file that will be `path`.
     pub(crate) fn create(path: &Path) -> Result<Self, Error> {
-        let file = NamedTempFile::with_prefix_in(PREFIX, folder(path));
-        let to = BufWriter::with_capacity(1 << 20, file.map_err(Error::io(path))?);
+        let options = ReplaceOptions { prefix: PREFIX, ..ReplaceOptions::default() };
+        let file = Replacement::with(path, options).map_err(from_files)?;
+        let to = BufWriter::with_capacity(1 << 20, file);
         Ok(Self { path: path.to_owned(), to, hash: Sha256::new(), size_bytes: 0 })
     }
 
@@ -53,9 +54,9 @@ impl Output {
     /// Brings the file to the disk.
     pub(crate) fn finish(self) -> Result<Finished, Error> {
         let Self { path, to, hash, size_bytes } = self;
-        let file = to.into_inner().map_err(|error| Error::io(&path)(error.into_error()))?;
-        file.as_file().sync_all().map_err(Error::io(&path))?;
-        Ok(Finished { hash: FileHash::new(&path, size_bytes, hash), path, file })
+        let mut file = to.into_inner().map_err(|error| Error::io(&path)(error.into_error()))?;
+        file.file().sync_all().map_err(Error::io(&path))?;
+        Ok(Finished { hash: FileHash::new(&path, size_bytes, hash), file })
     }
 }
 
@@ -74,39 +75,20 @@ impl Write for Output {
 
 /// A whole file that does not have its name yet.
 pub(crate) struct Finished {
-    path: PathBuf,
-    file: NamedTempFile,
+    file: Replacement,
     pub(crate) hash: FileHash,
 }
 
 impl Finished {
     /// Where it is for now.
     pub(crate) fn temporary_path(&self) -> &Path {
-        self.file.path()
+        self.file.temporary_path()
     }
 
     /// Gives it its name, in place of what had it.
     pub(crate) fn publish(self) -> Result<(), Error> {
-        let Self { path, file, .. } = self;
-        set_mode(file.as_file()).map_err(Error::io(&path))?;
-        file.persist(&path).map_err(|error| Error::io(&path)(error.error))?;
-        // The new name is on the disk once its folder is.
-        #[cfg(unix)]
-        File::open(folder(&path)).and_then(|folder| folder.sync_all()).map_err(Error::io(&path))?;
-        Ok(())
+        self.file.commit().map_err(from_files)
     }
-}
-
-/// Temporary files are their owner's alone; models are read by all.
-#[cfg(unix)]
-fn set_mode(file: &File) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    file.set_permissions(std::fs::Permissions::from_mode(0o644))
-}
-
-#[cfg(not(unix))]
-fn set_mode(_file: &File) -> std::io::Result<()> {
-    Ok(())
 }
 
 /// Where the file at `path` lies.

@@ -13,8 +13,8 @@ use std::rc::Rc;
 use lilims_gguf::TensorType;
 use zip::ZipArchive;
 
-use crate::Error;
 use crate::source::{Place, SourceTensor};
+use crate::{Error, input_file};
 
 /// The largest description of tensors that is read.
 const MAX_PICKLE_BYTES: u64 = 4 << 20;
@@ -101,7 +101,7 @@ pub(crate) fn read_entry(
 }
 
 fn open(path: &Path) -> Result<ZipArchive<BufReader<File>>, Error> {
-    let file = File::open(path).map_err(Error::io(path))?;
+    let file = input_file::open(path)?;
     ZipArchive::new(BufReader::new(file)).map_err(|error| fault(path, &error))
 }
 

@@ -19,7 +19,7 @@ use crate::pipeline::{self, Pieces};
 use crate::source::{Checkpoint, TensorReader};
 use crate::types::{Chooser, Mix, Override, Traits};
 use crate::vocabulary::{Files, Vocabulary};
-use crate::{Error, metadata};
+use crate::{Error, input_file, metadata};
 
 /// How to convert.
 #[derive(Clone, Debug)]
@@ -373,7 +373,8 @@ fn checkpoint(folder: &Path, options: &Options) -> Result<Input, Error> {
         "chat_template.jinja",
         "chat_template.json",
     ];
-    let settings = settings.iter().map(|name| folder.join(name)).filter(|path| path.is_file());
+    let settings: Vec<Option<PathBuf>> =
+        settings.iter().map(|name| input_file::find(folder, name)).collect::<Result<_, _>>()?;
     Ok(Input {
         writer,
         tensors,
@@ -385,7 +386,7 @@ fn checkpoint(folder: &Path, options: &Options) -> Result<Input, Error> {
         ),
         name: metadata::name(&config, folder),
         license,
-        files: settings.chain(checkpoint.files().iter().cloned()).collect(),
+        files: settings.into_iter().flatten().chain(checkpoint.files().iter().cloned()).collect(),
         data: Data::Checkpoint { checkpoint, computed },
     })
 }

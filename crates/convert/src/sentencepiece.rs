@@ -5,8 +5,8 @@
 
 use std::path::Path;
 
-use crate::Error;
 use crate::vocabulary::{Token, kind};
+use crate::{Error, input_file};
 
 /// Fields of `ModelProto`.
 const PIECES: u64 = 1;
@@ -35,7 +35,7 @@ enum Field<'a> {
 ///
 /// *Errors*: [`Error::Io`], [`Error::Damaged`], [`Error::Unsupported`] for a unigram model.
 pub(crate) fn read(path: &Path) -> Result<(Vec<Token>, bool), Error> {
-    let bytes = std::fs::read(path).map_err(Error::io(path))?;
+    let bytes = input_file::read(path)?;
     let damaged = || Error::damaged(path, "is not a SentencePiece model");
     let (mut tokens, mut adds_space, mut is_unigram) = (Vec::new(), true, false);
     for field in fields(&bytes) {

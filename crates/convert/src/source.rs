@@ -4,7 +4,6 @@
 //! at a time.
 
 use std::collections::{BTreeSet, HashMap};
-use std::fs::File;
 use std::io::{Cursor, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
@@ -12,10 +11,9 @@ use lilims_gguf::TensorType;
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 
-use crate::Error;
 use crate::config::{optional_json, read_json};
 use crate::family::{Family, Planned, is_ignored, plain_name};
-use crate::pickle;
+use crate::{Error, input_file, pickle};
 
 /// The longest head of a safetensors file that is read, as the reference implementation has it.
 const MAX_HEAD_BYTES: u64 = 100_000_000;
@@ -53,7 +51,7 @@ impl<'a> TensorReader<'a> {
     ///
     /// *Errors*: [`Error::Io`].
     pub(crate) fn at(path: &'a Path, name: &'a str, start: u64) -> Result<Self, Error> {
-        let mut file = File::open(path).map_err(Error::io(path))?;
+        let mut file = input_file::open(path)?;
         file.seek(SeekFrom::Start(start)).map_err(Error::io(path))?;
         Ok(Self { path, name, from: Box::new(file) })
     }
@@ -188,8 +186,7 @@ fn shards(folder: &Path) -> Result<(Vec<PathBuf>, bool), Error> {
         if optional_json(folder, &index)?.is_some() {
             return Ok((indexed(folder, &index)?, are_pickles));
         }
-        let path = folder.join(single);
-        if path.is_file() {
+        if let Some(path) = input_file::find(folder, single)? {
             return Ok((vec![path], are_pickles));
         }
     }
@@ -212,17 +209,16 @@ fn indexed(folder: &Path, index: &str) -> Result<Vec<PathBuf>, Error> {
             if !is_plain {
                 return Err(Error::damaged(&path, format!("names the shard `{name}`")));
             }
-            let shard = folder.join(name);
             let missing =
                 || Error::MissingFile { folder: folder.to_owned(), what: name.to_owned() };
-            if shard.is_file() { Ok(shard) } else { Err(missing()) }
+            input_file::find(folder, name)?.ok_or_else(missing)
         })
         .collect()
 }
 
 /// The tensors that a safetensors file announces, once it is long enough for all of them.
 fn safetensors(path: &Path, file_idx: usize) -> Result<Vec<SourceTensor>, Error> {
-    let mut file = File::open(path).map_err(Error::io(path))?;
+    let mut file = input_file::open(path)?;
     let total = file.metadata().map_err(Error::io(path))?.len();
     let truncated = || Error::damaged(path, "ends within its head");
     let mut len = [0; 8];

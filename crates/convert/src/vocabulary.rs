@@ -11,7 +11,7 @@ use serde_json::Value as Json;
 
 use crate::config::{Config, SPECIAL_TOKENS, optional_json};
 use crate::family::Family;
-use crate::{Error, pre, sentencepiece};
+use crate::{Error, input_file, pre, sentencepiece};
 
 /// What a token stands for: the numbers of `tokenizer.ggml.token_type`.
 pub(crate) mod kind {
@@ -81,15 +81,15 @@ impl Vocabulary {
     /// *Errors*: [`Error::MissingFile`] without a tokenizer, [`Error::Damaged`],
     /// [`Error::Unsupported`] for a kind of tokenizer that Lilims does not know.
     pub(crate) fn read(files: &Files<'_>, config: &Config) -> Result<Self, Error> {
-        let pieces = files.folder.join("tokenizer.model");
-        let (mut tokens, model) = match &files.tokenizer {
-            Some(json) if pre::is_byte_level(json) => byte_level(files.folder, json)?,
-            _ if pieces.is_file() => {
+        let pieces = input_file::find(files.folder, "tokenizer.model")?;
+        let (mut tokens, model) = match (&files.tokenizer, pieces) {
+            (Some(json), _) if pre::is_byte_level(json) => byte_level(files.folder, json)?,
+            (_, Some(pieces)) => {
                 let (tokens, adds_space) = sentencepiece::read(&pieces)?;
                 (tokens.into_iter().map(Some).collect(), Model::Pieces { adds_space })
             }
-            Some(json) => pieces_of_json(files.folder, json)?,
-            None => {
+            (Some(json), None) => pieces_of_json(files.folder, json)?,
+            (None, None) => {
                 let what = "tokenizer.json or tokenizer.model".to_owned();
                 return Err(Error::MissingFile { folder: files.folder.to_owned(), what });
             }
@@ -367,11 +367,11 @@ fn added_ends(files: &Files<'_>, model: &Model) -> (Option<bool>, Option<bool>) 
 
 /// Chat templates with their names.
 fn templates(files: &Files<'_>) -> Result<Vec<(String, String)>, Error> {
-    let path = files.folder.join("chat_template.jinja");
-    match std::fs::read_to_string(&path) {
-        Ok(template) => return Ok(vec![("default".to_owned(), template)]),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(Error::io(&path)(error)),
+    const FILE: &str = "chat_template.jinja";
+    if let Some(bytes) = input_file::read_optional(files.folder, FILE)? {
+        let not_text = |_| Error::damaged(&files.folder.join(FILE), "is not UTF-8 text");
+        let template = String::from_utf8(bytes).map_err(not_text)?;
+        return Ok(vec![("default".to_owned(), template)]);
     }
     let file = optional_json(files.folder, "chat_template.json")?.unwrap_or(Json::Null);
     let found = [&files.config, &file].into_iter().find_map(|json| json.get("chat_template"));

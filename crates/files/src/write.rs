@@ -109,6 +109,16 @@ impl Replacement {
     }
 }
 
+impl io::Write for Replacement {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.as_file_mut().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.as_file_mut().flush()
+    }
+}
+
 /// Writes `path` so that it is the old file or the whole new one at any time.
 ///
 /// # Errors

@@ -1,7 +1,7 @@
 //! Reading: real pipes, devices, sockets, links and files that are too large.
 
 #![cfg(unix)]
-#![allow(clippy::unwrap_used, reason = "a test may stop at any surprise")]
+#![expect(clippy::unwrap_used, reason = "tests, whose helpers Clippy does not recognise")]
 
 use std::fs;
 use std::io::{BufReader, Read, Write};

@@ -1,7 +1,7 @@
 //! Writing: what is never replaced, what a reader sees meanwhile, and names that many want at once.
 
 #![cfg(unix)]
-#![allow(clippy::unwrap_used, reason = "a test may stop at any surprise")]
+#![expect(clippy::unwrap_used, reason = "tests, whose helpers Clippy does not recognise")]
 
 use std::collections::BTreeSet;
 use std::fs;
