@@ -74,6 +74,7 @@ impl Chat {
         conversation.set_overflow(overflow(request.overflow));
         conversation.answer(&messages, &options, cancel, &mut |update| match update {
             Update::Reading { phase: of, done, total } => stream.reading(phase(of), done, total),
+            Update::Reasoning(..) => {}
             Update::Text(text, progress) => {
                 kept.grow(text);
                 stream.push(text, progress);
@@ -144,7 +145,7 @@ fn message(message: &Message) -> conversation::Message {
         Role::User => conversation::Role::User,
         Role::Assistant => conversation::Role::Assistant,
     };
-    conversation::Message { role, content: message.content.clone() }
+    conversation::Message::new(role, message.content.clone())
 }
 
 fn overflow(overflow: Overflow) -> engine::Overflow {

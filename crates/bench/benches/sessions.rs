@@ -250,7 +250,7 @@ fn lookup(path: &Path) {
             for (idx, &lookup) in sizes.iter().enumerate() {
                 let mut conversation = Conversation::new(&model).unwrap();
                 let options = GenerateOptions { max_tokens: 200, lookup, ..Default::default() };
-                let messages = [Message { role: Role::User, content: prompt.to_owned() }];
+                let messages = [Message::new(Role::User, prompt)];
                 let answer =
                     conversation.answer(&messages, &options, &never(), &mut |_| {}).unwrap();
                 samples[idx].push(answer.progress.decode_tps());

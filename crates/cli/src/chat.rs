@@ -109,7 +109,7 @@ impl Talk {
             None => None,
         };
         let system = chat.system.clone();
-        let system = system.map(|content| Message { role: Role::System, content });
+        let system = system.map(|content| Message::new(Role::System, content));
         let mut kept: Kept = kept.unwrap_or_default();
         if let Some(system) = &system {
             let n_instructions =
@@ -134,7 +134,7 @@ impl Talk {
     /// Asks `text` and shows the answer. A conversation that no longer fits goes on without the
     /// question.
     fn ask(&mut self, text: &str, interrupt: &Interrupt) -> Result<()> {
-        self.kept.messages.push(Message { role: Role::User, content: text.to_owned() });
+        self.kept.messages.push(Message::new(Role::User, text));
         let mut written = Ok(());
         let mut told = None;
         let answer = interrupt.during(|cancel| {
@@ -172,7 +172,10 @@ impl Talk {
             output::note(&figures(&answer.progress));
             self.tell_what_left();
         }
-        self.kept.messages.push(Message { role: Role::Assistant, content: answer.text });
+        let reasoning = answer.reasoning;
+        self.kept
+            .messages
+            .push(Message { reasoning, ..Message::new(Role::Assistant, answer.text) });
         // The same numbers for every answer would make the model repeat itself.
         self.options.sampling.seed = self.options.sampling.seed.wrapping_add(1);
         self.keep()

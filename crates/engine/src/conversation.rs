@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::generate::{Answer, Finish, GenerateOptions, Progress};
+use crate::reasoning::{Piece, ReasoningSplitter};
 use crate::session::{ContextUse, Overflow, Session};
 use crate::{Error, Model};
 
@@ -46,6 +47,17 @@ pub struct Message {
     pub role: Role,
     /// Its text.
     pub content: String,
+    /// What the model wrote for itself before an answer, marks left out. It is given to the chat
+    /// template as `reasoning_content`, and few templates send it back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reasoning: Option<String>,
+}
+
+impl Message {
+    /// A message without reasoning.
+    pub fn new(role: Role, content: impl Into<String>) -> Self {
+        Self { role, content: content.into(), reasoning: None }
+    }
 }
 
 /// What the model does before it answers.
@@ -71,6 +83,8 @@ pub enum Update<'a> {
         /// Tokens to do, at most.
         total: usize,
     },
+    /// More of what the model writes for itself before the answer.
+    Reasoning(&'a str, &'a Progress),
     /// More of the answer.
     Text(&'a str, &'a Progress),
 }
@@ -216,18 +230,19 @@ impl Conversation {
         };
         self.session.set_sinks(n_sinks);
         let phase = self.phase(&prompt, messages.len());
+        let mut parts = AnswerParts::new(self.session.model(), &prompt.text);
         let answer =
             self.session.generate(&prompt.ids, options, cancel, &mut |text, progress| {
-                on_update(if text.is_empty() && progress.tokens == 0 {
+                if text.is_empty() && progress.tokens == 0 {
                     let (done, total) = (progress.read_tokens, progress.prefilled_tokens);
-                    Update::Reading { phase, done, total }
+                    on_update(Update::Reading { phase, done, total });
                 } else {
-                    Update::Text(text, progress)
-                });
+                    parts.push(text, progress, on_update);
+                }
             })?;
         self.transcript = Transcript { n_instructions: instructions(messages), ..prompt };
         self.transcript.push(&answer, messages.len() + 1);
-        Ok(answer)
+        Ok(parts.finish(answer, on_update))
     }
 
     /// The messages that the model sees: a summary takes the place of those that it stands for.
@@ -241,7 +256,7 @@ impl Conversation {
             messages[..n_instructions].iter().map(|message| message.content.as_str()).collect();
         let pinned = format!("{SUMMARY_INTRODUCTION}\n{}", summary.text);
         system.push(&pinned);
-        let system = Message { role: Role::System, content: system.join("\n\n") };
+        let system = Message::new(Role::System, system.join("\n\n"));
         std::iter::once(system).chain(rest[summary.of.len()..].iter().cloned()).collect()
     }
 
@@ -270,7 +285,7 @@ impl Conversation {
                 return Ok(());
             }
             let n_before = shown.len() - (rest.len() - covered);
-            let request = Message { role: Role::User, content: SUMMARY_REQUEST.to_owned() };
+            let request = Message::new(Role::User, SUMMARY_REQUEST);
             let asked: Vec<_> =
                 shown[..n_before + n_leaving].iter().cloned().chain([request]).collect();
             let prompt = self.prompt(&asked, asked.len())?;
@@ -313,7 +328,7 @@ impl Conversation {
 
     /// How many tokens stand before the first question.
     fn before_first_question(&self, shown: &[Message], ids: &[u32]) -> Result<usize, Error> {
-        let any = Message { role: Role::User, content: ANY_QUESTION.to_owned() };
+        let any = Message::new(Role::User, ANY_QUESTION);
         let n_before = shown.iter().take_while(|message| message.role == Role::System).count();
         let probe: Vec<_> = shown[..n_before].iter().cloned().chain([any]).collect();
         let text = render(self.session.model(), &probe)?;
@@ -377,6 +392,57 @@ impl Conversation {
             return Err(Error::Saved { what: "its note contradicts itself".to_owned() });
         }
         Ok(Self { transcript, summary, ..Self::of(session) })
+    }
+}
+
+/// Reasoning and text of an answer, as they come.
+struct AnswerParts {
+    splitter: ReasoningSplitter,
+    reasoning: String,
+    text: String,
+}
+
+impl AnswerParts {
+    /// The parts of an answer that goes on after `prompt`.
+    fn new(model: &Model, prompt: &str) -> Self {
+        let marks = model.reasoning_marks();
+        let is_open = marks.is_some_and(|marks| marks.is_open(prompt));
+        let splitter = ReasoningSplitter::new(marks, is_open);
+        Self { splitter, reasoning: String::new(), text: String::new() }
+    }
+
+    fn push(&mut self, text: &str, progress: &Progress, on_update: &mut dyn FnMut(Update<'_>)) {
+        let pieces = self.splitter.push(text);
+        self.take(pieces, progress, on_update);
+    }
+
+    fn take(
+        &mut self,
+        pieces: Vec<Piece>,
+        progress: &Progress,
+        on_update: &mut dyn FnMut(Update<'_>),
+    ) {
+        for piece in pieces {
+            match piece {
+                Piece::Reasoning(text) => {
+                    self.reasoning.push_str(&text);
+                    on_update(Update::Reasoning(&text, progress));
+                }
+                Piece::Text(text) => {
+                    self.text.push_str(&text);
+                    on_update(Update::Text(&text, progress));
+                }
+            }
+        }
+    }
+
+    /// `answer` with its reasoning apart.
+    fn finish(mut self, answer: Answer, on_update: &mut dyn FnMut(Update<'_>)) -> Answer {
+        let none = ReasoningSplitter::new(None, false);
+        let rest = std::mem::replace(&mut self.splitter, none).finish();
+        self.take(rest, &answer.progress, on_update);
+        let reasoning = Some(self.reasoning).filter(|reasoning| !reasoning.is_empty());
+        Answer { text: self.text, reasoning, ..answer }
     }
 }
 
@@ -462,9 +528,9 @@ fn render(model: &Model, messages: &[Message]) -> Result<String, Error> {
 }
 
 fn values(messages: &[Message]) -> Value {
-    let values = messages
-        .iter()
-        .map(|Message { role, content }| json!({ "role": role_name(*role), "content": content }));
+    let values = messages.iter().map(
+        |Message { role, content, .. }| json!({ "role": role_name(*role), "content": content }),
+    );
     values.collect()
 }
 
@@ -474,7 +540,7 @@ fn values(messages: &[Message]) -> Value {
 fn plain(messages: &[Message]) -> String {
     let lines = messages
         .iter()
-        .map(|Message { role, content }| format!("{}: {}\n", role_name(*role), content.trim()));
+        .map(|Message { role, content, .. }| format!("{}: {}\n", role_name(*role), content.trim()));
     lines.chain([format!("{}:", role_name(Role::Assistant))]).collect()
 }
 
@@ -491,7 +557,7 @@ mod tests {
     use super::*;
 
     fn message(role: Role, content: &str) -> Message {
-        Message { role, content: content.to_owned() }
+        Message::new(role, content)
     }
 
     #[test]

@@ -98,6 +98,9 @@ fn rate(count: usize, time: Duration) -> f64 {
 pub struct Answer {
     /// Its text.
     pub text: String,
+    /// What the model wrote for itself before it, marks left out. A [`Session`] does not look for
+    /// it: there all is `text`.
+    pub reasoning: Option<String>,
     /// Its tokens, the end-of-turn token not included.
     pub tokens: Vec<u32>,
     /// Why it ended.
@@ -365,7 +368,7 @@ impl<'a> AnswerWriter<'a> {
         if sent < text.len() {
             on_text(&text[sent..], &progress);
         }
-        Answer { text, tokens, finish, progress }
+        Answer { text, reasoning: None, tokens, finish, progress }
     }
 
     fn send(&mut self, end: usize, progress: &Progress, on_text: &mut OnText<'_>) {

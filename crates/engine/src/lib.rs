@@ -13,6 +13,7 @@ pub mod generate;
 mod lookup;
 pub mod model;
 pub mod observe;
+pub mod reasoning;
 pub use lilims_quant as quant;
 mod rope;
 pub mod sampler;

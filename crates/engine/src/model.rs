@@ -10,6 +10,7 @@ use crate::backend::Runner;
 use crate::backend::candle::{self, CandleModel, CandleRunner};
 use crate::backend::cpu::{self, CpuModel, CpuRunner, performance_cores};
 use crate::quant::Isa;
+use crate::reasoning::ReasoningMarks;
 use crate::{ChatTemplate, Error, ModelSpec, Session, Tokenizer, saved};
 
 /// Which implementation runs the forward pass.
@@ -95,6 +96,7 @@ pub struct Model {
     spec: ModelSpec,
     tokenizer: Tokenizer,
     chat_template: Option<ChatTemplate>,
+    reasoning_marks: OnceLock<Option<&'static ReasoningMarks>>,
     context: usize,
     kv_type: KvType,
     n_threads: usize,
@@ -135,6 +137,7 @@ impl Model {
             quantisation: quantisation(&file),
             size_bytes: file.as_bytes().len() as u64,
             chat_template: ChatTemplate::from_gguf(&file, &tokenizer)?,
+            reasoning_marks: OnceLock::new(),
             context,
             kv_type: options.kv_type,
             n_threads: options.threads.unwrap_or_else(performance_cores).max(1),
@@ -159,6 +162,14 @@ impl Model {
     /// The file's chat template, if it has one.
     pub fn chat_template(&self) -> Option<&ChatTemplate> {
         self.chat_template.as_ref()
+    }
+
+    /// What stands around reasoning in the model's answers, if it reasons.
+    pub fn reasoning_marks(&self) -> Option<&'static ReasoningMarks> {
+        *self.reasoning_marks.get_or_init(|| {
+            let template = self.file.metadata().get("tokenizer.chat_template");
+            ReasoningMarks::of(template.and_then(|template| template.as_str()), &self.tokenizer)
+        })
     }
 
     /// The name the file gives itself, else the file's name.

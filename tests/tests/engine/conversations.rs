@@ -25,7 +25,7 @@ fn load(name: &str, context: usize) -> Arc<Model> {
 }
 
 fn message(role: Role, content: &str) -> Message {
-    Message { role, content: content.to_owned() }
+    Message::new(role, content)
 }
 
 /// A conversation with its messages.

@@ -4,6 +4,7 @@
 //! lists are llama.cpp's.
 
 use super::vocab::{Kind, Vocab};
+use crate::reasoning::SHOWN_TOKENS;
 
 /// Texts of tokens that end a turn.
 const TURN_ENDS: &[&str] = &[
@@ -104,6 +105,16 @@ fn drop_lookalikes(vocab: &mut Vocab, ends: &mut Vec<u32>) {
             vocab.set_kind(id, kind);
         }
     }
+}
+
+/// Control tokens that stand around reasoning, in order: their texts tell it from the answer.
+pub(super) fn find_shown(vocab: &Vocab) -> Vec<u32> {
+    let is_shown = |&id: &u32| {
+        let text = vocab.text(id);
+        let may_be = vocab.kind(id) == Kind::Control && text.len() <= MAX_KNOWN_LEN;
+        may_be && SHOWN_TOKENS.iter().any(|known| known.as_bytes() == text)
+    };
+    vocab.ids().filter(is_shown).collect()
 }
 
 /// A part of a text.

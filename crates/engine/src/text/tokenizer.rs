@@ -11,7 +11,7 @@ use lilims_gguf::{File, Metadata};
 use super::bpe::{self, Bpe};
 use super::pre;
 use super::sentencepiece::{self, SentencePiece};
-use super::special::{Fragment, Specials, find_turn_ends, token_at};
+use super::special::{Fragment, Specials, find_shown, find_turn_ends, token_at};
 use super::vocab::{self, Vocab, damaged};
 use crate::Error;
 
@@ -24,6 +24,8 @@ pub struct Tokenizer {
     eos: Option<u32>,
     adds_bos: bool,
     turn_ends: Vec<u32>,
+    /// Control tokens whose texts are part of what a model writes, in order.
+    shown: Vec<u32>,
 }
 
 enum Model {
@@ -84,6 +86,7 @@ impl Tokenizer {
         // Files of Gemma 4 say false by mistake.
         let asked = asked.filter(|_| !matches!(model, Model::Plain(_)));
         let turn_ends = find_turn_ends(&mut vocab, eos);
+        let shown = find_shown(&vocab);
         Ok(Self {
             vocab,
             model,
@@ -92,6 +95,7 @@ impl Tokenizer {
             eos,
             adds_bos: asked.unwrap_or(adds_bos),
             turn_ends,
+            shown,
         })
     }
 
@@ -169,6 +173,9 @@ impl Tokenizer {
 
     /// Appends the bytes of one token.
     pub(super) fn decode_into(&self, id: u32, bytes: &mut Vec<u8>) {
+        if self.shown.binary_search(&id).is_ok() {
+            return bytes.extend(self.vocab.text(id));
+        }
         match &self.model {
             Model::ByteLevel(_) => bpe::decode(&self.vocab, id, bytes),
             Model::SentencePiece(_) | Model::Plain(_) => {
@@ -200,6 +207,11 @@ impl Tokenizer {
     /// How a token is written in the vocabulary, for templates; empty if there is no such token.
     pub fn token_text(&self, id: u32) -> &str {
         std::str::from_utf8(self.vocab.text(id)).unwrap_or_default()
+    }
+
+    /// The token that is written so.
+    pub fn token(&self, text: &str) -> Option<u32> {
+        self.vocab.find(text.as_bytes())
     }
 
     /// Tokens in the vocabulary.
