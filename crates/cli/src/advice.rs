@@ -13,6 +13,9 @@ pub(crate) fn advice(error: &Error) -> Option<&'static str> {
         if let Some(error) = cause.downcast_ref::<lilims_hub::Error>() {
             return hub(error);
         }
+        if let Some(lilims_models::Error::BundledModelMissing { .. }) = cause.downcast_ref() {
+            return Some("`--model` names one; `lilims search` and `lilims pull` fetch one.");
+        }
         cause.downcast_ref::<lilims_gguf::Error>().and_then(gguf)
     })
 }
@@ -79,7 +82,7 @@ fn gguf(error: &lilims_gguf::Error) -> Option<&'static str> {
     match error {
         Error::Io { source, .. } => match source.kind() {
             io::ErrorKind::NotFound => {
-                Some("Check the path; `cargo xtask app` fetches the bundled model.")
+                Some("Check the path; `lilims list` shows the models that are here.")
             }
             io::ErrorKind::PermissionDenied => Some("Check who may read the file."),
             _ => None,

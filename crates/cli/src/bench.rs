@@ -20,13 +20,13 @@ pub(crate) struct Bench {
     #[command(flatten)]
     model: ModelOptions,
     /// Tokens of the prompt that is read; 0 leaves reading out.
-    #[arg(long, value_name = "N", default_value_t = 512)]
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = options::tokens)]
     prompt_tokens: usize,
     /// Tokens to generate; 0 leaves generating out.
-    #[arg(long, value_name = "N", default_value_t = 128)]
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = options::tokens)]
     generate_tokens: usize,
     /// Tokens that the cache holds before; filling it is not timed.
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = options::tokens)]
     depth: usize,
     /// Samples of each figure.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = options::count)]

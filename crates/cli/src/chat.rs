@@ -3,11 +3,12 @@
 //! What the person types goes to the model line by line. Prompts and figures go to standard error,
 //! so that standard output holds the answers alone.
 
-use std::io::{self, BufRead, IsTerminal};
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -18,8 +19,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::generate::figures;
 use crate::interrupt::Interrupt;
-use crate::options::{AnswerOptions, ModelOptions};
+use crate::options::{self, AnswerOptions, ModelOptions};
 use crate::output;
+use crate::questions::Questions;
+
+/// How often what there is of an answer is kept while it grows.
+const KEEP_EVERY: Duration = Duration::from_secs(2);
 
 /// Hold a conversation. Ctrl-C stops an answer; Ctrl-D or `/exit` ends the conversation, `/new`
 /// begins another.
@@ -31,7 +36,7 @@ pub(crate) struct Chat {
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     system: Option<String>,
     /// Each answer ends after this many tokens.
-    #[arg(long, value_name = "N", default_value_t = 1024)]
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = options::tokens)]
     max_tokens: usize,
     /// Keep the conversation in FILE, and go on with the one that is there. FILE.session beside it saves
     /// reading it again.
@@ -43,7 +48,7 @@ pub(crate) struct Chat {
 
 impl Chat {
     pub(crate) fn run(self, threads: Option<usize>) -> Result<ExitCode> {
-        let interrupt = Interrupt::for_conversation()?;
+        let interrupt = Interrupt::for_conversation();
         let loaded = self.model.load(threads, self.answer.context)?;
         let model = &loaded.model;
         if model.chat_template().is_none() {
@@ -65,23 +70,28 @@ impl Chat {
             ));
         }
         let mut talk = Talk::open(&self, model, interactive)?;
-        while let Some(line) = read_line(interactive)? {
+        let questions = Questions::new(interrupt)?;
+        loop {
+            if interactive {
+                output::ask("\n> ");
+            }
+            let Some(line) = questions.next()? else { break };
             interrupt.disarm();
             match line.trim() {
                 "" => {}
                 "/exit" | "/quit" => break,
                 "/new" => talk.begin_again()?,
-                text => talk.ask(text, &interrupt)?,
+                text => talk.ask(text, interrupt)?,
             }
         }
         talk.save_session();
         loaded.note_peak(talk.most_tokens);
-        Ok(ExitCode::SUCCESS)
+        Ok(if interrupt.is_ending() { interrupt.exit_code() } else { ExitCode::SUCCESS })
     }
 }
 
 /// What `--session` keeps.
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 struct Kept {
     messages: Vec<Message>,
 }
@@ -131,18 +141,25 @@ impl Talk {
         self.keep()
     }
 
-    /// Asks `text` and shows the answer. A conversation that no longer fits goes on without the
-    /// question.
-    fn ask(&mut self, text: &str, interrupt: &Interrupt) -> Result<()> {
+    /// Asks `text` and shows the answer. The question is kept before, and what there is of the answer
+    /// while it grows, so that neither is lost, however the program ends. A conversation that no longer
+    /// fits goes on without the question.
+    fn ask(&mut self, text: &str, interrupt: Interrupt) -> Result<()> {
         self.kept.messages.push(Message::new(Role::User, text));
+        self.keep()?;
         let mut written = Ok(());
         let mut told = None;
+        let mut draft = Draft::new(&self.kept);
         let answer = interrupt.during(|cancel| {
-            let Self { conversation, kept, options, interactive, .. } = self;
+            let Self { conversation, kept, options, interactive, file, .. } = self;
             conversation.answer(&kept.messages, options, cancel, &mut |update| match update {
-                Update::Text(text, _) if written.is_ok() => {
-                    written = output::show_payload(text);
-                    cancel.fetch_or(written.is_err(), Ordering::SeqCst);
+                Update::Text(text, _) => {
+                    draft.push(text, file.as_ref());
+                    if written.is_ok() {
+                        written = output::show_payload(text);
+                        // With nobody to read it, the rest of the answer is not worth computing.
+                        cancel.fetch_or(written.is_err(), Ordering::SeqCst);
+                    }
                 }
                 Update::Reading { phase, .. } if *interactive && told != Some(phase) => {
                     told = Some(phase);
@@ -151,16 +168,24 @@ impl Talk {
                 _ => {}
             })
         });
-        written?;
         self.most_tokens = self.most_tokens.max(self.conversation.session().tokens().len());
         let answer = match answer {
-            Err(Error::ContextFull { .. }) if self.interactive => {
-                self.kept.messages.pop();
-                output::note("The context is full: /new begins again, --overflow slide goes on.");
-                return Ok(());
+            Err(error @ Error::ContextFull { .. }) => return self.take_back(error),
+            Err(error) => {
+                if draft.has_text() {
+                    self.kept = draft.kept;
+                    self.keep()?;
+                }
+                return Err(error.into());
             }
-            answer => answer?,
+            Ok(answer) => answer,
         };
+        let reasoning = answer.reasoning;
+        self.kept
+            .messages
+            .push(Message { reasoning, ..Message::new(Role::Assistant, answer.text) });
+        self.keep()?;
+        written?;
         output::show_payload("\n")?;
         match answer.finish {
             Finish::Cancelled => output::note("[stopped]"),
@@ -172,13 +197,20 @@ impl Talk {
             output::note(&figures(&answer.progress));
             self.tell_what_left();
         }
-        let reasoning = answer.reasoning;
-        self.kept
-            .messages
-            .push(Message { reasoning, ..Message::new(Role::Assistant, answer.text) });
         // The same numbers for every answer would make the model repeat itself.
         self.options.sampling.seed = self.options.sampling.seed.wrapping_add(1);
-        self.keep()
+        Ok(())
+    }
+
+    /// Takes back the question that the context has no room for.
+    fn take_back(&mut self, error: Error) -> Result<()> {
+        self.kept.messages.pop();
+        self.keep()?;
+        if !self.interactive {
+            return Err(error.into());
+        }
+        output::note("The context is full: /new begins again, --overflow slide goes on.");
+        Ok(())
     }
 
     fn tell_what_left(&self) {
@@ -208,6 +240,37 @@ impl Talk {
     }
 }
 
+/// A conversation with what there is of the answer.
+struct Draft {
+    kept: Kept,
+    /// When it was kept.
+    at: Instant,
+}
+
+impl Draft {
+    fn new(kept: &Kept) -> Self {
+        let mut kept = kept.clone();
+        kept.messages.push(Message::new(Role::Assistant, ""));
+        Self { kept, at: Instant::now() }
+    }
+
+    /// Adds to the answer and keeps it now and then. What cannot be written now is tried again, and
+    /// is an error at the end.
+    fn push(&mut self, text: &str, file: Option<&ConversationFile>) {
+        if let Some(answer) = self.kept.messages.last_mut() {
+            answer.content.push_str(text);
+        }
+        if let Some(file) = file.filter(|_| self.at.elapsed() >= KEEP_EVERY) {
+            let _ = file.write(&self.kept);
+            self.at = Instant::now();
+        }
+    }
+
+    fn has_text(&self) -> bool {
+        self.kept.messages.last().is_some_and(|answer| !answer.content.is_empty())
+    }
+}
+
 /// The conversation as it was saved, or an empty one, which reads all of it again.
 fn reopen(
     model: &Arc<Model>,
@@ -230,14 +293,4 @@ fn tell(phase: Phase) {
         Phase::Summary => output::note("[summarising what leaves the window]"),
         Phase::Again => output::note("[reading the conversation again]"),
     }
-}
-
-/// The next line, or `None` at the end of input.
-fn read_line(interactive: bool) -> Result<Option<String>> {
-    if interactive {
-        output::ask("\n> ");
-    }
-    let mut line = String::new();
-    let bytes = io::stdin().lock().read_line(&mut line).context("cannot read the question")?;
-    Ok((bytes > 0).then_some(line))
 }

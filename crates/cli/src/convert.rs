@@ -7,7 +7,8 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use lilims_convert::{Error, Job, Manifest, Mix, Options, Override, Progress, Stage, Text};
 
-use crate::interrupt::{INTERRUPTED, Interrupt};
+use crate::destination;
+use crate::interrupt::Interrupt;
 use crate::library::{self, InUse};
 use crate::output::{self, Line};
 
@@ -61,20 +62,27 @@ pub(crate) struct Convert {
 
 impl Convert {
     pub(crate) fn run(self, threads: Option<usize>) -> Result<ExitCode> {
+        destination::check(&self.out, &[])?;
         ensure!(
             self.force || !self.out.exists(),
             "{} is there already: --force replaces it",
             self.out.display()
         );
-        let interrupt = Interrupt::for_answer()?;
+        let interrupt = Interrupt::for_answer();
         let (job, _in_use) = self.job(threads)?;
+        let texts = [&self.calibrate, self.evaluate.as_ref().unwrap_or(&None)];
+        let mut inputs = vec![job.source.as_path()];
+        inputs.extend(texts.into_iter().flatten().map(PathBuf::as_path));
+        for out in [&self.out, &Manifest::path_of(&self.out)] {
+            destination::check(out, &inputs)?;
+        }
         let mut told = Told::new();
         let result = interrupt.during(|cancel| job.run(cancel, &mut |stage| told.tell(stage)));
         told.line.clear();
         let manifest = match result {
             Err(Error::Cancelled) => {
                 output::note("Stopped; nothing was left behind.");
-                return Ok(ExitCode::from(INTERRUPTED));
+                return Ok(interrupt.exit_code());
             }
             result => {
                 result.with_context(|| format!("cannot convert {}", self.source.display()))?
@@ -91,7 +99,7 @@ impl Convert {
                 "Stopped while measuring: the model is whole, its manifest has no figures.",
             );
         }
-        Ok(ExitCode::from(if was_cut { INTERRUPTED } else { 0 }))
+        Ok(if was_cut { interrupt.exit_code() } else { ExitCode::SUCCESS })
     }
 
     /// What to do, and what keeps a model of the library there meanwhile.

@@ -11,7 +11,7 @@ use lilims_engine::{Answer, Finish, GenerateOptions, Model, Progress};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::interrupt::{INTERRUPTED, Interrupt};
+use crate::interrupt::Interrupt;
 use crate::options::{AnswerOptions, ModelOptions};
 use crate::{memory, options, output};
 
@@ -28,7 +28,7 @@ pub(crate) struct Generate {
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true, conflicts_with = "raw")]
     system: Option<String>,
     /// The answer ends after this many tokens.
-    #[arg(long, value_name = "N", default_value_t = 512)]
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = options::tokens)]
     max_tokens: usize,
     #[command(flatten)]
     answer: AnswerOptions,
@@ -63,7 +63,7 @@ struct Report<'a> {
 impl Generate {
     pub(crate) fn run(self, threads: Option<usize>) -> Result<ExitCode> {
         let prompt = read_prompt(self.prompt.as_deref())?;
-        let interrupt = Interrupt::for_answer()?;
+        let interrupt = Interrupt::for_answer();
         let start = Instant::now();
         let loaded = self.model.load(threads, self.answer.context)?;
         let model = &loaded.model;
@@ -92,7 +92,7 @@ impl Generate {
         self.report(&answer, load, options.sampling.seed)?;
         loaded.note_peak(session.tokens().len());
         Ok(match answer.finish {
-            Finish::Cancelled => ExitCode::from(INTERRUPTED),
+            Finish::Cancelled => interrupt.exit_code(),
             _ => ExitCode::SUCCESS,
         })
     }

@@ -1,15 +1,16 @@
 //! `lilims logits`: the numbers before sampling, for checks against other programs.
 
 use std::collections::HashMap;
-use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{self, ExitCode};
+use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Args;
+use lilims_files::Replacement;
 use safetensors::Dtype;
 use safetensors::tensor::{TensorView, serialize_to_file};
 
+use crate::destination;
 use crate::options::ModelOptions;
 
 /// Write a tensor `logits` [tokens, vocabulary], f32: what the model says after each token.
@@ -27,7 +28,9 @@ pub(crate) struct Logits {
 
 impl Logits {
     pub(crate) fn run(self, threads: Option<usize>) -> Result<ExitCode> {
+        destination::check(&self.out, &[])?;
         let loaded = self.model.load(threads, None)?;
+        destination::check(&self.out, &[&loaded.path])?;
         let model = &loaded.model;
         let logits = model.session()?.logits(&self.ids)?;
         write(&self.out, &logits, self.ids.len())
@@ -36,26 +39,20 @@ impl Logits {
     }
 }
 
-/// Writes `logits` to `path` by way of a file beside it, so that nobody sees half of it.
+/// Writes `logits` to `path`, which holds the old file or the whole new one at any time.
 fn write(path: &Path, logits: &[f32], rows: usize) -> Result<()> {
     let bytes: Vec<u8> = logits.iter().flat_map(|x| x.to_le_bytes()).collect();
     let view = TensorView::new(Dtype::F32, vec![rows, logits.len() / rows.max(1)], &bytes)?;
-    let mut name = path.file_name().context("it names no file")?.to_owned();
-    name.push(format!(".{}.part", process::id()));
-    let part = path.with_file_name(name);
+    let replacement = Replacement::new(path)?;
     let metadata = None::<HashMap<String, String>>;
-    let written = serialize_to_file([("logits", view)], metadata, &part)
-        .map_err(anyhow::Error::new)
-        .and_then(|()| fs::rename(&part, path).map_err(anyhow::Error::new));
-    if written.is_err() {
-        // The part may not exist; what matters is the first error.
-        let _ = fs::remove_file(&part);
-    }
-    written
+    serialize_to_file([("logits", view)], metadata, replacement.temporary_path())?;
+    Ok(replacement.commit()?)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use safetensors::SafeTensors;
 
     use super::*;

@@ -1,7 +1,8 @@
 //! The program `lilims`: the engine on the command line, one file for each command.
 //!
-//! Exit codes: 0 done, 1 failed (one sentence on standard error says why), 2 wrong usage, 130
-//! interrupted. A reader that closes the pipe ends the program quietly.
+//! Exit codes: 0 done, 1 failed (one sentence on standard error says why), 2 wrong usage; 130, 143
+//! and 129 when Ctrl-C, `SIGTERM` or `SIGHUP` ended it. A reader that closes the pipe ends the program
+//! quietly.
 
 #![deny(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)]
 
@@ -9,6 +10,7 @@ mod advice;
 mod bench;
 mod chat;
 mod convert;
+mod destination;
 mod eval;
 mod generate;
 mod inspect;
@@ -18,11 +20,12 @@ mod logits;
 mod memory;
 mod options;
 mod output;
+mod questions;
 mod tokenize;
 
 use std::process::ExitCode;
 
-use anyhow::Error;
+use anyhow::{Error, Result};
 use clap::{Parser, Subcommand};
 
 /// Run language models from GGUF files on this device.
@@ -30,7 +33,7 @@ use clap::{Parser, Subcommand};
 #[command(name = "lilims", bin_name = "lilims", version, about, propagate_version = true)]
 struct Cli {
     /// Worker threads [default: one for each performance core].
-    #[arg(long, global = true, value_name = "N", value_parser = options::count)]
+    #[arg(long, global = true, value_name = "N", value_parser = options::threads)]
     threads: Option<usize>,
     #[command(subcommand)]
     command: Command,
@@ -59,21 +62,27 @@ enum Command {
     Library(library::Command),
 }
 
+impl Command {
+    fn run(self, threads: Option<usize>) -> Result<ExitCode> {
+        match self {
+            Self::Generate(command) => command.run(threads),
+            Self::Chat(command) => command.run(threads),
+            Self::Inspect(command) => command.run(threads),
+            Self::Tokenize(command) => command.run(),
+            Self::Logits(command) => command.run(threads),
+            Self::Bench(command) => command.run(threads),
+            Self::Eval(command) => command.run(threads),
+            Self::Convert(command) => command.run(threads),
+            Self::Library(command) => command.run(threads),
+        }
+    }
+}
+
 fn main() -> ExitCode {
     output::take_over_panics();
     let Cli { threads, command } =
         Cli::try_parse().unwrap_or_else(|error| output::exit_with_usage(error));
-    let result = match command {
-        Command::Generate(command) => command.run(threads),
-        Command::Chat(command) => command.run(threads),
-        Command::Inspect(command) => command.run(threads),
-        Command::Tokenize(command) => command.run(),
-        Command::Logits(command) => command.run(threads),
-        Command::Bench(command) => command.run(threads),
-        Command::Eval(command) => command.run(threads),
-        Command::Convert(command) => command.run(threads),
-        Command::Library(command) => command.run(threads),
-    };
+    let result = interrupt::install().and_then(|()| command.run(threads));
     result.unwrap_or_else(|error| fail(&error))
 }
 

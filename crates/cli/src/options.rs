@@ -1,6 +1,7 @@
 //! Flags that several commands share, and what they mean to the engine.
 
 use std::io::{self, IsTerminal};
+use std::num::IntErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -137,7 +138,7 @@ pub(crate) struct AnswerOptions {
     #[arg(long, value_name = "T", default_value_t = 0.7, value_parser = temperature)]
     temperature: f32,
     /// Sample from the K likeliest tokens; 0 is off.
-    #[arg(long, value_name = "K", default_value_t = 40)]
+    #[arg(long, value_name = "K", default_value_t = 40, value_parser = tokens)]
     top_k: usize,
     /// Sample from the likeliest tokens that together hold this probability; 1 is off.
     #[arg(long, value_name = "P", default_value_t = 0.95, value_parser = probability)]
@@ -157,21 +158,21 @@ pub(crate) struct AnswerOptions {
     #[arg(value_parser = finite)]
     presence_penalty: f32,
     /// Fixes the random numbers [default: new ones each time].
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", value_parser = seed)]
     seed: Option<u64>,
     /// End the answer before this text. Can be given several times.
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     stop: Vec<String>,
     /// Guess up to N tokens from what was said before and read them together: faster where an answer
     /// repeats its prompt, and the same answer. 0 is off.
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = tokens)]
     lookup: usize,
     /// The most tokens that the model sees at once [default: the model's own, at most 8192].
-    #[arg(long, value_name = "N", value_parser = count)]
+    #[arg(long, value_name = "N", value_parser = some_tokens)]
     pub(crate) context: Option<usize>,
     /// Keep the first N tokens when the context is full and the window slides, at most half of it
     /// [default: 4, in a chat what stands before the first question].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = tokens)]
     pub(crate) sinks: Option<usize>,
     /// What happens when the context is full: the oldest tokens leave, or the answer ends, or, in a chat,
     /// the model writes a summary of the messages that leave.
@@ -234,11 +235,45 @@ pub(crate) fn refuse_terminal_input(what: &str) {
     }
 }
 
+/// The most tokens that any option takes: no context is as large, and sums of some cannot overflow.
+const MAX_TOKENS: usize = u32::MAX as usize;
+/// The most samples that are measured or chunks that are read.
+const MAX_COUNT: usize = 1_000_000;
+
+/// Parses a number of tokens, which may be 0.
+pub(crate) fn tokens(text: &str) -> Result<usize, String> {
+    whole(text, 0, MAX_TOKENS)
+}
+
+/// Parses a number of tokens of at least one.
+pub(crate) fn some_tokens(text: &str) -> Result<usize, String> {
+    whole(text, 1, MAX_TOKENS)
+}
+
 /// Parses a count of at least one.
 pub(crate) fn count(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) => Err("it must be at least 1".to_owned()),
-        Ok(count) => Ok(count),
+    whole(text, 1, MAX_COUNT)
+}
+
+/// Parses a number of worker threads.
+pub(crate) fn threads(text: &str) -> Result<usize, String> {
+    whole(text, 1, lilims_engine::max_threads())
+}
+
+/// Parses a seed.
+fn seed(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("it must be a whole number from 0 to {}", u64::MAX))
+}
+
+/// Parses a whole number from `least` to `most`.
+fn whole(text: &str, least: usize, most: usize) -> Result<usize, String> {
+    match text.parse::<usize>() {
+        Ok(number) if number < least => Err(format!("it must be at least {least}")),
+        Ok(number) if number <= most => Ok(number),
+        Ok(_) => Err(format!("it must be at most {most}")),
+        Err(error) if *error.kind() == IntErrorKind::PosOverflow => {
+            Err(format!("it must be at most {most}"))
+        }
         Err(_) => Err("it must be a whole number".to_owned()),
     }
 }
@@ -276,8 +311,18 @@ mod tests {
             assert!(positive(text).is_err(), "{text}");
         }
         assert!(probability("1.01").is_err());
-        assert!(count("0").is_err());
+        for text in ["0", "-1", "1.5", "1e3", "", "99999999999", "18446744073709551616", "９"] {
+            assert!(count(text).is_err(), "{text}");
+            assert!(some_tokens(text).is_err(), "{text}");
+            assert!(threads(text).is_err(), "{text}");
+        }
         assert_eq!(count("2"), Ok(2));
+        assert_eq!(tokens("0"), Ok(0));
+        assert_eq!(threads("1"), Ok(1));
+        let most = lilims_engine::max_threads();
+        assert_eq!(threads("10000"), Err(format!("it must be at most {most}")));
+        assert_eq!(threads(&u128::MAX.to_string()), Err(format!("it must be at most {most}")));
+        assert!(seed("-1").is_err() && seed("18446744073709551615").is_ok());
         assert_eq!(finite("-0.5"), Ok(-0.5));
     }
 }

@@ -16,6 +16,9 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// The system gave no threads.
+    #[error("cannot start threads")]
+    Threads(#[source] std::io::Error),
     /// The source lacks a file.
     #[error("{folder} has no {what}")]
     MissingFile {

@@ -7,7 +7,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
-use std::thread::Scope;
+use std::thread::{Builder, Scope};
 
 use crate::Error;
 use crate::encode::{Piece, Tensor};
@@ -39,26 +39,36 @@ impl Pieces {
     }
 }
 
-/// Starts to convert with `n_workers` threads. `open` has the bytes of the tensor of a number, and is
-/// told how many there are. The threads end after the last piece, or once what this returns is dropped.
+/// Starts to convert with `n_workers` threads, fewer where the system gives no more. `open` has the
+/// bytes of the tensor of a number, and is told how many there are. The threads end after the last
+/// piece, or once what this returns is dropped.
+///
+/// *Errors*: [`Error::Threads`] when the system gives not even two.
 pub(crate) fn start<'scope, 'env>(
     scope: &'scope Scope<'scope, 'env>,
     tensors: &'env [Tensor<'env>],
     open: impl Fn(usize, usize) -> Result<TensorReader<'env>, Error> + Send + 'scope,
     n_workers: usize,
-) -> Pieces {
+) -> Result<Pieces, Error> {
     let (spare, spares) = channel();
     let (mut jobs, mut workers) = (Vec::new(), Vec::new());
     for _ in 0..n_workers.max(1) {
         let (job, to_worker) = sync_channel::<Job<'env>>(WAITING);
         let (done, from_worker) = sync_channel(WAITING);
         let spare = spare.clone();
-        scope.spawn(move || work(&to_worker, &done, &spare));
+        let work = move || work(&to_worker, &done, &spare);
+        match Builder::new().spawn_scoped(scope, work) {
+            Ok(_) => {}
+            // What is there does it all, in turn.
+            Err(_) if !jobs.is_empty() => break,
+            Err(error) => return Err(Error::Threads(error)),
+        }
         jobs.push(job);
         workers.push(from_worker);
     }
-    scope.spawn(move || read(tensors, &open, &jobs, &spares));
-    Pieces { workers, next: 0 }
+    let read = move || read(tensors, &open, &jobs, &spares);
+    Builder::new().spawn_scoped(scope, read).map_err(Error::Threads)?;
+    Ok(Pieces { workers, next: 0 })
 }
 
 /// Converts pieces. Their buffers go back through `spare`.

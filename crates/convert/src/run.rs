@@ -112,10 +112,14 @@ pub fn convert(
     let has_failed = AtomicBool::new(false);
     let is_wanted = || !cancel.load(Ordering::Relaxed) && !has_failed.load(Ordering::Relaxed);
     let (finished, spec, files) = std::thread::scope(|scope| {
-        let hashes = scope.spawn(|| hash_all(&input.files, &is_wanted));
+        let hashes = std::thread::Builder::new()
+            .spawn_scoped(scope, || hash_all(&input.files, &is_wanted))
+            .map_err(Error::Threads)?;
         let open = |tensor_idx, n_bytes| input.open(tensor_idx, n_bytes);
-        let mut pieces = pipeline::start(scope, &tensors, open, options.threads);
-        let result = write(&heads, &tensors, &mut pieces, output, cancel, on_progress);
+        let result =
+            pipeline::start(scope, &tensors, open, options.threads).and_then(|mut pieces| {
+                write(&heads, &tensors, &mut pieces, output, cancel, on_progress)
+            });
         let checked = result.and_then(|finished| {
             let spec = check(finished.temporary_path()).map_err(Error::Result)?;
             Ok((finished, spec))

@@ -67,6 +67,14 @@ pub enum Error {
     /// The caller cancelled.
     #[error("cancelled")]
     Cancelled,
+    /// More worker threads than this machine has a use for.
+    #[error("{asked} worker threads are too many: this machine takes at most {most}")]
+    TooManyThreads {
+        /// Threads that were asked for.
+        asked: usize,
+        /// What [`max_threads`](crate::max_threads) allows.
+        most: usize,
+    },
     /// The system gave no worker threads.
     #[error("cannot start worker threads")]
     Threads(#[from] std::io::Error),

@@ -24,6 +24,7 @@ pub mod text;
 mod weights;
 mod window;
 
+pub use backend::cpu::max_threads;
 pub use conversation::{Conversation, Message, Role};
 pub use error::Error;
 pub use estimate::{Fit, MemoryBudget, MemoryEstimate};

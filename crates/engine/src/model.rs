@@ -8,7 +8,7 @@ use lilims_gguf::{File, TensorType};
 
 use crate::backend::Runner;
 use crate::backend::candle::{self, CandleModel, CandleRunner};
-use crate::backend::cpu::{self, CpuModel, CpuRunner, performance_cores};
+use crate::backend::cpu::{self, CpuModel, CpuRunner, max_threads, performance_cores};
 use crate::quant::Isa;
 use crate::reasoning::ReasoningMarks;
 use crate::{ChatTemplate, Error, ModelSpec, Session, Tokenizer, saved};
@@ -110,9 +110,13 @@ impl Model {
     ///
     /// *Errors*: [`Error::Gguf`] when the file is missing or damaged, [`Error::Damaged`] when it
     /// contradicts itself, [`Error::Unsupported`] when Lilims cannot run it, [`Error::Isa`] when
-    /// `LILIMS_ISA` cannot be followed.
+    /// `LILIMS_ISA` cannot be followed, [`Error::TooManyThreads`].
     pub fn load(path: &Path, options: &LoadOptions) -> Result<Arc<Self>, Error> {
         Isa::forced()?;
+        let n_threads = options.threads.unwrap_or_else(performance_cores).max(1);
+        if n_threads > max_threads() {
+            return Err(Error::TooManyThreads { asked: n_threads, most: max_threads() });
+        }
         let file = Arc::new(File::open(path)?);
         let spec = ModelSpec::from_gguf(&file)?;
         let tokenizer = Tokenizer::from_gguf(&file)?;
@@ -140,7 +144,7 @@ impl Model {
             reasoning_marks: OnceLock::new(),
             context,
             kv_type: options.kv_type,
-            n_threads: options.threads.unwrap_or_else(performance_cores).max(1),
+            n_threads,
             spec,
             tokenizer,
             loaded,

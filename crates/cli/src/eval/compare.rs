@@ -10,7 +10,7 @@ use lilims_bench::{Comparison, Perplexity};
 use serde::Serialize;
 
 use super::{TextOptions, file_name, kl};
-use crate::interrupt::{INTERRUPTED, Interrupt};
+use crate::interrupt::Interrupt;
 use crate::options::{Loaded, RunOptions};
 use crate::output;
 
@@ -56,7 +56,7 @@ impl Compare {
     pub(crate) fn run(self, threads: Option<usize>) -> Result<ExitCode> {
         let text = self.text.read()?;
         let context = self.text.context;
-        let interrupt = Interrupt::for_answer()?;
+        let interrupt = Interrupt::for_answer();
         let [a, b] =
             [&self.a, &self.b].map(|path| self.run.load(Some(path), threads, Some(context)));
         let (a, b) = (a?, b?);
@@ -65,8 +65,8 @@ impl Compare {
         let have_one_vocabulary =
             a.model.spec().n_vocab == b.model.spec().n_vocab && a_ids == b_ids;
         let (a_found, b_found, comparison) = if have_one_vocabulary {
-            let found = super::compare(&a, &b, &a_ids, context, &interrupt)?;
-            let Some(found) = found else { return Ok(ExitCode::from(INTERRUPTED)) };
+            let found = super::compare(&a, &b, &a_ids, context, interrupt)?;
+            let Some(found) = found else { return Ok(interrupt.exit_code()) };
             (found.base, found.other, Some(found))
         } else {
             let perplexity = |loaded: &Loaded, ids: &[u32]| {

@@ -8,7 +8,7 @@ use clap::Args;
 use lilims_bench::Comparison;
 
 use super::TextOptions;
-use crate::interrupt::{INTERRUPTED, Interrupt};
+use crate::interrupt::Interrupt;
 use crate::options::RunOptions;
 use crate::output;
 
@@ -36,12 +36,12 @@ impl Kl {
     pub(crate) fn run(self, threads: Option<usize>) -> Result<ExitCode> {
         let text = self.text.read()?;
         let context = self.text.context;
-        let interrupt = Interrupt::for_answer()?;
+        let interrupt = Interrupt::for_answer();
         let base = self.run.load(Some(&self.base), threads, Some(context))?;
         let quantised = self.run.load(Some(&self.quantised), threads, Some(context))?;
         let ids = self.text.ids(&base.model, &text)?;
-        let found = super::compare(&base, &quantised, &ids, context, &interrupt)?;
-        let Some(result) = found else { return Ok(ExitCode::from(INTERRUPTED)) };
+        let found = super::compare(&base, &quantised, &ids, context, interrupt)?;
+        let Some(result) = found else { return Ok(interrupt.exit_code()) };
         if self.json {
             output::show_json(&result)?;
         } else {

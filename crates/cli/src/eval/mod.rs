@@ -43,7 +43,7 @@ struct TextOptions {
     #[arg(long, value_name = "FILE")]
     text: PathBuf,
     /// Tokens of a chunk; the second half of each is scored.
-    #[arg(long, value_name = "N", default_value_t = 512, value_parser = options::count)]
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = options::some_tokens)]
     context: usize,
     /// Read at most this many chunks.
     #[arg(long, value_name = "N", value_parser = options::count)]
@@ -75,7 +75,7 @@ fn compare(
     other: &Loaded,
     ids: &[u32],
     context: usize,
-    interrupt: &Interrupt,
+    interrupt: Interrupt,
 ) -> Result<Option<Comparison>> {
     let on_chunk = |so_far: &Comparison, n_chunks| {
         output::note(&format!("[{}/{n_chunks}] {:.6}", so_far.base.chunks, so_far.mean_kl));

@@ -25,7 +25,7 @@ pub(crate) struct Fit {
     #[arg(value_name = "MODEL")]
     model: String,
     /// Tokens that the model sees at once [default: the model's own, at most 8192].
-    #[arg(long, value_name = "N", value_parser = options::count)]
+    #[arg(long, value_name = "N", value_parser = options::some_tokens)]
     context: Option<usize>,
     /// How keys and values are cached.
     #[arg(long, value_enum, default_value_t)]

@@ -3,7 +3,6 @@
 use std::io::{self, BufRead, IsTerminal};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::Args;
@@ -20,7 +19,7 @@ use super::list::{is_missing, place};
 use super::progress::Progress;
 use super::target::{Wanted, choose};
 use super::{header, runtime, words};
-use crate::interrupt::INTERRUPTED;
+use crate::interrupt::Interrupt;
 use crate::output;
 
 /// Download a model into the library. Ctrl-C pauses; the next pull of the same file goes on from there.
@@ -171,40 +170,30 @@ impl Download<'_> {
             sha256: self.sha256.clone(),
         })?;
         self.library.reserve(id, self.file.size_bytes)?;
-        let is_interrupted = self.pause_on_interrupt(id)?;
         let downloader = Downloader::new(self.client.clone());
         let downloader = match limit {
             Some(limit) => downloader.at_most(limit),
             None => downloader,
         };
         let mut progress = Progress::new();
-        let outcome = runtime.block_on(downloader.run_until_done(id, |row| progress.tell(row)));
+        let (interrupt, library) = (Interrupt::for_answer(), self.library.clone());
+        // A pause that cannot be written down is like a crash: the next pull goes on as well.
+        let outcome = interrupt.during_with(
+            move || library.pause(id).is_ok(),
+            || runtime.block_on(downloader.run_until_done(id, |row| progress.tell(row))),
+        );
         progress.end();
         match outcome? {
             Outcome::Done(entry) => self.done(&entry),
             Outcome::Paused => {
                 output::note("Paused: the next `lilims pull` of it goes on from here.");
-                let is_interrupted = is_interrupted.load(Ordering::SeqCst);
-                Ok(if is_interrupted { ExitCode::from(INTERRUPTED) } else { ExitCode::FAILURE })
+                let is_ours = interrupt.is_ending();
+                Ok(if is_ours { interrupt.exit_code() } else { ExitCode::FAILURE })
             }
             Outcome::Cancelled => bail!("the download was cancelled"),
             Outcome::Failed(why) => Err(anyhow!(why))
                 .context("the download broke off; the next pull goes on from there"),
         }
-    }
-
-    /// Makes Ctrl-C pause the download, and a second one end the program. Returns whether it came.
-    fn pause_on_interrupt(&self, id: i64) -> Result<Arc<AtomicBool>> {
-        let (library, is_interrupted) = (self.library.clone(), Arc::new(AtomicBool::new(false)));
-        let seen = is_interrupted.clone();
-        let pause = move || {
-            // A pause that cannot be written down is like a crash: the next pull goes on as well.
-            if seen.swap(true, Ordering::SeqCst) || library.pause(id).is_err() {
-                std::process::exit(INTERRUPTED.into());
-            }
-        };
-        ctrlc::set_handler(pause).context("cannot take over Ctrl-C")?;
-        Ok(is_interrupted)
     }
 
     fn done(&self, entry: &Entry) -> Result<ExitCode> {

@@ -9,7 +9,7 @@ use lilims_hub::{Entry, Error, Library, Verified};
 
 use super::find;
 use super::list::is_missing;
-use crate::interrupt::{INTERRUPTED, Interrupt};
+use crate::interrupt::Interrupt;
 use crate::output::{self, Line};
 
 /// Hash models again and compare with what their source or an earlier time said. Of a damaged one that
@@ -31,12 +31,12 @@ impl Verify {
                 self.names.iter().map(find).collect::<Result<_>>()?
             }
         };
-        let interrupt = Interrupt::for_answer()?;
+        let interrupt = Interrupt::for_answer();
         let mut all_good = true;
         for entry in entries {
             let verdict = interrupt.during(|cancel| judge(&library, &entry, cancel));
             match verdict? {
-                None => return Ok(ExitCode::from(INTERRUPTED)),
+                None => return Ok(interrupt.exit_code()),
                 Some((is_good, what)) => {
                     all_good &= is_good;
                     output::show(&&format!("{}  {what}\n", entry.name))?;

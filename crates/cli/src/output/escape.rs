@@ -8,7 +8,7 @@ use std::borrow::Cow;
 /// The most characters of one foreign text that a message quotes.
 pub(crate) const QUOTED_CHARS: usize = 200;
 /// The most characters of a line of a message.
-const LINE_CHARS: usize = 1000;
+const LINE_CHARS: usize = 600;
 /// Of a word that is cut, so many characters of its end stay: the file's name of a long path.
 const END_CHARS: usize = 60;
 
@@ -71,21 +71,25 @@ pub(super) fn clipped(text: &str, n_chars: usize) -> Cow<'_, str> {
     text.chars().take(n_chars.saturating_sub(1)).chain(['…']).collect()
 }
 
-/// A message in which no foreign text takes more than [`QUOTED_CHARS`]: longer words lose their
-/// middle, endless lines their end.
+/// A message in which no foreign text takes more than [`QUOTED_CHARS`]: what stands between
+/// backquotes loses its end, longer words their middle, endless lines their end.
 pub(super) fn message(text: &str) -> Cow<'_, str> {
-    let is_long = |word: &str| word.char_indices().nth(QUOTED_CHARS).is_some();
-    let is_endless = |line: &str| line.char_indices().nth(LINE_CHARS).is_some();
-    if !text.split_whitespace().any(is_long) && !text.lines().any(is_endless) {
+    if text.len() <= QUOTED_CHARS {
         return text.into();
     }
+    let cut = |(idx, part): (usize, &str)| match idx % 2 {
+        1 => clipped(part, QUOTED_CHARS).into_owned(),
+        _ => part.to_owned(),
+    };
+    let text = text.split('`').enumerate().map(cut).collect::<Vec<_>>().join("`");
     let mut out = String::new();
     for piece in text.split_inclusive('\n') {
         let line = piece.strip_suffix('\n').unwrap_or(piece);
         let mut short = String::new();
         for word in line.split_inclusive(char::is_whitespace) {
             let n_chars = word.chars().count();
-            if n_chars > QUOTED_CHARS {
+            // The space behind it counts for nothing.
+            if n_chars > QUOTED_CHARS + 1 {
                 short.extend(word.chars().take(QUOTED_CHARS - END_CHARS - 1));
                 short.push('…');
                 short.extend(word.chars().skip(n_chars - END_CHARS));
@@ -127,12 +131,16 @@ mod tests {
     fn a9_messages_quote_a_bounded_part() {
         assert_eq!(clipped("abcde", 5), "abcde");
         assert_eq!(clipped("abcdef", 5), "abcd…");
-        let long = format!("`{}` is no tensor", "x".repeat(70_000));
-        let short = message(&long);
-        assert!(short.ends_with("` is no tensor") && short.chars().count() < 220, "{short}");
+        for unit in ["x", "x "] {
+            let long = format!("`{}` is no tensor", unit.repeat(70_000));
+            let short = message(&long);
+            assert!(short.ends_with("` is no tensor") && short.chars().count() < 220, "{short}");
+        }
+        let long = format!("cannot read {}/model.gguf: no", "x/".repeat(2000));
+        assert!(message(&long).ends_with("x/model.gguf: no"), "{}", message(&long));
         let spaced = format!("first\n{}\nlast", "x ".repeat(70_000));
         let short = message(&spaced);
         assert!(short.starts_with("first\nx x ") && short.ends_with("…\nlast"), "{short}");
-        assert!(short.len() < 1100);
+        assert!(short.len() < 700);
     }
 }

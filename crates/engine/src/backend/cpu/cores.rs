@@ -6,10 +6,24 @@
 #[cfg(any(target_os = "linux", target_os = "android", test))]
 use std::path::Path;
 
+/// Worker threads that may be asked for, for each core.
+const THREADS_EACH: usize = 4;
+/// So many may be asked for on any machine.
+const LEAST_MAX_THREADS: usize = 64;
+/// More may not be asked for on any machine.
+const MOST_MAX_THREADS: usize = 1024;
+
 /// A worker for each performance core that this process may use.
 pub(crate) fn performance_cores() -> usize {
     let usable = std::thread::available_parallelism().map_or(1, usize::from);
     fastest_kind().map_or(usable, |fastest| fastest.clamp(1, usable))
+}
+
+/// The most worker threads that make sense here: four for each core, and as many on small machines
+/// as people try. More would only wait for each other.
+pub fn max_threads() -> usize {
+    let usable = std::thread::available_parallelism().map_or(1, usize::from);
+    usable.saturating_mul(THREADS_EACH).clamp(LEAST_MAX_THREADS, MOST_MAX_THREADS)
 }
 
 /// Cores of the fastest kind; two threads of one core count once.
@@ -99,5 +113,6 @@ mod tests {
         assert_eq!(count_fastest(processors(&[]).path()), None);
         assert_eq!(count_fastest(Path::new("/nowhere")), None);
         assert!(performance_cores() >= 1);
+        assert!((performance_cores()..=MOST_MAX_THREADS).contains(&max_threads()));
     }
 }

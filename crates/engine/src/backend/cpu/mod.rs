@@ -27,6 +27,7 @@ use self::activations::SharedActivations;
 use self::attention::Partials;
 use self::buffer::{Output, SharedBuffer};
 use self::cache::LayerCache;
+pub use self::cores::max_threads;
 pub(crate) use self::cores::performance_cores;
 use self::matrix::{Matrix, Scratch, Step};
 use self::sizes::{activation_values, angle_values, stream_values, width};

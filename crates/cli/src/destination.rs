@@ -1,0 +1,44 @@
+//! Where a command writes: checked before the work, which may take long.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, ensure};
+
+/// Checks that `out` is a regular file or a free name, and none of the `inputs`, which may be folders.
+///
+/// # Errors
+/// When it is not.
+pub(crate) fn check(out: &Path, inputs: &[&Path]) -> Result<()> {
+    lilims_files::check_replaceable(out)?;
+    for input in inputs {
+        let is_input = is_same(out, input) || is_part_of_checkpoint(out, input);
+        ensure!(!is_input, "{} is what is read: choose another name to write to", out.display());
+    }
+    Ok(())
+}
+
+/// Whether both names lead to one file.
+fn is_same(a: &Path, b: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let id = |path: &Path| path.metadata().ok().map(|it| (it.dev(), it.ino()));
+        id(a).is_some() && id(a) == id(b)
+    }
+    #[cfg(not(unix))]
+    {
+        canonical(a).is_some() && canonical(a) == canonical(b)
+    }
+}
+
+/// Whether `out` is there and one of the files of the checkpoint in `folder`. A GGUF file is none: it is
+/// where an earlier conversion may have left it.
+fn is_part_of_checkpoint(out: &Path, folder: &Path) -> bool {
+    let is_result = out.extension().is_some_and(|it| it.eq_ignore_ascii_case("gguf"));
+    let (Some(out), Some(folder)) = (canonical(out), canonical(folder)) else { return false };
+    folder.is_dir() && out.starts_with(folder) && !is_result
+}
+
+fn canonical(path: &Path) -> Option<PathBuf> {
+    path.canonicalize().ok()
+}
