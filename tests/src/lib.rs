@@ -6,6 +6,7 @@ pub mod app_window;
 pub mod hub_server;
 #[cfg(target_os = "linux")]
 pub mod process_group;
+mod skips;
 #[cfg(target_os = "linux")]
 pub mod webdriver;
 
@@ -14,21 +15,28 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// A real model's file; `None` where `cargo xtask test`, which fetches it, has not put it.
-pub fn real_model(name: &str) -> Option<PathBuf> {
+pub use skips::{skip, skip_part};
+
+/// A real model's file.
+///
+/// # Panics
+/// Where `cargo xtask test`, which fetches it, has not put it.
+pub fn real_model(name: &str) -> PathBuf {
     let cache = env::var_os("LILIMS_TEST_MODELS").map(PathBuf::from).unwrap_or_default();
     let folders = [cache, workspace().join("models").join("bundled")];
-    folders.iter().map(|folder| folder.join(name)).find(|path| path.is_file())
+    let mut paths = folders.iter().map(|folder| folder.join(name));
+    let found = paths.find(|path| path.is_file());
+    found.unwrap_or_else(|| panic!("{name} is missing: run `cargo xtask test`, which fetches it"))
 }
 
-/// A file or folder of `shared/fixtures` beside the checkout; says so where that is not there.
-pub fn fixture(name: &str) -> Option<PathBuf> {
+/// A file or folder of `shared/fixtures` beside the checkout.
+///
+/// # Panics
+/// Where it is not there.
+pub fn fixture(name: &str) -> PathBuf {
     let path = workspace().join("..").join("shared").join("fixtures").join(name);
-    if !path.exists() {
-        println!("skipped: there is no {}", path.display());
-        return None;
-    }
-    Some(path)
+    assert!(path.exists(), "{} is missing: the tests need shared/fixtures", path.display());
+    path
 }
 
 /// The program `lilims`: `cargo xtask test` names it; on its own, a test builds it.

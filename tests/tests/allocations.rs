@@ -17,8 +17,7 @@ const COUNTED: u32 = 200;
 
 #[test]
 fn a_generated_token_allocates_nothing() {
-    let path = lilims_tests::real_model("SmolLM2-135M-Instruct.Q4_1.gguf")
-        .expect("`cargo xtask test` fetches the model");
+    let path = lilims_tests::real_model("SmolLM2-135M-Instruct.Q4_1.gguf");
     let options = LoadOptions {
         backend: BackendKind::Cpu,
         threads: Some(2),

@@ -34,14 +34,14 @@ struct Checkpoint {
 }
 
 impl Checkpoint {
-    fn copy(name: &str) -> Option<Self> {
-        let source = fixture("checkpoints")?.join(name);
+    fn copy(name: &str) -> Self {
+        let source = fixture("checkpoints").join(name);
         let folder = tempfile::tempdir().unwrap();
         for name in ["config.json", "tokenizer.json", "generation_config.json", "model.safetensors"]
         {
             fs::write(folder.path().join(name), fs::read(source.join(name)).unwrap()).unwrap();
         }
-        Some(Self { folder })
+        Self { folder }
     }
 
     fn path(&self) -> &Path {
@@ -101,7 +101,7 @@ fn contents(path: &Path) -> HashMap<String, (String, Vec<u8>)> {
 
 #[test]
 fn the_same_source_gives_the_same_bytes_whatever_the_threads_and_the_way() {
-    let Some(checkpoint) = Checkpoint::copy("llama") else { return };
+    let checkpoint = Checkpoint::copy("llama");
     let folder = tempfile::tempdir().unwrap();
     let out = |name: &str| folder.path().join(name);
     run(checkpoint.path(), &out("whole.gguf"), Mix::F32).unwrap();
@@ -122,7 +122,7 @@ fn the_same_source_gives_the_same_bytes_whatever_the_threads_and_the_way() {
 
 #[test]
 fn important_columns_are_kept_better() {
-    let Some(checkpoint) = Checkpoint::copy("mistral") else { return };
+    let checkpoint = Checkpoint::copy("mistral");
     let folder = tempfile::tempdir().unwrap();
     let out = |name: &str| folder.path().join(name);
     let name = "blk.0.ffn_down.weight";
@@ -157,7 +157,7 @@ fn important_columns_are_kept_better() {
 
 #[test]
 fn a_gguf_source_keeps_its_tokenizer_and_names() {
-    let Some(checkpoint) = Checkpoint::copy("gemma2") else { return };
+    let checkpoint = Checkpoint::copy("gemma2");
     let folder = tempfile::tempdir().unwrap();
     let [first, second] = ["a.gguf", "b.gguf"].map(|name| folder.path().join(name));
     let options = Options { license: Some("mit".to_owned()), ..Options::new(Mix::F16) };
@@ -265,7 +265,7 @@ fn faults_are_named_and_leave_nothing() {
         ),
     ];
     for (name, spoil, expected) in faults {
-        let Some(checkpoint) = Checkpoint::copy("llama") else { return };
+        let checkpoint = Checkpoint::copy("llama");
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("model.gguf");
         fs::write(&out, "what was there").unwrap();
@@ -283,7 +283,7 @@ fn faults_are_named_and_leave_nothing() {
 fn damaged_sources_are_survived() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("model.gguf");
-    let Some(checkpoint) = Checkpoint::copy("llama") else { return };
+    let checkpoint = Checkpoint::copy("llama");
     let mut state = 1_u32;
     let mut random = move |below: usize| {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -310,7 +310,7 @@ fn damaged_sources_are_survived() {
 
 #[test]
 fn a_cancelled_conversion_leaves_nothing() {
-    let Some(checkpoint) = Checkpoint::copy("llama") else { return };
+    let checkpoint = Checkpoint::copy("llama");
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("model.gguf");
     let (cancel, mut seen) = (AtomicBool::new(false), Vec::new());
@@ -334,7 +334,7 @@ fn a_cancelled_conversion_leaves_nothing() {
 
 #[test]
 fn the_manifest_says_what_was_made_of_what() {
-    let Some(checkpoint) = Checkpoint::copy("qwen3") else { return };
+    let checkpoint = Checkpoint::copy("qwen3");
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("tiny.gguf");
     let options = Options {
@@ -446,7 +446,7 @@ fn write_archive(path: &Path, pickle: &[u8], tensors: &[(String, Vec<usize>, Vec
 
 #[test]
 fn pickles_of_tensors_are_read_and_programs_are_refused() {
-    let Some(checkpoint) = Checkpoint::copy("llama") else { return };
+    let checkpoint = Checkpoint::copy("llama");
     let folder = tempfile::tempdir().unwrap();
     let out = |name: &str| folder.path().join(name);
     run(checkpoint.path(), &out("safetensors.gguf"), Mix::F16).unwrap();
@@ -490,7 +490,7 @@ fn pickles_of_tensors_are_read_and_programs_are_refused() {
 
 #[test]
 fn shards_are_one_checkpoint() {
-    let Some(checkpoint) = Checkpoint::copy("phi3") else { return };
+    let checkpoint = Checkpoint::copy("phi3");
     let folder = tempfile::tempdir().unwrap();
     let out = |name: &str| folder.path().join(name);
     run(checkpoint.path(), &out("one.gguf"), Mix::BF16).unwrap();
@@ -530,7 +530,7 @@ fn check_tokens(json: &Path, gguf: &Path, adds_bos: bool) {
 
 #[test]
 fn a_byte_level_tokenizer_keeps_its_tokens() {
-    let Some(checkpoint) = Checkpoint::copy("qwen2") else { return };
+    let checkpoint = Checkpoint::copy("qwen2");
     let out = checkpoint.file("out.gguf");
     run(checkpoint.path(), &out, Mix::F16).unwrap();
     check_tokens(&checkpoint.file("tokenizer.json"), &out, false);
@@ -574,7 +574,7 @@ fn a_byte_level_tokenizer_keeps_its_tokens() {
 /// Pieces with byte fall-back, as `tokenizer.json` lists them for Llama 2 and Gemma.
 #[test]
 fn pieces_listed_with_merges_keep_their_tokens() {
-    let Some(checkpoint) = Checkpoint::copy("llama") else { return };
+    let checkpoint = Checkpoint::copy("llama");
     let mut vocab: Vec<String> = ["<unk>", "<s>", "</s>"].map(str::to_owned).to_vec();
     vocab.extend((0..=255).map(|byte| format!("<0x{byte:02X}>")));
     let letters = "▁THEhecapitlofFrnsP.dwuxml,";
@@ -630,8 +630,8 @@ fn pieces_listed_with_merges_keep_their_tokens() {
 /// A `tokenizer.model` of the pieces that a published vocabulary has.
 #[test]
 fn pieces_of_a_protocol_buffer_keep_their_tokens() {
-    let Some(vocabularies) = fixture("tokenizers") else { return };
-    let Some(checkpoint) = Checkpoint::copy("llama") else { return };
+    let vocabularies = fixture("tokenizers");
+    let checkpoint = Checkpoint::copy("llama");
     let published = Arc::new(File::open(&vocabularies.join("ggml-vocab-llama-spm.gguf")).unwrap());
     let metadata = published.metadata();
     let array = |key: &str| metadata.array(key).unwrap();

@@ -26,7 +26,6 @@ const GAIN: f64 = 0.9;
 
 fn smollm2() -> PathBuf {
     real_model(SMOLLM2)
-        .unwrap_or_else(|| panic!("{SMOLLM2} is missing: `cargo xtask test` fetches it"))
 }
 
 fn job(source: &Path, out: &Path, mix: Mix) -> Job {
@@ -65,7 +64,7 @@ fn squares(model: &Arc<Model>, ids: &[u32]) -> InputSquares {
 
 #[test]
 fn both_backends_see_the_same_activations() {
-    let Some(checkpoints) = fixture("checkpoints") else { return };
+    let checkpoints = fixture("checkpoints");
     let folder = tempfile::tempdir().unwrap();
     for name in ["llama", "gpt2", "phi2", "gemma3"] {
         let path = folder.path().join(name).with_extension("gguf");
@@ -124,7 +123,7 @@ fn a_measured_importance_brings_the_result_nearer_to_its_source() {
 
 #[test]
 fn a_checkpoint_is_measured_and_its_help_leaves() {
-    let Some(checkpoints) = fixture("checkpoints") else { return };
+    let checkpoints = fixture("checkpoints");
     let folder = tempfile::tempdir().unwrap();
     for name in ["llama", "gpt2"] {
         let out = folder.path().join(name).with_extension("gguf");
@@ -155,7 +154,7 @@ fn a_checkpoint_is_measured_and_its_help_leaves() {
 
 #[test]
 fn a_job_can_be_cancelled_at_each_stage() {
-    let Some(checkpoints) = fixture("checkpoints") else { return };
+    let checkpoints = fixture("checkpoints");
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out.gguf");
     let job = Job {
@@ -185,7 +184,7 @@ fn a_job_can_be_cancelled_at_each_stage() {
 
 #[test]
 fn texts_that_say_nothing_are_named() {
-    let Some(checkpoints) = fixture("checkpoints") else { return };
+    let checkpoints = fixture("checkpoints");
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out.gguf");
     let plain = job(&checkpoints.join("llama"), &out, Mix::Q8_0);
@@ -202,9 +201,7 @@ fn texts_that_say_nothing_are_named() {
 #[test]
 fn sizes_are_known_beforehand() {
     let folder = tempfile::tempdir().unwrap();
-    let mut sources = vec![smollm2()];
-    sources.extend(fixture("checkpoints").map(|checkpoints| checkpoints.join("qwen3")));
-    for source in sources {
+    for source in [smollm2(), fixture("checkpoints").join("qwen3")] {
         let sizes = expected_sizes(&source, &Options::new(Mix::Q8_0), false).unwrap();
         assert_eq!(sizes.len(), Mix::all().count());
         for (mix, expected) in sizes.into_iter().filter(|(mix, _)| *mix == Mix::Q8_0) {
@@ -287,7 +284,7 @@ fn the_command_line_converts_and_compares() {
 
 #[test]
 fn models_of_different_vocabularies_are_compared_by_bytes() {
-    let Some(gemma) = real_model("gemma-3-270m-q4_k_m.gguf") else { return };
+    let gemma = real_model("gemma-3-270m-q4_k_m.gguf");
     let folder = tempfile::tempdir().unwrap();
     let text = folder.path().join("text.txt");
     fs::write(&text, &*Text::for_evaluation().text).unwrap();

@@ -53,8 +53,6 @@ fn peak_bytes(path: &Path, kv_type: KvType) -> u64 {
 fn the_estimate_is_near_the_peak() {
     for name in MODELS {
         let path = real_model(name);
-        let path =
-            path.unwrap_or_else(|| panic!("{name} is missing: `cargo xtask test` fetches it"));
         for kv_type in [KvType::F16, KvType::Q8_0] {
             let options = LoadOptions {
                 backend: BackendKind::Cpu,

@@ -31,9 +31,7 @@ impl User {
 
     /// A user with the bundled model.
     fn with_model() -> Self {
-        let model = lilims_tests::real_model(SMOLLM2);
-        let missing = || panic!("{SMOLLM2} is missing: `cargo xtask test` fetches it");
-        Self { bundled: Some(model.unwrap_or_else(missing)), ..Self::new() }
+        Self { bundled: Some(lilims_tests::real_model(SMOLLM2)), ..Self::new() }
     }
 
     fn path(&self, below: &str) -> PathBuf {

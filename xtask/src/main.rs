@@ -63,7 +63,7 @@ fn run(words: &[&str]) -> Result<ExitCode> {
     match words {
         ["app"] => app::build_and_open(&places)?,
         ["app", "--no-open"] => drop(app::build(&places)?),
-        ["test"] => return test::run(&places),
+        ["test"] => return Ok(test::run(&places)),
         ["dev"] => dev::run(&places)?,
         ["bench", words @ ..] => bench::run(&places, words)?,
         ["check-apple"] => apple::check(&places)?,

@@ -3,8 +3,11 @@
 //! The app and the command line are built in the same cargo invocation as the tests, with the same
 //! features, so that no dependency is compiled twice. The last line printed counts the tests.
 
+mod counts;
+
 use std::env;
-use std::io::{BufRead, BufReader};
+use std::fs;
+use std::io::{self, BufRead, BufReader};
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -14,69 +17,116 @@ use crate::emulation;
 use crate::page;
 use crate::places::Places;
 use crate::process;
-use crate::report::{note, step};
+use crate::report::step;
 use crate::setup::{self, AppTools};
 use crate::tidy;
+use counts::Counts;
 
 /// The packages and features of every cargo command here: one selection, one build.
 const EVERYTHING: [&str; 3] = ["--workspace", "--features", EMBED_PAGE];
 
 /// Runs all checks and tests. Checks that fail do not keep the tests from running.
 ///
-/// # Errors
-/// When set-up or a build fails; failing checks and tests are told by the exit code.
-pub(crate) fn run(places: &Places) -> Result<ExitCode> {
+/// The last line of the output is `N passed, N failed, N skipped`, whatever happens. A check that
+/// fails counts as failed, and is named in a line before.
+pub(crate) fn run(places: &Places) -> ExitCode {
+    let mut counts = Counts::default();
+    let mut failures = Vec::new();
+    if let Err(error) = run_all(places, &mut counts, &mut failures) {
+        failures.push(Failure::check(error));
+    }
+    for what in &counts.skipped {
+        println!("skipped: {what}");
+    }
+    for Failure { error, .. } in &failures {
+        eprintln!("error: {error:#}");
+    }
+    counts.failed += failures.iter().filter(|failure| !failure.is_counted).count() as u64;
+    if !failures.is_empty() {
+        // The step's name is the outermost context.
+        let names: Vec<_> = failures.iter().map(|failure| failure.error.to_string()).collect();
+        println!("failed: {}", names.join(", "));
+    }
+    println!("{}", counts.line());
+    if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// A step that failed.
+struct Failure {
+    error: anyhow::Error,
+    /// Its failed tests are counted one by one.
+    is_counted: bool,
+}
+
+impl Failure {
+    fn check(error: anyhow::Error) -> Self {
+        Self { error, is_counted: false }
+    }
+}
+
+fn run_all(places: &Places, counts: &mut Counts, failures: &mut Vec<Failure>) -> Result<()> {
     let tools = step("set-up", || setup::for_tests(places))?;
-    let mut checks = vec![
-        step("tidy", || tidy::run(places)),
-        step("formatting", || {
-            process::run(process::cargo(places).args(["fmt", "--all", "--check"]))
-        }),
-    ];
-    page::build(places, &tools.page)?;
+    let mut check = |result: Result<()>| failures.extend(result.err().map(Failure::check));
+    check(step("tidy", || tidy::run(places)));
+    check(step("formatting", || {
+        process::run(process::cargo(places).args(["fmt", "--all", "--check"]))
+    }));
+    page::build(places, &tools.page).context("the page")?;
     step("build of the app, the command line and the tests", || {
         let mut command = process::cargo(places);
         process::run(command.arg("build").args(EVERYTHING).args(["--bins", "--lib", "--tests"]))
     })?;
-    let mut counts = Counts::default();
-    checks.push(step("tests", || run_tests(places, &tools, &mut counts)));
-    if emulation::is_possible() {
-        checks.push(step("tests of the Arm kernels under emulation", || {
-            emulation::PROCESSORS.iter().try_for_each(|(processor, isa)| {
-                note(&format!("on the processor {processor}, which has {isa}"));
-                let mut command = emulation::test_command(places, processor, isa);
-                run_counted(command.args(["--color", "never"]), &mut counts)
-            })
-        }));
-    }
-    checks.push(step("clippy", || {
+    failures.extend(run_tests(places, &tools, counts)?);
+    failures.extend(run_emulated(places, counts));
+    let clippy = step("clippy", || {
         let mut command = process::cargo(places);
         command.arg("clippy").args(EVERYTHING).args(["--all-targets", "--", "-D", "warnings"]);
         process::run(&mut command)
-    }));
-    let failures: Vec<anyhow::Error> = checks.into_iter().filter_map(Result::err).collect();
-    for failure in &failures {
-        eprintln!("error: {failure:#}");
-    }
-    // The last line is what many readers look at alone.
-    let broken = match failures.len() {
-        0 => String::new(),
-        n => format!(", {n} checks failed (see the errors above)"),
-    };
-    println!("{} passed, {} failed{broken}", counts.passed, counts.failed);
-    Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    });
+    failures.extend(clippy.err().map(Failure::check));
+    Ok(())
 }
 
 /// Runs the tests of the whole workspace.
-fn run_tests(places: &Places, tools: &AppTools, counts: &mut Counts) -> Result<()> {
+fn run_tests(places: &Places, tools: &AppTools, counts: &mut Counts) -> Result<Option<Failure>> {
     let mut command = process::cargo(places);
     command.arg("test").args(EVERYTHING).args(["--no-fail-fast", "--color", "never"]);
     set_environment(&mut command, places, tools)?;
-    run_counted(&mut command, counts)
+    let skips = places.target.join("skipped-tests.txt");
+    match fs::remove_file(&skips) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
+    command.env("LILIMS_TEST_SKIPS", &skips);
+    let failure = run_counted("tests", &mut command, counts);
+    counts.add_skips(&skips).context("cannot count the skipped tests")?;
+    Ok(failure)
+}
+
+/// Runs the tests of the Arm kernels on each emulated processor, or counts them as skipped.
+fn run_emulated(places: &Places, counts: &mut Counts) -> Vec<Failure> {
+    let mut failures = Vec::new();
+    for (processor, isa) in emulation::PROCESSORS {
+        let name = format!("tests of the Arm kernels on an emulated {processor} ({isa})");
+        if !emulation::is_possible() {
+            let why = "the emulator is set up on Debian and Ubuntu on x86-64 alone";
+            counts.skip(format!("{name}: {why}"));
+            continue;
+        }
+        let mut command = emulation::test_command(places, processor, isa);
+        failures.extend(run_counted(&name, command.args(["--color", "never"]), counts));
+    }
+    failures
 }
 
 /// Runs a `cargo test`, shows its output and counts its results.
-fn run_counted(command: &mut Command, counts: &mut Counts) -> Result<()> {
+fn run_counted(name: &str, command: &mut Command, counts: &mut Counts) -> Option<Failure> {
+    let failed = counts.failed;
+    let error = step(name, || show_and_count(command, counts)).err()?;
+    Some(Failure { error, is_counted: counts.failed > failed })
+}
+
+fn show_and_count(command: &mut Command, counts: &mut Counts) -> Result<()> {
     let before = counts.passed;
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
     let output = child.stdout.take().context("standard output is piped")?;
@@ -109,45 +159,4 @@ fn set_environment(command: &mut Command, places: &Places, tools: &AppTools) -> 
         command.env("RUST_BACKTRACE", "1");
     }
     Ok(())
-}
-
-/// How many tests passed and failed, over all test programs.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Counts {
-    passed: u64,
-    failed: u64,
-}
-
-impl Counts {
-    /// Adds what a line of the form `test result: ok. 3 passed; 0 failed; …` says; ignores others.
-    fn add_line(&mut self, line: &str) {
-        let Some((_, result)) = line.split_once("test result: ") else { return };
-        self.passed += count_before(result, " passed;");
-        self.failed += count_before(result, " failed;");
-    }
-}
-
-/// The number that stands right before the word.
-fn count_before(text: &str, word: &str) -> u64 {
-    let Some((before, _)) = text.split_once(word) else { return 0 };
-    before.rsplit(' ').next().and_then(|number| number.parse().ok()).unwrap_or(0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn results_are_summed_over_test_programs() {
-        let mut counts = Counts::default();
-        for line in [
-            "running 12 tests",
-            "test result: ok. 12 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1 s",
-            "12 passed; said by a test itself",
-            "test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out",
-        ] {
-            counts.add_line(line);
-        }
-        assert_eq!(counts, Counts { passed: 15, failed: 2 });
-    }
 }

@@ -9,7 +9,7 @@ mod direct;
 mod sessions;
 mod variants;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -18,7 +18,7 @@ use lilims_engine::spec::Positions;
 use lilims_engine::{
     BackendKind, Error, Finish, GenerateOptions, KvType, LoadOptions, Model, Overflow,
 };
-use lilims_tests::fixture;
+use lilims_tests::{fixture, real_model};
 
 /// Rounding of f32 sums in another order.
 const F32_TOLERANCE: f64 = 1e-4;
@@ -50,7 +50,7 @@ fn greedy(model: &Arc<Model>, prompt: &[u32], max_tokens: usize) -> Vec<u32> {
 
 #[test]
 fn tiny_checkpoints_reproduce_transformers() {
-    let Some(checkpoints) = fixture("checkpoints") else { return };
+    let checkpoints = fixture("checkpoints");
     let folder = tempfile::tempdir().unwrap();
     for name in CHECKPOINTS {
         let source = checkpoints.join(name);
@@ -82,7 +82,7 @@ const Q8_TOLERANCE: f64 = 4e-2;
 /// Rows of queries, keys and values are parts of one matrix of blocks.
 #[test]
 fn fused_projections_are_split_where_they_are_quantised() {
-    let Some(checkpoints) = fixture("checkpoints") else { return };
+    let checkpoints = fixture("checkpoints");
     let source = checkpoints.join("gpt2");
     let expected = checkpoint::expected(&source);
     let folder = tempfile::tempdir().unwrap();
@@ -111,11 +111,6 @@ const CANDLE_TOKENS: usize = 4;
 const SMOLLM2: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
 const GEMMA: &str = "gemma-3-270m-q4_k_m.gguf";
 
-fn real_model(name: &str) -> PathBuf {
-    let found = lilims_tests::real_model(name);
-    found.unwrap_or_else(|| panic!("{name} is missing: run `cargo xtask test`, which fetches it"))
-}
-
 fn text_of(model: &Arc<Model>, prompt: &str, max_tokens: usize) -> String {
     let ids = model.tokenizer().encode_prompt(prompt, false).unwrap();
     model.tokenizer().decode(&greedy(model, &ids, max_tokens))
@@ -142,7 +137,7 @@ fn real_models_begin_as_llama_cpp_does() {
 
 #[test]
 fn perplexities_are_llama_cpps() {
-    let Some(text) = fixture("reference/eval_text.txt") else { return };
+    let text = fixture("reference/eval_text.txt");
     let text = std::fs::read_to_string(text).unwrap();
     for (name, expected) in PERPLEXITIES {
         let model = load(&real_model(name), BackendKind::Cpu, KvType::F16);
@@ -195,7 +190,7 @@ fn reading_in_pieces_equals_reading_at_once() {
     let model = load(&real_model(SMOLLM2), BackendKind::Cpu, KvType::F16);
     let ids: Vec<u32> = (0..90).map(|i| 1000 + i * 37 % 5000).collect();
     check_pieces(&model, &ids, CHUNKED_TOLERANCE);
-    let Some(checkpoints) = fixture("checkpoints") else { return };
+    let checkpoints = fixture("checkpoints");
     let folder = tempfile::tempdir().unwrap();
     for name in CHECKPOINTS {
         let source = checkpoints.join(name);
@@ -210,7 +205,7 @@ fn reading_in_pieces_equals_reading_at_once() {
 
 #[test]
 fn learned_positions_end_with_the_last() {
-    let Some(checkpoints) = fixture("checkpoints") else { return };
+    let checkpoints = fixture("checkpoints");
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.gguf");
     checkpoint::convert(&checkpoints.join("gpt2"), Mix::F32, &path);

@@ -23,12 +23,12 @@ use crate::{
 const Q8_PERPLEXITY_TOLERANCE: f64 = 0.005;
 
 /// A tiny checkpoint as a file with F32 weights.
-fn tiny(name: &str) -> Option<(TempDir, PathBuf)> {
-    let checkpoints = fixture("checkpoints")?;
+fn tiny(name: &str) -> (TempDir, PathBuf) {
+    let checkpoints = fixture("checkpoints");
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.gguf");
     checkpoint::convert(&checkpoints.join(name), Mix::F32, &path);
-    Some((folder, path))
+    (folder, path)
 }
 
 fn load(
@@ -59,7 +59,7 @@ fn streaming(context: usize, n_sinks: usize) -> impl Fn(usize) -> Vec<usize> {
 
 #[test]
 fn sinks_and_ring_equal_a_direct_computation() {
-    let Some((_folder, path)) = tiny("llama") else { return };
+    let (_folder, path) = tiny("llama");
     let ids = ids(600, 512);
     for (context, n_sinks) in [(16, 4), (16, 0), (300, 4), (200, 100)] {
         let expected = direct::logits(&path, &ids, streaming(context, n_sinks));
@@ -81,7 +81,7 @@ fn sinks_and_ring_equal_a_direct_computation() {
 #[test]
 fn a_layers_own_window_goes_round_its_ring() {
     // A window of 16 and the reserve of 2,048 wrap after 2,064 tokens.
-    let Some((_folder, path)) = tiny("gemma3") else { return };
+    let (_folder, path) = tiny("gemma3");
     let ids = ids(2500, 512);
     let last = &ids[ids.len() - 20..];
     for backend in BACKENDS {
@@ -106,7 +106,7 @@ fn a_layers_own_window_goes_round_its_ring() {
 #[test]
 fn going_back_and_forking_equal_a_fresh_session() {
     for name in ["llama", "gemma3"] {
-        let Some((_folder, path)) = tiny(name) else { return };
+        let (_folder, path) = tiny(name);
         let ids = ids(600, 512);
         for backend in BACKENDS {
             let model = load(&path, backend, 200, KvType::F32);
@@ -134,7 +134,7 @@ fn going_back_and_forking_equal_a_fresh_session() {
 
 #[test]
 fn learned_positions_read_the_recent_half_again() {
-    let Some((_folder, path)) = tiny("gpt2") else { return };
+    let (_folder, path) = tiny("gpt2");
     let ids = ids(300, 512);
     for backend in BACKENDS {
         let model = load(&path, backend, 64, KvType::F32);
@@ -287,7 +287,7 @@ fn a_cancelled_reading_leaves_what_was_read() {
 
 #[test]
 fn a_saved_session_goes_on_and_a_damaged_one_is_refused() {
-    let Some((_other_folder, other)) = tiny("llama") else { return };
+    let (_other_folder, other) = tiny("llama");
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("chat.session");
     let cases = [(BackendKind::Cpu, KvType::F16), (BackendKind::Candle, KvType::Q8_0)];
@@ -377,7 +377,7 @@ fn a_crafted_session_is_refused() {
 
 #[test]
 fn keys_and_values_in_8_bits_keep_the_perplexity() {
-    let Some(text) = fixture("reference/eval_text.txt") else { return };
+    let text = fixture("reference/eval_text.txt");
     let text = fs::read_to_string(text).unwrap();
     for (name, chunks) in [(SMOLLM2, 8), (GEMMA, 2)] {
         let [exact, rounded] = [KvType::F16, KvType::Q8_0].map(|kv_type| {

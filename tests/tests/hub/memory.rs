@@ -28,8 +28,7 @@ fn a_large_file_takes_little_memory() {
         said
     });
     if peak_kb().is_none() {
-        println!("skipped: this system does not tell the memory of a process");
-        return;
+        return lilims_tests::skip("this system does not tell the memory of a process");
     }
     let peak = |text: &str| child::said(text, "peak_kb").parse::<u64>().unwrap();
     let more = peak(&pulling).saturating_sub(peak(&idle));

@@ -42,8 +42,7 @@ fn a_full_disk_is_a_clear_error_and_room_helps() {
         .env("LILIMS_TEST_ROOT", folder.path())
         .output();
     if !can_mount.as_ref().is_ok_and(|it| it.status.success()) {
-        println!("skipped: this user cannot mount a small disk ({can_mount:?})");
-        return;
+        return lilims_tests::skip("this user cannot mount a small disk");
     }
     let mut command = Command::new("unshare");
     command.args(["-m", "sh", "-c", &format!("{mount} && exec \"$0\" \"$@\"")]);

@@ -67,6 +67,8 @@ const RULES: &[Rule] = &[
     source::check_headers,
     source::check_unsafe,
     source::check_ignored_tests,
+    source::check_silent_returns,
+    source::check_printing,
     source::check_async,
 ];
 

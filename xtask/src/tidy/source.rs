@@ -43,6 +43,40 @@ pub(super) fn check_ignored_tests(files: &[TrackedFile]) -> Vec<Violation> {
     })
 }
 
+/// A test whose data is absent fails, and one that cannot run here is counted (`tests/src/skips.rs`):
+/// none returns in silence. A child process that has its job in a variable is no test.
+pub(super) fn check_silent_returns(files: &[TrackedFile]) -> Vec<Violation> {
+    let tests = sources(files).filter(|(file, _)| {
+        let path = &file.path;
+        path.starts_with("tests/tests/") || path.contains("/tests/") && path.starts_with("crates/")
+    });
+    lines_where(tests, "a test without its data fails, or is counted by `skip`", |line| {
+        line.contains("else { return };") && !line.contains("env::var(")
+    })
+}
+
+/// Libraries and the command line write to a terminal through the output layer alone.
+pub(super) fn check_printing(files: &[TrackedFile]) -> Vec<Violation> {
+    const LAYER: &str = "crates/cli/src/output/";
+    const MACROS: [&str; 4] = ["print!(", "println!(", "eprint!(", "eprintln!("];
+    let programs = sources(files).filter(|(file, _)| {
+        let is_source = file.path.starts_with("crates/") && file.path.contains("/src/");
+        let is_test = file.path.contains("/tests/") || file.path.ends_with("tests.rs");
+        (is_source || file.path.starts_with("models/src/"))
+            && !is_test
+            && !file.path.starts_with(LAYER)
+    });
+    // Tests within a file stand at its end.
+    let programs = programs.map(|(file, text)| {
+        (file, text.split_once("\n#[cfg(test)]").map_or(text, |(code, _tests)| code))
+    });
+    lines_where(programs, "only the output layer of the command line prints", |line| {
+        MACROS.iter().any(|name| line.contains(name))
+            || line.contains("io::stdout()")
+            || line.contains("io::stderr()")
+    })
+}
+
 /// The engine blocks; waiting is its caller's business.
 pub(super) fn check_async(files: &[TrackedFile]) -> Vec<Violation> {
     let engine = sources(files).filter(|(file, _)| file.path.starts_with("crates/engine/src/"));
@@ -116,6 +150,27 @@ mod tests {
             .map(|found| found.line)
             .collect();
         assert_eq!(lines, [Some(3), Some(5)]);
+    }
+
+    #[test]
+    fn silent_returns_and_printing_are_caught() {
+        let text = "//! Tests.\nlet Some(it) = fixture() else { return };\n\
+                    let Ok(job) = env::var(JOB) else { return };\n";
+        let found = check_silent_returns(&[
+            sample("tests/tests/a.rs", text),
+            sample("crates/gguf/tests/a.rs", text),
+            sample("crates/gguf/src/a.rs", text),
+        ]);
+        assert_eq!(found.iter().map(|it| it.line).collect::<Vec<_>>(), [Some(2), Some(2)]);
+
+        let text = "//! Text.\nprintln!(\"x\");\nio::stderr().lock();\n#[cfg(test)]\nprintln!();\n";
+        let found = check_printing(&[
+            sample("crates/hub/src/a.rs", text),
+            sample("crates/cli/src/output/mod.rs", text),
+            sample("crates/cli/tests/a.rs", text),
+            sample("xtask/src/a.rs", text),
+        ]);
+        assert_eq!(found.iter().map(|it| it.line).collect::<Vec<_>>(), [Some(2), Some(3)]);
     }
 
     #[test]

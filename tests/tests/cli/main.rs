@@ -2,6 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
 
+mod destinations;
+mod numbers;
+mod signals;
+#[cfg(unix)]
+mod terminal;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
@@ -56,9 +62,7 @@ fn failure(command: &mut Command, code: i32) -> String {
 
 /// A real model's file.
 fn model(name: &str) -> String {
-    let path = lilims_tests::real_model(name);
-    let path = path.unwrap_or_else(|| panic!("{name} is missing: `cargo xtask test` fetches it"));
-    path.to_str().unwrap().to_owned()
+    lilims_tests::real_model(name).to_str().unwrap().to_owned()
 }
 
 fn write_gguf(path: &Path, build: impl FnOnce(&mut Writer)) {
@@ -69,7 +73,7 @@ fn write_gguf(path: &Path, build: impl FnOnce(&mut Writer)) {
 
 #[test]
 fn tokenize_reproduces_llama_cpp_on_its_own_vectors() {
-    let Some(folder) = fixture("tokenizers") else { return };
+    let folder = fixture("tokenizers");
     for name in ["gpt-2", "llama-bpe", "llama-spm", "phi-3", "qwen2"] {
         let vocabulary = folder.join(format!("ggml-vocab-{name}.gguf"));
         let vocabulary = vocabulary.to_str().unwrap();
@@ -152,11 +156,10 @@ fn inspect_tells_why_a_model_does_not_run() {
         "{sentence}"
     );
 
-    if let Some(vocabulary) = fixture("tokenizers/ggml-vocab-gpt-2.gguf") {
-        let report = json_of(&["inspect", vocabulary.to_str().unwrap(), "--json"]);
-        assert_eq!(report["runs"], false);
-        assert!(report["problems"].to_string().contains("vocabulary only"));
-    }
+    let vocabulary = fixture("tokenizers/ggml-vocab-gpt-2.gguf");
+    let report = json_of(&["inspect", vocabulary.to_str().unwrap(), "--json"]);
+    assert_eq!(report["runs"], false);
+    assert!(report["problems"].to_string().contains("vocabulary only"));
 }
 
 #[test]
@@ -251,7 +254,7 @@ fn both_backends_write_logits_of_the_same_shape() {
 
 #[test]
 fn perplexity_of_the_first_chunk_is_right() {
-    let Some(text) = fixture("reference/eval_text.txt") else { return };
+    let text = fixture("reference/eval_text.txt");
     for (name, reference) in FIRST_CHUNKS {
         let model = model(name);
         let text = text.to_str().unwrap();
@@ -300,7 +303,7 @@ fn bench_gives_every_sample_and_what_it_was_measured_on() {
     assert!(wrong.contains("LILIMS_ISA is \"avx3\"") && wrong.contains("scalar"), "{wrong}");
     let nothing = ["bench", "--model", &model, "--prompt-tokens", "0", "--generate-tokens", "0"];
     assert!(failure(&mut lilims(&nothing), 1).contains("nothing to measure"));
-    let deep = failure(&mut lilims(&["bench", "--model", &model, "--depth", "99999999999"]), 1);
+    let deep = failure(&mut lilims(&["bench", "--model", &model, "--depth", "999999999"]), 1);
     assert!(deep.contains("more than the 8192"), "{deep}");
 }
 
@@ -443,7 +446,7 @@ fn generate_goes_on_beyond_its_context() {
 }
 
 /// Starts an answer that would go on for very long, and waits for its first byte.
-fn start_long_answer(model: &str) -> Child {
+fn start_long_answer(model: &str, lilims: impl Fn(&[&str]) -> Command) -> Child {
     let settings = ["--ignore-eos", "--max-tokens", "1000000", "--raw", "--seed", "1"];
     let arguments = ["generate", "--model", model, "--prompt", "Once upon a time"];
     let mut child = lilims(&[&arguments[..], &settings].concat()).spawn().unwrap();
@@ -454,7 +457,7 @@ fn start_long_answer(model: &str) -> Child {
 
 #[test]
 fn a_reader_that_leaves_ends_the_program_quietly() {
-    let mut child = start_long_answer(&model(SMOLLM2));
+    let mut child = start_long_answer(&model(SMOLLM2), lilims);
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", output.status);
@@ -470,7 +473,7 @@ fn interrupt(child: &Child) {
 #[cfg(unix)]
 #[test]
 fn ctrl_c_ends_generate_with_what_there_is() {
-    let child = start_long_answer(&model(SMOLLM2));
+    let child = start_long_answer(&model(SMOLLM2), lilims);
     interrupt(&child);
     let output = child.wait_with_output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
