@@ -66,6 +66,10 @@ pub(crate) fn not_answered(error: &lilims_engine::Error) -> Error {
             ),
             detail: Some(chain(error)),
         },
+        Engine::Gguf(cause @ lilims_gguf::Error::Changed { .. }) => {
+            let (code, message) = not_read(cause);
+            Error { code, message, detail: Some(chain(error)) }
+        }
         Engine::Template { .. } => Error {
             code: ErrorCode::Internal,
             message: "The model's chat template cannot express this conversation. Start a new \
@@ -131,6 +135,14 @@ fn not_read(error: &lilims_gguf::Error) -> (ErrorCode, String) {
             format!(
                 "The model at {} cannot be read. Check its permissions and its disk, then try \
                  again.",
+                path.display()
+            ),
+        ),
+        Gguf::Changed { path } => (
+            ErrorCode::ModelDamaged,
+            format!(
+                "The model's file {} was changed or cut short while it was in use. The conversation \
+                 is kept; ask again once the file is whole.",
                 path.display()
             ),
         ),

@@ -1,8 +1,6 @@
 //! `lilims tokenize`: texts to token ids.
 
 use std::fmt::Write as _;
-use std::fs;
-use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -62,13 +60,12 @@ impl Tokenize {
             return Ok(text.clone());
         }
         if let Some(path) = &self.file {
-            return fs::read_to_string(path)
-                .with_context(|| format!("cannot read {}", path.display()));
+            return Ok(lilims_files::read_to_string(path, options::MAX_TEXT_BYTES)?);
         }
         options::refuse_terminal_input(
             "no text: give one with --text TEXT, --file FILE or through a pipe",
         );
-        io::read_to_string(io::stdin()).context("cannot read the text")
+        Ok(lilims_files::read_stdin_to_string(options::MAX_TEXT_BYTES)?)
     }
 }
 

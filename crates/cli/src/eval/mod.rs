@@ -53,8 +53,7 @@ struct TextOptions {
 impl TextOptions {
     /// The text; as with llama.cpp without a last line break.
     fn read(&self) -> Result<String> {
-        let mut text = std::fs::read_to_string(&self.text)
-            .with_context(|| format!("cannot read {}", self.text.display()))?;
+        let mut text = lilims_files::read_to_string(&self.text, options::MAX_TEXT_BYTES)?;
         text.truncate(text.strip_suffix('\n').unwrap_or(&text).len());
         Ok(text)
     }

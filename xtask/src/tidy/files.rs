@@ -1,0 +1,127 @@
+//! Files are opened and written through `lilims-files`, which takes regular files, bounded and whole.
+
+use super::text::code_lines;
+use super::{TrackedFile, Violation};
+
+/// Calls that open or write whatever a name stands for, or read without end.
+const CALLS: &[&str] = &[
+    "fs::read(",
+    "fs::read_to_string(",
+    "fs::write(",
+    "fs::copy(",
+    "fs::File::open(",
+    "fs::File::create(",
+    "fs::File::create_new(",
+    "fs::File::options(",
+    "OpenOptions::new(",
+    "io::read_to_string(",
+    "stdin().read_line(",
+    "stdin().lock().read_line(",
+    "stdin().read_to_",
+    "stdin().lines(",
+    ".persist(",
+    ".persist_noclobber(",
+];
+/// As above, in files that import the standard library's `File`: other crates have types of that name.
+const CALLS_OF_FILE: &[&str] =
+    &["File::open(", "File::create(", "File::create_new(", "File::options("];
+
+/// Folders whose code may call anything: the door itself, tests, measurements, and what builds.
+const FREE: &[&str] = &["crates/files/", "tests/", "xtask/"];
+
+/// Files with calls that the door cannot replace, each with its reason.
+const FOR_A_REASON: &[(&str, &str)] = &[
+    ("crates/hub/src/download/sink.rs", "a download's own file, written in the middle"),
+    ("crates/hub/src/download/task.rs", "a download's own file, given its length"),
+    ("crates/hub/src/library/folder.rs", "files that the library makes in its own folder"),
+    ("crates/hub/src/library/locks.rs", "lock files of the library's own, which nobody reads"),
+];
+
+/// Checks that files are opened through the door.
+pub(super) fn check(files: &[TrackedFile]) -> Vec<Violation> {
+    let sources = files.iter().filter(|file| file.path.ends_with(".rs") && !is_free(&file.path));
+    sources.flat_map(check_source).collect()
+}
+
+fn is_free(path: &str) -> bool {
+    let is_test = |part: &str| {
+        matches!(part, "tests" | "benches" | "tests.rs") || part.ends_with("_tests.rs")
+    };
+    FREE.iter().any(|folder| path.starts_with(folder))
+        || path.split('/').any(is_test)
+        || FOR_A_REASON.iter().any(|(file, _reason)| path == *file)
+}
+
+fn check_source(file: &TrackedFile) -> Vec<Violation> {
+    let Some(text) = &file.text else { return Vec::new() };
+    let lines = code_lines(text);
+    let imports_file = lines.iter().any(|line| {
+        line.starts_with("use std::fs::File")
+            || (line.starts_with("use std::fs::{") && line.contains("File"))
+    });
+    let mut violations = Vec::new();
+    for (index, line) in lines.iter().enumerate() {
+        // Tests stand at the end of a file.
+        if line.trim() == "#[cfg(test)]"
+            && lines[index + 1..]
+                .iter()
+                .find(|line| !line.starts_with("#["))
+                .is_some_and(|line| line.starts_with("mod "))
+        {
+            break;
+        }
+        let calls = CALLS.iter().chain(CALLS_OF_FILE.iter().filter(|_| imports_file));
+        let found = calls.filter(|call| line.contains(**call)).max_by_key(|call| call.len());
+        if let Some(call) = found {
+            let call = call.trim_end_matches('(');
+            let message = format!("`{call}`: files are opened and written through lilims-files");
+            violations.push(Violation::at(file, index + 1, message));
+        }
+    }
+    violations
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample;
+    use super::*;
+
+    fn lines(path: &str, text: &str) -> Vec<usize> {
+        check(&[sample(path, text)]).into_iter().filter_map(|violation| violation.line).collect()
+    }
+
+    #[test]
+    fn calls_of_the_standard_library_are_caught() {
+        let text = "//! Text.\nuse std::fs::{self, File};\nlet a = fs::read(path);\n\
+                    let b = std::fs::File::open(path);\nlet c = File::create(path);\n\
+                    let d = io::read_to_string(io::stdin());\nlet e = file.persist(path);\n";
+        assert_eq!(lines("crates/cli/src/a.rs", text), [3, 4, 5, 6, 7]);
+    }
+
+    #[test]
+    fn other_types_of_that_name_and_the_door_are_not() {
+        let text = "//! Text: `fs::read(`.\nuse lilims_gguf::File;\nlet a = File::open(path);\n\
+                    let b = lilims_files::read(path, 9);\nlet c = \"fs::read(\";\n";
+        assert_eq!(lines("crates/cli/src/a.rs", text), [0; 0]);
+    }
+
+    #[test]
+    fn tests_measurements_and_files_with_a_reason_are_free() {
+        let text = "//! Text.\nlet a = fs::read(path);\n";
+        let free = [
+            "crates/files/src/read.rs",
+            "crates/gguf/tests/changed.rs",
+            "crates/bench/benches/sessions.rs",
+            "tests/tests/cli.rs",
+            "src-tauri/src/model_thread_tests.rs",
+            "xtask/src/test.rs",
+            FOR_A_REASON[0].0,
+        ];
+        for path in free {
+            assert_eq!(lines(path, text), [0; 0], "{path}");
+        }
+        let within =
+            format!("{text}\n#[cfg(unix)]\n#[cfg(test)]\nmod tests {{\nfs::write(a, b);\n}}\n");
+        assert_eq!(lines("crates/cli/src/a.rs", &within), [2]);
+    }
+}
