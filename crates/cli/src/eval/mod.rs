@@ -7,7 +7,7 @@ mod perplexity;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::{Args, Subcommand};
 use lilims_bench::Comparison;
 use lilims_engine::Model;

@@ -93,10 +93,12 @@ impl Downloader {
         loop {
             tokio::select! {
                 _ = ticks.tick() => {}
-                Some(ended) = running.join_next() => ended.unwrap_or(Ok(()))?,
+                Some(ended) = running.join_next() => {
+                    ended.unwrap_or_else(|error| Err(Error::io("")(std::io::Error::other(error))))?;
+                }
             }
             let Some(row) = self.library().download(id)? else {
-                running.join_all().await;
+                while running.join_next().await.is_some() {}
                 return Ok(Outcome::Cancelled);
             };
             tell(&row);
