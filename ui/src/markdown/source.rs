@@ -1,0 +1,78 @@
+//! Text as the parser takes it: `\n` is its only line end, and control characters are visible.
+//!
+//! A model may write anything, so the text is mended before it is parsed, not after: a lone
+//! carriage return would end a line for CommonMark and none for whoever looks for `\n`, and a
+//! form feed is a blank for one parser and none for the next.
+
+use std::ops::Deref;
+
+/// Mended text, whole or growing.
+#[derive(Debug, Default)]
+pub(super) struct Source {
+    text: String,
+    /// Whether the last piece ended in a carriage return: a line feed that follows belongs to it.
+    ended_in_return: bool,
+}
+
+impl Source {
+    /// The whole of `text`.
+    pub(super) fn of(text: &str) -> Self {
+        let mut source = Self::default();
+        source.push(text);
+        source
+    }
+
+    /// Appends `piece`.
+    pub(super) fn push(&mut self, piece: &str) {
+        self.text.reserve(piece.len());
+        for c in piece.chars() {
+            match c {
+                '\n' if self.ended_in_return => {}
+                '\r' => self.text.push('\n'),
+                c => self.text.push(visible_control(c)),
+            }
+            self.ended_in_return = c == '\r';
+        }
+    }
+}
+
+impl Deref for Source {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.text
+    }
+}
+
+/// A picture in place of a control character; any other character is left as it is.
+pub(crate) fn visible_control(c: char) -> char {
+    match c {
+        '\t' | '\n' => c,
+        '\0'..='\u{1f}' => char::from_u32(0x2400 + u32::from(c)).unwrap_or('\u{fffd}'),
+        '\u{7f}' => '\u{2421}',
+        '\u{80}'..='\u{9f}' => '\u{fffd}',
+        c => c,
+    }
+}
+
+/// A mark in place of a character that reorders the text around it; any other is left as it is.
+pub(crate) fn visible_bidi(c: char) -> char {
+    if matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') { '\u{fffd}' } else { c }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn line_ends_and_controls_are_mended_in_any_pieces() {
+        let text = "a\r\nb\rc\r\r\nd\n\re\0f\u{1b}[1m\u{7f}\u{9b}g\th\r";
+        let whole = "a\nb\nc\n\nd\n\ne␀f␛[1m␡\u{fffd}g\th\n";
+        assert_eq!(&*Source::of(text), whole);
+        let mut pieces = Source::default();
+        for c in text.chars() {
+            pieces.push(&c.to_string());
+        }
+        assert_eq!(&*pieces, whole);
+    }
+}
