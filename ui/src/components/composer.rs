@@ -105,6 +105,7 @@ pub(crate) fn Composer(
                         data-testid="composer-input"
                         aria-label="Message"
                         placeholder="Write a message"
+                        dir="auto"
                         autocomplete="off"
                         enterkeyhint="send"
                         prop:value=draft

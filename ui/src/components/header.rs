@@ -3,7 +3,9 @@
 use leptos::prelude::*;
 use lilims_ipc::ModelStatus;
 
+use super::foreign::Foreign;
 use super::icon::{Icon, mark};
+use super::tooltip::explain_picture;
 use crate::format;
 
 /// The bar at the top.
@@ -35,9 +37,9 @@ pub(crate) fn Header(
                 {mark()}
                 <div class="model-text">
                     <span class="model-name" data-testid="model-name">
-                        {move || model.with(|model| name(model.as_ref()))}
+                        <Foreign text=Signal::derive(move || model.with(|model| name(model.as_ref())))/>
                     </span>
-                    <span class="model-line">{move || model.with(|model| line(model.as_ref()))}</span>
+                    <span class="model-line"><Foreign text=Signal::derive(move || model.with(|model| line(model.as_ref())))/></span>
                     <Show when=move || speed.with(Option::is_some)>
                         <span class="speed" data-testid="tokens-per-second">
                             {move || speed.get().map(format::speed)}
@@ -51,7 +53,7 @@ pub(crate) fn Header(
                     class="button quiet"
                     data-testid="new-chat"
                     aria-label="New conversation"
-                    title="New conversation"
+                    on:mouseenter=|event| explain_picture(&event)
                     disabled=is_empty
                     on:click=move |_| on_new_chat.run(())
                 >
@@ -64,7 +66,7 @@ pub(crate) fn Header(
                     class:active=is_at_work
                     data-testid="library-toggle"
                     aria-label=move || if is_at_work.get() { "Library, at work" } else { "Library" }
-                    title="Library"
+                    on:mouseenter=|event| explain_picture(&event)
                     aria-pressed=move || library_open.get().to_string()
                     on:click=move |_| library_open.update(|open| *open = !*open)
                 >

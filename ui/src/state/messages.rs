@@ -1,10 +1,11 @@
 //! Which turn a message of a request belongs to: turns become messages for the shell, and the
 //! shell's indices and kept messages become turns again.
 
-use leptos::prelude::WithUntracked;
+use leptos::prelude::{Set, WithUntracked};
 use lilims_ipc::{ContextView, Finish, Message, Role};
 
-use super::chat::{Answer, AnswerState, Turn};
+use super::answer::{Answer, AnswerState};
+use super::chat::Turn;
 
 /// A message of the conversation, found by its turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,13 +29,12 @@ pub(crate) enum Part {
 /// templates want the roles to alternate; the last question always stands.
 pub(super) fn of(turns: &[Turn]) -> Vec<Message> {
     let Some((last, earlier)) = turns.split_last() else { return Vec::new() };
-    let message = |role, content: &str| Message { role, content: content.to_owned() };
+    let question = |turn: &Turn| Message::new(Role::User, &*turn.question);
     let mut messages = Vec::with_capacity(turns.len() * 2);
     for turn in earlier.iter().filter(|turn| is_answered(turn)) {
-        messages.push(message(Role::User, &turn.question));
-        turn.answer.text.with_untracked(|text| messages.push(message(Role::Assistant, text)));
+        messages.extend([question(turn), turn.answer.message()]);
     }
-    messages.push(message(Role::User, &last.question));
+    messages.push(question(last));
     messages
 }
 
@@ -65,18 +65,19 @@ pub(super) fn turns(
 ) -> (Vec<Turn>, Vec<Option<Place>>) {
     let mut turns: Vec<Turn> = Vec::with_capacity(messages.len() / 2 + 1);
     let mut awaits_answer = false;
-    let places = messages.iter().map(|Message { role, content }| match role {
+    let places = messages.iter().map(|message| match message.role {
         Role::User => {
             awaits_answer = true;
-            let answer = Answer::restored("", AnswerState::Stopped { stats: None });
-            turns.push(Turn { id: new_id(), question: content.as_str().into(), answer });
+            let answer = Answer::default();
+            answer.state.set(AnswerState::Stopped { stats: None });
+            turns.push(Turn { id: new_id(), question: message.content.as_str().into(), answer });
             turns.last().map(|turn| turn.place(Part::Question))
         }
         Role::Assistant if awaits_answer => {
             awaits_answer = false;
             let state = AnswerState::Done { finish: Finish::EndOfTurn, stats: None };
             turns.last_mut().map(|turn| {
-                turn.answer = Answer::restored(content, state);
+                turn.answer = Answer::restored(message, state);
                 turn.place(Part::Answer)
             })
         }
@@ -93,5 +94,5 @@ impl Turn {
 }
 
 fn is_answered(turn: &Turn) -> bool {
-    turn.answer.text.with_untracked(|text| !text.trim().is_empty())
+    turn.answer.body.text.with_untracked(|text| !text.trim().is_empty())
 }

@@ -4,6 +4,7 @@ use leptos::prelude::*;
 use lilims_ipc::{Condition, LibraryModel, Made};
 
 use super::figures::FiguresTable;
+use crate::components::foreign::ForeignText;
 use crate::format;
 use crate::state::Action;
 
@@ -36,7 +37,7 @@ pub(super) fn ModelDetails(
                 {move || model.with(facts).into_iter().map(|(term, fact)| view! {
                     <div>
                         <dt>{term}</dt>
-                        <dd>{fact}</dd>
+                        <dd><ForeignText text=fact/></dd>
                     </div>
                 }).collect_view()}
             </dl>

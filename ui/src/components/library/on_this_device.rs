@@ -6,8 +6,9 @@ use lilims_ipc::{Error, Library, LibraryModel, ModelStatus};
 use super::model_card::ModelCard;
 use super::parts::{Aftermath, ErrorLine, Nothing, Pending};
 use super::quota::Quota;
+use crate::components::foreign::Foreign;
 use crate::components::icon::Icon;
-use crate::format::Clock;
+use crate::format::{self, Clock};
 use crate::state::{Action, Concern, Fetched, LibraryState, Tab};
 
 /// The tab *On this device*.
@@ -140,12 +141,12 @@ fn FolderRow(folder: String, act: Callback<Action>) -> impl IntoView {
     view! {
         <li>
             {Icon::Folder.view()}
-            <span>{folder.clone()}</span>
+            <span><Foreign text=folder.clone()/></span>
             <button
                 type="button"
                 class="button quiet small"
                 data-testid="remove-folder"
-                aria-label=format!("Use {folder} no longer")
+                aria-label=format!("Use {} no longer", format::visible_name(&folder))
                 title="Use this folder no longer; its files stay"
                 on:click=move |_| act.run(Action::RemoveFolder(own.clone()))
             >

@@ -1,0 +1,42 @@
+//! What a model wrote for itself before its answer: one line that opens.
+
+use leptos::prelude::*;
+
+use crate::format;
+use crate::state::Growing;
+
+/// The line, which a reader opens and closes; it never opens by itself.
+#[component]
+pub(super) fn ReasoningView(
+    /// The text.
+    reasoning: Growing,
+    /// How long it took or takes, in milliseconds.
+    #[prop(into)]
+    elapsed_ms: Signal<Option<u32>>,
+    /// Whether more may come.
+    #[prop(into)]
+    is_running: Signal<bool>,
+) -> impl IntoView {
+    let Growing { blocks, tail, .. } = reasoning;
+    let label = Memo::new(move |_| format::reasoning(is_running.get(), elapsed_ms.get()));
+    view! {
+        <details
+            class="reasoning"
+            data-testid="reasoning"
+            data-state=move || if is_running.get() { "running" } else { "done" }
+        >
+            <summary data-testid="reasoning-toggle">
+                <span>{label}</span>
+                <Show when=move || is_running.get()>
+                    <span class="dots" aria-hidden="true"><i></i><i></i><i></i></span>
+                </Show>
+            </summary>
+            <div class="prose" data-testid="reasoning-text">
+                <For each=move || blocks.get() key=|block| block.index let:block>
+                    <div class="chunk" inner_html=block.html.to_string()></div>
+                </For>
+                <div class="chunk tail" inner_html=move || tail.get()></div>
+            </div>
+        </details>
+    }
+}
