@@ -215,13 +215,19 @@ pub(crate) fn follow_first_model(state: LibraryState, chat: Chat, act: Callback<
         let step = state.plan.with(|plan| {
             state.downloads.with(|downloads| next_step(&file, plan.as_ref(), downloads))
         });
+        // A download that is told to be done may be of a model that was removed since.
+        let is_here = |name: &String| {
+            state.library.with(|library| {
+                library.here().is_some_and(|it| it.models.iter().any(|model| model.name == *name))
+            })
+        };
         match step {
             Some(FirstStep::Download) => {
                 state.plan.set(None);
                 act.run(Action::Download(file));
             }
             Some(FirstStep::ShowPlan) => state.show(Tab::Discover),
-            Some(FirstStep::Use(name)) => {
+            Some(FirstStep::Use(name)) if is_here(&name) => {
                 state.awaited.set(None);
                 // Another one may have been chosen meanwhile.
                 let is_missing =
@@ -230,7 +236,7 @@ pub(crate) fn follow_first_model(state: LibraryState, chat: Chat, act: Callback<
                     act.run(Action::Use { name, context_tokens: None });
                 }
             }
-            None => {}
+            Some(FirstStep::Use(_)) | None => {}
         }
     });
 }
