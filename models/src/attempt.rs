@@ -6,9 +6,6 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-/// The most bytes of a note that are read; it takes some hundred.
-const MAX_BYTES: u64 = 1 << 16;
-
 /// A load that has begun and, if its note is found at a start, has not ended well.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
@@ -46,8 +43,11 @@ impl Attempt {
     pub fn note(&self, folder: &Path) -> io::Result<Note> {
         fs::create_dir_all(folder)?;
         let path = path(folder);
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        serde_json::to_writer(&mut file, self)?;
         // On the disk before the load begins: it may take the whole system down.
-        lilims_files::replace(&path, |file| Ok(serde_json::to_writer(file, self)?))?;
+        file.as_file().sync_all()?;
+        file.persist(&path)?;
         Ok(Note { path })
     }
 
@@ -55,14 +55,13 @@ impl Attempt {
     /// is no sign of a crash and stays.
     pub fn take_left(folder: &Path, is_alive: impl Fn(u32) -> bool) -> Option<Self> {
         let path = path(folder);
-        let attempt: Self =
-            match serde_json::from_slice(&lilims_files::read(&path, MAX_BYTES).ok()?) {
-                Ok(attempt) => attempt,
-                Err(_) => {
-                    let _ = fs::remove_file(&path);
-                    return None;
-                }
-            };
+        let attempt: Self = match serde_json::from_slice(&fs::read(&path).ok()?) {
+            Ok(attempt) => attempt,
+            Err(_) => {
+                let _ = fs::remove_file(&path);
+                return None;
+            }
+        };
         if attempt.process != std::process::id() && is_alive(attempt.process) {
             return None;
         }

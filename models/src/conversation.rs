@@ -8,14 +8,12 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use lilims_files::{ReplaceOptions, Replacement};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tempfile::NamedTempFile;
 
 /// How files of sessions end.
 const SESSION_SUFFIX: &str = ".session";
-/// The most bytes of a conversation that are read: years of talk.
-const MAX_TEXT_BYTES: u64 = 256 << 20;
 /// How the file of a conversation that could not be read ends.
 const DAMAGED_SUFFIX: &str = ".damaged";
 /// How names of files begin that are not written to their end yet, and after how long nobody writes to
@@ -50,10 +48,10 @@ impl ConversationFile {
     /// # Errors
     /// When the file cannot be read or is damaged.
     pub fn read<T: DeserializeOwned>(&self) -> io::Result<Option<T>> {
-        match lilims_files::read(&self.path, MAX_TEXT_BYTES) {
+        match fs::read(&self.path) {
             Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
-            Err(error) if error.is_not_found() => Ok(None),
-            Err(error) => Err(error.into()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
@@ -65,10 +63,11 @@ impl ConversationFile {
         let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
         let folder = folder.unwrap_or(Path::new("."));
         fs::create_dir_all(folder)?;
-        let options = ReplaceOptions { prefix: TEMPORARY_PREFIX, is_private: true };
-        let mut file = Replacement::with(&self.path, options)?;
+        let mut file = NamedTempFile::new_in(folder)?;
         file.write_all(&serde_json::to_vec_pretty(conversation)?)?;
-        Ok(file.commit()?)
+        file.as_file().sync_all()?;
+        file.persist(&self.path)?;
+        Ok(())
     }
 
     /// Removes text and session; what is not there is no error.

@@ -23,7 +23,9 @@ pub enum Error {
         what: &'static str,
     },
     /// The system does not say where this user's data belongs.
-    #[error("this user has no home folder in which Lilims could keep its data")]
+    #[error(
+        "this user has no home folder: set LILIMS_HOME to a folder where Lilims may keep its data"
+    )]
     NoHome,
     /// `LILIMS_MODEL` names something that is not a file.
     #[error("LILIMS_MODEL names {}, which is not a file", path.display())]
@@ -32,7 +34,11 @@ pub enum Error {
         path: PathBuf,
     },
     /// The bundled model is in none of the places where it may be.
-    #[error("the model {file} did not come with this program (looked in {})", join(looked_in))]
+    #[error(
+        "the bundled model {file} is missing: `cargo xtask app` fetches it, or set LILIMS_MODEL \
+         to a GGUF file (looked in {})",
+        join(looked_in)
+    )]
     BundledModelMissing {
         /// The file's name.
         file: String,

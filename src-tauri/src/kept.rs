@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use lilims_ipc::{ContextView, Conversation, Message, Overflow, Reasoning, Role};
+use lilims_ipc::{ContextView, Conversation, Message, Overflow, Role};
 use lilims_models::{ConversationFile, bound_sessions, data_dir};
 
 /// The most that saved sessions take on disk.
@@ -65,28 +65,13 @@ impl Kept {
 
     /// Notes more of the answer.
     pub(crate) fn grow(&mut self, text: &str) {
-        self.answer().content.push_str(text);
-        self.write_if_due();
-    }
-
-    /// Notes more of what the model wrote for itself before the answer, and how long it has done so.
-    pub(crate) fn grow_reasoning(&mut self, text: &str, elapsed_ms: u32) {
-        let reasoning = self.answer().reasoning.get_or_insert_with(Reasoning::default);
-        reasoning.text.push_str(text);
-        reasoning.elapsed_ms = Some(elapsed_ms);
-        self.write_if_due();
-    }
-
-    /// The answer, which is the last message.
-    fn answer(&mut self) -> &mut Message {
-        let messages = &mut self.conversation.messages;
-        if messages.last().is_none_or(|message| message.role != Role::Assistant) {
-            messages.push(Message::new(Role::Assistant, ""));
+        match self.conversation.messages.last_mut() {
+            Some(message) if message.role == Role::Assistant => message.content.push_str(text),
+            _ => {
+                let message = Message { role: Role::Assistant, content: text.to_owned() };
+                self.conversation.messages.push(message);
+            }
         }
-        messages.last_mut().expect("a message was pushed where there was none")
-    }
-
-    fn write_if_due(&mut self) {
         if self.written_at.elapsed() >= WRITE_INTERVAL {
             self.write();
         }

@@ -11,8 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use lilims_ipc::{
-    Attempt, ContextView, Error, ErrorCode, Event, Finish, ModelInfo, ModelStatus, Overflow,
-    Request, Stats,
+    Attempt, ContextView, Error, Event, Finish, ModelInfo, ModelStatus, Overflow, Request, Stats,
 };
 
 use crate::answer_stream::{AnswerStream, Ending};
@@ -302,11 +301,6 @@ impl Worker {
     /// Saves what the model has read and drops it.
     fn unload(&mut self, why: &str) {
         self.tell_talk(|talk| talk.save());
-        self.drop_talk(why);
-    }
-
-    /// Drops the model. The next question loads one again.
-    fn drop_talk(&mut self, why: &str) {
         self.talk = None;
         let status = lock(&self.shared.status).clone();
         if let ModelStatus::Ready { model } = status {
@@ -364,16 +358,12 @@ impl Worker {
             });
         };
         // The panic's own words are not passed on: they may quote the conversation.
-        let answer = catch_unwind(AssertUnwindSafe(|| talk.answer(request, cancel, stream)))
-            .unwrap_or_else(|_| {
+        catch_unwind(AssertUnwindSafe(|| talk.answer(request, cancel, stream))).unwrap_or_else(
+            |_| {
                 talk.give_up();
                 Err(errors::internal("a panic while answering"))
-            });
-        if answer.as_ref().is_err_and(|error| error.code == ErrorCode::ModelDamaged) {
-            // The next question reads the file as it is then.
-            self.drop_talk("because its file was changed");
-        }
-        answer
+            },
+        )
     }
 }
 

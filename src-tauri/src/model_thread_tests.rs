@@ -79,7 +79,7 @@ fn start_with(
 }
 
 fn ask(thread: &ModelThread, question: &str) -> Result<Receiver<Event>, Error> {
-    let message = Message::new(Role::User, question);
+    let message = Message { role: Role::User, content: question.to_owned() };
     let request =
         Request { messages: vec![message], options: Options::default(), overflow: Overflow::Slide };
     let (sender, events) = channel();

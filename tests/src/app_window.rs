@@ -38,8 +38,6 @@ pub struct Start<'a> {
     pub context: Option<usize>,
     /// `LILIMS_HOME`, for what outlives the window; a folder of its own without it.
     pub home: Option<&'a Path>,
-    /// The program, started as a person starts it: without `LILIMS_MODEL`. `LILIMS_APP` without it.
-    pub program: Option<&'a Path>,
     /// Further variables.
     pub variables: &'a [(&'a str, &'a str)],
 }
@@ -69,10 +67,7 @@ impl AppWindow {
     /// # Errors
     /// When `LILIMS_APP` does not name the app, or something that drives it is not installed.
     pub fn open(start: Start<'_>) -> Result<Self> {
-        let app = match start.program {
-            Some(program) => program.to_str().context("folders of tests are UTF-8")?.to_owned(),
-            None => app_program()?,
-        };
+        let app = app_program()?;
         let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let screen = Screen::start()?;
         let home = tempfile::tempdir()?;
@@ -339,11 +334,7 @@ pub fn wait<T>(what: &str, mut condition: impl FnMut() -> Result<Option<T>>) -> 
     bail!("waited {} s in vain for {what}", PATIENCE.as_secs());
 }
 
-/// The app that `cargo xtask test` has built.
-///
-/// # Errors
-/// When it is not there.
-pub fn app_program() -> Result<String> {
+fn app_program() -> Result<String> {
     let app = env::var("LILIMS_APP").context(
         "LILIMS_APP does not name the app: run `cargo xtask test`, which builds it and sets this",
     )?;
@@ -388,9 +379,6 @@ fn set_environment(command: &mut Command, start: Start<'_>, screen: &Screen, hom
     }
     if let Some(context) = start.context {
         command.env("LILIMS_CONTEXT", context.to_string());
-    }
-    if start.program.is_some() {
-        command.env_remove("LILIMS_MODEL");
     }
     if let Some(model) = start.model {
         command.env("LILIMS_MODEL", model);

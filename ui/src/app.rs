@@ -4,16 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use leptos::{ev, prelude::*, task::spawn_local};
-use lilims_ipc::{Attempt, ContextView, Error, ErrorCode, ModelInfo, ModelStatus, Overflow};
+use lilims_ipc::{Attempt, ContextView, Error, ModelInfo, ModelStatus, Overflow};
 
 use crate::bridge;
 use crate::components::{
     Composer, ContextMeter, ContextPanel, Conversation, Empty, ErrorNotice, Header, LoadingBar,
     Outside, Settings,
 };
-use crate::library_page::{
-    FirstModel, Held, LibraryPage, Picker, carry_out, follow_first_model, follow_library,
-};
+use crate::library_page::{Held, LibraryPage, Picker, carry_out, follow_library};
 use crate::state::{Chat, LibraryState, Outgoing, is_moving, restore};
 
 /// How often the shell is asked about a model that is loading, should its event not arrive.
@@ -42,7 +40,6 @@ fn Chatting() -> impl IntoView {
     follow_model(chat);
     restore_conversation(chat);
     follow_library(library, act);
-    follow_first_model(library, chat, act);
     handle_escape(chat, draft, [settings_open, context_open, picker_open], library);
 
     let ask = Callback::new(move |question: Arc<str>| {
@@ -80,13 +77,10 @@ fn Chatting() -> impl IntoView {
     let retry_load = Callback::new(move |()| retry_load(chat));
 
     let is_empty = Memo::new(move |_| chat.turns.with(Vec::is_empty));
-    let has_no_model = Memo::new(move |_| has_no_model(chat.model.get()));
-    let failure = Memo::new(move |_| failure(chat.model.get()).filter(|_| !has_no_model.get()));
+    let failure = Memo::new(move |_| failure(chat.model.get()));
     let held = Memo::new(move |_| held(chat.model.get()));
     // Nothing will load by itself: the user has to choose how to go on.
-    let is_stuck = Memo::new(move |_| {
-        has_no_model.get() || failure.with(Option::is_some) || held.with(Option::is_some)
-    });
+    let is_stuck = Memo::new(move |_| failure.with(Option::is_some) || held.with(Option::is_some));
     let is_unloaded =
         Memo::new(move |_| matches!(chat.model.get(), Some(ModelStatus::Unloaded { .. })));
     let is_at_work = Memo::new(move |_| {
@@ -143,9 +137,6 @@ fn Chatting() -> impl IntoView {
                         retry_id="retry-load"
                         on_retry=retry_load
                     />
-                </Show>
-                <Show when=move || has_no_model.get()>
-                    <FirstModel state=library act/>
                 </Show>
                 <Held state=library attempt=held act on_retry=retry_load/>
                 <Show when=move || is_empty.get() && !chat.is_restoring.get() && !is_stuck.get()>
@@ -288,11 +279,6 @@ fn failure(status: Option<ModelStatus>) -> Option<Error> {
         Some(ModelStatus::Failed { error }) => Some(error),
         _ => None,
     }
-}
-
-/// Whether no model was chosen and none came with the app.
-fn has_no_model(status: Option<ModelStatus>) -> bool {
-    failure(status).is_some_and(|error| error.code == ErrorCode::NoModel)
 }
 
 fn held(status: Option<ModelStatus>) -> Option<Attempt> {

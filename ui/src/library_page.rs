@@ -1,14 +1,11 @@
 //! Joins the library with the shell: its events, its commands, and its picker under the composer.
 
 use leptos::{prelude::*, task::spawn_local};
-use lilims_ipc::{Attempt, Error, ModelStatus, Recommended};
+use lilims_ipc::{Attempt, Error, ModelStatus};
 
 use crate::bridge::{self, Drag};
-use crate::components::{FirstModelOffer, HeldNotice, LibraryView, ModelPicker};
-use crate::state::{
-    Action, Chat, Concern, Fetched, FirstStep, HubFile, LibraryState, Tab, first_model, held_name,
-    next_step, recent,
-};
+use crate::components::{HeldNotice, LibraryView, ModelPicker};
+use crate::state::{Action, Chat, Fetched, LibraryState, Tab, held_name, recent};
 
 /// Keeps the library up to date.
 pub(crate) fn follow_library(state: LibraryState, act: Callback<Action>) {
@@ -161,86 +158,4 @@ pub(crate) fn Held(
             view! { <HeldNotice attempt can_load_safer on_safer on_retry on_choose/> }
         })
     }
-}
-
-/// The offer of a first model.
-#[component]
-pub(crate) fn FirstModel(
-    /// The state of the library.
-    state: LibraryState,
-    /// Carries actions out.
-    act: Callback<Action>,
-) -> impl IntoView {
-    let model = Memo::new(move |_| {
-        state.catalogue.with(|catalogue| catalogue.here().and_then(|it| first_model(it).cloned()))
-    });
-    let file = Memo::new(move |_| model.with(|model| model.as_ref().map(hub_file)));
-    let download = Memo::new(move |_| {
-        let file = file.get()?;
-        let is_its =
-            |it: &&lilims_ipc::Download| it.repository == file.repository && it.file == file.file;
-        state.downloads.with(|downloads| downloads.iter().find(is_its).cloned())
-    });
-    let is_busy = Memo::new(move |_| {
-        let of_file = file.get().is_some_and(|file| state.is_busy(&Concern::File(file)));
-        of_file || state.is_busy(&Concern::Plan)
-    });
-    let problem = Memo::new(move |_| {
-        let of_file = file.get().and_then(|file| state.problem_of(&Concern::File(file)));
-        of_file.or_else(|| state.problem_of(&Concern::Plan))
-    });
-    let usable = Memo::new(move |_| {
-        state.library.with(|library| library.here().map(recent).unwrap_or_default())
-    });
-    let on_download = Callback::new(move |()| {
-        let Some(file) = file.get_untracked() else { return };
-        state.awaited.set(Some(file.clone()));
-        // One that broke off goes on from where it is.
-        match download.get_untracked() {
-            Some(download) => act.run(Action::Resume(download.id)),
-            None => act.run(Action::Plan(file)),
-        }
-    });
-    let on_use = Callback::new(move |name| act.run(Action::Use { name, context_tokens: None }));
-    let on_others = Callback::new(move |()| state.show(Tab::Discover));
-    view! {
-        <FirstModelOffer model download is_busy problem usable on_download on_use on_others/>
-    }
-}
-
-/// Takes the first model from its plan to its use, once it was asked for.
-pub(crate) fn follow_first_model(state: LibraryState, chat: Chat, act: Callback<Action>) {
-    Effect::new(move || {
-        let Some(file) = state.awaited.get() else { return };
-        let step = state.plan.with(|plan| {
-            state.downloads.with(|downloads| next_step(&file, plan.as_ref(), downloads))
-        });
-        // A download that is told to be done may be of a model that was removed since.
-        let is_here = |name: &String| {
-            state.library.with(|library| {
-                library.here().is_some_and(|it| it.models.iter().any(|model| model.name == *name))
-            })
-        };
-        match step {
-            Some(FirstStep::Download) => {
-                state.plan.set(None);
-                act.run(Action::Download(file));
-            }
-            Some(FirstStep::ShowPlan) => state.show(Tab::Discover),
-            Some(FirstStep::Use(name)) if is_here(&name) => {
-                state.awaited.set(None);
-                // Another one may have been chosen meanwhile.
-                let is_missing =
-                    chat.model.with_untracked(|it| matches!(it, Some(ModelStatus::Failed { .. })));
-                if is_missing {
-                    act.run(Action::Use { name, context_tokens: None });
-                }
-            }
-            Some(FirstStep::Use(_)) | None => {}
-        }
-    });
-}
-
-fn hub_file(model: &Recommended) -> HubFile {
-    HubFile { repository: model.repository.clone(), file: model.file.clone() }
 }

@@ -1,11 +1,10 @@
 //! The release app: built with the page inside, and opened.
 
 use std::env;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use crate::page;
 use crate::places::Places;
@@ -21,21 +20,23 @@ pub(crate) const EMBED_PAGE: &str = "lilims-app/custom-protocol";
 /// # Errors
 /// When something is missing that cannot be installed, a build fails or there is no screen.
 pub(crate) fn build_and_open(places: &Places) -> Result<()> {
-    let program = build(places)?;
+    let (program, model) = build(places)?;
     let has_screen = ["DISPLAY", "WAYLAND_DISPLAY"].iter().any(|name| env::var_os(name).is_some());
     if cfg!(target_os = "linux") && !has_screen {
         bail!("no screen to open a window on (neither DISPLAY nor WAYLAND_DISPLAY is set)");
     }
     step("app open; close its window to end", || {
-        process::run(Command::new(&program).current_dir(&places.root))
+        let mut command = Command::new(&program);
+        // The build folder may lie outside of the repository, where the app finds no model.
+        process::run(command.current_dir(&places.root).env("LILIMS_MODEL", model))
     })
 }
 
-/// Sets up and builds the app with its model beside it, and returns its program.
+/// Sets up and builds the app, and returns its program and its model.
 ///
 /// # Errors
 /// When something is missing that cannot be installed, or a build fails.
-pub(crate) fn build(places: &Places) -> Result<PathBuf> {
+pub(crate) fn build(places: &Places) -> Result<(PathBuf, PathBuf)> {
     let tools = setup::for_app(places)?;
     page::build(places, &tools.page)?;
     step("app, release build", || {
@@ -44,27 +45,9 @@ pub(crate) fn build(places: &Places) -> Result<PathBuf> {
         process::run(&mut command)
     })?;
     let program = places.target.join("release").join(program_name("lilims-app"));
-    let model = put_beside(&program, &tools.model)?;
     note(&format!("app:   {}", program.display()));
-    note(&format!("model: {}", model.display()));
-    Ok(program)
-}
-
-/// Puts the model where the program looks for it first, and returns its place there. The build
-/// folder may lie outside of the repository, where the program would find none.
-fn put_beside(program: &Path, model: &Path) -> Result<PathBuf> {
-    let folder = program.parent().context("a program lies in a folder")?.join("models");
-    let beside = folder.join(model.file_name().context("a model has a file name")?);
-    let size = |path: &Path| fs::metadata(path).map(|metadata| metadata.len()).ok();
-    if size(&beside).is_none() || size(&beside) != size(model) {
-        fs::create_dir_all(&folder)?;
-        // A link costs no room; another disk needs a copy.
-        let partial = beside.with_extension("partial");
-        let _ = fs::remove_file(&partial);
-        fs::hard_link(model, &partial).or_else(|_| fs::copy(model, &partial).map(drop))?;
-        fs::rename(&partial, &beside)?;
-    }
-    Ok(beside)
+    note(&format!("model: {}", tools.model.display()));
+    Ok((program, tools.model))
 }
 
 /// The file name of a program on this system.

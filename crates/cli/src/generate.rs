@@ -1,10 +1,11 @@
 //! `lilims generate`: one prompt, one answer.
 
+use std::io;
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 use lilims_engine::{Answer, Finish, GenerateOptions, Model, Progress};
 use serde::Serialize;
@@ -141,7 +142,7 @@ fn read_prompt(prompt: Option<&str>) -> Result<String> {
             "no prompt: give one with --prompt TEXT or through a pipe",
         ),
     }
-    let text = lilims_files::read_stdin_to_string(options::MAX_TEXT_BYTES)?;
+    let text = io::read_to_string(io::stdin()).context("cannot read the prompt")?;
     let line = text.strip_suffix('\n').unwrap_or(&text);
     Ok(line.strip_suffix('\r').unwrap_or(line).to_owned())
 }

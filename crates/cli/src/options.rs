@@ -15,9 +15,6 @@ use lilims_engine::{
 use crate::library::{self, InUse};
 use crate::output;
 
-/// The most bytes of a text that is read from a file or standard input.
-pub(crate) const MAX_TEXT_BYTES: u64 = 256 << 20;
-
 /// Which model, and how to run it.
 #[derive(Args)]
 pub(crate) struct ModelOptions {

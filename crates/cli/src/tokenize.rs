@@ -1,6 +1,8 @@
 //! `lilims tokenize`: texts to token ids.
 
 use std::fmt::Write as _;
+use std::fs;
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -60,12 +62,13 @@ impl Tokenize {
             return Ok(text.clone());
         }
         if let Some(path) = &self.file {
-            return Ok(lilims_files::read_to_string(path, options::MAX_TEXT_BYTES)?);
+            return fs::read_to_string(path)
+                .with_context(|| format!("cannot read {}", path.display()));
         }
         options::refuse_terminal_input(
             "no text: give one with --text TEXT, --file FILE or through a pipe",
         );
-        Ok(lilims_files::read_stdin_to_string(options::MAX_TEXT_BYTES)?)
+        io::read_to_string(io::stdin()).context("cannot read the text")
     }
 }
 

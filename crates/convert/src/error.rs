@@ -19,15 +19,6 @@ pub enum Error {
     /// The system gave no threads.
     #[error("cannot start threads")]
     Threads(#[source] std::io::Error),
-    /// A file of the source is no longer what it was when the conversion began.
-    #[error("{} was changed or cut short while it was converted", path.display())]
-    Changed {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A thread did not end as it should, by a fault in Lilims.
-    #[error("a computation failed inside Lilims")]
-    Panicked,
     /// The source lacks a file.
     #[error("{folder} has no {what}")]
     MissingFile {

@@ -5,7 +5,6 @@
 //! that cannot be read in pieces, one is in memory and another on its way.
 
 use std::ops::ControlFlow;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{Builder, Scope};
@@ -29,13 +28,14 @@ pub(crate) struct Pieces {
 impl Pieces {
     /// The next piece's bytes.
     ///
-    /// *Errors*: what went wrong with this piece; those before it are right. [`Error::Panicked`] after the
-    /// last piece.
+    /// *Errors*: what went wrong with this piece; those before it are right.
+    ///
+    /// # Panics
+    /// After the last piece.
     pub(crate) fn next(&mut self) -> Result<Vec<u8>, Error> {
         let worker = &self.workers[self.next % self.workers.len()];
         self.next += 1;
-        // A worker ends after its last piece; before it, only by a fault.
-        worker.recv().unwrap_or(Err(Error::Panicked))
+        worker.recv().expect("a worker ends after its last piece")
     }
 }
 
@@ -79,8 +79,7 @@ fn work(
 ) {
     for job in jobs {
         let result = job.and_then(|(tensor, piece)| {
-            let encode = AssertUnwindSafe(|| tensor.encode(&piece));
-            let result = catch_unwind(encode).unwrap_or(Err(Error::Panicked));
+            let result = tensor.encode(&piece);
             // The reader may have ended: it needs no buffer then.
             let _ = Arc::into_inner(piece.bytes).map(|bytes| spare.send(bytes));
             result
@@ -105,10 +104,7 @@ fn read<'env>(
     };
     for (tensor_idx, tensor) in tensors.iter().enumerate() {
         let open = |n_bytes| open(tensor_idx, n_bytes);
-        let read = AssertUnwindSafe(|| {
-            read_tensor(tensor, open, spares, |piece| hand_over(Ok((tensor, piece))))
-        });
-        let read = catch_unwind(read).unwrap_or(Err(Error::Panicked));
+        let read = read_tensor(tensor, open, spares, |piece| hand_over(Ok((tensor, piece))));
         match read {
             Ok(ControlFlow::Continue(())) => {}
             Ok(ControlFlow::Break(())) => return,

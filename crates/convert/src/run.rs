@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use lilims_engine::{ModelSpec, Tokenizer};
-use lilims_files::Stamp;
 use lilims_gguf::{File, TensorHead, TensorType, Writer};
 
 use crate::config::Config;
@@ -126,9 +125,7 @@ pub fn convert(
             Ok((finished, spec))
         });
         has_failed.store(checked.is_err(), Ordering::Relaxed);
-        let files = hashes.join().unwrap_or(Err(Error::Panicked));
-        // What else went wrong may follow from it.
-        input.check_unchanged()?;
+        let files = hashes.join().expect("hashing does not panic");
         let (finished, spec) = checked?;
         Ok::<_, Error>((finished, spec, files?))
     })?;
@@ -223,8 +220,6 @@ struct Input {
     license: Option<String>,
     /// What was read, for the manifest.
     files: Vec<PathBuf>,
-    /// What tells whether these are still what they were.
-    stamps: Vec<Stamp>,
 }
 
 /// Where tensors come from.
@@ -243,28 +238,7 @@ enum Data {
 impl Input {
     /// Reads everything but the tensors.
     fn read(source: &Path, options: &Options) -> Result<Self, Error> {
-        let mut input =
-            if source.is_dir() { checkpoint(source, options) } else { gguf(source, options) }?;
-        let stamp = |path: &PathBuf| Stamp::at(path).map_err(Error::io(path));
-        input.stamps = input.files.iter().map(stamp).collect::<Result<_, _>>()?;
-        Ok(input)
-    }
-
-    /// Checks that the source's files are what they were when it was read.
-    ///
-    /// *Errors*: [`Error::Changed`].
-    fn check_unchanged(&self) -> Result<(), Error> {
-        for (path, stamp) in self.files.iter().zip(&self.stamps) {
-            if Stamp::at(path).ok().as_ref() != Some(stamp) {
-                return Err(Error::Changed { path: path.clone() });
-            }
-        }
-        match &self.data {
-            Data::Gguf { path, file } if file.check_unchanged().is_err() => {
-                Err(Error::Changed { path: path.clone() })
-            }
-            _ => Ok(()),
-        }
+        if source.is_dir() { checkpoint(source, options) } else { gguf(source, options) }
     }
 
     /// The result's tensors, some of which have other types where columns have an importance.
@@ -416,7 +390,6 @@ fn checkpoint(folder: &Path, options: &Options) -> Result<Input, Error> {
         ),
         name: metadata::name(&config, folder),
         license,
-        stamps: Vec::new(),
         files: settings.into_iter().flatten().chain(checkpoint.files().iter().cloned()).collect(),
         data: Data::Checkpoint { checkpoint, computed },
     })
@@ -455,7 +428,6 @@ fn gguf(path: &Path, options: &Options) -> Result<Input, Error> {
         ),
         name: name.to_owned(),
         license,
-        stamps: Vec::new(),
         files: vec![path.to_owned()],
         data: Data::Gguf { path: path.to_owned(), file: Arc::clone(&file) },
     })

@@ -75,9 +75,6 @@ pub enum Error {
         /// What [`max_threads`](crate::max_threads) allows.
         most: usize,
     },
-    /// A computation did not end as it should, by a fault in Lilims.
-    #[error("a computation failed inside Lilims: load the model again")]
-    Panicked,
     /// The system gave no worker threads.
     #[error("cannot start worker threads")]
     Threads(#[from] std::io::Error),
@@ -87,11 +84,4 @@ pub enum Error {
     /// The candle backend failed.
     #[error("candle backend")]
     Candle(#[from] candle_core::Error),
-}
-
-impl Error {
-    /// Whether the model's file is no longer what was loaded: it has to be loaded again.
-    pub fn is_changed_file(&self) -> bool {
-        matches!(self, Self::Gguf(lilims_gguf::Error::Changed { .. }))
-    }
 }

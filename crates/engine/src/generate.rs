@@ -117,8 +117,7 @@ impl Session {
     /// Answers `prompt`, the whole conversation in tokens. What the cache holds of it already is
     /// not read again. Of a prompt that does not fit, the sinks and the last tokens are read.
     ///
-    /// *Errors*: [`Error::Gguf`] when the model's file is no longer what was loaded; what was given out
-    /// before stands. [`Error::ContextFull`] when the prompt is empty, or leaves no room under
+    /// *Errors*: [`Error::ContextFull`] when the prompt is empty, or leaves no room under
     /// [`Overflow::Stop`], [`Error::UnknownToken`], [`Error::Candle`]. Cancelling is no error: the
     /// answer so far is returned.
     pub fn generate(
@@ -129,7 +128,6 @@ impl Session {
         on_text: &mut OnText<'_>,
     ) -> Result<Answer, Error> {
         let start = Instant::now();
-        self.model.check_unchanged()?;
         let context = self.window.context;
         if prompt.is_empty() || (self.overflow() == Overflow::Stop && prompt.len() >= context) {
             return Err(Error::ContextFull { needed: prompt.len() + 1, context });
@@ -142,12 +140,6 @@ impl Session {
         };
         progress.prefill = start.elapsed();
         let model = Arc::clone(&self.model);
-        // Texts of tokens are read from the file, too: none of one that is gone is given out.
-        let on_text: &mut OnText<'_> = &mut |text, progress| {
-            if !model.is_damaged() {
-                on_text(text, progress);
-            }
-        };
         let mut writer = AnswerWriter::new(&model, options);
         let finish = if is_read {
             Turn { session: self, options, cancel, start, on_text }
@@ -156,9 +148,7 @@ impl Session {
             Finish::Cancelled
         };
         progress.reread_tokens = (self.counters.reread - reread_before) as usize;
-        let answer = writer.finish(finish, progress, on_text);
-        model.check_unchanged()?;
-        Ok(answer)
+        Ok(writer.finish(finish, progress, on_text))
     }
 
     /// Reads what the cache does not hold of `prompt`, in chunks, and leaves the logits after it.

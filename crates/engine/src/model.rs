@@ -136,7 +136,7 @@ impl Model {
                 Loaded::Candle(Arc::new(CandleModel::load(&file, &spec, context)?))
             }
         };
-        let model = Self {
+        Ok(Arc::new(Self {
             name: display_name(&file, path),
             quantisation: quantisation(&file),
             size_bytes: file.as_bytes().len() as u64,
@@ -150,23 +150,7 @@ impl Model {
             loaded,
             file,
             fingerprint: OnceLock::new(),
-        };
-        model.check_unchanged()?;
-        Ok(Arc::new(model))
-    }
-
-    /// Checks that the file is still what was loaded. Sessions look after each pass through the model.
-    ///
-    /// # Errors
-    /// [`Error::Gguf`] when the file was changed or cut short; then the model is of no use any more.
-    pub fn check_unchanged(&self) -> Result<(), Error> {
-        Ok(self.file.check_unchanged()?)
-    }
-
-    /// Whether parts of the file were needed that are gone; sees less than
-    /// [`Model::check_unchanged`], and costs next to nothing.
-    pub(crate) fn is_damaged(&self) -> bool {
-        self.file.is_damaged()
+        }))
     }
 
     /// What the file says of the architecture.

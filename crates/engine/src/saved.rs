@@ -5,14 +5,15 @@
 //! was written with others is refused, and so is a damaged one. Nothing in it is needed to show the
 //! conversation. The format is described in `docs/formats.md`.
 
+use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 
 use crc32fast::Hasher;
-use lilims_files::{ReplaceOptions, Replacement};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use tempfile::NamedTempFile;
 
 use crate::window::Window;
 use crate::{Error, Model, Session};
@@ -52,15 +53,15 @@ impl Session {
 
     /// As [`Session::save`], with a note.
     pub(crate) fn save_with(&self, path: &Path, note: &[u8]) -> Result<(), Error> {
-        // The fingerprint is made of the file.
-        self.model.check_unchanged()?;
-        let options = ReplaceOptions { is_private: true, ..ReplaceOptions::default() };
-        let mut file = Replacement::with(path, options).map_err(|e| Error::SavedIo(e.into()))?;
-        let mut writer = BufWriter::with_capacity(BUFFER, file.file());
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let file = NamedTempFile::new_in(folder.unwrap_or(Path::new(".")));
+        let mut file = file.map_err(Error::SavedIo)?;
+        let mut writer = BufWriter::with_capacity(BUFFER, file.as_file_mut());
         self.write_to(&mut writer, note)?;
         writer.flush().map_err(Error::SavedIo)?;
         drop(writer);
-        file.commit_unsynced().map_err(|error| Error::SavedIo(error.into()))
+        file.persist(path).map_err(|error| Error::SavedIo(error.error))?;
+        Ok(())
     }
 
     /// The session that was saved at `path` with this model and settings.
@@ -73,7 +74,7 @@ impl Session {
 
     /// As [`Session::load`], with the note.
     pub(crate) fn load_with(model: &Arc<Model>, path: &Path) -> Result<(Self, Vec<u8>), Error> {
-        let file = lilims_files::open(path).map_err(|error| Error::SavedIo(error.into()))?;
+        let file = File::open(path).map_err(Error::SavedIo)?;
         let len = file.metadata().map_err(Error::SavedIo)?.len();
         Self::read_from(model, BufReader::with_capacity(BUFFER, file), len)
     }

@@ -4,7 +4,6 @@
 //! unless [`Overflow::Stop`] asks for it. Models with learned positions cannot slide: they read the
 //! recent half again.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -313,9 +312,6 @@ impl Session {
     }
 
     /// Runs one chunk after the tokens already held.
-    ///
-    /// *Errors*: those of `run`; [`Error::Panicked`]; [`Error::Gguf`] when the model's file was changed
-    /// meanwhile. After the last two the session is empty.
     fn pass(
         &mut self,
         ids: &[u32],
@@ -335,21 +331,7 @@ impl Session {
         self.window.written = written;
         let window = self.window;
         let chunk = Chunk { tokens: ids, position, window, want, is_exact, cancel };
-        let runner = &mut *self.runner;
-        // A worker that panics releases the others and ends the pass, and with it this runner's use.
-        let ran = catch_unwind(AssertUnwindSafe(|| run(runner, &chunk)));
-        if let Err(changed) = self.model.check_unchanged() {
-            // Keys and values of a file that is half gone; its logits go no further.
-            self.reset();
-            return Err(changed);
-        }
-        match ran {
-            Ok(ran) => ran?,
-            Err(_) => {
-                self.reset();
-                return Err(Error::Panicked);
-            }
-        }
+        run(&mut *self.runner, &chunk)?;
         self.tokens.extend_from_slice(ids);
         self.counters.read += ids.len() as u64;
         Ok(())

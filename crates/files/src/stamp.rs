@@ -34,11 +34,6 @@ impl Stamp {
         std::fs::metadata(path).map(|metadata| Self::of_metadata(&metadata))
     }
 
-    /// The file's length.
-    pub fn size_bytes(&self) -> u64 {
-        self.size_bytes
-    }
-
     fn of_metadata(metadata: &Metadata) -> Self {
         #[cfg(unix)]
         let identity = {

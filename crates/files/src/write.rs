@@ -88,22 +88,12 @@ impl Replacement {
     /// # Errors
     /// As for [`Replacement::new`], since the name may have been taken meanwhile.
     pub fn commit(self) -> Result<(), Error> {
-        self.file.as_file().sync_all().map_err(Error::io(&self.target))?;
-        let target = self.target.clone();
-        self.commit_unsynced()?;
+        let Self { file, target } = self;
+        file.as_file().sync_all().map_err(Error::io(&target))?;
+        check_replaceable(&target)?;
+        file.persist(&target).map_err(|error| Error::io(&target)(error.error))?;
         sync_folder(parent_of(&target));
         Ok(())
-    }
-
-    /// Gives the file its name, in place of what had it, without waiting for the disk: for large
-    /// files that are checked when they are read and can be made again.
-    ///
-    /// # Errors
-    /// As for [`Replacement::commit`].
-    pub fn commit_unsynced(self) -> Result<(), Error> {
-        let Self { file, target } = self;
-        check_replaceable(&target)?;
-        file.persist(&target).map(drop).map_err(|error| Error::io(&target)(error.error))
     }
 
     /// Brings the file to the disk and gives it its name, when that is free.

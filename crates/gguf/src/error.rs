@@ -14,18 +14,6 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
-    /// There is nothing in the file.
-    #[error("{} is empty", path.display())]
-    Empty {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The file is no longer what it was when it was opened.
-    #[error("{} was changed or cut short while it was in use", path.display())]
-    Changed {
-        /// The file.
-        path: PathBuf,
-    },
     /// The file does not start with `GGUF`.
     #[error("not a GGUF file: it starts with {found:02x?}")]
     Magic {

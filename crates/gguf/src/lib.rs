@@ -7,7 +7,6 @@
 //! Specification: <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>.
 
 mod error;
-mod guard;
 mod header;
 mod metadata;
 mod reader;

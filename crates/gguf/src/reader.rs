@@ -4,12 +4,9 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use lilims_files::Stamp;
-use memmap2::{Mmap, MmapOptions};
-
-use crate::guard::Guard;
+use memmap2::Mmap;
 
 use crate::metadata::{ARRAY, STRING, fixed_size};
 use crate::{Error, Metadata, TensorType};
@@ -52,42 +49,8 @@ pub struct TensorInfo {
 }
 
 enum Bytes {
-    Mapped(Mapped),
+    Mapped(Mmap),
     Owned(Vec<u8>),
-}
-
-/// A map of a file, and what tells whether the file is still what was mapped.
-struct Mapped {
-    // Dropped in this order: the guard must not watch addresses that belong to somebody else by then.
-    guard: Guard,
-    map: Mmap,
-    file: std::fs::File,
-    stamp: Stamp,
-    path: PathBuf,
-}
-
-impl Mapped {
-    /// *Errors*: [`Error::Io`], [`Error::Empty`].
-    fn open(path: &Path) -> Result<Self, Error> {
-        let io = |source| Error::Io { path: path.to_owned(), source };
-        let file = lilims_files::open(path).map_err(|error| io(error.into()))?;
-        let stamp = Stamp::of(&file).map_err(io)?;
-        if stamp.size_bytes() == 0 {
-            return Err(Error::Empty { path: path.to_owned() });
-        }
-        let len = usize::try_from(stamp.size_bytes());
-        let len = len.map_err(|_| io(std::io::ErrorKind::FileTooLarge.into()))?;
-        // SAFETY: the map is read only. A file that another program shortens while it is mapped gives
-        // zeros, by the guard. One that is written to gives other bytes than before, as a file that is
-        // read twice would; none of them is ever taken for more than bytes. `check_unchanged` tells.
-        let map = unsafe { MmapOptions::new().len(len).map(&file) }.map_err(io)?;
-        Ok(Self { guard: Guard::new(&map), map, file, stamp, path: path.to_owned() })
-    }
-
-    fn is_changed(&self) -> bool {
-        // Where the system does not say, the map is all there is to go by.
-        self.guard.is_damaged() || Stamp::of(&self.file).is_ok_and(|stamp| stamp != self.stamp)
-    }
 }
 
 /// An open GGUF file, or one of which only the first bytes are held.
@@ -104,36 +67,18 @@ pub struct File {
 impl File {
     /// Maps the file at `path` and checks it.
     ///
-    /// *Errors*: [`Error::Io`], also for what is no regular file; [`Error::Empty`]; [`Error::Changed`];
-    /// or what [`File::from_bytes`] finds.
+    /// *Errors*: [`Error::Io`], or what [`File::from_bytes`] finds.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let mapped = Mapped::open(path)?;
-        let total_bytes = mapped.map.len() as u64;
-        let file = Self::index(Bytes::Mapped(mapped), total_bytes)?;
-        file.check_unchanged()?;
-        Ok(file)
-    }
-
-    /// Checks that the file is what it was when it was opened: not shorter, nor written to. Whoever
-    /// computes with its data looks before giving a result out; it costs one call of the system.
-    ///
-    /// A file that is replaced by another of its name stays as it is for those who have it open.
-    ///
-    /// # Errors
-    /// [`Error::Changed`]; then what was read of it may be anything.
-    pub fn check_unchanged(&self) -> Result<(), Error> {
-        match &self.bytes {
-            Bytes::Mapped(mapped) if mapped.is_changed() => {
-                Err(Error::Changed { path: mapped.path.clone() })
-            }
-            _ => Ok(()),
+        let io = |source| Error::Io { path: path.to_owned(), source };
+        let file = std::fs::File::open(path).map_err(io)?;
+        if !file.metadata().map_err(io)?.is_file() {
+            return Err(io(std::io::Error::other("not a regular file")));
         }
-    }
-
-    /// Whether bytes were asked for that the file no longer has, and zeros came in their place. Cheaper
-    /// than [`File::check_unchanged`], and sees less.
-    pub fn is_damaged(&self) -> bool {
-        matches!(&self.bytes, Bytes::Mapped(mapped) if mapped.guard.is_damaged())
+        // SAFETY: the map is read only. A file that another program shortens while it is mapped
+        // raises SIGBUS; model files are replaced by rename, never rewritten in place.
+        let map = unsafe { Mmap::map(&file) }.map_err(io)?;
+        let total_bytes = map.len() as u64;
+        Self::index(Bytes::Mapped(map), total_bytes)
     }
 
     /// Reads a file that is already in memory.
@@ -205,7 +150,7 @@ impl File {
     /// The whole file, or what is held of it after [`File::from_header`].
     pub fn as_bytes(&self) -> &[u8] {
         match &self.bytes {
-            Bytes::Mapped(mapped) => &mapped.map,
+            Bytes::Mapped(map) => map,
             Bytes::Owned(vec) => vec,
         }
     }

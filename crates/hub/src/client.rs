@@ -308,17 +308,11 @@ pub fn set_token(token: Option<&str>) -> Result<(), Error> {
     done.map_err(|error| Error::io("the keychain")(std::io::Error::other(error)))
 }
 
-/// The most bytes of a file that holds an access token.
-const MAX_TOKEN_BYTES: u64 = 4096;
-
 /// The access token: `HF_TOKEN`, else the keychain's, else that of Hugging Face's own tools.
 fn find_token() -> Option<String> {
     let from_env = std::env::var("HF_TOKEN").ok();
     let from_keychain = || keyring::Entry::new(KEYCHAIN.0, KEYCHAIN.1).ok()?.get_password().ok();
-    let from_cache = || {
-        std::env::home_dir()?;
-        lilims_files::read_to_string(&Cache::from_env().token_path(), MAX_TOKEN_BYTES).ok()
-    };
+    let from_cache = || std::env::home_dir().and_then(|_| Cache::from_env().token());
     let token = from_env.or_else(from_keychain).or_else(from_cache)?;
     let token = token.trim();
     (!token.is_empty()).then(|| token.to_owned())

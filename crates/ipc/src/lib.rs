@@ -35,26 +35,6 @@ pub struct Message {
     pub role: Role,
     /// Its text, Markdown as written.
     pub content: String,
-    /// What the model wrote for itself before the text; answers alone have it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reasoning: Option<Reasoning>,
-}
-
-impl Message {
-    /// A message without reasoning.
-    pub fn new(role: Role, content: impl Into<String>) -> Self {
-        Self { role, content: content.into(), reasoning: None }
-    }
-}
-
-/// What a model wrote for itself before an answer.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reasoning {
-    /// Its text, Markdown as written, without the marks around it.
-    pub text: String,
-    /// How long that took in milliseconds, where it was measured.
-    #[serde(default)]
-    pub elapsed_ms: Option<u32>,
 }
 
 /// How the next answer is sampled.
@@ -199,17 +179,6 @@ pub enum Event {
         /// Tokens to be read, those in the cache not counted.
         total_tokens: u32,
     },
-    /// More of what the model writes for itself before the answer.
-    Reasoning {
-        /// Whole characters that follow what was sent before.
-        text: String,
-        /// Milliseconds since the first of it.
-        elapsed_ms: u32,
-        /// Tokens generated so far.
-        tokens: u32,
-        /// Decoding speed so far, in tokens per second.
-        tokens_per_second: f32,
-    },
     /// More of the answer.
     Text {
         /// Whole characters that follow what was sent before.
@@ -293,8 +262,6 @@ pub struct Error {
 pub enum ErrorCode {
     /// No model file where one was expected.
     ModelMissing,
-    /// None was chosen, and none came with the app: the page offers to fetch one.
-    NoModel,
     /// The model file is damaged.
     ModelDamaged,
     /// Lilims cannot run this model yet.
@@ -330,16 +297,6 @@ mod tests {
             serde_json::to_string(&event).unwrap(),
             r#"{"event":"text","text":"é","tokens":1,"tokens_per_second":2.0}"#
         );
-        let event = Event::Reasoning {
-            text: "hm".into(),
-            elapsed_ms: 3,
-            tokens: 1,
-            tokens_per_second: 2.0,
-        };
-        assert_eq!(
-            serde_json::to_string(&event).unwrap(),
-            r#"{"event":"reasoning","text":"hm","elapsed_ms":3,"tokens":1,"tokens_per_second":2.0}"#
-        );
         let status = ModelStatus::Failed {
             error: Error { code: ErrorCode::ModelMissing, message: "m".into(), detail: None },
         };
@@ -349,17 +306,5 @@ mod tests {
             r#"{"state":"failed","error":{"code":"model-missing","message":"m","detail":null}}"#
         );
         assert_eq!(serde_json::from_str::<ModelStatus>(&json).unwrap(), status);
-    }
-
-    #[test]
-    fn t10_a_message_of_before_reasoning_is_read_and_written_as_it_was() {
-        let json = r#"{"role":"assistant","content":"Yes."}"#;
-        let message: Message = serde_json::from_str(json).unwrap();
-        assert_eq!(message, Message::new(Role::Assistant, "Yes."));
-        assert_eq!(serde_json::to_string(&message).unwrap(), json);
-        let reasoning = Reasoning { text: "Is it?".into(), elapsed_ms: Some(1200) };
-        let message = Message { reasoning: Some(reasoning), ..message };
-        let json = serde_json::to_string(&message).unwrap();
-        assert_eq!(serde_json::from_str::<Message>(&json).unwrap(), message);
     }
 }

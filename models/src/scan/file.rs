@@ -1,6 +1,6 @@
 //! Whether one file is a model of its own, told by its name, its kind and its first four bytes.
 
-use std::fs::{self, Metadata};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -52,8 +52,7 @@ pub(super) fn check(path: &Path) -> Result<Model, String> {
         return Err("is not a file".to_owned());
     }
     let mut magic = [0; MAGIC.len()];
-    let opened = lilims_files::open(path).map_err(io::Error::from);
-    let read = opened.and_then(|mut file| file.read_exact(&mut magic));
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut magic));
     match read {
         Ok(()) if magic == MAGIC => {}
         Ok(()) => return Err("is not a GGUF file".to_owned()),

@@ -4,7 +4,8 @@
 //! layer of type `application/vnd.ollama.image.model` has the digest `sha256:…` of a GGUF file,
 //! which lies at `blobs/sha256-…`.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -103,11 +104,11 @@ fn name(below: &Path) -> Option<(String, Option<String>)> {
 }
 
 fn read_manifest(path: &Path) -> Result<Manifest, String> {
-    let bytes = match lilims_files::read(path, MAX_MANIFEST) {
-        Ok(bytes) => bytes,
-        Err(lilims_files::Error::Io { source, .. }) => return Err(cannot_read(&source)),
-        Err(_) => return Err("is no manifest".to_owned()),
-    };
+    let metadata = fs::metadata(path).map_err(|error| cannot_read(&error))?;
+    if !metadata.is_file() || metadata.len() > MAX_MANIFEST {
+        return Err("is no manifest".to_owned());
+    }
+    let bytes = read_start(path, MAX_MANIFEST).map_err(|error| cannot_read(&error))?;
     serde_json::from_slice(&bytes).map_err(|_| "is no manifest".to_owned())
 }
 
@@ -124,11 +125,20 @@ fn blob(folder: &Path, digest: &str) -> Result<(PathBuf, String), &'static str> 
 fn licence(folder: &Path, manifest: &Manifest) -> Option<String> {
     let layer = manifest.layers.iter().find(|layer| layer.media_type == LICENCE)?;
     let (blob, _) = blob(folder, &layer.digest).ok()?;
-    let bytes = lilims_files::read_prefix(&blob, MAX_LICENCE).ok()?;
+    if !fs::metadata(&blob).ok()?.is_file() {
+        return None;
+    }
+    let bytes = read_start(&blob, MAX_LICENCE).ok()?;
     let text = String::from_utf8_lossy(&bytes);
     let line = text.lines().map(str::trim).find(|line| !line.is_empty())?;
     let is_name = line.len() <= MAX_LICENCE_NAME && !line.chars().any(char::is_control);
     is_name.then(|| line.to_owned())
+}
+
+fn read_start(path: &Path, n_bytes: u64) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(n_bytes).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use directories::BaseDirs;
@@ -141,7 +142,12 @@ pub(super) fn read_line(path: &Path, max_bytes: u64) -> Option<String> {
 
 /// The text of a file that is not larger than `max_bytes`. Windows programs may mark the start.
 fn read_text(path: &Path, max_bytes: u64) -> Option<String> {
-    let text = lilims_files::read_to_string(path, max_bytes).ok()?;
+    let metadata = fs::metadata(path).ok()?;
+    if !metadata.is_file() || metadata.len() > max_bytes {
+        return None;
+    }
+    let mut text = String::new();
+    File::open(path).ok()?.take(max_bytes).read_to_string(&mut text).ok()?;
     Some(text.strip_prefix('\u{feff}').unwrap_or(&text).to_owned())
 }
 

@@ -75,7 +75,7 @@ impl Shelf {
         let is_bundled = bundled.is_some_and(|file| path.ends_with(file));
         let _ = match is_bundled {
             true => library.add_bundled(path),
-            false => library.add_in_place(path, "named at the start"),
+            false => library.add_in_place(path, "LILIMS_MODEL"),
         };
     }
 

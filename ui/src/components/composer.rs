@@ -105,7 +105,6 @@ pub(crate) fn Composer(
                         data-testid="composer-input"
                         aria-label="Message"
                         placeholder="Write a message"
-                        dir="auto"
                         autocomplete="off"
                         enterkeyhint="send"
                         prop:value=draft

@@ -3,7 +3,11 @@
 use leptos::prelude::*;
 use lilims_ipc::ContextView;
 
+use super::tooltip::Tooltip;
 use crate::format;
+
+/// The element id of the meter's explanation.
+const TIP_ID: &str = "context-meter-tip";
 
 /// The meter: a button that opens the panel about the context.
 #[component]
@@ -19,22 +23,33 @@ pub(crate) fn ContextMeter(
     let wide = move || known.with(figures);
     let narrow = move || known.with(short_figures);
     let label = move || format!("Context: {}", known.with(figures));
+    let tip = move || {
+        view! {
+            <strong>{move || known.with(figures)}</strong>
+            <span>
+                "What the model sees at once: the pinned beginning and the newest part of the "
+                "conversation. Open it to choose what happens when it is full."
+            </span>
+        }
+    };
     view! {
         <Show when=move || view.with(Option::is_some)>
-            // It needs no tooltip: that would repeat the figures, and stand where Send is pressed.
-            <button
-                type="button"
-                class="meter"
-                data-testid="context-meter"
-                aria-label=label
-                aria-haspopup="dialog"
-                aria-expanded=move || panel_open.get().to_string()
-                on:click=move |_| panel_open.update(|open| *open = !*open)
-            >
-                <ContextBar view=known/>
-                <span class="meter-wide">{wide}</span>
-                <span class="meter-narrow">{narrow}</span>
-            </button>
+            <Tooltip id=TIP_ID opens_other=true tip=tip().into_any()>
+                <button
+                    type="button"
+                    class="meter"
+                    data-testid="context-meter"
+                    aria-label=label
+                    aria-describedby=TIP_ID
+                    aria-haspopup="dialog"
+                    aria-expanded=move || panel_open.get().to_string()
+                    on:click=move |_| panel_open.update(|open| *open = !*open)
+                >
+                    <ContextBar view=known/>
+                    <span class="meter-wide">{wide}</span>
+                    <span class="meter-narrow">{narrow}</span>
+                </button>
+            </Tooltip>
         </Show>
     }
 }

@@ -4,7 +4,6 @@ use leptos::prelude::*;
 use lilims_ipc::{ContextView, ModelInfo, Overflow};
 
 use super::context_meter::{ContextBar, window_tokens};
-use super::foreign::ForeignText;
 use super::panel::Panel;
 use crate::format;
 
@@ -82,7 +81,7 @@ pub(crate) fn ContextPanel(
             <Show when=move || summary.with(Option::is_some)>
                 <div class="context-summary" data-testid="context-summary">
                     <h3>"The model’s summary of what has left"</h3>
-                    <p tabindex="0"><ForeignText text=Signal::derive(move || summary.get().unwrap_or_default())/></p>
+                    <p tabindex="0">{summary}</p>
                 </div>
             </Show>
             <p class="context-text">

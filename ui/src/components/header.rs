@@ -3,9 +3,7 @@
 use leptos::prelude::*;
 use lilims_ipc::ModelStatus;
 
-use super::foreign::Foreign;
 use super::icon::{Icon, mark};
-use super::tooltip::explain_picture;
 use crate::format;
 
 /// The bar at the top.
@@ -37,9 +35,9 @@ pub(crate) fn Header(
                 {mark()}
                 <div class="model-text">
                     <span class="model-name" data-testid="model-name">
-                        <Foreign text=Signal::derive(move || model.with(|model| name(model.as_ref())))/>
+                        {move || model.with(|model| name(model.as_ref()))}
                     </span>
-                    <span class="model-line"><Foreign text=Signal::derive(move || model.with(|model| line(model.as_ref())))/></span>
+                    <span class="model-line">{move || model.with(|model| line(model.as_ref()))}</span>
                     <Show when=move || speed.with(Option::is_some)>
                         <span class="speed" data-testid="tokens-per-second">
                             {move || speed.get().map(format::speed)}
@@ -53,7 +51,7 @@ pub(crate) fn Header(
                     class="button quiet"
                     data-testid="new-chat"
                     aria-label="New conversation"
-                    on:mouseenter=|event| explain_picture(&event)
+                    title="New conversation"
                     disabled=is_empty
                     on:click=move |_| on_new_chat.run(())
                 >
@@ -66,7 +64,7 @@ pub(crate) fn Header(
                     class:active=is_at_work
                     data-testid="library-toggle"
                     aria-label=move || if is_at_work.get() { "Library, at work" } else { "Library" }
-                    on:mouseenter=|event| explain_picture(&event)
+                    title="Library"
                     aria-pressed=move || library_open.get().to_string()
                     on:click=move |_| library_open.update(|open| *open = !*open)
                 >

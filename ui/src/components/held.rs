@@ -3,7 +3,6 @@
 use leptos::prelude::*;
 use lilims_ipc::Attempt;
 
-use super::foreign::{Foreign, ForeignText};
 use crate::format;
 
 /// The notice.
@@ -38,8 +37,8 @@ pub(crate) fn HeldNotice(
     let safer = format!("Load with {} of context", format::tokens(safer_context_tokens));
     view! {
         <section class="held-notice" data-testid="held-notice" aria-labelledby="held-title">
-            <h2 id="held-title"><Foreign text=name/>" was not loaded again"</h2>
-            <p><ForeignText text=message/></p>
+            <h2 id="held-title">{format!("{name} was not loaded again")}</h2>
+            <p>{message}</p>
             <p class="held-figures">{figures}</p>
             <div class="held-buttons">
                 <Show when=move || can_load_safer.get()>

@@ -7,10 +7,9 @@ use leptos::prelude::*;
 use super::icon::Icon;
 use super::notices::ErrorNotice;
 use super::reading::Pending;
-use super::reasoning::ReasoningView;
 use super::window_line::WindowLine;
 use crate::format;
-use crate::state::{Answer, AnswerState, Growing, Part, Turn};
+use crate::state::{Answer, AnswerState, Part, Turn};
 
 /// How long a control says that it has copied.
 pub(super) const CONFIRMATION: Duration = Duration::from_millis(1600);
@@ -51,7 +50,7 @@ pub(super) fn TurnView(
     view! {
         {line_before(Part::Question)}
         <article class="message user" data-testid="message" data-role="user" data-state="done" aria-label="You">
-            <div class="bubble" dir="auto">{format::visible_text(&question)}</div>
+            <div class="bubble">{question.to_string()}</div>
             <div class="actions">
                 <Show when=move || can_change.get()>
                     <button
@@ -85,20 +84,13 @@ fn AnswerView(
     on_regenerate: Callback<()>,
     on_copy: Callback<String>,
 ) -> impl IntoView {
-    let Answer { reasoning, reasoning_ms, body, state, reading } = answer;
-    let Growing { text, blocks, tail } = body;
+    let Answer { text, blocks, tail, state, reading } = answer;
     let state = Signal::from(state);
     let is_open = Memo::new(move |_| state.with(AnswerState::is_open));
     let is_blank = {
         let text = text.clone();
         Memo::new(move |_| text.with(String::is_empty))
     };
-    let has_reasoning = {
-        let text = reasoning.text.clone();
-        Memo::new(move |_| text.with(|text| !text.trim().is_empty()))
-    };
-    let is_reasoning = Memo::new(move |_| has_reasoning.get() && is_open.get() && is_blank.get());
-    let elapsed_ms = Memo::new(move |_| reasoning_ms.get());
     let failure = Memo::new(move |_| match state.get() {
         AnswerState::Failed { error } => Some(error),
         _ => None,
@@ -106,9 +98,8 @@ fn AnswerView(
     let waits = Memo::new(move |_| state.with(|state| *state == AnswerState::Waiting));
     let reading = Signal::from(reading);
     // A model that reads again in the middle of an answer says so below the text.
-    let is_pending = Memo::new(move |_| {
-        is_open.get() && ((is_blank.get() && !is_reasoning.get()) || reading.with(Option::is_some))
-    });
+    let is_pending =
+        Memo::new(move |_| is_open.get() && (is_blank.get() || reading.with(Option::is_some)));
     let copy = move || on_copy.run(text.get_untracked());
     view! {
         <article
@@ -120,9 +111,6 @@ fn AnswerView(
             aria-label="Lilims"
             aria-busy=move || is_open.get().to_string()
         >
-            <Show when=move || has_reasoning.get()>
-                <ReasoningView reasoning=reasoning.clone() elapsed_ms is_running=is_reasoning/>
-            </Show>
             <div class="prose" data-testid="answer-text">
                 <For each=move || blocks.get() key=|block| block.index let:block>
                     <div class="chunk" inner_html=block.html.to_string()></div>

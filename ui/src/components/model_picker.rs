@@ -3,7 +3,6 @@
 use leptos::{ev, html, prelude::*};
 use lilims_ipc::{LibraryModel, ModelStatus};
 
-use super::foreign::Foreign;
 use super::icon::Icon;
 use super::library::FitMark;
 use crate::format;
@@ -49,14 +48,15 @@ pub(crate) fn ModelPicker(
                 type="button"
                 class="meter picker-button"
                 data-testid="model-picker"
-                aria-label=move || format!("Model: {}", format::visible_name(&name()))
+                aria-label=move || format!("Model: {}", name())
+                title="Choose a model"
                 aria-haspopup="listbox"
                 aria-expanded=move || is_open.get().to_string()
                 node_ref=button
                 on:click=move |_| is_open.update(|open| *open = !*open)
                 on:keydown=on_keydown
             >
-                <span><Foreign text=Signal::derive(name)/></span>
+                <span>{name}</span>
                 {Icon::Unfold.view()}
             </button>
             <Show when=move || is_open.get()>
@@ -210,8 +210,8 @@ fn Choice(
             on:click=move |_| on_pick.run(picked.clone())
         >
             <span class="picker-tick">{move || is_loaded.get().then(|| Icon::Check.view())}</span>
-            <span class="picker-title"><Foreign text=model.title/></span>
-            <span class="picker-line"><Foreign text=line/></span>
+            <span class="picker-title">{model.title}</span>
+            <span class="picker-line">{line}</span>
             {verdict}
         </div>
     }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use leptos::prelude::*;
 use lilims_ipc::Error;
 
-use super::foreign::ForeignText;
 use super::icon::mark;
 
 /// Questions to begin with: what is shown, and what is asked.
@@ -56,17 +55,16 @@ pub(crate) fn ErrorNotice(
     /// Called to try again.
     on_retry: Callback<()>,
 ) -> impl IntoView {
-    let message =
-        Signal::derive(move || error.get().map(|error| error.message).unwrap_or_default());
+    let message = move || error.get().map(|error| error.message);
     let detail = Memo::new(move |_| error.get().and_then(|error| error.detail));
     view! {
         <section class="error-notice" role="alert">
             <h2>{title}</h2>
-            <p data-testid="error-message"><ForeignText text=message/></p>
+            <p data-testid="error-message">{message}</p>
             <Show when=move || detail.with(Option::is_some)>
                 <details>
                     <summary>"Details"</summary>
-                    <pre><ForeignText text=Signal::derive(move || detail.get().unwrap_or_default())/></pre>
+                    <pre>{move || detail.get()}</pre>
                 </details>
             </Show>
             <button type="button" class="button" data-testid=retry_id on:click=move |_| on_retry.run(())>
@@ -83,7 +81,7 @@ pub(crate) fn Outside() -> impl IntoView {
         <main class="outside" data-testid="outside">
             {mark()}
             <h1>"Lilims runs in its own window"</h1>
-            <p>"This page is the inside of the app. Open Lilims instead of this page."</p>
+            <p>"This page is the inside of the app. Start it with "<code>"cargo xtask app"</code>"."</p>
         </main>
     }
 }

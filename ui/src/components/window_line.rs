@@ -2,7 +2,6 @@
 
 use leptos::prelude::*;
 
-use super::foreign::ForeignText;
 use super::icon::Icon;
 use super::tooltip::Tooltip;
 
@@ -22,14 +21,14 @@ pub(super) fn WindowLine(
         </span>
         <Show when=move || summary.with(Option::is_some)>
             <span>"This summary, which the model wrote, stands for it:"</span>
-            <q><ForeignText text=Signal::derive(move || summary.get().unwrap_or_default())/></q>
+            <q>{summary}</q>
         </Show>
     };
     let tip = tip.into_any();
     view! {
         <div class="window-line" data-testid="window-line" role="note">
             <span>"The model sees from here on"</span>
-            <Tooltip id=TIP_ID tip>
+            <Tooltip id=TIP_ID opens_other=false tip>
                 <button
                     type="button"
                     class="button quiet small"

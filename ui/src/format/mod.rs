@@ -1,7 +1,6 @@
 //! Numbers as the page shows them.
 
 mod conversions;
-mod foreign;
 mod models;
 mod times;
 
@@ -9,7 +8,6 @@ pub(crate) use conversions::{
     bits_per_weight, change, conversion_line, conversion_title, quality, stage, stage_line,
     stage_share,
 };
-pub(crate) use foreign::{visible_name, visible_text};
 pub(crate) use models::{
     bytes, download_progress, large_count, parameters, rate, time_left, typed_gigabytes, verdict,
 };
@@ -75,18 +73,6 @@ pub(crate) fn model_line(model: &ModelInfo) -> String {
 pub(crate) fn stats(stats: &Stats) -> String {
     let speed = speed(stats.tokens_per_second);
     format!("{} · {speed} · first after {}", tokens(stats.tokens), duration(stats.first_token_ms))
-}
-
-/// What is said of a model's reasoning: `Reasoned for 3 s`.
-pub(crate) fn reasoning(is_running: bool, elapsed_ms: Option<u32>) -> String {
-    let seconds = elapsed_ms.map(|elapsed_ms| elapsed_ms / 1000);
-    match (is_running, seconds) {
-        (true, None | Some(0)) => "Reasoning".to_owned(),
-        (true, Some(seconds)) => format!("Reasoning for {seconds} s"),
-        (false, None) => "Reasoning".to_owned(),
-        (false, Some(0)) => "Reasoned for less than 1 s".to_owned(),
-        (false, Some(seconds)) => format!("Reasoned for {seconds} s"),
-    }
 }
 
 /// Why an answer ended, where the user should know.

@@ -5,11 +5,12 @@
 //! again. The one exception are link definitions (`[label]: address`), which reach back to every
 //! earlier block; a text that holds one is parsed whole.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use pulldown_cmark::{Event, Parser};
 
-use super::{dialect, source::Source, writer::Writer};
+use super::{dialect, writer::Writer};
 
 /// A settled block of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +24,7 @@ pub(crate) struct Block {
 /// A growing answer and its rendering.
 #[derive(Debug, Default)]
 pub(crate) struct Stream {
-    text: Source,
+    text: String,
     /// Where the tail begins: the start of a line, or of the text.
     settled_bytes: usize,
     blocks: Vec<Block>,
@@ -53,7 +54,7 @@ impl Stream {
 
     /// Appends `text` and renders the tail anew.
     pub(crate) fn push(&mut self, text: &str) -> Change {
-        self.text.push(text);
+        self.text.push_str(text);
         let before = self.blocks.len();
         let mut parsed = parse(&self.text[self.settled_bytes..]);
         let mut taken_back = false;
@@ -96,20 +97,20 @@ struct Parsed {
 fn parse(text: &str) -> Parsed {
     let parser = Parser::new_ext(text, dialect());
     let has_definitions = parser.reference_definitions().iter().next().is_some();
-    let mut writer = Writer::new(text);
+    let mut writer = Writer::default();
     let mut blocks = Vec::new();
     let mut depth = 0_usize;
     let mut start = 0;
-    for (event, range) in parser.into_offset_iter() {
+    for (event, Range { start: event_start, .. }) in parser.into_offset_iter() {
         if depth == 0 {
-            start = range.start;
+            start = event_start;
         }
         match event {
             Event::Start(_) => depth += 1,
             Event::End(_) => depth -= 1,
             _ => {}
         }
-        writer.write(event, range);
+        writer.write(event);
         if depth == 0 {
             blocks.push((start, writer.take()));
         }
@@ -142,7 +143,7 @@ mod tests {
         let mut stream = Stream::default();
         for piece in characters.chunks(step) {
             stream.push(&piece.iter().collect::<String>());
-            assert_eq!(stream.html(), render(&stream.text), "{:?}", &*stream.text);
+            assert_eq!(stream.html(), render(&stream.text), "{:?}", stream.text);
         }
     }
 
@@ -189,7 +190,7 @@ mod tests {
             stream.push(&format!("Paragraph {paragraph}.\n\n"));
         }
         assert_eq!(stream.blocks().len(), 199);
-        assert_eq!(stream.tail_html(), "<p dir=\"auto\">Paragraph 199.</p>\n");
+        assert_eq!(stream.tail_html(), "<p>Paragraph 199.</p>\n");
         assert!(stream.blocks().iter().enumerate().all(|(index, block)| block.index == index));
         assert_eq!(stream.push("x"), Change::Tail);
         assert_eq!(stream.push("\n\ny\n"), Change::Blocks);
@@ -204,8 +205,6 @@ mod tests {
                     "* f", "> q", ">", "```", "```py", "~~~", "---", "***", "===", "| a | b |",
                     "|---|---|", "<div>", "</div>", "<!--", "-->", "[a]", "[a]: /b", "- [ ] t",
                     "   g", "\tt", "  h  ", "\\", "<b>x", "+", "-", "<?x", "```x```",
-                    "\\(a*b", "c*d\\)", "\\[ x", "\\]", "$y$", "$$", "\\begin{a}", "\\end{a}", "a\rb",
-                    "\r", "\u{c}", "**强。**后", "**", ">>>>", "\u{202e}",
                 ]),
                 0..14,
             ),

@@ -4,32 +4,16 @@
 //! written only if [`is_allowed`] knows its scheme. No attribute is ever copied from the text.
 //! Alignment is a class and not a style, because the content security policy refuses inline styles.
 
-use std::ops::Range;
-
-use pulldown_cmark::{
-    Alignment, CodeBlockKind, CowStr, Event, HeadingLevel, LinkType, Tag, TagEnd,
-};
+use pulldown_cmark::{Alignment, CodeBlockKind, CowStr, Event, LinkType, Tag, TagEnd};
 use pulldown_cmark_escape::{escape_href, escape_html, escape_html_body_text};
 
-use super::inline::{Located, Piece, is_inline, mend};
-use super::source::visible_bidi;
-
-/// How many tags may be open at once. Deeper ones are left out and their text stays: browsers
-/// flatten what is nested deeper than some hundreds, and laying it out takes stack.
-const MAX_DEPTH: usize = 48;
-/// The most characters of a code block's language that are shown.
-const MAX_LANGUAGE_CHARS: usize = 40;
-
-/// Collects the HTML of the events written to it, which are those of one text.
-pub(super) struct Writer<'a> {
-    source: &'a str,
+/// Collects the HTML of the events written to it.
+#[derive(Default)]
+pub(super) struct Writer {
     html: String,
-    /// The inline events since the last block began or ended.
-    run: Vec<Located<'a>>,
-    /// The closing tags of what is open, innermost last; empty for a tag that was left out.
-    open: Vec<&'static str>,
     table: TableState,
-    in_code: bool,
+    /// The closing tags of the links and images that are open, innermost last.
+    open_links: Vec<&'static str>,
 }
 
 #[derive(Default)]
@@ -39,58 +23,20 @@ struct TableState {
     in_head: bool,
 }
 
-impl<'a> Writer<'a> {
-    /// A writer of events whose places are in `source`.
-    pub(super) fn new(source: &'a str) -> Self {
-        Self {
-            source,
-            html: String::with_capacity(source.len() * 2),
-            run: Vec::new(),
-            open: Vec::new(),
-            table: TableState::default(),
-            in_code: false,
-        }
-    }
-
+impl Writer {
     /// What was written since the last call.
     pub(super) fn take(&mut self) -> String {
-        self.flush();
         std::mem::take(&mut self.html)
     }
 
-    /// Adds the HTML of one event, which stands at `range`.
-    pub(super) fn write(&mut self, event: Event<'a>, range: Range<usize>) {
-        if !self.in_code && is_inline(&event) {
-            self.run.push((event, range));
-            return;
-        }
-        self.flush();
-        self.put(event);
-    }
-
-    /// Writes the run that has gathered.
-    fn flush(&mut self) {
-        if self.run.is_empty() {
-            return;
-        }
-        for piece in mend(self.source, std::mem::take(&mut self.run)) {
-            match piece {
-                Piece::Event(event) => self.put(event),
-                Piece::Latex(latex) => self.math("", &latex),
-            }
-        }
-    }
-
-    fn put(&mut self, event: Event<'_>) {
+    /// Adds the HTML of one event.
+    pub(super) fn write(&mut self, event: Event<'_>) {
         match event {
-            Event::Start(tag) => {
-                let close = if self.open.len() < MAX_DEPTH { self.open(tag) } else { "" };
-                self.open.push(close);
-            }
+            Event::Start(tag) => self.open(tag),
             Event::End(tag) => self.close(tag),
             Event::Code(code) => {
-                self.html.push_str("<code dir=\"ltr\">");
-                self.code(&code);
+                self.html.push_str("<code>");
+                self.text(&code);
                 self.html.push_str("</code>");
             }
             Event::SoftBreak => self.html.push('\n'),
@@ -101,70 +47,45 @@ impl<'a> Writer<'a> {
             } else {
                 "<input type=\"checkbox\" aria-label=\"To do\" disabled> "
             }),
-            Event::InlineMath(text) => self.math("$", &text),
-            Event::DisplayMath(text) => self.math("$$", &text),
-            Event::Text(text) if self.in_code => self.code(&text),
             Event::Text(text)
             | Event::Html(text)
             | Event::InlineHtml(text)
+            | Event::InlineMath(text)
+            | Event::DisplayMath(text)
             | Event::FootnoteReference(text) => self.text(&text),
         }
     }
 
-    /// Opens `tag` and returns what closes it.
-    fn open(&mut self, tag: Tag<'_>) -> &'static str {
-        // Each outermost block finds its own direction, and what is in it follows: a list has its
-        // marks on one side. Code and inline code read from left to right and do not count.
-        let dir = if self.open.is_empty() { " dir=\"auto\"" } else { "" };
+    fn open(&mut self, tag: Tag<'_>) {
         match tag {
-            Tag::Paragraph => self.start(format!("<p{dir}>"), "</p>\n"),
-            Tag::HtmlBlock => self.start(format!("<p class=\"raw\"{dir}>"), "</p>\n"),
-            Tag::Heading { level, .. } => {
-                let close = match level {
-                    HeadingLevel::H1 => "</h1>\n",
-                    HeadingLevel::H2 => "</h2>\n",
-                    HeadingLevel::H3 => "</h3>\n",
-                    HeadingLevel::H4 => "</h4>\n",
-                    HeadingLevel::H5 => "</h5>\n",
-                    HeadingLevel::H6 => "</h6>\n",
-                };
-                self.start(format!("<{level}{dir}>"), close)
-            }
-            Tag::BlockQuote(_) => self.start(format!("<blockquote{dir}>\n"), "</blockquote>\n"),
-            Tag::CodeBlock(kind) => {
-                self.in_code = true;
-                self.open_code(&kind);
-                "</code></pre></figure>\n"
-            }
-            Tag::List(None) => self.start(format!("<ul{dir}>\n"), "</ul>\n"),
-            Tag::List(Some(1)) => self.start(format!("<ol{dir}>\n"), "</ol>\n"),
-            Tag::List(Some(start)) => {
-                self.start(format!("<ol start=\"{start}\"{dir}>\n"), "</ol>\n")
-            }
-            Tag::Item => self.start("<li>", "</li>\n"),
+            Tag::Paragraph => self.html.push_str("<p>"),
+            Tag::HtmlBlock => self.html.push_str("<p class=\"raw\">"),
+            Tag::Heading { level, .. } => self.html.push_str(&format!("<{level}>")),
+            Tag::BlockQuote(_) => self.html.push_str("<blockquote>\n"),
+            Tag::CodeBlock(kind) => self.open_code(&kind),
+            Tag::List(None) => self.html.push_str("<ul>\n"),
+            Tag::List(Some(1)) => self.html.push_str("<ol>\n"),
+            Tag::List(Some(start)) => self.html.push_str(&format!("<ol start=\"{start}\">\n")),
+            Tag::Item => self.html.push_str("<li>"),
             Tag::Table(alignments) => {
                 self.table = TableState { alignments, ..TableState::default() };
-                self.start(
-                    format!(
-                        "<div class=\"table\" role=\"region\" aria-label=\"Table\" \
-                         tabindex=\"0\"{dir}><table>"
-                    ),
-                    "</tbody></table></div>\n",
-                )
+                self.html.push_str(
+                    "<div class=\"table\" role=\"region\" aria-label=\"Table\" tabindex=\"0\"><table>",
+                );
             }
             Tag::TableHead => {
                 self.table.in_head = true;
                 self.table.column = 0;
-                self.start("<thead><tr>", "</tr></thead><tbody>\n")
+                self.html.push_str("<thead><tr>");
             }
             Tag::TableRow => {
                 self.table.column = 0;
-                self.start("<tr>", "</tr>\n")
+                self.html.push_str("<tr>");
             }
             Tag::TableCell => self.open_cell(),
-            Tag::Emphasis => self.start("<em>", "</em>"),
-            Tag::Strong => self.start("<strong>", "</strong>"),
-            Tag::Strikethrough => self.start("<del>", "</del>"),
+            Tag::Emphasis => self.html.push_str("<em>"),
+            Tag::Strong => self.html.push_str("<strong>"),
+            Tag::Strikethrough => self.html.push_str("<del>"),
             Tag::Link { link_type, dest_url, .. } => self.open_link(link_type, &dest_url, false),
             Tag::Image { link_type, dest_url, .. } => self.open_link(link_type, &dest_url, true),
             // Extensions that the dialect leaves off.
@@ -174,24 +95,42 @@ impl<'a> Writer<'a> {
             | Tag::DefinitionListDefinition
             | Tag::Superscript
             | Tag::Subscript
-            | Tag::MetadataBlock(_) => "",
+            | Tag::MetadataBlock(_) => {}
         }
-    }
-
-    fn start(&mut self, tag: impl AsRef<str>, close: &'static str) -> &'static str {
-        self.html.push_str(tag.as_ref());
-        close
     }
 
     fn close(&mut self, tag: TagEnd) {
         match tag {
-            TagEnd::CodeBlock => self.in_code = false,
-            TagEnd::TableHead => self.table.in_head = false,
-            _ => {}
+            TagEnd::Paragraph | TagEnd::HtmlBlock => self.html.push_str("</p>\n"),
+            TagEnd::Heading(level) => self.html.push_str(&format!("</{level}>\n")),
+            TagEnd::BlockQuote(_) => self.html.push_str("</blockquote>\n"),
+            TagEnd::CodeBlock => self.html.push_str("</code></pre></figure>\n"),
+            TagEnd::List(true) => self.html.push_str("</ol>\n"),
+            TagEnd::List(false) => self.html.push_str("</ul>\n"),
+            TagEnd::Item => self.html.push_str("</li>\n"),
+            TagEnd::Table => self.html.push_str("</tbody></table></div>\n"),
+            TagEnd::TableHead => {
+                self.table.in_head = false;
+                self.html.push_str("</tr></thead><tbody>\n");
+            }
+            TagEnd::TableRow => self.html.push_str("</tr>\n"),
+            TagEnd::TableCell => {
+                self.html.push_str(if self.table.in_head { "</th>" } else { "</td>" });
+            }
+            TagEnd::Emphasis => self.html.push_str("</em>"),
+            TagEnd::Strong => self.html.push_str("</strong>"),
+            TagEnd::Strikethrough => self.html.push_str("</del>"),
+            TagEnd::Link | TagEnd::Image => {
+                self.html.push_str(self.open_links.pop().unwrap_or_default());
+            }
+            TagEnd::FootnoteDefinition
+            | TagEnd::DefinitionList
+            | TagEnd::DefinitionListTitle
+            | TagEnd::DefinitionListDefinition
+            | TagEnd::Superscript
+            | TagEnd::Subscript
+            | TagEnd::MetadataBlock(_) => {}
         }
-        let close = self.open.pop().unwrap_or_default();
-        // Blocks whose tags were left out do not run together.
-        self.html.push_str(if close.is_empty() { "\n" } else { close });
     }
 
     fn open_code(&mut self, kind: &CodeBlockKind<'_>) {
@@ -199,16 +138,15 @@ impl<'a> Writer<'a> {
             CodeBlockKind::Fenced(info) => info.split_whitespace().next().unwrap_or_default(),
             CodeBlockKind::Indented => "",
         };
-        let language: String = language.chars().take(MAX_LANGUAGE_CHARS).collect();
-        self.html.push_str("<figure class=\"code\" dir=\"ltr\"><figcaption><span>");
-        self.text(if language.is_empty() { "text" } else { &language });
+        self.html.push_str("<figure class=\"code\"><figcaption><span>");
+        self.text(if language.is_empty() { "text" } else { language });
         self.html.push_str(
             "</span><button type=\"button\" class=\"copy-code\" aria-label=\"Copy code\">Copy</button>\
              </figcaption><pre tabindex=\"0\"><code>",
         );
     }
 
-    fn open_cell(&mut self) -> &'static str {
+    fn open_cell(&mut self) {
         let alignment = self.table.alignments.get(self.table.column);
         self.table.column += 1;
         let class = match alignment {
@@ -216,72 +154,35 @@ impl<'a> Writer<'a> {
             Some(Alignment::Right) => " class=\"end\"",
             Some(Alignment::Left | Alignment::None) | None => "",
         };
-        let (tag, close) = match self.table.in_head {
-            true => ("th scope=\"col\"", "</th>"),
-            false => ("td", "</td>"),
-        };
-        self.start(format!("<{tag}{class}>"), close)
+        let (tag, scope) = if self.table.in_head { ("th", " scope=\"col\"") } else { ("td", "") };
+        self.html.push_str(&format!("<{tag}{scope}{class}>"));
     }
 
     /// Opens a link, or an image as a link to it: images are never loaded.
-    fn open_link(&mut self, link_type: LinkType, url: &CowStr<'_>, is_image: bool) -> &'static str {
+    fn open_link(&mut self, link_type: LinkType, url: &CowStr<'_>, is_image: bool) {
         let url = match link_type {
             LinkType::Email => format!("mailto:{url}"),
             _ => url.to_string(),
         };
         let class = if is_image { " class=\"image\"" } else { "" };
-        let inside_link = self.open.contains(&"</a>");
+        let inside_link = self.open_links.contains(&"</a>");
         if inside_link || !is_allowed(&url) {
-            return self.start(format!("<span{class}>"), "</span>");
+            self.html.push_str(&format!("<span{class}>"));
+            self.open_links.push("</span>");
+            return;
         }
         self.html.push_str("<a");
         self.html.push_str(class);
         self.html.push_str(" href=\"");
         escape_href(&mut self.html, &url).expect("writing to a string cannot fail");
-        // Where the text is the address, a tooltip would only say it again.
-        if !matches!(link_type, LinkType::Autolink | LinkType::Email) {
-            self.html.push_str("\" title=\"");
-            let shown: String = url.chars().map(visible_bidi).collect();
-            escape_html(&mut self.html, &shown).expect("writing to a string cannot fail");
-        }
-        self.start("\" rel=\"noopener noreferrer\" target=\"_blank\">", "</a>")
+        self.html.push_str("\" title=\"");
+        escape_html(&mut self.html, &url).expect("writing to a string cannot fail");
+        self.html.push_str("\" rel=\"noopener noreferrer\" target=\"_blank\">");
+        self.open_links.push("</a>");
     }
 
-    /// Writes mathematics with its marks, as it was written.
-    fn math(&mut self, mark: &str, latex: &str) {
-        self.html.push_str("<span class=\"math\" dir=\"ltr\">");
-        self.html.push_str(mark);
-        self.code(latex);
-        self.html.push_str(mark);
-        self.html.push_str("</span>");
-    }
-
-    /// Writes text whose characters may not reorder their neighbours: embeddings and overrides are
-    /// shown by their names and have no effect. Isolates end with their block at the latest.
     fn text(&mut self, text: &str) {
-        self.escape(text, |c| matches!(c, '\u{202a}'..='\u{202e}'));
-    }
-
-    /// Writes code, in which isolates are shown by their names, too: code that reads otherwise than
-    /// it runs deceives.
-    fn code(&mut self, text: &str) {
-        self.escape(text, |c| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'));
-    }
-
-    fn escape(&mut self, text: &str, is_shown_by_name: impl Fn(char) -> bool) {
-        let mut rest = text;
-        while let Some(at) = rest.find(&is_shown_by_name) {
-            let (before, found) = rest.split_at(at);
-            escape_html_body_text(&mut self.html, before).expect("writing to a string cannot fail");
-            let c = found.chars().next().unwrap_or_default();
-            // The character is isolated in its element, where it reorders nothing, and it is there
-            // for whoever copies the text.
-            let name = u32::from(c);
-            self.html
-                .push_str(&format!("<bdi class=\"control\" data-name=\"U+{name:04X}\">{c}</bdi>"));
-            rest = &found[c.len_utf8()..];
-        }
-        escape_html_body_text(&mut self.html, rest).expect("writing to a string cannot fail");
+        escape_html_body_text(&mut self.html, text).expect("writing to a string cannot fail");
     }
 }
 
@@ -299,13 +200,9 @@ mod tests {
     fn common_markup() {
         assert_eq!(
             render("# A *b*\n\nc  \nd ~~e~~ `f<`\n\n---\n"),
-            "<h1 dir=\"auto\">A <em>b</em></h1>\n<p dir=\"auto\">c<br>\nd <del>e</del> \
-             <code dir=\"ltr\">f&lt;</code></p>\n<hr>\n"
+            "<h1>A <em>b</em></h1>\n<p>c<br>\nd <del>e</del> <code>f&lt;</code></p>\n<hr>\n"
         );
-        assert_eq!(
-            render("3. a\n4. b\n"),
-            "<ol start=\"3\" dir=\"auto\">\n<li>a</li>\n<li>b</li>\n</ol>\n"
-        );
+        assert_eq!(render("3. a\n4. b\n"), "<ol start=\"3\">\n<li>a</li>\n<li>b</li>\n</ol>\n");
         assert!(render("- [x] a\n- [ ] b").contains("disabled checked> a</li>"));
     }
 
@@ -342,7 +239,6 @@ mod tests {
                 ["p", "p class=\"raw\"", "ul", "li", "blockquote", "table", "thead", "tbody"];
             let ours = ours.iter().chain(&["tr", "th scope=\"col\"", "td"]);
             let wrapper = r#"<div class="table" role="region" aria-label="Table" tabindex="0">"#;
-            let html = html.replace(" dir=\"auto\"", "");
             let mut rest = html.replace(wrapper, "").replace("</div>", "");
             for tag in ours {
                 let name = tag.split(' ').next().unwrap();
@@ -393,9 +289,7 @@ mod tests {
     fn addresses_cannot_leave_their_attribute() {
         let html = render("[a](<https://b.example/\" onmouseover=\"x> \"t\\\" onclick=y\")");
         assert!(
-            html.starts_with(
-                "<p dir=\"auto\"><a href=\"https://b.example/%22%20onmouseover=%22x\""
-            ),
+            html.starts_with("<p><a href=\"https://b.example/%22%20onmouseover=%22x\""),
             "{html}"
         );
         assert!(html.contains("title=\"https://b.example/&quot; onmouseover=&quot;x\""), "{html}");

@@ -8,13 +8,12 @@ use std::sync::Arc;
 
 use leptos::prelude::*;
 use lilims_ipc::{
-    ContextView, Conversation, Error, Event, Finish, ModelStatus, Options, Overflow, Request,
+    ContextView, Conversation, Error, Event, Finish, ModelStatus, Options, Overflow, Request, Stats,
 };
 
-use super::answer::{Answer, AnswerState, AnswerWriter};
 use super::messages::{self, Place};
 use super::reading::Reading;
-use crate::markdown::plain_text;
+use crate::markdown::{Block, Change, Stream, plain_text};
 
 /// A question and its answer.
 #[derive(Clone)]
@@ -25,6 +24,85 @@ pub(crate) struct Turn {
     pub(crate) question: Arc<str>,
     /// What came of it.
     pub(crate) answer: Answer,
+}
+
+/// An answer, whole or growing. A clone shares its signals.
+#[derive(Clone, Default)]
+pub(crate) struct Answer {
+    /// The Markdown as the model wrote it.
+    pub(crate) text: ArcRwSignal<String>,
+    /// The rendered blocks that will not change.
+    pub(crate) blocks: ArcRwSignal<Vec<Block>>,
+    /// The HTML that follows the blocks and may change.
+    pub(crate) tail: ArcRwSignal<String>,
+    /// How far it is.
+    pub(crate) state: ArcRwSignal<AnswerState>,
+    /// What the model reads before it goes on writing.
+    pub(crate) reading: ArcRwSignal<Option<Reading>>,
+}
+
+impl Answer {
+    /// An answer of an earlier visit.
+    pub(super) fn restored(text: &str, state: AnswerState) -> Self {
+        let answer = Self::default();
+        answer.append(&mut Stream::default(), text);
+        answer.state.set(state);
+        answer
+    }
+
+    /// Adds `text`, which `stream` renders.
+    fn append(&self, stream: &mut Stream, text: &str) {
+        if stream.push(text) == Change::Blocks {
+            self.blocks.set(stream.blocks().to_vec());
+        }
+        self.tail.set(stream.tail_html().to_owned());
+        self.text.update(|whole| whole.push_str(text));
+    }
+}
+
+/// How far an answer is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) enum AnswerState {
+    /// The model is not ready yet; the question is sent as soon as it is.
+    #[default]
+    Waiting,
+    /// Text is arriving, or about to.
+    Streaming,
+    /// Complete, as far as the limits allowed.
+    Done {
+        /// Why it ended.
+        finish: Finish,
+        /// What it took; unknown where it is of an earlier visit.
+        stats: Option<Stats>,
+    },
+    /// The user stopped it.
+    Stopped {
+        /// What it took, if it had begun.
+        stats: Option<Stats>,
+    },
+    /// It broke off.
+    Failed {
+        /// Why, and what to do.
+        error: Error,
+    },
+}
+
+impl AnswerState {
+    /// The stable name of the attribute `data-state`.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Streaming => "streaming",
+            Self::Done { .. } => "done",
+            Self::Stopped { .. } => "stopped",
+            Self::Failed { .. } => "failed",
+        }
+    }
+
+    /// Whether more may come.
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self, Self::Waiting | Self::Streaming)
+    }
 }
 
 /// A request for the shell, and the turn that its events belong to.
@@ -62,7 +140,7 @@ pub(crate) struct Chat {
     /// What a screen reader is told next.
     pub(crate) announcement: RwSignal<String>,
     next_id: StoredValue<u64>,
-    writer: StoredValue<AnswerWriter>,
+    stream: StoredValue<Stream>,
 }
 
 impl Chat {
@@ -81,7 +159,7 @@ impl Chat {
             editing: RwSignal::default(),
             announcement: RwSignal::default(),
             next_id: StoredValue::new(0),
-            writer: StoredValue::new(AnswerWriter::default()),
+            stream: StoredValue::new(Stream::default()),
         }
     }
 
@@ -170,13 +248,12 @@ impl Chat {
             Event::Reading { phase, read_tokens, total_tokens } => {
                 answer.reading.set(Some(Reading { phase, read_tokens, total_tokens }));
             }
-            Event::Reasoning { text, elapsed_ms, tokens_per_second, .. } => {
-                self.begin_writing(&answer, tokens_per_second);
-                self.writer.update_value(|it| answer.add_reasoning(it, &text, elapsed_ms));
-            }
             Event::Text { text, tokens_per_second, .. } => {
-                self.begin_writing(&answer, tokens_per_second);
-                self.writer.update_value(|it| answer.add_text(it, &text));
+                self.speed.set(Some(tokens_per_second));
+                if answer.reading.with_untracked(Option::is_some) {
+                    answer.reading.set(None);
+                }
+                self.stream.update_value(|stream| answer.append(stream, &text));
             }
             Event::Done { finish, stats, view } => {
                 self.speed.set(Some(stats.tokens_per_second));
@@ -189,14 +266,6 @@ impl Chat {
                 self.close(&answer, state);
             }
             Event::Failed { error } => self.close(&answer, AnswerState::Failed { error }),
-        }
-    }
-
-    /// Notes that the model writes, at this speed.
-    fn begin_writing(&self, answer: &Answer, tokens_per_second: f32) {
-        self.speed.set(Some(tokens_per_second));
-        if answer.reading.with_untracked(Option::is_some) {
-            answer.reading.set(None);
         }
     }
 
@@ -233,7 +302,7 @@ impl Chat {
 
     fn open_turn(&self, question: Arc<str>) -> Option<Outgoing> {
         let turn = Turn { id: self.take_id(), question, answer: Answer::default() };
-        self.writer.set_value(AnswerWriter::default());
+        self.stream.set_value(Stream::default());
         self.speed.set(None);
         self.answering.set(Some(turn.id));
         self.turns.update(|turns| turns.push(turn));
@@ -287,9 +356,8 @@ impl Chat {
     }
 
     fn close(&self, answer: &Answer, state: AnswerState) {
-        self.writer.update_value(|writer| answer.finish(writer));
         self.announcement.set(match &state {
-            AnswerState::Done { .. } => answer.body.text.with_untracked(|text| plain_text(text)),
+            AnswerState::Done { .. } => answer.text.with_untracked(|text| plain_text(text)),
             AnswerState::Stopped { .. } => "Stopped.".into(),
             AnswerState::Failed { error } => error.message.clone(),
             AnswerState::Waiting | AnswerState::Streaming => String::new(),

@@ -1,6 +1,6 @@
 //! How a conversation behaves, without a page or a shell.
 
-use lilims_ipc::{ErrorCode, Finish, Message, ModelInfo, Phase, Role, Stats};
+use lilims_ipc::{ErrorCode, Message, ModelInfo, Phase, Role};
 
 use super::super::Part;
 use super::*;
@@ -71,7 +71,7 @@ fn exchange(chat: Chat, question: &str, end: Event) -> u64 {
 }
 
 fn message(role: Role, content: &str) -> Message {
-    Message::new(role, content)
+    Message { role, content: content.into() }
 }
 
 fn window_start(chat: Chat) -> Option<(u64, Part)> {
@@ -188,7 +188,7 @@ fn regenerating_replaces_the_last_answer() {
         assert_ne!(first.turn, second.turn);
         chat.apply(first.turn, text("late"));
         chat.apply(second.turn, text("B"));
-        let text = chat.turns.with_untracked(|turns| turns[0].answer.body.text.get_untracked());
+        let text = chat.turns.with_untracked(|turns| turns[0].answer.text.get_untracked());
         assert_eq!(text, "B");
     });
 }
@@ -216,7 +216,7 @@ fn a_new_conversation_drops_late_events() {
         let next = chat.ask("New").unwrap();
         chat.apply(sent.turn, text("later"));
         assert_eq!(contents(&next), [(Role::User, "New")]);
-        let answer = chat.turns.with_untracked(|turns| turns[0].answer.body.text.get_untracked());
+        let answer = chat.turns.with_untracked(|turns| turns[0].answer.text.get_untracked());
         assert_eq!(answer, "");
     });
 }
@@ -228,10 +228,10 @@ fn blocks_and_tail_make_the_whole_answer() {
         chat.apply(sent.turn, text("# A\n\nb\n\nc"));
         chat.apply(sent.turn, text("d\n"));
         let answer = chat.turns.with_untracked(|turns| turns[0].answer.clone());
-        let blocks = answer.body.blocks.get_untracked();
+        let blocks = answer.blocks.get_untracked();
         let html: Vec<_> = blocks.iter().map(|block| &*block.html).collect();
-        assert_eq!(html, ["<h1 dir=\"auto\">A</h1>\n", "<p dir=\"auto\">b</p>\n"]);
-        assert_eq!(answer.body.tail.get_untracked(), "<p dir=\"auto\">cd</p>\n");
+        assert_eq!(html, ["<h1>A</h1>\n", "<p>b</p>\n"]);
+        assert_eq!(answer.tail.get_untracked(), "<p>cd</p>\n");
     });
 }
 
@@ -333,11 +333,8 @@ fn the_last_visit_comes_back() {
         let turns = chat.turns.get_untracked();
         let done = AnswerState::Done { finish: Finish::EndOfTurn, stats: None };
         assert_eq!(turns[0].answer.state.get_untracked(), done);
-        assert_eq!(turns[0].answer.body.text.get_untracked(), "*First*");
-        assert_eq!(
-            turns[0].answer.body.tail.get_untracked(),
-            "<p dir=\"auto\"><em>First</em></p>\n"
-        );
+        assert_eq!(turns[0].answer.text.get_untracked(), "*First*");
+        assert_eq!(turns[0].answer.tail.get_untracked(), "<p><em>First</em></p>\n");
         assert_eq!(state(chat), AnswerState::Stopped { stats: None });
         assert_eq!(window_start(chat), Some((turns[1].id, Part::Question)));
         assert_eq!(chat.view.get_untracked(), Some(view));
@@ -417,60 +414,5 @@ fn reading_is_shown_until_text_comes() {
         chat.apply(sent.turn, event(768));
         chat.apply(sent.turn, done(Finish::Stopped));
         assert_eq!(reading(), None);
-    });
-}
-
-#[test]
-fn t10_reasoning_is_apart_and_neither_announced_nor_part_of_the_text() {
-    with_chat(true, |chat| {
-        let sent = chat.ask("Hi").unwrap();
-        let reasoning = |text: &str, elapsed_ms| Event::Reasoning {
-            text: text.into(),
-            elapsed_ms,
-            tokens: 1,
-            tokens_per_second: 40.0,
-        };
-        chat.apply(sent.turn, reasoning("Is *it*", 0));
-        chat.apply(sent.turn, reasoning("?", 2300));
-        chat.apply(sent.turn, text("<think> is"));
-        chat.apply(sent.turn, text(" a tag."));
-        chat.apply(sent.turn, done(Finish::EndOfTurn));
-        let answer = chat.turns.with_untracked(|turns| turns[0].answer.clone());
-        assert_eq!(answer.reasoning.text.get_untracked(), "Is *it*?");
-        assert_eq!(answer.reasoning.tail.get_untracked(), "<p dir=\"auto\">Is <em>it</em>?</p>\n");
-        assert_eq!(answer.reasoning_ms.get_untracked(), Some(2300));
-        assert_eq!(answer.body.text.get_untracked(), "<think> is a tag.");
-        assert_eq!(chat.announcement.get_untracked(), "<think> is a tag.");
-        let next = chat.ask("And?").unwrap();
-        let sent = &next.request.messages[1];
-        assert_eq!(sent.content, "<think> is a tag.");
-        assert_eq!(sent.reasoning.as_ref().unwrap().text, "Is *it*?");
-    });
-}
-
-#[test]
-fn t10_marks_in_the_text_are_told_apart_while_it_streams_and_when_it_was_kept() {
-    with_chat(true, |chat| {
-        let sent = chat.ask("Hi").unwrap();
-        for piece in ["<th", "ink>\nW", "hy</thi", "nk>\n\nYes", "."] {
-            chat.apply(sent.turn, text(piece));
-        }
-        chat.apply(sent.turn, done(Finish::EndOfTurn));
-        let answer = chat.turns.with_untracked(|turns| turns[0].answer.clone());
-        assert_eq!(answer.reasoning.text.get_untracked(), "Why");
-        assert_eq!(answer.body.text.get_untracked(), "Yes.");
-    });
-    with_page(|chat| {
-        let kept = Conversation {
-            messages: vec![
-                message(Role::User, "Hi"),
-                message(Role::Assistant, "<think>Why</think>Yes."),
-            ],
-            ..Conversation::default()
-        };
-        assert!(chat.restore(Some(kept)).is_none());
-        let answer = chat.turns.with_untracked(|turns| turns[0].answer.clone());
-        assert_eq!(answer.reasoning.text.get_untracked(), "Why");
-        assert_eq!(answer.body.text.get_untracked(), "Yes.");
     });
 }

@@ -275,8 +275,6 @@ pub(crate) struct LibraryState {
     pub(crate) busy: RwSignal<Vec<Action>>,
     /// Whether files are being dragged over the window.
     pub(crate) is_dragging: RwSignal<bool>,
-    /// The file that is to answer as soon as it is here: the first model, once it was asked for.
-    pub(crate) awaited: RwSignal<Option<HubFile>>,
     searched: StoredValue<Option<Search>>,
     /// The last offer that was asked for.
     offered: StoredValue<Option<Action>>,
@@ -304,7 +302,6 @@ impl LibraryState {
             problem: RwSignal::default(),
             busy: RwSignal::default(),
             is_dragging: RwSignal::default(),
-            awaited: RwSignal::default(),
             searched: StoredValue::new(None),
             offered: StoredValue::new(None),
         }

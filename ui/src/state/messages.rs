@@ -1,11 +1,10 @@
 //! Which turn a message of a request belongs to: turns become messages for the shell, and the
 //! shell's indices and kept messages become turns again.
 
-use leptos::prelude::{Set, WithUntracked};
+use leptos::prelude::WithUntracked;
 use lilims_ipc::{ContextView, Finish, Message, Role};
 
-use super::answer::{Answer, AnswerState};
-use super::chat::Turn;
+use super::chat::{Answer, AnswerState, Turn};
 
 /// A message of the conversation, found by its turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,12 +28,13 @@ pub(crate) enum Part {
 /// templates want the roles to alternate; the last question always stands.
 pub(super) fn of(turns: &[Turn]) -> Vec<Message> {
     let Some((last, earlier)) = turns.split_last() else { return Vec::new() };
-    let question = |turn: &Turn| Message::new(Role::User, &*turn.question);
+    let message = |role, content: &str| Message { role, content: content.to_owned() };
     let mut messages = Vec::with_capacity(turns.len() * 2);
     for turn in earlier.iter().filter(|turn| is_answered(turn)) {
-        messages.extend([question(turn), turn.answer.message()]);
+        messages.push(message(Role::User, &turn.question));
+        turn.answer.text.with_untracked(|text| messages.push(message(Role::Assistant, text)));
     }
-    messages.push(question(last));
+    messages.push(message(Role::User, &last.question));
     messages
 }
 
@@ -65,19 +65,18 @@ pub(super) fn turns(
 ) -> (Vec<Turn>, Vec<Option<Place>>) {
     let mut turns: Vec<Turn> = Vec::with_capacity(messages.len() / 2 + 1);
     let mut awaits_answer = false;
-    let places = messages.iter().map(|message| match message.role {
+    let places = messages.iter().map(|Message { role, content }| match role {
         Role::User => {
             awaits_answer = true;
-            let answer = Answer::default();
-            answer.state.set(AnswerState::Stopped { stats: None });
-            turns.push(Turn { id: new_id(), question: message.content.as_str().into(), answer });
+            let answer = Answer::restored("", AnswerState::Stopped { stats: None });
+            turns.push(Turn { id: new_id(), question: content.as_str().into(), answer });
             turns.last().map(|turn| turn.place(Part::Question))
         }
         Role::Assistant if awaits_answer => {
             awaits_answer = false;
             let state = AnswerState::Done { finish: Finish::EndOfTurn, stats: None };
             turns.last_mut().map(|turn| {
-                turn.answer = Answer::restored(message, state);
+                turn.answer = Answer::restored(content, state);
                 turn.place(Part::Answer)
             })
         }
@@ -94,5 +93,5 @@ impl Turn {
 }
 
 fn is_answered(turn: &Turn) -> bool {
-    turn.answer.body.text.with_untracked(|text| !text.trim().is_empty())
+    turn.answer.text.with_untracked(|text| !text.trim().is_empty())
 }

@@ -3,21 +3,16 @@
 //! Nothing here draws or talks to the shell. Where the shell must be asked for something, a method
 //! returns what to ask; the page passes it to the bridge. So all of it runs in tests on the host.
 
-mod answer;
 mod chat;
 mod conversions;
-mod first_model;
 mod library;
 mod messages;
 mod reading;
 mod sampling;
 mod shelf;
-mod think;
 
-pub(crate) use answer::{Answer, AnswerState, Growing};
-pub(crate) use chat::{Chat, Outgoing, Turn};
+pub(crate) use chat::{Answer, AnswerState, Chat, Outgoing, Turn};
 pub(crate) use conversions::{first_choice, offered_targets};
-pub(crate) use first_model::{FirstStep, first_model, next_step};
 pub(crate) use library::{
     Action, Concern, ConvertView, Fetched, HubFile, LibraryState, Outcome, Tab,
 };

@@ -6,10 +6,11 @@ use super::{TrackedFile, Violation};
 const TABLE: &[(&str, &[&str])] = &[
     ("lilims-ipc", &[]),
     ("lilims-files", &[]),
+    ("lilims-jinja", &[]),
     ("lilims-models", &["lilims-files"]),
     ("lilims-gguf", &["lilims-files"]),
     ("lilims-quant", &["lilims-files", "lilims-gguf"]),
-    ("lilims-engine", &["lilims-files", "lilims-gguf", "lilims-quant"]),
+    ("lilims-engine", &["lilims-files", "lilims-gguf", "lilims-jinja", "lilims-quant"]),
     ("lilims-hub", &["lilims-files", "lilims-models", "lilims-gguf"]),
     (
         "lilims-convert",

@@ -4,7 +4,6 @@
 //! with a bad sample that it has to catch.
 
 mod dependencies;
-mod files;
 mod machine;
 mod size;
 mod source;
@@ -62,7 +61,6 @@ type Rule = fn(&[TrackedFile]) -> Vec<Violation>;
 
 const RULES: &[Rule] = &[
     dependencies::check,
-    files::check,
     machine::check,
     size::check_length,
     size::check_weight,

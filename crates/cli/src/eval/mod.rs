@@ -7,7 +7,7 @@ mod perplexity;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use lilims_bench::Comparison;
 use lilims_engine::Model;
@@ -53,7 +53,8 @@ struct TextOptions {
 impl TextOptions {
     /// The text; as with llama.cpp without a last line break.
     fn read(&self) -> Result<String> {
-        let mut text = lilims_files::read_to_string(&self.text, options::MAX_TEXT_BYTES)?;
+        let mut text = std::fs::read_to_string(&self.text)
+            .with_context(|| format!("cannot read {}", self.text.display()))?;
         text.truncate(text.strip_suffix('\n').unwrap_or(&text).len());
         Ok(text)
     }

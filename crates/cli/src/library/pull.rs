@@ -1,6 +1,6 @@
 //! `lilims pull`: downloads a model into the library.
 
-use std::io::{self, IsTerminal};
+use std::io::{self, BufRead, IsTerminal};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -229,11 +229,9 @@ fn agrees() -> Result<bool> {
     let is_terminal = io::stdin().is_terminal() && output::stderr_is_terminal();
     ensure!(is_terminal, "models would leave, and there is nobody to ask: --yes agrees");
     output::ask("Go on? [y/N] ");
-    let line = lilims_files::read_line(&mut io::stdin().lock(), "standard input", 4096)?;
-    Ok(matches!(
-        line.as_deref().unwrap_or_default().trim().to_ascii_lowercase().as_str(),
-        "y" | "yes"
-    ))
+    let mut line = String::new();
+    io::stdin().lock().read_line(&mut line).context("cannot read the answer")?;
+    Ok(matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 
 #[cfg(test)]

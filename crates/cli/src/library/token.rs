@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 
 use crate::output;
@@ -27,8 +27,9 @@ impl Token {
         if io::stdin().is_terminal() {
             output::note("Paste the token and press Enter; it will be visible here:");
         }
-        let line = lilims_files::read_line(&mut io::stdin().lock(), "standard input", 4096)?;
-        let token = line.as_deref().unwrap_or_default().trim();
+        let mut line = String::new();
+        io::stdin().read_line(&mut line).context("cannot read the token")?;
+        let token = line.trim();
         let is_plain = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
         ensure!(is_plain, "standard input holds no access token");
         lilims_hub::set_token(Some(token))?;

@@ -1,32 +1,18 @@
 //! Chat templates: messages to the prompt that a model was trained on.
 //!
-//! Templates are Jinja as transformers runs it (trimmed blocks, Python's string methods, its own
-//! few functions). They come with the model, so that their work is bounded: instructions,
-//! recursion and output are limited, and there is nothing outside for them to reach.
+//! Templates are Jinja as transformers runs it, rendered by `lilims-jinja`, which bounds whatever
+//! they take and knows which bytes come from messages.
 
-mod python;
-
-use std::io;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use chrono::{Local, NaiveDateTime};
 use lilims_gguf::File;
-use minijinja::{AutoEscape, Environment, ErrorKind, context};
+use lilims_jinja::{Input, Template};
+use serde_json::Value;
 
 use super::Tokenizer;
 use crate::Error;
-
-/// Instructions that any template may run, and those that it may run more for each message.
-/// Published templates take a few hundred and some fifty.
-const BASE_FUEL: u64 = 500_000;
-const FUEL_PER_MESSAGE: u64 = 5_000;
-/// Bytes of output beyond [`MAX_GROWTH`] times the messages.
-const BASE_OUTPUT: usize = 1 << 20;
-/// How many times longer than its messages a prompt may be.
-const MAX_GROWTH: usize = 8;
-/// Nested macro calls.
-const MAX_RECURSION: usize = 64;
 
 /// What a chat template made of messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,12 +32,12 @@ pub struct ContentSpan {
     pub message: usize,
 }
 
-/// A compiled chat template.
+/// A parsed chat template.
 pub struct ChatTemplate {
-    environment: Environment<'static>,
-    source: String,
+    template: Template,
     bos: String,
     eos: String,
+    now: Box<dyn Fn() -> NaiveDateTime + Send + Sync>,
 }
 
 impl ChatTemplate {
@@ -65,9 +51,9 @@ impl ChatTemplate {
         Self::new(source, text(tokenizer.bos()), text(tokenizer.eos())).map(Some)
     }
 
-    /// Compiles a Jinja `source` as transformers does: sandboxed, blocks trimmed, with
-    /// `raise_exception`, `strftime_now` and Python's string methods. `bos` and `eos` are the
-    /// texts of those tokens.
+    /// Parses a Jinja `source` as transformers does: sandboxed, blocks trimmed, with
+    /// `raise_exception`, `strftime_now` and Python's methods. `bos` and `eos` are the texts of
+    /// those tokens.
     ///
     /// *Errors*: [`Error::Template`].
     pub fn new(source: &str, bos: &str, eos: &str) -> Result<Self, Error> {
@@ -83,27 +69,15 @@ impl ChatTemplate {
         eos: &str,
         now: impl Fn() -> NaiveDateTime + Send + Sync + 'static,
     ) -> Result<Self, Error> {
-        let mut environment = Environment::new();
-        environment.set_trim_blocks(true);
-        environment.set_lstrip_blocks(true);
-        environment.set_recursion_limit(MAX_RECURSION);
-        environment.set_debug(false);
-        environment.set_auto_escape_callback(|_| AutoEscape::None);
-        python::install(&mut environment, now);
-        let source = plain_generation_blocks(source);
-        environment.template_from_str(&source).map_err(error)?;
-        Ok(Self { environment, source, bos: bos.to_owned(), eos: eos.to_owned() })
+        let template = Template::parse(source).map_err(error)?;
+        Ok(Self { template, bos: bos.to_owned(), eos: eos.to_owned(), now: Box::new(now) })
     }
 
     /// Renders `messages` (each an object with at least `role` and `content`).
     ///
     /// *Errors*: [`Error::Template`], also where the template itself refuses the messages; then
     /// the error carries the template's sentence.
-    pub fn render(
-        &self,
-        messages: &serde_json::Value,
-        add_generation_prompt: bool,
-    ) -> Result<String, Error> {
+    pub fn render(&self, messages: &Value, add_generation_prompt: bool) -> Result<String, Error> {
         let cancel = AtomicBool::new(false);
         Ok(self.render_marked(messages, add_generation_prompt, &cancel)?.text)
     }
@@ -115,97 +89,36 @@ impl ChatTemplate {
     /// *Errors*: as [`Self::render`], and [`Error::Cancelled`].
     pub fn render_marked(
         &self,
-        messages: &serde_json::Value,
+        messages: &Value,
         add_generation_prompt: bool,
         cancel: &AtomicBool,
     ) -> Result<Rendering, Error> {
-        if cancel.load(Ordering::Relaxed) {
-            return Err(Error::Cancelled);
-        }
-        let n_messages = messages.as_array().map_or(0, Vec::len) as u64;
-        let mut environment = self.environment.clone();
-        environment.set_fuel(Some(BASE_FUEL + FUEL_PER_MESSAGE * n_messages));
-        let context = context! {
-            messages,
-            add_generation_prompt,
-            bos_token => &self.bos,
-            eos_token => &self.eos,
-            tools => (),
-            documents => (),
-        };
-        let limit = BASE_OUTPUT.saturating_add(messages.to_string().len() * MAX_GROWTH);
-        let mut output = Limited { bytes: Vec::new(), limit };
-        let template = environment.template_from_str(&self.source).map_err(error)?;
-        template.render_captured_to(context, &mut output).map(drop).map_err(error)?;
-        let text = String::from_utf8(output.bytes)
-            .map_err(|_| Error::Template { what: "it wrote half a character".to_owned() })?;
-        Ok(Rendering { text, contents: Vec::new() })
+        let variables = [
+            ("add_generation_prompt", Value::Bool(add_generation_prompt)),
+            ("bos_token", Value::from(self.bos.as_str())),
+            ("eos_token", Value::from(self.eos.as_str())),
+            ("tools", Value::Null),
+            ("documents", Value::Null),
+        ];
+        let input = Input { messages, variables: &variables, now: &*self.now, cancel };
+        let rendering = self.template.render(&input).map_err(error)?;
+        let contents = rendering.contents.into_iter();
+        let contents = contents.map(|(range, message)| ContentSpan { range, message }).collect();
+        Ok(Rendering { text: rendering.text, contents })
     }
 }
 
 /// The error that users see: the template's own sentence where it has one.
-fn error(error: minijinja::Error) -> Error {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
-    while let Some(current) = cause {
-        if let Some(python::Refusal(sentence)) = current.downcast_ref() {
-            return Error::Template { what: sentence.clone() };
-        }
-        cause = current.source();
-    }
-    let what = match error.kind() {
-        ErrorKind::OutOfFuel => "it runs too long".to_owned(),
-        ErrorKind::WriteFailure => "its prompt is too long".to_owned(),
-        _ => error.to_string(),
-    };
-    Error::Template { what }
-}
-
-/// Turns `{% generation %}` blocks, which only mark what is trained on, into `{% if true %}`.
-fn plain_generation_blocks(source: &str) -> String {
-    let mut parts = source.split("{%");
-    let mut plain = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        plain.push_str("{%");
-        let (tag, rest) = part.split_once("%}").unwrap_or((part, ""));
-        let word = tag.trim_matches(|c: char| c.is_whitespace() || c == '-' || c == '+');
-        let replacement = match word {
-            "generation" => "if true",
-            "endgeneration" => "endif",
-            _ => {
-                plain.push_str(part);
-                continue;
-            }
-        };
-        plain.push_str(&tag.replace(word, replacement));
-        plain.push_str("%}");
-        plain.push_str(rest);
-    }
-    plain
-}
-
-/// A buffer that refuses to grow beyond its limit.
-struct Limited {
-    bytes: Vec<u8>,
-    limit: usize,
-}
-
-impl io::Write for Limited {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.bytes.len() + bytes.len() > self.limit {
-            return Err(io::Error::other("the prompt is too long"));
-        }
-        self.bytes.extend(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+fn error(error: lilims_jinja::Error) -> Error {
+    match error {
+        lilims_jinja::Error::Cancelled => Error::Cancelled,
+        error => Error::Template { what: error.to_string() },
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 
@@ -256,7 +169,7 @@ mod tests {
     #[test]
     fn the_clock_is_the_given_one() {
         assert_renders("{{ strftime_now('%d %b %Y, %H:%M') }}", "23 Nov 2026, 12:34");
-        assert!(render("{{ strftime_now('%!') }}", json!([])).is_err());
+        assert_renders("{{ strftime_now('%!') }}", "%!");
     }
 
     #[test]
@@ -284,5 +197,38 @@ mod tests {
             let result = render(source, json!([]));
             assert!(matches!(result, Err(Error::Template { .. })), "{result:?}");
         }
+    }
+
+    #[test]
+    fn t6_line_ends_are_line_feeds() {
+        assert_renders("a\r\nb\rc{{ 'd\r\ne' }}\r\n", "a\nb\ncd\ne");
+        assert_renders("{% if true %}\r\n  a\r\n{% endif %}\r\nb", "  a\nb");
+    }
+
+    #[test]
+    fn contents_are_marked_and_the_templates_own_text_is_not() {
+        let source = "{% for m in messages %}<{{ m.role }}>{{ m.content | trim | upper }}!\n\
+                      {% endfor %}";
+        let template = ChatTemplate::new(source, "", "").unwrap();
+        let messages = json!([
+            {"role": "user", "content": " grüße "},
+            {"role": "assistant", "content": "ja"},
+        ]);
+        let cancel = AtomicBool::new(false);
+        let rendering = template.render_marked(&messages, false, &cancel).unwrap();
+        assert_eq!(rendering.text, "<user>GRÜSSE!\n<assistant>JA!\n");
+        let parts: Vec<_> = rendering
+            .contents
+            .iter()
+            .map(|span| (&rendering.text[span.range.clone()], span.message))
+            .collect();
+        assert_eq!(parts, [("GRÜSSE", 0), ("JA", 1)]);
+    }
+
+    #[test]
+    fn a_rendering_can_be_cancelled() {
+        let template = ChatTemplate::new("{{ messages }}", "", "").unwrap();
+        let result = template.render_marked(&json!([]), false, &AtomicBool::new(true));
+        assert!(matches!(result, Err(Error::Cancelled)), "{result:?}");
     }
 }

@@ -93,12 +93,10 @@ impl Downloader {
         loop {
             tokio::select! {
                 _ = ticks.tick() => {}
-                Some(ended) = running.join_next() => {
-                    ended.unwrap_or_else(|error| Err(Error::io("")(std::io::Error::other(error))))?;
-                }
+                Some(ended) = running.join_next() => ended.unwrap_or(Ok(()))?,
             }
             let Some(row) = self.library().download(id)? else {
-                while running.join_next().await.is_some() {}
+                running.join_all().await;
                 return Ok(Outcome::Cancelled);
             };
             tell(&row);

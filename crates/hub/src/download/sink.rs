@@ -92,7 +92,7 @@ pub(crate) fn run(
 ) -> Result<Option<Hashed>, Error> {
     let io = |source| Error::io(path)(source);
     let file = File::options().read(true).write(true).open(path).map_err(io)?;
-    let reader = lilims_files::open(path).map_err(|error| io(error.into()))?;
+    let reader = File::open(path).map_err(io)?;
     let flushed = file.try_clone().map_err(io)?;
     let hasher = Hasher::new(digests);
     shared.keep_digests(&hasher);

@@ -106,7 +106,7 @@ fn hash(
     tell: &mut dyn FnMut(u64),
 ) -> Result<(String, Vec<u8>), Error> {
     let io = |source| Error::io(path)(source);
-    let mut file = lilims_files::open(path).map_err(|error| io(error.into()))?;
+    let mut file = File::open(path).map_err(io)?;
     let (mut sha, mut digests, mut done) = (Sha256::new(), Vec::new(), 0u64);
     let mut buffer = vec![0; READ_BYTES];
     loop {

@@ -5,9 +5,7 @@ use lilims_ipc::{Conversion, ConversionState, Error};
 
 use super::fit_badge::share;
 use super::parts::{ErrorLine, UseButton};
-use crate::components::foreign::{Foreign, ForeignText};
 use crate::components::icon::Icon;
-use crate::components::tooltip::tell_cut_text;
 use crate::format;
 use crate::state::{Action, Concern, ConvertView, LibraryState};
 
@@ -20,17 +18,17 @@ pub(super) fn ConversionRow(
     act: Callback<Action>,
 ) -> impl IntoView {
     let title = Memo::new(move |_| of(state, format::conversion_title).unwrap_or_default());
-    let line = Signal::derive(move || of(state, format::conversion_line).unwrap_or_default());
+    let line = move || of(state, format::conversion_line);
     let error = Memo::new(move |_| of(state, failure).flatten());
     view! {
         <li class="download" data-testid="conversion-row" data-state=move || of(state, state_name)>
             <div class="download-text">
-                <strong on:mouseenter=|event| tell_cut_text(&event)><Foreign text=title/></strong>
+                <strong title=title>{title}</strong>
                 <span>"Conversion"</span>
             </div>
             <Buttons state act/>
             <ConversionBar state/>
-            <p class="download-line"><ForeignText text=line/></p>
+            <p class="download-line">{line}</p>
             <Show when=move || error.with(Option::is_some)>
                 <ErrorLine error/>
             </Show>
@@ -111,10 +109,7 @@ pub(super) fn ConversionBar(
     state: LibraryState,
 ) -> impl IntoView {
     let done = Memo::new(move |_| of(state, done).unwrap_or_default());
-    let label = move || {
-        of(state, format::conversion_title)
-            .map(|it| format!("Conversion of {}", format::visible_name(&it)))
-    };
+    let label = move || of(state, format::conversion_title).map(|it| format!("Conversion of {it}"));
     let percent = move || {
         let (done, total) = done.get();
         (done.saturating_mul(100) / total.max(1)).min(100).to_string()

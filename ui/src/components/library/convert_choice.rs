@@ -7,7 +7,6 @@ use web_sys::{ScrollIntoViewOptions, ScrollLogicalPosition};
 use super::conversion_row::of;
 use super::parts::{Aftermath, ErrorLine};
 use super::plan_dialog::{leaving, models};
-use crate::components::foreign::{Foreign, ForeignText};
 use crate::format::{self, Clock};
 use crate::state::{Action, Concern, ConvertView, LibraryState, first_choice, offered_targets};
 
@@ -185,7 +184,7 @@ fn Consequences(target: ConversionTarget, clock: Clock) -> impl IntoView {
     let summary = summary(&target);
     view! {
         {target.caution.clone().map(|caution| view! {
-            <div class="condition" data-testid="convert-caution"><p><ForeignText text=caution/></p></div>
+            <div class="condition" data-testid="convert-caution"><p>{caution}</p></div>
         })}
         <p class="convert-room" data-testid="convert-room">{summary}</p>
         {models("Will be removed", &target.removes, |model| leaving(model, clock))}
@@ -212,7 +211,7 @@ fn Foot(
             {move || target.get().map(|target| view! { <Consequences target clock/> })}
             {move || other.get().map(|title| view! {
                 <div class="condition" data-testid="convert-busy">
-                    <p><Foreign text=title/>" is under way. One model is converted at a time."</p>
+                    <p>{format!("{title} is under way. One model is converted at a time.")}</p>
                     <button
                         type="button"
                         class="button quiet link"

@@ -7,7 +7,6 @@ use super::conversion_row::{ConversionBar, failure, of, state_name};
 use super::convert_choice::ConvertChoice;
 use super::figures::FiguresTable;
 use super::parts::{Aftermath, ErrorLine, Pending};
-use crate::components::foreign::Foreign;
 use crate::components::panel::Panel;
 use crate::format::{self, Clock};
 use crate::state::{Action, Concern, ConvertView, Fetched, LibraryState};
@@ -83,7 +82,7 @@ fn Course(state: LibraryState, close: Callback<()>, act: Callback<Action>) -> im
     });
     view! {
         <div class="convert" data-testid="conversion" data-state=move || of(state, state_name)>
-            <p class="convert-source"><Foreign text=title/></p>
+            <p class="convert-source">{title}</p>
             {move || match ending.get() {
                 Ending::Open => view! { <Running state close act/> }.into_any(),
                 Ending::Done { name, before, after, figures, unmeasured } => view! {
@@ -155,7 +154,7 @@ fn Running(state: LibraryState, close: Callback<()>, act: Callback<Action>) -> i
             </p>
             <ConversionBar state/>
             <p class="download-line">{line}</p>
-            <p class="convert-tensor" aria-hidden="true"><Foreign text=Signal::derive(tensor)/></p>
+            <p class="convert-tensor" aria-hidden="true">{tensor}</p>
         </div>
         <p class="convert-note">
             "It goes on when this is closed: Downloads shows it. You can chat meanwhile, a little slower."
@@ -222,7 +221,7 @@ fn Done(
     let focused = take_focus();
     let use_it = Action::Use { name: name.clone(), context_tokens: None };
     view! {
-        <p class="report" role="status"><Foreign text=name/>" is in the library."</p>
+        <p class="report" role="status">{format!("{name} is in the library.")}</p>
         <FiguresTable before_bytes=before after_bytes=after figures/>
         {unmeasured.map(|error| view! { <ErrorLine error=Signal::stored(Some(error))/> })}
         <div class="plan-buttons">

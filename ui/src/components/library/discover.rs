@@ -6,7 +6,6 @@ use lilims_ipc::{Error, Found, Recommended, Search};
 use super::file_offer::{FileControl, FileFit};
 use super::parts::{ErrorLine, Facts, Nothing, Pending};
 use super::repository_view::RepositoryView;
-use crate::components::foreign::Foreign;
 use crate::components::icon::Icon;
 use crate::format;
 use crate::state::{Action, Fetched, HubFile, LibraryState};
@@ -195,11 +194,11 @@ fn FoundList(found: Vec<Found>, state: LibraryState, act: Callback<Action>) -> i
                     on:click=move |_| act.run(open.clone())
                 >
                     <span class="found-name">
-                        <strong><Foreign text=name/></strong>
+                        <strong>{name}</strong>
                         {found.is_gated.then(|| view! { <span class="tag">{Icon::Lock.view()}"Gated"</span> })}
                     </span>
-                    <span class="found-owner"><Foreign text=owner/></span>
-                    <span class="found-facts"><Foreign text=facts.join(" · ")/></span>
+                    <span class="found-owner">{owner}</span>
+                    <span class="found-facts">{facts.join(" · ")}</span>
                 </button>
             </li>
         }

@@ -6,9 +6,7 @@ use lilims_ipc::{Download, DownloadState, Error, Limits};
 use super::conversion_row::ConversionRow;
 use super::fit_badge::share;
 use super::parts::{Aftermath, ErrorLine, Nothing, UseButton, current};
-use crate::components::foreign::{Foreign, ForeignText};
 use crate::components::icon::Icon;
-use crate::components::tooltip::tell_cut_text;
 use crate::format;
 use crate::state::{Action, Concern, LibraryState, Tab, last_part};
 
@@ -66,17 +64,17 @@ fn Row(
     let stage = Memo::new(move |_| download.with(|it| it.state.clone()));
     let name_of_stage = move || stage.with(state_name);
     let done = move || download.with(|it| share(it.done_bytes, it.total_bytes));
-    let line = Signal::derive(move || download.with(line));
+    let line = move || download.with(line);
     let error = Memo::new(move |_| stage.with(failure));
     let percent = move || {
         download.with(|it| it.done_bytes.saturating_mul(100) / it.total_bytes.max(1)).min(100)
     };
-    let label = format!("Download of {}", format::visible_name(&name));
+    let label = format!("Download of {name}");
     view! {
         <li class="download" data-testid="download-row" data-state=name_of_stage>
             <div class="download-text">
-                <strong on:mouseenter=|event| tell_cut_text(&event)><Foreign text=name.clone()/></strong>
-                <span><Foreign text=repository/></span>
+                <strong title=name.clone()>{name.clone()}</strong>
+                <span>{repository}</span>
             </div>
             <Buttons id name stage state act/>
             <div
@@ -89,7 +87,7 @@ fn Row(
             >
                 <i style=("--share", done)></i>
             </div>
-            <p class="download-line"><ForeignText text=line/></p>
+            <p class="download-line">{line}</p>
             <Show when=move || error.with(Option::is_some)>
                 <ErrorLine error/>
             </Show>
@@ -114,7 +112,7 @@ fn Buttons(
                 type="button"
                 class="button quiet small"
                 data-testid=test_id
-                aria-label=format!("{verb} {}", format::visible_name(&name))
+                aria-label=format!("{verb} {name}")
                 title=verb
                 disabled=is_busy
                 on:click=move |_| act.run(action.clone())

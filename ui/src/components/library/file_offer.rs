@@ -6,7 +6,6 @@ use lilims_ipc::{Download, DownloadState, Fit, Library, Verdict};
 use super::fit_badge::{FitBadge, share};
 use super::parts::{Aftermath, UseButton};
 use crate::components::icon::Icon;
-use crate::format;
 use crate::state::{
     Action, Concern, Fetched, HubFile, LibraryState, Tab, here, last_part, under_way,
 };
@@ -69,7 +68,7 @@ pub(super) fn FileControl(
         Stage::Here(name) => view! { <UseButton test_id="file-use" name act/> }.into_any(),
         Stage::UnderWay => view! { <Progress download state/> }.into_any(),
         Stage::Offered => {
-            let (label, plan) = (format!("Download {}", format::visible_name(&name)), plan.clone());
+            let (label, plan) = (format!("Download {name}"), plan.clone());
             view! {
                 <button
                     type="button"

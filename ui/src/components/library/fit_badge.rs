@@ -40,7 +40,7 @@ pub(super) fn FitBadge(
     };
     view! {
         <span class="fit">
-            <Tooltip id=tip_id.clone() tip=tip.into_any()>
+            <Tooltip id=tip_id.clone() opens_other=false tip=tip.into_any()>
                 <button
                     type="button"
                     class="fit-badge"

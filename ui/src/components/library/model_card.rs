@@ -7,7 +7,6 @@ use super::conversion_row::ConversionOfCard;
 use super::fit_badge::FitBadge;
 use super::model_details::ModelDetails;
 use super::parts::{Aftermath, Facts, current};
-use crate::components::foreign::{Foreign, ForeignText};
 use crate::components::icon::Icon;
 use crate::format::{self, Clock};
 use crate::state::{Action, Concern, ConvertView, LibraryState};
@@ -56,9 +55,7 @@ pub(super) fn ModelCard(
             >
                 <div class="model-card-text">
                     <h3 id=title_id.clone()>
-                        <span data-testid="model-card-title">
-                            <Foreign text=Signal::derive(move || model.with(|model| model.title.clone()))/>
-                        </span>
+                        <span data-testid="model-card-title">{move || model.with(|model| model.title.clone())}</span>
                         <Tags model is_loaded status/>
                     </h3>
                     <Facts facts=Signal::derive(facts)/>
@@ -109,7 +106,7 @@ fn Controls(
     act: Callback<Action>,
 ) -> impl IntoView {
     let name = move || model.with_untracked(|model| model.name.clone());
-    let title = move || model.with(|model| format::visible_name(&model.title));
+    let title = move || model.with(|model| model.title.clone());
     let is_ours = move || model.with(|model| model.place == Place::Ours);
     let is_pinned = Memo::new(move |_| model.with(|model| model.is_pinned));
     let is_busy = Memo::new(move |_| state.is_busy(&Concern::Model(name())));
@@ -309,7 +306,7 @@ fn ConditionNote(
         .into_any(),
         Condition::Unsupported { why } => view! {
             <div class="condition" data-condition="unsupported">
-                <p><ForeignText text=why/></p>
+                <p>{why}</p>
             </div>
         }
         .into_any(),

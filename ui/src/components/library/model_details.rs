@@ -4,7 +4,6 @@ use leptos::prelude::*;
 use lilims_ipc::{Condition, LibraryModel, Made};
 
 use super::figures::FiguresTable;
-use crate::components::foreign::ForeignText;
 use crate::format;
 use crate::state::Action;
 
@@ -37,7 +36,7 @@ pub(super) fn ModelDetails(
                 {move || model.with(facts).into_iter().map(|(term, fact)| view! {
                     <div>
                         <dt>{term}</dt>
-                        <dd><ForeignText text=fact/></dd>
+                        <dd>{fact}</dd>
                     </div>
                 }).collect_view()}
             </dl>

@@ -6,9 +6,8 @@ use lilims_ipc::{Error, Library, LibraryModel, ModelStatus};
 use super::model_card::ModelCard;
 use super::parts::{Aftermath, ErrorLine, Nothing, Pending};
 use super::quota::Quota;
-use crate::components::foreign::Foreign;
 use crate::components::icon::Icon;
-use crate::format::{self, Clock};
+use crate::format::Clock;
 use crate::state::{Action, Concern, Fetched, LibraryState, Tab};
 
 /// The tab *On this device*.
@@ -141,12 +140,12 @@ fn FolderRow(folder: String, act: Callback<Action>) -> impl IntoView {
     view! {
         <li>
             {Icon::Folder.view()}
-            <span><Foreign text=folder.clone()/></span>
+            <span>{folder.clone()}</span>
             <button
                 type="button"
                 class="button quiet small"
                 data-testid="remove-folder"
-                aria-label=format!("Use {} no longer", format::visible_name(&folder))
+                aria-label=format!("Use {folder} no longer")
                 title="Use this folder no longer; its files stay"
                 on:click=move |_| act.run(Action::RemoveFolder(own.clone()))
             >

@@ -3,8 +3,6 @@
 use leptos::prelude::*;
 use lilims_ipc::Error;
 
-use crate::components::foreign::{Foreign, ForeignText};
-use crate::format;
 use crate::state::{Action, Concern, LibraryState};
 
 /// The item of a list that a row shows, as it is now; once it has left the list, as it was last.
@@ -29,7 +27,7 @@ pub(super) fn Facts(
 ) -> impl IntoView {
     let items = move || {
         let facts = facts.get().into_iter().filter(|fact| !fact.is_empty());
-        facts.map(|fact| view! { <li><Foreign text=fact/></li> }).collect_view()
+        facts.map(|fact| view! { <li>{fact}</li> }).collect_view()
     };
     view! { <ul class="facts">{items}</ul> }
 }
@@ -47,9 +45,7 @@ pub(super) fn Aftermath(
     let problem = Memo::new(move |_| state.problem_of(&concern));
     view! {
         <Show when=move || notice.with(Option::is_some)>
-            <p class="report" role="status" data-testid="library-report">
-                <ForeignText text=Signal::derive(move || notice.get().unwrap_or_default())/>
-            </p>
+            <p class="report" role="status" data-testid="library-report">{move || notice.get()}</p>
         </Show>
         <Show when=move || problem.with(Option::is_some)>
             <ErrorLine error=Signal::derive(move || problem.get())/>
@@ -64,16 +60,15 @@ pub(super) fn ErrorLine(
     #[prop(into)]
     error: Signal<Option<Error>>,
 ) -> impl IntoView {
-    let message =
-        Signal::derive(move || error.get().map(|error| error.message).unwrap_or_default());
+    let message = move || error.with(|error| error.as_ref().map(|error| error.message.clone()));
     let detail = Memo::new(move |_| error.get().and_then(|error| error.detail));
     view! {
         <div class="error-line" role="alert" data-testid="library-error">
-            <p><ForeignText text=message/></p>
+            <p>{message}</p>
             <Show when=move || detail.with(Option::is_some)>
                 <details>
                     <summary>"Details"</summary>
-                    <pre><ForeignText text=Signal::derive(move || detail.get().unwrap_or_default())/></pre>
+                    <pre>{move || detail.get()}</pre>
                 </details>
             </Show>
         </div>
@@ -123,7 +118,7 @@ pub(super) fn UseButton(
     /// Called with what shall be done.
     act: Callback<Action>,
 ) -> impl IntoView {
-    let label = format!("Use {}", format::visible_name(&name));
+    let label = format!("Use {name}");
     view! {
         <button
             type="button"

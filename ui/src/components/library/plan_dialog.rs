@@ -4,7 +4,6 @@ use leptos::prelude::*;
 use lilims_ipc::{DownloadPlan, PlanModel};
 
 use super::parts::{Aftermath, ErrorLine};
-use crate::components::foreign::Foreign;
 use crate::components::panel::Panel;
 use crate::format::{self, Clock};
 use crate::state::{Action, Concern, HubFile, LibraryState, last_part};
@@ -30,7 +29,7 @@ pub(super) fn PlanDialog(
     view! {
         <Panel id="plan-dialog" title="Download" close_label="Close" on_close=close>
             <div class="plan">
-                <p class="plan-file"><Foreign text=last_part(&plan.file).to_owned()/></p>
+                <p class="plan-file">{last_part(&plan.file).to_owned()}</p>
                 <p class="plan-summary">{summary(&plan)}</p>
                 {models("Will be removed", &plan.removes, |model| leaving(model, clock))}
                 {models("Stays", &plan.keeps, staying)}
@@ -66,8 +65,8 @@ pub(super) fn models(
     let row = |model: &PlanModel| {
         view! {
             <li>
-                <strong><Foreign text=model.title.clone()/></strong>
-                <span><Foreign text=line(model)/></span>
+                <strong>{model.title.clone()}</strong>
+                <span>{line(model)}</span>
             </li>
         }
     };

@@ -5,7 +5,6 @@ use lilims_ipc::Storage;
 
 use super::fit_badge::share;
 use super::parts::Aftermath;
-use crate::components::foreign::Foreign;
 use crate::format;
 use crate::state::{Action, Concern, LibraryState};
 
@@ -98,9 +97,7 @@ fn Legend(storage: Memo<Storage>) -> impl IntoView {
     };
     view! {
         <ul class="quota-legend">{entries}</ul>
-        <p class="quota-folder" title="Where models are kept">
-            <Foreign text=Signal::derive(move || storage.with(|it| it.folder.clone()))/>
-        </p>
+        <p class="quota-folder" title="Where models are kept">{move || storage.with(|it| it.folder.clone())}</p>
     }
 }
 

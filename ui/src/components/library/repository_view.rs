@@ -6,10 +6,8 @@ use lilims_ipc::{Repository, RepositoryFile};
 use super::discover::owner_and_name;
 use super::file_offer::{FileControl, FileFit};
 use super::parts::{ErrorLine, Nothing, Pending};
-use crate::components::foreign::{Foreign, ForeignText};
 use crate::components::icon::Icon;
 use crate::components::prose_clicks::{handle_click, keep_links_shut};
-use crate::components::tooltip::tell_cut_text;
 use crate::format;
 use crate::markdown;
 use crate::state::{Action, Fetched, HubFile, LibraryState, last_part};
@@ -62,8 +60,8 @@ pub(super) fn RepositoryView(
                 "Back to the list"
             </button>
             <h2>
-                <span><Foreign text=Signal::derive(owner)/>" / "</span>
-                <Foreign text=Signal::derive(name)/>
+                <span>{owner}" / "</span>
+                {name}
             </h2>
             {body}
         </section>
@@ -90,7 +88,7 @@ fn Body(
     };
     let rows = files.into_iter().map(row).collect_view();
     view! {
-        <p class="repository-line"><Foreign text=format!("{licence} · revision {revision}")/></p>
+        <p class="repository-line">{format!("{licence} · revision {revision}")}</p>
         {gate}
         {is_empty.then(|| view! {
             <Nothing title="No GGUF files" text="Lilims runs models in the GGUF format, and this repository has none.">
@@ -110,7 +108,7 @@ fn Gate(repository: String) -> impl IntoView {
             {Icon::Lock.view()}
             <p>
                 "Its owner asks for an account and for terms to be accepted. Do both at "
-                <code><Foreign text=format!("huggingface.co/{repository}")/></code>
+                <code>{format!("huggingface.co/{repository}")}</code>
                 ", then give Lilims a token of that account: "
                 <code>"lilims token"</code>
                 ". Other repositories often have the same model without a gate."
@@ -130,7 +128,7 @@ fn FileRow(
     let hub_file = HubFile { repository, file: file.clone() };
     let name = last_part(&file).to_owned();
     let control = match unsuitable {
-        Some(why) => view! { <p class="unsuitable"><ForeignText text=why/></p> }.into_any(),
+        Some(why) => view! { <p class="unsuitable">{why}</p> }.into_any(),
         None => view! {
             <FileFit file=hub_file.clone() verdict state act/>
             <FileControl file=hub_file known=here state act/>
@@ -140,9 +138,9 @@ fn FileRow(
     view! {
         <li class="file" data-testid="repository-file" data-file=file>
             <div class="file-text">
-                <strong><Foreign text=quantisation.unwrap_or_else(|| "GGUF".into())/></strong>
+                <strong>{quantisation.unwrap_or_else(|| "GGUF".into())}</strong>
                 <span class="file-size">{format::bytes(size_bytes)}</span>
-                <span class="file-name" on:mouseenter=|event| tell_cut_text(&event)><Foreign text=name/></span>
+                <span class="file-name" title=name.clone()>{name.clone()}</span>
             </div>
             {control}
         </li>

@@ -70,8 +70,7 @@ fn count_fastest(folder: &Path) -> Option<usize> {
             continue;
         }
         let read = |file: &str| -> Option<u64> {
-            let text = lilims_files::read_to_string(&entry.path().join(file), 4096);
-            text.ok()?.trim().parse().ok()
+            std::fs::read_to_string(entry.path().join(file)).ok()?.trim().parse().ok()
         };
         let speed = read("cpu_capacity").or_else(|| read("cpufreq/cpuinfo_max_freq")).unwrap_or(0);
         let place = [read("topology/physical_package_id")?, read("topology/core_id")?];

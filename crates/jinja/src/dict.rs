@@ -1,0 +1,201 @@
+//! Dictionaries that keep the order of their keys, as Python's do.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::rc::Rc;
+use std::sync::LazyLock;
+
+use crate::Error;
+use crate::limits::{Budget, Charge};
+use crate::ops;
+use crate::text::Text;
+use crate::value::{Value, depth_over};
+
+/// Dictionaries of at most so many keys are searched without an index.
+const MAX_UNINDEXED: usize = 8;
+
+/// Keyed at random, so that no template knows keys that collide.
+static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+
+/// A dictionary; built once, then shared.
+pub(crate) struct Dict {
+    entries: Vec<(Value, Value)>,
+    /// Where the keys of each hash are.
+    index: HashMap<u64, Vec<u32>>,
+    depth: u32,
+    _charge: Charge,
+}
+
+impl Dict {
+    pub(crate) fn entries(&self) -> &[(Value, Value)] {
+        &self.entries
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn depth(&self) -> u32 {
+        self.depth
+    }
+
+    pub(crate) fn get_str(&self, name: &str) -> Option<&Value> {
+        if self.index.is_empty() {
+            return self
+                .entries
+                .iter()
+                .find(|(key, _)| key.as_str() == Some(name))
+                .map(|(_, value)| value);
+        }
+        let found = self.index.get(&hash_str(name))?;
+        found
+            .iter()
+            .map(|at| &self.entries[*at as usize])
+            .find(|(key, _)| key.as_str() == Some(name))
+            .map(|(_, value)| value)
+    }
+
+    /// The value of `key`. Keys that Python cannot hash are an error.
+    pub(crate) fn get(&self, budget: &Budget<'_>, key: &Value) -> Result<Option<&Value>, Error> {
+        if let Some(name) = key.as_str() {
+            return Ok(self.get_str(name));
+        }
+        let found = find(budget, &self.entries, &self.index, key)?;
+        Ok(found.map(|at| &self.entries[at].1))
+    }
+}
+
+fn find(
+    budget: &Budget<'_>,
+    entries: &[(Value, Value)],
+    index: &HashMap<u64, Vec<u32>>,
+    key: &Value,
+) -> Result<Option<usize>, Error> {
+    let key_hash = hash(budget, key)?;
+    if index.is_empty() {
+        for (at, (other, _)) in entries.iter().enumerate() {
+            if ops::equals(budget, other, key)? {
+                return Ok(Some(at));
+            }
+        }
+        return Ok(None);
+    }
+    for at in index.get(&key_hash).into_iter().flatten() {
+        if ops::equals(budget, &entries[*at as usize].0, key)? {
+            return Ok(Some(*at as usize));
+        }
+    }
+    Ok(None)
+}
+
+/// A dictionary that is being built.
+pub(crate) struct DictBuilder<'b> {
+    budget: &'b Budget<'b>,
+    entries: Vec<(Value, Value)>,
+    index: HashMap<u64, Vec<u32>>,
+    charge: Charge,
+}
+
+impl<'b> DictBuilder<'b> {
+    pub(crate) fn new(budget: &'b Budget<'b>) -> Self {
+        let charge = Charge::new(0);
+        Self { budget, entries: Vec::new(), index: HashMap::new(), charge }
+    }
+
+    /// Begins with what `dict` holds.
+    pub(crate) fn from(budget: &'b Budget<'b>, dict: &Dict) -> Result<Self, Error> {
+        let mut builder = Self::new(budget);
+        budget.room(bytes(dict.len()))?;
+        builder.entries = dict.entries.clone();
+        builder.index = dict.index.clone();
+        builder.charge.resize(bytes(dict.len()));
+        budget.tick(dict.len())?;
+        Ok(builder)
+    }
+
+    /// Sets `key`, which keeps its place and its first form if it is there.
+    pub(crate) fn insert(&mut self, key: Value, value: Value) -> Result<(), Error> {
+        self.budget.tick(1)?;
+        if let Some(at) = find(self.budget, &self.entries, &self.index, &key)? {
+            self.entries[at].1 = value;
+            return Ok(());
+        }
+        let at = self.entries.len();
+        if at >= MAX_UNINDEXED {
+            if self.index.is_empty() {
+                for (at, (key, _)) in self.entries.iter().enumerate() {
+                    let hash = hash(self.budget, key)?;
+                    self.index.entry(hash).or_default().push(at as u32);
+                }
+            }
+            self.index.entry(hash(self.budget, &key)?).or_default().push(at as u32);
+        }
+        if self.entries.len() == self.entries.capacity() {
+            let grown = bytes(2 * at.max(2));
+            self.budget.room(grown)?;
+            self.charge.resize(grown);
+        }
+        self.entries.push((key, value));
+        Ok(())
+    }
+
+    /// Number of keys.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn finish(self) -> Result<Rc<Dict>, Error> {
+        let depth = depth_over(self.entries.iter().flat_map(|(key, value)| [key, value]))?;
+        let Self { entries, index, charge, .. } = self;
+        Ok(Rc::new(Dict { entries, index, depth, _charge: charge }))
+    }
+}
+
+/// What `n` entries take, index included.
+fn bytes(n: usize) -> usize {
+    64 + n.saturating_mul(2 * size_of::<Value>() + 96)
+}
+
+fn hash_str(text: &str) -> u64 {
+    HASHER.hash_one(text)
+}
+
+/// Python's hash: equal values have equal ones.
+pub(crate) fn hash(budget: &Budget<'_>, value: &Value) -> Result<u64, Error> {
+    Ok(match value {
+        Value::Str(text) => {
+            budget.tick(text.len() / 64)?;
+            hash_str(text.as_str())
+        }
+        Value::None => 1,
+        Value::Bool(truth) => HASHER.hash_one(i128::from(*truth)),
+        Value::Int(number) => HASHER.hash_one(number),
+        Value::Float(number) if number.fract() == 0.0 && number.abs() < 1e38 => {
+            HASHER.hash_one(*number as i128)
+        }
+        Value::Float(number) => HASHER.hash_one(number.to_bits()),
+        Value::Tuple(seq) => {
+            let mut hashes = Vec::with_capacity(seq.items.len());
+            for item in &seq.items {
+                budget.tick(1)?;
+                hashes.push(hash(budget, item)?);
+            }
+            HASHER.hash_one(hashes)
+        }
+        Value::List(_) | Value::Dict(_) => {
+            let what = format!("unhashable type: '{}'", value.type_name());
+            return Err(Error::type_error(what));
+        }
+        Value::Undefined(_) => 2,
+        Value::Range(range) => HASHER.hash_one(range.len()),
+        _ => 3,
+    })
+}
+
+/// The texts of a dictionary's keys, for arguments.
+pub(crate) fn text_key(key: &Value) -> Result<&Text, Error> {
+    match key {
+        Value::Str(text) => Ok(text),
+        _ => Err(Error::type_error("keywords must be strings")),
+    }
+}

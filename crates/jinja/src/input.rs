@@ -1,0 +1,88 @@
+//! Messages and variables from JSON, with marks on what people and models wrote.
+
+use serde_json::Value as Json;
+
+use crate::Error;
+use crate::dict::DictBuilder;
+use crate::limits::Budget;
+use crate::text::{Mark, Text};
+use crate::value::{Seq, Value, room_for};
+
+/// The order in which everyone writes a message's fields, and templates print them. The reader of
+/// JSON may have sorted them.
+const FIRST_FIELDS: [&str; 2] = ["role", "content"];
+
+/// The list of messages: every string inside of a message is marked with the message's index, but
+/// for its role and the names of its own fields.
+pub(crate) fn messages(budget: &Budget<'_>, json: &Json) -> Result<Value, Error> {
+    let Json::Array(messages) = json else { return value(budget, json, Some(0)) };
+    let mut items = Vec::with_capacity(messages.len());
+    for (idx, message) in messages.iter().enumerate() {
+        let mark = Some(Mark::try_from(idx).unwrap_or(Mark::MAX));
+        let Json::Object(fields) = message else {
+            items.push(value(budget, message, mark)?);
+            continue;
+        };
+        let mut dict = DictBuilder::new(budget);
+        let first = FIRST_FIELDS.iter().filter_map(|name| fields.get_key_value(*name));
+        let is_other = |name: &str| !FIRST_FIELDS.contains(&name);
+        for (name, field) in first.chain(fields.iter().filter(|(name, _)| is_other(name))) {
+            let mark = if name == "role" { None } else { mark };
+            dict.insert(Value::str(name.as_str()), value(budget, field, mark)?)?;
+        }
+        items.push(Value::Dict(dict.finish()?));
+    }
+    Ok(Value::List(Seq::new(budget, items)?))
+}
+
+/// A value with all its strings marked.
+pub(crate) fn value(budget: &Budget<'_>, json: &Json, mark: Option<Mark>) -> Result<Value, Error> {
+    budget.tick(1)?;
+    budget.check_stack()?;
+    Ok(match json {
+        Json::Null => Value::None,
+        Json::Bool(truth) => Value::Bool(*truth),
+        Json::Number(number) => match (number.as_i64(), number.as_u64()) {
+            (Some(number), _) => Value::Int(number.into()),
+            (None, Some(number)) => Value::Int(number.into()),
+            (None, None) => Value::Float(number.as_f64().unwrap_or(f64::NAN)),
+        },
+        Json::String(text) => {
+            budget.room(text.len())?;
+            Value::Str(Text::marked(text.as_str(), mark))
+        }
+        Json::Array(array) => {
+            room_for(budget, array.len())?;
+            let items: Result<Vec<_>, _> =
+                array.iter().map(|item| value(budget, item, mark)).collect();
+            Value::List(Seq::new(budget, items?)?)
+        }
+        Json::Object(object) => {
+            let mut dict = DictBuilder::new(budget);
+            for (key, item) in object {
+                let key = Value::Str(Text::marked(key.as_str(), mark));
+                dict.insert(key, value(budget, item, mark)?)?;
+            }
+            Value::Dict(dict.finish()?)
+        }
+    })
+}
+
+/// About how many bytes of memory a value takes: what budgets grow with.
+pub(crate) fn size_bytes(json: &Json) -> usize {
+    let mut total = 0_usize;
+    let mut open = vec![json];
+    while let Some(json) = open.pop() {
+        total = total.saturating_add(32);
+        match json {
+            Json::String(text) => total = total.saturating_add(text.len()),
+            Json::Array(items) => open.extend(items),
+            Json::Object(object) => {
+                total = total.saturating_add(object.keys().map(String::len).sum());
+                open.extend(object.values());
+            }
+            _ => {}
+        }
+    }
+    total
+}

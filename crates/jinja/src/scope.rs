@@ -1,0 +1,52 @@
+//! Variables and where they are visible.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use crate::ast::Symbol;
+use crate::limits::Charge;
+use crate::value::Value;
+
+/// The variables of a block, and what is around it.
+pub(crate) struct Scope {
+    variables: RefCell<Vec<(Symbol, Value)>>,
+    parent: Option<Rc<Scope>>,
+    _charge: Charge,
+}
+
+impl Scope {
+    pub(crate) fn new(parent: Option<Rc<Scope>>) -> Rc<Self> {
+        let variables = RefCell::new(Vec::new());
+        Rc::new(Self { variables, parent, _charge: Charge::new(96) })
+    }
+
+    pub(crate) fn set(&self, symbol: Symbol, value: Value) {
+        let mut variables = self.variables.borrow_mut();
+        match variables.iter_mut().find(|(name, _)| *name == symbol) {
+            Some((_, place)) => *place = value,
+            None => variables.push((symbol, value)),
+        }
+    }
+
+    pub(crate) fn get(&self, symbol: Symbol) -> Option<Value> {
+        let mut scope = self;
+        loop {
+            let variables = scope.variables.borrow();
+            if let Some((_, value)) = variables.iter().find(|(name, _)| *name == symbol) {
+                return Some(value.clone());
+            }
+            drop(variables);
+            scope = scope.parent.as_deref()?;
+        }
+    }
+
+    /// Number of variables of this scope alone.
+    pub(crate) fn len(&self) -> usize {
+        self.variables.borrow().len()
+    }
+
+    /// Takes the variables away, so that what refers to itself is freed.
+    pub(crate) fn clear(&self) -> Vec<(Symbol, Value)> {
+        std::mem::take(&mut self.variables.borrow_mut())
+    }
+}
