@@ -7,9 +7,12 @@
 //! looks at the flag before it gives a result out. Signals for other addresses go to the handler that
 //! was there before, or end the process as they always did. On Windows a mapped file cannot shrink.
 
-#![expect(
-    unsafe_code,
-    reason = "signal handlers and maps at fixed addresses are the system's calls"
+#![cfg_attr(
+    unix,
+    expect(
+        unsafe_code,
+        reason = "signal handlers and maps at fixed addresses are the system's calls"
+    )
 )]
 
 use std::sync::OnceLock;

@@ -70,8 +70,9 @@ fn check_source(file: &TrackedFile) -> Vec<Violation> {
         {
             break;
         }
-        let calls = CALLS.iter().chain(CALLS_OF_FILE.iter().filter(|_| imports_file));
-        let found = calls.filter(|call| line.contains(**call)).max_by_key(|call| call.len());
+        let plain = CALLS.iter().filter(|call| line.contains(**call));
+        let of_file = CALLS_OF_FILE.iter().filter(|call| imports_file && stands_alone(line, call));
+        let found = plain.chain(of_file).max_by_key(|call| call.len());
         if let Some(call) = found {
             let call = call.trim_end_matches('(');
             let message = format!("`{call}`: files are opened and written through lilims-files");
@@ -79,6 +80,14 @@ fn check_source(file: &TrackedFile) -> Vec<Violation> {
         }
     }
     violations
+}
+
+/// Whether the call stands in the line without a path before it: `other::File::open` is another's.
+fn stands_alone(line: &str, call: &str) -> bool {
+    line.match_indices(call).any(|(start, _)| {
+        let before = line[..start].chars().next_back();
+        !before.is_some_and(|c| c.is_alphanumeric() || matches!(c, '_' | ':'))
+    })
 }
 
 #[cfg(test)]
@@ -103,6 +112,8 @@ mod tests {
         let text = "//! Text: `fs::read(`.\nuse lilims_gguf::File;\nlet a = File::open(path);\n\
                     let b = lilims_files::read(path, 9);\nlet c = \"fs::read(\";\n";
         assert_eq!(lines("crates/cli/src/a.rs", text), [0; 0]);
+        let both = "//! Text.\nuse std::fs::File;\nlet a = lilims_gguf::File::open(path);\n";
+        assert_eq!(lines("crates/cli/src/a.rs", both), [0; 0]);
     }
 
     #[test]
