@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::Error;
+use crate::text::Mark;
 use crate::value::Value;
 
 /// The arguments of one call.
@@ -10,6 +11,8 @@ use crate::value::Value;
 pub(crate) struct CallArgs {
     pub(crate) positional: Vec<Value>,
     pub(crate) named: Vec<(Arc<str>, Value)>,
+    /// The message that any of the names comes from.
+    pub(crate) names_mark: Option<Mark>,
 }
 
 impl CallArgs {

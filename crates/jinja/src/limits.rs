@@ -108,7 +108,10 @@ impl<'a> Budget<'a> {
             next_look: Cell::new(0),
             max_steps: BASE_STEPS.saturating_add(input_steps),
             max_alive: base.saturating_add(BASE_ALIVE_BYTES + input_bytes.saturating_mul(16)),
-            max_value: BASE_VALUE_BYTES.saturating_add(input_bytes.saturating_mul(8)),
+            // Marks count in 32 bits.
+            max_value: BASE_VALUE_BYTES
+                .saturating_add(input_bytes.saturating_mul(8))
+                .min(u32::MAX as usize / 2),
             deadline: Instant::now() + TIME + Duration::from_millis(mib * MS_PER_MIB),
             cancel,
             stack: Stack::here(),

@@ -93,6 +93,7 @@ fn t2_marks_go_through_every_operation() {
     assert_marks("a.partition(' ')|join('|')", "«0:Äb»|«0: »|«0:c»");
     assert_marks("a.removeprefix('Ä') ~ a.lower()", "«0:b cäb c»");
     assert_marks("dict(x=a).x ~ [a][0] ~ (a,)|first", "«0:Äb cÄb cÄb c»");
+    assert_marks("dict(**{a: 1})", "{'«0:Äb c»': 1}");
     assert_marks("a|length", "4");
     assert_marks("a == 'Äb c'", "True");
 }

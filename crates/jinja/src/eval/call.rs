@@ -81,7 +81,7 @@ impl Interpreter<'_> {
         let name = definition.name.as_deref().unwrap_or("caller");
         let scope = Scope::new(Some(value.scope.clone()));
         let n_params = definition.params.len();
-        let CallArgs { mut positional, mut named } = args;
+        let CallArgs { mut positional, mut named, names_mark } = args;
         let rest = positional.split_off(n_params.min(positional.len()));
         let first_default = n_params - definition.defaults.len();
         let mut positional = positional.into_iter();
@@ -114,7 +114,7 @@ impl Interpreter<'_> {
         if definition.uses.kwargs {
             let mut kwargs = DictBuilder::new(self.budget);
             for (name, value) in named {
-                kwargs.insert(Value::str(&*name), value)?;
+                kwargs.insert(Value::Str(Text::marked(&*name, names_mark)), value)?;
             }
             self.set(&scope, KWARGS, Value::Dict(kwargs.finish()?))?;
         } else if let Some((keyword, _)) = named.first() {
@@ -214,7 +214,7 @@ impl Interpreter<'_> {
             }
         };
         for (name, value) in args.named {
-            dict.insert(Value::str(&*name), value)?;
+            dict.insert(Value::Str(Text::marked(&*name, args.names_mark)), value)?;
         }
         Ok(dict)
     }

@@ -239,6 +239,7 @@ impl Interpreter<'_> {
             crate::value::room_for(self.budget, items.items.len())?;
             positional.extend_from_slice(&items.items);
         }
+        let mut names_mark = None;
         if let Some(double_star) = &args.double_star {
             let Value::Dict(dict) = self.value(double_star, scope)? else {
                 return Err(Error::type_error("argument after ** must be a mapping"));
@@ -246,9 +247,11 @@ impl Interpreter<'_> {
             crate::value::room_for(self.budget, 2 * dict.len())?;
             for (key, value) in dict.entries() {
                 self.budget.tick(1)?;
-                named.push((text_key(key)?.as_str().into(), value.clone()));
+                let name = text_key(key)?;
+                names_mark = names_mark.or(name.first_mark());
+                named.push((name.as_str().into(), value.clone()));
             }
         }
-        Ok(CallArgs { positional, named })
+        Ok(CallArgs { positional, named, names_mark })
     }
 }
