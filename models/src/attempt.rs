@@ -54,6 +54,7 @@ impl Attempt {
     /// Takes the note that an earlier process has left in `folder`. One of a process that `is_alive`
     /// is no sign of a crash and stays.
     pub fn take_left(folder: &Path, is_alive: impl Fn(u32) -> bool) -> Option<Self> {
+        crate::conversation::sweep_abandoned(folder);
         let path = path(folder);
         let attempt: Self =
             match serde_json::from_slice(&lilims_files::read(&path, MAX_BYTES).ok()?) {

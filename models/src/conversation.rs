@@ -79,14 +79,13 @@ impl ConversationFile {
         [self.path.clone(), self.session_path()].iter().try_for_each(|path| remove(path))
     }
 
-    /// Puts a damaged text aside, beside its old place, and returns where it is now.
+    /// Puts a damaged text aside, beside its old place and those put aside before, and returns where
+    /// it is now.
     ///
     /// # Errors
     /// When it stays where it is.
     pub fn put_aside(&self) -> io::Result<PathBuf> {
-        let aside = with_suffix(&self.path, DAMAGED_SUFFIX);
-        fs::rename(&self.path, &aside)?;
-        Ok(aside)
+        Ok(lilims_files::publish_free(&self.path, &with_suffix(&self.path, DAMAGED_SUFFIX))?)
     }
 }
 
@@ -103,12 +102,9 @@ pub fn bound_sessions(folder: &Path, quota_bytes: u64) -> io::Result<()> {
         let used = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
         if name.to_string_lossy().ends_with(SESSION_SUFFIX) {
             sessions.push((used, metadata.len(), entry.path()));
-        } else if name.to_string_lossy().starts_with(TEMPORARY_PREFIX)
-            && used.elapsed().is_ok_and(|age| age > ABANDONED)
-        {
-            remove(&entry.path())?;
         }
     }
+    sweep_abandoned(folder);
     sessions.sort();
     let mut total: u64 = sessions.iter().map(|(_, bytes, _)| bytes).sum();
     for (_, bytes, path) in sessions {
@@ -119,6 +115,22 @@ pub fn bound_sessions(folder: &Path, quota_bytes: u64) -> io::Result<()> {
         total -= bytes;
     }
     Ok(())
+}
+
+/// Removes what writes into `folder` that were cut off have left there. What cannot be removed is
+/// left for the next time.
+pub(crate) fn sweep_abandoned(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let is_old = || {
+            let metadata = entry.metadata().ok().filter(|it| it.is_file())?;
+            Some(metadata.modified().ok()?.elapsed().ok()? > ABANDONED)
+        };
+        let is_temporary = entry.file_name().to_string_lossy().starts_with(TEMPORARY_PREFIX);
+        if is_temporary && is_old() == Some(true) {
+            let _ = remove(&entry.path());
+        }
+    }
 }
 
 fn remove(path: &Path) -> io::Result<()> {
@@ -148,7 +160,10 @@ mod tests {
         fs::write(file.path(), "[\"one").unwrap();
         assert!(file.read::<Vec<String>>().is_err());
         let aside = file.put_aside().unwrap();
-        assert_eq!(fs::read_to_string(aside).unwrap(), "[\"one");
+        assert_eq!(fs::read_to_string(&aside).unwrap(), "[\"one");
+        fs::write(file.path(), "{").unwrap();
+        assert_ne!(file.put_aside().unwrap(), aside);
+        assert_eq!(fs::read_to_string(&aside).unwrap(), "[\"one", "the earlier one stays");
         assert_eq!(file.read::<Vec<String>>().unwrap(), None);
         file.remove().unwrap();
     }

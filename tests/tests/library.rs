@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use lilims_gguf::{TensorType, Value, Writer};
-use lilims_tests::hub_server::{Content, HubServer, Repo};
+use lilims_tests::hub_server::{Content, Fault, FaultPlan, FaultRule, HubServer, Repo, Target};
 use lilims_tests::program;
 use serde_json::Value as Json;
 use tempfile::TempDir;
@@ -362,4 +362,159 @@ fn what_would_leave_is_said_before_and_needs_a_yes() {
     let (_, said) = user.succeeds(&["pull", "someone/tiny-GGUF:Q4_1", "--yes"]);
     assert!(said.contains("removes other"), "{said}");
     assert!(!user.stdout(&["list"]).contains("other"));
+}
+
+/// A user with a hub that has these small files in `maker/Tiny-GGUF`.
+fn user_with_files(files: &[&str]) -> User {
+    let user = User::new();
+    let server = HubServer::start();
+    let mut repo = Repo::new("maker/Tiny-GGUF");
+    for (fill, file) in (1..).zip(files) {
+        let path = PathBuf::from(user.file(&format!("hub/{fill}.gguf"), fill));
+        repo = repo.with_file(file, Content::on_disk(&path).unwrap());
+    }
+    server.add(repo);
+    User { hub: Some(server), ..user }
+}
+
+#[test]
+fn l13_l18_files_are_pulled_by_what_people_write_and_paste() {
+    let files =
+        ["t-UD-Q4_K_XL.gguf", "t-Q5_K_M.gguf", "t-Q5_0.gguf", "Q8_0/model.gguf", "t-imatrix.gguf"];
+    let user = user_with_files(&files);
+    for (target, file) in [
+        ("maker/Tiny-GGUF:ud-q4_k_xl", files[0]),
+        ("ollama run hf.co/maker/Tiny-GGUF:Q5_K_M", files[1]),
+        ("https://huggingface.co/maker/Tiny-GGUF/blob/main/t-Q5_0.gguf", files[2]),
+        ("hf.co/maker/Tiny-GGUF:q8", files[3]),
+        ("maker/Tiny-GGUF@main/Q8_0/model.gguf", files[3]),
+    ] {
+        let name = user.stdout(&["pull", target, "--yes"]);
+        let all = user.json(&["list", "--json"]);
+        let found = all.as_array().unwrap().iter().find(|it| it["file"] == file);
+        let found = found.unwrap_or_else(|| panic!("{target}: {all}"));
+        assert!(name.trim().is_empty() || found["name"] == name.trim(), "{target}: {name}");
+    }
+    // A name, a folder and an address mean the same model afterwards.
+    user.succeeds(&["pin", "maker/Tiny-GGUF:q8"]);
+    let several = user.fails(&["pull", "maker/Tiny-GGUF:q5"], 1);
+    assert!(several.contains(files[1]) && several.contains(files[2]), "{several}");
+    let matrix = user.fails(&["pull", "maker/Tiny-GGUF/t-imatrix.gguf"], 1);
+    assert!(matrix.contains("importance matrix"), "{matrix}");
+    let host = user.fails(&["pull", "https://example.org/a/b"], 2);
+    assert!(host.contains("example.org is not the hub"), "{host}");
+}
+
+#[test]
+fn l12_what_is_no_model_is_left_out_by_every_door() {
+    let user = User::new();
+    let write = |name: &str, kind: &str, tensor: Option<&str>| {
+        let path = user.path(&format!("files/{name}"));
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let mut writer = Writer::default();
+        writer.str("general.architecture", "llama").str("general.type", kind);
+        if let Some(tensor) = tensor {
+            writer.tensor(tensor, &[32], TensorType::F32, vec![0; 128]);
+        }
+        writer.write(fs::File::create(&path).unwrap()).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let no_models = [
+        (write("lora.gguf", "adapter", Some("blk.0.attn_q.weight.lora_a")), "adapter"),
+        (write("m.imatrix.gguf", "imatrix", Some("blk.0.attn_q.weight.counts")), "matrix"),
+        (write("mmproj-m.gguf", "mmproj", Some("v.blk.0.attn_q.weight")), "projector"),
+        (write("vocabulary.gguf", "model", None), "vocabulary"),
+        (write("m-00001-of-00002.gguf", "model", Some("token_embd.weight")), "part 1 of 2"),
+    ];
+    let model = write("m-imatrix-Q4_0.gguf", "model", Some("token_embd.weight"));
+    write("whole-00001-of-00001.gguf", "model", Some("token_embd.weight"));
+    for (path, what) in &no_models {
+        for arguments in [&["import", path][..], &["import", "--in-place", path]] {
+            let sentence = user.fails(arguments, 1);
+            assert!(sentence.contains(what), "{path}: {sentence}");
+        }
+    }
+    let report = user.stdout(&["scan", user.path("files").to_str().unwrap()]);
+    for (path, what) in &no_models {
+        let line = report.lines().find(|line| line.contains(path.as_str()));
+        assert!(line.is_some_and(|line| line.contains(what)), "{path}: {report}");
+    }
+    assert_eq!(user.names(), ["m-imatrix-q4_0", "whole-00001-of-00001"]);
+    assert_eq!(user.stdout(&["import", &model]).trim(), "m-imatrix-q4_0-2");
+}
+
+#[test]
+fn l10_a_damaged_index_is_said_and_healed() {
+    let user = User::new();
+    let name = user.import("Tiny.gguf", 1);
+    let index = user.path("lilims/models/library.sqlite");
+    fs::write(&index, "no database".repeat(1000)).unwrap();
+    let (list, said) = user.succeeds(&["list"]);
+    assert!(list.contains(&name), "{list}");
+    assert!(said.contains("was damaged") && said.contains("library.sqlite"), "{said}");
+    let (_, said) = user.succeeds(&["list"]);
+    assert!(!said.contains("was damaged"), "{said}");
+}
+
+#[test]
+fn l11_a_home_that_moves_keeps_its_models() {
+    let mut user = User::new();
+    let name = user.import("Tiny.gguf", 1);
+    user.succeeds(&["pin", &name]);
+    let moved = tempfile::tempdir().unwrap();
+    fs::rename(user.path("lilims"), moved.path().join("lilims")).unwrap();
+    user.home = moved;
+    let model = user.json(&["show", &name, "--json"]);
+    assert_eq!((&model["is_pinned"], &model["is_missing"]), (&true.into(), &false.into()));
+    assert!(user.stdout(&["scan"]).contains("0 models are new"));
+    assert_eq!(user.names(), [name]);
+}
+
+#[cfg(unix)]
+#[test]
+fn l2_signals_end_an_import_without_rests() {
+    let user = User::new();
+    let path = user.file("big.gguf", 1);
+    // Long enough for a signal in its middle, wherever blocks are not shared.
+    fs::File::options().append(true).open(&path).unwrap().set_len(2 << 30).unwrap();
+    user.succeeds(&["quota", "10GB"]);
+    let partials = user.path("lilims/models/.partial");
+    let n_rests = || fs::read_dir(&partials).map_or(0, Iterator::count);
+    let mut n_stopped = 0;
+    for (signal, code) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
+        let mut import = user.lilims(&["import", &path]).spawn().unwrap();
+        while n_rests() == 0 && import.try_wait().unwrap().is_none() {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        let id = import.id().to_string();
+        Command::new("kill").args(["-s", signal, &id]).status().unwrap();
+        let status = import.wait().unwrap();
+        assert_eq!(n_rests(), 0, "{signal}: {status}");
+        if status.code() != Some(0) {
+            assert!(matches!(status.code(), Some(130)) || status.code() == Some(code), "{status}");
+            n_stopped += 1;
+        }
+        for name in user.names() {
+            user.succeeds(&["rm", &name]);
+        }
+    }
+    assert!(n_stopped > 0, "no import was stopped in its middle");
+}
+
+#[test]
+fn l8_an_unfinished_pull_is_listed_and_removed() {
+    let user = user_with_files(&["t-Q4_0.gguf"]);
+    let server = user.hub.as_ref().unwrap();
+    let failing = FaultRule::always(Target::Bytes, Fault::Status(404));
+    server.set_faults(FaultPlan::new(0, [failing]));
+    user.fails(&["pull", "maker/Tiny-GGUF"], 1);
+    let (list, _) = user.succeeds(&["list"]);
+    assert!(list.contains("maker/Tiny-GGUF/t-Q4_0.gguf"), "{list}");
+    assert!(list.contains("unfinished"), "{list}");
+    let row = &user.json(&["list", "--json"])[0];
+    assert_eq!((&row["is_unfinished"], &row["done_bytes"]), (&true.into(), &0.into()));
+    assert!(user.stdout(&["quota"]).contains("unfinished"));
+    let (_, said) = user.succeeds(&["rm", "maker/Tiny-GGUF:q4_0"]);
+    assert!(said.contains("Dropped the unfinished maker/Tiny-GGUF/t-Q4_0.gguf"), "{said}");
+    assert!(user.names().is_empty() && !user.stdout(&["quota"]).contains("unfinished"));
 }

@@ -76,6 +76,9 @@ impl Convert {
         for out in [&self.out, &Manifest::path_of(&self.out)] {
             destination::check(out, &inputs)?;
         }
+        // What is written into the library's folder is not swept meanwhile.
+        let library = lilims_hub::Library::open_existing().ok().flatten();
+        let _guard = library.and_then(|library| library.guard_output(&self.out).ok().flatten());
         let mut told = Told::new();
         let result = interrupt.during(|cancel| job.run(cancel, &mut |stage| told.tell(stage)));
         told.line.clear();

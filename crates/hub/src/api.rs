@@ -1,17 +1,20 @@
 //! What a hub knows: searches, repositories, files, cards. Source: the Hub API of Hugging Face.
 
+use lilims_models::Unsuitable;
 use reqwest::header::{ETAG, HeaderMap};
-use reqwest::{Method, Url};
-use serde::Deserialize;
+use reqwest::{Method, StatusCode, Url};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::client::{Ask, Client, answer, host, redirected};
+use crate::address::Address;
+use crate::client::{Ask, Client, answer, check_no_page, redirected, senseless};
+use crate::library::folder::check_repository;
 use crate::{Error, card};
 
 /// Repositories that a search returns at most.
 const MAX_FOUND: u32 = 40;
-/// Redirects from an old name of a repository to its new one.
-const MAX_RENAMES: usize = 4;
+/// Redirects from an old name of a repository to its new one, or from one hub to another.
+const MAX_RENAMES: usize = 8;
 
 /// What to search for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -70,23 +73,9 @@ pub struct RepositoryFile {
 }
 
 impl RepositoryFile {
-    /// Why the file is no model by itself, if it is none.
-    pub fn unsuitable(&self) -> Option<&'static str> {
-        let name = self.file.rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
-        let part = name.strip_suffix(".gguf").and_then(|stem| stem.rsplit_once("-of-"));
-        let is_part = part.is_some_and(|(before, of)| {
-            let digits = |text: &str| text.len() == 5 && text.bytes().all(|b| b.is_ascii_digit());
-            digits(of) && before.rsplit('-').next().is_some_and(digits)
-        });
-        if is_part {
-            Some("one part of a split model, which Lilims cannot join yet")
-        } else if name.contains("mmproj") {
-            Some("the part of a model that sees pictures, no model of its own")
-        } else if name.contains("imatrix") {
-            Some("data for quantising, no model")
-        } else {
-            None
-        }
+    /// Why the file is no model by itself, as far as its name tells.
+    pub fn unsuitable(&self) -> Option<Unsuitable> {
+        lilims_models::unsuitable(&self.file, None)
     }
 }
 
@@ -97,51 +86,6 @@ pub(crate) struct FileFacts {
     pub(crate) etag: String,
     pub(crate) sha256: Option<String>,
     pub(crate) total_bytes: u64,
-}
-
-#[derive(Deserialize)]
-struct FoundJson {
-    id: String,
-    #[serde(default)]
-    downloads: u64,
-    #[serde(default)]
-    likes: u64,
-    #[serde(default)]
-    tags: Vec<String>,
-    #[serde(default)]
-    gated: serde_json::Value,
-    #[serde(rename = "lastModified")]
-    last_modified: Option<String>,
-    gguf: Option<GgufJson>,
-}
-
-#[derive(Deserialize)]
-struct GgufJson {
-    total: Option<u64>,
-}
-
-#[derive(Deserialize)]
-struct RepositoryJson {
-    sha: String,
-    #[serde(default)]
-    siblings: Vec<SiblingJson>,
-    #[serde(default)]
-    tags: Vec<String>,
-    #[serde(default)]
-    gated: serde_json::Value,
-}
-
-#[derive(Deserialize)]
-struct SiblingJson {
-    rfilename: String,
-    size: Option<u64>,
-    lfs: Option<LfsJson>,
-}
-
-#[derive(Deserialize)]
-struct LfsJson {
-    sha256: Option<String>,
-    size: Option<u64>,
 }
 
 impl Client {
@@ -157,8 +101,11 @@ impl Client {
             if let Some(licence) = &search.licence {
                 query.append_pair("filter", &format!("license:{licence}"));
             }
-            if !search.text.trim().is_empty() {
-                query.append_pair("search", search.text.trim());
+            // An address means the repository in it.
+            let address = search.text.parse().ok().filter(Address::is_pasted);
+            let text = address.map_or_else(|| search.text.clone(), |it| it.repository);
+            if !text.trim().is_empty() {
+                query.append_pair("search", text.trim());
             }
             query.append_pair("sort", "downloads").append_pair("direction", "-1");
             query.append_pair("limit", &MAX_FOUND.to_string());
@@ -166,12 +113,15 @@ impl Client {
                 query.append_pair("expand[]", field);
             }
         }
-        let found: Vec<FoundJson> = self.json(url, "search").await?;
+        let found = self.json(url.clone(), "search").await?;
+        let Some(found) = found.as_array() else {
+            return Err(senseless(&url, "search", "it is no list"));
+        };
         let fits = |found: &Found| match (search.max_parameters, found.parameters) {
             (Some(max), Some(parameters)) => parameters <= max,
             _ => true,
         };
-        Ok(found.into_iter().map(Found::from).filter(fits).collect())
+        Ok(found.iter().filter_map(Found::of).filter(fits).collect())
     }
 
     /// A repository's GGUF files at `revision`.
@@ -181,16 +131,22 @@ impl Client {
     pub async fn repository(&self, name: &str, revision: &str) -> Result<Repository, Error> {
         let mut url = self.api_url(name, revision)?;
         url.query_pairs_mut().append_pair("blobs", "true");
-        let json: RepositoryJson = self.json(url, &format!("look at {name}")).await?;
-        let is_gguf = |it: &SiblingJson| it.rfilename.to_ascii_lowercase().ends_with(".gguf");
+        let purpose = format!("look at {name}");
+        let json = self.json(url.clone(), &purpose).await?;
+        if !json.is_object() {
+            return Err(senseless(&url, &purpose, "it does not describe a repository"));
+        }
+        let siblings = json.get("siblings").and_then(Value::as_array);
+        let files = siblings.into_iter().flatten().filter_map(RepositoryFile::of);
         let mut files: Vec<_> =
-            json.siblings.into_iter().filter(is_gguf).map(RepositoryFile::from).collect();
+            files.filter(|it| it.file.to_ascii_lowercase().ends_with(".gguf")).collect();
         files.sort_by(|a, b| (a.size_bytes, &a.file).cmp(&(b.size_bytes, &b.file)));
         Ok(Repository {
             repository: name.to_owned(),
-            revision: json.sha,
-            licence: licence(&json.tags),
-            is_gated: is_gated(&json.gated),
+            // A hub that names no commit is asked for the revision again.
+            revision: text(&json, "sha").unwrap_or_else(|| revision.to_owned()),
+            licence: licence(&json),
+            is_gated: is_gated(&json["gated"]),
             files,
         })
     }
@@ -225,15 +181,14 @@ impl Client {
                 return Ok(facts);
             }
             if !response.status().is_redirection() {
-                return Err(answer(response.url(), &purpose, "size, commit or ETag are missing"));
+                check_no_page(&response, &purpose)?;
+                let message = "size, commit or ETag are missing";
+                return Err(senseless(response.url(), &purpose, message));
             }
+            // Another hub may be asked, without the token.
             url = redirected(&response, &purpose)?;
-            if !self.is_endpoint(&url) {
-                return Err(answer(&url, &purpose, "the hub does not say what the file is"));
-            }
         }
-        let host = host(&self.page(""));
-        Err(Error::Answer { what: purpose, host, message: "it redirects in circles".to_owned() })
+        Err(senseless(&self.page(""), &purpose, "it redirects in circles"))
     }
 
     /// The first `len` bytes of a file and its length.
@@ -256,6 +211,13 @@ impl Client {
         headers.insert("range", range.parse().expect("a range is a header's value"));
         let mut response =
             self.follow(Ask { method: Method::GET, url, headers, purpose: &purpose }).await?;
+        check_no_page(&response, &purpose)?;
+        let starts_elsewhere = |range: &str| !range.trim_start().starts_with("bytes 0-");
+        let range = response.headers().get("content-range").and_then(|it| it.to_str().ok());
+        if response.status() == StatusCode::PARTIAL_CONTENT && range.is_none_or(starts_elsewhere) {
+            let message = "it sends another part of the file";
+            return Err(senseless(response.url(), &purpose, message));
+        }
         let mut bytes = Vec::new();
         while (bytes.len() as u64) < len {
             match self.next(&mut response).await? {
@@ -267,31 +229,60 @@ impl Client {
         Ok((bytes, facts.total_bytes))
     }
 
-    async fn json<T: for<'a> Deserialize<'a>>(&self, url: Url, purpose: &str) -> Result<T, Error> {
+    async fn json(&self, url: Url, purpose: &str) -> Result<Value, Error> {
         let (text, _) = self.text(url.clone(), purpose).await?;
-        serde_json::from_str(&text).map_err(|error| answer(&url, purpose, &error.to_string()))
+        serde_json::from_str(&text).map_err(|error| senseless(&url, purpose, &error.to_string()))
     }
 }
 
-impl From<FoundJson> for Found {
-    fn from(json: FoundJson) -> Self {
-        Self {
-            licence: licence(&json.tags),
-            is_gated: is_gated(&json.gated),
-            repository: json.id,
-            downloads: json.downloads,
-            likes: json.likes,
-            parameters: json.gguf.and_then(|gguf| gguf.total),
-            updated: json.last_modified,
+// Answers are read entry by entry and field by field: one that makes no sense is left out, and the
+// rest is of use without it.
+
+impl Found {
+    /// What an entry of a search says, if it names a repository.
+    fn of(json: &Value) -> Option<Self> {
+        let repository = text(json, "id").or_else(|| text(json, "modelId"))?;
+        check_repository(&repository).ok()?;
+        Some(Self {
+            licence: licence(json),
+            is_gated: is_gated(&json["gated"]),
+            repository,
+            downloads: number(&json["downloads"]).unwrap_or(0),
+            likes: number(&json["likes"]).unwrap_or(0),
+            parameters: number(&json["gguf"]["total"]),
+            updated: text(json, "lastModified"),
+        })
+    }
+}
+
+impl RepositoryFile {
+    /// What an entry of a repository's files says, if it names one.
+    fn of(json: &Value) -> Option<Self> {
+        let lfs = &json["lfs"];
+        let hash = text(lfs, "sha256").or_else(|| text(lfs, "oid"));
+        Some(Self {
+            file: text(json, "rfilename").or_else(|| text(json, "path"))?,
+            size_bytes: number(&lfs["size"]).or_else(|| number(&json["size"])).unwrap_or(0),
+            sha256: hash.and_then(|it| sha256(it.trim_start_matches("sha256:"))),
+        })
+    }
+}
+
+/// A text that is not empty.
+fn text(json: &Value, key: &str) -> Option<String> {
+    json.get(key)?.as_str().filter(|it| !it.is_empty()).map(str::to_owned)
+}
+
+/// A number that is not negative, also one with a point or written as text.
+fn number(json: &Value) -> Option<u64> {
+    let float = |number: f64| (0.0..u64::MAX as f64).contains(&number).then_some(number as u64);
+    match json {
+        Value::Number(number) => number.as_u64().or_else(|| float(number.as_f64()?)),
+        Value::String(text) => {
+            let text = text.trim();
+            text.parse().ok().or_else(|| float(text.parse().ok()?))
         }
-    }
-}
-
-impl From<SiblingJson> for RepositoryFile {
-    fn from(json: SiblingJson) -> Self {
-        let (lfs_size, sha256) =
-            json.lfs.map_or((None, None), |lfs| (lfs.size, lfs.sha256.and_then(|it| sha256(&it))));
-        Self { file: json.rfilename, size_bytes: lfs_size.or(json.size).unwrap_or(0), sha256 }
+        _ => None,
     }
 }
 
@@ -317,8 +308,10 @@ fn sha256(text: &str) -> Option<String> {
     is_hash.then(|| text.to_ascii_lowercase())
 }
 
-fn licence(tags: &[String]) -> Option<String> {
-    tags.iter().find_map(|tag| tag.strip_prefix("license:")).map(str::to_owned)
+fn licence(json: &Value) -> Option<String> {
+    let tags = json.get("tags").and_then(Value::as_array);
+    let mut tags = tags.into_iter().flatten().filter_map(Value::as_str);
+    tags.find_map(|tag| tag.strip_prefix("license:")).map(str::to_owned)
 }
 
 /// `false`, or how access is granted.
@@ -328,6 +321,8 @@ fn is_gated(gated: &serde_json::Value) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -344,9 +339,50 @@ mod tests {
 
     #[test]
     fn gates_and_licences_are_read() {
-        assert!(is_gated(&serde_json::json!("manual")) && is_gated(&serde_json::json!(true)));
-        assert!(!is_gated(&serde_json::json!(false)) && !is_gated(&serde_json::Value::Null));
-        let tags = ["gguf".to_owned(), "license:mit".to_owned()];
-        assert_eq!(licence(&tags).as_deref(), Some("mit"));
+        assert!(is_gated(&json!("manual")) && is_gated(&json!(true)));
+        assert!(!is_gated(&json!(false)) && !is_gated(&Value::Null));
+        let json = json!({ "tags": [null, 7, "gguf", "license:mit"] });
+        assert_eq!(licence(&json).as_deref(), Some("mit"));
+    }
+
+    #[test]
+    fn l14_fields_that_make_no_sense_are_left_out() {
+        let good = json!({ "id": "a/b", "downloads": 5, "likes": 2, "gguf": { "total": 7 } });
+        let found = Found::of(&good).unwrap();
+        assert_eq!((found.downloads, found.likes, found.parameters), (5, 2, Some(7)));
+        for (field, value) in [
+            ("downloads", json!(null)),
+            ("downloads", json!("5")),
+            ("downloads", json!(5.9)),
+            ("downloads", json!(-5)),
+            ("downloads", json!([])),
+            ("likes", json!("many")),
+            ("tags", json!("gguf")),
+            ("tags", json!([null, {}])),
+            ("gguf", json!(null)),
+            ("gguf", json!({ "total": "7e0" })),
+            ("gguf", json!("x")),
+            ("gated", json!(3)),
+            ("lastModified", json!(0)),
+        ] {
+            let mut odd = good.clone();
+            odd[field] = value.clone();
+            assert_eq!(Found::of(&odd).unwrap().repository, "a/b", "{field}: {value}");
+        }
+        assert_eq!(number(&json!("5")), Some(5));
+        assert_eq!(
+            [json!(5.9), json!(-1), json!(1e300)].map(|it| number(&it)),
+            [Some(5), None, None]
+        );
+        for odd in [json!(null), json!("a/b"), json!({}), json!({ "id": null }), json!({ "id": 7 })]
+        {
+            assert_eq!(Found::of(&odd), None, "{odd}");
+        }
+        for id in ["a", "a/b/c", "../b", "a/b\u{1b}[2J", ""] {
+            assert_eq!(Found::of(&json!({ "id": id })), None, "{id:?}");
+        }
+        let file = RepositoryFile::of(&json!({ "rfilename": "m.gguf", "size": "9", "lfs": 3 }));
+        assert_eq!(file.unwrap().size_bytes, 9);
+        assert_eq!(RepositoryFile::of(&json!({ "rfilename": null, "size": 9 })), None);
     }
 }

@@ -2,16 +2,19 @@
 //!
 //! Redirects are followed here and not by `reqwest`, so that each connection is logged, circles and
 //! steps from `https` down to `http` are refused, and the token never leaves the hub it is for. The
-//! token is sent only after the hub refused without it.
+//! token is sent only after the hub refused without it; one that the hub refuses is put aside for as
+//! long as this process lives. A hub that asks for a pause is not asked before that is over.
 
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use hf_hub::{Cache, Repo, RepoType};
-use reqwest::header::{AUTHORIZATION, HeaderMap, LOCATION, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, LOCATION};
 use reqwest::{Method, Response, StatusCode, Url};
 
 use crate::library::folder::check_repository;
+use crate::pause::{MAX_ASKED_WAIT, asked_wait};
 use crate::{Error, Library};
 
 /// Where models come from, unless `HF_ENDPOINT` says otherwise.
@@ -22,8 +25,13 @@ const MAX_REDIRECTS: usize = 8;
 const MAX_ANSWER_BYTES: usize = 32 << 20;
 /// The longest wait before a retry, unless the server asks for more.
 const MAX_WAIT: Duration = Duration::from_secs(60);
-/// The longest wait that a server may ask for.
-const MAX_ASKED_WAIT: Duration = Duration::from_secs(600);
+/// The longest wait before a retry after an answer that makes no sense.
+const MAX_ODD_WAIT: Duration = Duration::from_secs(1);
+/// What is read of an error's text, in bytes, and shown of it, in characters.
+const MAX_REASON_BYTES: usize = 8 << 10;
+const MAX_REASON_CHARS: usize = 200;
+/// Tokens that a hub has refused since this process began, with the hub's origin.
+static REFUSED: LazyLock<Mutex<HashSet<(String, String)>>> = LazyLock::new(Mutex::default);
 /// Under which service and user the system's keychain has the access token.
 const KEYCHAIN: (&str, &str) = ("Lilims", "Hugging Face");
 
@@ -56,6 +64,7 @@ impl Patience {
     /// failed at one moment until the same moment.
     pub(crate) fn wait(&self, failures: u32, error: &Error) -> Duration {
         let longest = self.retry.saturating_mul(1 << failures.min(12) >> 1).min(MAX_WAIT);
+        let longest = if error.is_odd() { longest.min(MAX_ODD_WAIT) } else { longest };
         let asked = error.retry_after().unwrap_or_default().min(MAX_ASKED_WAIT);
         longest.mul_f64(0.5 + 0.5 * random_share()).max(asked)
     }
@@ -74,10 +83,22 @@ pub struct Client {
     endpoint: Url,
     library: Arc<Library>,
     /// The token, once it is looked for.
-    token: Arc<OnceLock<Option<String>>>,
+    token: Arc<Mutex<Token>>,
+    /// Until when which part of which host is not asked, and with which status it said so.
+    pauses: Arc<Mutex<HashMap<String, (Instant, u16)>>>,
     /// The token to use in place of the one that this machine keeps.
     given_token: Option<Option<String>>,
     pub(crate) patience: Patience,
+}
+
+/// The access token.
+#[derive(Debug, Default)]
+struct Token {
+    /// What was found, once it was looked for.
+    found: Option<Option<String>>,
+    /// Whether one was refused, and whether that was told.
+    is_refused: bool,
+    is_told: bool,
 }
 
 /// A request, before it is sent.
@@ -117,7 +138,8 @@ impl Client {
             .http1_only()
             .build()
             .map_err(|error| network(&endpoint, &error))?;
-        Ok(Self { http, endpoint, library, token: Arc::default(), given_token: None, patience })
+        let (token, pauses) = (Arc::default(), Arc::default());
+        Ok(Self { http, endpoint, library, token, pauses, given_token: None, patience })
     }
 
     /// Uses this access token, or none, and not the one that the environment or the keychain has.
@@ -167,15 +189,17 @@ impl Client {
     pub(crate) async fn text(&self, url: Url, purpose: &str) -> Result<(String, HeaderMap), Error> {
         let ask = Ask { method: Method::GET, url, headers: HeaderMap::new(), purpose };
         let mut response = self.follow(ask).await?;
+        check_no_page(&response, purpose)?;
         let (headers, url) = (response.headers().clone(), response.url().clone());
         let mut bytes = Vec::new();
         while let Some(piece) = self.next(&mut response).await? {
             if bytes.len() + piece.len() > MAX_ANSWER_BYTES {
-                return Err(answer(&url, purpose, "it is too long"));
+                return Err(senseless(&url, purpose, "it is too long"));
             }
             bytes.extend_from_slice(&piece);
         }
-        let text = String::from_utf8(bytes).map_err(|_| answer(&url, purpose, "it is no text"))?;
+        let text =
+            String::from_utf8(bytes).map_err(|_| senseless(&url, purpose, "it is no text"))?;
         Ok((text, headers))
     }
 
@@ -201,22 +225,73 @@ impl Client {
             }
             ask.url = redirected(&response, ask.purpose)?;
         }
-        Err(answer(&ask.url, ask.purpose, "it redirects in circles"))
+        Err(senseless(&ask.url, ask.purpose, "it redirects in circles"))
     }
 
     /// Sends a request. Redirects are returned; an error of the server is an error.
     pub(crate) async fn send(&self, ask: &Ask<'_>) -> Result<Response, Error> {
-        let response = self.send_once(ask, self.known_token()).await?;
-        let refused = matches!(response.status().as_u16(), 401 | 403 | 429);
-        if refused
-            && self.is_endpoint(&ask.url)
-            && self.token.get().is_none()
-            && let Some(token) = self.token.get_or_init(|| self.token())
-        {
-            let response = self.send_once(ask, Some(token)).await?;
-            return self.checked(response, ask.purpose);
+        self.check_pause(ask)?;
+        let token = self.known_token().filter(|_| self.is_endpoint(&ask.url));
+        let first = self.send_once(ask, token.as_deref()).await?;
+        let response = match token {
+            Some(token) => self.without_refused(ask, &token, first).await?,
+            None => self.with_needed(ask, first).await?,
+        };
+        self.checked(response, ask).await
+    }
+
+    /// After the answer to a request without a token: the answer to one with it, where that may help.
+    async fn with_needed(&self, ask: &Ask<'_>, first: Response) -> Result<Response, Error> {
+        let may_help = matches!(first.status().as_u16(), 401 | 403 | 429);
+        if !may_help || !self.is_endpoint(&ask.url) {
+            return Ok(first);
         }
-        self.checked(response, ask.purpose)
+        let Some(token) = self.token() else { return Ok(first) };
+        let second = self.send_once(ask, Some(&token)).await?;
+        if second.status() == StatusCode::UNAUTHORIZED {
+            self.put_aside(token);
+            return Ok(first);
+        }
+        Ok(second)
+    }
+
+    /// After the answer to a request with a token: the answer to one without, where the token itself
+    /// was refused.
+    async fn without_refused(
+        &self,
+        ask: &Ask<'_>,
+        token: &str,
+        first: Response,
+    ) -> Result<Response, Error> {
+        match first.status() {
+            StatusCode::UNAUTHORIZED => {
+                self.put_aside(token.to_owned());
+                self.send_once(ask, None).await
+            }
+            // A token may be good and allow less than none does.
+            StatusCode::FORBIDDEN => {
+                let second = self.send_once(ask, None).await?;
+                let helps = second.status().is_success() || second.status().is_redirection();
+                Ok(if helps { second } else { first })
+            }
+            _ => Ok(first),
+        }
+    }
+
+    /// The error that the host has asked for a pause, while it lasts.
+    fn check_pause(&self, ask: &Ask<'_>) -> Result<(), Error> {
+        let mut pauses = lock(&self.pauses);
+        let key = pause_key(&ask.url);
+        let Some((until, status)) = pauses.get(&key).copied() else { return Ok(()) };
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            pauses.remove(&key);
+            return Ok(());
+        }
+        let (what, host) = (ask.purpose.to_owned(), host(&ask.url));
+        // Whole seconds, and no earlier than the pause ends.
+        let retry_after = Some(Duration::from_secs(left.as_secs() + 1));
+        Err(Error::Status { what, host, status, retry_after })
     }
 
     async fn send_once(&self, ask: &Ask<'_>, token: Option<&str>) -> Result<Response, Error> {
@@ -238,12 +313,43 @@ impl Client {
         result
     }
 
+    /// The token, looked for where none is known; never one that was refused.
     fn token(&self) -> Option<String> {
-        self.given_token.clone().unwrap_or_else(find_token)
+        let mut token = lock(&self.token);
+        let found = token.found.get_or_insert_with(|| {
+            let found = self.given_token.clone().unwrap_or_else(find_token)?;
+            let key = (self.endpoint.origin().ascii_serialization(), found.clone());
+            (!lock(&REFUSED).contains(&key)).then_some(found)
+        });
+        found.clone()
     }
 
-    fn known_token(&self) -> Option<&str> {
-        self.token.get()?.as_deref()
+    fn known_token(&self) -> Option<String> {
+        lock(&self.token).found.clone()?
+    }
+
+    /// Does without this token from now on. Where another one is kept by then, that is taken.
+    fn put_aside(&self, refused: String) {
+        let mut token = lock(&self.token);
+        lock(&REFUSED).insert((self.endpoint.origin().ascii_serialization(), refused.clone()));
+        if token.found.as_ref().is_some_and(|found| found.as_ref() == Some(&refused)) {
+            token.found = None;
+        }
+        token.is_refused = true;
+    }
+
+    /// The sentence that the hub has refused the access token, the first time after it did.
+    pub fn take_token_notice(&self) -> Option<String> {
+        let mut token = lock(&self.token);
+        let is_news = token.is_refused && !token.is_told;
+        token.is_told |= is_news;
+        is_news.then(|| {
+            format!(
+                "{} refuses the access token, so Lilims goes on without it: it may have expired \
+                 (HF_TOKEN, `lilims token`)",
+                self.host()
+            )
+        })
     }
 
     /// Whether the address is the hub's own, host and port.
@@ -251,46 +357,156 @@ impl Client {
         url.origin() == self.endpoint.origin()
     }
 
-    fn checked(&self, response: Response, purpose: &str) -> Result<Response, Error> {
+    async fn checked(&self, mut response: Response, ask: &Ask<'_>) -> Result<Response, Error> {
         let status = response.status();
         if status.is_success() || status.is_redirection() {
             return Ok(response);
         }
-        let (url, what) = (response.url(), purpose.to_owned());
+        let (url, what) = (response.url().clone(), ask.purpose.to_owned());
         let header = |name: &str| response.headers().get(name).and_then(|it| it.to_str().ok());
-        let code = header("x-error-code").unwrap_or_default();
-        let message = header("x-error-message").unwrap_or_default().to_owned();
-        let host = host(url);
-        if !self.is_endpoint(url) {
-            let retry_after = retry_after(response.headers());
-            return Err(Error::Status { what, host, status: status.as_u16(), retry_after });
+        let code = header("x-error-code").unwrap_or_default().to_owned();
+        // Another hub, where the endpoint redirects there.
+        let is_hub = self.is_endpoint(&url)
+            || header("x-error-code").or(header("x-error-message")).is_some();
+        let retry_after = asked_wait(response.headers());
+        let host = host(&url);
+        let other = |retry_after| Error::Status {
+            what: what.clone(),
+            host: host.clone(),
+            status: status.as_u16(),
+            retry_after,
+        };
+        if let Some(wait) = retry_after {
+            let until = Instant::now() + wait.min(MAX_ASKED_WAIT);
+            lock(&self.pauses).insert(pause_key(&ask.url), (until, status.as_u16()));
         }
-        Err(match (status, code) {
+        if !is_hub {
+            return Err(other(retry_after));
+        }
+        let is_refusal = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+        let message = match is_refusal {
+            true => self.reason(&mut response, ask).await,
+            false => String::new(),
+        };
+        let named = Named::of(&url);
+        Err(match (status, &*code) {
             (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, "GatedRepo") => {
-                let repository = Named::of(url).repository;
+                let repository = named.repository;
                 let page = self.page(&repository).to_string();
-                Error::Gated { repository, page }
+                let is_known = status == StatusCode::FORBIDDEN;
+                Error::Gated { repository, page, reason: self.refusal(&url, message), is_known }
             }
             // The hub says 401 for repositories that are private or not there.
             (_, "RevisionNotFound") => {
-                Error::NotFound { what: Named::of(url).revision_or_repository(), host }
+                Error::NotFound { what: named.revision_or_repository(), host }
             }
-            (_, "RepoNotFound") => Error::NotFound { what: Named::of(url).repository, host },
+            (_, "RepoNotFound") => Error::NotFound { what: named.repository, host },
             (_, "EntryNotFound") | (StatusCode::NOT_FOUND, _) => {
-                Error::NotFound { what: Named::of(url).file_or_repository(), host }
+                Error::NotFound { what: named.file_or_repository(), host }
             }
-            (StatusCode::UNAUTHORIZED, _) if self.known_token().is_none() => {
-                Error::NotFound { what: Named::of(url).repository, host }
+            (StatusCode::UNAUTHORIZED, _)
+                if self.known_token().is_none() && !lock(&self.token).is_refused =>
+            {
+                Error::NotFound { what: named.repository, host }
             }
             (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => {
-                Error::Refused { what, host, message }
+                Error::Refused { what, host, message: self.refusal(&url, message) }
             }
-            _ => {
-                let retry_after = retry_after(response.headers());
-                Error::Status { what, host, status: status.as_u16(), retry_after }
-            }
+            _ => other(retry_after),
         })
     }
+
+    /// What the hub says of a refusal, with what it does not know.
+    fn refusal(&self, url: &Url, reason: String) -> String {
+        let ours = if !self.is_endpoint(url) {
+            Some("HF_ENDPOINT leads there: set it to that address for the access token to be sent")
+        } else if lock(&self.token).is_refused {
+            Some("the access token that Lilims has is refused, it may have expired")
+        } else {
+            None
+        };
+        match (reason.trim_end_matches('.'), ours) {
+            (_, None) => reason,
+            ("", Some(ours)) => ours.to_owned(),
+            (reason, Some(ours)) => format!("{reason}; {ours}"),
+        }
+    }
+
+    /// The hub's own words, cleaned: those of the header, else those of the body.
+    async fn reason(&self, response: &mut Response, ask: &Ask<'_>) -> String {
+        let header = response.headers().get("x-error-message");
+        let header = header.map(|it| String::from_utf8_lossy(it.as_bytes()).into_owned());
+        if let Some(reason) = header.map(|it| clean(&it)).filter(|it| !it.is_empty()) {
+            return reason;
+        }
+        // An answer to `HEAD` has no body, so the hub is asked for the beginning of the file.
+        let mut whole = None;
+        if ask.method == Method::HEAD {
+            let (url, token) = (ask.url.clone(), self.known_token());
+            let ask = Ask { method: Method::GET, url, headers: HeaderMap::new(), ..*ask };
+            whole = self.send_once(&ask, token.as_deref()).await.ok();
+        }
+        let response = whole.as_mut().unwrap_or(response);
+        if is_page(response) || response.status().is_success() {
+            return String::new();
+        }
+        let mut bytes = Vec::new();
+        while bytes.len() < MAX_REASON_BYTES
+            && let Ok(Some(piece)) = self.next(response).await
+        {
+            bytes.extend_from_slice(&piece);
+        }
+        bytes.truncate(MAX_REASON_BYTES);
+        let text = String::from_utf8_lossy(&bytes);
+        let json: Option<serde_json::Value> = serde_json::from_str(&text).ok();
+        let said = json
+            .as_ref()
+            .and_then(|json| ["error", "message"].iter().find_map(|key| json.get(key)?.as_str()));
+        clean(said.unwrap_or(if json.is_some() { "" } else { &text }))
+    }
+}
+
+/// A hub's words as one short line without anything that a terminal or a page would obey.
+fn clean(text: &str) -> String {
+    let is_format = |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+    let plain: String = text
+        .chars()
+        .filter(|c| !is_format(*c))
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
+    let line = plain.split_whitespace().collect::<Vec<_>>().join(" ");
+    if line.chars().count() <= MAX_REASON_CHARS {
+        return line;
+    }
+    line.chars().take(MAX_REASON_CHARS - 1).chain(['…']).collect()
+}
+
+/// What is paused together: the hub counts requests to its API and for files apart.
+fn pause_key(url: &Url) -> String {
+    let part = if url.path().contains("/api/") { "api" } else { "files" };
+    format!("{} {part}", host(url))
+}
+
+/// Whether an answer is a page for people.
+fn is_page(response: &Response) -> bool {
+    let kind = response.headers().get(CONTENT_TYPE).and_then(|it| it.to_str().ok());
+    kind.is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("text/html"))
+}
+
+/// Refuses a page for people in place of data, as networks with a sign-in page send it.
+pub(crate) fn check_no_page(response: &Response, purpose: &str) -> Result<(), Error> {
+    match is_page(response) {
+        true => Err(senseless(
+            response.url(),
+            purpose,
+            "it is a web page; the network may have a sign-in page, open it in a browser",
+        )),
+        false => Ok(()),
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Keeps the access token in the system's keychain, or removes it from there.
@@ -329,15 +545,11 @@ pub(crate) fn redirected(response: &Response, purpose: &str) -> Result<Url, Erro
     let from = response.url();
     let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
     let to = location.and_then(|location| from.join(location).ok());
-    let to = to.ok_or_else(|| answer(from, purpose, "a redirect leads nowhere"))?;
+    let to = to.ok_or_else(|| senseless(from, purpose, "a redirect leads nowhere"))?;
     match (from.scheme(), to.scheme()) {
         ("http", "http") | (_, "https") => Ok(to),
-        _ => Err(answer(from, purpose, "a redirect leads away from https")),
+        _ => Err(senseless(from, purpose, "a redirect leads away from https")),
     }
-}
-
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
 }
 
 /// What an address of the hub names.
@@ -395,9 +607,16 @@ fn stalled(url: &Url) -> Error {
     Error::Network { host: host(url), message: "nothing came for too long".to_owned() }
 }
 
-/// The error that an answer makes no sense.
+/// The error that an answer makes no sense, and that another may.
 pub(crate) fn answer(url: &Url, what: &str, message: &str) -> Error {
-    Error::Answer { what: what.to_owned(), host: host(url), message: message.to_owned() }
+    let (what, message) = (what.to_owned(), message.to_owned());
+    Error::Answer { what, host: host(url), message, is_permanent: false }
+}
+
+/// The error that an answer makes no sense, and that asking again is no use.
+pub(crate) fn senseless(url: &Url, what: &str, message: &str) -> Error {
+    let (what, message) = (what.to_owned(), message.to_owned());
+    Error::Answer { what, host: host(url), message, is_permanent: true }
 }
 
 #[cfg(test)]
@@ -445,6 +664,13 @@ mod tests {
         assert!(patience.wait(1, &error(None)) <= Duration::from_secs(1));
         let asked = Duration::from_secs(30);
         assert_eq!(patience.wait(1, &error(Some(asked))), asked);
+    }
+
+    #[test]
+    fn l15_reasons_are_one_short_plain_line() {
+        assert_eq!(clean("a\u{1b}[31m\n b\u{202e}\u{9b}c\t "), "a [31m b c");
+        let long = clean(&"é".repeat(500));
+        assert_eq!((long.chars().count(), long.ends_with('…')), (200, true));
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::pause::MAX_ASKED_WAIT;
+
 /// Why the library or the hub could not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -26,6 +28,32 @@ pub enum Error {
         version: u32,
         /// The version that this program writes.
         known: u32,
+    },
+    /// The index is damaged, and another process uses it.
+    #[error(
+        "the library's index is damaged: end all other programs of Lilims, the next start makes a \
+         new one from the files"
+    )]
+    IndexDamaged,
+    /// Other processes have the library for themselves for too long.
+    #[error("other processes use the library: try again in a moment")]
+    Busy,
+    /// A link in our folder leads out of it.
+    #[error(
+        "{} leads out of the library's folder, and Lilims changes nothing there",
+        path.display()
+    )]
+    Outside {
+        /// The path in our folder.
+        path: PathBuf,
+    },
+    /// The file is GGUF and no model of its own.
+    #[error("{} is {why}", path.display())]
+    Unsuitable {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        why: lilims_models::Unsuitable,
     },
     /// No model of the library has this name.
     #[error("there is no model called `{name}` in the library")]
@@ -102,19 +130,20 @@ pub enum Error {
         /// The hub.
         host: String,
     },
-    /// The repository's terms must be accepted first.
-    #[error(
-        "{repository} is gated: accept its terms at {page}, then give Lilims an access token of \
-         that account (HF_TOKEN, or `lilims token`)"
-    )]
+    /// The repository's files are not for everybody.
+    #[error("{repository} is gated: {}", gate(reason, page, *is_known))]
     Gated {
         /// The repository.
         repository: String,
         /// Where its terms are.
         page: String,
+        /// What the hub says of it, a line of at most some 300 characters; may be empty.
+        reason: String,
+        /// Whether the hub knows who asks.
+        is_known: bool,
     },
     /// The token is missing, wrong or without access.
-    #[error("{host} refuses access to {what}: {message}")]
+    #[error("{host} refuses access to {what}{}", after_colon(message))]
     Refused {
         /// What was asked for.
         what: String,
@@ -124,7 +153,7 @@ pub enum Error {
         message: String,
     },
     /// The hub answered with an error.
-    #[error("{host} answered {status} to {what}")]
+    #[error("{host} answered {status} to {what}{}", asks_to_wait(*retry_after))]
     Status {
         /// What was asked for.
         what: String,
@@ -152,6 +181,8 @@ pub enum Error {
         host: String,
         /// What is wrong with it.
         message: String,
+        /// Whether asking again is no use.
+        is_permanent: bool,
     },
     /// The file's bytes are not those that the source's hash is of.
     #[error("{file} has the SHA-256 {got}, its source states {expected}")]
@@ -187,6 +218,30 @@ pub enum Error {
     Stopped,
 }
 
+/// What is to be done about a gate. Who is known and was refused need not be told to accept terms.
+fn gate(reason: &str, page: &str, is_known: bool) -> String {
+    match (reason, is_known) {
+        ("", true) => format!("this account has no access; its page is {page}"),
+        (reason, true) => format!("{}; its page is {page}", reason.trim_end_matches('.')),
+        (reason, false) => format!(
+            "accept its terms at {page}, then give Lilims an access token of that account (HF_TOKEN, \
+             or `lilims token`){}",
+            after_colon(reason)
+        ),
+    }
+}
+
+fn after_colon(text: &str) -> String {
+    if text.is_empty() { String::new() } else { format!(": {text}") }
+}
+
+fn asks_to_wait(wait: Option<Duration>) -> String {
+    match wait {
+        Some(wait) if !wait.is_zero() => format!(" and asks to wait {} s", wait.as_secs()),
+        _ => String::new(),
+    }
+}
+
 /// A size as drives are sold: `4.1 GB`.
 fn size(bytes: u64) -> String {
     match bytes {
@@ -213,8 +268,22 @@ impl Error {
     /// Whether the same request may succeed a little later.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Network { .. } | Self::Answer { .. } => true,
+            Self::Network { .. } => true,
+            Self::Answer { is_permanent, .. } => !is_permanent,
+            Self::Status { retry_after: Some(wait), .. } if *wait > MAX_ASKED_WAIT => false,
             Self::Status { status, .. } => matches!(status, 408 | 425 | 429 | 500..=599),
+            _ => false,
+        }
+    }
+
+    /// Whether the answer makes no sense or refuses, so that asking again soon either helps or never
+    /// does.
+    pub(crate) fn is_odd(&self) -> bool {
+        match self {
+            Self::Answer { .. } => true,
+            Self::Status { status, .. } => {
+                (400..500).contains(status) && !matches!(status, 408 | 425 | 429)
+            }
             _ => false,
         }
     }

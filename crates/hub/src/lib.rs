@@ -8,13 +8,16 @@
 //!
 //! Nothing here loads a model or knows the engine.
 
+mod address;
 mod api;
 mod card;
 mod client;
 mod download;
 mod error;
 mod library;
+mod pause;
 
+pub use address::{Address, NotAnAddress};
 pub use api::{Found, Repository, RepositoryFile, Search};
 pub use client::{Client, Patience, set_token};
 pub use download::{Downloader, Outcome, Verified};
@@ -22,5 +25,5 @@ pub use error::Error;
 pub use library::folder::disk_bytes;
 pub use library::{
     Converting, DownloadRow, DownloadState, Entry, Held, Journal, Library, Limits,
-    LoggedConnection, Occupant, Peak, Plan, Scanned, Source, Storage,
+    LoggedConnection, Occupant, Peak, Plan, Published, Rebuilt, Scanned, Source, Storage,
 };

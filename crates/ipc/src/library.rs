@@ -19,6 +19,10 @@ pub struct Library {
     pub limits: Limits,
     /// Folders whose models are used in place, those that the user added.
     pub folders: Vec<String>,
+    /// What happened to the library without the user asking for it, sentences: an index that was
+    /// made anew, an access token that was refused.
+    #[serde(default)]
+    pub notes: Vec<String>,
 }
 
 /// A model on this device.

@@ -1,8 +1,11 @@
-//! Whether one file is a model of its own, told by its name, its kind and its first four bytes.
+//! Whether one file may be a model of its own, told by its kind, its first four bytes and, where its
+//! name speaks against it, its header. Whoever takes it in reads the header in any case.
 
 use std::fs::{self, Metadata};
 use std::io::{self, Read};
 use std::path::Path;
+
+use crate::unsuitable;
 
 /// What a GGUF file begins with (<https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>).
 const MAGIC: [u8; 4] = *b"GGUF";
@@ -39,9 +42,6 @@ pub(super) fn folder_identity(path: &Path) -> io::Result<Identity> {
 
 /// The file at `path` if it is a model of its own, else why it is not.
 pub(super) fn check(path: &Path) -> Result<Model, String> {
-    if let Some(why) = objection_to_name(path) {
-        return Err(why.to_owned());
-    }
     let unreadable = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => "its file is missing".to_owned(),
         _ => cannot_read(&error),
@@ -62,6 +62,13 @@ pub(super) fn check(path: &Path) -> Result<Model, String> {
         }
         Err(error) => return Err(unreadable(error)),
     }
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    if unsuitable(&name, None).is_some() {
+        let content = lilims_gguf::File::open(path).ok();
+        if let Some(why) = unsuitable(&name, content.as_ref()) {
+            return Err(format!("is {why}"));
+        }
+    }
     let identity = identity(path, &metadata).map_err(unreadable)?;
     Ok(Model { identity, size_bytes: metadata.len() })
 }
@@ -74,49 +81,4 @@ pub(super) fn cannot_read(error: &io::Error) -> String {
 /// Whether a name ends in `.gguf`, in any case.
 pub(super) fn is_named_gguf(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"))
-}
-
-/// What a file's name alone tells against it.
-fn objection_to_name(path: &Path) -> Option<&'static str> {
-    let stem = path.file_stem()?.to_string_lossy().to_ascii_lowercase();
-    if is_named_gguf(path) && is_part(&stem) {
-        return Some("is a part of a split model, which Lilims cannot join");
-    }
-    if stem.contains("mmproj") {
-        return Some("is a projector for images, not a model of its own");
-    }
-    None
-}
-
-/// Whether a name ends in `-00001-of-00003`. A whole in one part is no part.
-fn is_part(stem: &str) -> bool {
-    let number = |text: &str| {
-        (text.len() == 5 && text.bytes().all(|b| b.is_ascii_digit())).then(|| text.to_owned())
-    };
-    let mut pieces = stem.rsplitn(4, '-');
-    let (of, word, part) = (pieces.next(), pieces.next(), pieces.next());
-    word == Some("of")
-        && part.and_then(number).is_some()
-        && of.and_then(number).is_some_and(|of| of != "00001")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn parts_are_told_by_their_names() {
-        for (stem, expected) in [
-            ("model-00001-of-00003", true),
-            ("model-00002-of-00003", true),
-            ("00002-of-00003", true),
-            ("model-00001-of-00001", false),
-            ("model-1-of-3", false),
-            ("model-00001-of-0000x", false),
-            ("of", false),
-            ("", false),
-        ] {
-            assert_eq!(is_part(stem), expected, "{stem}");
-        }
-    }
 }

@@ -177,7 +177,7 @@ mod tests {
         assert_eq!(scan.titles(), ["UPPER", "whole-00001-of-00001", "still"]);
         assert_eq!(scan.left_out.len(), 4, "{scan:?}");
         for part in ["big-00001-of-00002.gguf", "big-00002-of-00002.gguf"] {
-            assert!(scan.reason(part).contains("part of a split model"));
+            assert!(scan.reason(part).contains("of a split model"));
         }
         for name in ["empty.gguf", "zip.gguf"] {
             assert_eq!(scan.reason(name), "is not a GGUF file");

@@ -7,7 +7,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde_json::Value;
 
 use super::file::cannot_read;
 use super::folder::{BOUNDS, Bounds, files_below};
@@ -25,17 +25,30 @@ const MODEL: &str = "application/vnd.ollama.image.model";
 const ADAPTER: &str = "application/vnd.ollama.image.adapter";
 const LICENCE: &str = "application/vnd.ollama.image.license";
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug)]
 struct Manifest {
     layers: Vec<Layer>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug)]
 struct Layer {
     media_type: String,
     digest: String,
     size: Option<u64>,
+}
+
+impl Manifest {
+    /// Reads a manifest layer by layer: one that makes no sense is left out.
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let manifest: Value = serde_json::from_slice(bytes).ok()?;
+        let layers = manifest.get("layers")?.as_array()?;
+        let layer = |layer: &Value| {
+            let text = |key: &str| layer.get(key)?.as_str().map(str::to_owned);
+            let size = layer.get("size").and_then(Value::as_u64);
+            Some(Layer { media_type: text("mediaType")?, digest: text("digest")?, size })
+        };
+        Some(Self { layers: layers.iter().filter_map(layer).collect() })
+    }
 }
 
 /// Takes in the models that the manifests in Ollama's folder name.
@@ -108,7 +121,7 @@ fn read_manifest(path: &Path) -> Result<Manifest, String> {
         Err(lilims_files::Error::Io { source, .. }) => return Err(cannot_read(&source)),
         Err(_) => return Err("is no manifest".to_owned()),
     };
-    serde_json::from_slice(&bytes).map_err(|_| "is no manifest".to_owned())
+    Manifest::parse(&bytes).ok_or_else(|| "is no manifest".to_owned())
 }
 
 /// Where the blob of a digest lies, and its SHA-256.
@@ -133,7 +146,7 @@ fn licence(folder: &Path, manifest: &Manifest) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::super::scan as scan_place;
     use super::*;

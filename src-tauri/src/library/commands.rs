@@ -3,7 +3,7 @@
 //! Whatever reads files runs on threads that may block. The hub is asked by `search_hub`,
 //! `repository`, `fit` of a repository's file, `plan_download` and `download`, and by nothing else.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -115,7 +115,10 @@ pub(crate) async fn search_hub(shelf: State<'_, Shelf>, search: Search) -> Answe
         max_parameters: search.max_parameters,
         licence: search.licence,
     };
-    let found = client(&shelf)?.search(&wanted).await.map_err(|error| errors::of(&error))?;
+    let client = client(&shelf)?;
+    let found = client.search(&wanted).await;
+    shelf.note_token(&client);
+    let found = found.map_err(|error| errors::of(&error))?;
     let fits = |it: &hub::Found| {
         !search.only_fitting
             || it.parameters.is_none_or(|n| n as f64 * BYTES_PER_PARAMETER <= available as f64)
@@ -140,7 +143,9 @@ pub(crate) async fn search_hub(shelf: State<'_, Shelf>, search: Search) -> Answe
 pub(crate) async fn repository(shelf: State<'_, Shelf>, repository: String) -> Answer<Repository> {
     let client = client(&shelf)?;
     let wrong = |error| errors::of(&error);
-    let found = client.repository(&repository, "main").await.map_err(wrong)?;
+    let found = client.repository(&repository, "main").await;
+    shelf.note_token(&client);
+    let found = found.map_err(wrong)?;
     // A repository is of use without its card.
     let card = client.card(&repository, &found.revision).await.unwrap_or_default();
     let budget = fit::budget();
@@ -159,7 +164,7 @@ pub(crate) async fn repository(shelf: State<'_, Shelf>, repository: String) -> A
         quantisation: quantisation_of(&file.file),
         verdict: fit::by_size(file.size_bytes, &budget),
         here: here(file),
-        unsuitable: file.unsuitable().map(str::to_owned),
+        unsuitable: file.unsuitable().map(|why| why.to_string()),
     });
     Ok(Repository {
         files: files.collect(),
@@ -191,7 +196,7 @@ pub(crate) async fn fit(
         let library = shelf.library()?;
         let entry = library.entry(&name.unwrap_or_default()).map_err(|error| errors::of(&error))?;
         let not_loaded = |error: lilims_engine::Error| crate::errors::not_loaded(&error);
-        let file = File::open(Path::new(&entry.path)).map_err(|error| not_loaded(error.into()))?;
+        let file = File::open(&entry.path).map_err(|error| not_loaded(error.into()))?;
         fit::of_file(&file, &entry.name, context_tokens, library, &fit::budget())
             .map_err(not_loaded)
     })

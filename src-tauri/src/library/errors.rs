@@ -9,20 +9,37 @@ use crate::errors::chain;
 /// The error as the page shows it.
 pub(super) fn of(error: &Hub) -> Error {
     let (code, message) = match error {
-        Hub::Network { host, .. } | Hub::Answer { host, .. } => (
+        Hub::Network { host, .. } | Hub::Answer { host, is_permanent: false, .. } => (
             ErrorCode::Network,
             format!(
                 "{host} cannot be reached or does not answer as it should. Check the connection \
                  and try again; models on this device work without it."
             ),
         ),
-        Hub::Status { host, status: 429, .. } => {
-            (ErrorCode::Network, format!("{host} asks for a pause. Try again in a few minutes."))
+        Hub::Answer { host, message, .. } => (
+            ErrorCode::Network,
+            format!("{host} does not answer as a hub does: {message}. Models on this device work."),
+        ),
+        Hub::Status { host, status: 429, retry_after, .. } => {
+            let wait = retry_after.filter(|wait| !wait.is_zero());
+            let when = match wait.map(|wait| wait.as_secs()) {
+                Some(seconds @ ..120) => format!("in {seconds} seconds"),
+                Some(seconds) => format!("in {} minutes", seconds.div_ceil(60)),
+                None => "in a few minutes".to_owned(),
+            };
+            (ErrorCode::Network, format!("{host} asks for a pause. Try again {when}."))
         }
         Hub::Status { host, status, .. } => {
             (ErrorCode::Network, format!("{host} answers with error {status}. Try again later."))
         }
-        Hub::Gated { repository, page } => (
+        Hub::Gated { repository, page, reason, is_known: true } => (
+            ErrorCode::Gated,
+            match reason.trim_end_matches('.') {
+                "" => format!("This account has no access to {repository}. Its page is {page}."),
+                reason => format!("{reason}. The page of {repository} is {page}."),
+            },
+        ),
+        Hub::Gated { repository, page, .. } => (
             ErrorCode::Gated,
             format!(
                 "{repository} asks you to accept its terms first. Open {page} in a browser, accept \
@@ -30,9 +47,17 @@ pub(super) fn of(error: &Hub) -> Error {
                  terminal, or the variable HF_TOKEN."
             ),
         ),
-        Hub::Refused { host, .. } => (
+        Hub::Refused { host, message, .. } => (
             ErrorCode::Gated,
-            format!("{host} refuses access. Check the access token (`lilims token`, HF_TOKEN)."),
+            match message.trim_end_matches('.') {
+                "" => format!(
+                    "{host} refuses access. Check the access token (`lilims token`, HF_TOKEN)."
+                ),
+                message => format!(
+                    "{host} refuses access: {message}. Check the access token (`lilims token`, \
+                     HF_TOKEN)."
+                ),
+            },
         ),
         Hub::NotFound { what, host } => {
             (ErrorCode::NotFound, format!("{host} has no {what}, or it is private."))
@@ -74,6 +99,28 @@ pub(super) fn of(error: &Hub) -> Error {
         Hub::NotAModel { .. } => (
             ErrorCode::ModelDamaged,
             "This is not a GGUF model, or it is damaged. Choose another file.".to_owned(),
+        ),
+        Hub::Unsuitable { path, why } => (
+            ErrorCode::ModelUnsupported,
+            format!("{} is {why}.", path.file_name().unwrap_or_default().display()),
+        ),
+        Hub::Outside { path } => (
+            ErrorCode::Internal,
+            format!(
+                "{} leads out of the library's folder, and Lilims changes nothing there. Remove \
+                 that link, or choose another name.",
+                path.display()
+            ),
+        ),
+        Hub::IndexDamaged => (
+            ErrorCode::Internal,
+            "The index of the library is damaged. End all other programs of Lilims and start it \
+             again: it makes a new one from the files."
+                .to_owned(),
+        ),
+        Hub::Busy => (
+            ErrorCode::Busy,
+            "Other programs of Lilims use the library. Try again in a moment.".to_owned(),
         ),
         Hub::InUse { name } => {
             (ErrorCode::Busy, format!("{name} is loaded. Unload it first, or use another model."))

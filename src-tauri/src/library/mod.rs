@@ -36,18 +36,40 @@ pub(crate) struct Shelf {
     library: Result<Arc<Library>, Error>,
     /// The model that is loaded, and the lock that keeps it from being removed.
     loaded: Mutex<Option<(String, Held)>>,
+    /// What the person should know of the hub, sentences.
+    notes: Mutex<Vec<String>>,
 }
 
 impl Shelf {
     /// Opens the library of this user.
     pub(crate) fn open() -> Self {
         let library = Library::open_default().map(Arc::new).map_err(|error| errors::of(&error));
-        Self { library, loaded: Mutex::default() }
+        Self { library, loaded: Mutex::default(), notes: Mutex::default() }
     }
 
     /// The library.
     fn library(&self) -> Result<&Arc<Library>, Error> {
         self.library.as_ref().map_err(Clone::clone)
+    }
+
+    /// What happened without the user asking for it.
+    fn notes(&self) -> Vec<String> {
+        let rebuilt = self.library.as_ref().ok().and_then(|library| library.rebuilt());
+        let rebuilt = rebuilt.map(|rebuilt| {
+            let text = rebuilt.to_string();
+            // A sentence of its own here.
+            format!("{}{}.", text[..1].to_ascii_uppercase(), &text[1..])
+        });
+        let notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        rebuilt.into_iter().chain(notes.iter().cloned()).collect()
+    }
+
+    /// Keeps the note that the hub has refused the access token, if it just did; returns whether.
+    fn note_token(&self, client: &Client) -> bool {
+        let Some(notice) = client.take_token_notice() else { return false };
+        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        notes.push(format!("{notice}."));
+        true
     }
 
     /// The short name of the model that is loaded.
@@ -63,7 +85,7 @@ impl Shelf {
             Some(name) => name.to_owned(),
             None => library.text(LAST_MODEL).ok()??,
         };
-        let path = PathBuf::from(library.entry(&name).ok()?.path);
+        let path = library.entry(&name).ok()?.path;
         path.is_file().then_some(path)
     }
 
@@ -133,7 +155,11 @@ pub(crate) fn start(app: &AppHandle) {
     let handle = app.clone();
     tauri::async_runtime::spawn(async move {
         let mut n_done = None;
+        let asking = client.clone();
         let tell = move |rows: &[DownloadRow]| {
+            if handle.state::<Shelf>().note_token(&asking) {
+                changed(&handle);
+            }
             let _ = handle.emit(DOWNLOADS_EVENT, shown::downloads(rows));
             let done = rows.iter().filter(|row| row.state == DownloadState::Done).count();
             if n_done.replace(done).is_none_or(|before| before != done) {

@@ -1,7 +1,5 @@
 //! The library, downloads and plans in the types of the page.
 
-use std::path::Path;
-
 use lilims_gguf::File;
 use lilims_hub::{self as hub, DownloadRow, Entry, Occupant};
 use lilims_ipc::{
@@ -25,6 +23,7 @@ pub(super) fn library(shelf: &Shelf) -> Result<Library, Error> {
         loaded: shelf.loaded(),
         limits: Limits { at_once: limits.at_once, bytes_per_second: limits.bytes_per_second },
         folders: folders.into_iter().map(|folder| folder.display().to_string()).collect(),
+        notes: shelf.notes(),
     })
 }
 
@@ -33,7 +32,7 @@ fn model(
     library: &hub::Library,
     budget: &lilims_engine::MemoryBudget,
 ) -> LibraryModel {
-    let path = Path::new(&entry.path);
+    let path = entry.path.as_path();
     let (fit, condition) = match File::open(path) {
         _ if entry.is_damaged => (None, Condition::Damaged),
         Ok(file) => match fit::of_file(&file, &entry.name, None, library, budget) {
@@ -63,7 +62,7 @@ fn model(
         sha256: entry.sha256,
         is_pinned: entry.is_pinned,
         last_used_ms: entry.last_used_ms,
-        path: entry.path,
+        path: entry.path.display().to_string(),
         condition,
         fit,
     }

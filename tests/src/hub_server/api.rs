@@ -130,9 +130,33 @@ async fn search(State(shared): State<Arc<Shared>>, request: Request) -> Outcome 
         None if query.is_set("full") => [LISTED, FULL].concat(),
         None => LISTED.to_vec(),
     };
-    let models = found.iter().map(|stored| only(describe(stored, false), &fields)).collect();
+    let mut models: Vec<_> =
+        found.iter().map(|stored| only(describe(stored, false), &fields)).collect();
+    if shared.has_odd_entries.load(Ordering::SeqCst) {
+        for model in &mut models {
+            model["likes"] = json!("12");
+            model["downloads"] = json!(1234.5);
+            model["gguf"] = json!({ "total": null });
+            model["tags"] = json!([null, "gguf", "license:mit", 5]);
+            model["lastModified"] = json!(null);
+        }
+        models.splice(0..0, odd_models());
+    }
     let most = query.number("limit").unwrap_or(MOST_MODELS).min(MOST_MODELS);
     Ok(page(&shared, request.uri(), models, most))
+}
+
+/// Entries of a search that make no sense.
+fn odd_models() -> Vec<Value> {
+    vec![
+        json!(null),
+        json!("owner/text"),
+        json!({}),
+        json!({ "id": null, "downloads": 1 }),
+        json!({ "id": 5 }),
+        json!({ "id": "no-owner" }),
+        json!({ "id": "owner/\u{1b}[2Jescape" }),
+    ]
 }
 
 fn is_match(stored: &StoredRepo, query: &Query) -> bool {
@@ -180,7 +204,14 @@ async fn model_at(
 fn describe_at(shared: &Shared, id: &str, revision: &str, request: &Request) -> Outcome {
     let repo = public_repo(shared, id, revision, request)?;
     let query = Query::of(request.uri());
-    let model = describe(&repo, query.is_set("blobs"));
+    let mut model = describe(&repo, query.is_set("blobs"));
+    if shared.has_odd_entries.load(Ordering::SeqCst) {
+        let odd = [json!(null), json!({ "size": 5 }), json!({ "rfilename": 7, "lfs": "x" })];
+        if let Some(siblings) = model.get_mut("siblings").and_then(Value::as_array_mut) {
+            siblings.splice(0..0, odd);
+        }
+        model.insert("tags".to_owned(), json!(null));
+    }
     Ok(json_answer(&match query.expand()? {
         Some(expand) => only(model, &[&["_id", "id"], expand.as_slice()].concat()),
         None => only(model, &[LISTED, FULL, EXPANDABLE].concat()),

@@ -56,6 +56,14 @@ pub enum Fault {
         /// How long to wait.
         retry_after_s: u64,
     },
+    /// 429 that says only in this way for how long to wait.
+    RateLimited(WaitHeader, u64),
+    /// A redirect without `Location`.
+    NoLocation,
+    /// A web page for people with status 200, as networks with a sign-in page send it.
+    Portal,
+    /// 403 with `GatedRepo` and this reason, in the body alone.
+    GatedBecause(&'static str),
     /// A redirect that leads from one address to another and back.
     RedirectLoop,
     /// A redirect to a port where nothing listens.
@@ -77,6 +85,17 @@ pub enum Place {
     After(u64),
 }
 
+/// How a server says for how long to wait, in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitHeader {
+    /// `RateLimit: "resolvers";r=0;t=280`.
+    RateLimit,
+    /// `Retry-After` as a date.
+    Date,
+    /// `X-RateLimit-Remaining` and `X-RateLimit-Reset`.
+    XRateLimit,
+}
+
 /// What `Content-Range` is wrong about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RangeLie {
@@ -84,6 +103,8 @@ pub enum RangeLie {
     Offset,
     /// The file's length is off by one.
     Total,
+    /// It is not there.
+    Absent,
 }
 
 /// Which requests a rule looks at.
@@ -149,6 +170,11 @@ impl FaultRule {
         let is_final = matches!(
             self.fault,
             Fault::Gated(_)
+                | Fault::GatedBecause(_)
+                | Fault::RedirectLoop
+                | Fault::NoLocation
+                | Fault::Portal
+                | Fault::WrongRange(RangeLie::Absent)
                 | Fault::NewEtag { other_bytes: true }
                 | Fault::Status(400 | 401 | 403 | 404 | 410)
         );
@@ -228,7 +254,7 @@ fn passing_rule(draw: &mut Draw) -> FaultRule {
         (Target::Any, Fault::Status(502)),
         (Target::Any, Fault::Status(503)),
         (Target::Any, Fault::TooManyRequests { retry_after_s }),
-        (Target::Resolve, Fault::RedirectLoop),
+        (Target::Resolve, Fault::Silence(pause)),
         (Target::Resolve, Fault::RedirectToNowhere),
     ]);
     FaultRule {
@@ -348,9 +374,13 @@ fn can_happen(rule: &FaultRule, asked: Asked) -> bool {
         Fault::Silence(_)
         | Fault::Status(_)
         | Fault::TooManyRequests { .. }
+        | Fault::RateLimited(..)
+        | Fault::NoLocation
+        | Fault::Portal
         | Fault::RedirectLoop
         | Fault::RedirectToNowhere
         | Fault::Gated(_)
+        | Fault::GatedBecause(_)
         | Fault::Garbage => true,
     }
 }

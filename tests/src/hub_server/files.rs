@@ -278,7 +278,11 @@ fn part_of(content: Content, range: Range<u64>, fault: Option<Fault>) -> Answer 
         ("content-length", &len_bytes.to_string()),
         ("content-range", &format!("bytes {start}-{}/{total}", end - 1)),
     ];
-    answer(206, &headers, body(content, range, extra_bytes))
+    let mut part = answer(206, &headers, body(content, range, extra_bytes));
+    if fault == Some(Fault::WrongRange(RangeLie::Absent)) {
+        part.headers_mut().remove("content-range");
+    }
+    part
 }
 
 fn too_many(fault: Option<Fault>) -> u64 {

@@ -4,7 +4,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::body::{Body, HttpBody};
 use axum::extract::{ConnectInfo, Request, State};
@@ -19,7 +19,7 @@ use tokio::time::sleep;
 
 use super::answers::{Answer, answer, entry_not_found, gated, set_header};
 use super::content::Content;
-use super::faults::{Asked, Fault, Injected, Target};
+use super::faults::{Asked, Fault, Injected, Target, WaitHeader};
 use super::files::{RESOLVE_CACHE, storage_error};
 use super::log::{Host, text};
 use super::state::Shared;
@@ -49,7 +49,12 @@ pub(super) async fn attend(State(door): State<Door>, mut request: Request, next:
     request = Request::from_parts(parts, body);
     wire.pass();
 
+    let moved = shared.moved_to().filter(|_| door.host == Host::Hub);
     let instead = match &injected {
+        _ if let Some(other) = moved => {
+            let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+            Some(answer(308, &[("location", &format!("{other}{path}"))], Body::empty()))
+        }
         Some(injected) => door.answer_instead(injected, asked, &id, &wire).await,
         None => None,
     };
@@ -107,6 +112,17 @@ impl Door {
             Fault::TooManyRequests { retry_after_s } => {
                 Some(too_many_requests(bucket(asked.target), retry_after_s))
             }
+            Fault::RateLimited(how, seconds) => Some(rate_limited(how, seconds)),
+            Fault::NoLocation => Some(answer(302, &[("content-length", "0")], Body::empty())),
+            Fault::Portal => {
+                let page = "<!DOCTYPE html><html><body>Welcome! Please sign in.</body></html>";
+                Some(answer(200, &[("content-type", "text/html; charset=utf-8")], page))
+            }
+            Fault::GatedBecause(reason) => {
+                let body = json!({ "error": reason }).to_string();
+                let headers = [("content-type", "application/json"), ("x-error-code", "GatedRepo")];
+                Some(answer(403, &headers, body))
+            }
             Fault::Gated(status) => Some(gated(status, id).into_response()),
             Fault::Silence(pause) => {
                 sleep(pause).await;
@@ -158,6 +174,19 @@ fn too_many_requests((name, quota): (&str, u64), retry_after_s: u64) -> Answer {
     ];
     let message = "We had to rate limit you. To continue using our service, please log in.";
     answer(429, &headers, json!({ "error": message }).to_string())
+}
+
+fn rate_limited(how: WaitHeader, seconds: u64) -> Answer {
+    let text = seconds.to_string();
+    let date = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(seconds));
+    let limit = format!("\"resolvers\";r=0;t={seconds}");
+    let headers = match how {
+        WaitHeader::RateLimit => [("ratelimit", &*limit), ("vary", "Origin")],
+        // The hub's usual header says nothing of a limit that is used up.
+        WaitHeader::Date => [("retry-after", &*date), ("ratelimit", "\"resolvers\";r=9;t=9")],
+        WaitHeader::XRateLimit => [("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", &*text)],
+    };
+    answer(429, &headers, json!({ "error": "too many requests" }).to_string())
 }
 
 fn hub_failure(status: u16) -> Answer {

@@ -27,7 +27,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::{Builder, Runtime};
 
 pub use content::Content;
-pub use faults::{Fault, FaultPlan, FaultRule, Place, RangeLie, Target};
+pub use faults::{Fault, FaultPlan, FaultRule, Place, RangeLie, Target, WaitHeader};
 pub use log::{Host, LoggedRequest};
 pub use repo::{Gate, GateKind, GgufSummary, Repo};
 
@@ -115,6 +115,16 @@ impl HubServer {
     /// does since 2025 and this one unless told otherwise, or sends them itself.
     pub fn set_small_files_redirect(&self, redirect: bool) {
         self.shared.small_files_redirect.store(redirect, Ordering::SeqCst);
+    }
+
+    /// Redirects all requests for good to another hub.
+    pub fn move_to(&self, other: &Self) {
+        self.shared.move_to(Some(other.endpoint()));
+    }
+
+    /// Whether searches and repositories list entries that make no sense beside those that do.
+    pub fn set_odd_entries(&self, has_odd_entries: bool) {
+        self.shared.has_odd_entries.store(has_odd_entries, Ordering::SeqCst);
     }
 
     /// Lets all signed addresses that were given out so far expire.

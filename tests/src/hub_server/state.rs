@@ -30,6 +30,9 @@ pub(super) struct Shared {
     plan: Mutex<RunningPlan>,
     changed: Mutex<HashMap<String, Changed>>,
     url_generation: AtomicU64,
+    moved_to: Mutex<Option<String>>,
+    /// Whether lists have entries that make no sense beside those that do.
+    pub(super) has_odd_entries: AtomicBool,
 }
 
 /// A file that is not what it was when it was added, by [`super::Fault::NewEtag`].
@@ -73,6 +76,8 @@ impl Shared {
             plan: Mutex::default(),
             changed: Mutex::default(),
             url_generation: AtomicU64::new(0),
+            moved_to: Mutex::default(),
+            has_odd_entries: AtomicBool::new(false),
         }
     }
 
@@ -122,6 +127,15 @@ impl Shared {
             Some((token, name)) => Caller::User { name: name.clone(), token: token.clone() },
             None => Caller::Stranger,
         }
+    }
+
+    /// The endpoint of the hub that answers in place of this one.
+    pub(super) fn moved_to(&self) -> Option<String> {
+        locked(&self.moved_to).clone()
+    }
+
+    pub(super) fn move_to(&self, endpoint: Option<String>) {
+        *locked(&self.moved_to) = endpoint;
     }
 
     pub(super) fn start_plan(&self, plan: RunningPlan) {

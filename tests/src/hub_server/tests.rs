@@ -397,10 +397,32 @@ fn servers_fail() {
     let reply = fetch_with(Fault::TooManyRequests { retry_after_s: 3 }, "");
     assert_eq!((reply.status, reply.header("retry-after")), (429, Some("3")));
     assert_eq!(reply.header("ratelimit"), Some("\"resolvers\";r=0;t=3"));
+    let date = Fault::RateLimited(WaitHeader::Date, 100);
+    assert!(fetch_with(date, "").header("retry-after").unwrap().ends_with("GMT"));
+    let reply = fetch_with(Fault::RateLimited(WaitHeader::RateLimit, 280), "");
+    assert_eq!(reply.header("ratelimit"), Some("\"resolvers\";r=0;t=280"));
+    assert_eq!((reply.status, reply.header("retry-after")), (429, None));
+    let reply = fetch_with(Fault::NoLocation, "");
+    assert_eq!((reply.status, reply.header("location")), (302, None));
+    let reply = fetch_with(Fault::Portal, "");
+    assert_eq!((reply.status, reply.body.starts_with(b"<!DOCTYPE html>")), (200, true));
+    let reply = fetch_with(Fault::WrongRange(RangeLie::Absent), "bytes=5-9");
+    assert_eq!((reply.status, reply.header("content-range")), (206, None));
     assert_eq!(fetch_with(Fault::ExpireUrls, "").status, 403);
     let reply = fetch_with(Fault::Garbage, "");
     assert!(!(reply.head + &String::from_utf8_lossy(&reply.body)).starts_with("HTTP"));
     assert_ne!(reply.body.len(), 0);
+}
+
+#[test]
+fn a_hub_moves_and_lists_odd_entries() {
+    let (hub, other) = (hub(), hub());
+    other.set_odd_entries(true);
+    assert!(get(&other, "/api/models").body.starts_with(b"[null,"));
+    hub.move_to(&other);
+    let reply = get(&hub, "/api/models?search=x");
+    let location = format!("{}/api/models?search=x", other.endpoint());
+    assert_eq!((reply.status, reply.header("location")), (308, Some(location.as_str())));
 }
 
 #[test]

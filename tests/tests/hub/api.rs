@@ -100,11 +100,12 @@ async fn gates_are_explained() {
         hub.clear_requests();
         let client = store.client.clone().with_token(token.map(str::to_owned));
         let error = client.beginning(ID, "main", FILE, 100).await.unwrap_err();
-        let Error::Gated { repository, page } = &error else { panic!("{error:?}") };
+        let Error::Gated { repository, page, .. } = &error else { panic!("{error:?}") };
         assert!(repository.ends_with(ID), "{repository}");
         assert_eq!(*page, format!("{}/{ID}", hub.endpoint()));
         assert_eq!(hub.requests().last().unwrap().status, status);
-        assert!(error.to_string().contains("accept its terms"), "{error}");
+        let said = if status == 401 { "accept its terms" } else { "not in the authorized list" };
+        assert!(error.to_string().contains(said), "{error}");
     }
     let failure = failure(store.pull().await);
     assert!(failure.contains(&format!("{}/{ID}", hub.endpoint())), "{failure}");

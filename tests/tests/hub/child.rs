@@ -69,6 +69,11 @@ fn does_its_job() {
             // Nobody listens any more.
             std::process::exit(0);
         }
+        "import" => {
+            let file = env::var("LILIMS_TEST_FILE").unwrap();
+            let entry = library.import(Path::new(&file)).unwrap();
+            println!("path={}", entry.path.display());
+        }
         "nothing" => {
             Client::from_env(library).unwrap();
         }

@@ -25,7 +25,7 @@ async fn a_damaged_model_is_repaired_with_the_damaged_chunks_alone() {
     let entry = store.library.entries().unwrap().remove(0);
     store.library.pin(&entry.name, true).unwrap();
     for offset in [CHUNK + 5, 4 * CHUNK + 17] {
-        damage(Path::new(&entry.path), offset);
+        damage(&entry.path, offset);
     }
     hub.clear_requests();
     let Verified::Repairing { download } = verify(&store.library) else { panic!("it is found") };
@@ -45,11 +45,11 @@ async fn a_model_that_is_loaded_is_not_taken_away() {
     let store = Store::of(&hub);
     assert!(matches!(store.pull().await, Outcome::Done(_)));
     let entry = store.library.entries().unwrap().remove(0);
-    damage(Path::new(&entry.path), 100_000);
+    damage(&entry.path, 100_000);
     let held = store.library.use_model(&entry.name).unwrap();
     let verified = store.library.verify(&entry.name, &AtomicBool::new(false), &mut |_| ());
     assert!(matches!(verified, Err(lilims_hub::Error::InUse { .. })), "{verified:?}");
-    assert!(Path::new(&entry.path).exists());
+    assert!(entry.path.exists());
     assert!(store.library.entry(&entry.name).unwrap().is_damaged);
     let rows = store.library.downloads().unwrap();
     assert!(rows.iter().all(|row| row.state == DownloadState::Done), "{rows:?}");

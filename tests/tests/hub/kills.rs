@@ -93,7 +93,7 @@ fn is_done(root: &Path, content: &Content) -> bool {
     assert_eq!(entries.len(), usize::from(is_done), "{rows:?}");
     for entry in entries {
         assert_eq!(entry.sha256.as_ref(), Some(&sha256));
-        assert_eq!(whole, [Path::new(&entry.path)]);
+        assert_eq!(whole, [entry.path]);
     }
     is_done
 }

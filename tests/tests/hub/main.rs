@@ -3,10 +3,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
 
+mod answers;
 mod api;
 mod child;
 mod damage;
 mod downloads;
+mod folder;
 mod kills;
 mod memory;
 mod proxy;
@@ -112,7 +114,7 @@ impl Store {
         assert_eq!(entries[0].sha256.as_ref(), Some(&sha256));
         assert_eq!(entries[0].size_bytes, content.len_bytes());
         let files = files(self.folder.path());
-        assert_eq!(files, [PathBuf::from(&entries[0].path)]);
+        assert_eq!(files, [entries[0].path.clone()]);
         let on_disk = Content::on_disk(&files[0]).unwrap();
         assert_eq!(on_disk.sha256().unwrap(), sha256, "the file is not what the hub has");
         assert!(partials(self.folder.path()).is_empty(), "an unfinished file stays");

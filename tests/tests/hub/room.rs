@@ -1,7 +1,6 @@
 //! Room: full disks are clear errors, and the quota takes the least recently used.
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
 use std::process::{Command, Stdio};
 
 use lilims_hub::{DownloadState, Error};
@@ -25,7 +24,7 @@ pub(crate) async fn fill_disk(library: &Arc<Library>) {
     library.resume(id).unwrap();
     let outcome = downloader.run_until_done(id, |_| ()).await.unwrap();
     let Outcome::Done(entry) = outcome else { panic!("{outcome:?}") };
-    let got = Content::on_disk(Path::new(&entry.path)).unwrap().sha256().unwrap();
+    let got = Content::on_disk(&entry.path).unwrap().sha256().unwrap();
     println!("sha256={got}");
 }
 

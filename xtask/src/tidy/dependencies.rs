@@ -7,7 +7,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("lilims-ipc", &[]),
     ("lilims-files", &[]),
     ("lilims-jinja", &[]),
-    ("lilims-models", &["lilims-files"]),
+    ("lilims-models", &["lilims-files", "lilims-gguf"]),
     ("lilims-gguf", &["lilims-files"]),
     ("lilims-quant", &["lilims-files", "lilims-gguf"]),
     ("lilims-engine", &["lilims-files", "lilims-gguf", "lilims-jinja", "lilims-quant"]),

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow, bail};
-use lilims_hub::{Entry, Library};
-use lilims_models::Catalogue;
+use lilims_hub::{DownloadRow, DownloadState, Entry, Library};
+use lilims_models::{Catalogue, Match, fits};
 
-use super::target::{Pick, Target, is_of};
+use super::target::{Pick, Target};
 
 /// How alike a name has to be to be proposed, between 0 and 1.
 const ALIKE: f64 = 0.85;
@@ -16,10 +16,11 @@ const PROPOSALS: usize = 3;
 /// The file of the model that `text` names: a short name of the library, a curated model or
 /// `owner/name:QUANT` that is here.
 pub(crate) fn named(text: &str) -> Result<PathBuf> {
-    if let Some(library) = Library::open_existing()?
-        && let Some(entry) = find(&library, text)?
-    {
-        return Ok(entry.path.into());
+    if let Some(library) = Library::open_existing()? {
+        super::tell_rebuilt(&library);
+        if let Some(entry) = find(&library, text)? {
+            return Ok(entry.path);
+        }
     }
     let is_bundled = Catalogue::curated().bundled().is_some_and(|it| it.id == text);
     if is_bundled && let Ok(path) = lilims_models::bundled_model(None) {
@@ -71,15 +72,41 @@ pub(super) fn find(library: &Library, text: &str) -> Result<Option<Entry>> {
     }
 }
 
+/// The unfinished downloads that `text`, a repository or a file of one, means.
+pub(super) fn unfinished(library: &Library, text: &str) -> Result<Vec<DownloadRow>> {
+    let Ok(target) = text.parse::<Target>() else { return Ok(Vec::new()) };
+    let is_meant = |row: &DownloadRow| {
+        row.state != DownloadState::Done
+            && row.source.repository.eq_ignore_ascii_case(&target.repository)
+            && match &target.pick {
+                Pick::Usual => true,
+                Pick::Quantisation(word) => {
+                    fits(&row.source.file, word).is_some_and(|fit| fit <= Match::Beginning)
+                }
+                Pick::File(file) => row.source.file == *file,
+            }
+    };
+    Ok(library.downloads()?.into_iter().filter(is_meant).collect())
+}
+
+/// What an unfinished download is called.
+pub(super) fn name_of(row: &DownloadRow) -> String {
+    format!("{}/{}", row.source.repository, row.source.file)
+}
+
 fn is_meant(entry: &Entry, target: &Target) -> bool {
     let repository = entry.repository.as_deref().unwrap_or_default();
     if !repository.eq_ignore_ascii_case(&target.repository) {
         return false;
     }
-    let file = entry.file.as_deref().unwrap_or(&entry.path);
+    let path = entry.path.to_string_lossy();
+    let file = entry.file.as_deref().unwrap_or(&path);
     match &target.pick {
         Pick::Usual => true,
-        Pick::Quantisation(it) => entry.quantisation.eq_ignore_ascii_case(it) || is_of(file, it),
+        Pick::Quantisation(word) => {
+            entry.quantisation.eq_ignore_ascii_case(word)
+                || fits(file, word).is_some_and(|fit| fit <= Match::Beginning)
+        }
         Pick::File(name) => entry.file.as_ref() == Some(name),
     }
 }

@@ -13,7 +13,7 @@ use lilims_hub::{Client, Library};
 use serde::Serialize;
 
 use super::target::{Wanted, choose};
-use super::{find, header, runtime};
+use super::{find, header, patiently, runtime, tell_of_token};
 use crate::options::{self, Kv};
 use crate::output;
 
@@ -107,7 +107,7 @@ impl Fit {
             return Ok((entry.map_or_else(|| self.model.clone(), |it| it.name), open(path)?));
         }
         if let Some(entry) = find::find(&library, &self.model)? {
-            let file = open(Path::new(&entry.path))?;
+            let file = open(&entry.path)?;
             return Ok((entry.name, file));
         }
         if !self.model.contains('/') && self.model.parse::<Wanted>().is_err() {
@@ -122,7 +122,9 @@ impl Fit {
         let client = Client::from_env(library.into())?;
         let revision = revision.as_deref().unwrap_or("main");
         runtime()?.block_on(async {
-            let repository = client.repository(&target.repository, revision).await?;
+            let look = async || client.repository(&target.repository, revision).await;
+            let repository = patiently(look).await?;
+            tell_of_token(&client);
             let available = MemoryBudget::now(Default::default()).available_bytes;
             let file = &choose(&repository, &target.pick, available)?.file;
             let name = format!("{}/{file}", target.repository);

@@ -5,9 +5,10 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use lilims_hub::Scanned;
+use lilims_hub::{Error, Scanned};
 use lilims_models::scan::{Environment, Owner};
 
+use crate::interrupt::Interrupt;
 use crate::output;
 
 /// Copy GGUF files into the library; the system shares their blocks where it can.
@@ -33,13 +34,18 @@ pub(crate) struct Scan {
 impl Import {
     pub(crate) fn run(self) -> Result<ExitCode> {
         let library = super::open()?;
+        let interrupt = Interrupt::for_answer();
         for file in &self.files {
             let shown = file.display();
             ensure!(!file.is_dir(), "{shown} is a folder: `lilims scan {shown}` takes its models");
             let entry = match self.in_place {
                 true => library.add_in_place(file, &Owner::Folder.to_string()),
-                false => library.import(file),
+                false => interrupt.during(|cancel| library.import_unless(file, cancel)),
             };
+            if matches!(entry, Err(Error::Stopped)) {
+                // Nothing of the copy is left.
+                return Ok(interrupt.exit_code());
+            }
             let entry = entry.with_context(|| format!("cannot import {shown}"))?;
             output::show(&format!("{}\n", &entry.name))?;
         }

@@ -10,7 +10,7 @@ use super::find;
 use super::list::place;
 use crate::output;
 
-/// Remove models. Their files go where they are ours; those of other programs stay where they are and
+/// Remove models, and downloads that did not end. Their files go where they are ours; those of other programs stay where they are and
 /// only leave the library.
 #[derive(Args)]
 pub(crate) struct Rm {
@@ -57,9 +57,21 @@ impl Names {
 impl Rm {
     pub(crate) fn run(self) -> Result<ExitCode> {
         let library = super::open()?;
-        let entries = self.names.entries(&library)?;
+        let (mut entries, mut downloads) = (Vec::new(), Vec::new());
+        for name in &self.names.names {
+            let unfinished = find::unfinished(&library, name)?;
+            match find::find(&library, name)? {
+                Some(entry) => entries.push(entry),
+                None if unfinished.is_empty() => entries.push(find::entry(&library, name)?),
+                None => downloads.extend(unfinished),
+            }
+        }
         for entry in &entries {
             ensure!(!entry.is_bundled(), "{} ships with Lilims and stays", entry.name);
+        }
+        for row in downloads {
+            library.cancel(row.id)?;
+            output::note(&format!("Dropped the unfinished {}.", find::name_of(&row)));
         }
         for entry in entries {
             library.remove(&entry.name)?;
@@ -67,7 +79,7 @@ impl Rm {
             let line = match &entry.owner {
                 None => format!("Removed {name} ({}).", output::disk_size(entry.size_bytes)),
                 Some(_) => {
-                    let (place, path) = (place(&entry), &entry.path);
+                    let (place, path) = (place(&entry), entry.path.display());
                     format!("{name} left the library; its file stays ({place}): {path}")
                 }
             };

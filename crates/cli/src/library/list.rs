@@ -1,14 +1,13 @@
 //! `lilims list`: the models on this device.
 
-use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
-use lilims_hub::Entry;
+use lilims_hub::{DownloadRow, DownloadState, Entry};
 use serde::Serialize;
 
-use super::words;
+use super::{find, words};
 use crate::output;
 
 /// List the models on this device, the last used first. The names are what `--model` takes.
@@ -41,14 +40,24 @@ pub(super) struct Row {
     is_pinned: bool,
     is_damaged: bool,
     is_missing: bool,
+    /// Whether it is a download that has not ended; `name` is `owner/name/FILE` then.
+    is_unfinished: bool,
+    /// What is here of an unfinished download.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    done_bytes: Option<u64>,
 }
 
 impl List {
     pub(crate) fn run(self) -> Result<ExitCode> {
-        let entries = super::open()?.entries()?;
+        let library = super::open()?;
+        let entries = library.entries()?;
+        let mut unfinished = library.downloads()?;
+        unfinished.retain(|row| row.state != DownloadState::Done);
         if self.json {
-            output::show_json(&entries.into_iter().map(Row::from).collect::<Vec<_>>())?;
-        } else if entries.is_empty() {
+            let entries = entries.into_iter().map(Row::from);
+            let rows: Vec<_> = entries.chain(unfinished.iter().map(Row::of_download)).collect();
+            output::show_json(&rows)?;
+        } else if entries.is_empty() && unfinished.is_empty() {
             output::note(
                 "There are no models yet: `lilims pull` fetches one, `lilims scan` finds some.",
             );
@@ -56,6 +65,7 @@ impl List {
             let head = ["NAME", "SIZE", "QUANT", "WHERE", "LAST USED", ""];
             let mut rows = vec![head.map(str::to_owned).to_vec()];
             rows.extend(entries.iter().map(cells));
+            rows.extend(unfinished.iter().map(cells_of_download));
             output::show(&&output::table(&rows))?;
         }
         Ok(ExitCode::SUCCESS)
@@ -70,6 +80,24 @@ fn cells(entry: &Entry) -> Vec<String> {
         place(entry).to_owned(),
         entry.last_used_ms.map_or_else(|| "never".to_owned(), words::when),
         notes(entry).join(", "),
+    ]
+}
+
+fn cells_of_download(row: &DownloadRow) -> Vec<String> {
+    let journal = &row.journal;
+    let percent = journal.done_bytes.saturating_mul(100) / journal.total_bytes.max(1);
+    let why = match row.state {
+        DownloadState::Failed => "unfinished, broke off",
+        DownloadState::Paused => "unfinished, paused",
+        _ => "unfinished",
+    };
+    vec![
+        find::name_of(row),
+        output::disk_size(journal.total_bytes),
+        lilims_models::quantisation_of(&row.source.file).unwrap_or_default(),
+        "ours".to_owned(),
+        format!("{percent}% here"),
+        why.to_owned(),
     ]
 }
 
@@ -94,7 +122,7 @@ pub(super) fn notes(entry: &Entry) -> Vec<&'static str> {
 
 /// Whether its file is gone.
 pub(super) fn is_missing(entry: &Entry) -> bool {
-    !Path::new(&entry.path).is_file()
+    !entry.path.is_file()
 }
 
 impl From<Entry> for Row {
@@ -103,7 +131,7 @@ impl From<Entry> for Row {
             is_missing: is_missing(&entry),
             name: entry.name,
             title: entry.title,
-            path: entry.path,
+            path: entry.path.to_string_lossy().into_owned(),
             owner: entry.owner,
             repository: entry.repository,
             file: entry.file,
@@ -118,6 +146,26 @@ impl From<Entry> for Row {
             last_used_ms: entry.last_used_ms,
             is_pinned: entry.is_pinned,
             is_damaged: entry.is_damaged,
+            is_unfinished: false,
+            done_bytes: None,
         }
+    }
+}
+
+impl Row {
+    /// A download that has not ended.
+    fn of_download(row: &DownloadRow) -> Self {
+        let entry = Entry {
+            name: find::name_of(row),
+            title: row.source.file.clone(),
+            repository: Some(row.source.repository.clone()),
+            file: Some(row.source.file.clone()),
+            revision: Some(row.source.revision.clone()),
+            size_bytes: row.journal.total_bytes,
+            quantisation: lilims_models::quantisation_of(&row.source.file).unwrap_or_default(),
+            ..Entry::default()
+        };
+        let done_bytes = Some(row.journal.done_bytes);
+        Self { is_unfinished: true, done_bytes, ..Self::from(entry) }
     }
 }

@@ -21,16 +21,20 @@ mod verify;
 mod words;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::Subcommand;
-use lilims_hub::Library;
+use lilims_hub::{Client, Error, Library};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::output;
 
 pub(crate) use find::named;
 pub(crate) use in_use::InUse;
+
+/// A command keeps a pause that a hub asks for up to this long.
+const LONGEST_PAUSE: Duration = Duration::from_secs(900);
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -85,12 +89,40 @@ impl Command {
 /// The library of this user, with the bundled model in it.
 fn open() -> Result<Library> {
     let library = Library::open_default()?;
+    tell_rebuilt(&library);
     if let Ok(bundled) = lilims_models::bundled_model(None)
         && let Err(error) = library.add_bundled(&bundled)
     {
         output::note(&format!("lilims: the bundled model is left out: {error}"));
     }
     Ok(library)
+}
+
+/// Says that the index was made anew, if it was.
+fn tell_rebuilt(library: &Library) {
+    if let Some(rebuilt) = library.rebuilt() {
+        output::note(&format!("lilims: {rebuilt}"));
+    }
+}
+
+/// Says that the hub refused the access token, if it did.
+fn tell_of_token(client: &Client) {
+    if let Some(notice) = client.take_token_notice() {
+        output::note(&format!("lilims: {notice}"));
+    }
+}
+
+/// What `ask` gets from the hub. Where that asks for a pause, the pause is said and kept, once.
+async fn patiently<T>(ask: impl AsyncFn() -> Result<T, Error>) -> Result<T, Error> {
+    match ask().await {
+        Err(Error::Status { host, retry_after: Some(wait), .. }) if wait <= LONGEST_PAUSE => {
+            let time = words::duration(wait.as_secs());
+            output::note(&format!("{host} asks to wait {time}; going on then (Ctrl-C ends)."));
+            tokio::time::sleep(wait).await;
+            ask().await
+        }
+        result => result,
+    }
 }
 
 /// What runs the network's side of a command.

@@ -18,15 +18,16 @@ use super::fit::Judged;
 use super::list::{is_missing, place};
 use super::progress::Progress;
 use super::target::{Wanted, choose};
-use super::{header, runtime, words};
+use super::{header, patiently, runtime, tell_of_token, words};
 use crate::interrupt::Interrupt;
 use crate::output;
 
 /// Download a model into the library. Ctrl-C pauses; the next pull of the same file goes on from there.
 #[derive(Args)]
 pub(crate) struct Pull {
-    /// owner/name, owner/name:QUANT, owner/name/FILE, or a curated model such as qwen3-0.6b. Without
-    /// more, the only file, else Q4_K_M, else the largest that fits.
+    /// owner/name, owner/name:QUANT, owner/name/FILE, each with @REVISION, an address from the browser,
+    /// or a curated model such as qwen3-0.6b. Without more, the only file, else Q4_K_M, else the largest
+    /// that fits.
     #[arg(value_name = "REPO[:QUANT | /FILE]")]
     target: Wanted,
     /// A branch, a tag or a commit [default: main, or the curated model's commit].
@@ -63,7 +64,10 @@ impl Pull {
         };
         let client = Client::from_env(library.clone())?;
         let runtime = runtime()?;
-        let repository = runtime.block_on(client.repository(&target.repository, revision))?;
+        let look = async || client.repository(&target.repository, revision).await;
+        let repository = runtime.block_on(patiently(look));
+        tell_of_token(&client);
+        let repository = repository?;
         let available = MemoryBudget::now(Default::default()).available_bytes;
         let file = choose(&repository, &target.pick, available)?;
         let sha256 = sha256.or_else(|| file.sha256.clone());
@@ -91,7 +95,8 @@ fn bundled(library: &Library, curated: Option<&str>) -> Result<Option<Entry>> {
 }
 
 fn say_here(entry: &Entry) -> Result<ExitCode> {
-    let line = format!("{} is here already ({}): {}", entry.name, place(entry), entry.path);
+    let (name, path) = (&entry.name, entry.path.display());
+    let line = format!("{name} is here already ({}): {path}", place(entry));
     output::note(&&line);
     Ok(ExitCode::SUCCESS)
 }
@@ -183,6 +188,7 @@ impl Download<'_> {
             || runtime.block_on(downloader.run_until_done(id, |row| progress.tell(row))),
         );
         progress.end();
+        tell_of_token(&self.client);
         match outcome? {
             Outcome::Done(entry) => self.done(&entry),
             Outcome::Paused => {

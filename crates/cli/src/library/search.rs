@@ -8,7 +8,7 @@ use clap::Args;
 use lilims_hub::{Client, Found, Search as Query};
 use serde::Serialize;
 
-use super::{runtime, words};
+use super::{patiently, runtime, tell_of_token, words};
 use crate::output;
 
 /// Search Hugging Face for models in GGUF, the most downloaded first.
@@ -48,7 +48,9 @@ impl Search {
             max_parameters: self.max_parameters,
             licence: self.licence.map(|licence| licence.to_ascii_lowercase()),
         };
-        let found = runtime()?.block_on(client.search(&query))?;
+        let found = runtime()?.block_on(patiently(async || client.search(&query).await));
+        tell_of_token(&client);
+        let found = found?;
         if self.json {
             output::show_json(&found.iter().map(row).collect::<Vec<_>>())?;
         } else if found.is_empty() {

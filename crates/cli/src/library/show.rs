@@ -48,7 +48,7 @@ fn text(entry: &Entry) -> String {
         ("context", entry.context_tokens.map(|n| format!("{n} tokens"))),
         ("licence", entry.licence.clone()),
         ("where", Some(place(entry).to_owned())),
-        ("file", Some(entry.path.clone())),
+        ("file", Some(entry.path.display().to_string())),
         ("from", source),
         ("revision", entry.revision.clone()),
         ("sha256", entry.sha256.clone()),

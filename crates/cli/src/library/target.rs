@@ -1,12 +1,11 @@
 //! What `pull` and `fit` are to take: a repository and which of its files, or a curated model.
 
 use std::fmt::Write;
-use std::path::Path;
 use std::str::FromStr;
 
-use anyhow::{Result, anyhow, bail};
-use lilims_hub::{Repository, RepositoryFile};
-use lilims_models::{Catalogue, quantisation_of};
+use anyhow::{Result, bail};
+use lilims_hub::{Address, Repository, RepositoryFile};
+use lilims_models::{Catalogue, best_matches, unsuitable};
 
 use crate::output;
 
@@ -26,7 +25,7 @@ pub(super) struct Target {
 pub(super) enum Pick {
     /// The usual one.
     Usual,
-    /// The one with this quantisation.
+    /// The one that this word means, such as `Q4_K_M`, `ud-q4_k_xl` or `q4`.
     Quantisation(String),
     /// The one at this path.
     File(String),
@@ -47,22 +46,20 @@ pub(super) struct Wanted {
 impl FromStr for Target {
     type Err = anyhow::Error;
 
-    /// Reads `owner/name`, `owner/name:QUANT` or `owner/name/file.gguf`.
+    /// Reads what an [`Address`] may be; a revision in it is left out.
     fn from_str(text: &str) -> Result<Self> {
-        let wrong = || anyhow!("`{text}` is not a repository: write owner/name");
-        let (owner, rest) = text.split_once('/').ok_or_else(wrong)?;
-        let end = rest.find(['/', ':']).unwrap_or(rest.len());
-        let (name, pick) = rest.split_at(end);
-        if owner.is_empty() || name.is_empty() {
-            return Err(wrong());
-        }
-        let pick = match (pick.get(..1), pick.get(1..).unwrap_or_default()) {
-            (None, _) => Pick::Usual,
-            (Some(_), "") => bail!("`{text}` ends where a file or a quantisation should follow"),
-            (Some(":"), quantisation) => Pick::Quantisation(quantisation.to_owned()),
-            (Some(_), file) => Pick::File(file.to_owned()),
+        Ok(Self::of(text.parse()?))
+    }
+}
+
+impl Target {
+    fn of(address: Address) -> Self {
+        let pick = match (address.file, address.word) {
+            (Some(file), _) => Pick::File(file),
+            (None, Some(word)) => Pick::Quantisation(word),
+            (None, None) => Pick::Usual,
         };
-        Ok(Self { repository: format!("{owner}/{name}"), pick })
+        Self { repository: address.repository, pick }
     }
 }
 
@@ -72,8 +69,9 @@ impl FromStr for Wanted {
     /// Reads a [`Target`], or the id of a curated model or the beginning of one.
     fn from_str(text: &str) -> Result<Self> {
         if text.contains('/') {
-            let target = text.parse()?;
-            return Ok(Self { target, revision: None, sha256: None, curated: None });
+            let address: Address = text.parse()?;
+            let revision = address.revision.clone();
+            return Ok(Self { target: Target::of(address), revision, sha256: None, curated: None });
         }
         let models = Catalogue::curated().models;
         let beginning = format!("{}-", text.to_ascii_lowercase());
@@ -109,57 +107,31 @@ pub(super) fn choose<'a>(
     available_bytes: u64,
 ) -> Result<&'a RepositoryFile> {
     let files = &repository.files;
-    let runs = || files.iter().filter(|file| refusal(&file.file).is_none());
-    let of = |quantisation: &str| {
-        // Some repositories have variants beside it, whose names are longer.
-        runs()
-            .filter(|file| is_of(&file.file, quantisation))
-            .min_by_key(|file| (file.file.len(), file.file.clone()))
-    };
+    let runs = || files.iter().filter(|file| file.unsuitable().is_none());
+    let named = |name: &str| files.iter().find(|file| file.file == name);
+    let names = || runs().map(|file| file.file.as_str());
     let chosen = match pick {
-        Pick::File(name) => files.iter().find(|file| file.file == *name),
-        Pick::Quantisation(quantisation) => {
-            of(quantisation).or_else(|| files.iter().find(|file| is_of(&file.file, quantisation)))
-        }
+        Pick::File(name) => named(name),
+        Pick::Quantisation(word) => match &best_matches(names(), word)[..] {
+            [] => best_matches(files.iter().map(|file| file.file.as_str()), word)
+                .first()
+                .and_then(|name| named(name)),
+            [only] => named(only),
+            several => bail!("`{word}` could be {}", several.join(", ")),
+        },
         Pick::Usual => {
             let only = || runs().next().filter(|_| runs().count() == 1);
             let fits = |file: &&RepositoryFile| file.size_bytes < available_bytes;
-            only().or_else(|| of(USUAL)).or_else(|| runs().rfind(fits))
+            // Some repositories have variants beside it, whose names are longer.
+            let usual = best_matches(names(), USUAL).into_iter().min_by_key(|it| (it.len(), *it));
+            only().or_else(|| usual.and_then(named)).or_else(|| runs().rfind(fits))
         }
     };
     let Some(chosen) = chosen else { bail!("{}", nothing_chosen(repository, pick)) };
-    match refusal(&chosen.file) {
-        Some(why) => bail!("{}: {why}", chosen.file),
+    match unsuitable(&chosen.file, None) {
+        Some(why) => bail!("{} is {why}", chosen.file),
         None => Ok(chosen),
     }
-}
-
-/// Why a file is no model that Lilims can run by itself.
-fn refusal(file: &str) -> Option<&'static str> {
-    let lower = file.to_ascii_lowercase();
-    if lower.contains("-of-") && is_split(&lower) {
-        Some("it is one of several parts, which Lilims cannot join yet; take a file in one piece")
-    } else if lower.contains("mmproj") {
-        Some("it holds only what another model sees pictures with; take the model itself")
-    } else {
-        None
-    }
-}
-
-/// Whether a name in lower case ends in `-00001-of-00003.gguf`.
-fn is_split(lower: &str) -> bool {
-    let is_number = |text: &str| text.len() == 5 && text.bytes().all(|byte| byte.is_ascii_digit());
-    let Some((rest, n)) = lower.strip_suffix(".gguf").and_then(|stem| stem.rsplit_once("-of-"))
-    else {
-        return false;
-    };
-    is_number(n) && rest.rsplit_once('-').is_some_and(|(_, part)| is_number(part))
-}
-
-/// Whether the file's name states the quantisation.
-pub(super) fn is_of(file: &str, quantisation: &str) -> bool {
-    let name = Path::new(file).file_name().unwrap_or_default().to_string_lossy();
-    quantisation_of(&name).is_some_and(|it| it.eq_ignore_ascii_case(quantisation))
 }
 
 /// The sentence that no file was chosen, and what there is.
@@ -202,9 +174,47 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Target>().unwrap(), expected, "{text}");
         }
-        for text in ["", "a", "a/", "/b", "a/:Q4_0", "a/b:", "a/b/"] {
+        for text in ["", "a", "a/", "/b", "a/:Q4_0", "a/b:"] {
             assert!(text.parse::<Target>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn l18_pasted_addresses_are_targets_with_their_revision() {
+        let wanted: Wanted = "https://huggingface.co/a/b/blob/v1/c.gguf".parse().unwrap();
+        assert_eq!(wanted.target, target("a/b", Pick::File("c.gguf".to_owned())));
+        assert_eq!(wanted.revision.as_deref(), Some("v1"));
+        let wanted: Wanted = "ollama run hf.co/a/b:Q4_0".parse().unwrap();
+        assert_eq!(wanted.target, target("a/b", Pick::Quantisation("Q4_0".to_owned())));
+        let error = "https://example.org/a/b".parse::<Wanted>().unwrap_err().to_string();
+        assert!(error.contains("example.org is not the hub"), "{error}");
+    }
+
+    #[test]
+    fn l13_words_choose_one_file_or_list_the_candidates() {
+        let files = [
+            ("m-Q4_K_M.gguf", 3),
+            ("m-UD-Q4_K_XL.gguf", 4),
+            ("m-i1-Q6_K.gguf", 5),
+            ("Q8_0/model.gguf", 6),
+            ("m-Q5_K_M-imatrix.gguf", 4),
+            ("m-imatrix.gguf", 1),
+        ];
+        let of = |word: &str| chosen(&files, &Pick::Quantisation(word.to_owned()));
+        for (word, expected) in [
+            ("UD-Q4_K_XL", files[1].0),
+            ("i1-q6_k", files[2].0),
+            ("q8_0", files[3].0),
+            ("q8", files[3].0),
+            ("Q4_K_M", files[0].0),
+            ("q5_k_m", files[4].0),
+        ] {
+            assert_eq!(of(word).unwrap(), expected, "{word}");
+        }
+        let several = of("q4").unwrap_err().to_string();
+        assert!(several.contains(files[0].0) && several.contains(files[1].0), "{several}");
+        let matrix = chosen(&files, &Pick::File("m-imatrix.gguf".to_owned())).unwrap_err();
+        assert!(matrix.to_string().contains("importance matrix"), "{matrix}");
     }
 
     #[test]
@@ -259,11 +269,10 @@ mod tests {
     fn parts_and_projectors_are_refused_with_a_reason() {
         let files = [("x-Q8_0-00001-of-00002.gguf", 9), ("mmproj-x-F16.gguf", 1)];
         let by_name = |name: &str| chosen(&files, &Pick::File(name.to_owned())).unwrap_err();
-        assert!(by_name(files[0].0).to_string().contains("several parts"));
-        assert!(by_name(files[1].0).to_string().contains("pictures"));
+        assert!(by_name(files[0].0).to_string().contains("part 1 of 2"));
+        assert!(by_name(files[1].0).to_string().contains("sees pictures"));
         let of = |it: &str| chosen(&files, &Pick::Quantisation(it.to_owned())).unwrap_err();
-        assert!(of("q8_0").to_string().contains("several parts"));
+        assert!(of("q8_0").to_string().contains("part 1 of 2"));
         assert!(of("Q4_0").to_string().contains("has no file in Q4_0; it has:"));
-        assert!(!is_split("best-of-5.gguf") && !is_split("x-1-of-00002.gguf"));
     }
 }

@@ -50,7 +50,7 @@ impl Verify {
 /// Whether a model is good, and what to say of it; `None` when it was cancelled.
 fn judge(library: &Library, entry: &Entry, cancel: &AtomicBool) -> Result<Option<(bool, String)>> {
     if is_missing(entry) {
-        return Ok(Some((false, format!("missing: {}", entry.path))));
+        return Ok(Some((false, format!("missing: {}", entry.path.display()))));
     }
     let mut line = Line::default();
     let is_terminal = output::stderr_is_terminal();

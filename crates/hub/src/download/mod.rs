@@ -24,3 +24,11 @@ pub(crate) const CHUNK_BYTES: u64 = 4 << 20;
 const PARALLEL_FROM_BYTES: u64 = 64 << 20;
 /// Ranges at once.
 const WORKERS: usize = 4;
+
+/// The bytes that are here of a file of which the chunks in `received` are.
+pub(crate) fn here_bytes(total_bytes: u64, received: &[u8]) -> u64 {
+    match received {
+        [] => 0,
+        received => chunks::Chunks::from_bits(total_bytes, received).here_bytes(),
+    }
+}

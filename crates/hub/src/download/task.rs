@@ -2,7 +2,9 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use fs4::fs_std::FileExt;
@@ -16,7 +18,7 @@ use super::{PARALLEL_FROM_BYTES, WORKERS};
 use crate::api::FileFacts;
 use crate::client::Client;
 use crate::library::describe::describe;
-use crate::library::{DownloadRow, Entry, Source, folder};
+use crate::library::{DownloadRow, Entry, Published, Source, folder};
 use crate::{Error, Library};
 
 /// How often progress is written down and told, and the row looked at.
@@ -28,6 +30,9 @@ const MAX_CHANGES: u32 = 3;
 
 /// How often a file comes again whose hash does not hold.
 const MAX_WRONG: usize = 4;
+
+/// Names that are tried for a file whose own is taken.
+const MAX_NAMES: u32 = 1000;
 
 /// How an attempt at the whole file ended.
 enum Attempt {
@@ -45,12 +50,15 @@ pub(crate) async fn run(
     row: DownloadRow,
 ) -> Result<Entry, Error> {
     let mut task = Task { client, library: client.library(), limiter, row };
+    if let Some(entry) = task.library.settle(&task.row)? {
+        return Ok(entry);
+    }
     for _ in 0..=MAX_CHANGES {
         let facts = task.begin().await?;
         if let Some(entry) = task.already_here(&facts)? {
             return Ok(entry);
         }
-        task.reserve()?;
+        task.reserve().await?;
         task.note()?;
         if let Attempt::Whole(hashed) = task.fetch(&facts).await? {
             return task.finish(&facts, hashed);
@@ -58,7 +66,7 @@ pub(crate) async fn run(
     }
     let Task { row, client, .. } = task;
     let url = client.page(&row.source.repository);
-    Err(crate::client::answer(&url, &row.source.file, "the file changes again and again"))
+    Err(crate::client::senseless(&url, &row.source.file, "the file changes again and again"))
 }
 
 struct Task<'a> {
@@ -87,6 +95,7 @@ impl Task<'_> {
             self.row.digests.clear();
             journal.sender_etag = None;
         }
+        journal.published = None;
         journal.commit.clone_from(&facts.commit);
         journal.etag.clone_from(&facts.etag);
         journal.sha256.clone_from(&facts.sha256);
@@ -116,13 +125,24 @@ impl Task<'_> {
         }
     }
 
+    /// The model of ours that came from here before.
+    fn old(&self) -> Result<Option<Entry>, Error> {
+        let Source { repository, file, .. } = &self.row.source;
+        let entries = self.library.entries()?.into_iter();
+        let is_it = |entry: &Entry| {
+            entry.owner.is_none()
+                && entry.repository.as_ref() == Some(repository)
+                && entry.file.as_ref() == Some(file)
+        };
+        Ok(entries.into_iter().find(is_it))
+    }
+
     /// The model, where the library has this very file already.
     fn already_here(&self, facts: &FileFacts) -> Result<Option<Entry>, Error> {
-        let DownloadRow { id, source, .. } = &self.row;
-        let path = self.library.folder.of_repository(&source.repository, &source.file)?;
-        let Some(mut entry) = self.library.entry_at(&path)? else { return Ok(None) };
+        let DownloadRow { id, .. } = &self.row;
+        let Some(mut entry) = self.old()? else { return Ok(None) };
         let is_same = entry.sha256.is_some() && entry.sha256 == facts.sha256 && !entry.is_damaged;
-        if !(is_same && fs::metadata(&path).is_ok_and(|it| it.len() == facts.total_bytes)) {
+        if !(is_same && fs::metadata(&entry.path).is_ok_and(|it| it.len() == facts.total_bytes)) {
             return Ok(None);
         }
         self.library.remove_partial(*id)?;
@@ -130,25 +150,34 @@ impl Task<'_> {
         Ok(Some(entry))
     }
 
-    /// Takes the room that the file will need, so that nothing else does.
-    fn reserve(&mut self) -> Result<(), Error> {
-        let path = self.library.folder.partial(self.row.id);
-        if !path.exists() && !self.take_back(&path)? {
-            self.row.received.clear();
+    /// Takes the room that the file will need, so that nothing else does. What is good of a damaged
+    /// model is copied: the model stays until its repair is here.
+    async fn reserve(&mut self) -> Result<(), Error> {
+        let DownloadRow { id, journal, received, .. } = &self.row;
+        let (id, total_bytes) = (*id, journal.total_bytes);
+        let partial = self.library.folder.partial(id);
+        if partial.exists() {
+            return self.library.reserve(id, total_bytes);
         }
-        self.library.reserve(self.row.id, self.row.journal.total_bytes)
-    }
-
-    /// Takes back the whole file that a crash has left in its place, before it became a model.
-    fn take_back(&self, partial: &Path) -> Result<bool, Error> {
-        let DownloadRow { source, journal, received, .. } = &self.row;
-        let path = self.library.folder.of_repository(&source.repository, &source.file)?;
-        let is_whole = Chunks::from_bits(journal.total_bytes, received).all_here();
-        let is_left = is_whole && path.is_file() && self.library.entry_at(&path)?.is_none();
-        if is_left {
-            fs::rename(&path, partial).map_err(Error::io(&path))?;
-        }
-        Ok(is_left)
+        let is_whole = !received.is_empty() && Chunks::from_bits(total_bytes, received).all_here();
+        let damaged = self.old()?.filter(|old| is_whole && old.is_damaged);
+        self.row.received.clear();
+        self.library.reserve(id, total_bytes)?;
+        let Some(damaged) = damaged.filter(|old| old.path.is_file()) else { return Ok(()) };
+        let cancel = Arc::new(AtomicBool::new(false));
+        // Where the download stops, so does the copy.
+        let _cancels = Cancels(Arc::clone(&cancel));
+        let copied = tokio::task::spawn_blocking(move || {
+            folder::copy(&damaged.path, &partial, &cancel)?;
+            allocate(&partial, total_bytes).map_err(Error::io(&partial))
+        });
+        let copied =
+            async { copied.await.map_err(|error| Error::io("")(io::Error::other(error)))? };
+        self.until_stopped(copied).await?;
+        let mut chunks = Chunks::new(total_bytes);
+        (0..chunks.len()).for_each(|idx| chunks.set_here(idx));
+        self.row.received = chunks.to_bits();
+        Ok(())
     }
 
     /// Fetches the file until its hash holds, or until it is clear that it will not.
@@ -181,7 +210,7 @@ impl Task<'_> {
     /// Fetches what is missing.
     async fn attempt(&mut self, facts: &FileFacts) -> Result<Attempt, Error> {
         let chunks = Chunks::from_bits(facts.total_bytes, &self.row.received);
-        let shared = std::sync::Arc::new(Shared::new(facts.total_bytes, chunks));
+        let shared = Arc::new(Shared::new(facts.total_bytes, chunks));
         let (pieces, receiver) = mpsc::channel(WAITING_PIECES);
         let sink = {
             let (path, shared) = (self.library.folder.partial(self.row.id), shared.clone());
@@ -273,36 +302,66 @@ impl Task<'_> {
     }
 
     /// Makes the whole file a model.
-    fn finish(&self, facts: &FileFacts, hashed: Hashed) -> Result<Entry, Error> {
-        let DownloadRow { id, source, .. } = &self.row;
-        let partial = self.library.folder.partial(*id);
+    fn finish(&mut self, facts: &FileFacts, hashed: Hashed) -> Result<Entry, Error> {
+        let library = self.library;
+        let (id, source) = (self.row.id, self.row.source.clone());
+        let partial = library.folder.partial(id);
         if let Some(expected) = facts.sha256.clone().filter(|it| *it != hashed.sha256) {
-            self.library.remove_partial(*id)?;
-            let (file, got) = (source.file.clone(), hashed.sha256);
+            library.remove_partial(id)?;
+            let (file, got) = (source.file, hashed.sha256);
             return Err(Error::Hash { file, expected, got });
         }
-        let description = describe(&partial, &source.file).inspect_err(|_| {
+        describe(&partial, &source.file).inspect_err(|_| {
             // Nothing that a further attempt could use.
-            let _ = self.library.remove_partial(*id);
+            let _ = library.remove_partial(id);
         })?;
-        let path = self.library.folder.of_repository(&source.repository, &source.file)?;
-        let old = self.library.entry_at(&path)?;
-        folder::publish(&partial, &path)?;
-        let fresh = self.library.new_entry(&path, description, facts.total_bytes)?;
-        let mut entry = Entry {
-            name: old.as_ref().map_or(fresh.name, |old| old.name.clone()),
-            is_pinned: old.as_ref().is_some_and(|old| old.is_pinned),
-            last_used_ms: old.and_then(|old| old.last_used_ms),
-            repository: Some(source.repository.clone()),
-            file: Some(source.file.clone()),
-            revision: Some(facts.commit.clone()),
-            sha256: Some(hashed.sha256),
-            licence: self.row.journal.licence.clone().or(fresh.licence),
-            digests: hashed.digests,
-            ..fresh
+        self.row.digests = hashed.digests;
+        let wanted = library.folder.of_repository(&source.repository, &source.file)?;
+        let path = match self.old()? {
+            Some(old) => {
+                self.note_place(&old.path, &hashed.sha256)?;
+                library.folder.replace(&partial, &old.path)?;
+                old.path
+            }
+            // Nothing that has the name already is ours to replace.
+            None => self.publish(&partial, &wanted, &hashed.sha256)?,
         };
-        self.library.note_done(*id, &mut entry)?;
+        let mut entry = library.brought(&self.row, &path, &hashed.sha256)?;
+        library.note_done(id, &mut entry)?;
         Ok(entry)
+    }
+
+    /// Gives the whole file a free name.
+    fn publish(&mut self, partial: &Path, wanted: &Path, sha256: &str) -> Result<PathBuf, Error> {
+        for number in 1..=MAX_NAMES {
+            let path = lilims_files::numbered(wanted, number);
+            if path.exists() {
+                continue;
+            }
+            self.note_place(&path, sha256)?;
+            if self.library.folder.publish_new(partial, &path)? {
+                return Ok(path);
+            }
+        }
+        Err(Error::io(wanted)(io::ErrorKind::AlreadyExists.into()))
+    }
+
+    /// Notes where the whole file goes, before it does.
+    fn note_place(&mut self, path: &Path, sha256: &str) -> Result<(), Error> {
+        let outside = || Error::Outside { path: path.to_owned() };
+        let place = self.library.folder.relative(path).ok_or_else(outside)?;
+        let (place, sha256) = (place.to_string_lossy().into_owned(), sha256.to_owned());
+        self.row.journal.published = Some(Published { place, sha256 });
+        self.note()
+    }
+}
+
+/// Sets a flag when it is dropped.
+struct Cancels(Arc<AtomicBool>);
+
+impl Drop for Cancels {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 

@@ -14,11 +14,13 @@ use super::sink::{Piece, Shared};
 use super::{CHUNK_BYTES, PARALLEL_FROM_BYTES, WORKERS};
 use crate::Error;
 use crate::api::FileFacts;
-use crate::client::{Ask, Client, answer};
+use crate::client::{Ask, Client, answer, check_no_page, senseless};
 use crate::library::Source;
 
 /// Chunks that one request asks for at most.
 const CHUNKS_PER_REQUEST: usize = 16;
+/// The same answer that makes no sense may come this often in a row, without a byte in between.
+const MAX_ODD: u32 = 4;
 
 /// Why the workers ended without the whole file.
 #[derive(Debug)]
@@ -132,17 +134,17 @@ impl<'a> Transfer<'a> {
         mut claim: Range<u64>,
         pieces: &Sender<Piece>,
     ) -> Result<(), Broken> {
-        let mut failures = 0;
+        let (mut failures, mut odd) = (0, Odd::default());
         while !claim.is_empty() {
             let before = (claim.start, self.shared.chunks().here_bytes());
             match self.attempt(worker, &mut claim, pieces).await {
                 Ok(()) => *lock(&self.retrying) = None,
                 Err(Broken::Error(error)) if self.may_retry(&error) => {
                     if before != (claim.start, self.shared.chunks().here_bytes()) {
-                        failures = 0;
+                        (failures, odd) = (0, Odd::default());
                     }
                     failures += 1;
-                    if failures > self.client.patience.retries {
+                    if failures > self.client.patience.retries || odd.is_too_often(&error) {
                         return Err(error.into());
                     }
                     self.wait(failures, &error).await;
@@ -219,6 +221,15 @@ impl<'a> Transfer<'a> {
         *lock(&self.address) = Some(response.url().clone());
         let etag = strong_etag(&response);
         match response.status() {
+            StatusCode::PARTIAL_CONTENT | StatusCode::OK => {
+                check_no_page(&response, &self.purpose)?;
+            }
+            status => {
+                let message = format!("status {status}");
+                return Err(senseless(response.url(), &self.purpose, &message).into());
+            }
+        }
+        match response.status() {
             StatusCode::PARTIAL_CONTENT => {
                 self.check_range(&response, claim)?;
                 if sender_etag.is_none() {
@@ -227,14 +238,11 @@ impl<'a> Transfer<'a> {
                 Ok((response, Brings::Range))
             }
             _ if sender_etag.is_some() && etag != sender_etag => Err(self.look_again().await),
-            StatusCode::OK => {
+            _ => {
                 if response.content_length().is_some_and(|len| len != self.facts.total_bytes) {
                     return Err(self.look_again().await);
                 }
                 Ok((response, Brings::Everything))
-            }
-            status => {
-                Err(answer(response.url(), &self.purpose, &format!("status {status}")).into())
             }
         }
     }
@@ -256,9 +264,12 @@ impl<'a> Transfer<'a> {
 
     /// Whether the answer says that it brings what was asked for.
     fn check_range(&self, response: &Response, claim: &Range<u64>) -> Result<(), Error> {
-        let header = response.headers().get(CONTENT_RANGE).and_then(|it| it.to_str().ok());
-        let is_right = header
-            .and_then(content_range)
+        let Some(header) = response.headers().get(CONTENT_RANGE) else {
+            let message = "it sends a part of the file without saying which";
+            return Err(senseless(response.url(), &self.purpose, message));
+        };
+        let header = String::from_utf8_lossy(header.as_bytes());
+        let is_right = content_range(&header)
             .is_some_and(|(start, total)| start == claim.start && total == self.facts.total_bytes);
         if is_right {
             return Ok(());
@@ -329,6 +340,28 @@ impl<'a> Transfer<'a> {
             host: crate::client::host(response.url()),
             message: "the connection ended early".to_owned(),
         }
+    }
+}
+
+/// Counts answers of one kind that make no sense.
+#[derive(Default)]
+struct Odd {
+    last: String,
+    n: u32,
+}
+
+impl Odd {
+    fn is_too_often(&mut self, error: &Error) -> bool {
+        if !error.is_odd() {
+            return false;
+        }
+        let text = error.to_string();
+        if text == self.last {
+            self.n += 1;
+        } else {
+            (self.last, self.n) = (text, 1);
+        }
+        self.n > MAX_ODD
     }
 }
 

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::CHUNK_BYTES;
 use super::chunks::Chunks;
 use super::hasher::{DIGEST_BYTES, hex};
-use crate::library::{Entry, Journal, Source, folder};
+use crate::library::{Entry, Journal, Source};
 use crate::{Error, Library};
 
 /// Bytes that are read at once.
@@ -41,8 +41,8 @@ pub enum Verified {
 
 impl Library {
     /// Hashes a model's file and compares with what its source or an earlier time said. One that is
-    /// damaged and came from a repository leaves the library and becomes a download, which fetches
-    /// only the chunks that changed. `cancel` and `tell` (bytes so far) are looked at and called
+    /// damaged and came from a repository stays, and gets a download that takes its place once it is
+    /// whole, and fetches only the chunks that changed. `cancel` and `tell` (bytes so far) are looked at and called
     /// once per MiB.
     ///
     /// # Errors
@@ -55,7 +55,7 @@ impl Library {
         tell: &mut dyn FnMut(u64),
     ) -> Result<Verified, Error> {
         let entry = self.entry(name)?;
-        let (sha256, digests) = hash(Path::new(&entry.path), cancel, tell)?;
+        let (sha256, digests) = hash(&entry.path, cancel, tell)?;
         let expected = entry.sha256.clone().unwrap_or_else(|| sha256.clone());
         if expected == sha256 {
             self.note_hash(name, &sha256, &digests)?;
@@ -76,7 +76,7 @@ impl Library {
         }
     }
 
-    /// Turns a damaged model into a download of which the good chunks are here.
+    /// Makes a download of a damaged model, of which the good chunks are in the model.
     fn repair(&self, entry: &Entry, source: &Source, digests: &[u8]) -> Result<i64, Error> {
         let mut chunks = Chunks::new(entry.size_bytes);
         // Where no digests are known, or from the first damaged chunk on, the hasher decides.
@@ -94,7 +94,6 @@ impl Library {
         };
         let _held = self.use_exclusively(&entry.name)?;
         let id = self.note_repair(entry, source, &journal, &chunks.to_bits())?;
-        folder::sync_folder(self.root());
         Ok(id)
     }
 }

@@ -7,6 +7,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use lilims_models::quantisation_of;
 
@@ -15,9 +16,11 @@ use super::{Entry, Held, Library, Plan, folder};
 use crate::Error;
 
 /// How the name of a file begins that is being written.
-const UNFINISHED: &str = ".converting-";
-/// The lock of whoever converts into our folder.
+pub(super) const UNFINISHED: &str = ".converting-";
+/// The lock of the one conversion of models in the library.
 const LOCK: &str = "conversion";
+/// How long a conversion waits for whoever only looks whether there is one.
+const PATIENCE: Duration = Duration::from_millis(300);
 
 /// The room that a conversion of this process has taken.
 #[derive(Debug)]
@@ -50,6 +53,7 @@ pub struct Converting {
     path: PathBuf,
     reservation: Reservation,
     _source_held: Held,
+    _writing: Held,
     _turn: Held,
 }
 
@@ -59,7 +63,7 @@ impl Converting {
         &self.source
     }
 
-    /// Where the result belongs; nothing is there yet.
+    /// Where the result belongs; an empty file keeps the name for it.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -68,6 +72,9 @@ impl Converting {
 impl Drop for Converting {
     fn drop(&mut self) {
         self.reservation.lock().take();
+        if fs::metadata(&self.path).is_ok_and(|it| it.len() == 0) {
+            let _ = fs::remove_file(&self.path);
+        }
         // Where nothing was made, nothing is left; a folder that holds something stays.
         if let Some(folder) = self.path.parent() {
             let _ = fs::remove_dir(folder);
@@ -98,14 +105,21 @@ impl Library {
         target: &str,
         needed_bytes: u64,
     ) -> Result<Converting, Error> {
-        let turn = self.locks.try_exclusive(LOCK)?.ok_or(Error::Converting)?;
+        let turn = self.locks.exclusive_within(LOCK, PATIENCE)?.ok_or(Error::Converting)?;
+        let writing = self.share_converting()?;
         let source = self.entry(source)?;
         let source_held = self.hold(&source.name)?;
         let plan = self.plan_conversion(&source.name, needed_bytes)?;
         self.make_room_by(plan)?;
-        let path = self.folder.of_conversion(without_quantisation(&source.name), target);
-        let folder = self.folder.converted();
-        fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
+        self.folder.make(&self.folder.converted())?;
+        let name = format!("{}-{target}.gguf", without_quantisation(&source.name));
+        let (path, _) = lilims_files::free_name(&self.folder.converted().join(name), |path| {
+            match folder::manifest_of(path).exists() {
+                true => Err(lilims_files::Error::Exists { path: path.to_owned() }),
+                false => lilims_files::create_new(path),
+            }
+        })
+        .map_err(|error| Error::io(self.folder.converted())(error.into()))?;
         *self.reservation.lock() = Some(Reserved { path: path.clone(), bytes: needed_bytes });
         Ok(Converting {
             source,
@@ -113,6 +127,7 @@ impl Library {
             path,
             reservation: self.reservation.clone(),
             _source_held: source_held,
+            _writing: writing,
             _turn: turn,
         })
     }
@@ -125,11 +140,8 @@ impl Library {
     pub fn add_converted(&self, converting: &Converting, sha256: &str) -> Result<Entry, Error> {
         let Converting { source, target, path, .. } = converting;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        // Another process may have found the file first.
-        let known = self.entry_at(path)?.map(|entry| entry.name);
         let add = |description| {
             self.add(path, None, description, |entry| {
-                entry.name = known.unwrap_or_else(|| entry.name.clone());
                 entry.title = format!("{} {target}", without_quantisation(&source.title));
                 entry.repository = source.repository.clone();
                 entry.revision = source.revision.clone();
@@ -147,8 +159,10 @@ impl Library {
 
     /// What the conversion that runs takes of our folder, and what of that is still to be written.
     pub(super) fn conversion_bytes(&self) -> (u64, u64) {
-        let unfinished: u64 =
-            self.folder.conversions().iter().map(|path| folder::disk_bytes(path)).sum();
+        let unfinished: u64 = match self.is_converting() {
+            true => self.folder.conversions().iter().map(|path| folder::disk_bytes(path)).sum(),
+            false => 0,
+        };
         match &*self.reservation.lock() {
             Some(reserved) => {
                 let written = unfinished + folder::disk_bytes(&reserved.path);
@@ -157,49 +171,26 @@ impl Library {
             None => (unfinished, 0),
         }
     }
-
-    /// Removes what conversions have left whose processes were killed.
-    pub(super) fn remove_unfinished_conversions(&self) -> Result<(), Error> {
-        let left = self.folder.conversions();
-        if left.is_empty() {
-            return Ok(());
-        }
-        if let Some(_turn) = self.locks.try_exclusive(LOCK)? {
-            for path in left {
-                match path.is_dir() {
-                    true => fs::remove_dir_all(&path).map_err(Error::io(&path))?,
-                    false => self.folder.remove(&path)?,
-                }
-            }
-        }
-        Ok(())
-    }
 }
 
 impl folder::Folder {
     /// Where converted models are.
-    fn converted(&self) -> PathBuf {
+    pub(super) fn converted(&self) -> PathBuf {
         self.root().join("converted")
     }
 
-    /// Where the conversion of the model `name` to `target` belongs: a name that nothing has yet, nor
-    /// anything's manifest.
-    fn of_conversion(&self, name: &str, target: &str) -> PathBuf {
-        (1..)
-            .map(|n| match n {
-                1 => self.converted().join(format!("{name}-{target}.gguf")),
-                _ => self.converted().join(format!("{name}-{target}-{n}.gguf")),
-            })
-            .find(|path| !path.exists() && !folder::manifest_of(path).exists())
-            .expect("some number is free")
-    }
-
-    /// Files that are being written, or were when their process was killed.
-    fn conversions(&self) -> Vec<PathBuf> {
+    /// What is being written, or was when its process was killed: files of another name until they
+    /// are whole, and empty files that keep the name of a result.
+    pub(super) fn conversions(&self) -> Vec<PathBuf> {
         let Ok(files) = fs::read_dir(self.converted()) else { return Vec::new() };
         files
             .flatten()
-            .filter(|file| file.file_name().to_string_lossy().starts_with(UNFINISHED))
+            .filter(|file| {
+                let name = file.file_name().to_string_lossy().into_owned();
+                name.starts_with(UNFINISHED)
+                    || name.ends_with(".gguf")
+                        && file.metadata().is_ok_and(|it| it.is_file() && it.len() == 0)
+            })
             .map(|file| file.path())
             .collect()
     }
@@ -233,6 +224,7 @@ mod tests {
     fn write_model(path: &Path) {
         let mut writer = Writer::default();
         writer.str("general.architecture", "llama");
+        writer.tensor("token_embd.weight", &[32], lilims_gguf::TensorType::F32, vec![0; 128]);
         writer.write(fs::File::create(path).unwrap()).unwrap();
     }
 

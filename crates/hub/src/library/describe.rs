@@ -28,6 +28,9 @@ pub(crate) fn describe(path: &Path, name: &str) -> Result<Description, Error> {
         lilims_gguf::Error::Io { source, .. } => Error::io(path)(source),
         error => not_a_model(error),
     })?;
+    if let Some(why) = lilims_models::unsuitable(name, Some(&file)) {
+        return Err(Error::Unsuitable { path: path.to_owned(), why });
+    }
     let metadata = file.metadata();
     let text = |key: &str| metadata.get(key).and_then(|value| short_text(&value));
     let family = text("general.architecture").unwrap_or_default();

@@ -4,11 +4,13 @@
 //! States are the only way to steer a download: whoever runs it looks at its row four times a
 //! second.
 
-use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 use serde::{Deserialize, Serialize};
 
-use super::{Library, folder};
+use super::describe::describe;
+use super::{Entry, Library, index};
 use crate::Error;
+use crate::download::here_bytes;
 
 /// What is downloaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +64,31 @@ pub struct Journal {
     pub is_checking: bool,
     /// The licence of the weights.
     pub licence: Option<String>,
+    /// What is noted just before the whole file gets its name, so that a process that ends then
+    /// leaves a model and no riddle.
+    pub published: Option<Published>,
+}
+
+/// A whole file that is about to get its name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Published {
+    /// Its place, relative to our folder.
+    pub place: String,
+    /// The SHA-256 that was computed of it.
+    pub sha256: String,
+}
+
+impl Journal {
+    /// The same without what only a download that runs has to tell.
+    fn at_rest(self, received: &[u8]) -> Self {
+        Self {
+            done_bytes: here_bytes(self.total_bytes, received),
+            bytes_per_second: None,
+            retrying: None,
+            is_checking: false,
+            ..self
+        }
+    }
 }
 
 /// A download in the queue.
@@ -87,14 +114,14 @@ pub struct DownloadRow {
 
 impl DownloadRow {
     /// Whether it is to replace or repair this model.
-    pub(super) fn brings(&self, entry: &super::Entry) -> bool {
+    pub(super) fn brings(&self, entry: &Entry) -> bool {
         self.state != DownloadState::Done
             && entry.repository.as_ref() == Some(&self.source.repository)
             && entry.file.as_ref() == Some(&self.source.file)
     }
 }
 
-const COLUMNS: &str = "id, repository, file, revision, wanted_sha256, state, failure, model, \
+pub(super) const COLUMNS: &str = "id, repository, file, revision, wanted_sha256, state, failure, model, \
      progress, received, digests";
 
 impl DownloadState {
@@ -123,7 +150,27 @@ impl Library {
     /// [`Error::RepositoryName`], [`Error::FileName`], [`Error::Index`].
     pub fn enqueue(&self, source: &Source) -> Result<i64, Error> {
         self.folder.of_repository(&source.repository, &source.file)?;
-        enqueue(&self.index(), source)
+        let mut index = self.index();
+        let transaction = index.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let before = find(&transaction, &source.repository, &source.file)?;
+        let id = enqueue(&transaction, source)?;
+        // What nobody runs has nothing to tell of an earlier time.
+        let writer = self.locks.try_exclusive(&download_lock(id))?;
+        if let Some(before) = before.filter(|_| writer.is_some()) {
+            let journal = match before.state {
+                // Nothing of it is here any more, or all of it as a model.
+                DownloadState::Done => Journal::default(),
+                _ if self.folder.partial(id).exists() => before.journal.at_rest(&before.received),
+                _ => before.journal.at_rest(&[]),
+            };
+            let journal = serde_json::to_string(&journal).expect("a journal is plain data");
+            transaction.execute(
+                "UPDATE downloads SET progress = ?2 WHERE id = ?1",
+                params![id, journal],
+            )?;
+        }
+        transaction.commit()?;
+        Ok(id)
     }
 
     /// All downloads, in the order of the queue.
@@ -149,9 +196,7 @@ impl Library {
         file: &str,
         total_bytes: u64,
     ) -> Result<u64, Error> {
-        let is_it =
-            |row: &DownloadRow| row.source.repository == repository && row.source.file == file;
-        let row = self.downloads()?.into_iter().find(is_it);
+        let row = find(&self.index(), repository, file)?;
         let here = row.map_or(0, |row| super::folder::disk_bytes(&self.folder.partial(row.id)));
         Ok(total_bytes.saturating_sub(here))
     }
@@ -204,7 +249,7 @@ impl Library {
     }
 
     pub(crate) fn remove_partial(&self, id: i64) -> Result<(), Error> {
-        folder::remove_file(&self.folder.partial(id))
+        self.folder.remove_file(&self.folder.partial(id))
     }
 
     /// Removes what downloads have left that are no longer in the queue: they were cancelled while
@@ -223,6 +268,54 @@ impl Library {
     fn change(&self, sql: &str, id: i64) -> Result<(), Error> {
         self.index().prepare_cached(sql)?.execute([id])?;
         Ok(())
+    }
+
+    /// Writes down the models of all downloads that ended between the name of their file and its
+    /// entry. What cannot be settled now is left for the next time.
+    pub(super) fn settle_all(&self) {
+        let Ok(rows) = self.downloads() else { return };
+        for row in rows.iter().filter(|row| row.journal.published.is_some()) {
+            if row.state != DownloadState::Done
+                && let Ok(Some(_held)) = self.locks.try_exclusive(&download_lock(row.id))
+            {
+                let _ = self.settle(row);
+            }
+        }
+    }
+
+    /// Writes down the model of a download whose file has its name already, if it has.
+    pub(crate) fn settle(&self, row: &DownloadRow) -> Result<Option<Entry>, Error> {
+        let Some(Published { place, sha256 }) = &row.journal.published else { return Ok(None) };
+        let path = self.root().join(place);
+        let is_there = path.metadata().is_ok_and(|it| it.len() == row.journal.total_bytes);
+        if self.folder.partial(row.id).exists() || !is_there || !self.folder.owns(&path) {
+            return Ok(None);
+        }
+        let mut entry = self.brought(row, &path, sha256)?;
+        self.note_done(row.id, &mut entry)?;
+        Ok(Some(entry))
+    }
+
+    /// The entry of the file at `path`, which the download has brought.
+    pub(crate) fn brought(
+        &self,
+        row: &DownloadRow,
+        path: &std::path::Path,
+        sha256: &str,
+    ) -> Result<Entry, Error> {
+        let DownloadRow { source, journal, .. } = row;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let description = describe(path, &name)?;
+        let fresh = self.new_entry(path, description, journal.total_bytes)?;
+        Ok(Entry {
+            repository: Some(source.repository.clone()),
+            file: Some(source.file.clone()),
+            revision: Some(journal.commit.clone()),
+            sha256: Some(sha256.to_owned()),
+            licence: journal.licence.clone().or(fresh.licence),
+            digests: row.digests.clone(),
+            ..fresh
+        })
     }
 
     /// Notes that this process runs it, unless it was paused or cancelled meanwhile.
@@ -263,10 +356,10 @@ impl Library {
     }
 
     /// Writes a finished download down as a model, whose name changes where it is taken.
-    pub(crate) fn note_done(&self, id: i64, entry: &mut super::Entry) -> Result<(), Error> {
+    pub(crate) fn note_done(&self, id: i64, entry: &mut Entry) -> Result<(), Error> {
         let mut index = self.index();
         let transaction = index.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        super::index::put(&transaction, entry)?;
+        index::put(&transaction, &self.folder, entry)?;
         transaction.execute(
             "UPDATE downloads SET state = 'done', model = ?2, received = x'', digests = x''
              WHERE id = ?1",
@@ -275,22 +368,23 @@ impl Library {
         Ok(transaction.commit()?)
     }
 
-    /// Makes a damaged model a download of which what is good is here, its file included. Returns
-    /// the download's number.
+    /// Makes a download of a damaged model of which the chunks in `received` may be good. The model
+    /// stays until its repair is here. Returns the download's number.
     pub(crate) fn note_repair(
         &self,
-        entry: &super::Entry,
+        entry: &Entry,
         source: &Source,
         journal: &Journal,
         received: &[u8],
     ) -> Result<i64, Error> {
         let progress = serde_json::to_string(journal).expect("a journal is plain data");
         let mut index = self.index();
-        // Nobody sees the row before the file is where it says.
+        // Nobody sees the row before it says what is here.
         let transaction = index.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let id = enqueue(&transaction, source)?;
         let Some(_writer) = self.locks.try_exclusive(&download_lock(id))? else {
             // The file is being fetched already.
+            transaction.commit()?;
             return Ok(id);
         };
         transaction.execute(
@@ -298,10 +392,53 @@ impl Library {
              WHERE id = ?1",
             params![id, progress, received, entry.digests],
         )?;
-        std::fs::rename(&entry.path, self.folder.partial(id)).map_err(Error::io(&entry.path))?;
         transaction.commit()?;
+        // What an earlier download left is of another version.
+        self.remove_partial(id)?;
         Ok(id)
     }
+}
+
+/// The download of `file` of `repository`.
+fn find(index: &Connection, repository: &str, file: &str) -> Result<Option<DownloadRow>, Error> {
+    let sql = format!("SELECT {COLUMNS} FROM downloads WHERE repository = ?1 AND file = ?2");
+    Ok(index.prepare_cached(&sql)?.query_row([repository, file], download).optional()?)
+}
+
+/// Those rows of a damaged index that can be read.
+pub(super) fn readable_downloads(index: &Connection) -> Vec<DownloadRow> {
+    let Ok(mut statement) = index.prepare(&format!("SELECT {COLUMNS} FROM downloads")) else {
+        return Vec::new();
+    };
+    let Ok(rows) = statement.query_map([], download) else { return Vec::new() };
+    rows.map_while(Result::ok).collect()
+}
+
+/// Puts a download of another index into this one.
+pub(super) fn put_download(index: &Transaction<'_>, row: &DownloadRow) -> Result<(), Error> {
+    let progress = serde_json::to_string(&row.journal).expect("a journal is plain data");
+    let source = &row.source;
+    let sql = format!(
+        "INSERT OR IGNORE INTO downloads ({COLUMNS})
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
+    );
+    index.execute(
+        &sql,
+        params![
+            row.id,
+            source.repository,
+            source.file,
+            source.revision,
+            source.sha256,
+            row.state.as_str(),
+            row.failure,
+            row.model,
+            progress,
+            row.received,
+            row.digests
+        ],
+    )?;
+    Ok(())
 }
 
 fn enqueue(index: &Connection, source: &Source) -> Result<i64, Error> {

@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 use lilims_models::scan::{self, Environment, Found, Owner};
 use lilims_models::{Catalogue, short_name};
-use rusqlite::TransactionBehavior;
-use tempfile::NamedTempFile;
+use rusqlite::{TransactionBehavior, params};
 
 use super::describe::{Description, describe};
 use super::{Entry, Library, folder, index, now_ms};
@@ -15,6 +15,9 @@ use crate::Error;
 
 /// Whose the model is that ships with the app.
 pub(crate) const BUNDLED: &str = "Lilims";
+
+/// The largest manifest that is read, in bytes.
+const MAX_MANIFEST_BYTES: u64 = 16 << 20;
 
 /// What a scan has found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,9 +36,18 @@ impl Library {
     /// Copies the model at `path` into our folder; the system shares the blocks where it can.
     ///
     /// # Errors
-    /// [`Error::NotAModel`], [`Error::Io`], [`Error::NoSpace`], [`Error::Quota`],
-    /// [`Error::Index`]. Then nothing has changed.
+    /// As [`Library::import_unless`].
     pub fn import(&self, path: &Path) -> Result<Entry, Error> {
+        self.import_unless(path, &AtomicBool::new(false))
+    }
+
+    /// As [`Library::import`], until `cancel` is set.
+    ///
+    /// # Errors
+    /// [`Error::NotAModel`], [`Error::Unsuitable`], [`Error::Io`], [`Error::NoSpace`],
+    /// [`Error::Quota`], [`Error::Index`], [`Error::Outside`]; [`Error::Stopped`] once `cancel` is
+    /// set. Then nothing has changed.
+    pub fn import_unless(&self, path: &Path, cancel: &AtomicBool) -> Result<Entry, Error> {
         let description = describe(path, &name_of(path))?;
         let size_bytes = fs::metadata(path).map_err(Error::io(path))?.len();
         let plan = self.plan(size_bytes)?;
@@ -48,14 +60,21 @@ impl Library {
                 kept: self.storage()?.used_bytes,
             });
         }
-        let file_name = name_of(path);
         // A name of its own while it grows; dropped with what is here where something fails.
-        let partial = NamedTempFile::new_in(self.folder.partials())
-            .map_err(Error::io(self.folder.partials()))?
-            .into_temp_path();
-        folder::copy(path, &partial)?;
-        let target = self.folder.of_import(&file_name);
-        folder::publish(&partial, &target)?;
+        let copying = self.begin_copy()?;
+        folder::copy(path, copying.path(), cancel)?;
+        let wanted = self.folder.imported().join(kept_name(path));
+        let (target, ()) = lilims_files::free_name(&wanted, |name| {
+            match self.folder.publish_new(copying.path(), name) {
+                Ok(true) => Ok(()),
+                Ok(false) => Err(lilims_files::Error::Exists { path: name.to_owned() }),
+                Err(error) => Err(lilims_files::Error::Io {
+                    path: name.to_owned(),
+                    source: std::io::Error::other(error),
+                }),
+            }
+        })
+        .map_err(publishing)?;
         self.add(&target, None, description, |_| {})
     }
 
@@ -77,13 +96,36 @@ impl Library {
     /// As [`Library::add_in_place`].
     pub fn add_bundled(&self, path: &Path) -> Result<Entry, Error> {
         let path = std::path::absolute(path).map_err(Error::io(path))?;
-        for entry in self.entries()? {
-            let is_elsewhere = Path::new(&entry.path) != path;
-            if entry.is_bundled() && is_elsewhere {
-                self.remove(&entry.name)?;
+        let here = self.entry_at(&path)?;
+        for entry in self.entries()?.into_iter().filter(Entry::is_bundled) {
+            if entry.path == path || here.as_ref().is_some_and(|here| here.name == entry.name) {
+                continue;
             }
+            if here.is_none() && entry.path.file_name() == path.file_name() {
+                // The app moved, as each update moves it on iOS.
+                return self.move_entry(&entry, &path);
+            }
+            self.remove(&entry.name)?;
         }
-        self.add_in_place(&path, BUNDLED)
+        match here {
+            // One that lies in our folder is not ours to remove either.
+            Some(entry) if entry.owner.is_none() => {
+                let sql = "UPDATE models SET owner = ?2 WHERE name = ?1";
+                self.index().execute(sql, params![entry.name, BUNDLED])?;
+                self.entry(&entry.name)
+            }
+            Some(entry) => Ok(entry),
+            None => self.add_in_place(&path, BUNDLED),
+        }
+    }
+
+    /// Notes that the file of a model has another path now.
+    fn move_entry(&self, entry: &Entry, path: &Path) -> Result<Entry, Error> {
+        self.index().execute(
+            "UPDATE models SET path = ?2 WHERE name = ?1",
+            params![entry.name, index::to_value(&self.folder, path)?],
+        )?;
+        self.entry(&entry.name)
     }
 
     /// Looks for models in the folders of other programs, in those that the user added, and in
@@ -95,23 +137,45 @@ impl Library {
         let mut places = scan::known_places(environment);
         places.extend(self.folders()?.into_iter().map(|folder| (Owner::Folder, folder)));
         let mut scanned = self.add_all(scan::scan_all(&places))?;
-        // What a crash left in our folder between its rename and its entry.
-        let ours = scan::scan(Owner::Folder, self.root());
-        for found in ours.found {
-            if self.entry_at(&found.path)?.is_none()
-                && !self.reservation.is_of(&found.path)
-                && let Ok(description) = describe(&found.path, &name_of(&found.path))
-            {
-                let entry = self.add(&found.path, None, description, |_| {})?;
-                scanned.added.push(entry.name);
-            }
-        }
+        scanned.added.extend(self.scan_ours()?);
         for entry in self.entries()? {
-            if !Path::new(&entry.path).exists() {
+            if !entry.path.exists() {
                 scanned.gone.push(entry.name);
             }
         }
         Ok(scanned)
+    }
+
+    /// Adds the models in our folder that have no entry, such as those that a crash left between
+    /// their name and their entry. Returns their short names.
+    pub(super) fn scan_ours(&self) -> Result<Vec<String>, Error> {
+        let mut added = Vec::new();
+        for found in scan::scan(Owner::Folder, self.root()).found {
+            if self.entry_at(&found.path)?.is_some() || self.reservation.is_of(&found.path) {
+                continue;
+            }
+            let Ok(description) = describe(&found.path, &name_of(&found.path)) else { continue };
+            // A link may lead to a file of somebody else.
+            let owner = (!self.folder.owns(&found.path)).then(|| found.owner.to_string());
+            let relative = self.folder.relative(&found.path);
+            let (origin, converted) = match &owner {
+                None => (relative.as_deref().and_then(repository_of), manifest(&found.path)),
+                Some(_) => (None, None),
+            };
+            let entry = self.add(&found.path, owner.as_deref(), description, |entry| {
+                if let Some((repository, file)) = origin {
+                    (entry.repository, entry.file) = (Some(repository), Some(file));
+                }
+                if let Some(converted) = converted.filter(|it| it.size_bytes == entry.size_bytes) {
+                    entry.repository = converted.repository;
+                    entry.revision = converted.revision;
+                    entry.licence = converted.licence.or(entry.licence.take());
+                    entry.sha256 = Some(converted.sha256);
+                }
+            })?;
+            added.push(entry.name);
+        }
+        Ok(added)
     }
 
     /// Adds the models of one folder, and the folder to those that scans look into.
@@ -127,29 +191,55 @@ impl Library {
     fn add_all(&self, scan: scan::Scan) -> Result<Scanned, Error> {
         let mut scanned = Scanned { left_out: scan.left_out, ..Scanned::default() };
         for found in scan.found {
-            if found.path.starts_with(self.root()) {
+            if self.folder.owns(&found.path) {
                 continue;
             }
             if self.entry_at(&found.path)?.is_some() {
                 scanned.known += 1;
                 continue;
             }
+            if let Some(entry) = self.moved(&found)? {
+                self.move_entry(&entry, &found.path)?;
+                scanned.known += 1;
+                continue;
+            }
             match describe(&found.path, &name_of(&found.path)) {
-                Ok(description) => scanned.added.push(self.add_found(found, description)?.name),
+                Ok(description) => match self.add_found(&found, description) {
+                    Ok(entry) => scanned.added.push(entry.name),
+                    // A path that this system cannot store.
+                    Err(error @ Error::FileName { .. }) => {
+                        scanned.left_out.push((found.path, error.sentence()));
+                    }
+                    Err(error) => return Err(error),
+                },
                 Err(error) => scanned.left_out.push((found.path, error.sentence())),
             }
         }
         Ok(scanned)
     }
 
-    fn add_found(&self, found: Found, description: Description) -> Result<Entry, Error> {
+    /// The entry of a file that is gone and that `found` is, as far as can be told: the same name and
+    /// size at the same program.
+    fn moved(&self, found: &Found) -> Result<Option<Entry>, Error> {
+        let owner = found.owner.to_string();
+        let is_it = |entry: &Entry| {
+            entry.owner.as_deref() == Some(&*owner)
+                && entry.size_bytes == found.size_bytes
+                && entry.path.file_name() == found.path.file_name()
+                && entry.title == found.title
+                && !entry.path.exists()
+        };
+        Ok(self.entries()?.into_iter().find(is_it))
+    }
+
+    fn add_found(&self, found: &Found, description: Description) -> Result<Entry, Error> {
         let owner = found.owner.to_string();
         self.add(&found.path, Some(&owner), description, |entry| {
-            entry.title = found.title;
-            entry.repository = found.repository;
-            entry.revision = found.revision;
-            entry.sha256 = found.sha256;
-            entry.licence = found.licence.or(entry.licence.take());
+            entry.title.clone_from(&found.title);
+            entry.repository.clone_from(&found.repository);
+            entry.revision.clone_from(&found.revision);
+            entry.sha256.clone_from(&found.sha256);
+            entry.licence = found.licence.clone().or(entry.licence.take());
         })
     }
 
@@ -167,7 +257,7 @@ impl Library {
         more(&mut entry);
         let mut index = self.index();
         let transaction = index.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        index::put(&transaction, &mut entry)?;
+        index::put(&transaction, &self.folder, &mut entry)?;
         transaction.commit()?;
         Ok(entry)
     }
@@ -190,7 +280,7 @@ impl Library {
         Ok(Entry {
             name: short_name(&named, &is_taken),
             title: curated.as_ref().map_or(named, |it| it.name.clone()),
-            path: path.to_string_lossy().into_owned(),
+            path: path.to_owned(),
             size_bytes,
             licence: curated.map(|it| it.licence).or(description.licence),
             quantisation: description.quantisation,
@@ -204,4 +294,58 @@ impl Library {
 
 fn name_of(path: &Path) -> Cow<'_, str> {
     path.file_name().unwrap_or_default().to_string_lossy()
+}
+
+/// The name that a copy of `path` gets: one that scans see and that no terminal obeys.
+fn kept_name(path: &Path) -> String {
+    let name = name_of(path);
+    let plain: String = name.chars().map(|c| if c.is_control() { '_' } else { c }).collect();
+    let plain = plain.trim_start_matches('.');
+    match plain.to_ascii_lowercase().ends_with(".gguf") {
+        true => plain.to_owned(),
+        false => format!("{plain}.gguf"),
+    }
+}
+
+/// What went wrong with taking a name, whose cause may be an error of ours.
+fn publishing(error: lilims_files::Error) -> Error {
+    let path = error.path().to_owned();
+    let source = std::io::Error::from(error);
+    match source.downcast::<Error>() {
+        Ok(ours) => ours,
+        Err(source) => Error::io(path)(source),
+    }
+}
+
+/// The repository and the file in it that a place in our folder means.
+fn repository_of(relative: &Path) -> Option<(String, String)> {
+    let mut parts = relative.iter().map(|part| part.to_str());
+    let (owner, name) = (parts.next()??, parts.next()??);
+    let rest: Vec<_> = parts.collect::<Option<_>>()?;
+    let is_repository = !rest.is_empty() && !matches!(owner, "imported" | "converted");
+    is_repository.then(|| (format!("{owner}/{name}"), rest.join("/")))
+}
+
+/// What the manifest of a converted model tells.
+struct Converted {
+    repository: Option<String>,
+    revision: Option<String>,
+    licence: Option<String>,
+    sha256: String,
+    size_bytes: u64,
+}
+
+/// Reads the manifest beside the model at `path`, if there is one that makes sense.
+fn manifest(path: &Path) -> Option<Converted> {
+    let bytes = lilims_files::read(&folder::manifest_of(path), MAX_MANIFEST_BYTES).ok()?;
+    let manifest: serde_json::Value = serde_json::from_slice(&bytes).ok()?;
+    let text = |pointer: &str| manifest.pointer(pointer)?.as_str().map(str::to_owned);
+    let is_hash = |it: &String| it.len() == 64 && it.bytes().all(|b| b.is_ascii_hexdigit());
+    Some(Converted {
+        repository: text("/source/origin").filter(|it| folder::check_repository(it).is_ok()),
+        revision: text("/source/revision"),
+        licence: text("/license"),
+        sha256: text("/result/sha256").filter(is_hash)?,
+        size_bytes: manifest.pointer("/result/size_bytes")?.as_u64()?,
+    })
 }

@@ -2,8 +2,13 @@
 
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::Error;
+
+/// How long a process that waits for a lock sleeps between two tries.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// A lock that is held until this is dropped.
 #[derive(Debug)]
@@ -33,6 +38,25 @@ impl Locks {
         self.take(name, File::try_lock_shared)
     }
 
+    /// As [`Locks::try_exclusive`], and waits for up to `patience`: others look at locks by taking
+    /// them for a moment.
+    pub(crate) fn exclusive_within(
+        &self,
+        name: &str,
+        patience: Duration,
+    ) -> Result<Option<Held>, Error> {
+        within(patience, || self.try_exclusive(name))
+    }
+
+    /// As [`Locks::try_shared`], and waits for up to `patience`.
+    pub(crate) fn shared_within(
+        &self,
+        name: &str,
+        patience: Duration,
+    ) -> Result<Option<Held>, Error> {
+        within(patience, || self.try_shared(name))
+    }
+
     fn take(
         &self,
         name: &str,
@@ -45,6 +69,20 @@ impl Locks {
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(source)) => Err(Error::io(&path)(source)),
         }
+    }
+}
+
+fn within(
+    patience: Duration,
+    take: impl Fn() -> Result<Option<Held>, Error>,
+) -> Result<Option<Held>, Error> {
+    let start = Instant::now();
+    loop {
+        let held = take()?;
+        if held.is_some() || start.elapsed() >= patience {
+            return Ok(held);
+        }
+        thread::sleep(PAUSE);
     }
 }
 

@@ -7,14 +7,16 @@ mod conversions;
 pub(crate) mod describe;
 mod downloads;
 pub(crate) mod folder;
+mod heal;
 mod import;
 mod index;
 mod locks;
 mod quota;
 mod settings;
+mod unfinished;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, params};
@@ -22,7 +24,8 @@ use rusqlite::{Connection, params};
 pub use conversions::Converting;
 use conversions::Reservation;
 pub(crate) use downloads::download_lock;
-pub use downloads::{DownloadRow, DownloadState, Journal, Source};
+pub use downloads::{DownloadRow, DownloadState, Journal, Published, Source};
+pub use heal::Rebuilt;
 pub use import::Scanned;
 pub use index::Entry;
 pub use locks::Held;
@@ -44,6 +47,9 @@ pub struct Library {
     pub(crate) locks: Locks,
     index: Mutex<Connection>,
     reservation: Reservation,
+    rebuilt: OnceLock<Rebuilt>,
+    /// While it is held, nobody exchanges the index.
+    _users: Held,
 }
 
 /// What models take on this device.
@@ -91,22 +97,35 @@ impl Library {
 
     /// Opens the library in `root`, which is made if it is not there.
     ///
+    /// What processes that ended have left unfinished is removed, and an index that is damaged or
+    /// gone is made anew: [`Library::rebuilt`] tells.
+    ///
     /// # Errors
-    /// [`Error::Io`], [`Error::Index`], [`Error::IndexVersion`].
+    /// [`Error::Io`], [`Error::Index`], [`Error::IndexVersion`]; [`Error::IndexDamaged`] where
+    /// another process uses an index that is damaged; [`Error::Busy`].
     pub fn open(root: &Path) -> Result<Self, Error> {
         let folder = Folder::open(root.to_owned())?;
         let locks = Locks::open(folder.locks())?;
-        let mut connection = Connection::open(folder.index())?;
-        connection.busy_timeout(INDEX_PATIENCE)?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-        // A crash of the system may take the last moments; files are checked by their hashes.
-        connection.pragma_update(None, "synchronous", "NORMAL")?;
-        index::prepare(&mut connection)?;
-        let (index, reservation) = (Mutex::new(connection), Reservation::default());
-        let library = Self { folder, locks, index, reservation };
-        library.remove_orphans()?;
-        library.remove_unfinished_conversions()?;
+        let heal::Opened { connection, users, is_new, damaged } = heal::open(&folder, &locks)?;
+        let library = Self {
+            folder,
+            locks,
+            index: Mutex::new(connection),
+            reservation: Reservation::default(),
+            rebuilt: OnceLock::new(),
+            _users: users,
+        };
+        if is_new {
+            library.rebuild(damaged)?;
+        }
+        library.sweep();
         Ok(library)
+    }
+
+    /// What became of an index that was damaged or gone when this was opened; `None` where it was
+    /// neither.
+    pub fn rebuilt(&self) -> Option<&Rebuilt> {
+        self.rebuilt.get()
     }
 
     /// Our folder.
@@ -124,7 +143,7 @@ impl Library {
     /// # Errors
     /// [`Error::Index`].
     pub fn entries(&self) -> Result<Vec<Entry>, Error> {
-        index::entries(&self.index())
+        index::entries(&self.index(), &self.folder)
     }
 
     /// The model with this short name.
@@ -133,15 +152,21 @@ impl Library {
     /// [`Error::NoSuchModel`], [`Error::Index`].
     pub fn entry(&self, name: &str) -> Result<Entry, Error> {
         let missing = || Error::NoSuchModel { name: name.to_owned() };
-        index::find(&self.index(), "name", name)?.ok_or_else(missing)
+        index::find(&self.index(), &self.folder, name)?.ok_or_else(missing)
     }
 
-    /// The model whose file is at `path`, if the library has it.
+    /// The model whose file is at `path`, or where links from there lead, if the library has it.
     ///
     /// # Errors
     /// [`Error::Index`].
     pub fn entry_at(&self, path: &Path) -> Result<Option<Entry>, Error> {
-        index::find(&self.index(), "path", &path.to_string_lossy())
+        if let Some(entry) = index::find_path(&self.index(), &self.folder, path)? {
+            return Ok(Some(entry));
+        }
+        let Ok(resolved) = std::fs::canonicalize(path) else { return Ok(None) };
+        let is_it =
+            |entry: &Entry| std::fs::canonicalize(&entry.path).is_ok_and(|path| path == resolved);
+        Ok(self.entries()?.into_iter().find(is_it))
     }
 
     /// The model that came from `file` of `repository`, if it is here.
@@ -217,7 +242,8 @@ impl Library {
         }
     }
 
-    /// Removes a model: its file if it is ours, else only that the library knows it.
+    /// Removes a model: its file if it is ours, else only that the library knows it. A download that
+    /// was to repair or replace it is cancelled.
     ///
     /// # Errors
     /// [`Error::NoSuchModel`], [`Error::InUse`], [`Error::Io`], [`Error::Index`].
@@ -225,7 +251,10 @@ impl Library {
         let entry = self.entry(name)?;
         let _held = self.use_exclusively(name)?;
         if entry.owner.is_none() {
-            self.folder.remove(Path::new(&entry.path))?;
+            for row in self.downloads()?.iter().filter(|row| row.brings(&entry)) {
+                self.cancel(row.id)?;
+            }
+            self.folder.remove(&entry.path)?;
         }
         // Last: a file without an entry would take room that nobody sees.
         self.index().execute("DELETE FROM models WHERE name = ?1", [name])?;
@@ -238,10 +267,10 @@ impl Library {
     /// [`Error::Index`].
     pub fn storage(&self) -> Result<Storage, Error> {
         let (converting_bytes, unwritten_bytes) = self.conversion_bytes();
-        let unfinished_bytes = self.folder.unfinished_bytes() + converting_bytes;
+        let unfinished_bytes = self.unfinished_bytes()? + converting_bytes;
         let (mut used_bytes, mut in_place_bytes) = (unfinished_bytes, 0);
         for entry in self.entries()? {
-            let bytes = folder::disk_bytes(Path::new(&entry.path));
+            let bytes = folder::disk_bytes(&entry.path);
             *(if entry.owner.is_none() { &mut used_bytes } else { &mut in_place_bytes }) += bytes;
         }
         let free_bytes = self.folder.free_bytes().saturating_sub(unwritten_bytes);
@@ -299,7 +328,7 @@ impl Library {
             None
         };
         Ok(Occupant {
-            disk_bytes: folder::disk_bytes(Path::new(&entry.path)),
+            disk_bytes: folder::disk_bytes(&entry.path),
             last_used_ms: entry.last_used_ms.or(Some(entry.added_ms)),
             name: entry.name,
             title: entry.title,
@@ -333,7 +362,7 @@ impl Library {
         let needed = plan.needed_bytes;
         let kept: u64 = plan.keeps.iter().map(|it| it.disk_bytes).sum();
         let kept = kept + storage.unfinished_bytes;
-        if kept + needed > storage.quota_bytes {
+        if kept.saturating_add(needed) > storage.quota_bytes {
             return Err(Error::Quota { needed, quota: storage.quota_bytes, kept });
         }
         let folder = self.root().to_owned();

@@ -50,7 +50,7 @@ pub(super) fn plan(
     free_bytes: u64,
 ) -> Plan {
     let used: u64 = occupants.iter().map(|it| it.disk_bytes).sum::<u64>() + other_bytes;
-    let over_quota = (used + needed_bytes).saturating_sub(quota_bytes);
+    let over_quota = used.saturating_add(needed_bytes).saturating_sub(quota_bytes);
     let mut missing = over_quota.max(needed_bytes.saturating_sub(free_bytes));
     occupants.sort_by(least_recently_used);
     let mut plan = Plan { needed_bytes, ..Plan::default() };

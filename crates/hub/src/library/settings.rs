@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{OptionalExtension, params};
 
-use super::index::{signed, unsigned};
+use super::index::{from_value, signed, to_value, unsigned};
 use super::{Library, now_ms};
 use crate::Error;
 
@@ -124,8 +124,8 @@ impl Library {
     pub fn folders(&self) -> Result<Vec<PathBuf>, Error> {
         let index = self.index();
         let mut statement = index.prepare_cached("SELECT path FROM folders ORDER BY path")?;
-        let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
-        Ok(rows.map(|path| path.map(PathBuf::from)).collect::<Result<_, _>>()?)
+        let rows = statement.query_map([], |row| from_value(&self.folder, row.get_ref(0)?))?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// Adds a folder whose models are used in place.
@@ -133,7 +133,7 @@ impl Library {
     /// # Errors
     /// [`Error::Index`].
     pub fn add_folder(&self, folder: &Path) -> Result<(), Error> {
-        let folder = folder.to_string_lossy();
+        let folder = to_value(&self.folder, folder)?;
         self.index().execute("INSERT OR IGNORE INTO folders (path) VALUES (?1)", [folder])?;
         Ok(())
     }
@@ -144,11 +144,11 @@ impl Library {
     /// [`Error::Index`].
     pub fn remove_folder(&self, folder: &Path) -> Result<(), Error> {
         for entry in self.entries()? {
-            if entry.owner.is_some() && Path::new(&entry.path).starts_with(folder) {
+            if entry.owner.is_some() && entry.path.starts_with(folder) {
                 self.index().execute("DELETE FROM models WHERE name = ?1", [&entry.name])?;
             }
         }
-        let folder = folder.to_string_lossy();
+        let folder = to_value(&self.folder, folder)?;
         self.index().execute("DELETE FROM folders WHERE path = ?1", [folder])?;
         Ok(())
     }

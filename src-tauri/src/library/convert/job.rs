@@ -41,7 +41,7 @@ pub(super) fn run(
     on_stage: &mut dyn FnMut(ConversionStage),
 ) -> Result<ConversionState, Error> {
     let job = Job {
-        source: converting.source().path.clone().into(),
+        source: converting.source().path.clone(),
         out: converting.path().to_owned(),
         options: options(mix, converting.source()),
         calibration: request.is_weighed.then(Text::for_calibration),

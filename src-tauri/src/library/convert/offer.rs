@@ -57,10 +57,10 @@ pub(super) fn offer(
     is_weighed: bool,
 ) -> Result<ConversionOffer, Error> {
     let entry = library.entry(name).map_err(|error| library_errors::of(&error))?;
-    let source = Source::read(Path::new(&entry.path))?;
+    let source = Source::read(&entry.path)?;
     let options = job::options(RECOMMENDED, &entry);
-    let sizes = expected_sizes(Path::new(&entry.path), &options, is_weighed)
-        .map_err(|error| errors::of(&error))?;
+    let sizes =
+        expected_sizes(&entry.path, &options, is_weighed).map_err(|error| errors::of(&error))?;
     let size = |mix| sizes.iter().find(|size| size.0 == mix).map(|size| size.1);
     let targets = KINDS.iter().filter_map(|kind| Some((kind, size(kind.mix)?)));
     let targets =
@@ -82,7 +82,7 @@ pub(super) fn size(
     mix: Mix,
     is_weighed: bool,
 ) -> Result<u64, lilims_convert::Error> {
-    expected_bytes(Path::new(&entry.path), &job::options(mix, entry), is_weighed)
+    expected_bytes(&entry.path, &job::options(mix, entry), is_weighed)
 }
 
 /// A type as this model would have it, in a file of `size_bytes`.

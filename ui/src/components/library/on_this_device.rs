@@ -58,9 +58,13 @@ fn Shelf(
     let loaded = Memo::new(move |_| with_library(state, |library| library.loaded.clone()));
     let loaded = Signal::from(loaded);
     let is_empty = Memo::new(move |_| models.with(Vec::is_empty));
+    let notes = Memo::new(move |_| with_library(state, |library| library.notes.clone()));
     view! {
         <Quota storage state act/>
         <Sources state act/>
+        <For each=move || notes.get() key=String::clone let:note>
+            <p class="report" role="status" data-testid="library-note">{note}</p>
+        </For>
         <Aftermath state concern=Concern::Loaded/>
         <Show when=move || is_empty.get()>
             <Nothing

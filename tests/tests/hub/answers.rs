@@ -1,0 +1,230 @@
+//! Answers of hubs as people met them: refused tokens, limits, moved hubs, sign-in pages, lists with
+//! entries that make no sense.
+
+use lilims_hub::{Error, Search};
+use lilims_tests::hub_server::{
+    Fault, FaultPlan, FaultRule, GateKind, RangeLie, Target, WaitHeader,
+};
+
+use super::*;
+
+/// Waits as long as it would for a person, so that a retry that is none would show.
+const REAL: Patience = Patience {
+    connect: Duration::from_secs(2),
+    stall: Duration::from_secs(5),
+    retry: Duration::from_millis(500),
+    retries: 8,
+};
+
+fn always(target: Target, fault: Fault) -> FaultPlan {
+    FaultPlan::new(0, [FaultRule::always(target, fault)])
+}
+
+/// A downloader with the pauses that people have.
+fn real_downloader(store: &Store, hub: &HubServer) -> Downloader {
+    let client = Client::new(store.library.clone(), &hub.endpoint(), REAL).unwrap();
+    Downloader::new(client.with_token(None))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn l4_a_refused_token_is_put_aside_and_the_request_goes_on_without_it() {
+    let content = model(300, 1 << 20);
+    let hub = hub_with(&content);
+    let store = Store::of(&hub);
+    // One answer that asks for a token makes an expired one known.
+    let limit = Fault::TooManyRequests { retry_after_s: 0 };
+    hub.set_faults(FaultPlan::new(0, [FaultRule::once(Target::Resolve, limit)]));
+    let client = store.client.clone().with_token(Some("hf_expired-4".to_owned()));
+    let outcome = {
+        let id = store.library.enqueue(&source()).unwrap();
+        Downloader::new(client.clone()).run_until_done(id, |_| ()).await.unwrap()
+    };
+    assert!(matches!(outcome, Outcome::Done(_)), "{outcome:?}");
+    store.assert_has(&content);
+    let sent = hub.requests().iter().filter(|it| it.authorization).count();
+    assert_eq!(sent, 1, "it is sent once");
+    let notice = client.take_token_notice().unwrap();
+    assert!(notice.contains("refuses the access token"), "{notice}");
+    assert_eq!(client.take_token_notice(), None, "it is said once");
+    // Neither this client nor another of the process sends it again.
+    hub.set_faults(FaultPlan::new(0, [FaultRule::once(Target::Api, limit)]));
+    let again = store.client.clone().with_token(Some("hf_expired-4".to_owned()));
+    for client in [client, again] {
+        let _ = client.search(&Search::default()).await;
+        client.search(&Search::default()).await.unwrap();
+    }
+    assert_eq!(hub.requests().iter().filter(|it| it.authorization).count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn l4_a_token_that_expires_midway_is_put_aside() {
+    let hub = HubServer::start();
+    let gated = Repo::new("owner/gated").gated(GateKind::Auto, &["hf_good-4"]);
+    hub.add(gated.with_file(FILE, model(301, 1 << 20)));
+    hub.add(Repo::new(ID).with_file(FILE, model(302, 1 << 20)));
+    let store = Store::of(&hub);
+    let client = store.client.clone().with_token(Some("hf_good-4".to_owned()));
+    client.beginning("owner/gated", "main", FILE, 10).await.unwrap();
+    // A good one that has no access to one repository stays in use for the others.
+    let refuse = FaultRule::once(Target::Api, Fault::Status(403));
+    hub.set_faults(FaultPlan::new(0, [refuse]));
+    client.repository(ID, "main").await.unwrap();
+    assert_eq!(client.take_token_notice(), None);
+    client.beginning("owner/gated", "main", FILE, 10).await.unwrap();
+    let expired = FaultRule::once(Target::Api, Fault::Status(401));
+    hub.set_faults(FaultPlan::new(0, [expired]));
+    client.repository(ID, "main").await.unwrap();
+    assert!(client.take_token_notice().is_some());
+    let error = client.beginning("owner/gated", "main", FILE, 10).await.unwrap_err().to_string();
+    assert!(error.contains("is gated") && error.contains("is refused"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn l5_a_download_waits_as_told_and_asks_once() {
+    for (seed, how) in
+        (310..).zip([WaitHeader::RateLimit, WaitHeader::Date, WaitHeader::XRateLimit])
+    {
+        let content = model(seed, 1 << 20);
+        let hub = hub_with(&content);
+        let limit = FaultRule::once(Target::Resolve, Fault::RateLimited(how, 2));
+        hub.set_faults(FaultPlan::new(0, [limit]));
+        let store = Store::of(&hub);
+        let id = store.library.enqueue(&source()).unwrap();
+        let (start, mut told) = (Instant::now(), Vec::new());
+        let tell = |row: &DownloadRow| told.extend(row.journal.retrying.clone());
+        let outcome = store.downloader().run_until_done(id, tell).await.unwrap();
+        assert!(matches!(outcome, Outcome::Done(_)), "{how:?}: {outcome:?}");
+        // A date has no fractions.
+        assert!(start.elapsed() >= Duration::from_secs(1), "{how:?}: {:?}", start.elapsed());
+        assert_eq!(hub.requests().iter().filter(|it| it.status == 429).count(), 1, "{how:?}");
+        assert!(told.iter().any(|(why, wait)| why.contains("429") && *wait >= 1), "{told:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn l5_while_a_pause_lasts_nothing_is_asked_and_cancelling_works() {
+    let hub = hub_with(&model(315, 1 << 20));
+    let limit = Fault::RateLimited(WaitHeader::RateLimit, 280);
+    hub.set_faults(FaultPlan::new(0, [FaultRule::once(Target::Resolve, limit)]));
+    let store = Store::of(&hub);
+    let id = store.library.enqueue(&source()).unwrap();
+    let (downloader, start) = (store.downloader(), Instant::now());
+    let pause = async {
+        let waits = || store.row(id).journal.retrying.is_some_and(|(_, wait)| wait >= 279);
+        until("it waits", waits).await;
+        // Others of this client do not ask either, and hear for how long.
+        let error = store.client.beginning(ID, "main", FILE, 10).await.unwrap_err();
+        assert!(error.to_string().contains("asks to wait 2"), "{error}");
+        // Requests of another kind are counted apart.
+        store.client.search(&Search::default()).await.unwrap();
+        store.library.pause(id).unwrap();
+    };
+    let (outcome, ()) = tokio::join!(downloader.run_until_done(id, |_| ()), pause);
+    assert!(matches!(outcome, Ok(Outcome::Paused)), "{outcome:?}");
+    assert!(start.elapsed() < Duration::from_secs(20));
+    let asked = hub.requests().iter().filter(|it| it.path.contains("resolve")).count();
+    assert_eq!(asked, 1, "{:?}", hub.requests());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn l6_another_hub_is_followed_without_the_token() {
+    let content = model(320, 1 << 20);
+    let (mirror, hub) = (HubServer::start(), hub_with(&content));
+    mirror.move_to(&hub);
+    let store = Store::of(&mirror);
+    let client = store.client.clone().with_token(Some("hf_secret".to_owned()));
+    let found = client.repository(ID, "main").await.unwrap();
+    assert_eq!(found.files.len(), 1);
+    let id = store.library.enqueue(&source()).unwrap();
+    let outcome = Downloader::new(client).run_until_done(id, |_| ()).await.unwrap();
+    assert!(matches!(outcome, Outcome::Done(_)), "{outcome:?}");
+    store.assert_has(&content);
+    assert!(hub.requests().iter().all(|it| !it.authorization), "the token stays");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn l6_what_will_not_pass_is_said_at_once() {
+    for (seed, (target, fault, said)) in (330..).zip([
+        (Target::Resolve, Fault::RedirectLoop, "circles"),
+        (Target::Resolve, Fault::NoLocation, "leads nowhere"),
+        (Target::Resolve, Fault::Portal, "sign-in page"),
+        (Target::Bytes, Fault::Portal, "sign-in page"),
+        (Target::Bytes, Fault::NoLocation, "leads nowhere"),
+        (Target::Bytes, Fault::WrongRange(RangeLie::Absent), "without saying which"),
+        (Target::Bytes, Fault::WrongRange(RangeLie::Offset), "it sends the range"),
+        (Target::Resolve, Fault::Status(400), "400"),
+        (Target::Bytes, Fault::Status(403), "403"),
+        (Target::Bytes, Fault::Status(404), "404"),
+        (Target::Resolve, Fault::RateLimited(WaitHeader::Date, 100_000), "asks to wait"),
+    ]) {
+        let hub = hub_with(&model(seed, 1 << 20));
+        hub.set_faults(always(target, fault));
+        let store = Store::of(&hub);
+        let start = Instant::now();
+        let id = store.library.enqueue(&source()).unwrap();
+        let outcome = real_downloader(&store, &hub).run_until_done(id, |_| ()).await.unwrap();
+        let failure = failure(outcome);
+        assert!(failure.contains(said), "{fault:?}: {failure}");
+        assert!(start.elapsed() < Duration::from_secs(8), "{fault:?}: {:?}", start.elapsed());
+        assert!(hub.requests().len() < 30, "{fault:?}: {} requests", hub.requests().len());
+        store.assert_nothing_shows();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn l6_pages_for_people_are_no_answers_of_the_hub() {
+    let hub = hub_with(&model(345, 1 << 20));
+    hub.set_faults(always(Target::Any, Fault::Portal));
+    let store = Store::of(&hub);
+    let errors = [
+        store.client.search(&Search::default()).await.unwrap_err(),
+        store.client.repository(ID, "main").await.unwrap_err(),
+        store.client.beginning(ID, "main", FILE, 10).await.unwrap_err(),
+    ];
+    for error in errors {
+        assert!(error.to_string().contains("sign-in page") && !error.is_transient(), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn l14_an_entry_that_makes_no_sense_costs_itself_alone() {
+    let content = model(350, 1 << 20);
+    let hub = hub_with(&content);
+    hub.set_odd_entries(true);
+    let store = Store::of(&hub);
+    let found = store.client.search(&Search::default()).await.unwrap();
+    let ids: Vec<_> = found.iter().map(|it| it.repository.as_str()).collect();
+    assert_eq!(ids, [ID]);
+    assert_eq!((found[0].likes, found[0].downloads, found[0].parameters), (12, 1234, None));
+    assert_eq!(found[0].licence.as_deref(), Some("mit"));
+    let repository = store.client.repository(ID, "main").await.unwrap();
+    let files: Vec<_> = repository.files.iter().map(|it| it.file.as_str()).collect();
+    assert_eq!((files, repository.licence), (vec![FILE], None));
+    // A pasted address is a search for its repository.
+    let text = format!("https://huggingface.co/{ID}/blob/main/{FILE}");
+    let found = store.client.search(&Search { text, ..Search::default() }).await.unwrap();
+    assert_eq!(found.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn l15_the_hubs_own_reason_is_shown_cleaned() {
+    let hub = hub_with(&model(360, 1 << 20));
+    let store = Store::of(&hub);
+    let reason = "Your request to access model owner/tiny is\u{1b}[31m awaiting\n a review";
+    let long = "very long ".repeat(100);
+    let long: &'static str = long.leak();
+    for (reason, shown) in [
+        (reason, "owner/tiny is [31m awaiting a review"),
+        (long, "very long very long"),
+        ("", "no access"),
+    ] {
+        hub.set_faults(always(Target::Resolve, Fault::GatedBecause(reason)));
+        let client = store.client.clone().with_token(None);
+        let error = client.beginning(ID, "main", FILE, 10).await.unwrap_err();
+        assert!(matches!(error, Error::Gated { .. }), "{error:?}");
+        let error = error.to_string();
+        assert!(error.contains(shown) && error.len() < 400, "{error}");
+        assert!(!error.contains("accept its terms"), "{error}");
+        assert!(!error.contains(|c: char| c.is_control()), "{error:?}");
+    }
+}
