@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 
 use lilims_gguf::Metadata;
 
-use super::merge::{NO_TOKEN, Symbol, merge};
+use super::merge::{MAX_SYMBOLS, Merger, NO_TOKEN, Symbol, pieces};
 use super::pre::{Cutter, Pre};
 use super::vocab::{Kind, Vocab, string_array};
 use crate::Error;
@@ -42,30 +42,44 @@ impl Bpe {
         Ok(Self { pre, is_byte_level, tables: OnceLock::new() })
     }
 
-    /// Appends the tokens of `text`.
-    pub(super) fn encode(&self, vocab: &Vocab, text: &str, ids: &mut Vec<u32>) {
+    /// Appends the tokens of `text`; what `go_on` says after each word ends it.
+    pub(super) fn encode(
+        &self,
+        vocab: &Vocab,
+        text: &str,
+        ids: &mut Vec<u32>,
+        go_on: impl Fn() -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let tables = self.tables.get_or_init(|| self.build(vocab));
-        if self.is_byte_level {
-            let mut written = String::new();
-            for word in tables.cutter.words(text) {
-                if self.pre.ignores_merges {
-                    written.clear();
-                    written.extend(word.bytes().map(byte_to_char));
-                    if let Some(id) = vocab.find(written.as_bytes()) {
-                        ids.push(id);
-                        continue;
-                    }
+        let (mut merger, mut written) = (Merger::default(), String::new());
+        tables.cutter.words(text, &mut |word| {
+            go_on()?;
+            if !self.is_byte_level {
+                written.clear();
+                word.split(' ').enumerate().for_each(|(idx, part)| {
+                    written.push_str(if idx == 0 { "" } else { "▁" });
+                    written.push_str(part);
+                });
+                tables.encode_raw(vocab, &written, &mut merger, ids);
+                return Ok(());
+            }
+            if self.pre.ignores_merges && word.len() <= MAX_SYMBOLS {
+                written.clear();
+                written.extend(word.bytes().map(byte_to_char));
+                if let Some(id) = vocab.find(written.as_bytes()) {
+                    ids.push(id);
+                    return Ok(());
                 }
-                let bytes = word.bytes().enumerate();
-                let symbols = bytes.map(|(at, byte)| (tables.bytes[byte as usize], at..at + 1));
-                ids.extend(tables.merge(symbols).map(|symbol| symbol.id).filter(is_token));
             }
-        } else {
-            let text = text.replace(' ', "▁");
-            for word in tables.cutter.words(&text) {
-                tables.encode_raw(vocab, word, ids);
+            for piece in word.as_bytes().chunks(MAX_SYMBOLS) {
+                let bytes = piece.iter().enumerate();
+                let symbols =
+                    bytes.map(|(at, &byte)| (tables.bytes[usize::from(byte)], at..at + 1));
+                let merged = tables.merge(&mut merger, symbols);
+                ids.extend(merged.map(|symbol| symbol.id).filter(is_token));
             }
-        }
+            Ok(())
+        })
     }
 
     fn build(&self, vocab: &Vocab) -> Tables {
@@ -93,15 +107,16 @@ pub(super) fn merges_bytes(metadata: Metadata<'_>) -> usize {
 impl Tables {
     fn merge(
         &self,
+        merger: &mut Merger,
         symbols: impl IntoIterator<Item = (u32, Range<usize>)>,
     ) -> impl Iterator<Item = Symbol> {
-        merge(symbols, |left, right| {
+        merger.merge(symbols, |left, right| {
             let &(rank, id) = self.merges.get(&(left.id, right.id))?;
             Some((u32::MAX - rank, id))
         })
     }
 
-    fn encode_raw(&self, vocab: &Vocab, word: &str, ids: &mut Vec<u32>) {
+    fn encode_raw(&self, vocab: &Vocab, word: &str, merger: &mut Merger, ids: &mut Vec<u32>) {
         // Runs of newlines have no merges that lead to their tokens.
         if word.starts_with('\n')
             && let Some(id) = vocab.find(word.as_bytes())
@@ -109,16 +124,18 @@ impl Tables {
             ids.push(id);
             return;
         }
-        let characters = word.char_indices().map(|(at, c)| {
-            let range = at..at + c.len_utf8();
-            (vocab.find(&word.as_bytes()[range.clone()]).unwrap_or(NO_TOKEN), range)
-        });
-        for symbol in self.merge(characters) {
-            if symbol.id == NO_TOKEN {
-                let bytes = word[symbol.range()].bytes();
-                ids.extend(bytes.map(|byte| self.bytes[byte as usize]).filter(is_token));
-            } else {
-                ids.push(symbol.id);
+        for piece in pieces(word) {
+            let characters = piece.char_indices().map(|(at, c)| {
+                let range = at..at + c.len_utf8();
+                (vocab.find(&piece.as_bytes()[range.clone()]).unwrap_or(NO_TOKEN), range)
+            });
+            for symbol in self.merge(merger, characters) {
+                if symbol.id == NO_TOKEN {
+                    let bytes = piece[symbol.range()].bytes();
+                    ids.extend(bytes.map(|byte| self.bytes[byte as usize]).filter(is_token));
+                } else {
+                    ids.push(symbol.id);
+                }
             }
         }
     }

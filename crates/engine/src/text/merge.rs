@@ -1,12 +1,18 @@
 //! Merges neighbouring symbols of a text, best pair first, until no pair is left to merge.
 //!
 //! SentencePiece's and byte-pair vocabularies differ only in how they rank a pair; the order of
-//! merges, leftmost first among equals, is llama.cpp's. A heap keeps it at O(n log n) for a text
-//! without a single place to split.
+//! merges, leftmost first among equals, is llama.cpp's. A heap keeps it at O(n log n), and callers merge
+//! at most [`MAX_SYMBOLS`] at once, so that a text without a single place to split takes no more memory
+//! than any other.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::ops::Range;
+
+/// So many symbols are merged at once: longer runs are cut, and a token across the cut becomes two.
+///
+/// No word is that long. A power of two, since runs of one character merge into runs of such lengths.
+pub(super) const MAX_SYMBOLS: usize = 1 << 16;
 
 /// A symbol that is not a token of its own.
 pub(super) const NO_TOKEN: u32 = u32::MAX;
@@ -44,49 +50,57 @@ struct Pair {
     id: u32,
 }
 
-/// Merges `symbols`, each `(token, start, end)`, adjacent and not empty, and yields what is left.
-///
-/// `rank` says for two neighbours how urgent their merge is and which token it makes. A text has
-/// fewer than `u32::MAX` bytes; the tokenizer refuses longer ones.
-pub(super) fn merge(
-    symbols: impl IntoIterator<Item = (u32, Range<usize>)>,
-    mut rank: impl FnMut(&Symbol, &Symbol) -> Option<(u32, u32)>,
-) -> impl Iterator<Item = Symbol> {
-    let mut symbols: Vec<Symbol> = symbols
-        .into_iter()
-        .enumerate()
-        .map(|(idx, (id, range))| Symbol {
+/// Merges symbols, and keeps its buffers for the next text.
+#[derive(Default)]
+pub(super) struct Merger {
+    symbols: Vec<Symbol>,
+    pairs: BinaryHeap<Pair>,
+}
+
+impl Merger {
+    /// Merges `symbols`, each `(token, start, end)`, adjacent and not empty, and yields what is left.
+    ///
+    /// `rank` says for two neighbours how urgent their merge is and which token it makes.
+    pub(super) fn merge(
+        &mut self,
+        symbols: impl IntoIterator<Item = (u32, Range<usize>)>,
+        mut rank: impl FnMut(&Symbol, &Symbol) -> Option<(u32, u32)>,
+    ) -> impl Iterator<Item = Symbol> {
+        let Self { symbols: list, pairs: heap } = self;
+        list.clear();
+        list.extend(symbols.into_iter().enumerate().map(|(idx, (id, range))| Symbol {
             id,
             start: range.start as u32,
             end: range.end as u32,
             prev: (idx as u32).wrapping_sub(1),
             next: idx as u32 + 1,
-        })
-        .collect();
-    if let Some(last) = symbols.last_mut() {
-        last.next = END;
-    }
-    let mut heap = BinaryHeap::new();
-    for left in 0..symbols.len().saturating_sub(1) as u32 {
-        heap.extend(pair(&symbols, left, left + 1, &mut rank));
-    }
-    while let Some(Pair { left: Reverse(left), right, end, id, .. }) = heap.pop() {
-        let (l, r) = (symbols[left as usize], symbols[right as usize]);
-        // One of the two may have merged with another neighbour since the pair was queued.
-        if l.is_merged_away() || r.is_merged_away() || l.end != r.start || r.end != end {
-            continue;
+        }));
+        let symbols = list;
+        if let Some(last) = symbols.last_mut() {
+            last.next = END;
         }
-        symbols[left as usize] = Symbol { id, end: r.end, next: r.next, ..l };
-        symbols[right as usize].end = r.start;
-        if r.next != END {
-            symbols[r.next as usize].prev = left;
-            heap.extend(pair(&symbols, left, r.next, &mut rank));
+        heap.clear();
+        for left in 0..symbols.len().saturating_sub(1) as u32 {
+            heap.extend(pair(symbols, left, left + 1, &mut rank));
         }
-        if l.prev != END {
-            heap.extend(pair(&symbols, l.prev, left, &mut rank));
+        while let Some(Pair { left: Reverse(left), right, end, id, .. }) = heap.pop() {
+            let (l, r) = (symbols[left as usize], symbols[right as usize]);
+            // One of the two may have merged with another neighbour since the pair was queued.
+            if l.is_merged_away() || r.is_merged_away() || l.end != r.start || r.end != end {
+                continue;
+            }
+            symbols[left as usize] = Symbol { id, end: r.end, next: r.next, ..l };
+            symbols[right as usize].end = r.start;
+            if r.next != END {
+                symbols[r.next as usize].prev = left;
+                heap.extend(pair(symbols, left, r.next, &mut rank));
+            }
+            if l.prev != END {
+                heap.extend(pair(symbols, l.prev, left, &mut rank));
+            }
         }
+        symbols.iter().copied().filter(|symbol| !symbol.is_merged_away())
     }
-    symbols.into_iter().filter(|symbol| !symbol.is_merged_away())
 }
 
 fn pair(
@@ -98,4 +112,15 @@ fn pair(
     let (l, r) = (&symbols[left as usize], &symbols[right as usize]);
     let (priority, id) = rank(l, r)?;
     Some(Pair { priority, left: Reverse(left), right, end: r.end, id })
+}
+
+/// The text in pieces of at most [`MAX_SYMBOLS`] characters.
+pub(super) fn pieces(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let cut = rest.char_indices().nth(MAX_SYMBOLS).map_or(rest.len(), |(at, _)| at);
+        let (piece, after) = rest.split_at(cut);
+        rest = after;
+        (!piece.is_empty()).then_some(piece)
+    })
 }

@@ -1,6 +1,7 @@
 //! Text to tokens, tokens to text, messages to prompts.
 
 mod bpe;
+mod cuts;
 mod decode;
 mod merge;
 mod pre;

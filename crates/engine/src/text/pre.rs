@@ -203,13 +203,25 @@ impl Cutter {
         Self { cuts: pre.cuts.iter().map(build).collect() }
     }
 
-    /// The words of `text`: together they are the text.
-    pub(super) fn words<'t>(&self, text: &'t str) -> Vec<&'t str> {
-        let mut words = vec![text];
-        for regex in &self.cuts {
-            words = words.into_iter().flat_map(|piece| cut(regex, piece)).collect();
-        }
-        words
+    /// Passes on the words of `text`, which together are the text, until `visit` fails.
+    pub(super) fn words<'t>(
+        &self,
+        text: &'t str,
+        visit: &mut dyn FnMut(&'t str) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        words(&self.cuts, text, visit)
+    }
+}
+
+/// Each cut divides what the ones before have left; text passes through all of them piece by piece.
+fn words<'t>(
+    cuts: &[Regex],
+    text: &'t str,
+    visit: &mut dyn FnMut(&'t str) -> Result<(), Error>,
+) -> Result<(), Error> {
+    match cuts.split_first() {
+        Some((regex, others)) => cut(regex, text).try_for_each(|piece| words(others, piece, visit)),
+        None => visit(text),
     }
 }
 

@@ -3,7 +3,11 @@
 //! Files seldom say which tokens end a turn, so that they are known by how they are written. The
 //! lists are llama.cpp's.
 
+use std::sync::OnceLock;
+
+use super::cuts::{CutTable, Cuts};
 use super::vocab::{Kind, Vocab};
+use crate::Error;
 use crate::reasoning::SHOWN_TOKENS;
 
 /// Texts of tokens that end a turn.
@@ -126,8 +130,9 @@ pub(super) enum Fragment<'t> {
 
 /// The tokens that split texts.
 pub(super) struct Specials {
-    /// The longest first, since those win over shorter ones.
-    ids: Vec<u32>,
+    /// Control tokens and user-defined ones.
+    all: OnceLock<CutTable>,
+    user_defined: OnceLock<CutTable>,
     /// Whether white space after a special token is dropped: Phi-3's tokens are declared so, which
     /// its files do not say.
     strips_right: bool,
@@ -138,102 +143,35 @@ const KEEPS_RIGHT: &[&[u8]] = &[b"<unk>", b"<s>", b"<|endoftext|>"];
 
 impl Specials {
     pub(super) fn new(vocab: &Vocab) -> Self {
-        let mut ids: Vec<u32> = vocab
-            .ids()
-            .filter(|&id| vocab.kind(id).splits_text() && !vocab.text(id).is_empty())
-            .collect();
-        ids.sort_by_key(|&id| std::cmp::Reverse(vocab.text(id).len()));
         let name = vocab.metadata().get("general.name").and_then(|name| name.as_str());
         let name = name.unwrap_or_default().to_lowercase();
-        Self { ids, strips_right: name.contains("phi-3") || name.contains("phi3") }
+        Self {
+            all: OnceLock::new(),
+            user_defined: OnceLock::new(),
+            strips_right: name.contains("phi-3") || name.contains("phi3"),
+        }
     }
 
-    /// Splits `text` at user-defined tokens and, with `parse_special`, at control tokens.
+    /// Splits `text` at user-defined tokens and, with `parse_special`, at control tokens, and passes each
+    /// piece on until `visit` fails.
     pub(super) fn split<'t>(
         &self,
         vocab: &Vocab,
         text: &'t str,
         parse_special: bool,
-    ) -> Vec<Fragment<'t>> {
-        if text.is_empty() {
-            return vec![];
-        }
-        let pairs = BytePairs::of(text);
-        let mut fragments = vec![Fragment::Text(text)];
-        for &id in &self.ids {
-            let wanted = parse_special || vocab.kind(id) == Kind::UserDefined;
-            // Nearly all of a vocabulary's thousands of special tokens do not occur in a text.
-            if wanted && pairs.may_contain(vocab.text(id)) {
-                fragments = self.split_at(vocab, id, fragments);
-            }
-        }
-        fragments
-    }
-
-    fn split_at<'t>(
-        &self,
-        vocab: &Vocab,
-        id: u32,
-        fragments: Vec<Fragment<'t>>,
-    ) -> Vec<Fragment<'t>> {
-        let special = vocab.text(id);
-        let strips_right = self.strips_right && !KEEPS_RIGHT.contains(&special);
-        let finder = memchr::memmem::Finder::new(special);
-        let mut split = Vec::with_capacity(fragments.len());
-        for fragment in fragments {
-            let Fragment::Text(mut rest) = fragment else {
-                split.push(fragment);
-                continue;
-            };
-            while let Some(at) = finder.find(rest.as_bytes()) {
-                // A token that is not whole characters cannot be cut out of a text.
-                let Some((left, right)) = rest
-                    .split_at_checked(at)
-                    .and_then(|(left, right)| Some((left, right.get(special.len()..)?)))
-                else {
-                    break;
-                };
-                if !left.is_empty() {
-                    split.push(Fragment::Text(left));
-                }
-                split.push(Fragment::Token(id));
-                rest = if strips_right { right.trim_start_matches(is_c_space) } else { right };
-            }
-            if !rest.is_empty() {
-                split.push(Fragment::Text(rest));
-            }
-        }
-        split
-    }
-}
-
-fn is_c_space(c: char) -> bool {
-    matches!(c, ' ' | '\t' | '\n' | '\x0b' | '\x0c' | '\r')
-}
-
-/// The set of pairs of neighbouring bytes in a text.
-struct BytePairs(Box<[u64; 1024]>);
-
-impl BytePairs {
-    fn of(text: &str) -> Self {
-        let mut set = Box::new([0; 1024]);
-        for pair in text.as_bytes().windows(2) {
-            let (word, bit) = Self::place(pair);
-            set[word] |= bit;
-        }
-        Self(set)
-    }
-
-    /// False if `needle` cannot occur in the text.
-    fn may_contain(&self, needle: &[u8]) -> bool {
-        needle.windows(2).all(|pair| {
-            let (word, bit) = Self::place(pair);
-            self.0[word] & bit != 0
-        })
-    }
-
-    fn place(pair: &[u8]) -> (usize, u64) {
-        let code = usize::from(pair[0]) << 8 | usize::from(pair[1]);
-        (code / 64, 1 << (code % 64))
+        visit: impl FnMut(Fragment<'t>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let table = if parse_special {
+            self.all.get_or_init(|| {
+                CutTable::new(vocab, vocab.ids().filter(|&id| vocab.kind(id).splits_text()))
+            })
+        } else {
+            self.user_defined.get_or_init(|| {
+                let is_user_defined = |id: &u32| vocab.kind(*id) == Kind::UserDefined;
+                CutTable::new(vocab, vocab.ids().filter(is_user_defined))
+            })
+        };
+        let drops_space = |id| self.strips_right && !KEEPS_RIGHT.contains(&vocab.text(id));
+        Cuts::new(table, vocab, text, &drops_space).try_for_each(visit)
     }
 }

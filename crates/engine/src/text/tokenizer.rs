@@ -4,6 +4,7 @@
 //! `gemma4` (byte pairs over plain text). Results are those of llama.cpp, token for token.
 //! Opening only reads what must be checked; tables for encoding are built when they are needed.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use lilims_gguf::{File, Metadata};
@@ -14,6 +15,9 @@ use super::sentencepiece::{self, SentencePiece};
 use super::special::{Fragment, Specials, find_shown, find_turn_ends, token_at};
 use super::vocab::{self, Vocab, damaged};
 use crate::Error;
+
+/// Cancel flag for callers that never cancel.
+static NEVER: AtomicBool = AtomicBool::new(false);
 
 /// A model's tokenizer.
 pub struct Tokenizer {
@@ -104,14 +108,26 @@ impl Tokenizer {
     ///
     /// *Errors*: [`Error::Tokenizer`].
     pub fn encode(&self, text: &str, parse_special: bool) -> Result<Vec<u32>, Error> {
-        self.encode_from(text, parse_special, true)
+        self.encode_from(text, parse_special, true, &NEVER)
+    }
+
+    /// As [`Tokenizer::encode`], until `cancel` is set.
+    ///
+    /// *Errors*: [`Error::Tokenizer`], [`Error::Cancelled`].
+    pub fn encode_until(
+        &self,
+        text: &str,
+        parse_special: bool,
+        cancel: &AtomicBool,
+    ) -> Result<Vec<u32>, Error> {
+        self.encode_from(text, parse_special, true, cancel)
     }
 
     /// As [`Tokenizer::encode`], for text that follows other text: it gets no space in front.
     ///
     /// *Errors*: [`Error::Tokenizer`].
     pub fn encode_continuation(&self, text: &str, parse_special: bool) -> Result<Vec<u32>, Error> {
-        self.encode_from(text, parse_special, false)
+        self.encode_from(text, parse_special, false, &NEVER)
     }
 
     fn encode_from(
@@ -119,20 +135,27 @@ impl Tokenizer {
         text: &str,
         parse_special: bool,
         mut after_special: bool,
+        cancel: &AtomicBool,
     ) -> Result<Vec<u32>, Error> {
-        // Spaces may grow to three bytes each, and positions are kept in 32 bits.
+        // Positions are kept in 32 bits.
         if text.len() > (u32::MAX / 4) as usize {
             return Err(damaged("the text is longer than a gigabyte".to_owned()));
         }
         let specials = self.specials.get_or_init(|| Specials::new(&self.vocab));
+        let go_on = || match cancel.load(Ordering::Relaxed) {
+            true => Err(Error::Cancelled),
+            false => Ok(()),
+        };
         let mut ids = Vec::new();
-        for fragment in specials.split(&self.vocab, text, parse_special) {
+        specials.split(&self.vocab, text, parse_special, |fragment| {
+            go_on()?;
             match fragment {
                 Fragment::Token(id) => ids.push(id),
-                Fragment::Text(text) => self.encode_text(text, after_special, &mut ids)?,
+                Fragment::Text(text) => self.encode_text(text, after_special, &mut ids, go_on)?,
             }
             after_special = matches!(fragment, Fragment::Token(_));
-        }
+            Ok(())
+        })?;
         Ok(ids)
     }
 
@@ -141,12 +164,14 @@ impl Tokenizer {
         text: &str,
         after_special: bool,
         ids: &mut Vec<u32>,
+        go_on: impl Fn() -> Result<(), Error>,
     ) -> Result<(), Error> {
         match &self.model {
-            Model::SentencePiece(model) => model.encode(&self.vocab, text, after_special, ids),
+            Model::SentencePiece(model) => {
+                model.encode(&self.vocab, text, after_special, ids, go_on)
+            }
             Model::ByteLevel(model) | Model::Plain(model) => {
-                model.encode(&self.vocab, text, ids);
-                Ok(())
+                model.encode(&self.vocab, text, ids, go_on)
             }
         }
     }
@@ -155,7 +180,19 @@ impl Tokenizer {
     ///
     /// *Errors*: [`Error::Tokenizer`].
     pub fn encode_prompt(&self, text: &str, parse_special: bool) -> Result<Vec<u32>, Error> {
-        let mut ids = self.encode(text, parse_special)?;
+        self.encode_prompt_until(text, parse_special, &NEVER)
+    }
+
+    /// As [`Tokenizer::encode_prompt`], until `cancel` is set.
+    ///
+    /// *Errors*: [`Error::Tokenizer`], [`Error::Cancelled`].
+    pub fn encode_prompt_until(
+        &self,
+        text: &str,
+        parse_special: bool,
+        cancel: &AtomicBool,
+    ) -> Result<Vec<u32>, Error> {
+        let mut ids = self.encode_until(text, parse_special, cancel)?;
         if let Some(bos) = self.bos.filter(|bos| self.adds_bos && ids.first() != Some(bos)) {
             ids.insert(0, bos);
         }
