@@ -10,13 +10,17 @@ mod error;
 mod guard;
 mod header;
 mod metadata;
+mod quoted;
 mod reader;
+mod split;
 mod tensor_type;
 mod writer;
 
 pub use error::Error;
 pub use header::{FIRST_HEADER_BYTES, MAX_HEADER_BYTES, next_header_bytes};
 pub use metadata::{Array, Metadata, Value};
+pub use quoted::quoted;
 pub use reader::{File, TensorInfo};
+pub use split::Split;
 pub use tensor_type::TensorType;
 pub use writer::{TensorHead, Writer};

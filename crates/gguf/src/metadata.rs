@@ -1,6 +1,6 @@
 //! Metadata: keys with typed values.
 
-use crate::Error;
+use crate::{Error, quoted};
 
 /// One metadata value. Strings and arrays borrow from the file.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -193,20 +193,26 @@ fn split_array_head(bytes: &[u8]) -> Option<(u32, usize, &[u8])> {
 pub struct Metadata<'a> {
     pub(crate) bytes: &'a [u8],
     pub(crate) entries: &'a [crate::reader::Entry],
+    /// Places in `entries`, sorted by key.
+    pub(crate) by_key: &'a [u32],
 }
 
 impl<'a> Metadata<'a> {
     /// The value of `key`, if the file has it.
     pub fn get(&self, key: &str) -> Option<Value<'a>> {
-        self.decode(self.entries.iter().find(|entry| entry.key == key)?)
+        let entry = |idx: u32| &self.entries[idx as usize];
+        let key_at = |idx: u32| &self.bytes[entry(idx).key.clone()];
+        let found = self.by_key.binary_search_by(|&idx| key_at(idx).cmp(key.as_bytes()));
+        self.decode(entry(self.by_key[found.ok()?]))
     }
 
     /// All keys and values in the file's order.
     pub fn iter(&self) -> impl Iterator<Item = (&'a str, Value<'a>)> + use<'a> {
         let metadata = *self;
-        self.entries
-            .iter()
-            .filter_map(move |entry| Some((entry.key.as_str(), metadata.decode(entry)?)))
+        self.entries.iter().filter_map(move |entry| {
+            let key = std::str::from_utf8(&metadata.bytes[entry.key.clone()]).ok()?;
+            Some((key, metadata.decode(entry)?))
+        })
     }
 
     /// Decodes an entry. The reader knows where its value ends, so that arrays of strings, which
@@ -249,10 +255,10 @@ impl<'a> Metadata<'a> {
     }
 
     fn require(&self, key: &str) -> Result<Value<'a>, Error> {
-        self.get(key).ok_or_else(|| Error::MissingKey { key: key.to_owned() })
+        self.get(key).ok_or_else(|| Error::MissingKey { key: quoted(key).into_owned() })
     }
 }
 
 fn wrong_type(key: &str, expected: &'static str) -> Error {
-    Error::WrongType { key: key.to_owned(), expected }
+    Error::WrongType { key: quoted(key).into_owned(), expected }
 }

@@ -2,7 +2,6 @@
 
 #![expect(unsafe_code, reason = "mapping a file is unsafe: see `File::open`")]
 
-use std::collections::HashMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -12,7 +11,7 @@ use memmap2::{Mmap, MmapOptions};
 use crate::guard::Guard;
 
 use crate::metadata::{ARRAY, STRING, fixed_size};
-use crate::{Error, Metadata, TensorType};
+use crate::{Error, Metadata, TensorType, quoted};
 
 /// What a file begins with.
 const MAGIC: &[u8] = b"GGUF";
@@ -27,9 +26,17 @@ const MIN_ENTRY_BYTES: u64 = 8 + 4 + 1;
 /// The bytes of the shortest tensor entry: name length, empty name, no dimensions, type, offset.
 const MIN_TENSOR_BYTES: u64 = 8 + 4 + 4 + 8;
 
-/// Where a metadata value lies in the file.
+/// The most metadata keys: a thousand times what files have. Many more would make each search slow.
+const MAX_ENTRIES: u64 = 1 << 16;
+/// The most tensors: several times what the largest models have.
+const MAX_TENSORS: u64 = 1 << 17;
+/// The longest key and tensor name, in bytes: what GGUF allows for a key.
+const MAX_NAME_BYTES: u64 = u16::MAX as u64;
+
+/// Where a metadata entry lies in the file.
 pub(crate) struct Entry {
-    pub(crate) key: String,
+    /// In UTF-8.
+    pub(crate) key: Range<usize>,
     pub(crate) type_id: u32,
     pub(crate) value: Range<usize>,
 }
@@ -97,8 +104,11 @@ pub struct File {
     total_bytes: u64,
     version: u32,
     entries: Vec<Entry>,
+    /// Places in `entries`, sorted by key.
+    by_key: Vec<u32>,
     tensors: Vec<TensorInfo>,
-    by_name: HashMap<String, usize>,
+    /// Places in `tensors`, sorted by name.
+    by_name: Vec<u32>,
 }
 
 impl File {
@@ -163,14 +173,16 @@ impl File {
             total_bytes,
             version: 0,
             entries: vec![],
+            by_key: vec![],
             tensors: vec![],
-            by_name: HashMap::new(),
+            by_name: vec![],
         };
         let mut reader = Reader { bytes: file.as_bytes(), total_bytes, offset: 0 };
         let (version, n_tensors, n_entries) = reader.header()?;
         let entries = reader.entries(n_entries)?;
+        let by_key = reader.by_key(&entries)?;
         let mut tensors = reader.tensors(n_tensors)?;
-        let metadata = Metadata { bytes: file.as_bytes(), entries: &entries };
+        let metadata = Metadata { bytes: file.as_bytes(), entries: &entries, by_key: &by_key };
         let alignment = match metadata.get("general.alignment") {
             Some(value) => value.as_u64().filter(|a| a.is_power_of_two()).ok_or_else(|| {
                 reader.invalid("general.alignment is not a power of two".to_owned())
@@ -184,14 +196,17 @@ impl File {
         for tensor in &mut tensors {
             place(tensor, data_start, alignment, total_bytes)?;
         }
-        let mut by_name = HashMap::with_capacity(tensors.len());
-        for (idx, tensor) in tensors.iter().enumerate() {
-            if by_name.insert(tensor.name.clone(), idx).is_some() {
-                return Err(reader.invalid(format!("tensor `{}` appears twice", tensor.name)));
-            }
+        let mut by_name: Vec<u32> = (0..tensors.len() as u32).collect();
+        by_name.sort_unstable_by_key(|&idx| &tensors[idx as usize].name);
+        let name = |idx: u32| &tensors[idx as usize].name;
+        if let Some(twice) = by_name.windows(2).find(|pair| name(pair[0]) == name(pair[1])) {
+            let name = quoted(name(twice[0]));
+            return Err(reader.invalid(format!("tensor `{name}` appears twice")));
         }
+        refuse_overlaps(&tensors)?;
         file.version = version;
         file.entries = entries;
+        file.by_key = by_key;
         file.tensors = tensors;
         file.by_name = by_name;
         Ok(file)
@@ -217,7 +232,7 @@ impl File {
 
     /// The metadata.
     pub fn metadata(&self) -> Metadata<'_> {
-        Metadata { bytes: self.as_bytes(), entries: &self.entries }
+        Metadata { bytes: self.as_bytes(), entries: &self.entries, by_key: &self.by_key }
     }
 
     /// All tensors in the file's order.
@@ -229,9 +244,11 @@ impl File {
     ///
     /// *Errors*: [`Error::MissingTensor`].
     pub fn tensor(&self, name: &str) -> Result<&TensorInfo, Error> {
-        let idx = self.by_name.get(name);
-        idx.map(|&idx| &self.tensors[idx])
-            .ok_or_else(|| Error::MissingTensor { name: name.to_owned() })
+        let tensor = |idx: u32| &self.tensors[idx as usize];
+        let found = self.by_name.binary_search_by(|&idx| tensor(idx).name.as_str().cmp(name));
+        found
+            .map(|place| tensor(self.by_name[place]))
+            .map_err(|_| Error::MissingTensor { name: quoted(name).into_owned() })
     }
 
     /// A tensor's data, borrowed from the map.
@@ -239,12 +256,13 @@ impl File {
     /// *Errors*: [`Error::UnknownTensorType`]; [`Error::HeaderOnly`] where not the whole file is held.
     pub fn data(&self, tensor: &TensorInfo) -> Result<&[u8], Error> {
         if let TensorType::Unknown(type_id) = tensor.tensor_type {
-            return Err(Error::UnknownTensorType { name: tensor.name.clone(), type_id });
+            let name = quoted(&tensor.name).into_owned();
+            return Err(Error::UnknownTensorType { name, type_id });
         }
         if (self.as_bytes().len() as u64) < self.total_bytes {
-            return Err(Error::HeaderOnly { name: tensor.name.clone() });
+            return Err(Error::HeaderOnly { name: quoted(&tensor.name).into_owned() });
         }
-        let missing = || Error::MissingTensor { name: tensor.name.clone() };
+        let missing = || Error::MissingTensor { name: quoted(&tensor.name).into_owned() };
         let start = usize::try_from(tensor.offset).map_err(|_| missing())?;
         let len = usize::try_from(tensor.size_bytes).map_err(|_| missing())?;
         self.as_bytes().get(start..).and_then(|rest| rest.get(..len)).ok_or_else(missing)
@@ -258,8 +276,11 @@ fn place(
     alignment: u64,
     total: u64,
 ) -> Result<(), Error> {
-    let invalid =
-        |what: &str| Error::Invalid { what: format!("tensor `{}` {what}", tensor.name), offset: 0 };
+    let name = tensor.name.clone();
+    let invalid = |what: &str| Error::Invalid {
+        what: format!("tensor `{}` {what}", quoted(&name)),
+        offset: 0,
+    };
     if !tensor.offset.is_multiple_of(alignment) {
         return Err(invalid("does not start at a multiple of the alignment"));
     }
@@ -287,6 +308,22 @@ fn place(
     Ok(())
 }
 
+/// Checks that no two tensors share bytes: a small file could stand for any number of large tensors.
+fn refuse_overlaps(tensors: &[TensorInfo]) -> Result<(), Error> {
+    let mut sized: Vec<&TensorInfo> = tensors.iter().filter(|it| it.size_bytes > 0).collect();
+    sized.sort_unstable_by_key(|tensor| tensor.offset);
+    let overlap =
+        sized.windows(2).find(|pair| pair[0].offset + pair[0].size_bytes > pair[1].offset);
+    match overlap {
+        Some(pair) => {
+            let [a, b] = [quoted(&pair[0].name), quoted(&pair[1].name)];
+            let what = format!("tensors `{a}` and `{b}` share bytes");
+            Err(Error::Invalid { what, offset: pair[1].offset })
+        }
+        None => Ok(()),
+    }
+}
+
 struct Reader<'a> {
     bytes: &'a [u8],
     /// The file's length, of which `bytes` may be the beginning.
@@ -308,17 +345,24 @@ impl<'a> Reader<'a> {
         }
         let n_tensors = self.count("tensor count", MIN_TENSOR_BYTES)?;
         let n_entries = self.count("metadata count", MIN_ENTRY_BYTES)?;
+        for (count, most, what) in
+            [(n_tensors, MAX_TENSORS, "tensors"), (n_entries, MAX_ENTRIES, "metadata keys")]
+        {
+            if count > most {
+                return Err(
+                    self.invalid(format!("{count} {what}, more than the {most} that are read"))
+                );
+            }
+        }
         Ok((version, n_tensors, n_entries))
     }
 
     fn entries(&mut self, count: u64) -> Result<Vec<Entry>, Error> {
-        let mut seen = std::collections::HashSet::new();
         (0..count)
             .map(|_| {
-                let key = self.text("metadata key")?;
-                if !seen.insert(key.clone()) {
-                    return Err(self.invalid(format!("metadata key `{key}` appears twice")));
-                }
+                let len = self.text("metadata key")?.len();
+                let end = self.offset as usize;
+                let key = end - len..end;
                 let type_id = self.u32("metadata type")?;
                 let start = self.offset as usize;
                 self.skip_value(type_id, 0)?;
@@ -327,22 +371,36 @@ impl<'a> Reader<'a> {
             .collect()
     }
 
+    /// The places of the entries, sorted by key; no two have the same.
+    fn by_key(&self, entries: &[Entry]) -> Result<Vec<u32>, Error> {
+        let key = |idx: u32| &self.bytes[entries[idx as usize].key.clone()];
+        let mut by_key: Vec<u32> = (0..entries.len() as u32).collect();
+        by_key.sort_unstable_by(|&a, &b| key(a).cmp(key(b)));
+        match by_key.windows(2).find(|pair| key(pair[0]) == key(pair[1])) {
+            Some(twice) => {
+                let name = String::from_utf8_lossy(key(twice[0]));
+                Err(self.invalid(format!("metadata key `{}` appears twice", quoted(&name))))
+            }
+            None => Ok(by_key),
+        }
+    }
+
     fn tensors(&mut self, count: u64) -> Result<Vec<TensorInfo>, Error> {
         (0..count).map(|_| self.tensor()).collect()
     }
 
     fn tensor(&mut self) -> Result<TensorInfo, Error> {
-        let name = self.text("tensor name")?;
+        let name = self.text("tensor name")?.to_owned();
         let n_dims = self.u32("tensor dimensions")?;
         if n_dims > MAX_DIMS {
-            return Err(self.invalid(format!("tensor `{name}` has {n_dims} dimensions")));
+            return Err(self.invalid(format!("tensor `{}` has {n_dims} dimensions", quoted(&name))));
         }
         let dims =
             (0..n_dims).map(|_| self.u64("tensor dimension")).collect::<Result<Vec<_>, _>>()?;
         let n_values = dims
             .iter()
             .try_fold(1u64, |product, &dim| product.checked_mul(dim))
-            .ok_or_else(|| self.invalid(format!("tensor `{name}` is too large")))?;
+            .ok_or_else(|| self.invalid(format!("tensor `{}` is too large", quoted(&name))))?;
         let tensor_type = TensorType::from_id(self.u32("tensor type")?);
         let offset = self.u64("tensor offset")?;
         Ok(TensorInfo { name, dims, tensor_type, n_values, size_bytes: 0, offset })
@@ -382,11 +440,13 @@ impl<'a> Reader<'a> {
         Ok(count)
     }
 
-    fn text(&mut self, what: &'static str) -> Result<String, Error> {
+    fn text(&mut self, what: &'static str) -> Result<&'a str, Error> {
         let len = self.u64(what)?;
         let bytes = self.take(what, len)?;
-        let text = std::str::from_utf8(bytes).map(str::to_owned);
-        text.map_err(|_| self.invalid(format!("{what} is not UTF-8")))
+        if len > MAX_NAME_BYTES {
+            return Err(self.invalid(format!("{what} of {len} bytes")));
+        }
+        std::str::from_utf8(bytes).map_err(|_| self.invalid(format!("{what} is not UTF-8")))
     }
 
     fn u32(&mut self, what: &'static str) -> Result<u32, Error> {

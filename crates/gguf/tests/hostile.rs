@@ -347,3 +347,79 @@ proptest! {
         prop_assert!(!is_whole || result.is_ok() || is_short);
     }
 }
+
+/// The bytes of a header of `n_tensors` and `n_entries`, of which only the numbers are there.
+fn counts(n_tensors: u64, n_entries: u64) -> Vec<u8> {
+    let mut bytes = b"GGUF\x03\0\0\0".to_vec();
+    bytes.extend(n_tensors.to_le_bytes());
+    bytes.extend(n_entries.to_le_bytes());
+    bytes
+}
+
+#[test]
+fn a11_more_keys_and_tensors_than_any_model_has_are_refused() {
+    let mut bytes = counts(0, (1 << 16) + 1);
+    for key in 0..=1u64 << 16 {
+        bytes.extend(4u64.to_le_bytes());
+        bytes.extend((key as u32).to_be_bytes().map(|byte| byte / 2));
+        bytes.extend([0, 0, 0, 0, 7]);
+    }
+    let error = File::from_bytes(bytes).err().unwrap();
+    assert!(error.to_string().contains("65537 metadata keys"), "{error}");
+    let mut bytes = counts((1 << 17) + 1, 0);
+    bytes.resize(24 * ((1 << 17) + 2), 0);
+    let error = File::from_bytes(bytes).err().unwrap();
+    assert!(error.to_string().contains("131073 tensors"), "{error}");
+}
+
+#[test]
+fn a11_as_many_keys_as_are_read_take_little_memory_and_are_found() {
+    let mut writer = Writer::default();
+    for key in 0..1u32 << 16 {
+        writer.value(&format!("{key:x}"), Value::U32(key));
+    }
+    let mut bytes = Vec::new();
+    writer.write(&mut bytes).unwrap();
+    let (len, before) = (bytes.len(), ALLOCATED.get());
+    let file = File::from_bytes(bytes).unwrap();
+    let allocated = ALLOCATED.get() - before;
+    // The list of entries grows by doubling, and the index is one of numbers.
+    assert!(allocated <= 8 * len, "{allocated} bytes for {len}");
+    for key in [0, 1, 0x7777, 0xffff] {
+        assert_eq!(file.metadata().u64(&format!("{key:x}")).unwrap(), key);
+    }
+    assert!(file.metadata().get("10000").is_none());
+    assert_eq!(file.metadata().iter().count(), 1 << 16);
+}
+
+#[test]
+fn a11_long_names_are_refused_and_not_quoted_whole() {
+    for at_key in [true, false] {
+        let (name, mut bytes) = ("x".repeat(70_000), Vec::new());
+        let mut writer = Writer::default();
+        match at_key {
+            true => writer.str(&name, ""),
+            false => writer.tensor(&name, &[1], TensorType::F32, vec![0; 4]),
+        };
+        writer.write(&mut bytes).unwrap();
+        let error = File::from_bytes(bytes).err().unwrap().to_string();
+        assert!(error.contains("70000 bytes") && error.len() < 300, "{error}");
+    }
+    let (name, mut bytes) = ("x".repeat(60_000), Vec::new());
+    Writer::default().str(&name, "1").str(&name, "2").write(&mut bytes).unwrap();
+    let error = File::from_bytes(bytes).err().unwrap().to_string();
+    assert!(error.contains("appears twice") && error.len() < 900, "{error}");
+}
+
+#[test]
+fn tensors_that_share_bytes_are_refused() {
+    let mut bytes = Vec::new();
+    let mut writer = Writer::default();
+    let f32 = TensorType::F32;
+    writer.tensor("a", &[8], f32, vec![0; 32]).tensor("b", &[8], f32, vec![0; 32]);
+    writer.write(&mut bytes).unwrap();
+    let at = bytes.windows(8).rposition(|eight| eight == 32u64.to_le_bytes()).unwrap();
+    bytes[at..at + 8].fill(0);
+    let error = File::from_bytes(bytes).err().unwrap();
+    assert!(error.to_string().contains("share bytes"), "{error}");
+}
