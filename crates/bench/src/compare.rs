@@ -38,6 +38,21 @@ pub struct Comparison {
 }
 
 impl Comparison {
+    /// Whether all figures but the perplexities' are numbers.
+    fn is_finite(&self) -> bool {
+        [
+            self.log_ratio,
+            self.log_ratio_standard_error,
+            self.mean_kl,
+            self.mean_kl_standard_error,
+            self.p99_kl,
+            self.max_kl,
+            self.same_top,
+        ]
+        .into_iter()
+        .all(f64::is_finite)
+    }
+
     /// By how much of the first's perplexity the second's is higher.
     pub fn perplexity_change(&self) -> f64 {
         self.log_ratio.exp_m1()
@@ -47,8 +62,8 @@ impl Comparison {
 /// Compares two models on `ids` in chunks of `context` tokens; `on_chunk` gets the figures so far and
 /// how many chunks there are.
 ///
-/// *Errors*: [`Error::TooShort`], [`Error::Context`], [`Error::Vocabulary`], [`Error::Cancelled`],
-/// [`Error::Engine`].
+/// *Errors*: [`Error::TooShort`], [`Error::Context`], [`Error::Vocabulary`], [`Error::NotFinite`],
+/// [`Error::Cancelled`], [`Error::Engine`].
 pub fn compare(
     base: &Arc<Model>,
     other: &Arc<Model>,
@@ -82,6 +97,18 @@ pub fn compare(
             }
         }
         result = positions.comparison(&result);
+        let parts = [(base, result.base.is_finite()), (other, result.other.is_finite())];
+        let figure = |figure, model: &Arc<Model>| Error::NotFinite {
+            model: model.name().to_owned(),
+            figure,
+            chunk: result.base.chunks,
+        };
+        if let Some((model, _)) = parts.into_iter().find(|(_, is_finite)| !is_finite) {
+            return Err(figure("perplexity", model));
+        }
+        if !result.is_finite() {
+            return Err(figure("divergence", other));
+        }
         on_chunk(&result, n_chunks);
     }
     Ok(result)
@@ -151,7 +178,8 @@ fn divergence(p: &[f32], q: &[f32]) -> f64 {
         let weight = p.exp();
         p_sum += weight;
         q_sum += q.exp();
-        weighted += weight * (p - q);
+        // What cannot happen adds nothing, however unlikely the other holds it.
+        weighted += if weight > 0.0 { weight * (p - q) } else { 0.0 };
     }
     // Rounding may take it a little below what it can be.
     (weighted / p_sum + q_sum.ln() - p_sum.ln()).max(0.0)

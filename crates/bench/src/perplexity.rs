@@ -44,6 +44,19 @@ pub enum Error {
         /// The other's.
         other: String,
     },
+    /// A figure is no number, which no report should hold.
+    #[error(
+        "{model} gives no finite {figure} of the text: a token that comes up has no probability \
+         (found in chunk {chunk})"
+    )]
+    NotFinite {
+        /// The model's name.
+        model: String,
+        /// Which figure.
+        figure: &'static str,
+        /// The chunk, counted from 1.
+        chunk: usize,
+    },
     /// The caller cancelled.
     #[error("cancelled")]
     Cancelled,
@@ -67,10 +80,17 @@ pub struct Perplexity {
     pub tokens: usize,
 }
 
+impl Perplexity {
+    /// Whether all figures are numbers.
+    pub(crate) fn is_finite(&self) -> bool {
+        [self.perplexity, self.standard_error, self.first_chunk].into_iter().all(f64::is_finite)
+    }
+}
+
 /// Measures the perplexity of `ids` in chunks of `context` tokens. `on_chunk` gets the value so
 /// far after each chunk.
 ///
-/// *Errors*: [`Error::TooShort`], [`Error::Context`], [`Error::Engine`].
+/// *Errors*: [`Error::TooShort`], [`Error::Context`], [`Error::NotFinite`], [`Error::Engine`].
 pub fn perplexity(
     model: &Arc<Model>,
     ids: &[u32],
@@ -90,6 +110,10 @@ pub fn perplexity(
             }
         }
         result = losses.perplexity(&result);
+        if !result.is_finite() {
+            let model = model.name().to_owned();
+            return Err(Error::NotFinite { model, figure: "perplexity", chunk: result.chunks });
+        }
         on_chunk(&result);
     }
     Ok(result)

@@ -60,7 +60,9 @@ fn rate(buffer: &[Line], threads: usize, goes_on: impl Fn(usize, Duration) -> bo
     let start = Instant::now();
     let mut rates = Vec::new();
     while rates.is_empty() || goes_on(rates.len(), start.elapsed()) {
-        rates.push(size_of_val(buffer) as f64 / elapsed(&parts).as_secs_f64());
+        // A clock may not tell so short a time.
+        let elapsed = elapsed(&parts).max(Duration::from_nanos(1));
+        rates.push(size_of_val(buffer) as f64 / elapsed.as_secs_f64());
     }
     Summary::of(&rates).map_or(0.0, |rates| rates.median)
 }

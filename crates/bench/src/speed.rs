@@ -9,7 +9,7 @@
 //! *Source*: llama.cpp, `tools/llama-bench`.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use lilims_engine::{Error, Model, Session};
 
@@ -44,7 +44,8 @@ pub struct Speed {
 
 /// Measures `model`, which was loaded with room for [`Workload::context`] tokens.
 ///
-/// *Errors*: [`Error::ContextFull`] without that room, [`Error::Threads`], [`Error::Candle`].
+/// *Errors*: [`Error::ContextFull`] without that room, [`Error::NotFinite`], [`Error::Threads`],
+/// [`Error::Candle`].
 pub fn measure(model: &Arc<Model>, workload: &Workload) -> Result<Speed, Error> {
     let Workload { prompt_tokens, generate_tokens, depth, repeat } = *workload;
     let ids = token_ids(workload.context(), model.spec().n_vocab);
@@ -80,7 +81,8 @@ fn samples(
             run(session, ids)?;
             let elapsed = start.elapsed();
             session.truncate(depth);
-            Ok(ids.len() as f64 / elapsed.as_secs_f64())
+            // A clock may not tell so short a time.
+            Ok(ids.len() as f64 / elapsed.max(Duration::from_nanos(1)).as_secs_f64())
         })
         .collect()
 }

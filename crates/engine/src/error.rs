@@ -49,8 +49,38 @@ pub enum Error {
         /// The vocabulary's size.
         n_vocab: usize,
     },
-    /// The system gives no memory for the cache.
-    #[error("no memory for a cache of {bytes} bytes: take a smaller context")]
+    /// The file is one part of a model, whose other parts are in other files.
+    #[error(
+        "this is part {} of {} of a split model, which Lilims cannot load: join the parts into one \
+         file, as llama.cpp's `llama-gguf-split --merge` does", .0.part, .0.count
+    )]
+    Split(lilims_gguf::Split),
+    /// What the model computed is no number, or infinite.
+    #[error(
+        "`{model}` computes numbers that are not finite at token {position}: its file is damaged, or \
+         values grow beyond what their types hold"
+    )]
+    NotFinite {
+        /// The model's name.
+        model: String,
+        /// The token of the conversation after which that is so, counted from 1.
+        position: usize,
+    },
+    /// A session would take more memory than there is.
+    #[error(
+        "a context of {context} tokens needs {} of memory, {} are there: choose a smaller context",
+        size(*needed_bytes), size(*available_bytes)
+    )]
+    TooLarge {
+        /// Tokens of the context.
+        context: usize,
+        /// Bytes of its cache and buffers.
+        needed_bytes: u64,
+        /// Bytes that may be taken.
+        available_bytes: u64,
+    },
+    /// The system gives no memory.
+    #[error("the system gives no memory for {}: choose a smaller context", size(*bytes))]
     OutOfMemory {
         /// Bytes that were asked for.
         bytes: u64,
@@ -93,5 +123,13 @@ impl Error {
     /// Whether the model's file is no longer what was loaded: it has to be loaded again.
     pub fn is_changed_file(&self) -> bool {
         matches!(self, Self::Gguf(lilims_gguf::Error::Changed { .. }))
+    }
+}
+
+/// A size as messages tell it: `4.1 GB`.
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..1_000_000_000 => format!("{} MB", bytes.div_ceil(1_000_000)),
+        _ => format!("{:.1} GB", bytes as f64 / 1e9),
     }
 }

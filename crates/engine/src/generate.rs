@@ -119,7 +119,8 @@ impl Session {
     ///
     /// *Errors*: [`Error::Gguf`] when the model's file is no longer what was loaded; what was given out
     /// before stands. [`Error::ContextFull`] when the prompt is empty, or leaves no room under
-    /// [`Overflow::Stop`], [`Error::UnknownToken`], [`Error::Candle`]. Cancelling is no error: the
+    /// [`Overflow::Stop`], [`Error::UnknownToken`], [`Error::NotFinite`], [`Error::Candle`]. Cancelling is
+    /// no error: the
     /// answer so far is returned.
     pub fn generate(
         &mut self,
@@ -150,8 +151,13 @@ impl Session {
         };
         let mut writer = AnswerWriter::new(&model, options);
         let finish = if is_read {
-            Turn { session: self, options, cancel, start, on_text }
-                .write(&mut writer, &mut progress)?
+            let written = Turn { session: self, options, cancel, start, on_text }
+                .write(&mut writer, &mut progress);
+            if let Err(Error::NotFinite { .. }) = written {
+                // What is no number stands among keys and values, too: nothing can go on from it.
+                self.reset();
+            }
+            written?
         } else {
             Finish::Cancelled
         };
@@ -257,6 +263,7 @@ impl Turn<'_, '_> {
                 break finish;
             }
             let row_logits = &mut logits[row * n_vocab..][..n_vocab];
+            self.session.check_row(row_logits, len)?;
             let id = sampler.sample(row_logits, &self.session.tokens[..len]);
             self.note(progress);
             if self.session.model.tokenizer().ends_turn(id) && !self.options.ignore_eos {

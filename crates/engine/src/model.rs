@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use lilims_gguf::{File, TensorType};
+use lilims_gguf::{File, Split, TensorType};
 
 use crate::backend::Runner;
 use crate::backend::candle::{self, CandleModel, CandleRunner};
 use crate::backend::cpu::{self, CpuModel, CpuRunner, max_threads, performance_cores};
 use crate::quant::Isa;
 use crate::reasoning::ReasoningMarks;
-use crate::{ChatTemplate, Error, ModelSpec, Session, Tokenizer, saved};
+use crate::spec::MIN_LEARNED_CONTEXT;
+use crate::{ChatTemplate, Error, ModelSpec, Session, Tokenizer, estimate, saved};
 
 /// Which implementation runs the forward pass.
 ///
@@ -109,8 +110,9 @@ impl Model {
     /// Opens the file at `path`.
     ///
     /// *Errors*: [`Error::Gguf`] when the file is missing or damaged, [`Error::Damaged`] when it
-    /// contradicts itself, [`Error::Unsupported`] when Lilims cannot run it, [`Error::Isa`] when
-    /// `LILIMS_ISA` cannot be followed, [`Error::TooManyThreads`].
+    /// contradicts itself, [`Error::Unsupported`] and [`Error::Split`] when Lilims cannot run it,
+    /// [`Error::TooLarge`] when a session would not fit into the memory, [`Error::Isa`] when `LILIMS_ISA`
+    /// cannot be followed, [`Error::TooManyThreads`].
     pub fn load(path: &Path, options: &LoadOptions) -> Result<Arc<Self>, Error> {
         Isa::forced()?;
         let n_threads = options.threads.unwrap_or_else(performance_cores).max(1);
@@ -118,7 +120,7 @@ impl Model {
             return Err(Error::TooManyThreads { asked: n_threads, most: max_threads() });
         }
         let file = Arc::new(File::open(path)?);
-        let spec = ModelSpec::from_gguf(&file)?;
+        let spec = ModelSpec::from_gguf(&file).map_err(|error| part_by_name(error, path))?;
         let tokenizer = Tokenizer::from_gguf(&file)?;
         if tokenizer.n_vocab() != spec.n_vocab {
             let (listed, rows) = (tokenizer.n_vocab(), spec.n_vocab);
@@ -126,6 +128,12 @@ impl Model {
             return Err(Error::Damaged { what });
         }
         let context = context(&spec, options.context);
+        let mut needed_bytes = estimate::session_bytes(&spec, context, options.kv_type, n_threads)?;
+        if options.backend == BackendKind::Candle {
+            // candle copies the weights.
+            needed_bytes = needed_bytes.saturating_add(file.total_bytes());
+        }
+        estimate::expect_room(needed_bytes, context, options.backend)?;
         let loaded = match options.backend {
             BackendKind::Cpu => {
                 let model = Arc::new(CpuModel::load(&file, &spec, context)?);
@@ -260,8 +268,16 @@ impl Model {
 
     /// An empty session.
     ///
-    /// *Errors*: [`Error::Candle`], or [`Error::Threads`] when no worker threads start.
+    /// *Errors*: [`Error::TooLarge`] and [`Error::OutOfMemory`] where the memory does not hold it,
+    /// [`Error::Candle`], or [`Error::Threads`] when no worker threads start.
     pub fn session(self: &Arc<Self>) -> Result<Session, Error> {
+        let (context, kv_type) = (self.context, self.kv_type);
+        let needed_bytes = estimate::session_bytes(&self.spec, context, kv_type, self.n_threads)?;
+        let backend = match &self.loaded {
+            Loaded::Cpu(_) => BackendKind::Cpu,
+            Loaded::Candle(_) => BackendKind::Candle,
+        };
+        estimate::expect_room(needed_bytes, context, backend)?;
         let runner: Box<dyn Runner> = match &self.loaded {
             Loaded::Cpu(model) => {
                 let model = Arc::clone(model);
@@ -278,7 +294,20 @@ impl Model {
 /// The most tokens that sessions hold, if the caller asked for `asked`.
 pub(crate) fn context(spec: &ModelSpec, asked: Option<usize>) -> usize {
     let context = asked.unwrap_or_else(|| spec.default_context());
-    context.min(spec.max_positions().unwrap_or(usize::MAX)).max(1)
+    match spec.max_positions() {
+        Some(most) => context.clamp(MIN_LEARNED_CONTEXT, most),
+        None => context.max(1),
+    }
+}
+
+/// Says that a file which lacks what every model has is a part of a split model, where its name says so.
+fn part_by_name(error: Error, path: &Path) -> Error {
+    let split = path.file_name().and_then(|name| Split::of_name(name.to_str()?));
+    match (&error, split) {
+        (Error::Gguf(lilims_gguf::Error::MissingKey { .. }), Some(split)) => Error::Split(split),
+        (Error::Gguf(lilims_gguf::Error::MissingTensor { .. }), Some(split)) => Error::Split(split),
+        _ => error,
+    }
 }
 
 fn display_name(file: &File, path: &Path) -> String {

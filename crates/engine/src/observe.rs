@@ -44,6 +44,17 @@ impl InputSquares {
     }
 }
 
+impl InputSquares {
+    /// Whether all sums are numbers.
+    pub(crate) fn are_finite(&self) -> bool {
+        self.layers.iter().all(|layer| {
+            let LayerSquares { attention, attention_out, ffn, down } = layer;
+            let sums = [attention, attention_out, ffn, down];
+            sums.iter().all(|sums| sums.iter().all(|sum| sum.is_finite()))
+        })
+    }
+}
+
 /// A backend whose slots can be looked at.
 pub(crate) trait Peek: Backend {
     /// Adds the squares of the slot's rows to `sums`, one for each column.

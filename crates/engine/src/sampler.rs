@@ -59,6 +59,19 @@ impl Sampling {
     }
 }
 
+/// Whether a token can be drawn from `logits`: none is NaN or +∞, and one is finite. Some may be −∞, which
+/// rules a token out.
+///
+/// One pass without branches, which the compiler makes a vector loop.
+pub(crate) fn is_usable(logits: &[f32]) -> bool {
+    let (mut is_wrong, mut is_some_finite) = (false, false);
+    for &logit in logits {
+        is_wrong |= logit.is_nan() | (logit == f32::INFINITY);
+        is_some_finite |= logit > f32::NEG_INFINITY;
+    }
+    !is_wrong && is_some_finite
+}
+
 /// A new seed: 32 bits, short enough to type again, from the standard library's random hash keys.
 pub fn random_seed() -> u64 {
     RandomState::new().build_hasher().finish() >> 32
@@ -294,6 +307,23 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn t12_only_rows_of_numbers_are_usable() {
+        let (nan, inf) = (f32::NAN, f32::INFINITY);
+        for len in [1, 7, 64, 1000] {
+            for at in [0, len / 2, len - 1] {
+                for (value, usable) in
+                    [(nan, false), (-nan, false), (inf, false), (-inf, len > 1), (f32::MAX, true)]
+                {
+                    let mut row = vec![1.0; len];
+                    row[at] = value;
+                    assert_eq!(is_usable(&row), usable, "{value} of {len}");
+                }
+            }
+        }
+        assert!(!is_usable(&[-inf; 9]) && !is_usable(&[]));
+    }
 
     fn sampling(temperature: f32, seed: u64) -> Sampling {
         Sampling { temperature, seed, ..Sampling::default() }

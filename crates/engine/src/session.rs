@@ -11,7 +11,7 @@ use std::sync::atomic::AtomicBool;
 use crate::backend::{Chunk, Runner, Want};
 use crate::observe::InputSquares;
 use crate::window::Window;
-use crate::{Error, Model};
+use crate::{Error, Model, sampler};
 
 /// The most tokens that are read at once.
 pub(crate) const MAX_CHUNK: usize = 256;
@@ -238,11 +238,13 @@ impl Session {
     /// *Shapes*: `[ids.len(), n_vocab]`, row by row.
     ///
     /// *Errors*: [`Error::ContextFull`] where nothing more is to be read, [`Error::UnknownToken`],
-    /// [`Error::Candle`].
+    /// [`Error::NotFinite`], [`Error::OutOfMemory`], [`Error::Candle`].
     pub fn logits(&mut self, ids: &[u32]) -> Result<Vec<f32>, Error> {
-        let mut logits = Vec::with_capacity(ids.len() * self.model.spec().n_vocab);
+        let mut logits = self.room_for_logits(ids.len())?;
         for chunk in ids.chunks(self.chunk_len(Want::All)) {
+            let start = logits.len();
             self.read(chunk, Want::All, &NEVER, &mut logits)?;
+            self.check(&logits[start..])?;
         }
         Ok(logits)
     }
@@ -252,9 +254,46 @@ impl Session {
     ///
     /// *Errors*: as for [`Session::logits`].
     pub fn exact_logits(&mut self, ids: &[u32]) -> Result<Vec<f32>, Error> {
-        let mut logits = Vec::with_capacity(ids.len() * self.model.spec().n_vocab);
+        let mut logits = self.room_for_logits(ids.len())?;
         self.read_chunk(ids, Want::All, true, &NEVER, &mut logits)?;
+        self.check(&logits)?;
         Ok(logits)
+    }
+
+    /// Room for the logits of `n_tokens`, which a caller may ask for of any number.
+    fn room_for_logits(&self, n_tokens: usize) -> Result<Vec<f32>, Error> {
+        let n_logits = n_tokens.saturating_mul(self.model.spec().n_vocab);
+        let mut logits = Vec::new();
+        logits.try_reserve_exact(n_logits).map_err(|_| Error::OutOfMemory {
+            bytes: (n_logits as u64).saturating_mul(size_of::<f32>() as u64),
+        })?;
+        Ok(logits)
+    }
+
+    /// Checks `rows`, the logits of the last tokens read.
+    ///
+    /// *Errors*: [`Error::NotFinite`].
+    fn check(&self, rows: &[f32]) -> Result<(), Error> {
+        let n_vocab = self.model.spec().n_vocab;
+        let first = self.tokens.len().saturating_sub(rows.len() / n_vocab);
+        let rows = rows.chunks_exact(n_vocab).enumerate();
+        rows.map(|(idx, row)| self.check_row(row, first + idx + 1)).collect()
+    }
+
+    /// Checks the logits after the first `position` tokens.
+    ///
+    /// *Errors*: [`Error::NotFinite`].
+    pub(crate) fn check_row(&self, row: &[f32], position: usize) -> Result<(), Error> {
+        match sampler::is_usable(row) {
+            true => Ok(()),
+            false => Err(Error::NotFinite { model: self.model.name().to_owned(), position }),
+        }
+    }
+
+    /// Whether a key or value was larger than this type of cache holds, and was cut to the largest: 65,504
+    /// for f16. The `candle` backend cannot tell.
+    pub fn has_cut_keys_or_values(&self) -> bool {
+        self.runner.has_cut()
     }
 
     /// How many tokens can be read at once as if one by one.
@@ -274,7 +313,9 @@ impl Session {
         let mut logits = std::mem::take(&mut self.logits);
         let read = self.read(last, Want::Last, &NEVER, &mut logits);
         self.logits = logits;
-        read.map(|()| &self.logits[..])
+        read?;
+        self.check(&self.logits)?;
+        Ok(&self.logits)
     }
 
     /// Reads `ids` after the tokens already held and adds what each matrix was multiplied with to
@@ -286,6 +327,10 @@ impl Session {
             self.pass(chunk, Want::Nothing, false, &NEVER, |runner, chunk| {
                 runner.observe(chunk, squares)
             })?;
+            if !squares.are_finite() {
+                let model = self.model.name().to_owned();
+                return Err(Error::NotFinite { model, position: self.tokens.len() });
+            }
         }
         Ok(())
     }

@@ -3,13 +3,15 @@
 //! A new family is a row in [`FAMILIES`] and, at most, a switch in [`ModelSpec`] that the forward
 //! pass reads. Keys are those of <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>.
 
-use lilims_gguf::{File, Metadata};
+use lilims_gguf::{File, Metadata, quoted};
 
 use crate::window::Layout;
 use crate::{Error, KvType};
 
 /// The largest dimension that is believed; anything above is damage or an attack.
 const MAX_DIMENSION: u64 = 1 << 24;
+/// The shortest context with learned positions: a model that is full reads its recent half again.
+pub(crate) const MIN_LEARNED_CONTEXT: usize = 2;
 /// The longest context that is taken without being asked for, in tokens.
 const DEFAULT_CONTEXT: usize = 8192;
 /// The base of Gemma 3's rotary angles in layers with a window.
@@ -244,14 +246,17 @@ const FAMILIES: &[Family] = &[
 impl ModelSpec {
     /// Reads the specification, or says why Lilims cannot run the model.
     ///
-    /// *Errors*: [`Error::Unsupported`] for a family that Lilims does not know,
-    /// [`Error::Gguf`] for a missing key, [`Error::Damaged`] for values that cannot be.
+    /// *Errors*: [`Error::Unsupported`] for a family that Lilims does not know, [`Error::Split`] for a part
+    /// of a split model, [`Error::Gguf`] for a missing key, [`Error::Damaged`] for values that cannot be.
     pub fn from_gguf(file: &File) -> Result<Self, Error> {
+        if let Some(split) = file.split() {
+            return Err(Error::Split(split));
+        }
         let metadata = file.metadata();
         let name = metadata.str("general.architecture")?;
         let family = FAMILIES.iter().find(|family| family.name == name).ok_or_else(|| {
             let known: Vec<_> = FAMILIES.iter().map(|family| family.name).collect();
-            let what = format!("the model family `{name}` is not supported yet");
+            let what = format!("the model family `{}` is not supported yet", quoted(name));
             Error::Unsupported { what: format!("{what} (supported: {})", known.join(", ")) }
         })?;
         let keys = Keys { metadata, family: name };
@@ -277,7 +282,8 @@ impl ModelSpec {
     ///
     /// *Errors*: [`Error::Unsupported`] where the type does not suit the width of a head.
     pub fn cache_bytes(&self, context: usize, kv_type: KvType) -> Result<u64, Error> {
-        let n_slots: u64 = self.layouts(context).map(|layout| layout.n_slots as u64).sum();
+        let n_slots = self.layouts(context).map(|layout| layout.n_slots as u64);
+        let n_slots = n_slots.fold(0, u64::saturating_add);
         Ok(n_slots.saturating_mul(self.position_bytes(kv_type)?))
     }
 
@@ -294,6 +300,9 @@ impl ModelSpec {
     }
 
     fn check(&self) -> Result<(), Error> {
+        ensure(self.n_heads > 0 && self.head_dim > 0, || {
+            format!("{} heads of {} dimensions", self.n_heads, self.head_dim)
+        })?;
         let heads_fit = self.n_kv_heads > 0 && self.n_heads.is_multiple_of(self.n_kv_heads);
         ensure(heads_fit, || {
             format!("{} heads do not share {} key-value heads", self.n_heads, self.n_kv_heads)
@@ -308,11 +317,20 @@ impl ModelSpec {
         ensure(self.head_dim.is_multiple_of(2), || {
             format!("a head of {} dimensions", self.head_dim)
         })?;
-        ensure(self.eps.is_finite() && self.eps >= 0.0, || format!("norm epsilon {}", self.eps))?;
+        ensure(self.positions == Positions::Rotary || self.context >= MIN_LEARNED_CONTEXT, || {
+            format!("a context of {} tokens", self.context)
+        })?;
+        // Added to a mean square in f32: more than it can be would leave nothing of it.
+        ensure((0.0..=1.0).contains(&self.eps), || format!("norm epsilon {}", self.eps))?;
+        for cap in [self.attention_soft_cap, self.logit_soft_cap].into_iter().flatten() {
+            ensure(cap.is_normal(), || format!("values are squashed to ±{cap}"))?;
+        }
         let ropes_fit = self.ropes.iter().all(|rope| {
             let is_still = *rope == RopeSpec::NONE;
             let is_turning = rope.base.is_finite() && rope.base > 0.0;
-            is_still || is_turning && rope.position_scale.is_normal() && rope.magnitude.is_normal()
+            let is_scaled = rope.position_scale > 0.0 && rope.position_scale.is_normal();
+            is_still
+                || is_turning && is_scaled && rope.magnitude > 0.0 && rope.magnitude.is_normal()
         });
         ensure(ropes_fit, || "rotary base or scale is not a positive number".to_owned())
     }
@@ -358,18 +376,30 @@ impl Keys<'_> {
 
     /// The size at `key`; `None` where there is none, or it is 0, as files write what does not apply.
     fn optional_size(&self, key: &str) -> Result<Option<usize>, Error> {
-        match self.metadata.get(&self.full(key)).and_then(|value| value.as_u64()) {
-            None | Some(0) => Ok(None),
+        match self.metadata.get(&self.full(key)) {
+            None => Ok(None),
+            Some(value) if value.as_u64() == Some(0) => Ok(None),
             Some(_) => self.size(key).map(Some),
         }
     }
 
-    fn f32(&self, key: &str) -> Option<f32> {
-        self.metadata.get(&self.full(key)).and_then(|value| value.as_f32())
+    /// The number at `key`, if there is one.
+    fn f32(&self, key: &str) -> Result<Option<f32>, Error> {
+        let key = self.full(key);
+        self.metadata.get(&key).map(|_| Ok(self.metadata.f32(&key)?)).transpose()
     }
 
-    fn str(&self, key: &str) -> Option<&str> {
-        self.metadata.get(&self.full(key)).and_then(|value| value.as_str())
+    /// The positive number at `key`; `None` where there is none, or it is 0, as files write what does not
+    /// apply.
+    fn positive(&self, key: &str) -> Result<Option<f32>, Error> {
+        let Some(value) = self.f32(key)?.filter(|value| *value != 0.0) else { return Ok(None) };
+        ensure(value > 0.0 && value.is_finite(), || format!("`{}` is {value}", self.full(key)))?;
+        Ok(Some(value))
+    }
+
+    fn str(&self, key: &str) -> Result<Option<&str>, Error> {
+        let key = self.full(key);
+        self.metadata.get(&key).map(|_| Ok(self.metadata.str(&key)?)).transpose()
     }
 }
 
@@ -423,8 +453,8 @@ fn read(keys: &Keys<'_>, family: &Family, n_vocab: usize) -> Result<ModelSpec, E
         eps: keys.metadata.f32(&keys.full(eps))?,
         embedding_scale: if family.scales_embeddings { (d_model as f32).sqrt() } else { 1.0 },
         attention_scale: 1.0 / attention_divisor(keys, d_model, n_heads, head_dim).sqrt(),
-        attention_soft_cap: keys.f32("attn_logit_softcapping").filter(|cap| *cap > 0.0),
-        logit_soft_cap: keys.f32("final_logit_softcapping").filter(|cap| *cap > 0.0),
+        attention_soft_cap: keys.positive("attn_logit_softcapping")?,
+        logit_soft_cap: keys.positive("final_logit_softcapping")?,
         head_norms: family.head_norms,
         post_norms: family.post_norms,
         fused_qkv: family.fused_qkv,
@@ -459,22 +489,22 @@ fn windows(keys: &Keys<'_>, family: &Family) -> Result<Vec<Option<usize>>, Error
 }
 
 fn ropes(keys: &Keys<'_>, family: &Family) -> Result<Vec<RopeSpec>, Error> {
-    let scaling = keys.str("rope.scaling.type").unwrap_or("none");
+    let scaling = keys.str("rope.scaling.type")?.unwrap_or("none");
     let position_scale = match scaling {
         // LongRoPE scales each pair by a factor of its own.
-        "none" | "longrope" => keys.f32("rope.scale_linear").unwrap_or(1.0),
-        "linear" => keys.f32("rope.scaling.factor").unwrap_or(1.0),
+        "none" | "longrope" => keys.f32("rope.scale_linear")?.unwrap_or(1.0),
+        "linear" => keys.f32("rope.scaling.factor")?.unwrap_or(1.0),
         other => {
-            let what = format!("rotary scaling `{other}` is not supported yet");
+            let what = format!("rotary scaling `{}` is not supported yet", quoted(other));
             return Err(Error::Unsupported { what });
         }
     };
-    let base = f64::from(keys.f32("rope.freq_base").unwrap_or(10_000.0));
+    let base = f64::from(keys.f32("rope.freq_base")?.unwrap_or(10_000.0));
     let position_scale = f64::from(position_scale);
-    let magnitude = keys.f32("rope.scaling.attn_factor").unwrap_or(1.0);
+    let magnitude = keys.f32("rope.scaling.attn_factor")?.unwrap_or(1.0);
     let mut ropes = vec![RopeSpec { base, position_scale, uses_factors: true, magnitude }];
     if family.name == "gemma3" {
-        let base = keys.f32("rope.freq_base_swa").map_or(GEMMA3_LOCAL_ROPE_BASE, f64::from);
+        let base = keys.f32("rope.freq_base_swa")?.map_or(GEMMA3_LOCAL_ROPE_BASE, f64::from);
         let local = RopeSpec { base, position_scale: 1.0, uses_factors: false, magnitude: 1.0 };
         ropes.push(local);
     }

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use lilims_gguf::{File, TensorInfo};
+use lilims_gguf::{File, TensorInfo, quoted};
 
 use crate::spec::{NormKind, Positions};
 use crate::{Error, ModelSpec, quant};
@@ -113,7 +113,15 @@ pub(crate) fn rope_factors(
         None => "rope_freqs.weight",
     };
     match file.tensor(name) {
-        Ok(_) => read_vector(file, name, spec.rope_dim / 2).map(Some),
+        Ok(_) => {
+            let factors = read_vector(file, name, spec.rope_dim / 2)?;
+            match factors.iter().find(|factor| !(factor.is_normal() && **factor > 0.0)) {
+                Some(factor) => Err(Error::Damaged {
+                    what: format!("tensor `{name}` holds the factor {factor}"),
+                }),
+                None => Ok(Some(factors)),
+            }
+        }
         Err(_) => Ok(None),
     }
 }
@@ -241,7 +249,7 @@ pub(crate) fn expect_supported(info: &TensorInfo) -> Result<(), Error> {
     if quant::supported(info.tensor_type) {
         return Ok(());
     }
-    let what = format!("tensor `{}` has type {}", info.name, info.tensor_type);
+    let what = format!("tensor `{}` has type {}", quoted(&info.name), info.tensor_type);
     Err(Error::Unsupported { what: format!("{what}, which is not supported yet") })
 }
 

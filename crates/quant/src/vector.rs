@@ -68,7 +68,8 @@ pub fn axpy_f32(p: f32, v: &[f32], out: &mut [f32]) {
     dispatch!(axpy_f32(p, v, out));
 }
 
-/// Rounds to f16, half to even.
+/// Rounds to f16, half to even. Finite values that f16 does not reach become its largest, ±65504; an
+/// infinity and a NaN stay.
 pub fn to_f16(x: &[f32], out: &mut [f16]) {
     assert_eq!(x.len(), out.len(), "slices of equal length");
     dispatch!(to_f16(x, out));
@@ -115,6 +116,9 @@ pub fn gelu(x: &mut [f32]) {
 /// Relative error of [`exp`]: two units in the last place of f32.
 pub const EXP_TOLERANCE: f32 = 2.4e-7;
 
+/// The largest value of f16.
+pub const F16_MAX: f32 = 65504.0;
+
 /// Below this, e^x is taken as zero: the result would be subnormal.
 pub(super) const EXP_MIN: f32 = -87.3;
 /// Above this, the argument is clamped: the result would overflow.
@@ -128,7 +132,7 @@ pub(super) const GELU_B: f32 = 0.044_715;
 pub(super) mod scalar {
     use half::f16;
 
-    use super::{EXP_MAX, EXP_MIN, GELU_A, GELU_B};
+    use super::{EXP_MAX, EXP_MIN, F16_MAX, GELU_A, GELU_B};
 
     pub(crate) fn dot_f32(a: &[f32], b: &[f32]) -> f32 {
         let mut sums = [0.0; 8];
@@ -189,7 +193,9 @@ pub(super) mod scalar {
 
     pub(crate) fn to_f16(x: &[f32], out: &mut [f16]) {
         for (out, &x) in out.iter_mut().zip(x) {
-            *out = f16::from_f32(x);
+            // A NaN stays one.
+            let within = if x.is_infinite() { x } else { x.clamp(-F16_MAX, F16_MAX) };
+            *out = f16::from_f32(within);
         }
     }
 

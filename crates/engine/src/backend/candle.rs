@@ -18,6 +18,7 @@ use candle_core::{D, DType, Device, Module, Tensor};
 use lilims_gguf::{File, TensorInfo, TensorType};
 
 use self::cache::{Kv, LayerCache};
+use super::cpu::zeros;
 use super::{Backend, Chunk, Runner, Slot, Want};
 use crate::forward::forward;
 use crate::observe::{self, InputSquares, Observed, Peek};
@@ -98,7 +99,7 @@ impl Upload for DeviceUpload<'_> {
         let data = &data[rows.start * row_bytes..rows.end * row_bytes];
         let rows = rows.len();
         let Some(dtype) = candle_dtype(info.tensor_type) else {
-            let mut values = vec![0.0; columns * rows];
+            let mut values = zeros(columns * rows)?;
             quant::dequantize(info.tensor_type, data, &mut values)?;
             return Ok(QMatMul::Tensor(Tensor::from_vec(values, (rows, columns), self.device)?));
         };
@@ -152,6 +153,10 @@ impl CandleRunner {
         kv_type: KvType,
     ) -> Result<Self, Error> {
         let layouts: Vec<_> = model.spec.layouts(context).collect();
+        // candle ends the process where the system gives no memory: ask for it all first.
+        let bytes = model.spec.cache_bytes(context, kv_type)?;
+        let len = usize::try_from(bytes).unwrap_or(usize::MAX);
+        Vec::<u8>::new().try_reserve_exact(len).map_err(|_| Error::OutOfMemory { bytes })?;
         let cache = layouts
             .iter()
             .map(|layout| LayerCache::new(&model.spec, layout.n_slots, kv_type, &model.device))
@@ -201,6 +206,11 @@ impl Runner for CandleRunner {
         forward(&mut observed, &model.spec, &model.weights, chunk.want)?;
         squares.n_tokens += chunk.tokens.len() as u64;
         Ok(())
+    }
+
+    /// Asking the device for it would cost more than it says.
+    fn has_cut(&self) -> bool {
+        false
     }
 
     /// Products of several rows are not those of one.
@@ -522,7 +532,9 @@ impl Backend for Pass<'_> {
             Some(head) => apply(head, x)?,
             None => embedding.forward(x)?,
         };
-        self.set(Slot::Logits, soft_cap(logits, cap)?);
+        // candle's products of quantised weights pass over what is no number.
+        let fault = (x * 0.0)?.sum_keepdim(D::Minus1)?;
+        self.set(Slot::Logits, soft_cap(logits, cap)?.broadcast_add(&fault)?);
         Ok(())
     }
 }

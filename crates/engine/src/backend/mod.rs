@@ -152,6 +152,9 @@ pub(crate) trait Runner: Send {
     /// The most tokens of an exact chunk.
     fn max_exact(&self) -> usize;
 
+    /// Whether a key or value was larger than the type of the cache holds, and was cut.
+    fn has_cut(&self) -> bool;
+
     /// Another runner with a copy of the first `len` tokens' keys and values.
     fn fork(&self, window: &Window, len: usize) -> Result<Box<dyn Runner>, Error>;
 

@@ -21,11 +21,13 @@ pub use self::fit::{Fit, Suggestion, Verdict};
 use crate::backend::cpu::{performance_cores, shared_bytes, worker_bytes};
 use crate::session::MAX_CHUNK;
 use crate::window::Layout;
-use crate::{Error, KvType, LoadOptions, ModelSpec, model, text, weights};
+use crate::{BackendKind, Error, KvType, LoadOptions, ModelSpec, model, text, weights};
 
 /// What a process takes before it loads a model: the program itself, its stacks, the chat template and
 /// what the allocator holds back.
 const BASE_BYTES: u64 = 12 << 20;
+/// Up to so much no session asks how much memory there is, which takes a while.
+const UNCHECKED_BYTES: u64 = 256 << 20;
 /// Logits that are held at once: those of the last token, and those that follow the last prompt.
 const LOGIT_ROWS: usize = 2;
 /// The ratios of a measured to an estimated peak that are believed; others are another program's doing.
@@ -228,6 +230,40 @@ impl MemoryEstimate {
     }
 }
 
+/// What a session of `context` tokens allocates: cache and buffers, in bytes.
+///
+/// *Errors*: as for [`ModelSpec::cache_bytes`].
+pub(crate) fn session_bytes(
+    spec: &ModelSpec,
+    context: usize,
+    kv_type: KvType,
+    n_workers: usize,
+) -> Result<u64, Error> {
+    let cache = spec.cache_bytes(context, kv_type)?;
+    let of_workers =
+        (worker_bytes(spec, std::iter::empty()) as u64).saturating_mul(n_workers as u64);
+    Ok(sum([cache, shared_bytes(spec, n_workers), of_workers].into_iter()))
+}
+
+/// Checks that the machine has the memory that a session of `context` tokens takes. Small ones are left
+/// to the allocator.
+///
+/// *Errors*: [`Error::TooLarge`].
+pub(crate) fn expect_room(
+    needed_bytes: u64,
+    context: usize,
+    backend: BackendKind,
+) -> Result<(), Error> {
+    if needed_bytes <= UNCHECKED_BYTES {
+        return Ok(());
+    }
+    let available_bytes = MemoryBudget::now(backend).available_bytes;
+    if needed_bytes > available_bytes {
+        return Err(Error::TooLarge { context, needed_bytes, available_bytes });
+    }
+    Ok(())
+}
+
 fn is_matrix(tensor: &&TensorInfo) -> bool {
     tensor.dims.len() > 1
 }
@@ -267,7 +303,7 @@ fn scratch_bytes(file: &File, spec: &ModelSpec, n_workers: usize) -> u64 {
     let of_workers = (worker_bytes(spec, columns) as u64).saturating_mul(n_workers as u64);
     let norms = file.tensors().iter().filter(|tensor| !is_matrix(tensor));
     let norms = sum(norms.map(|tensor| tensor.n_values.saturating_mul(size_of::<f32>() as u64)));
-    sum([shared_bytes(spec, n_workers) as u64, of_workers, norms].into_iter())
+    sum([shared_bytes(spec, n_workers), of_workers, norms].into_iter())
 }
 
 /// The tokenizer's tables, logits, and the tokens that a session holds.

@@ -182,8 +182,9 @@ pub(super) fn named(name: &str) -> Result<&'static Pre, Error> {
         let known = known.join(", ");
         Error::Unsupported {
             what: format!(
-                "the pre-tokenizer `{name}` is not known; Lilims would cut words differently \
-                 from the model's training (known: {known})"
+                "the pre-tokenizer `{}` is not known; Lilims would cut words differently from the \
+                 model's training (known: {known})",
+                lilims_gguf::quoted(name)
             ),
         }
     })

@@ -56,11 +56,18 @@ impl Tokenizer {
     /// [`Error::Tokenizer`] and [`Error::Gguf`] for damaged metadata.
     pub fn from_gguf(file: &Arc<File>) -> Result<Self, Error> {
         let metadata = file.metadata();
-        let name = metadata.str("tokenizer.ggml.model")?;
+        let name = metadata.str("tokenizer.ggml.model").map_err(|error| match file.split() {
+            // Only the first part has the vocabulary.
+            Some(split) => Error::Split(split),
+            None => error.into(),
+        })?;
         let pre_name = metadata.get("tokenizer.ggml.pre").and_then(|value| value.as_str());
         if !["gpt2", "llama", "gemma4"].contains(&name) {
             return Err(Error::Unsupported {
-                what: format!("the tokenizer `{name}` is not known (known: gpt2, llama, gemma4)"),
+                what: format!(
+                    "the tokenizer `{}` is not known (known: gpt2, llama, gemma4)",
+                    lilims_gguf::quoted(name)
+                ),
             });
         }
         let mut vocab = Vocab::from_gguf(file)?;

@@ -6,7 +6,7 @@ use std::arch::x86_64::*;
 use half::f16;
 
 use super::hsum;
-use crate::vector::{EXP_MAX, EXP_MIN, GELU_A, GELU_B, scalar};
+use crate::vector::{EXP_MAX, EXP_MIN, F16_MAX, GELU_A, GELU_B, scalar};
 
 /// Wraps a kernel that needs AVX2, FMA and F16C in a safe function.
 macro_rules! kernel {
@@ -133,7 +133,14 @@ kernel! {
         let (x, x_rest) = x.as_chunks::<8>();
         let (out, out_rest) = out.as_chunks_mut::<8>();
         for (out, x) in out.iter_mut().zip(x) {
-            let halves = _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(load(x));
+            let x = load(x);
+            // The limits return their second argument for a NaN, which then stays a NaN.
+            let within = _mm256_min_ps(_mm256_set1_ps(F16_MAX), x);
+            let within = _mm256_max_ps(_mm256_set1_ps(-F16_MAX), within);
+            let magnitude = _mm256_andnot_ps(_mm256_set1_ps(-0.0), x);
+            let infinite = _mm256_cmp_ps::<_CMP_EQ_OQ>(magnitude, _mm256_set1_ps(f32::INFINITY));
+            let kept = _mm256_blendv_ps(within, x, infinite);
+            let halves = _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(kept);
             // SAFETY: `out` is 16 writable bytes.
             unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), halves) };
         }

@@ -6,7 +6,7 @@ use std::arch::aarch64::*;
 use half::f16;
 
 use super::f32_to_f16;
-use crate::vector::{EXP_MAX, EXP_MIN, GELU_A, GELU_B, scalar};
+use crate::vector::{EXP_MAX, EXP_MIN, F16_MAX, GELU_A, GELU_B, scalar};
 
 /// Vectors in flight, so that one addition need not wait for the last.
 const SUMS: usize = 8;
@@ -106,8 +106,14 @@ pub(crate) fn to_f16(x: &[f32], out: &mut [f16]) {
     let (x, x_rest) = x.as_chunks::<4>();
     let (out, out_rest) = out.as_chunks_mut::<4>();
     for (out, x) in out.iter_mut().zip(x) {
-        // SAFETY: `out` is 8 writable bytes.
-        unsafe { vst1_u16(out.as_mut_ptr().cast(), f32_to_f16(load(x))) };
+        let x = load(x);
+        // SAFETY: NEON belongs to the architecture, and `out` is 8 writable bytes. Both limits keep a
+        // NaN.
+        unsafe {
+            let within = vmaxq_f32(set(-F16_MAX), vminq_f32(set(F16_MAX), x));
+            let kept = vbslq_f32(vceqq_f32(vabsq_f32(x), set(f32::INFINITY)), x, within);
+            vst1_u16(out.as_mut_ptr().cast(), f32_to_f16(kept));
+        }
     }
     scalar::to_f16(x_rest, out_rest);
 }

@@ -2,6 +2,8 @@
 
 use half::f16;
 
+use crate::vector::F16_MAX;
+
 /// Values and bytes of a block of `Q8_0`: an f16 scale, then the integers.
 const BLOCK_VALUES: usize = 32;
 const BLOCK_BYTES: usize = 34;
@@ -14,7 +16,14 @@ pub fn quantize_q8_0(values: &[f32], blocks: &mut [u8]) {
     assert!(rest.is_empty() && blocks.len() == groups.len() * BLOCK_BYTES, "whole blocks");
     for (values, block) in groups.iter().zip(blocks.chunks_exact_mut(BLOCK_BYTES)) {
         let largest = values.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
-        let scale = largest / 127.0;
+        // A fault shows in the result instead of vanishing.
+        if !values.iter().all(|value| value.is_finite()) {
+            block.fill(0);
+            block[..2].copy_from_slice(&f16::NAN.to_le_bytes());
+            continue;
+        }
+        // Values beyond what the largest scale reaches become the largest that it does.
+        let scale = (largest / 127.0).min(F16_MAX);
         let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
         block[..2].copy_from_slice(&f16::from_f32(scale).to_le_bytes());
         for (byte, value) in block[2..].iter_mut().zip(values) {
@@ -45,5 +54,23 @@ mod tests {
         }
         quantize_q8_0(&[0.0; 32], &mut blocks[..BLOCK_BYTES]);
         assert_eq!(blocks[..BLOCK_BYTES], [0; BLOCK_BYTES]);
+    }
+
+    #[test]
+    fn t12_huge_values_become_the_largest_and_faults_show() {
+        let back = |value: f32| {
+            let (mut blocks, mut back) = ([0; BLOCK_BYTES], [0.0; 32]);
+            let mut values = [1.0; 32];
+            values[7] = value;
+            quantize_q8_0(&values, &mut blocks);
+            crate::dequantize(TensorType::Q8_0, &blocks, &mut back).unwrap();
+            back
+        };
+        assert_eq!(back(1e30)[7], 127.0 * F16_MAX);
+        assert!(back(-1e30)[7] <= -127.0 * F16_MAX && back(-1e30)[7].is_finite());
+        assert_eq!(back(1e30)[0], 0.0);
+        for fault in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            assert!(back(fault).iter().all(|value| value.is_nan()), "{fault}");
+        }
     }
 }

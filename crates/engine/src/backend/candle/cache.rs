@@ -62,6 +62,11 @@ impl LayerCache {
     pub(super) fn store(&self, slot: usize, rows: &Tensor, kv: Kv) -> Result<(), Error> {
         match self.get(kv) {
             Rows::Float(cache) => {
+                let most = f64::from(f16::MAX.to_f32());
+                let rows = match cache.dtype() {
+                    DType::F16 => rows.clamp(-most, most)?,
+                    _ => rows.clone(),
+                };
                 cache.slice_set(&rows.to_dtype(cache.dtype())?.contiguous()?, 1, slot)?;
             }
             Rows::Blocks(bytes, scales) => {

@@ -3,6 +3,7 @@
 #![expect(unsafe_code, reason = "workers write disjoint rows of shared buffers")]
 
 use super::buffer::SharedBuffer;
+use crate::Error;
 use crate::quant::{ActivationRowMut, BLOCK, Batch};
 
 /// Room for a batch of rows.
@@ -15,13 +16,15 @@ pub(crate) struct SharedActivations {
 
 impl SharedActivations {
     /// Room for `n_values` in all rows together.
-    pub(crate) fn new(n_values: usize) -> Self {
-        Self {
-            values: SharedBuffer::new(n_values),
-            scales: SharedBuffer::new(n_values / BLOCK),
-            sums_32: SharedBuffer::new(n_values / BLOCK),
-            sums_16: SharedBuffer::new(n_values / 16),
-        }
+    ///
+    /// *Errors*: [`Error::OutOfMemory`].
+    pub(crate) fn new(n_values: usize) -> Result<Self, Error> {
+        Ok(Self {
+            values: SharedBuffer::new(n_values)?,
+            scales: SharedBuffer::new(n_values / BLOCK)?,
+            sums_32: SharedBuffer::new(n_values / BLOCK)?,
+            sums_16: SharedBuffer::new(n_values / 16)?,
+        })
     }
 
     /// Bytes of the room for `n_values`.

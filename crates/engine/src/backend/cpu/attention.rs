@@ -16,14 +16,14 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::buffer::SharedBuffer;
+use super::buffer::{SharedBuffer, zeros};
 use super::matrix::Matrix;
 use super::worker::{Angles, View, Worker};
-use crate::ModelSpec;
 use crate::backend::Slot;
 use crate::quant::vector;
 use crate::spec::RopeKind;
 use crate::weights::LayerWeights;
+use crate::{Error, ModelSpec};
 
 /// Rows whose queries a worker takes at once.
 const QUERY_BLOCK: usize = 16;
@@ -52,13 +52,14 @@ pub(crate) struct Partials {
 }
 
 impl Partials {
-    pub(crate) fn new(spec: &ModelSpec) -> Self {
+    /// *Errors*: [`Error::OutOfMemory`].
+    pub(crate) fn new(spec: &ModelSpec) -> Result<Self, Error> {
         let n_rows = Self::n_rows(spec);
-        Self {
-            sums: SharedBuffer::new(n_rows * spec.head_dim),
-            weights: SharedBuffer::new(n_rows * 2),
+        Ok(Self {
+            sums: SharedBuffer::new(n_rows * spec.head_dim)?,
+            weights: SharedBuffer::new(n_rows * 2)?,
             n_done: (0..spec.n_kv_heads).map(|_| AtomicUsize::new(0)).collect(),
-        }
+        })
     }
 
     fn n_rows(spec: &ModelSpec) -> usize {
@@ -100,17 +101,18 @@ pub(crate) struct AttentionScratch {
 }
 
 impl AttentionScratch {
-    pub(crate) fn new(spec: &ModelSpec) -> Self {
+    /// *Errors*: [`Error::OutOfMemory`].
+    pub(crate) fn new(spec: &ModelSpec) -> Result<Self, Error> {
         let n_rows = Self::n_rows(spec);
-        Self {
-            queries: vec![0.0; n_rows * spec.head_dim],
-            scores: vec![0.0; n_rows * KEY_TILE],
-            sums: vec![0.0; n_rows * spec.head_dim],
-            weights: vec![[0.0; 2]; n_rows],
+        Ok(Self {
+            queries: zeros(n_rows * spec.head_dim)?,
+            scores: zeros(n_rows * KEY_TILE)?,
+            sums: zeros(n_rows * spec.head_dim)?,
+            weights: zeros(n_rows)?,
             seen: [const { (0..0, 0..0) }; QUERY_BLOCK],
-            head: vec![0.0; spec.head_dim],
-            unpacked: vec![0.0; KEY_TILE * spec.head_dim],
-        }
+            head: zeros(spec.head_dim)?,
+            unpacked: zeros(KEY_TILE * spec.head_dim)?,
+        })
     }
 
     fn n_rows(spec: &ModelSpec) -> usize {

@@ -8,6 +8,17 @@ use std::mem::MaybeUninit;
 
 use bytemuck::Zeroable;
 
+use crate::Error;
+
+/// `len` zeros, whose pages take no memory until they are written.
+///
+/// *Errors*: [`Error::OutOfMemory`] where the system does not give that much.
+pub(crate) fn zeros<T: Zeroable>(len: usize) -> Result<Vec<T>, Error> {
+    bytemuck::try_zeroed_vec(len).map_err(|()| Error::OutOfMemory {
+        bytes: (len as u64).saturating_mul(size_of::<T>() as u64),
+    })
+}
+
 /// A fixed buffer that several workers may write to at once, each elsewhere.
 pub(crate) struct SharedBuffer<T> {
     cells: Box<[UnsafeCell<T>]>,
@@ -19,19 +30,13 @@ unsafe impl<T: Send> Sync for SharedBuffer<T> {}
 impl<T: Zeroable> SharedBuffer<T> {
     /// A buffer of `len` zeros. It asks the system for zeroed pages, which take no memory until
     /// they are written.
-    pub(crate) fn new(len: usize) -> Self {
-        Self::of(bytemuck::zeroed_slice_box(len))
-    }
-
-    /// As [`SharedBuffer::new`]; `None` where the system does not give that much.
-    pub(crate) fn try_new(len: usize) -> Option<Self> {
-        bytemuck::try_zeroed_slice_box(len).ok().map(Self::of)
-    }
-
-    fn of(values: Box<[T]>) -> Self {
+    ///
+    /// *Errors*: [`Error::OutOfMemory`] where the system does not give that much.
+    pub(crate) fn new(len: usize) -> Result<Self, Error> {
+        let values = zeros(len)?.into_boxed_slice();
         // SAFETY: `UnsafeCell<T>` has the layout of `T`.
         let cells = unsafe { Box::from_raw(Box::into_raw(values) as *mut [UnsafeCell<T>]) };
-        Self { cells }
+        Ok(Self { cells })
     }
 
     #[cfg(test)]

@@ -3,6 +3,7 @@
 #![expect(unsafe_code, reason = "workers write disjoint rows of one buffer")]
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use half::f16;
 use lilims_gguf::TensorType;
@@ -37,7 +38,11 @@ pub(crate) struct KvBuffer {
     row_bytes: usize,
     /// Rows of each head.
     n_slots: usize,
+    is_cut: AtomicBool,
 }
+
+/// The largest value of a `Q8_0` block: 127 steps of the largest scale.
+const Q8_MAX: f32 = 127.0 * vector::F16_MAX;
 
 enum Rows {
     F32(SharedBuffer<f32>),
@@ -62,12 +67,11 @@ impl KvBuffer {
         let n_bytes = n_slots.checked_mul(spec.n_kv_heads * row_bytes);
         let (n_values, n_bytes) = (n_values.unwrap_or(usize::MAX), n_bytes.unwrap_or(usize::MAX));
         let rows = match kv_type {
-            KvType::F32 => SharedBuffer::try_new(n_values).map(Rows::F32),
-            KvType::F16 => SharedBuffer::try_new(n_values).map(Rows::F16),
-            KvType::Q8_0 => SharedBuffer::try_new(n_bytes).map(Rows::Q8),
+            KvType::F32 => Rows::F32(SharedBuffer::new(n_values)?),
+            KvType::F16 => Rows::F16(SharedBuffer::new(n_values)?),
+            KvType::Q8_0 => Rows::Q8(SharedBuffer::new(n_bytes)?),
         };
-        let rows = rows.ok_or(Error::OutOfMemory { bytes: n_bytes as u64 })?;
-        Ok(Self { rows, head_dim, row_bytes, n_slots })
+        Ok(Self { rows, head_dim, row_bytes, n_slots, is_cut: AtomicBool::new(false) })
     }
 
     /// Writes a head's `row` in a slot.
@@ -81,13 +85,29 @@ impl KvBuffer {
         unsafe {
             match &self.rows {
                 Rows::F32(buffer) => buffer.write(start, row.len()).copy_from_slice(row),
-                Rows::F16(buffer) => vector::to_f16(row, buffer.write(start, row.len())),
+                Rows::F16(buffer) => {
+                    self.note_cut(row, vector::F16_MAX);
+                    vector::to_f16(row, buffer.write(start, row.len()));
+                }
                 Rows::Q8(buffer) => {
                     let row_bytes = self.row_bytes;
+                    self.note_cut(row, Q8_MAX);
                     quantize_q8_0(row, buffer.write(row_idx * row_bytes, row_bytes));
                 }
             }
         }
+    }
+
+    /// Notes whether a value of `row` is larger than can be kept.
+    fn note_cut(&self, row: &[f32], most: f32) {
+        if row.iter().fold(false, |is_cut, value| is_cut | (value.abs() > most)) {
+            self.is_cut.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a value was larger than this type of cache holds, and was cut.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.is_cut.load(Ordering::Relaxed)
     }
 
     /// A head's rows in `slots`.

@@ -209,12 +209,14 @@ pub(crate) struct Products {
 
 impl Scratch {
     /// Buffers for a model of this shape.
-    pub(crate) fn new(spec: &ModelSpec) -> Self {
-        Self {
+    ///
+    /// *Errors*: [`Error::OutOfMemory`].
+    pub(crate) fn new(spec: &ModelSpec) -> Result<Self, Error> {
+        Ok(Self {
             activations: Activations::new(0, 0),
             products: Products::default(),
-            attention: AttentionScratch::new(spec),
-        }
+            attention: AttentionScratch::new(spec)?,
+        })
     }
 }
 

@@ -25,6 +25,7 @@ use lilims_gguf::{File, TensorInfo};
 
 use self::activations::SharedActivations;
 use self::attention::Partials;
+pub(crate) use self::buffer::zeros;
 use self::buffer::{Output, SharedBuffer};
 use self::cache::LayerCache;
 pub use self::cores::max_threads;
@@ -127,7 +128,7 @@ pub(crate) struct Buffers {
     /// The normed stream, likewise.
     normed: Vec<SharedBuffer<f32>>,
     /// The other slots, indexed by [`Slot`]. `[rows, width]` each
-    slots: [SharedBuffer<f32>; Slot::COUNT],
+    slots: Vec<SharedBuffer<f32>>,
     /// Any slot that is multiplied with, quantised by all workers together.
     activations: SharedActivations,
     /// Cosines, then sines: for the window and for the sinks, by rotation, token and pair.
@@ -149,16 +150,19 @@ impl Buffers {
     ) -> Result<Self, Error> {
         let stream = |worker_idx| SharedBuffer::new(stream_values(spec, worker_idx));
         Ok(Self {
-            residual: (0..n_workers).map(stream).collect(),
-            normed: (0..n_workers).map(stream).collect(),
-            slots: SLOTS.map(|slot| SharedBuffer::new(MAX_CHUNK * width(spec, slot))),
-            activations: SharedActivations::new(activation_values(spec)),
-            angles: SharedBuffer::new(angle_values(spec)),
+            residual: (0..n_workers).map(stream).collect::<Result<_, _>>()?,
+            normed: (0..n_workers).map(stream).collect::<Result<_, _>>()?,
+            slots: SLOTS
+                .iter()
+                .map(|&slot| SharedBuffer::new(MAX_CHUNK * width(spec, slot)))
+                .collect::<Result<_, _>>()?,
+            activations: SharedActivations::new(activation_values(spec))?,
+            angles: SharedBuffer::new(angle_values(spec))?,
             cache: spec
                 .layouts(context)
                 .map(|layout| LayerCache::new(spec, layout, kv_type))
                 .collect::<Result<_, _>>()?,
-            partials: Partials::new(spec),
+            partials: Partials::new(spec)?,
             context,
         })
     }
@@ -201,8 +205,9 @@ impl CpuRunner {
     ) -> Result<Self, Error> {
         let team = Team::new(n_threads)?;
         let buffers = Buffers::new(&model.spec, context, kv_type, team.n_workers())?;
-        let scratch =
-            (0..team.n_workers()).map(|_| Mutex::new(Scratch::new(&model.spec))).collect();
+        let scratch = (0..team.n_workers())
+            .map(|_| Scratch::new(&model.spec).map(Mutex::new))
+            .collect::<Result<_, _>>()?;
         Ok(Self { model, team, buffers, kv_type, scratch })
     }
 
@@ -261,6 +266,11 @@ impl Runner for CpuRunner {
 
     fn max_exact(&self) -> usize {
         MAX_EXACT
+    }
+
+    fn has_cut(&self) -> bool {
+        let mut caches = self.buffers.cache.iter();
+        caches.any(|cache| cache.keys.is_cut() || cache.values.is_cut())
     }
 
     fn fork(&self, window: &Window, len: usize) -> Result<Box<dyn Runner>, Error> {

@@ -46,12 +46,14 @@ pub(super) fn angle_values(spec: &ModelSpec) -> usize {
 }
 
 /// Bytes of what the workers share.
-pub(crate) fn shared_bytes(spec: &ModelSpec, n_workers: usize) -> usize {
-    let streams: usize = (0..n_workers).map(|idx| 2 * stream_values(spec, idx)).sum();
+pub(crate) fn shared_bytes(spec: &ModelSpec, n_workers: usize) -> u64 {
+    let (first, others) = (2 * stream_values(spec, 0), 2 * stream_values(spec, 1));
+    // Anyone may ask for any number of workers.
+    let others = (others as u64).saturating_mul(n_workers.saturating_sub(1) as u64);
     let slots: usize = SLOTS.iter().map(|&slot| MAX_CHUNK * width(spec, slot)).sum();
-    (streams + slots + angle_values(spec)) * size_of::<f32>()
-        + SharedActivations::size_bytes(activation_values(spec))
-        + Partials::size_bytes(spec)
+    let values = others.saturating_add((first + slots + angle_values(spec)) as u64);
+    let rest = SharedActivations::size_bytes(activation_values(spec)) + Partials::size_bytes(spec);
+    values.saturating_mul(size_of::<f32>() as u64).saturating_add(rest as u64)
 }
 
 /// Bytes that a worker's own buffers grow to. It keeps a panel for each of `panel_columns`: the number
@@ -80,9 +82,9 @@ mod tests {
         for spec in [samples::gemma3(), samples::gpt2()] {
             for n_workers in [1, 2, 5] {
                 let buffers = Buffers::new(&spec, 64, KvType::F16, n_workers).unwrap();
-                assert_eq!(shared_bytes(&spec, n_workers), buffers.size_bytes());
+                assert_eq!(shared_bytes(&spec, n_workers), buffers.size_bytes() as u64);
             }
-            let scratch = AttentionScratch::new(&spec);
+            let scratch = AttentionScratch::new(&spec).unwrap();
             assert_eq!(AttentionScratch::size_bytes(&spec), scratch.allocated_bytes());
         }
     }

@@ -1,0 +1,220 @@
+//! Texts and vocabularies of any size take memory near their own size, and the result is that of the
+//! plain algorithm (A7).
+
+#![expect(clippy::unwrap_used, reason = "tests, whose helpers Clippy does not recognise")]
+
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use lilims_engine::{Error, Tokenizer};
+use lilims_gguf::{File, Value, Writer};
+use proptest::prelude::*;
+
+const NORMAL: i32 = 1;
+const CONTROL: i32 = 3;
+const USER_DEFINED: i32 = 4;
+const BYTE: i32 = 6;
+/// Tells a child that it is one.
+const IN_CHILD: &str = "LILIMS_LONG_TEXTS_CHILD";
+/// What a child may map: the program, its stacks, and 16 times the longest text.
+const CHILD_KIB: u64 = 512 << 10;
+const LONG: usize = 10 << 20;
+
+fn open(model: &str, name: &str, tokens: &[(String, i32)], merges: &[&str]) -> Tokenizer {
+    let mut writer = Writer::default();
+    writer.str("general.name", name).str("tokenizer.ggml.model", model);
+    writer.str("tokenizer.ggml.pre", "llama-bpe");
+    let text = |token: &(String, i32)| token.0.clone().into_bytes();
+    let texts: Vec<Vec<u8>> = tokens.iter().map(text).collect();
+    writer
+        .array("tokenizer.ggml.tokens", texts.iter().map(|text| Value::String(text)))
+        .array("tokenizer.ggml.token_type", tokens.iter().map(|token| Value::I32(token.1)))
+        .array("tokenizer.ggml.scores", (0..tokens.len()).map(|id| Value::F32(-(id as f32))))
+        .array("tokenizer.ggml.merges", merges.iter().map(|it| Value::String(it.as_bytes())));
+    let mut bytes = Vec::new();
+    writer.write(&mut bytes).unwrap();
+    Tokenizer::from_gguf(&Arc::new(File::from_bytes(bytes).unwrap())).unwrap()
+}
+
+/// All bytes as byte-level vocabularies write them.
+fn byte_level(others: &[(&str, i32)]) -> Vec<(String, i32)> {
+    let mut hidden = 0x100;
+    let bytes = (0..=255u8).map(|byte| {
+        let printable = matches!(byte, 0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff);
+        hidden += u32::from(!printable);
+        let code = if printable { u32::from(byte) } else { hidden - 1 };
+        (char::from_u32(code).unwrap().to_string(), NORMAL)
+    });
+    bytes.chain(others.iter().map(|(text, kind)| ((*text).to_owned(), *kind))).collect()
+}
+
+fn sentencepiece(pieces: &[&str]) -> Vec<(String, i32)> {
+    let first = [("<unk>", 2), ("<s>", CONTROL), ("</s>", CONTROL)];
+    let first = first.map(|(text, kind)| (text.to_owned(), kind));
+    let bytes = (0..=255u8).map(|byte| (format!("<0x{byte:02X}>"), BYTE));
+    let pieces = pieces.iter().map(|piece| ((*piece).to_owned(), NORMAL));
+    first.into_iter().chain(bytes).chain(pieces).collect()
+}
+
+/// llama.cpp's way: each special token in turn is cut out of what the ones before have left.
+fn cut(text: &str, specials: &[(u32, &str)], strips: bool) -> Vec<Result<u32, String>> {
+    let mut specials = specials.to_vec();
+    specials.sort_by_key(|(_, text)| std::cmp::Reverse(text.len()));
+    let mut parts = vec![Err(text.to_owned())];
+    for (id, special) in specials {
+        let mut next = Vec::new();
+        for part in parts {
+            let Err(text) = part else {
+                next.push(part);
+                continue;
+            };
+            let mut rest = &text[..];
+            while let Some((left, right)) = rest.split_once(special) {
+                next.push(Err(left.to_owned()));
+                next.push(Ok(id));
+                rest = if strips { right.trim_start_matches([' ', '\n']) } else { right };
+            }
+            next.push(Err(rest.to_owned()));
+        }
+        parts = next;
+    }
+    parts.retain(|part| part.as_ref().err().is_none_or(|text| !text.is_empty()));
+    parts
+}
+
+const SPECIALS: [(&str, i32); 12] = [
+    ("ab", USER_DEFINED),
+    ("bcd", USER_DEFINED),
+    ("bcda", CONTROL),
+    ("aa", USER_DEFINED),
+    ("aaa", CONTROL),
+    ("aaaaaaa", USER_DEFINED),
+    ("cd", CONTROL),
+    ("c", USER_DEFINED),
+    ("cd", USER_DEFINED),
+    (" b", USER_DEFINED),
+    ("é", USER_DEFINED),
+    ("dé d", CONTROL),
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn a7_special_tokens_are_cut_out_the_longest_first(
+        text in "[abcdé \n]{0,60}|[ab]{0,80}|a{0,70}",
+        parse_special in any::<bool>(),
+        strips in any::<bool>(),
+    ) {
+        let name = if strips { "Phi-3 mini" } else { "" };
+        let tokenizer = open("gpt2", name, &byte_level(&SPECIALS), &[]);
+        let specials: Vec<(u32, &str)> = (256..)
+            .zip(SPECIALS)
+            .filter(|(_, (_, kind))| parse_special || *kind == USER_DEFINED)
+            .map(|(id, (text, _))| (id, text))
+            .collect();
+        let plain = open("gpt2", "", &byte_level(&[]), &[]);
+        let expected: Vec<u32> = cut(&text, &specials, strips)
+            .into_iter()
+            .flat_map(|part| match part {
+                Ok(id) => vec![id],
+                Err(text) => plain.encode(&text, false).unwrap(),
+            })
+            .collect();
+        prop_assert_eq!(tokenizer.encode(&text, parse_special).unwrap(), expected);
+    }
+}
+
+#[test]
+fn a7_pieces_of_a_text_become_what_the_whole_becomes() {
+    // No token has a space within: the text is cut at each. Then one has.
+    let pieces = ["▁", "a", "b", "ab", "▁a", "▁▁", "▁b"];
+    let apart = open("llama", "", &sentencepiece(&pieces), &[]);
+    let id = |text: &str| 259 + pieces.iter().position(|piece| *piece == text).unwrap() as u32;
+    let ids = |texts: &[&str]| texts.iter().map(|text| id(text)).collect::<Vec<_>>();
+    let found = apart.encode("ab a  b▁a", false).unwrap();
+    assert_eq!(found, ids(&["▁", "ab", "▁a", "▁▁", "b", "▁a"]));
+
+    let pieces = ["b▁a", "▁", "a", "b", "ab", "▁a", "▁▁", "▁b", "b▁"];
+    let together = open("llama", "", &sentencepiece(&pieces), &[]);
+    let id = |text: &str| 259 + pieces.iter().position(|piece| *piece == text).unwrap() as u32;
+    let ids = |texts: &[&str]| texts.iter().map(|text| id(text)).collect::<Vec<_>>();
+    // `▁a` ranks before `b▁`, and then `b▁a` before all.
+    assert_eq!(together.encode("b a", false).unwrap(), ids(&["▁", "b▁a"]));
+}
+
+/// The vocabularies and the texts that are hardest for them.
+fn tokenizers() -> Vec<Tokenizer> {
+    let merges = ["a a", "aa aa", "Ġ Ġ", "ĠĠ ĠĠ", "Ċ Ċ", "ĊĊ ĊĊ"];
+    let merged = ["aa", "aaaa", "ĠĠ", "ĠĠĠĠ", "ĊĊ", "ĊĊĊĊ"].map(|text| (text, NORMAL));
+    let special = ["bb", "bbb", "<x>", "c"].map(|text| (text, USER_DEFINED));
+    let tokens = byte_level(&[&merged[..], &special[..]].concat());
+    let pieces = ["▁", "a", "▁▁", "▁▁▁▁", "aa", "aaaa", "\n", "\n\n"];
+    vec![
+        open("gpt2", "", &tokens, &merges),
+        open("llama", "", &sentencepiece(&pieces), &[]),
+        open("gemma4", "", &sentencepiece(&pieces), &["a a", "▁ ▁", "\n \n"]),
+    ]
+}
+
+#[test]
+fn a7_long_texts_take_memory_near_their_own_size() {
+    if std::env::var_os(IN_CHILD).is_none() {
+        return in_child("a7_long_texts_take_memory_near_their_own_size");
+    }
+    for tokenizer in tokenizers() {
+        for part in ["a", "b", " ", "\n", "c", "<x>", " a", "1", "é", "▁"] {
+            let text = part.repeat(LONG / part.len());
+            let ids = tokenizer.encode(&text, true).unwrap();
+            assert!(ids.len() >= LONG / 16 && ids.len() <= LONG, "{part:?}: {}", ids.len());
+        }
+    }
+}
+
+#[test]
+fn a7_a_million_special_tokens_are_found_in_one_pass() {
+    if std::env::var_os(IN_CHILD).is_none() {
+        return in_child("a7_a_million_special_tokens_are_found_in_one_pass");
+    }
+    const N_SPECIALS: u32 = 1_000_000;
+    let mut tokens = byte_level(&[]);
+    tokens.extend((0..N_SPECIALS).map(|n| (format!("t{n}x"), USER_DEFINED)));
+    let tokenizer = open("gpt2", "", &tokens, &[]);
+    // Nearly every place begins like some of the tokens.
+    let numbers = (0..100_000u32).map(|n| n.wrapping_mul(2_654_435_761) % (2 * N_SPECIALS));
+    let text: String = numbers.clone().map(|n| format!("t{n}x")).collect();
+    let ids = tokenizer.encode(&text, false).unwrap();
+    let found: Vec<u32> = ids.into_iter().filter(|id| *id >= 256).map(|id| id - 256).collect();
+    assert_eq!(found, numbers.filter(|n| *n < N_SPECIALS).collect::<Vec<_>>());
+}
+
+#[test]
+fn a7_tokenising_looks_at_cancel() {
+    let cancel = AtomicBool::new(true);
+    for tokenizer in tokenizers() {
+        for text in ["a", "c c c"] {
+            let result = tokenizer.encode_prompt_until(text, true, &cancel);
+            assert!(matches!(result, Err(Error::Cancelled)));
+        }
+        assert!(tokenizer.encode_until("a c", true, &AtomicBool::new(false)).is_ok());
+    }
+}
+
+/// Runs a test of this program by itself, with as much memory as it may take where that can be limited.
+fn in_child(test: &str) {
+    let program = std::env::current_exe().unwrap();
+    let mut command = if cfg!(target_os = "linux") {
+        let mut shell = Command::new("sh");
+        let script = format!("ulimit -v {CHILD_KIB}; exec \"$@\"");
+        shell.args(["-c", &script, "sh"]).arg(program);
+        shell
+    } else {
+        Command::new(program)
+    };
+    let output = command.args(["--exact", test, "--test-threads", "1"]).env(IN_CHILD, "1").output();
+    let output = output.unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}{errors}");
+}
