@@ -1,18 +1,21 @@
 //! A conversation with a model: messages in, an answer out, over a session that remembers.
 //!
-//! Each turn's prompt is the template's rendering of all messages. Text that the session has read
-//! already keeps the tokens that it had there, also the model's own, which tokenising its text might
-//! split otherwise: so a turn reads its new tokens only, and an edit reads from the edit on. What stands
-//! before the first question (the system prompt) is pinned when the window slides.
+//! Each turn's prompt is made of all messages as in [`crate::prompt`]; answers that the session wrote
+//! keep their tokens (`transcript.rs`). So a turn reads its new tokens only, and an edit reads from the
+//! edit on. What stands before the first question (the system prompt) is pinned when the window slides.
+
+mod parts;
+mod transcript;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
+use self::parts::AnswerParts;
+use self::transcript::Transcript;
 use crate::generate::{Answer, Finish, GenerateOptions, Progress};
-use crate::reasoning::{Piece, ReasoningSplitter};
+use crate::prompt::{self, Note};
 use crate::session::{ContextUse, Overflow, Session};
 use crate::{Error, Model};
 
@@ -21,8 +24,6 @@ const SUMMARY_REQUEST: &str = "Summarise our conversation so far in a short para
     numbers, decisions and open questions. Write only the summary.";
 /// What a summary stands after in the instructions.
 const SUMMARY_INTRODUCTION: &str = "Summary of the conversation so far:";
-/// A question that stands for any other, to see what comes before the first.
-const ANY_QUESTION: &str = "?";
 /// The longest summary, in tokens, where the context is large.
 const MAX_SUMMARY: usize = 256;
 /// Tokens that a template puts around a message, about.
@@ -115,29 +116,12 @@ impl Summary {
     }
 }
 
-/// What the session's tokens say.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-struct Transcript {
-    text: String,
-    ids: Vec<u32>,
-    /// Where a message ends, in order.
-    marks: Vec<Mark>,
-    /// Instructions before the first question.
-    n_instructions: usize,
-}
-
-/// A place where text and tokens are cut alike.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-struct Mark {
-    /// Bytes of text before it.
-    text: usize,
-    /// Tokens before it.
-    ids: usize,
-    /// Messages that end before it.
-    messages: usize,
-    /// Bytes of white space after it that are among the tokens before: the end of an answer, which
-    /// templates may trim.
-    n_spaces: usize,
+/// A turn's prompt.
+struct TurnPrompt {
+    transcript: Transcript,
+    /// What stands after the last message.
+    tail: String,
+    notes: Vec<Note>,
 }
 
 /// A conversation with one model.
@@ -147,6 +131,8 @@ pub struct Conversation {
     summary: Option<Summary>,
     n_sinks: Option<usize>,
     overflow: Overflow,
+    /// Of the last prompt.
+    notes: Vec<Note>,
 }
 
 impl Conversation {
@@ -164,7 +150,13 @@ impl Conversation {
             summary: None,
             n_sinks: None,
             overflow: Overflow::default(),
+            notes: Vec::new(),
         }
+    }
+
+    /// How the last prompt differed from what the messages ask for.
+    pub fn notes(&self) -> &[Note] {
+        &self.notes
     }
 
     /// Pins the first `n_sinks` tokens when the window slides, instead of what stands before the first
@@ -203,6 +195,7 @@ impl Conversation {
     pub fn reset(&mut self) {
         self.session.reset();
         (self.transcript, self.summary) = (Transcript::default(), None);
+        self.notes.clear();
     }
 
     /// Answers the last of `messages`. What was said before may differ from what it was at the last
@@ -217,22 +210,18 @@ impl Conversation {
         cancel: &AtomicBool,
         on_update: &mut dyn FnMut(Update<'_>),
     ) -> Result<Answer, Error> {
-        if self.overflow == Overflow::Summarise {
-            self.summarise(messages, options, cancel, on_update)?;
-        } else {
-            self.summary = None;
-        }
-        let shown = self.shown(messages);
-        let prompt = self.prompt(&shown, messages.len())?;
-        let n_sinks = match self.n_sinks {
-            Some(n_sinks) => n_sinks,
-            None => self.before_first_question(&shown, &prompt.ids)?,
+        let turn = self.turn_prompt(messages, options, cancel, on_update);
+        let TurnPrompt { transcript, tail, notes } = match turn {
+            // Cancelling is no error.
+            Err(Error::Cancelled) => return Ok(Answer::cancelled()),
+            turn => turn?,
         };
-        self.session.set_sinks(n_sinks);
-        let phase = self.phase(&prompt, messages.len());
-        let mut parts = AnswerParts::new(self.session.model(), &prompt.text);
+        self.notes = notes;
+        self.session.set_sinks(self.n_sinks.unwrap_or(transcript.n_before_question));
+        let phase = self.phase(&transcript, messages.len());
+        let mut parts = AnswerParts::new(self.session.model().reasoning_marks(), &tail);
         let answer =
-            self.session.generate(&prompt.ids, options, cancel, &mut |text, progress| {
+            self.session.generate(&transcript.ids, options, cancel, &mut |text, progress| {
                 if text.is_empty() && progress.tokens == 0 {
                     let (done, total) = (progress.read_tokens, progress.prefilled_tokens);
                     on_update(Update::Reading { phase, done, total });
@@ -240,9 +229,26 @@ impl Conversation {
                     parts.push(text, progress, on_update);
                 }
             })?;
-        self.transcript = Transcript { n_instructions: instructions(messages), ..prompt };
+        self.transcript = transcript;
+        self.transcript.n_instructions = instructions(messages);
         self.transcript.push(&answer, messages.len() + 1);
         Ok(parts.finish(answer, on_update))
+    }
+
+    /// The prompt of a turn, once what has to leave was summarised.
+    fn turn_prompt(
+        &mut self,
+        messages: &[Message],
+        options: &GenerateOptions,
+        cancel: &AtomicBool,
+        on_update: &mut dyn FnMut(Update<'_>),
+    ) -> Result<TurnPrompt, Error> {
+        if self.overflow == Overflow::Summarise {
+            self.summarise(messages, options, cancel, on_update)?;
+        } else {
+            self.summary = None;
+        }
+        self.prompt(&self.shown(messages), messages.len(), cancel)
     }
 
     /// The messages that the model sees: a summary takes the place of those that it stands for.
@@ -276,11 +282,12 @@ impl Conversation {
         let max_tokens = MAX_SUMMARY.min(context / 8);
         loop {
             let shown = self.shown(messages);
-            if self.prompt(&shown, messages.len())?.ids.len() <= context / 4 * 3 {
+            let prompt = self.prompt(&shown, messages.len(), cancel)?;
+            if prompt.transcript.ids.len() <= context / 4 * 3 {
                 return Ok(());
             }
             let covered = self.summary.as_ref().map_or(0, |summary| summary.of.len());
-            let n_leaving = self.leaving(&rest[covered..], context / 2)?;
+            let n_leaving = self.leaving(&rest[covered..], context / 2, cancel)?;
             if n_leaving == 0 {
                 return Ok(());
             }
@@ -288,13 +295,16 @@ impl Conversation {
             let request = Message::new(Role::User, SUMMARY_REQUEST);
             let asked: Vec<_> =
                 shown[..n_before + n_leaving].iter().cloned().chain([request]).collect();
-            let prompt = self.prompt(&asked, asked.len())?;
+            let prompt = self.prompt(&asked, asked.len(), cancel)?;
             let options = GenerateOptions { max_tokens, ..options.clone() };
-            let answer =
-                self.session.generate(&prompt.ids, &options, cancel, &mut |_, progress| {
-                    let phase = Phase::Summary;
-                    on_update(Update::Reading { phase, done: progress.tokens, total: max_tokens });
-                })?;
+            let ids = &prompt.transcript.ids;
+            let answer = self.session.generate(ids, &options, cancel, &mut |_, progress| {
+                let phase = Phase::Summary;
+                on_update(Update::Reading { phase, done: progress.tokens, total: max_tokens });
+            })?;
+            let mut parts = AnswerParts::new(self.session.model().reasoning_marks(), &prompt.tail);
+            parts.push(&answer.text, &answer.progress, &mut |_| {});
+            let answer = parts.finish(answer, &mut |_| {});
             if answer.finish == Finish::Cancelled || answer.text.trim().is_empty() {
                 return Ok(());
             }
@@ -306,11 +316,19 @@ impl Conversation {
 
     /// How many of `messages` have to leave so that the others take `room` tokens, and no more leave at
     /// once than a summary can be written of. Questions leave with their answers; the last one stays.
-    fn leaving(&self, messages: &[Message], room: usize) -> Result<usize, Error> {
+    fn leaving(
+        &self,
+        messages: &[Message],
+        room: usize,
+        cancel: &AtomicBool,
+    ) -> Result<usize, Error> {
         let tokenizer = self.session.model().tokenizer();
         let sizes: Vec<usize> = messages
             .iter()
-            .map(|message| Ok(tokenizer.encode(&message.content, false)?.len() + AROUND_MESSAGE))
+            .map(|message| {
+                let ids = tokenizer.encode_until(&message.content, false, cancel)?;
+                Ok(ids.len() + AROUND_MESSAGE)
+            })
             .collect::<Result<_, Error>>()?;
         let (mut remaining, mut leaving) = (sizes.iter().sum::<usize>(), 0);
         let mut n_leaving = 0;
@@ -326,19 +344,10 @@ impl Conversation {
         Ok(n_leaving)
     }
 
-    /// How many tokens stand before the first question.
-    fn before_first_question(&self, shown: &[Message], ids: &[u32]) -> Result<usize, Error> {
-        let any = Message::new(Role::User, ANY_QUESTION);
-        let n_before = shown.iter().take_while(|message| message.role == Role::System).count();
-        let probe: Vec<_> = shown[..n_before].iter().cloned().chain([any]).collect();
-        let text = render(self.session.model(), &probe)?;
-        let probe = self.session.model().tokenizer().encode_prompt(&text, true)?;
-        Ok(ids.iter().zip(&probe).take_while(|(a, b)| a == b).count())
-    }
-
-    /// Whether anything before the last question has to be read again.
+    /// Whether more has to be read again than the last answer, which templates may show differently.
     fn phase(&self, prompt: &Transcript, n_messages: usize) -> Phase {
-        let before = prompt.marks.iter().rfind(|mark| mark.messages < n_messages);
+        let before = n_messages.saturating_sub(2).max(1).min(n_messages.saturating_sub(1));
+        let before = prompt.marks.iter().rfind(|mark| mark.messages <= before);
         let held = self.session.tokens();
         let shared = prompt.ids.iter().zip(held).take_while(|(a, b)| a == b).count();
         // The last token of an answer was drawn and not read.
@@ -348,28 +357,21 @@ impl Conversation {
         }
     }
 
-    /// Text and tokens of `shown`, ready for the answer: as the session had them, as far as the text is
-    /// the same. `n_messages` are there in all, those that a summary stands for included.
-    fn prompt(&self, shown: &[Message], n_messages: usize) -> Result<Transcript, Error> {
-        let text = render(self.session.model(), shown)?;
-        let tokenizer = self.session.model().tokenizer();
-        let mut prompt = self.transcript.common(&text);
-        // What is new is cut after each answer, as if it had come turn by turn.
-        let mut cuts = answers_end(&text, shown, n_messages - shown.len());
-        cuts.retain(|cut| cut.0 > prompt.text.len());
-        cuts.push((text.len(), n_messages));
-        for (end, messages) in cuts {
-            let part = &text[prompt.text.len()..end];
-            if prompt.text.is_empty() {
-                prompt.ids = tokenizer.encode_prompt(part, true)?;
-            } else {
-                prompt.ids.extend(tokenizer.encode_continuation(part, true)?);
-            }
-            prompt.text.push_str(part);
-            let ids = prompt.ids.len();
-            prompt.marks.push(Mark { text: end, ids, messages, n_spaces: 0 });
-        }
-        Ok(prompt)
+    /// The prompt for `shown`; `n_messages` are there in all, those that a summary stands for included.
+    fn prompt(
+        &self,
+        shown: &[Message],
+        n_messages: usize,
+        cancel: &AtomicBool,
+    ) -> Result<TurnPrompt, Error> {
+        let model = self.session.model();
+        let values: Vec<_> = shown.iter().map(prompt::value).collect();
+        let rendered = model.chat_format().render(&values, true, cancel)?;
+        let (tail, notes) = (rendered.tail().to_owned(), rendered.notes.clone());
+        let n_more = n_messages.saturating_sub(shown.len());
+        let tokenizer = model.tokenizer();
+        let transcript = Transcript::new(rendered, n_more, &self.transcript, tokenizer, cancel)?;
+        Ok(TurnPrompt { transcript, tail, notes })
     }
 
     /// Writes what a later start needs to go on without reading the conversation again.
@@ -395,94 +397,6 @@ impl Conversation {
     }
 }
 
-/// Reasoning and text of an answer, as they come.
-struct AnswerParts {
-    splitter: ReasoningSplitter,
-    reasoning: String,
-    text: String,
-}
-
-impl AnswerParts {
-    /// The parts of an answer that goes on after `prompt`.
-    fn new(model: &Model, prompt: &str) -> Self {
-        let marks = model.reasoning_marks();
-        let is_open = marks.is_some_and(|marks| marks.is_open(prompt));
-        let splitter = ReasoningSplitter::new(marks, is_open);
-        Self { splitter, reasoning: String::new(), text: String::new() }
-    }
-
-    fn push(&mut self, text: &str, progress: &Progress, on_update: &mut dyn FnMut(Update<'_>)) {
-        let pieces = self.splitter.push(text);
-        self.take(pieces, progress, on_update);
-    }
-
-    fn take(
-        &mut self,
-        pieces: Vec<Piece>,
-        progress: &Progress,
-        on_update: &mut dyn FnMut(Update<'_>),
-    ) {
-        for piece in pieces {
-            match piece {
-                Piece::Reasoning(text) => {
-                    self.reasoning.push_str(&text);
-                    on_update(Update::Reasoning(&text, progress));
-                }
-                Piece::Text(text) => {
-                    self.text.push_str(&text);
-                    on_update(Update::Text(&text, progress));
-                }
-            }
-        }
-    }
-
-    /// `answer` with its reasoning apart.
-    fn finish(mut self, answer: Answer, on_update: &mut dyn FnMut(Update<'_>)) -> Answer {
-        let none = ReasoningSplitter::new(None, false);
-        let rest = std::mem::replace(&mut self.splitter, none).finish();
-        self.take(rest, &answer.progress, on_update);
-        let reasoning = Some(self.reasoning).filter(|reasoning| !reasoning.is_empty());
-        Answer { text: self.text, reasoning, ..answer }
-    }
-}
-
-impl Transcript {
-    /// The longest part up to a mark that `text` begins with.
-    fn common(&self, text: &str) -> Self {
-        let is_common = |mark: &Mark| text.get(..mark.text) == Some(&self.text[..mark.text]);
-        let Some(last) = self.marks.iter().rposition(is_common) else { return Self::default() };
-        let mark = self.marks[last];
-        let with_spaces = text.get(..mark.text + mark.n_spaces);
-        let keeps_spaces = with_spaces == self.text.get(..mark.text + mark.n_spaces);
-        let end = if keeps_spaces { mark.text + mark.n_spaces } else { mark.text };
-        Self {
-            text: self.text[..end].to_owned(),
-            ids: self.ids[..mark.ids].to_vec(),
-            marks: self.marks[..=last].to_vec(),
-            n_instructions: self.n_instructions,
-        }
-    }
-
-    /// Adds an answer.
-    fn push(&mut self, answer: &Answer, n_messages: usize) {
-        let text = self.text.len() + answer.text.trim_end().len();
-        self.text.push_str(&answer.text);
-        self.ids.extend(&answer.tokens);
-        let (ids, n_spaces) = (self.ids.len(), self.text.len() - text);
-        self.marks.push(Mark { text, ids, messages: n_messages, n_spaces });
-    }
-
-    fn is_consistent(&self) -> bool {
-        let places = self.marks.iter().map(|mark| (mark.text, mark.ids));
-        places.is_sorted()
-            && self.marks.iter().all(|mark| {
-                let end = mark.text.checked_add(mark.n_spaces);
-                let is_text = end.is_some_and(|end| self.text.get(mark.text..end).is_some());
-                mark.ids <= self.ids.len() && is_text
-            })
-    }
-}
-
 /// A summary without the sentence that its limit of tokens cut off.
 fn whole_sentences(text: &str, finish: Finish) -> &str {
     match text.rfind(". ") {
@@ -494,109 +408,4 @@ fn whole_sentences(text: &str, finish: Finish) -> &str {
 /// How many instructions stand before the first question.
 fn instructions(messages: &[Message]) -> usize {
     messages.iter().take_while(|message| message.role == Role::System).count()
-}
-
-/// Where each answer ends in `text`, and how many messages end there; `n_more` are not shown.
-fn answers_end(text: &str, shown: &[Message], n_more: usize) -> Vec<(usize, usize)> {
-    let mut end = 0;
-    let mut ends = Vec::new();
-    for (idx, message) in shown.iter().enumerate() {
-        let content = message.content.trim();
-        let Some(found) = text[end..].find(content) else { continue };
-        end += found + content.len();
-        if message.role == Role::Assistant && !content.is_empty() {
-            ends.push((end, n_more + idx + 1));
-        }
-    }
-    ends
-}
-
-/// The prompt for `messages`. Some templates take no instructions: then they stand before the first
-/// question.
-fn render(model: &Model, messages: &[Message]) -> Result<String, Error> {
-    let Some(template) = model.chat_template() else { return Ok(plain(messages)) };
-    let rendered = template.render(&values(messages), true);
-    let n_instructions = instructions(messages);
-    if rendered.is_ok() || n_instructions == 0 || n_instructions == messages.len() {
-        return rendered;
-    }
-    let contents: Vec<&str> =
-        messages[..=n_instructions].iter().map(|message| message.content.as_str()).collect();
-    let mut folded = messages[n_instructions..].to_vec();
-    folded[0].content = contents.join("\n\n");
-    template.render(&values(&folded), true).or(rendered)
-}
-
-fn values(messages: &[Message]) -> Value {
-    let values = messages.iter().map(
-        |Message { role, content, .. }| json!({ "role": role_name(*role), "content": content }),
-    );
-    values.collect()
-}
-
-/// The form for models whose file has no chat template: each message on lines of its own after
-/// its role, and the role of the answer last. Base models continue it as a dialogue, though they
-/// were never taught to end their turn.
-fn plain(messages: &[Message]) -> String {
-    let lines = messages
-        .iter()
-        .map(|Message { role, content, .. }| format!("{}: {}\n", role_name(*role), content.trim()));
-    lines.chain([format!("{}:", role_name(Role::Assistant))]).collect()
-}
-
-fn role_name(role: Role) -> &'static str {
-    match role {
-        Role::System => "system",
-        Role::User => "user",
-        Role::Assistant => "assistant",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn message(role: Role, content: &str) -> Message {
-        Message::new(role, content)
-    }
-
-    #[test]
-    fn without_a_template_roles_stand_before_the_messages() {
-        let messages = [message(Role::System, "Be brief."), message(Role::User, "Where is Paris?")];
-        assert_eq!(plain(&messages), "system: Be brief.\nuser: Where is Paris?\nassistant:");
-    }
-
-    #[test]
-    fn text_is_cut_after_each_answer() {
-        let shown = [
-            message(Role::System, "Brief."),
-            message(Role::User, "one"),
-            message(Role::Assistant, " one \n"),
-            message(Role::User, "two"),
-        ];
-        let text = plain(&shown);
-        let ends = answers_end(&text, &shown, 2);
-        assert_eq!(ends, [(text.find(" one\nuser: two").unwrap() + 4, 5)]);
-    }
-
-    #[test]
-    fn a_transcript_is_shared_up_to_a_mark() {
-        let mark = |text, ids, messages| Mark { text, ids, messages, n_spaces: 0 };
-        let marks = vec![mark(3, 2, 1), mark(6, 4, 2)];
-        let (text, ids) = ("abcdef".to_owned(), vec![1, 2, 3, 4]);
-        let mut transcript = Transcript { text, ids, marks, n_instructions: 0 };
-        assert!(transcript.is_consistent());
-        assert_eq!(transcript.common("abcdefgh"), transcript);
-        let half = transcript.common("abcxyz");
-        assert_eq!((half.text.as_str(), &half.ids[..], half.marks.len()), ("abc", &[1, 2][..], 1));
-        assert_eq!(transcript.common("ab"), Transcript::default());
-
-        // The tokens of an answer hold its last spaces, whether its text has them or not.
-        transcript.text.push_str("  ");
-        transcript.marks[1].n_spaces = 2;
-        assert_eq!(transcript.common("abcdef  gh").text, "abcdef  ");
-        assert_eq!(transcript.common("abcdefgh").text, "abcdef");
-        transcript.marks[1].n_spaces = usize::MAX;
-        assert!(!transcript.is_consistent());
-    }
 }

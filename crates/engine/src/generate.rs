@@ -11,7 +11,7 @@ use crate::sampler::Sampler;
 use crate::session::Overflow;
 use crate::text::DecodeStream;
 use crate::window::Window;
-use crate::{Error, Model, Sampling, Session};
+use crate::{Error, Model, Sampling, Session, Tokenizer};
 
 /// How to generate an answer.
 #[derive(Clone, Debug)]
@@ -65,6 +65,8 @@ pub struct Progress {
     pub prefilled_tokens: usize,
     /// How many of them are read so far.
     pub read_tokens: usize,
+    /// Tokens of the prompt that are not read, since it is longer than the context.
+    pub unread_tokens: usize,
     /// Tokens that were read again, since the window cannot slide.
     pub reread_tokens: usize,
     /// Tokens generated.
@@ -101,12 +103,30 @@ pub struct Answer {
     /// What the model wrote for itself before it, marks left out. A [`Session`] does not look for
     /// it: there all is `text`.
     pub reasoning: Option<String>,
-    /// Its tokens, the end-of-turn token not included.
+    /// Its tokens, the end-of-turn token and those of a stop text not included: where the text is cut
+    /// within a token, those before it.
     pub tokens: Vec<u32>,
+    /// Bytes of the text, reasoning and its marks included, that the tokens stand for: less than all
+    /// where it was cut within a token.
+    pub covered_bytes: usize,
     /// Why it ended.
     pub finish: Finish,
     /// What it took.
     pub progress: Progress,
+}
+
+impl Answer {
+    /// The answer of a turn that was cancelled before its prompt was there.
+    pub(crate) fn cancelled() -> Self {
+        Self {
+            text: String::new(),
+            reasoning: None,
+            tokens: Vec::new(),
+            covered_bytes: 0,
+            finish: Finish::Cancelled,
+            progress: Progress::default(),
+        }
+    }
 }
 
 /// Gets each piece of text as it is decoded, whole characters, and how far the answer is. While the
@@ -187,6 +207,7 @@ impl Session {
         logits.clear();
         let parts = self.unread(prompt);
         progress.prefilled_tokens = parts.iter().map(ExactSizeIterator::len).sum();
+        progress.unread_tokens = prompt.len() - self.tokens.len() - progress.prefilled_tokens;
         let chunk_len = self.chunk_len(Want::Last);
         for part in parts {
             self.skip_to(prompt, part.start);
@@ -378,14 +399,23 @@ impl<'a> AnswerWriter<'a> {
     }
 
     fn finish(self, finish: Finish, progress: Progress, on_text: &mut OnText<'_>) -> Answer {
-        let Self { stream, tokens, mut text, sent, .. } = self;
+        let Self { stream, mut tokens, mut text, sent, .. } = self;
+        let tokenizer = stream.tokenizer();
+        let rest = stream.finish();
         if finish != Finish::StopText {
-            text.push_str(&stream.finish());
+            text.push_str(&rest);
         }
         if sent < text.len() {
             on_text(&text[sent..], &progress);
         }
-        Answer { text, reasoning: None, tokens, finish, progress }
+        let mut covered_bytes = text.len();
+        if finish == Finish::StopText || !rest.is_empty() {
+            // The tokens end where the text ends: a later prompt must not hold what was cut off.
+            let (n_tokens, n_bytes) = whole_tokens(tokenizer, &tokens, text.len());
+            tokens.truncate(n_tokens);
+            covered_bytes = n_bytes;
+        }
+        Answer { text, reasoning: None, tokens, covered_bytes, finish, progress }
     }
 
     fn send(&mut self, end: usize, progress: &Progress, on_text: &mut OnText<'_>) {
@@ -394,6 +424,23 @@ impl<'a> AnswerWriter<'a> {
             self.sent = end;
         }
     }
+}
+
+/// How many of `tokens` stand for whole characters within the first `len` bytes of their text, and how
+/// many bytes those are.
+fn whole_tokens(tokenizer: &Tokenizer, tokens: &[u32], len: usize) -> (usize, usize) {
+    let mut stream = DecodeStream::new(tokenizer);
+    let (mut whole, mut bytes) = ((0, 0), 0);
+    for (idx, &id) in tokens.iter().enumerate() {
+        bytes += stream.push(id).len();
+        if bytes > len {
+            break;
+        }
+        if !stream.holds_back() {
+            whole = (idx + 1, bytes);
+        }
+    }
+    whole
 }
 
 /// Where the first stop text starts in `text`.

@@ -9,10 +9,11 @@ use lilims_gguf::{File, Split, TensorType};
 use crate::backend::Runner;
 use crate::backend::candle::{self, CandleModel, CandleRunner};
 use crate::backend::cpu::{self, CpuModel, CpuRunner, max_threads, performance_cores};
+use crate::prompt::ChatFormat;
 use crate::quant::Isa;
 use crate::reasoning::ReasoningMarks;
 use crate::spec::MIN_LEARNED_CONTEXT;
-use crate::{ChatTemplate, Error, ModelSpec, Session, Tokenizer, estimate, saved};
+use crate::{Error, ModelSpec, Session, Tokenizer, estimate, saved};
 
 /// Which implementation runs the forward pass.
 ///
@@ -96,8 +97,7 @@ pub struct Model {
     size_bytes: u64,
     spec: ModelSpec,
     tokenizer: Tokenizer,
-    chat_template: Option<ChatTemplate>,
-    reasoning_marks: OnceLock<Option<&'static ReasoningMarks>>,
+    chat_format: ChatFormat,
     context: usize,
     kv_type: KvType,
     n_threads: usize,
@@ -148,8 +148,7 @@ impl Model {
             name: display_name(&file, path),
             quantisation: quantisation(&file),
             size_bytes: file.as_bytes().len() as u64,
-            chat_template: ChatTemplate::from_gguf(&file, &tokenizer)?,
-            reasoning_marks: OnceLock::new(),
+            chat_format: ChatFormat::from_gguf(&file, &tokenizer),
             context,
             kv_type: options.kv_type,
             n_threads,
@@ -187,17 +186,15 @@ impl Model {
         &self.tokenizer
     }
 
-    /// The file's chat template, if it has one.
-    pub fn chat_template(&self) -> Option<&ChatTemplate> {
-        self.chat_template.as_ref()
+    /// How messages become prompts. A chat template that does not compile is an error there, and the
+    /// model is usable without it.
+    pub fn chat_format(&self) -> &ChatFormat {
+        &self.chat_format
     }
 
     /// What stands around reasoning in the model's answers, if it reasons.
     pub fn reasoning_marks(&self) -> Option<&'static ReasoningMarks> {
-        *self.reasoning_marks.get_or_init(|| {
-            let template = self.file.metadata().get("tokenizer.chat_template");
-            ReasoningMarks::of(template.and_then(|template| template.as_str()), &self.tokenizer)
-        })
+        self.chat_format.reasoning_marks(&self.tokenizer)
     }
 
     /// The name the file gives itself, else the file's name.

@@ -31,11 +31,17 @@ pub(super) struct CutTable {
     pairs: Vec<u32>,
     /// The place in `ids` of each token of one byte, or [`NONE`].
     singles: Box<[u32; 256]>,
+    /// For each of `ids` whether it is left alone in plain parts of a text.
+    is_control: Vec<bool>,
 }
 
 impl CutTable {
     /// A table of `ids`. Tokens that are no whole characters are left out: no text can be cut there.
-    pub(super) fn new(vocab: &Vocab, ids: impl Iterator<Item = u32>) -> Self {
+    pub(super) fn new(
+        vocab: &Vocab,
+        ids: impl Iterator<Item = u32>,
+        is_control: impl Fn(u32) -> bool,
+    ) -> Self {
         let is_text = |id: &u32| {
             let text = vocab.text(*id);
             !text.is_empty() && std::str::from_utf8(text).is_ok()
@@ -68,7 +74,8 @@ impl CutTable {
         if !ids.is_empty() {
             pairs.resize((1 << 16) + 1, ids.len() as u32);
         }
-        Self { ids, parents, turns, by_turn, pairs, singles }
+        let is_control = ids.iter().map(|&id| is_control(id)).collect();
+        Self { ids, parents, turns, by_turn, pairs, singles, is_control }
     }
 
     /// The place in `ids` of the longest token that `text` begins with.
@@ -127,6 +134,8 @@ pub(super) struct Cuts<'a, 't> {
     table: &'a CutTable,
     vocab: &'a Vocab,
     text: &'t str,
+    /// Parts of the text in which no control token is cut out, in order, not overlapping.
+    plain: &'a [Range<usize>],
     /// Whether white space after this token is dropped.
     drops_space: &'a dyn Fn(u32) -> bool,
     /// Up to here the text has come out.
@@ -146,14 +155,41 @@ struct Cut {
 }
 
 impl<'a, 't> Cuts<'a, 't> {
-    /// `text` has fewer than `u32::MAX` bytes.
+    /// Cuts `text` from the byte `from` on; it has fewer than `u32::MAX` bytes. No control token is
+    /// cut out that touches one of the `plain` parts, which are in order and do not overlap.
     pub(super) fn new(
         table: &'a CutTable,
         vocab: &'a Vocab,
-        text: &'t str,
+        (text, from): (&'t str, usize),
+        plain: &'a [Range<usize>],
         drops_space: &'a dyn Fn(u32) -> bool,
     ) -> Self {
-        Self { table, vocab, text, drops_space, done: 0, next: 0, settled: Vec::new() }
+        Self { table, vocab, text, plain, drops_space, done: from, next: from, settled: Vec::new() }
+    }
+
+    /// Up to where the text has come out.
+    pub(super) fn done(&self) -> usize {
+        self.done
+    }
+
+    /// The place in the table of the longest token at `at` that ends by `end` and may be cut out.
+    fn longest(&self, at: usize, end: usize) -> Option<u32> {
+        let mut place = self.table.longest(self.vocab, &self.text.as_bytes()[at..end])?;
+        while self.is_kept(place, at) {
+            place = self.table.parents[place as usize];
+            if place == NONE {
+                return None;
+            }
+        }
+        Some(place)
+    }
+
+    /// Whether the token at `at` is a control token that touches a plain part.
+    fn is_kept(&self, place: u32, at: usize) -> bool {
+        let end = at + self.vocab.text(self.table.ids[place as usize]).len();
+        let next = self.plain.partition_point(|part| part.end <= at);
+        let touches = self.plain.get(next).is_some_and(|part| part.start < end);
+        touches && self.table.is_control[place as usize]
     }
 
     /// Where the text goes on after the token at `start`. `run` is the last run of white space that was
@@ -178,7 +214,7 @@ impl<'a, 't> Cuts<'a, 't> {
         }
         while self.next < bytes.len() {
             let start = self.next;
-            let Some(first) = table.longest(self.vocab, &bytes[start..]) else {
+            let Some(first) = self.longest(start, bytes.len()) else {
                 self.next += 1;
                 continue;
             };
@@ -187,7 +223,7 @@ impl<'a, 't> Cuts<'a, 't> {
             let mut places = vec![key(table.turn(first), start)];
             let mut at = start + 1;
             while at < end && places.len() < MAX_PLACES {
-                if let Some(place) = table.longest(self.vocab, &bytes[at..]) {
+                if let Some(place) = self.longest(at, bytes.len()) {
                     places.push(key(table.turn(place), at));
                     end = end.max(self.end(table.ids[place as usize], at, &mut run));
                 }
@@ -238,8 +274,7 @@ impl<'a, 't> Cuts<'a, 't> {
                 }
                 free => {
                     let until = free.map_or(end, |n| at + n);
-                    let left = &self.text.as_bytes()[at..until];
-                    let place = self.table.longest(self.vocab, left);
+                    let place = self.longest(at, until);
                     shorter.extend(place.map(|place| Reverse(key(self.table.turn(place), at))));
                 }
             }

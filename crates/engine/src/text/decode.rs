@@ -24,6 +24,16 @@ impl<'a> DecodeStream<'a> {
         text
     }
 
+    /// Whether part of a character is held back.
+    pub fn holds_back(&self) -> bool {
+        !self.bytes.is_empty()
+    }
+
+    /// The tokenizer whose tokens it takes.
+    pub fn tokenizer(&self) -> &'a Tokenizer {
+        self.tokenizer
+    }
+
     /// Returns what was held back; bytes that never became a character are U+FFFD.
     pub fn finish(self) -> String {
         String::from_utf8_lossy(&self.bytes).into_owned()

@@ -13,5 +13,5 @@ mod vocab;
 
 pub use decode::DecodeStream;
 pub use template::{ChatTemplate, ContentSpan, Rendering};
-pub use tokenizer::Tokenizer;
 pub(crate) use tokenizer::table_bytes;
+pub use tokenizer::{Encoded, Tokenizer};

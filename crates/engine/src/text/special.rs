@@ -3,6 +3,7 @@
 //! Files seldom say which tokens end a turn, so that they are known by how they are written. The
 //! lists are llama.cpp's.
 
+use std::ops::Range;
 use std::sync::OnceLock;
 
 use super::cuts::{CutTable, Cuts};
@@ -55,6 +56,29 @@ const END_KEYS: &[&str] = &["tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_t
 
 /// Control tokens of gpt-oss that belong to the text.
 const SHOWN: &[&str] = &["<|channel|>", "<|message|>", "<|start|>", "<|constrain|>"];
+
+/// Tokens that structure prompts, which some files list as user-defined, and that are not written
+/// like control tokens.
+const STRUCTURE: &[&str] = &[
+    "<s>",
+    "</s>",
+    "<bos>",
+    "<eos>",
+    "<pad>",
+    "<start_of_turn>",
+    "<end_of_turn>",
+    "[INST]",
+    "[/INST]",
+    "<<SYS>>",
+    "<</SYS>>",
+    "[SYSTEM_PROMPT]",
+    "[/SYSTEM_PROMPT]",
+    "[TOOL_CALLS]",
+    "[TOOL_RESULTS]",
+    "[/TOOL_RESULTS]",
+    "[AVAILABLE_TOOLS]",
+    "[/AVAILABLE_TOOLS]",
+];
 
 /// The longest text in the lists; longer tokens need no look.
 const MAX_KNOWN_LEN: usize = 32;
@@ -128,6 +152,30 @@ pub(super) enum Fragment<'t> {
     Token(u32),
 }
 
+/// Which parts of a text are what people or models wrote: no control token is cut out of them.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Plain<'a> {
+    All,
+    /// In order, not overlapping.
+    Parts(&'a [Range<usize>]),
+}
+
+/// Whether the token has no place in plain text. Files mark some that structure prompts as
+/// user-defined, Gemma's `<start_of_turn>` among them: those are known by how they are written.
+/// llama.cpp's converter does the same. Other user-defined tokens are cut out of any text, as
+/// llama.cpp does where it parses no special tokens.
+fn is_control(vocab: &Vocab, id: u32) -> bool {
+    let text = vocab.text(id);
+    let is_between = |start: &str, end: &str| {
+        text.starts_with(start.as_bytes()) && text.ends_with(end.as_bytes())
+    };
+    vocab.kind(id) != Kind::UserDefined
+        || [("<|", ">"), ("<", "|>"), ("<｜", "｜>")]
+            .iter()
+            .any(|(start, end)| is_between(start, end))
+        || STRUCTURE.iter().any(|known| known.as_bytes() == text)
+}
+
 /// The tokens that split texts.
 pub(super) struct Specials {
     /// Control tokens and user-defined ones.
@@ -152,26 +200,38 @@ impl Specials {
         }
     }
 
-    /// Splits `text` at user-defined tokens and, with `parse_special`, at control tokens, and passes each
-    /// piece on until `visit` fails.
+    /// Splits `text`, from its byte `from` on, at user-defined tokens and, unless all of it is plain, at
+    /// control tokens outside of plain parts. Passes each piece on, with its end in the text, until
+    /// `visit` fails.
     pub(super) fn split<'t>(
         &self,
         vocab: &Vocab,
         text: &'t str,
-        parse_special: bool,
-        visit: impl FnMut(Fragment<'t>) -> Result<(), Error>,
+        from: usize,
+        plain: Plain<'_>,
+        mut visit: impl FnMut(Fragment<'t>, usize) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let table = if parse_special {
-            self.all.get_or_init(|| {
-                CutTable::new(vocab, vocab.ids().filter(|&id| vocab.kind(id).splits_text()))
-            })
-        } else {
-            self.user_defined.get_or_init(|| {
-                let is_user_defined = |id: &u32| vocab.kind(*id) == Kind::UserDefined;
-                CutTable::new(vocab, vocab.ids().filter(is_user_defined))
-            })
+        let (table, parts) = match plain {
+            Plain::Parts(parts) => {
+                let table = self.all.get_or_init(|| {
+                    let ids = vocab.ids().filter(|&id| vocab.kind(id).splits_text());
+                    CutTable::new(vocab, ids, |id| is_control(vocab, id))
+                });
+                (table, parts)
+            }
+            Plain::All => {
+                let table = self.user_defined.get_or_init(|| {
+                    let is_user_defined = |id: &u32| vocab.kind(*id) == Kind::UserDefined;
+                    CutTable::new(vocab, vocab.ids().filter(is_user_defined), |_| false)
+                });
+                (table, &[][..])
+            }
         };
         let drops_space = |id| self.strips_right && !KEEPS_RIGHT.contains(&vocab.text(id));
-        Cuts::new(table, vocab, text, &drops_space).try_for_each(visit)
+        let mut cuts = Cuts::new(table, vocab, (text, from), parts, &drops_space);
+        while let Some(fragment) = cuts.next() {
+            visit(fragment, cuts.done())?;
+        }
+        Ok(())
     }
 }

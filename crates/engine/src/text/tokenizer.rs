@@ -4,6 +4,7 @@
 //! `gemma4` (byte pairs over plain text). Results are those of llama.cpp, token for token.
 //! Opening only reads what must be checked; tables for encoding are built when they are needed.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -12,12 +13,23 @@ use lilims_gguf::{File, Metadata};
 use super::bpe::{self, Bpe};
 use super::pre;
 use super::sentencepiece::{self, SentencePiece};
-use super::special::{Fragment, Specials, find_shown, find_turn_ends, token_at};
+use super::special::{Fragment, Plain, Specials, find_shown, find_turn_ends, token_at};
 use super::vocab::{self, Vocab, damaged};
 use crate::Error;
 
 /// Cancel flag for callers that never cancel.
 static NEVER: AtomicBool = AtomicBool::new(false);
+
+/// Tokens of a text, and where they come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encoded {
+    /// The first byte of the text that was encoded.
+    from: usize,
+    /// The tokens.
+    pub ids: Vec<u32>,
+    /// Where each special token and each text between two of them ends, in the text and in `ids`.
+    pieces: Vec<(usize, usize)>,
+}
 
 /// A model's tokenizer.
 pub struct Tokenizer {
@@ -115,7 +127,7 @@ impl Tokenizer {
     ///
     /// *Errors*: [`Error::Tokenizer`].
     pub fn encode(&self, text: &str, parse_special: bool) -> Result<Vec<u32>, Error> {
-        self.encode_from(text, parse_special, true, &NEVER)
+        self.encode_until(text, parse_special, &NEVER)
     }
 
     /// As [`Tokenizer::encode`], until `cancel` is set.
@@ -127,23 +139,34 @@ impl Tokenizer {
         parse_special: bool,
         cancel: &AtomicBool,
     ) -> Result<Vec<u32>, Error> {
-        self.encode_from(text, parse_special, true, cancel)
+        let plain = if parse_special { Plain::Parts(&[]) } else { Plain::All };
+        Ok(self.encode_from(text, 0, plain, cancel)?.ids)
     }
 
-    /// As [`Tokenizer::encode`], for text that follows other text: it gets no space in front.
+    /// The ids of `text` from its byte `from` on, without BOS and EOS. Control tokens are matched only
+    /// where they touch none of the `plain` parts, which are in order and do not overlap: text of people
+    /// stays text. All else goes over the borders of these parts as if there were none. User-defined
+    /// tokens that are not written like control tokens are matched everywhere, as llama.cpp does where
+    /// it parses no special tokens.
     ///
-    /// *Errors*: [`Error::Tokenizer`].
-    pub fn encode_continuation(&self, text: &str, parse_special: bool) -> Result<Vec<u32>, Error> {
-        self.encode_from(text, parse_special, false, &NEVER)
+    /// *Errors*: [`Error::Tokenizer`], [`Error::Cancelled`].
+    pub fn encode_marked(
+        &self,
+        text: &str,
+        from: usize,
+        plain: &[Range<usize>],
+        cancel: &AtomicBool,
+    ) -> Result<Encoded, Error> {
+        self.encode_from(text, from, Plain::Parts(plain), cancel)
     }
 
     fn encode_from(
         &self,
         text: &str,
-        parse_special: bool,
-        mut after_special: bool,
+        from: usize,
+        plain: Plain<'_>,
         cancel: &AtomicBool,
-    ) -> Result<Vec<u32>, Error> {
+    ) -> Result<Encoded, Error> {
         // Positions are kept in 32 bits.
         if text.len() > (u32::MAX / 4) as usize {
             return Err(damaged("the text is longer than a gigabyte".to_owned()));
@@ -153,17 +176,48 @@ impl Tokenizer {
             true => Err(Error::Cancelled),
             false => Ok(()),
         };
-        let mut ids = Vec::new();
-        specials.split(&self.vocab, text, parse_special, |fragment| {
+        // Text that follows other text gets no space in front.
+        let mut after_special = from == 0;
+        let mut encoded = Encoded { from, ids: Vec::new(), pieces: Vec::new() };
+        specials.split(&self.vocab, text, from, plain, |fragment, end| {
             go_on()?;
+            let ids = &mut encoded.ids;
             match fragment {
                 Fragment::Token(id) => ids.push(id),
-                Fragment::Text(text) => self.encode_text(text, after_special, &mut ids, go_on)?,
+                Fragment::Text(text) => self.encode_text(text, after_special, ids, go_on)?,
             }
             after_special = matches!(fragment, Fragment::Token(_));
+            encoded.pieces.push((end, encoded.ids.len()));
             Ok(())
         })?;
-        Ok(ids)
+        Ok(encoded)
+    }
+
+    /// How many of the tokens end by the byte `at` of the text that they were encoded from.
+    pub fn tokens_before(&self, encoded: &Encoded, at: usize) -> usize {
+        let next = encoded.pieces.partition_point(|piece| piece.0 <= at);
+        let (start, first) = match next.checked_sub(1) {
+            Some(last) => encoded.pieces[last],
+            None => (encoded.from, 0),
+        };
+        let Some(&(end, last)) = encoded.pieces.get(next).filter(|_| at > start) else {
+            return first;
+        };
+        let sizes = encoded.ids[first..last].iter().map(|&id| {
+            let mut bytes = Vec::new();
+            self.decode_into(id, &mut bytes);
+            bytes.len()
+        });
+        let sizes: Vec<usize> = sizes.collect();
+        // A space that SentencePiece puts in front is not part of the text.
+        let n_added = sizes.iter().sum::<usize>().saturating_sub(end - start);
+        let mut left = at - start + n_added;
+        let fits = sizes.iter().take_while(|&&size| {
+            let fits = size <= left;
+            left = left.saturating_sub(size);
+            fits
+        });
+        first + fits.count()
     }
 
     fn encode_text(
