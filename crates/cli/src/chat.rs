@@ -7,17 +7,17 @@ use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use lilims_engine::conversation::{Phase, Update};
-use lilims_engine::{Conversation, Error, Finish, GenerateOptions, Message, Model, Role};
+use lilims_engine::prompt::Note;
+use lilims_engine::{Conversation, Error, Finish, GenerateOptions, Message, Model, Progress, Role};
 use lilims_models::ConversationFile;
 use serde::{Deserialize, Serialize};
 
-use crate::generate::figures;
+use crate::generate::{AnswerOutput, figures};
 use crate::interrupt::Interrupt;
 use crate::options::{self, AnswerOptions, ModelOptions};
 use crate::output;
@@ -51,7 +51,7 @@ impl Chat {
         let interrupt = Interrupt::for_conversation();
         let loaded = self.model.load(threads, self.answer.context)?;
         let model = &loaded.model;
-        if model.chat_template().is_none() {
+        if model.chat_format().template()?.is_none() {
             bail!(
                 "{} has no chat template, so it was not made for conversations: \
                  use `lilims generate`",
@@ -107,6 +107,8 @@ struct Talk {
     interactive: bool,
     /// The most tokens that were held at once.
     most_tokens: usize,
+    /// Notes on the prompt of the last turn.
+    told_notes: Vec<Note>,
 }
 
 impl Talk {
@@ -132,7 +134,8 @@ impl Talk {
             conversation.set_sinks(n_sinks);
         }
         let options = chat.answer.generate(chat.max_tokens);
-        Ok(Self { conversation, options, kept, system, file, interactive, most_tokens: 0 })
+        let (most_tokens, told_notes) = (0, Vec::new());
+        Ok(Self { conversation, options, kept, system, file, interactive, most_tokens, told_notes })
     }
 
     fn begin_again(&mut self) -> Result<()> {
@@ -147,7 +150,7 @@ impl Talk {
     fn ask(&mut self, text: &str, interrupt: Interrupt) -> Result<()> {
         self.kept.messages.push(Message::new(Role::User, text));
         self.keep()?;
-        let mut written = Ok(());
+        let mut out = AnswerOutput::new(true);
         let mut told = None;
         let mut draft = Draft::new(&self.kept);
         let answer = interrupt.during(|cancel| {
@@ -155,19 +158,17 @@ impl Talk {
             conversation.answer(&kept.messages, options, cancel, &mut |update| match update {
                 Update::Text(text, _) => {
                     draft.push(text, file.as_ref());
-                    if written.is_ok() {
-                        written = output::show_payload(text);
-                        // With nobody to read it, the rest of the answer is not worth computing.
-                        cancel.fetch_or(written.is_err(), Ordering::SeqCst);
-                    }
+                    out.text(text, cancel);
                 }
+                Update::Reasoning(text, _) => out.reasoning(text),
                 Update::Reading { phase, .. } if *interactive && told != Some(phase) => {
                     told = Some(phase);
                     tell(phase);
                 }
-                _ => {}
+                Update::Reading { .. } => {}
             })
         });
+        let written = out.end();
         self.most_tokens = self.most_tokens.max(self.conversation.session().tokens().len());
         let answer = match answer {
             Err(error @ Error::ContextFull { .. }) => return self.take_back(error),
@@ -193,6 +194,7 @@ impl Talk {
             Finish::ContextFull => output::note("[the context is full: /new begins again]"),
             Finish::EndOfTurn | Finish::StopText => {}
         }
+        self.tell_notes(&answer.progress);
         if self.interactive {
             output::note(&figures(&answer.progress));
             self.tell_what_left();
@@ -211,6 +213,20 @@ impl Talk {
         }
         output::note("The context is full: /new begins again, --overflow slide goes on.");
         Ok(())
+    }
+
+    /// Says how the prompt differs from the messages, where it did not at the last turn, and what of it
+    /// was not read.
+    fn tell_notes(&mut self, progress: &Progress) {
+        let notes = self.conversation.notes();
+        for note in notes.iter().filter(|note| !self.told_notes.contains(note)) {
+            output::note(&format!("[{note}]"));
+        }
+        self.told_notes = notes.to_vec();
+        if progress.unread_tokens > 0 && !self.interactive {
+            let n = progress.unread_tokens;
+            output::note(&format!("[{n} tokens do not fit the context and were not read]"));
+        }
     }
 
     fn tell_what_left(&self) {

@@ -20,6 +20,7 @@ mod logits;
 mod memory;
 mod options;
 mod output;
+mod prompt;
 mod questions;
 mod tokenize;
 
@@ -47,6 +48,8 @@ enum Command {
     Chat(chat::Chat),
     /// Tell what a GGUF file holds and whether Lilims can run it.
     Inspect(inspect::Inspect),
+    /// Show the prompt that a model gets for messages.
+    Prompt(prompt::ShowPrompt),
     /// Turn texts into token ids.
     Tokenize(tokenize::Tokenize),
     /// Write the logits that follow each of some tokens to a safetensors file.
@@ -68,6 +71,7 @@ impl Command {
             Self::Generate(command) => command.run(threads),
             Self::Chat(command) => command.run(threads),
             Self::Inspect(command) => command.run(threads),
+            Self::Prompt(command) => command.run(),
             Self::Tokenize(command) => command.run(),
             Self::Logits(command) => command.run(threads),
             Self::Bench(command) => command.run(threads),

@@ -17,7 +17,6 @@ use std::sync::atomic::AtomicBool;
 use lilims_gguf::File;
 use serde_json::Value;
 
-use self::fold::Folded;
 pub use self::probe::Abilities;
 use crate::reasoning::ReasoningMarks;
 use crate::text::Encoded;

@@ -45,6 +45,17 @@ pub(crate) fn error(error: &Error, advice: Option<&str>) {
     }
 }
 
+/// Writes a piece of text that stands apart from the answer, such as reasoning, to standard error:
+/// dimmed on a terminal.
+pub(crate) fn aside(text: &str) {
+    let text = escape::lines(text);
+    if stderr_is_terminal() {
+        write_stderr(&format!("\u{1b}[2m{text}\u{1b}[22m"));
+    } else {
+        write_stderr(&text);
+    }
+}
+
 /// Asks on standard error, where the answer is typed behind `question`.
 pub(crate) fn ask(question: &str) {
     write_stderr(&escape::lines(question));

@@ -25,7 +25,7 @@ struct Plan {
 
 /// Messages as the template gets them, and which of the given ones each is made of.
 #[derive(Debug)]
-pub(super) struct Folded {
+struct Folded {
     values: Vec<Value>,
     /// For each value: the given messages in it, and where their contents begin in its content.
     parts: Vec<Vec<(usize, usize)>>,

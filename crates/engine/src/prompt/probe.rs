@@ -65,10 +65,18 @@ pub(super) fn probe(template: &ChatTemplate, cancel: &AtomicBool) -> Result<Abil
     reasoned["reasoning_content"] = Value::from("probe reasoning");
     let (plain, reasoned) =
         (render(json!([user, assistant]), false)?, render(json!([user, reasoned]), false)?);
+    // Some begin the answer whatever is asked of them: then an answer goes on where the question ends.
+    let begins_always = plain.as_ref().is_some_and(|answered| {
+        let answer = answered.contents.iter().find(|span| span.message == 1);
+        answer.is_some_and(|span| {
+            answered.text[..span.range.start].trim_end() == question.text.trim_end()
+        })
+    });
+    let differs = without_prompt.is_none_or(|other| other.text != question.text);
     Ok(Abilities {
         takes_instructions: shows(&instructions, 2),
         takes_equal_roles: shows(&users, 2) && shows(&assistants, 4),
-        adds_generation_prompt: without_prompt.is_none_or(|other| other.text != question.text),
+        adds_generation_prompt: differs || begins_always,
         takes_reasoning: match (plain, reasoned) {
             (Some(plain), Some(reasoned)) => plain.text != reasoned.text,
             _ => false,
