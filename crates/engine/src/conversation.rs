@@ -218,7 +218,7 @@ impl Conversation {
         };
         self.notes = notes;
         self.session.set_sinks(self.n_sinks.unwrap_or(transcript.n_before_question));
-        let phase = self.phase(&transcript, messages.len());
+        let phase = self.phase(&transcript, messages);
         let mut parts = AnswerParts::new(self.session.model().reasoning_marks(), &tail);
         let answer =
             self.session.generate(&transcript.ids, options, cancel, &mut |text, progress| {
@@ -345,9 +345,13 @@ impl Conversation {
     }
 
     /// Whether more has to be read again than the last answer, which templates may show differently.
-    fn phase(&self, prompt: &Transcript, n_messages: usize) -> Phase {
-        let before = n_messages.saturating_sub(2).max(1).min(n_messages.saturating_sub(1));
-        let before = prompt.marks.iter().rfind(|mark| mark.messages <= before);
+    fn phase(&self, prompt: &Transcript, messages: &[Message]) -> Phase {
+        // The last question that was answered, if any was.
+        let Some(last) = messages.len().checked_sub(2) else { return Phase::Prompt };
+        if last <= instructions(messages) {
+            return Phase::Prompt;
+        }
+        let before = prompt.marks.iter().rfind(|mark| mark.messages <= last);
         let held = self.session.tokens();
         let shared = prompt.ids.iter().zip(held).take_while(|(a, b)| a == b).count();
         // The last token of an answer was drawn and not read.

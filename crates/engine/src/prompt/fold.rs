@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -10,6 +11,10 @@ use super::probe::{Abilities, is_shown};
 use super::{Note, Place, Rendered};
 use crate::text::Rendering;
 use crate::{ChatTemplate, Error};
+
+/// After this, nothing else is tried: a rendering takes milliseconds, and a hostile template as long as
+/// it may.
+const MAX_TIME: Duration = Duration::from_secs(1);
 
 /// What stands between messages that are joined.
 const BETWEEN: &str = "\n\n";
@@ -44,6 +49,8 @@ pub(super) fn render(
     adds_prompt: bool,
     cancel: &AtomicBool,
 ) -> Result<Rendered, Error> {
+    let start = Instant::now();
+    let has_time = || start.elapsed() < MAX_TIME;
     let plan = Plan { folds: !abilities.takes_instructions, joins: !abilities.takes_equal_roles };
     let attempt = |plan: Plan| -> Result<(Folded, Rendering), Error> {
         let folded = Folded::new(messages, plan);
@@ -60,7 +67,7 @@ pub(super) fn render(
         Ok(made) if adds_prompt && n_hidden(&made) > 0 => {
             let hidden = n_hidden(&made);
             let mut best = made;
-            for plan in others {
+            for plan in others.into_iter().take_while(|_| has_time()) {
                 match attempt(plan) {
                     Ok(other) if n_hidden(&other) < hidden.min(n_hidden(&best)) => best = other,
                     Err(Error::Cancelled) => return Err(Error::Cancelled),
@@ -73,7 +80,7 @@ pub(super) fn render(
         Err(Error::Cancelled) => return Err(Error::Cancelled),
         Err(error) => {
             let mut made = None;
-            for plan in others {
+            for plan in others.into_iter().take_while(|_| has_time()) {
                 match attempt(plan) {
                     Ok(other) => made = Some(other),
                     Err(Error::Cancelled) => return Err(Error::Cancelled),
@@ -89,7 +96,9 @@ pub(super) fn render(
     if adds_prompt && !abilities.adds_generation_prompt {
         rendered.notes.push(Note::NoGenerationPrompt);
     }
-    rendered.notes.extend(reasoning(template, &folded, &rendered.text, adds_prompt, cancel)?);
+    if has_time() {
+        rendered.notes.extend(reasoning(template, &folded, &rendered.text, adds_prompt, cancel)?);
+    }
     Ok(rendered)
 }
 

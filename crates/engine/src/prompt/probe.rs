@@ -4,11 +4,16 @@
 //! a template that silently leaves a message out is found out.
 
 use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::text::Rendering;
 use crate::{ChatTemplate, Error};
+
+/// All tries together take a few milliseconds; a template that takes this long would make a person
+/// wait for each prompt.
+const MAX_TIME: Duration = Duration::from_millis(1500);
 
 /// What a chat template can express.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,11 +42,17 @@ impl Abilities {
 
 /// Tries `template`.
 ///
-/// *Errors*: [`Error::Cancelled`]; a template that fails lacks the ability.
+/// *Errors*: [`Error::Cancelled`], [`Error::Template`] when it takes too long; a template that fails
+/// lacks the ability.
 pub(super) fn probe(template: &ChatTemplate, cancel: &AtomicBool) -> Result<Abilities, Error> {
+    let start = Instant::now();
     let render = |messages: Value, adds: bool| -> Result<Option<Rendering>, Error> {
         match template.render_marked(&messages, adds, cancel) {
             Err(Error::Cancelled) => Err(Error::Cancelled),
+            // A template may take as long again for the messages themselves.
+            _ if start.elapsed() > MAX_TIME => {
+                Err(Error::Template { what: "it runs too long".to_owned() })
+            }
             rendering => Ok(rendering.ok()),
         }
     };
