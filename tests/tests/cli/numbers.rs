@@ -105,7 +105,7 @@ fn a10_the_largest_numbers_that_are_taken_do_no_harm() {
 #[test]
 fn a10_variables_that_make_no_sense_are_sentences() {
     let model = model(SMOLLM2);
-    for isa in ["avx3", "", "\u{1b}[2J", "scalar,avx2"] {
+    for isa in ["avx3", "\u{1b}[2J", "scalar,avx2"] {
         let mut generate = lilims(&["generate", "--model", &model, "--prompt", "x"]);
         let sentence = failure(generate.env("LILIMS_ISA", isa), 1);
         assert!(sentence.contains("LILIMS_ISA"), "{isa:?}: {sentence}");
