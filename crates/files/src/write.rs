@@ -150,6 +150,12 @@ pub fn check_replaceable(path: &Path) -> Result<(), Error> {
 
 /// Follows links by hand, since the last may lead to what is not there yet.
 fn replaceable(path: &Path) -> Result<(PathBuf, Option<Metadata>), Error> {
+    // Links of `/proc`, such as `/dev/stdout` is, lead to what has no name.
+    if let Ok(metadata) = std::fs::metadata(path)
+        && let Some(kind) = Kind::of(metadata.file_type())
+    {
+        return Err(Error::NotReplaceable { path: path.to_owned(), kind });
+    }
     let mut target = path.to_owned();
     for _ in 0..MAX_LINKS {
         let metadata = match std::fs::symlink_metadata(&target) {

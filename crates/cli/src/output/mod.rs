@@ -37,8 +37,14 @@ pub(crate) fn note(line: &str) {
 
 /// Writes an error to standard error, with the causes, and what to do about it.
 pub(crate) fn error(error: &Error, advice: Option<&str>) {
-    let causes: Vec<_> =
-        error.chain().map(|cause| escape::message(&cause.to_string()).into_owned()).collect();
+    let mut causes: Vec<String> = Vec::new();
+    for cause in error.chain() {
+        let cause = escape::message(&cause.to_string()).into_owned();
+        // Some errors end with their cause already.
+        if !causes.last().is_some_and(|last| last.ends_with(&cause)) {
+            causes.push(cause);
+        }
+    }
     note(&format!("lilims: {}", causes.join(": ")));
     if let Some(advice) = advice {
         note(advice);
