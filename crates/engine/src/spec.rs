@@ -162,7 +162,9 @@ struct Family {
 /// Which layers look at a window only.
 #[derive(Clone, Copy)]
 enum Windows {
-    None,
+    /// Those that the metadata lists, and none where it lists none: llama.cpp knows no windows in
+    /// these families, so that a window without a list is no reason to have them.
+    Listed,
     /// Every layer, where the metadata names a window.
     All,
     /// All but each `n`th layer.
@@ -181,7 +183,7 @@ const LLAMA: Family = Family {
     head_norms: false,
     post_norms: false,
     scales_embeddings: false,
-    windows: Windows::None,
+    windows: Windows::Listed,
     unrotated_each: None,
 };
 
@@ -479,13 +481,28 @@ fn windows(keys: &Keys<'_>, family: &Family) -> Result<Vec<Option<usize>>, Error
     let window = keys.optional_size("attention.sliding_window")?;
     let pattern = |default| keys.size_or("attention.sliding_window_pattern", default);
     Ok(match family.windows {
-        Windows::None => vec![None; n_layers],
+        Windows::Listed => match listed_windows(keys, n_layers)? {
+            Some(windowed) => windowed.into_iter().map(|has| window.filter(|_| has)).collect(),
+            None => vec![None; n_layers],
+        },
         Windows::All => vec![window; n_layers],
         Windows::AllButEach(default) => {
             let each = pattern(default)?;
             (1..=n_layers).map(|n| window.filter(|_| n % each != 0)).collect()
         }
     })
+}
+
+/// Which layers have a window, where the metadata lists it.
+fn listed_windows(keys: &Keys<'_>, n_layers: usize) -> Result<Option<Vec<bool>>, Error> {
+    let key = keys.full("attention.sliding_window_pattern");
+    let Ok(array) = keys.metadata.array(&key) else { return Ok(None) };
+    let listed: Option<Vec<bool>> = array.iter().take(n_layers).map(|has| has.as_bool()).collect();
+    let fits = |listed: &Vec<bool>| listed.len() == n_layers && array.len() == n_layers;
+    match listed.filter(fits) {
+        Some(listed) => Ok(Some(listed)),
+        None => Err(Error::Damaged { what: format!("`{key}` does not list {n_layers} layers") }),
+    }
 }
 
 fn ropes(keys: &Keys<'_>, family: &Family) -> Result<Vec<RopeSpec>, Error> {

@@ -4,6 +4,7 @@ mod bpe;
 mod cuts;
 mod decode;
 mod merge;
+mod normalizer;
 mod pre;
 mod sentencepiece;
 mod special;

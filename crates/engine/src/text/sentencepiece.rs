@@ -8,6 +8,7 @@
 //! that follows a character which no token has before a `▁`: nearly all of them in nearly all
 //! vocabularies. Each piece is merged by itself, with the same result.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::OnceLock;
 
@@ -19,8 +20,19 @@ const SCORES: &str = "tokenizer.ggml.scores";
 /// What a space is written as.
 const SPACE: char = '▁';
 
+/// Whether the space in front is for the start of a text alone: a key of Lilims' own.
+const FIRST_ONLY: &str = "lilims.tokenizer.space_prefix_first_only";
+/// Whether a text that starts with a space gets no other one in front: a key of Lilims' own.
+const UNLESS_SPACE: &str = "lilims.tokenizer.space_prefix_unless_space";
+/// Whether white space at the ends goes and repeated spaces become one. llama.cpp knows the key and
+/// looks at it for other vocabularies only.
+const REMOVES_SPACES: &str = "tokenizer.ggml.remove_extra_whitespaces";
+
 pub(super) struct SentencePiece {
     adds_space: bool,
+    is_first_only: bool,
+    is_unless_space: bool,
+    removes_spaces: bool,
     unknown: Option<u32>,
     tables: OnceLock<Tables>,
 }
@@ -37,14 +49,22 @@ impl SentencePiece {
     pub(super) fn from_gguf(vocab: &Vocab, unknown: Option<u32>) -> Result<Self, Error> {
         let metadata = vocab.metadata();
         let adds_space = metadata.get("tokenizer.ggml.add_space_prefix");
+        let is_true = |key: &str| metadata.get(key).and_then(|v| v.as_bool()).unwrap_or(false);
         if metadata.get(SCORES).is_some() {
             numbers(metadata, SCORES, vocab.len()).map(drop)?;
         }
         Ok(Self {
             adds_space: adds_space.and_then(|value| value.as_bool()).unwrap_or(true),
+            is_first_only: is_true(FIRST_ONLY),
+            is_unless_space: is_true(UNLESS_SPACE),
+            removes_spaces: is_true(REMOVES_SPACES),
             unknown,
             tables: OnceLock::new(),
         })
+    }
+
+    pub(super) fn is_first_only(&self) -> bool {
+        self.is_first_only
     }
 
     /// Appends the tokens of `text`; `after_special` says that it starts the whole text or
@@ -58,7 +78,10 @@ impl SentencePiece {
         go_on: impl Fn() -> Result<(), Error>,
     ) -> Result<(), Error> {
         let tables = self.tables.get_or_init(|| Tables::new(vocab));
-        let mut prefix = if self.adds_space && after_special { "▁" } else { "" };
+        let text = if self.removes_spaces { without_extra_spaces(text) } else { text.into() };
+        let text = &*text;
+        let has_space = self.is_unless_space && text.starts_with([' ', SPACE]);
+        let mut prefix = if self.adds_space && after_special && !has_space { "▁" } else { "" };
         let (mut merger, mut written) = (Merger::default(), String::new());
         for word in tables.words(text).flat_map(pieces) {
             go_on()?;
@@ -135,6 +158,16 @@ impl Tables {
             (!word.is_empty()).then_some(word)
         })
     }
+}
+
+/// Spaces at the ends go, and several in a row become one, as SentencePiece's normalizer does it.
+fn without_extra_spaces(text: &str) -> Cow<'_, str> {
+    let trimmed = text.trim_matches(' ');
+    if !trimmed.contains("  ") {
+        return trimmed.into();
+    }
+    let words = trimmed.split(' ').filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join(" ").into()
 }
 
 /// Every token's priority; all are equal where the file has no scores.

@@ -80,6 +80,9 @@ const STRUCTURE: &[&str] = &[
     "[/AVAILABLE_TOOLS]",
 ];
 
+/// All tokens that end a turn, where there are more than single keys can name: Lilims' own key.
+const END_LIST: &str = "lilims.tokenizer.eos_token_ids";
+
 /// The longest text in the lists; longer tokens need no look.
 const MAX_KNOWN_LEN: usize = 32;
 
@@ -89,11 +92,20 @@ pub(super) fn token_at(vocab: &Vocab, key: &str) -> Option<u32> {
     u32::try_from(id).ok().filter(|&id| (id as usize) < vocab.len())
 }
 
+/// The tokens of the vocabulary that an array of ids names.
+fn listed_ids(vocab: &Vocab, key: &str) -> Vec<u32> {
+    let Ok(array) = vocab.metadata().array(key) else { return Vec::new() };
+    let ids = array.iter().take(vocab.len()).filter_map(|value| value.as_u64());
+    let ids = ids.filter_map(|id| u32::try_from(id).ok());
+    ids.filter(|&id| (id as usize) < vocab.len()).collect()
+}
+
 /// Finds the tokens that end a turn, in order, and corrects the kinds of those that the file gets
 /// wrong, as llama.cpp does.
 pub(super) fn find_turn_ends(vocab: &mut Vocab, eos: Option<u32>) -> Vec<u32> {
     let mut ends: Vec<u32> = END_KEYS.iter().filter_map(|key| token_at(vocab, key)).collect();
     ends.extend(eos);
+    ends.extend(listed_ids(vocab, END_LIST));
     let mut fills: Vec<Option<u32>> =
         FILL_ENDS.iter().map(|(key, _)| token_at(vocab, key)).collect();
     for id in vocab.ids() {
@@ -181,9 +193,40 @@ pub(super) struct Specials {
     /// Control tokens and user-defined ones.
     all: OnceLock<CutTable>,
     user_defined: OnceLock<CutTable>,
-    /// Whether white space after a special token is dropped: Phi-3's tokens are declared so, which
-    /// its files do not say.
-    strips_right: bool,
+    /// Which special tokens drop the white space after them.
+    strips_right: StripsRight,
+}
+
+/// Tokens that drop the white space after them.
+enum StripsRight {
+    /// Those that the file lists, in order: a key of Lilims' own.
+    Listed(Vec<u32>),
+    /// Phi-3's tokens are declared so, which other programs' files do not say.
+    AsPhi3,
+}
+
+/// The key that lists them.
+const RSTRIP_LIST: &str = "lilims.tokenizer.rstrip_token_ids";
+
+impl StripsRight {
+    fn from_gguf(vocab: &Vocab) -> Self {
+        let name = vocab.metadata().get("general.name").and_then(|name| name.as_str());
+        let name = name.unwrap_or_default().to_lowercase();
+        let is_phi3 = name.contains("phi-3") || name.contains("phi3");
+        if is_phi3 && vocab.metadata().get(RSTRIP_LIST).is_none() {
+            return Self::AsPhi3;
+        }
+        let mut ids = listed_ids(vocab, RSTRIP_LIST);
+        ids.sort_unstable();
+        Self::Listed(ids)
+    }
+
+    fn includes(&self, id: u32, text: &[u8]) -> bool {
+        match self {
+            Self::Listed(ids) => ids.binary_search(&id).is_ok(),
+            Self::AsPhi3 => !KEEPS_RIGHT.contains(&text),
+        }
+    }
 }
 
 /// Tokens of Phi-3 that leave the white space after them alone.
@@ -191,12 +234,10 @@ const KEEPS_RIGHT: &[&[u8]] = &[b"<unk>", b"<s>", b"<|endoftext|>"];
 
 impl Specials {
     pub(super) fn new(vocab: &Vocab) -> Self {
-        let name = vocab.metadata().get("general.name").and_then(|name| name.as_str());
-        let name = name.unwrap_or_default().to_lowercase();
         Self {
             all: OnceLock::new(),
             user_defined: OnceLock::new(),
-            strips_right: name.contains("phi-3") || name.contains("phi3"),
+            strips_right: StripsRight::from_gguf(vocab),
         }
     }
 
@@ -227,7 +268,7 @@ impl Specials {
                 (table, &[][..])
             }
         };
-        let drops_space = |id| self.strips_right && !KEEPS_RIGHT.contains(&vocab.text(id));
+        let drops_space = |id| self.strips_right.includes(id, vocab.text(id));
         let mut cuts = Cuts::new(table, vocab, (text, from), parts, &drops_space);
         while let Some(fragment) = cuts.next() {
             visit(fragment, cuts.done())?;

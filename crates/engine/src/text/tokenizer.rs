@@ -11,6 +11,7 @@ use std::sync::{Arc, OnceLock};
 use lilims_gguf::{File, Metadata};
 
 use super::bpe::{self, Bpe};
+use super::normalizer::Normalizer;
 use super::pre;
 use super::sentencepiece::{self, SentencePiece};
 use super::special::{Fragment, Plain, Specials, find_shown, find_turn_ends, token_at};
@@ -35,6 +36,7 @@ pub struct Encoded {
 pub struct Tokenizer {
     vocab: Vocab,
     model: Model,
+    normalizer: Normalizer,
     specials: OnceLock<Specials>,
     bos: Option<u32>,
     eos: Option<u32>,
@@ -49,6 +51,14 @@ enum Model {
     ByteLevel(Bpe),
     /// `gemma4`.
     Plain(Bpe),
+}
+
+impl Model {
+    /// Whether the space in front belongs to the start of a text alone, not to what follows a special
+    /// token.
+    fn is_first_only(&self) -> bool {
+        matches!(self, Self::SentencePiece(model) if model.is_first_only())
+    }
 }
 
 /// Bytes of the tables of a tokenizer of `n_tokens` that has encoded text: the vocabulary, and merges or
@@ -108,11 +118,13 @@ impl Tokenizer {
         let asked = metadata.get("tokenizer.ggml.add_bos_token").and_then(|value| value.as_bool());
         // Files of Gemma 4 say false by mistake.
         let asked = asked.filter(|_| !matches!(model, Model::Plain(_)));
+        let normalizer = Normalizer::from_gguf(metadata)?;
         let turn_ends = find_turn_ends(&mut vocab, eos);
         let shown = find_shown(&vocab);
         Ok(Self {
             vocab,
             model,
+            normalizer,
             specials: OnceLock::new(),
             bos,
             eos,
@@ -186,7 +198,7 @@ impl Tokenizer {
                 Fragment::Token(id) => ids.push(id),
                 Fragment::Text(text) => self.encode_text(text, after_special, ids, go_on)?,
             }
-            after_special = matches!(fragment, Fragment::Token(_));
+            after_special = matches!(fragment, Fragment::Token(_)) && !self.model.is_first_only();
             encoded.pieces.push((end, encoded.ids.len()));
             Ok(())
         })?;
@@ -227,6 +239,7 @@ impl Tokenizer {
         ids: &mut Vec<u32>,
         go_on: impl Fn() -> Result<(), Error>,
     ) -> Result<(), Error> {
+        let text = &*self.normalizer.apply(text);
         match &self.model {
             Model::SentencePiece(model) => {
                 model.encode(&self.vocab, text, after_special, ids, go_on)
