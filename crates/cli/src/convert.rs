@@ -155,6 +155,9 @@ impl Convert {
             output::disk_size(before),
             tensors.len(),
         );
+        for note in &conversion.notes {
+            report += &format!("note: {note}\n");
+        }
         if let Some(found) = evaluation {
             let change = (found.perplexity_after / found.perplexity_before - 1.0) * 100.0;
             report += &format!(

@@ -1,26 +1,32 @@
 //! `config.json`: what a checkpoint says of its model, in the spellings of transformers 4 and 5.
 //!
 //! Everything that the conversion needs is read here, once, into [`Config`]; no other module looks
-//! into the file. What the engine or llama.cpp would run differently from transformers is refused.
+//! into the file. Each of its fields is looked up in the table of [`crate::fields`] first, whose defaults
+//! also stand in for what the file leaves out. What the engine or llama.cpp would run differently from
+//! transformers is refused.
 
 use std::path::{Path, PathBuf};
 
 use serde_json::Value as Json;
 
 use crate::family::Family;
-use crate::{Error, input_file};
+use crate::fields::{Fields, Notes, shown};
+use crate::rotation::Rotation;
+use crate::{Error, input_file, quantised};
 
 /// The largest dimension that is believed.
 const MAX_DIMENSION: u64 = 1 << 24;
+/// The largest vocabulary that is believed; the largest that is known has 262,208 tokens.
+const MAX_VOCAB: usize = 1 << 20;
 /// The most layers that are believed.
 const MAX_LAYERS: usize = 1024;
-/// What transformers takes where a configuration does not say.
-const DEFAULT_ROPE_BASE: f64 = 10_000.0;
 /// Each such layer of Gemma 3 sees the whole context; each second one of Gemma 2 does.
 const GEMMA3_GLOBAL_EACH: usize = 6;
 const GEMMA2_GLOBAL_EACH: usize = 2;
 /// Each such layer of SmolLM3 does not rotate.
 const SMOLLM3_UNROTATED_EACH: usize = 4;
+/// How names of classes end whose model is one that writes text.
+const TEXT_MODELS: [&str; 4] = ["ForCausalLM", "LMHeadModel", "ForConditionalGeneration", "Model"];
 
 /// A model's sizes and settings.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,14 +49,26 @@ pub(crate) struct Config {
     pub(crate) local_rope_base: Option<f64>,
     pub(crate) rope_scaling: RopeScaling,
     pub(crate) sliding_window: Option<usize>,
+    /// Which layers have that window, where their family does not decide it.
+    pub(crate) windowed: Option<Vec<bool>>,
     pub(crate) attention_soft_cap: Option<f64>,
     pub(crate) logit_soft_cap: Option<f64>,
-    /// Whether the embedding serves as the head; `None` where the file does not say.
-    pub(crate) ties_embeddings: Option<bool>,
+    /// Whether the embedding serves as the head.
+    pub(crate) ties_embeddings: bool,
+    /// Whether queries, keys and values have a bias.
+    pub(crate) qkv_bias: bool,
+    /// Whether what attention gives has one.
+    pub(crate) output_bias: bool,
+    /// Whether the feed-forward layer has them.
+    pub(crate) mlp_bias: bool,
     /// Special tokens by their key, such as `bos_token_id`; of several the first.
     pub(crate) special_ids: Vec<(&'static str, u32)>,
+    /// All tokens that end a turn.
+    pub(crate) eos_ids: Vec<u32>,
     /// The name that the checkpoint gives itself, if it does.
     pub(crate) name: Option<String>,
+    /// What is left out.
+    pub(crate) notes: Notes,
 }
 
 /// How long contexts stretch the angles.
@@ -89,13 +107,33 @@ impl Config {
     /// Reads `config.json` in `folder`.
     pub(crate) fn read(folder: &Path) -> Result<Self, Error> {
         let path = folder.join("config.json");
-        Self::from_json(&read_json(folder, "config.json")?, path)
+        let json = optional_json(folder, "config.json")?;
+        if json.is_none() && input_file::find(folder, "adapter_config.json")?.is_some() {
+            let what = "an adapter (LoRA) without its model: merge it into the model first";
+            return Err(Error::Unsupported { what: what.to_owned() });
+        }
+        let json = json.map_or_else(|| read_json(folder, "config.json"), Ok)?;
+        quantised::check_folder(folder, &json)?;
+        Self::from_json(&json, path)
     }
 
     pub(crate) fn from_json(json: &Json, path: PathBuf) -> Result<Self, Error> {
         let family = Family::of(json)?;
-        let fields = Fields { json, text: json.get("text_config"), path };
-        fields.read(family)
+        let model_type = json.get("model_type").and_then(Json::as_str).unwrap_or_default();
+        let known = Fields::of_config(model_type);
+        let text = json.get("text_config").filter(|text| text.is_object());
+        let mut notes = Notes::default();
+        known.check(json, "config.json", &mut notes)?;
+        if let Some(text) = text {
+            known.check(text, "config.json", &mut notes)?;
+        }
+        if json.get("vision_config").is_some_and(|part| !part.is_null()) {
+            notes.add("the part of the model that sees is left out".to_owned());
+        }
+        let reader = Reader { json, text, known, path };
+        let mut config = reader.read(family)?;
+        config.notes = notes;
+        Ok(config)
     }
 }
 
@@ -113,93 +151,158 @@ pub(crate) fn optional_json(folder: &Path, name: &str) -> Result<Option<Json>, E
         .map_err(|error| Error::damaged(&folder.join(name), format!("not JSON: {error}")))
 }
 
+/// The ids that a field names: one, or a list.
+///
+/// *Errors*: what is no id, in words.
+pub(crate) fn token_ids(key: &str, value: Option<&Json>) -> Result<Vec<u32>, String> {
+    let Some(value) = value.filter(|value| !value.is_null()) else { return Ok(Vec::new()) };
+    let ids = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+    let id = |id: &Json| id.as_u64().and_then(|id| u32::try_from(id).ok());
+    let ids: Option<Vec<u32>> = ids.iter().map(id).collect();
+    ids.ok_or_else(|| format!("`{key}` is {}", shown(value)))
+}
+
 /// The file's fields; those of the text model first, where the model has other parts.
-struct Fields<'a> {
+pub(crate) struct Reader<'a> {
     json: &'a Json,
     text: Option<&'a Json>,
+    known: Fields,
     path: PathBuf,
 }
 
-impl Fields<'_> {
-    fn get(&self, key: &str) -> Option<&Json> {
-        let inner = self.text.and_then(|text| text.get(key)).filter(|value| !value.is_null());
-        inner.or_else(|| self.json.get(key).filter(|value| !value.is_null()))
+impl Reader<'_> {
+    /// What the file says, or what transformers takes where it does not say.
+    pub(crate) fn get(&self, key: &str) -> Option<Json> {
+        let parts = [self.text, Some(self.json)].into_iter().flatten();
+        let said: Vec<&Json> = parts.filter_map(|part| part.get(key)).collect();
+        let said_null = !said.is_empty();
+        let found = said.into_iter().find(|value| !value.is_null()).cloned();
+        if found.is_some() || said_null { found } else { self.known.default(key) }
     }
 
-    fn first(&self, keys: &[&str]) -> Option<&Json> {
-        keys.iter().find_map(|key| self.get(key))
+    /// Whether the file says `key`, be it null.
+    fn says(&self, key: &str) -> bool {
+        let parts = [self.text, Some(self.json)];
+        parts.into_iter().flatten().any(|part| part.get(key).is_some())
     }
 
-    fn damaged(&self, what: String) -> Error {
+    pub(crate) fn damaged(&self, what: String) -> Error {
         Error::damaged(&self.path, what)
     }
 
-    /// The first of `keys` that is there, as a size.
+    /// The first of `keys` that the file says, else the first that has a default.
+    fn first(&self, keys: &[&str]) -> Option<Json> {
+        let said = keys.iter().filter(|key| self.says(key)).find_map(|key| self.get(key));
+        said.or_else(|| keys.iter().find_map(|key| self.get(key)))
+    }
+
     fn size(&self, keys: &[&str]) -> Result<Option<usize>, Error> {
         let Some(value) = self.first(keys) else { return Ok(None) };
         let size = value.as_u64().filter(|size| (1..=MAX_DIMENSION).contains(size));
-        let size = size.ok_or_else(|| self.damaged(format!("`{}` is {value}", keys[0])))?;
+        let size =
+            size.ok_or_else(|| self.damaged(format!("`{}` is {}", keys[0], shown(&value))))?;
         Ok(Some(size as usize))
     }
 
-    fn needed_size(&self, keys: &[&str], default: Option<usize>) -> Result<usize, Error> {
+    fn needed_size(&self, keys: &[&str]) -> Result<usize, Error> {
         let missing = || self.damaged(format!("`{}` is missing", keys[0]));
-        self.size(keys)?.or(default).ok_or_else(missing)
+        self.size(keys)?.ok_or_else(missing)
     }
 
-    fn number(&self, keys: &[&str]) -> Option<f64> {
-        self.first(keys).and_then(Json::as_f64)
+    pub(crate) fn number(&self, key: &str) -> Result<Option<f64>, Error> {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        let wrong = || self.damaged(format!("`{key}` is {}", shown(&value)));
+        value.as_f64().map(Some).ok_or_else(wrong)
     }
 
-    fn is_true(&self, key: &str) -> bool {
-        self.get(key).and_then(Json::as_bool).unwrap_or(false)
+    fn flag(&self, key: &str) -> Result<bool, Error> {
+        let Some(value) = self.get(key) else { return Ok(false) };
+        value.as_bool().ok_or_else(|| self.damaged(format!("`{key}` is {}", shown(&value))))
+    }
+
+    fn list(&self, key: &str) -> Result<Option<Vec<Json>>, Error> {
+        match self.get(key) {
+            None => Ok(None),
+            Some(Json::Array(list)) => Ok(Some(list)),
+            Some(value) => Err(self.damaged(format!("`{key}` is {}", shown(&value)))),
+        }
     }
 
     fn read(&self, family: Family) -> Result<Config, Error> {
-        // Gemma 3 leaves out what its class defaults to.
-        let of_gemma3 = |size: usize| (family == Family::Gemma3).then_some(size);
-        let d_model = self.needed_size(&["hidden_size", "n_embd"], None)?;
-        let n_heads = self.needed_size(&["num_attention_heads", "n_head"], of_gemma3(8))?;
-        let head_dim =
-            self.needed_size(&["head_dim"], of_gemma3(256).or(Some(d_model / n_heads)))?;
+        self.check_class()?;
+        if family == Family::Gpt2 && self.says("rope_parameters") {
+            return Err(self.damaged("GPT-2 has no `rope_parameters`".to_owned()));
+        }
+        let d_model = self.needed_size(&["hidden_size", "n_embd"])?;
+        let n_heads = self.needed_size(&["num_attention_heads", "n_head"])?;
+        let n_layers = self.needed_size(&["num_hidden_layers", "n_layer"])?;
+        if n_layers > MAX_LAYERS {
+            return Err(self.damaged(format!("`num_hidden_layers` is {n_layers}")));
+        }
+        let head_dim = match self.size(&["head_dim"])? {
+            Some(head_dim) => head_dim,
+            None if d_model.is_multiple_of(n_heads) => d_model / n_heads,
+            None => {
+                let what = format!("{n_heads} heads do not share a width of {d_model}");
+                return Err(self.damaged(what));
+            }
+        };
         let d_ff = match self.size(&["intermediate_size", "n_inner"])? {
             Some(size) => size,
             None if family == Family::Gpt2 => 4 * d_model,
             None => return Err(self.damaged("`intermediate_size` is missing".to_owned())),
         };
-        let n_kv_heads =
-            self.needed_size(&["num_key_value_heads"], of_gemma3(4).or(Some(n_heads)))?;
-        let contexts = ["max_position_embeddings", "n_positions", "n_ctx"];
-        let context = self.needed_size(&contexts, of_gemma3(131_072))?;
-        let rotation = Rotation::new(self, family);
-        let partial = rotation.number("partial_rotary_factor").unwrap_or(1.0);
+        let context = self.needed_size(&["max_position_embeddings", "n_positions"])?;
+        let rotation = Rotation::new(self, family)?;
+        let (sliding_window, windowed) = self.windows(family, n_layers, context)?;
+        let has_biases = family.has_layer_norms();
+        let attention_bias = self.flag("attention_bias")?;
         let config = Config {
             family,
-            n_vocab: self.needed_size(&["vocab_size"], of_gemma3(262_208))?,
+            n_vocab: self.needed_size(&["vocab_size"])?,
             context,
             d_model,
             d_ff,
-            n_layers: self.needed_size(&["num_hidden_layers", "n_layer"], None)?,
+            n_layers,
             n_heads,
-            n_kv_heads,
+            n_kv_heads: self.size(&["num_key_value_heads"])?.unwrap_or(n_heads),
             head_dim,
             eps: self.eps(family)?,
-            rope_dim: (head_dim as f64 * partial) as usize,
-            rope_base: rotation.number("rope_theta").unwrap_or(match family {
-                Family::Gemma3 => 1_000_000.0,
-                _ => DEFAULT_ROPE_BASE,
-            }),
-            local_rope_base: rotation.local_base(),
+            rope_dim: rotation.rope_dim(head_dim)?,
+            rope_base: rotation.base()?,
+            local_rope_base: rotation.local_base()?,
             rope_scaling: rotation.scaling(context)?,
-            sliding_window: self.sliding_window(family)?,
-            attention_soft_cap: self.number(&["attn_logit_softcapping"]),
-            logit_soft_cap: self.number(&["final_logit_softcapping"]),
-            ties_embeddings: self.get("tie_word_embeddings").and_then(Json::as_bool),
-            special_ids: self.special_ids(),
-            name: self.get("_name_or_path").and_then(Json::as_str).map(str::to_owned),
+            sliding_window,
+            windowed,
+            attention_soft_cap: self.cap("attn_logit_softcapping")?,
+            logit_soft_cap: self.cap("final_logit_softcapping")?,
+            ties_embeddings: self.flag("tie_word_embeddings")?,
+            qkv_bias: has_biases || attention_bias || family == Family::Qwen2,
+            output_bias: has_biases || attention_bias,
+            mlp_bias: has_biases || self.flag("mlp_bias")?,
+            special_ids: self.special_ids()?,
+            eos_ids: self.ids("eos_token_id")?,
+            name: self.get("_name_or_path").and_then(|name| name.as_str().map(str::to_owned)),
+            notes: Notes::default(),
         };
         self.check(&config)?;
         Ok(config)
+    }
+
+    /// That the weights are those of a model that writes text.
+    fn check_class(&self) -> Result<(), Error> {
+        let classes = self.list("architectures")?.unwrap_or_default();
+        let other = classes.iter().find(|class| {
+            let class = class.as_str().unwrap_or_default();
+            !TEXT_MODELS.iter().any(|end| class.ends_with(end)) || class.contains("RewardModel")
+        });
+        match other {
+            Some(class) => {
+                let what = format!("{} in `architectures`, which writes no text", shown(class));
+                Err(Error::Unsupported { what })
+            }
+            None => Ok(()),
+        }
     }
 
     fn eps(&self, family: Family) -> Result<f64, Error> {
@@ -208,48 +311,104 @@ impl Fields<'_> {
             Family::Phi2 => "layer_norm_eps",
             _ => "rms_norm_eps",
         };
-        let default = if family.has_layer_norms() { 1e-5 } else { 1e-6 };
-        let eps = self.number(&[key]).unwrap_or(default);
+        let eps = self.number(key)?.ok_or_else(|| self.damaged(format!("`{key}` is missing")))?;
         let is_small = (0.0..1.0).contains(&eps);
         if is_small { Ok(eps) } else { Err(self.damaged(format!("`{key}` is {eps}"))) }
     }
 
-    fn sliding_window(&self, family: Family) -> Result<Option<usize>, Error> {
-        match family {
-            Family::Gemma2 | Family::Gemma3 => {
-                self.needed_size(&["sliding_window"], Some(4096)).map(Some)
+    fn cap(&self, key: &str) -> Result<Option<f64>, Error> {
+        match self.number(key)? {
+            Some(cap) if !(cap > 0.0 && cap <= f64::from(f32::MAX)) => {
+                Err(self.damaged(format!("`{key}` is {cap}")))
             }
-            Family::Phi3 => self.size(&["sliding_window"]),
-            _ => Ok(None),
+            cap => Ok(cap),
         }
     }
 
-    fn special_ids(&self) -> Vec<(&'static str, u32)> {
-        let id = |key: &str| {
-            let value = self.get(key)?;
-            let value = value.as_array().map_or(Some(value), |ids| ids.first())?;
-            value.as_u64().and_then(|id| u32::try_from(id).ok())
+    /// How wide the window of layers is, and which layers have it, where the family does not say.
+    fn windows(
+        &self,
+        family: Family,
+        n_layers: usize,
+        context: usize,
+    ) -> Result<(Option<usize>, Option<Vec<bool>>), Error> {
+        let window = || self.size(&["sliding_window"]);
+        match family {
+            Family::Gemma2 | Family::Gemma3 => {
+                Ok((Some(self.needed_size(&["sliding_window"])?), None))
+            }
+            Family::Phi3 => Ok((window()?, None)),
+            Family::Mistral => Ok(self.own_windows(window()?, vec![true; n_layers], context)),
+            Family::Qwen2 | Family::Qwen3 => {
+                let uses = self.flag("use_sliding_window")?;
+                let window = if uses { window()? } else { None };
+                let first = self.get("max_window_layers").and_then(|n| n.as_u64()).unwrap_or(0);
+                let windowed = match self.layer_types(n_layers)? {
+                    Some(windowed) => windowed,
+                    None => (0..n_layers as u64).map(|layer| uses && layer >= first).collect(),
+                };
+                if window.is_none() && windowed.contains(&true) {
+                    let what = "layers with a window in `layer_types`, whose width \
+                                `use_sliding_window` and `sliding_window` do not give";
+                    return Err(Error::Unsupported { what: what.to_owned() });
+                }
+                Ok(self.own_windows(window, windowed, context))
+            }
+            _ => Ok((None, None)),
+        }
+    }
+
+    /// A window that nothing can leave is none.
+    fn own_windows(
+        &self,
+        window: Option<usize>,
+        windowed: Vec<bool>,
+        context: usize,
+    ) -> (Option<usize>, Option<Vec<bool>>) {
+        match window.filter(|&window| window < context && windowed.contains(&true)) {
+            Some(window) => (Some(window), Some(windowed)),
+            None => (None, None),
+        }
+    }
+
+    /// Which layers have a window, where the file lists the kinds of layers.
+    fn layer_types(&self, n_layers: usize) -> Result<Option<Vec<bool>>, Error> {
+        let Some(kinds) = self.list("layer_types")? else { return Ok(None) };
+        if kinds.len() != n_layers {
+            let what = format!("`layer_types` has {} of {n_layers} layers", kinds.len());
+            return Err(self.damaged(what));
+        }
+        let kind = |kind: &Json| match kind.as_str() {
+            Some("full_attention") => Ok(false),
+            Some("sliding_attention") => Ok(true),
+            _ => Err(Error::Unsupported {
+                what: format!("layers of the type {} (`layer_types`)", shown(kind)),
+            }),
         };
-        SPECIAL_TOKENS.iter().filter_map(|(key, _)| Some((*key, id(key)?))).collect()
+        kinds.iter().map(kind).collect::<Result<_, _>>().map(Some)
+    }
+
+    fn ids(&self, key: &str) -> Result<Vec<u32>, Error> {
+        token_ids(key, self.get(key).as_ref()).map_err(|what| self.damaged(what))
+    }
+
+    fn special_ids(&self) -> Result<Vec<(&'static str, u32)>, Error> {
+        let mut found = Vec::new();
+        for (key, _) in SPECIAL_TOKENS {
+            found.extend(self.ids(key)?.first().map(|&id| (key, id)));
+        }
+        Ok(found)
     }
 
     /// Refuses what would be computed differently from transformers.
     fn check(&self, config: &Config) -> Result<(), Error> {
-        let unsupported = |what: &str| Err(Error::Unsupported { what: what.to_owned() });
-        if self.number(&["num_local_experts", "num_experts"]).is_some_and(|n| n > 1.0) {
-            return unsupported("mixtures of experts");
+        if config.n_vocab > MAX_VOCAB {
+            return Err(self.damaged(format!("`vocab_size` is {}", config.n_vocab)));
         }
-        if self.is_true("qk_layernorm") {
-            return unsupported("norms of queries and keys in Phi-2 (`qk_layernorm`)");
-        }
-        if self.is_true("scale_attn_by_inverse_layer_idx") {
-            return unsupported("attention scaled by layer (`scale_attn_by_inverse_layer_idx`)");
-        }
-        if self.get("quantization_config").is_some() {
-            return unsupported("a checkpoint that is quantised already (`quantization_config`)");
-        }
-        if config.n_layers > MAX_LAYERS {
-            return Err(self.damaged(format!("`num_hidden_layers` is {}", config.n_layers)));
+        let width = config.n_heads.saturating_mul(config.head_dim);
+        if !config.head_dim.is_multiple_of(2) || width as u64 > MAX_DIMENSION {
+            let (n_heads, head_dim) = (config.n_heads, config.head_dim);
+            return Err(self.damaged(format!("{n_heads} heads of {head_dim} dimensions")));
         }
         if !config.n_heads.is_multiple_of(config.n_kv_heads) {
             let (n_heads, n_kv_heads) = (config.n_heads, config.n_kv_heads);
@@ -267,7 +426,7 @@ impl Fields<'_> {
             (Family::Gemma2 | Family::Gemma3, _) => config.head_dim,
             _ => return Ok(()),
         };
-        match self.number(&["query_pre_attn_scalar"]) {
+        match self.number("query_pre_attn_scalar")? {
             Some(scalar) if scalar != understood as f64 => {
                 let what = format!("`query_pre_attn_scalar` {scalar} where {understood} is usual");
                 Err(Error::Unsupported { what })
@@ -281,13 +440,13 @@ impl Fields<'_> {
         let each = match config.family {
             Family::Gemma2 => GEMMA2_GLOBAL_EACH,
             Family::Gemma3 => GEMMA3_GLOBAL_EACH,
-            Family::SmolLm3 => return self.check_rotated_layers(),
+            Family::SmolLm3 => return self.check_rotated_layers(config.n_layers),
             _ => return Ok(()),
         };
-        let differs = match self.get("layer_types").and_then(Json::as_array) {
-            Some(kinds) => kinds.iter().enumerate().any(|(idx, kind)| {
-                (kind.as_str() == Some("full_attention")) != ((idx + 1) % each == 0)
-            }),
+        let differs = match self.layer_types(config.n_layers)? {
+            Some(windowed) => {
+                windowed.iter().enumerate().any(|(idx, has)| *has == ((idx + 1) % each == 0))
+            }
             None => {
                 let keys = ["sliding_window_pattern", "_sliding_window_pattern"];
                 self.size(&keys)?.is_some_and(|pattern| pattern != each)
@@ -300,9 +459,13 @@ impl Fields<'_> {
         Ok(())
     }
 
-    fn check_rotated_layers(&self) -> Result<(), Error> {
+    fn check_rotated_layers(&self, n_layers: usize) -> Result<(), Error> {
         let each = SMOLLM3_UNROTATED_EACH;
-        let differs = match self.get("no_rope_layers").and_then(Json::as_array) {
+        let differs = match self.list("no_rope_layers")? {
+            Some(layers) if layers.len() != n_layers => {
+                let what = format!("`no_rope_layers` has {} of {n_layers} layers", layers.len());
+                return Err(self.damaged(what));
+            }
             // 1 says that the layer rotates, whatever the key is called.
             Some(layers) => layers
                 .iter()
@@ -310,7 +473,8 @@ impl Fields<'_> {
                 .any(|(idx, rotates)| (rotates.as_u64() == Some(0)) != ((idx + 1) % each == 0)),
             None => self.size(&["no_rope_layer_interval"])?.is_some_and(|found| found != each),
         };
-        if differs || self.is_true("use_sliding_window") {
+        let has_windows = self.layer_types(n_layers)?.is_some_and(|kinds| kinds.contains(&true));
+        if differs || has_windows {
             let what = format!("other layers without rotation than each {each}th, or windows");
             return Err(Error::Unsupported { what });
         }
@@ -318,77 +482,9 @@ impl Fields<'_> {
     }
 }
 
-/// How queries and keys are rotated, wherever the file says it.
-struct Rotation<'a> {
-    fields: &'a Fields<'a>,
-    family: Family,
-    /// `rope_parameters`, or `rope_scaling`; of layers that see all, where kinds of layers differ.
-    global: Option<&'a Json>,
-    local: Option<&'a Json>,
-}
-
-impl<'a> Rotation<'a> {
-    fn new(fields: &'a Fields<'a>, family: Family) -> Self {
-        let all = fields.first(&["rope_parameters", "rope_scaling"]);
-        let of_kind = |kind: &str| all.and_then(|all| all.get(kind));
-        let (global, local) = (of_kind("full_attention"), of_kind("sliding_attention"));
-        Self { fields, family, global: global.or(all), local }
-    }
-
-    fn number(&self, key: &str) -> Option<f64> {
-        let own = self.global.and_then(|global| global.get(key)).and_then(Json::as_f64);
-        own.or_else(|| self.fields.number(&[key]))
-    }
-
-    fn local_base(&self) -> Option<f64> {
-        let own = self.local.and_then(|local| local.get("rope_theta")).and_then(Json::as_f64);
-        let own = own.or_else(|| self.fields.number(&["rope_local_base_freq"]));
-        own.filter(|_| self.family == Family::Gemma3)
-    }
-
-    fn scaling(&self, context: usize) -> Result<RopeScaling, Error> {
-        let Some(global) = self.global else { return Ok(RopeScaling::None) };
-        let kind = global.get("rope_type").or_else(|| global.get("type")).and_then(Json::as_str);
-        let needed = |key: &str| {
-            let missing = || self.fields.damaged(format!("the rotary scaling has no `{key}`"));
-            self.number(key).ok_or_else(missing)
-        };
-        Ok(match kind.unwrap_or("default") {
-            "default" => RopeScaling::None,
-            "linear" => RopeScaling::Linear { factor: needed("factor")? },
-            "llama3" => RopeScaling::Llama3 {
-                factor: needed("factor")?,
-                low_freq_factor: self.number("low_freq_factor").unwrap_or(1.0),
-                high_freq_factor: self.number("high_freq_factor").unwrap_or(4.0),
-                original_context: self.number("original_max_position_embeddings").unwrap_or(8192.0),
-            },
-            "longrope" | "su" => self.long_rope(global, context)?,
-            other => {
-                let what = format!("rotary scaling `{other}`");
-                return Err(Error::Unsupported { what });
-            }
-        })
-    }
-
-    fn long_rope(&self, global: &Json, context: usize) -> Result<RopeScaling, Error> {
-        let factors = |key: &str| -> Result<Vec<f32>, Error> {
-            let factors = global.get(key).and_then(Json::as_array);
-            let factors = factors.and_then(|factors| {
-                factors.iter().map(|factor| factor.as_f64().map(|v| v as f32)).collect()
-            });
-            factors.ok_or_else(|| self.fields.damaged(format!("the rotary scaling has no `{key}`")))
-        };
-        let original = self.number("original_max_position_embeddings").unwrap_or(context as f64);
-        let scale = context as f64 / original;
-        let computed = if scale > 1.0 { (1.0 + scale.ln() / original.ln()).sqrt() } else { 1.0 };
-        Ok(RopeScaling::LongRope {
-            short: factors("short_factor")?,
-            long: factors("long_factor")?,
-            original_context: original as usize,
-            attention_factor: self.number("attention_factor").unwrap_or(computed),
-        })
-    }
-}
+#[cfg(test)]
+#[path = "published.rs"]
+mod published;
 
 #[cfg(test)]
 mod tests {
@@ -441,6 +537,25 @@ mod tests {
         } }));
         assert_eq!(old, new);
         assert_eq!((new.rope_base, new.local_rope_base), (1e6, Some(1e4)));
+    }
+
+    #[test]
+    fn c4_what_a_file_leaves_out_is_what_transformers_takes() {
+        let without = |model_type: &str, keys: &[&str]| {
+            let mut json = llama(json!({ "model_type": model_type, "num_key_value_heads": 4 }));
+            keys.iter().for_each(|key| drop(json.as_object_mut().unwrap().remove(*key)));
+            read(json).unwrap()
+        };
+        assert_eq!(without("phi3", &["rms_norm_eps"]).eps, 1e-5);
+        assert_eq!(without("qwen3", &[]).head_dim, 128);
+        let mut gemma2 = llama(json!({ "model_type": "gemma2" }));
+        gemma2.as_object_mut().unwrap().remove("max_position_embeddings");
+        let gemma2 = read(gemma2).unwrap();
+        assert_eq!((gemma2.attention_soft_cap, gemma2.logit_soft_cap), (Some(50.0), Some(30.0)));
+        assert_eq!((gemma2.head_dim, gemma2.context, gemma2.n_kv_heads), (256, 8192, 4));
+        let smollm3 = without("smollm3", &[]);
+        assert_eq!((smollm3.rope_base, smollm3.ties_embeddings), (2e6, true));
+        assert!(!without("llama", &[]).ties_embeddings);
     }
 
     #[test]

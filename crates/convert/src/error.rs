@@ -110,6 +110,19 @@ pub enum Error {
         /// The type.
         tensor_type: TensorType,
     },
+    /// The tokenizer that was written makes other tokens than the source's.
+    #[error(
+        "not supported: a tokenizer that GGUF has no place for: `{text}` becomes {got}, \
+         tokenizer.json says {expected}"
+    )]
+    TokenizerDiffers {
+        /// The first text that differs, cut and escaped.
+        text: String,
+        /// The first ids of the source's tokenizer.
+        expected: String,
+        /// The first ids of what was written.
+        got: String,
+    },
     /// A pickle names something that is not data.
     #[error("{path} is refused: it would run `{what}` when it is loaded")]
     UnsafePickle {

@@ -18,8 +18,10 @@ pub(crate) enum Family {
     Gemma,
     Gemma2,
     Gemma3,
-    /// Mistral and SmolLM2 too, which differ in nothing that a file says.
+    /// SmolLM2 too, which differs in nothing that a file says.
     Llama,
+    /// A Llama whose layers may have a window; GGUF's files call it `llama`.
+    Mistral,
     Qwen2,
     Qwen3,
     SmolLm3,
@@ -35,7 +37,7 @@ const MODEL_TYPES: [(&str, Family); 13] = [
     ("gemma3_text", Family::Gemma3),
     ("gemma3", Family::Gemma3),
     ("llama", Family::Llama),
-    ("mistral", Family::Llama),
+    ("mistral", Family::Mistral),
     ("qwen2", Family::Qwen2),
     ("qwen2_5", Family::Qwen2),
     ("qwen3", Family::Qwen3),
@@ -62,7 +64,7 @@ impl Family {
             Self::Gemma => "gemma",
             Self::Gemma2 => "gemma2",
             Self::Gemma3 => "gemma3",
-            Self::Llama => "llama",
+            Self::Llama | Self::Mistral => "llama",
             Self::Qwen2 => "qwen2",
             Self::Qwen3 => "qwen3",
             Self::SmolLm3 => "smollm3",
@@ -78,14 +80,9 @@ impl Family {
         matches!(self, Self::Gemma | Self::Gemma2 | Self::Gemma3)
     }
 
-    /// Whether the embedding is the head where a configuration does not say.
-    fn ties_embeddings(self) -> bool {
-        self.is_gemma() || self == Self::Gpt2
-    }
-
     /// Whether GGUF rotates neighbours of a head where the checkpoint rotates halves.
     fn interleaves(self) -> bool {
-        matches!(self, Self::Llama | Self::SmolLm3)
+        matches!(self, Self::Llama | Self::Mistral | Self::SmolLm3)
     }
 }
 
@@ -127,20 +124,24 @@ pub(crate) fn plain_name(name: &str) -> &str {
     name
 }
 
-/// Whether a checkpoint's tensor is none of the weights of the text model: a buffer that older
-/// versions saved, or a part that sees.
-pub(crate) fn is_ignored(name: &str) -> bool {
+/// Whether a checkpoint's tensor is a buffer that older versions saved, which follows from the
+/// configuration.
+pub(crate) fn is_buffer(name: &str) -> bool {
     let buffers =
         [".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq", ".attention.masked_bias"];
-    let parts = ["vision_tower.", "multi_modal_projector."];
-    let plain = plain_name(name);
-    buffers.iter().any(|end| name.ends_with(end)) || parts.iter().any(|p| plain.starts_with(p))
+    buffers.iter().any(|end| name.ends_with(end))
 }
 
-/// The tensors of a model, in the order in which it reads them. `has` says which the source has, for
-/// those that are optional.
+/// The part of a model that a checkpoint's tensor is of, where that is none of the text model: one that
+/// sees, or that joins what is seen to the text.
+pub(crate) fn other_part(name: &str) -> Option<&'static str> {
+    let plain = plain_name(name);
+    ["vision_tower.", "multi_modal_projector."].into_iter().find(|part| plain.starts_with(part))
+}
+
+/// The tensors of a model, in the order in which it reads them. `has` says which the source has.
 pub(crate) fn plan(config: &Config, has: &dyn Fn(&str) -> bool) -> Result<Vec<Planned>, Error> {
-    let mut plan = Plan { config, has, tensors: Vec::new() };
+    let mut plan = Plan { config, tensors: Vec::new() };
     let (d_model, family) = (config.d_model, config.family);
     let is_gpt2 = family == Family::Gpt2;
     plan.add(
@@ -161,10 +162,9 @@ pub(crate) fn plan(config: &Config, has: &dyn Fn(&str) -> bool) -> Result<Vec<Pl
         _ => "norm",
     };
     plan.norm("output_norm", last_norm, d_model);
-    let is_tied = config.ties_embeddings.unwrap_or(family.ties_embeddings());
-    // A head that nobody speaks of may be left out, a head that is announced may not.
-    if !is_tied && (config.ties_embeddings.is_some() || has("lm_head.weight")) {
-        plan.linear("output", "lm_head", config.n_vocab, d_model);
+    if !config.ties_embeddings {
+        // Phi-2 alone has a bias here.
+        plan.linear("output", "lm_head", config.n_vocab, d_model, family == Family::Phi2);
     }
     let tensors = plan.tensors;
     match tensors.iter().find(|tensor| !has(&tensor.source)) {
@@ -175,7 +175,6 @@ pub(crate) fn plan(config: &Config, has: &dyn Fn(&str) -> bool) -> Result<Vec<Pl
 
 struct Plan<'a> {
     config: &'a Config,
-    has: &'a dyn Fn(&str) -> bool,
     tensors: Vec<Planned>,
 }
 
@@ -197,57 +196,88 @@ impl Plan<'_> {
         }
     }
 
-    /// A matrix and, where the source has one, its bias.
-    fn linear(&mut self, name: &str, source: &str, rows: usize, columns: usize) {
+    /// A matrix and, where the configuration says so, its bias.
+    fn linear(&mut self, name: &str, source: &str, rows: usize, columns: usize, has_bias: bool) {
         let is_turned = self.config.family == Family::Gpt2 && name != "output";
         let change = if is_turned { Change::Transpose } else { Change::None };
-        self.changed(name, source, rows, columns, change);
+        self.changed(name, source, (rows, columns), has_bias, change);
     }
 
-    fn changed(&mut self, name: &str, source: &str, rows: usize, columns: usize, change: Change) {
+    fn changed(
+        &mut self,
+        name: &str,
+        source: &str,
+        (rows, columns): (usize, usize),
+        has_bias: bool,
+        change: Change,
+    ) {
         let is_turned = change == Change::Transpose;
         let shape = if is_turned { [columns, rows] } else { [rows, columns] };
         self.push(format!("{name}.weight"), format!("{source}.weight"), &shape, change);
-        let bias = format!("{source}.bias");
-        if (self.has)(&bias) {
+        if has_bias {
             let change = if is_turned { Change::None } else { change };
-            self.push(format!("{name}.bias"), bias, &[rows], change);
+            self.push(format!("{name}.bias"), format!("{source}.bias"), &[rows], change);
         }
     }
 
     fn layer(&mut self, name: &str, source: &str) {
         let family = self.config.family;
         let &Config { d_model, d_ff, head_dim, .. } = self.config;
+        let &Config { qkv_bias, output_bias, mlp_bias, .. } = self.config;
         let (q_dim, kv_dim) = (self.config.n_heads * head_dim, self.config.n_kv_heads * head_dim);
         let to = |stem: &str| format!("{name}.{stem}");
         let from = |stem: &str| format!("{source}.{stem}");
         if family == Family::Gpt2 {
             self.norm(&to("attn_norm"), &from("ln_1"), d_model);
-            self.linear(&to("attn_qkv"), &from("attn.c_attn"), q_dim + 2 * kv_dim, d_model);
-            self.linear(&to("attn_output"), &from("attn.c_proj"), d_model, q_dim);
+            self.linear(
+                &to("attn_qkv"),
+                &from("attn.c_attn"),
+                q_dim + 2 * kv_dim,
+                d_model,
+                qkv_bias,
+            );
+            self.linear(&to("attn_output"), &from("attn.c_proj"), d_model, q_dim, output_bias);
             self.norm(&to("ffn_norm"), &from("ln_2"), d_model);
-            self.linear(&to("ffn_up"), &from("mlp.c_fc"), d_ff, d_model);
-            self.linear(&to("ffn_down"), &from("mlp.c_proj"), d_model, d_ff);
+            self.linear(&to("ffn_up"), &from("mlp.c_fc"), d_ff, d_model, mlp_bias);
+            self.linear(&to("ffn_down"), &from("mlp.c_proj"), d_model, d_ff, mlp_bias);
             return;
         }
         self.norm(&to("attn_norm"), &from("input_layernorm"), d_model);
         if family == Family::Phi3 {
-            self.linear(&to("attn_qkv"), &from("self_attn.qkv_proj"), q_dim + 2 * kv_dim, d_model);
+            self.linear(
+                &to("attn_qkv"),
+                &from("self_attn.qkv_proj"),
+                q_dim + 2 * kv_dim,
+                d_model,
+                qkv_bias,
+            );
         } else {
             let change = match family.interleaves() {
                 true => Change::Interleave { head_dim },
                 false => Change::None,
             };
-            self.changed(&to("attn_q"), &from("self_attn.q_proj"), q_dim, d_model, change);
-            self.changed(&to("attn_k"), &from("self_attn.k_proj"), kv_dim, d_model, change);
-            self.linear(&to("attn_v"), &from("self_attn.v_proj"), kv_dim, d_model);
+            self.changed(
+                &to("attn_q"),
+                &from("self_attn.q_proj"),
+                (q_dim, d_model),
+                qkv_bias,
+                change,
+            );
+            self.changed(
+                &to("attn_k"),
+                &from("self_attn.k_proj"),
+                (kv_dim, d_model),
+                qkv_bias,
+                change,
+            );
+            self.linear(&to("attn_v"), &from("self_attn.v_proj"), kv_dim, d_model, qkv_bias);
         }
         if matches!(family, Family::Qwen3 | Family::Gemma3) {
             self.norm(&to("attn_q_norm"), &from("self_attn.q_norm"), head_dim);
             self.norm(&to("attn_k_norm"), &from("self_attn.k_norm"), head_dim);
         }
         let output = if family == Family::Phi2 { "self_attn.dense" } else { "self_attn.o_proj" };
-        self.linear(&to("attn_output"), &from(output), d_model, q_dim);
+        self.linear(&to("attn_output"), &from(output), d_model, q_dim, output_bias);
         let after_attention = from("post_attention_layernorm");
         match family {
             Family::Phi2 => {}
@@ -259,17 +289,17 @@ impl Plan<'_> {
         }
         match family {
             Family::Phi2 => {
-                self.linear(&to("ffn_up"), &from("mlp.fc1"), d_ff, d_model);
-                self.linear(&to("ffn_down"), &from("mlp.fc2"), d_model, d_ff);
+                self.linear(&to("ffn_up"), &from("mlp.fc1"), d_ff, d_model, mlp_bias);
+                self.linear(&to("ffn_down"), &from("mlp.fc2"), d_model, d_ff, mlp_bias);
             }
             Family::Phi3 => {
-                self.linear(&to("ffn_up"), &from("mlp.gate_up_proj"), 2 * d_ff, d_model);
-                self.linear(&to("ffn_down"), &from("mlp.down_proj"), d_model, d_ff);
+                self.linear(&to("ffn_up"), &from("mlp.gate_up_proj"), 2 * d_ff, d_model, mlp_bias);
+                self.linear(&to("ffn_down"), &from("mlp.down_proj"), d_model, d_ff, mlp_bias);
             }
             _ => {
-                self.linear(&to("ffn_gate"), &from("mlp.gate_proj"), d_ff, d_model);
-                self.linear(&to("ffn_up"), &from("mlp.up_proj"), d_ff, d_model);
-                self.linear(&to("ffn_down"), &from("mlp.down_proj"), d_model, d_ff);
+                self.linear(&to("ffn_gate"), &from("mlp.gate_proj"), d_ff, d_model, mlp_bias);
+                self.linear(&to("ffn_up"), &from("mlp.up_proj"), d_ff, d_model, mlp_bias);
+                self.linear(&to("ffn_down"), &from("mlp.down_proj"), d_model, d_ff, mlp_bias);
             }
         }
         if matches!(family, Family::Gemma2 | Family::Gemma3) {
@@ -293,7 +323,8 @@ mod tests {
             assert_eq!(plain_name(name), "layers.0.mlp.up_proj.weight");
         }
         assert_eq!(plain_name("transformer.h.3.ln_1.bias"), "h.3.ln_1.bias");
-        assert!(is_ignored("transformer.h.3.attn.bias") && !is_ignored("h.3.attn.c_attn.bias"));
-        assert!(is_ignored("model.vision_tower.vision_model.embeddings.patch_embedding.weight"));
+        assert!(is_buffer("transformer.h.3.attn.bias") && !is_buffer("h.3.attn.c_attn.bias"));
+        let seeing = "model.vision_tower.vision_model.embeddings.patch_embedding.weight";
+        assert_eq!(other_part(seeing), Some("vision_tower."));
     }
 }

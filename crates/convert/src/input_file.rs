@@ -62,7 +62,7 @@ mod tests {
     use super::*;
     use crate::config::{optional_json, read_json};
     use crate::source::Checkpoint;
-    use crate::vocabulary::Files;
+    use crate::tokenizer_files::Files;
 
     #[test]
     fn a14_what_links_out_of_a_checkpoint_is_refused() {

@@ -11,6 +11,8 @@ mod config;
 mod encode;
 mod error;
 mod family;
+mod field_tables;
+mod fields;
 mod input_file;
 mod job;
 mod manifest;
@@ -19,13 +21,18 @@ mod output;
 mod pickle;
 mod pipeline;
 mod pre;
+mod prove;
+mod quantised;
+mod rotation;
 mod run;
 mod sentencepiece;
 mod source;
+mod tokenizer_files;
 mod types;
 mod vocabulary;
 
 pub use error::Error;
+pub use fields::field_tables;
 pub use job::{Job, Stage, Text};
 pub use manifest::{
     Calibration, Conversion, Evaluation, FORMAT_VERSION, FileHash, Manifest, Source, TensorEntry,

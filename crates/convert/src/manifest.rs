@@ -86,6 +86,9 @@ pub struct Conversion {
     /// What the importance of columns was measured on, if it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub calibration: Option<Calibration>,
+    /// What of the source is not in the result, and what else is worth knowing: one sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// The text that the importance of columns was measured on.

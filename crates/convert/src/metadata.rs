@@ -159,6 +159,10 @@ impl Keys<'_> {
         if family == Family::Phi3 || config.sliding_window.is_some() {
             self.size("attention.sliding_window", config.sliding_window.unwrap_or(0));
         }
+        if let Some(windowed) = &config.windowed {
+            let key = format!("{}.attention.sliding_window_pattern", family.architecture());
+            self.writer.array(&key, windowed.iter().map(|&has| Value::Bool(has)));
+        }
         if let Some(cap) = config.attention_soft_cap {
             self.float("attn_logit_softcapping", cap);
         }

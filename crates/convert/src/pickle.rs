@@ -5,21 +5,25 @@
 //! unseen when the same file is loaded elsewhere. Instructions:
 //! <https://github.com/python/cpython/blob/main/Lib/pickletools.py>.
 
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
 use std::rc::Rc;
 
 use lilims_gguf::TensorType;
-use zip::ZipArchive;
+use zip::{CompressionMethod, ZipArchive};
 
-use crate::source::{Place, SourceTensor};
+use crate::fields::quoted;
+use crate::source::{MAX_DIMENSIONS, MAX_NAME_BYTES, Place, SourceTensor};
 use crate::{Error, input_file};
 
 /// The largest description of tensors that is read.
 const MAX_PICKLE_BYTES: u64 = 4 << 20;
 /// How deep things are nested at most: a description of a tensor needs half of that.
 const MAX_DEPTH: u8 = 16;
+/// The most entries of an archive; each tensor has one.
+const MAX_ENTRIES: usize = 1 << 17;
 /// The names that descriptions of tensors use.
 const ALLOWED: [(&str, &str); 4] = [
     ("torch._utils", "_rebuild_tensor_v2"),
@@ -52,20 +56,32 @@ pub(crate) fn tensors(path: &Path, file_idx: usize) -> Result<Vec<SourceTensor>,
     let name = name.ok_or_else(|| Error::damaged(path, "has no description of tensors"))?;
     let mut pickle = Vec::new();
     let entry = archive.by_name(&name).map_err(|error| fault(path, &error))?;
-    entry.take(MAX_PICKLE_BYTES).read_to_end(&mut pickle).map_err(Error::io(path))?;
+    entry.take(MAX_PICKLE_BYTES + 1).read_to_end(&mut pickle).map_err(Error::io(path))?;
+    if pickle.len() as u64 > MAX_PICKLE_BYTES {
+        let what = format!("describes tensors in more than {MAX_PICKLE_BYTES} bytes");
+        return Err(Error::damaged(path, what));
+    }
     let folder = name.strip_suffix("data.pkl").unwrap_or_default();
     let mut machine = Machine { path, bytes: &pickle, ..Machine::default() };
     machine.run()?;
+    let mut names = HashSet::new();
     let tensors: Result<Vec<_>, Error> = std::mem::take(&mut machine.entries)
         .into_iter()
         .map(|(name, value)| {
-            let what = || Error::damaged(path, format!("describes the tensor `{name}` wrongly"));
-            tensor(&name, &value, folder, file_idx).ok_or_else(what)
+            let wrong = || {
+                let name = quoted(&name);
+                Error::damaged(path, format!("describes the tensor `{name}` wrongly"))
+            };
+            // Names and shapes are shared in a pickle: what each tensor has of its own is bounded.
+            let is_new = name.len() <= MAX_NAME_BYTES && names.insert(Rc::clone(&name));
+            let tensor = if is_new { tensor(&name, &value, folder, file_idx) } else { None };
+            tensor.ok_or_else(wrong)
         })
         .collect();
     let tensors = tensors?;
+    let file_bytes = input_file::open(path)?.metadata().map_err(Error::io(path))?.len();
     for tensor in &tensors {
-        check_entry(path, &mut archive, tensor)?;
+        check_entry(path, &mut archive, file_bytes, tensor)?;
     }
     Ok(tensors)
 }
@@ -74,10 +90,20 @@ pub(crate) fn tensors(path: &Path, file_idx: usize) -> Result<Vec<SourceTensor>,
 fn check_entry(
     path: &Path,
     archive: &mut ZipArchive<BufReader<File>>,
+    file_bytes: u64,
     tensor: &SourceTensor,
 ) -> Result<(), Error> {
     let Place::Entry { entry, start } = &tensor.place else { return Ok(()) };
-    let held = archive.by_name(entry).map_err(|error| fault(path, &error))?.size();
+    let held = {
+        let entry = archive.by_name(entry).map_err(|error| fault(path, &error))?;
+        // PyTorch compresses nothing, and a size that is not that of bytes in the file is only a claim.
+        if entry.compression() != CompressionMethod::Stored {
+            let name = quoted(&tensor.name);
+            return Err(Error::damaged(path, format!("compresses the tensor `{name}`")));
+        }
+        entry.size().min(entry.compressed_size()).min(file_bytes)
+    };
+    // Its value was checked when the shape was read.
     let n_values = tensor.shape.iter().product::<usize>() as u64;
     let size = tensor.tensor_type.map_or(Some(0), |ty| ty.size_bytes(n_values));
     match size.and_then(|size| size.checked_add(*start)) {
@@ -102,7 +128,11 @@ pub(crate) fn read_entry(
 
 fn open(path: &Path) -> Result<ZipArchive<BufReader<File>>, Error> {
     let file = input_file::open(path)?;
-    ZipArchive::new(BufReader::new(file)).map_err(|error| fault(path, &error))
+    let archive = ZipArchive::new(BufReader::new(file)).map_err(|error| fault(path, &error))?;
+    if archive.len() > MAX_ENTRIES {
+        return Err(Error::damaged(path, format!("has {} entries", archive.len())));
+    }
+    Ok(archive)
 }
 
 fn fault(path: &Path, error: &zip::result::ZipError) -> Error {
@@ -122,7 +152,7 @@ enum Value {
     /// The dictionary of tensors. What it holds is kept in [`Machine::entries`].
     Tensors,
     Global(&'static str),
-    Storage(Option<TensorType>, u64),
+    Storage(&'static str, Option<TensorType>, u64),
     Persistent(Rc<Value>, u8),
     Call(Rc<(Value, Value)>, u8),
 }
@@ -160,11 +190,14 @@ fn tensor(name: &str, value: &Value, folder: &str, file_idx: usize) -> Option<So
         }
         ("_rebuild_tensor_v2", [storage, offset, size, stride, ..]) => {
             let Value::Persistent(storage, _) = storage else { return None };
-            let [_, Value::Storage(tensor_type, value_bytes), key, ..] = storage.tuple()? else {
+            let [_, Value::Storage(class, tensor_type, value_bytes), key, ..] = storage.tuple()?
+            else {
                 return None;
             };
+            let key = key.text().filter(|key| key.len() <= MAX_NAME_BYTES)?;
             let sizes = |value: &Value| -> Option<Vec<usize>> {
-                let sizes = value.tuple()?.iter().map(Value::number);
+                let sizes = value.tuple().filter(|sizes| sizes.len() <= MAX_DIMENSIONS)?;
+                let sizes = sizes.iter().map(Value::number);
                 sizes.map(|size| size.and_then(|size| usize::try_from(size).ok())).collect()
             };
             let (shape, strides) = (sizes(size)?, sizes(stride)?);
@@ -175,9 +208,13 @@ fn tensor(name: &str, value: &Value, folder: &str, file_idx: usize) -> Option<So
                 name: name.to_owned(),
                 // Values in another order than that of rows are not read.
                 tensor_type: tensor_type.filter(|_| is_contiguous(&shape, &strides)),
+                type_name: match tensor_type {
+                    Some(_) => "of values in another order".to_owned(),
+                    None => (*class).to_owned(),
+                },
                 shape,
                 file_idx,
-                place: Place::Entry { entry: format!("{folder}data/{}", key.text()?), start },
+                place: Place::Entry { entry: format!("{folder}data/{key}"), start },
             })
         }
         _ => None,
@@ -185,11 +222,12 @@ fn tensor(name: &str, value: &Value, folder: &str, file_idx: usize) -> Option<So
 }
 
 fn is_contiguous(shape: &[usize], strides: &[usize]) -> bool {
-    let mut expected = 1;
+    let mut expected = 1usize;
     shape.len() == strides.len()
         && shape.iter().zip(strides).rev().all(|(&size, &stride)| {
             let fits = size == 1 || stride == expected;
-            expected *= size;
+            // A size of 0 makes the product 0, whatever the others are.
+            expected = usize::saturating_mul(expected, size);
             fits
         })
 }
@@ -199,7 +237,8 @@ struct Machine<'a> {
     path: &'a Path,
     bytes: &'a [u8],
     stack: Vec<Value>,
-    memo: Vec<Option<Value>>,
+    /// By numbers that the pickle chooses, which may lie far apart.
+    memo: HashMap<u32, Value>,
     /// What the first dictionary holds, by name. Others, such as those of hooks, are of no use.
     entries: Vec<(Rc<str>, Value)>,
     has_dictionary: bool,
@@ -211,7 +250,7 @@ impl Default for Machine<'_> {
             path: Path::new(""),
             bytes: &[],
             stack: Vec::new(),
-            memo: Vec::new(),
+            memo: HashMap::new(),
             entries: Vec::new(),
             has_dictionary: false,
         }
@@ -305,7 +344,7 @@ impl Machine<'_> {
             }
             b'j' => {
                 let idx = u32::from_le_bytes(self.take()?);
-                self.recall(idx as usize)?;
+                self.recall(idx)?;
             }
             _ => self.combine(instruction)?,
         }
@@ -410,9 +449,9 @@ impl Machine<'_> {
         let storage = STORAGES.iter().find(|(storage, ..)| module == "torch" && *storage == name);
         self.stack.push(match (allowed, storage) {
             (Some((_, name)), _) => Value::Global(name),
-            (_, Some((_, tensor_type, bytes))) => Value::Storage(*tensor_type, *bytes),
+            (_, Some((class, tensor_type, bytes))) => Value::Storage(class, *tensor_type, *bytes),
             _ => {
-                let what = format!("{module}.{name}");
+                let what = quoted(&format!("{module}.{name}"));
                 return Err(Error::UnsafePickle { path: self.path.to_owned(), what });
             }
         });
@@ -438,24 +477,18 @@ impl Machine<'_> {
 
     fn remember(&mut self, instruction: u8) -> Result<(), Error> {
         let idx = match instruction {
-            b'q' => usize::from(self.take::<1>()?[0]),
-            b'r' => u32::from_le_bytes(self.take()?) as usize,
-            _ => self.memo.len(),
+            b'q' => u32::from(self.take::<1>()?[0]),
+            b'r' => u32::from_le_bytes(self.take()?),
+            // A pickle of a few megabytes remembers fewer things than 32 bits count.
+            _ => self.memo.len() as u32,
         };
         let value = self.stack.last().cloned().ok_or_else(|| self.damaged())?;
-        // Each place costs an instruction, so that a place far beyond them is damage.
-        if idx > self.memo.len() + (1 << 16) {
-            return Err(self.damaged());
-        }
-        if idx >= self.memo.len() {
-            self.memo.resize(idx + 1, None);
-        }
-        self.memo[idx] = Some(value);
+        self.memo.insert(idx, value);
         Ok(())
     }
 
-    fn recall(&mut self, idx: usize) -> Result<(), Error> {
-        let value = self.memo.get(idx).cloned().flatten().ok_or_else(|| self.damaged())?;
+    fn recall(&mut self, idx: u32) -> Result<(), Error> {
+        let value = self.memo.get(&idx).cloned().ok_or_else(|| self.damaged())?;
         self.stack.push(value);
         Ok(())
     }

@@ -3,6 +3,7 @@
 use serde_json::Value as Json;
 
 use crate::Error;
+use crate::fields::{quoted, shown};
 
 /// The contractions, then white space, that most patterns share.
 const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
@@ -49,36 +50,151 @@ pub(crate) fn name(tokenizer: &Json) -> Result<&'static str, Error> {
         [Cut::Pattern(QWEN2)] => "qwen2",
         [Cut::Pattern(QWEN35)] => "qwen35",
         _ => {
-            let what = format!("the pre-tokenizer {cuts:?}, whose words Lilims cannot cut");
+            let cuts = quoted(&format!("{cuts:?}"));
+            let what = format!("the pre-tokenizer {cuts}, whose words Lilims cannot cut");
             return Err(Error::Unsupported { what });
         }
     })
 }
 
-/// Whether a space goes in front of texts, for a vocabulary of pieces.
-pub(crate) fn adds_space(tokenizer: &Json) -> bool {
+/// Whether and when a vocabulary of pieces puts a space in front of a text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SpacePrefix {
+    pub(crate) adds: bool,
+    /// In front of each text alone, not of what follows a special token.
+    pub(crate) first_only: bool,
+    /// Only where the text does not start with one.
+    pub(crate) unless_space: bool,
+}
+
+/// What a text goes through before it is cut.
+#[derive(Debug, Default)]
+pub(crate) struct Normalizers {
+    /// Steps, by the names that `lilims.tokenizer.normalizers` has for them.
+    pub(crate) names: Vec<&'static str>,
+    pub(crate) space: SpacePrefix,
+}
+
+/// The steps that `tokenizer.json` takes before words are looked up, for a vocabulary of pieces its
+/// pre-tokenizer too.
+///
+/// *Errors*: [`Error::Unsupported`], naming the step that Lilims does not have.
+pub(crate) fn normalizers(tokenizer: &Json, is_byte_level: bool) -> Result<Normalizers, Error> {
     let of = |key: &str| tokenizer.get(key).map(steps).unwrap_or_default();
-    let prepends = |step: &Json| {
-        let is = |name: &str| step.get("type").is_some_and(|ty| ty == name);
-        let scheme = step.get("prepend_scheme").and_then(Json::as_str);
-        is("Prepend")
-            || is("Metaspace")
-                && scheme.map_or_else(
-                    || step.get("add_prefix_space").and_then(Json::as_bool).unwrap_or(true),
-                    |scheme| scheme != "never",
-                )
+    let mut found = Normalizers::default();
+    let unsupported = |what: &str, step: &Json| {
+        Err(Error::Unsupported { what: format!("the {what} {} of tokenizer.json", shown(step)) })
     };
-    of("normalizer").into_iter().chain(of("pre_tokenizer")).any(prepends)
+    for step in of("normalizer") {
+        let text = |key: &str| step.get(key).and_then(Json::as_str);
+        let replaced = step.get("pattern").and_then(|pattern| pattern.get("String"));
+        let replaced = replaced.and_then(Json::as_str);
+        match text("type").unwrap_or_default() {
+            "NFC" => found.names.push("nfc"),
+            "NFD" => found.names.push("nfd"),
+            "NFKC" => found.names.push("nfkc"),
+            "NFKD" => found.names.push("nfkd"),
+            "Lowercase" => found.names.push("lowercase"),
+            "Prepend" if text("prepend") == Some("") => {}
+            "Replace" if replaced.is_some() && replaced == text("content") => {}
+            "Strip" if is_false(step, "strip_left") && is_false(step, "strip_right") => {}
+            "Prepend" if !is_byte_level && text("prepend") == Some("▁") => {
+                found.space = SpacePrefix { adds: true, ..SpacePrefix::default() };
+            }
+            // Pieces are looked up with `▁` for the space in any case.
+            "Replace"
+                if !is_byte_level && replaced == Some(" ") && text("content") == Some("▁") => {}
+            _ => return unsupported("normalizer", step),
+        }
+    }
+    if is_byte_level {
+        return Ok(found);
+    }
+    for step in of("pre_tokenizer") {
+        let text = |key: &str| step.get(key).and_then(Json::as_str);
+        match text("type").unwrap_or_default() {
+            "Metaspace" if text("replacement").unwrap_or("▁") == "▁" => {
+                let adds = step.get("add_prefix_space").and_then(Json::as_bool).unwrap_or(true);
+                let scheme =
+                    text("prepend_scheme").unwrap_or(if adds { "always" } else { "never" });
+                if scheme != "never" {
+                    let first_only = scheme == "first";
+                    found.space = SpacePrefix { adds: true, first_only, unless_space: true };
+                }
+            }
+            // There is no space left to split at.
+            "Split" if step.pointer("/pattern/String").is_some_and(|text| text == " ") => {}
+            _ => return unsupported("pre-tokenizer", step),
+        }
+    }
+    Ok(found)
+}
+
+fn is_false(step: &Json, key: &str) -> bool {
+    step.get(key).and_then(Json::as_bool) == Some(false)
+}
+
+/// The texts of the tokens that a post-processor puts in front of a text and behind it.
+pub(crate) type Ends<'a> = (Option<&'a str>, Option<&'a str>);
+
+/// What the post-processor adds; `None` where it has no template.
+///
+/// *Errors*: [`Error::Unsupported`] for another kind, and for more than one token at an end.
+pub(crate) fn template(tokenizer: &Json) -> Result<Option<Ends<'_>>, Error> {
+    let mut found = None;
+    let unsupported =
+        |what: &Json| Error::Unsupported { what: format!("the post-processor {}", shown(what)) };
+    for step in tokenizer.get("post_processor").map(steps).unwrap_or_default() {
+        match step.get("type").and_then(Json::as_str).unwrap_or_default() {
+            // It trims offsets only.
+            "ByteLevel" => {}
+            "TemplateProcessing" if found.is_none() => {
+                let single = step.get("single").unwrap_or(&Json::Null);
+                let ends = single.as_array().and_then(|single| ends(single));
+                found = Some(ends.ok_or_else(|| unsupported(single))?);
+            }
+            _ => return Err(unsupported(step)),
+        }
+    }
+    // A template of the text alone adds nothing, and leaves it to others to ask for more.
+    Ok(found.filter(|ends| *ends != (None, None)))
+}
+
+fn ends(single: &[Json]) -> Option<Ends<'_>> {
+    let is_text = |item: &Json| item.get("Sequence").is_some();
+    Some(match single {
+        [text] if is_text(text) => (None, None),
+        [bos, text] if is_text(text) => (Some(special(bos)?), None),
+        [text, eos] if is_text(text) => (None, Some(special(eos)?)),
+        [bos, text, eos] if is_text(text) => (Some(special(bos)?), Some(special(eos)?)),
+        _ => return None,
+    })
+}
+
+/// The text of a special token in a template.
+fn special(item: &Json) -> Option<&str> {
+    item.pointer("/SpecialToken/id")?.as_str()
 }
 
 /// The steps of a sequence, or the one step.
 fn steps(step: &Json) -> Vec<&Json> {
-    let inner = ["pretokenizers", "normalizers", "decoders"].iter();
+    let inner = ["pretokenizers", "normalizers", "decoders", "processors"].iter();
     let inner = inner.filter_map(|key| step.get(key)).find_map(Json::as_array);
     match inner {
         Some(inner) => inner.iter().flat_map(steps).collect(),
         None if step.is_null() => Vec::new(),
         None => vec![step],
+    }
+}
+
+/// Whether a split keeps both what matches its pattern and what does not, each as a word.
+fn keeps_all(step: &Json) -> bool {
+    let inverts = step.get("invert").and_then(Json::as_bool).unwrap_or(false);
+    match step.get("behavior").and_then(Json::as_str).unwrap_or("Isolated") {
+        "Isolated" => true,
+        // What is between the matches goes, and the patterns that are known leave nothing there.
+        "Removed" => inverts,
+        _ => false,
     }
 }
 
@@ -90,6 +206,7 @@ fn cut(step: &Json) -> Option<Cut<'_>> {
         "ByteLevel" if flag("use_regex") == Some(false) => return None,
         "ByteLevel" => Cut::Gpt2,
         "Digits" if flag("individual_digits") == Some(true) => Cut::Digits,
+        "Split" if !keeps_all(step) => Cut::Other("Split"),
         "Split" => {
             let pattern = step.get("pattern").and_then(|pattern| pattern.get("Regex"));
             match pattern.and_then(Json::as_str) {
@@ -137,19 +254,59 @@ mod tests {
 
     #[test]
     fn spaces_in_front_are_found() {
-        let normalizer = |steps: Json| {
-            json!({ "normalizer": {
-            "type": "Sequence", "normalizers": steps,
-        } })
-        };
+        let space = |json: Json| normalizers(&json, false).unwrap().space;
+        let normalizer =
+            |steps: Json| json!({ "normalizer": { "type": "Sequence", "normalizers": steps } });
         let replace = json!({ "type": "Replace", "pattern": { "String": " " }, "content": "▁" });
-        assert!(!adds_space(&normalizer(json!([replace]))));
-        assert!(adds_space(&normalizer(json!([{ "type": "Prepend", "prepend": "▁" }, replace]))));
+        let all = SpacePrefix { adds: true, ..SpacePrefix::default() };
+        assert_eq!(space(normalizer(json!([replace]))), SpacePrefix::default());
+        let prepend = json!({ "type": "Prepend", "prepend": "▁" });
+        assert_eq!(space(normalizer(json!([prepend, replace]))), all);
         let metaspace = |scheme: &str| {
-            json!({ "pre_tokenizer": {
-            "type": "Metaspace", "replacement": "▁", "prepend_scheme": scheme,
-        } })
+            space(json!({ "pre_tokenizer": {
+                "type": "Metaspace", "replacement": "▁", "prepend_scheme": scheme,
+            } }))
         };
-        assert!(adds_space(&metaspace("first")) && !adds_space(&metaspace("never")));
+        let first = SpacePrefix { adds: true, first_only: true, unless_space: true };
+        assert_eq!(metaspace("first"), first);
+        assert_eq!(metaspace("always"), SpacePrefix { first_only: false, ..first });
+        assert_eq!(metaspace("never"), SpacePrefix::default());
+    }
+
+    #[test]
+    fn c6_normalizers_are_applied_or_refused_by_name() {
+        let of = |step: Json| normalizers(&json!({ "normalizer": step }), true);
+        assert_eq!(of(json!({ "type": "NFC" })).unwrap().names, ["nfc"]);
+        let both = json!({ "type": "Sequence", "normalizers": [{ "type": "NFKC" }, { "type": "Lowercase" }] });
+        assert_eq!(of(both).unwrap().names, ["nfkc", "lowercase"]);
+        assert!(of(json!({ "type": "Sequence", "normalizers": [] })).unwrap().names.is_empty());
+        for step in [
+            json!({ "type": "Strip", "strip_left": true, "strip_right": false }),
+            json!({ "type": "StripAccents" }),
+            json!({ "type": "Precompiled", "precompiled_charsmap": "AAAA" }),
+            json!({ "type": "Replace", "pattern": { "String": "a" }, "content": "b" }),
+            json!({ "type": "Prepend", "prepend": "x" }),
+        ] {
+            let error = of(step.clone()).unwrap_err().to_string();
+            assert!(error.contains(step["type"].as_str().unwrap()), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_a_post_processor_adds_is_told() {
+        let of = |single: Json| {
+            let processor = json!({ "post_processor": {
+                "type": "TemplateProcessing", "single": single,
+            } });
+            template(&processor).map(|ends| ends.map(|(a, b)| (a.is_some(), b.is_some())))
+        };
+        let text = json!({ "Sequence": { "id": "A", "type_id": 0 } });
+        let special = json!({ "SpecialToken": { "id": "<s>", "type_id": 0 } });
+        assert_eq!(of(json!([text])).unwrap(), None);
+        assert_eq!(of(json!([special, text])).unwrap(), Some((true, false)));
+        assert_eq!(of(json!([special, text, special])).unwrap(), Some((true, true)));
+        assert!(of(json!([special, special, text])).is_err());
+        let bert = json!({ "post_processor": { "type": "BertProcessing" } });
+        assert!(template(&bert).is_err());
     }
 }

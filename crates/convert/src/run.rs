@@ -18,9 +18,10 @@ use crate::manifest::{
 use crate::output::{Finished, Output};
 use crate::pipeline::{self, Pieces};
 use crate::source::{Checkpoint, TensorReader};
+use crate::tokenizer_files::Files;
 use crate::types::{Chooser, Mix, Override, Traits};
-use crate::vocabulary::{Files, Vocabulary};
-use crate::{Error, input_file, metadata};
+use crate::vocabulary::Vocabulary;
+use crate::{Error, input_file, metadata, prove};
 
 /// How to convert.
 #[derive(Clone, Debug)]
@@ -106,6 +107,9 @@ pub fn convert(
     on_progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Manifest, Error> {
     let input = Input::read(source, options)?;
+    if let Data::Checkpoint { .. } = input.data {
+        prove::prove(source, &input.writer, out, cancel)?;
+    }
     let heads = input.heads(options, !options.importance.is_empty())?;
     let tensors = input.tensors(&heads, options)?;
     let mut output = Output::create(out)?;
@@ -150,6 +154,7 @@ pub fn convert(
             mix: options.mix.to_string(),
             tensor_types: options.overrides.iter().map(Override::to_string).collect(),
             calibration: options.calibration.clone(),
+            notes: input.notes.clone(),
         },
         tensors: heads
             .iter()
@@ -225,6 +230,8 @@ struct Input {
     files: Vec<PathBuf>,
     /// What tells whether these are still what they were.
     stamps: Vec<Stamp>,
+    /// What is left out, for the manifest.
+    notes: Vec<String>,
 }
 
 /// Where tensors come from.
@@ -379,9 +386,12 @@ fn checkpoint(folder: &Path, options: &Options) -> Result<Input, Error> {
     let config = Config::read(folder)?;
     let checkpoint = Checkpoint::open(folder)?;
     let mut tensors = plan(&config, &|name| checkpoint.has(name))?;
-    checkpoint.check(config.family, &tensors)?;
+    let mut notes = config.notes.clone().into_sentences();
+    notes.extend(checkpoint.check(config.family, &tensors)?);
+    notes.extend(window_note(&config));
     let files = Files::read(folder)?;
     let vocabulary = Vocabulary::read(&files, &config)?;
+    notes.extend(vocabulary.notes.clone().into_sentences());
     let license = options.license.clone().or_else(|| metadata::license_of_card(folder));
     let mut writer = Writer::default();
     metadata::of_checkpoint(&mut writer, &config, folder, options.mix, license.as_deref());
@@ -399,6 +409,8 @@ fn checkpoint(folder: &Path, options: &Options) -> Result<Input, Error> {
         "tokenizer.json",
         "tokenizer.model",
         "tokenizer_config.json",
+        "special_tokens_map.json",
+        "added_tokens.json",
         "generation_config.json",
         "chat_template.jinja",
         "chat_template.json",
@@ -419,7 +431,18 @@ fn checkpoint(folder: &Path, options: &Options) -> Result<Input, Error> {
         stamps: Vec::new(),
         files: settings.into_iter().flatten().chain(checkpoint.files().iter().cloned()).collect(),
         data: Data::Checkpoint { checkpoint, computed },
+        notes,
     })
+}
+
+/// What other programs do with the windows of a family that they know without.
+fn window_note(config: &Config) -> Option<String> {
+    let window = config.windowed.as_ref().and(config.sliding_window)?;
+    Some(format!(
+        "layers look at a window of {window} tokens: llama.cpp knows none in files of the family \
+         `{}` and lets them see all",
+        config.family.architecture()
+    ))
 }
 
 /// Reads everything of a GGUF file but its tensors.
@@ -458,6 +481,7 @@ fn gguf(path: &Path, options: &Options) -> Result<Input, Error> {
         stamps: Vec::new(),
         files: vec![path.to_owned()],
         data: Data::Gguf { path: path.to_owned(), file: Arc::clone(&file) },
+        notes: Vec::new(),
     })
 }
 

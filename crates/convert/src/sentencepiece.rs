@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use crate::fields::quoted;
 use crate::vocabulary::{Token, kind};
 use crate::{Error, input_file};
 
@@ -19,8 +20,20 @@ const TYPE: u64 = 3;
 /// A field of `TrainerSpec`, and its values: pieces by their scores, and byte pairs.
 const MODEL_TYPE: u64 = 3;
 const UNIGRAM: u64 = 1;
-/// A field of `NormalizerSpec`.
+/// Fields of `NormalizerSpec`.
+const NAME: u64 = 1;
+const CHARSMAP: u64 = 2;
 const ADD_DUMMY_PREFIX: u64 = 3;
+const REMOVE_EXTRA_WHITESPACES: u64 = 4;
+
+/// What the file says.
+pub(crate) struct Pieces {
+    pub(crate) tokens: Vec<Token>,
+    /// Whether a space goes in front of texts.
+    pub(crate) adds_space: bool,
+    /// Whether spaces at the ends go and repeated ones become one.
+    pub(crate) removes_spaces: bool,
+}
 
 /// A field's content.
 enum Field<'a> {
@@ -31,13 +44,15 @@ enum Field<'a> {
     Other,
 }
 
-/// The pieces of the file, and whether a space goes in front of texts.
+/// The pieces of the file, and what happens to spaces.
 ///
-/// *Errors*: [`Error::Io`], [`Error::Damaged`], [`Error::Unsupported`] for a unigram model.
-pub(crate) fn read(path: &Path) -> Result<(Vec<Token>, bool), Error> {
+/// *Errors*: [`Error::Io`], [`Error::Damaged`], [`Error::Unsupported`] for a unigram model and for a
+/// normalizer that changes characters.
+pub(crate) fn read(path: &Path) -> Result<Pieces, Error> {
     let bytes = input_file::read(path)?;
     let damaged = || Error::damaged(path, "is not a SentencePiece model");
     let (mut tokens, mut adds_space, mut is_unigram) = (Vec::new(), true, false);
+    let mut removes_spaces = false;
     for field in fields(&bytes) {
         match field.ok_or_else(damaged)? {
             (PIECES, Field::Bytes(bytes)) => tokens.push(token(bytes).ok_or_else(damaged)?),
@@ -47,8 +62,11 @@ pub(crate) fn read(path: &Path) -> Result<(Vec<Token>, bool), Error> {
                 is_unigram = model_type.is_none_or(|model_type| model_type == UNIGRAM);
             }
             (NORMALIZER, Field::Bytes(bytes)) => {
-                let number = number(bytes, ADD_DUMMY_PREFIX).ok_or_else(damaged)?;
-                adds_space = number != Some(0);
+                check_normalizer(bytes).ok_or_else(damaged)??;
+                let number = |key| number(bytes, key).ok_or_else(damaged);
+                // Both are true where the file does not say.
+                adds_space = number(ADD_DUMMY_PREFIX)? != Some(0);
+                removes_spaces = number(REMOVE_EXTRA_WHITESPACES)? != Some(0);
             }
             _ => {}
         }
@@ -57,7 +75,27 @@ pub(crate) fn read(path: &Path) -> Result<(Vec<Token>, bool), Error> {
         let what = format!("the unigram vocabulary of {}", path.display());
         return Err(Error::Unsupported { what });
     }
-    if tokens.is_empty() { Err(damaged()) } else { Ok((tokens, adds_space)) }
+    if tokens.is_empty() {
+        return Err(damaged());
+    }
+    Ok(Pieces { tokens, adds_space, removes_spaces })
+}
+
+/// Refuses a normalizer that changes characters; outer `None` where its message is damaged.
+fn check_normalizer(bytes: &[u8]) -> Option<Result<(), Error>> {
+    let (mut name, mut has_map) = (String::new(), false);
+    for field in fields(bytes) {
+        match field? {
+            (NAME, Field::Bytes(text)) => name = String::from_utf8_lossy(text).into_owned(),
+            (CHARSMAP, Field::Bytes(map)) => has_map = !map.is_empty(),
+            _ => {}
+        }
+    }
+    if !has_map && (name.is_empty() || name == "identity") {
+        return Some(Ok(()));
+    }
+    let what = format!("the normalizer `{}` of tokenizer.model", quoted(&name));
+    Some(Err(Error::Unsupported { what }))
 }
 
 fn token(bytes: &[u8]) -> Option<Token> {
@@ -147,7 +185,7 @@ mod tests {
         message(1, &[message(1, text.as_bytes()), score, vec![3 << 3, kind]].concat())
     }
 
-    fn read_bytes(bytes: &[u8]) -> Result<(Vec<Token>, bool), Error> {
+    fn read_bytes(bytes: &[u8]) -> Result<Pieces, Error> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tokenizer.model");
         std::fs::write(&path, bytes).unwrap();
@@ -163,11 +201,26 @@ mod tests {
             message(2, &[3 << 3, 2]),
             message(3, &[3 << 3, 0]),
         ];
-        let (tokens, adds_space) = read_bytes(&model.concat()).unwrap();
+        let Pieces { tokens, adds_space, removes_spaces } = read_bytes(&model.concat()).unwrap();
         let texts: Vec<_> = tokens.iter().map(|token| &*token.text).collect();
         assert_eq!(texts, ["<unk>", "▁the", "  "]);
         assert_eq!((tokens[1].score, tokens[0].kind), (-3.5, kind::UNKNOWN));
-        assert!(!adds_space);
+        assert!(!adds_space && removes_spaces);
+    }
+
+    #[test]
+    fn c6_normalizers_of_pieces_are_told() {
+        let with = |normalizer: &[u8]| {
+            let trainer = message(2, &[3 << 3, 2]);
+            read_bytes(&[piece("a", 0.0, 1), trainer, message(3, normalizer)].concat())
+        };
+        let identity = [message(1, b"identity"), vec![4 << 3, 0]].concat();
+        assert!(!with(&identity).unwrap().removes_spaces);
+        for normalizer in [message(1, b"nmt_nfkc"), message(2, b"map")] {
+            let error = with(&normalizer).err().unwrap().to_string();
+            assert!(error.contains("normalizer"), "{error}");
+        }
+        assert!(with(b"\x0a\xff").is_err());
     }
 
     #[test]
@@ -176,6 +229,6 @@ mod tests {
         assert!(read_bytes(&[0xff; 40]).is_err());
         assert!(read_bytes(&piece("a", 0.0, 1)[..9]).is_err());
         let unigram = [piece("a", 0.0, 1), message(2, &[3 << 3, 1])].concat();
-        assert!(read_bytes(&unigram).unwrap_err().to_string().contains("unigram"));
+        assert!(read_bytes(&unigram).err().unwrap().to_string().contains("unigram"));
     }
 }

@@ -3,7 +3,7 @@
 //! Only heads are read when a source is opened. A tensor's bytes are read when it is converted, a piece
 //! at a time.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{Cursor, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
@@ -12,11 +12,16 @@ use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 
 use crate::config::{optional_json, read_json};
-use crate::family::{Family, Planned, is_ignored, plain_name};
-use crate::{Error, input_file, pickle};
+use crate::family::{Family, Planned, is_buffer, other_part, plain_name};
+use crate::fields::quoted;
+use crate::{Error, input_file, pickle, quantised};
 
-/// The longest head of a safetensors file that is read, as the reference implementation has it.
-const MAX_HEAD_BYTES: u64 = 100_000_000;
+/// The longest head of a safetensors file that is read, enough for 100,000 tensors; what it takes in
+/// memory is a multiple. The reference implementation takes 100 MB.
+const MAX_HEAD_BYTES: u64 = 16 << 20;
+/// The most dimensions of a tensor, and the most bytes of its name, that are believed.
+pub(crate) const MAX_DIMENSIONS: usize = 8;
+pub(crate) const MAX_NAME_BYTES: usize = 1024;
 
 /// A tensor of a checkpoint.
 pub(crate) struct SourceTensor {
@@ -26,6 +31,8 @@ pub(crate) struct SourceTensor {
     pub(crate) shape: Vec<usize>,
     /// `None` for a type that cannot be decoded.
     pub(crate) tensor_type: Option<TensorType>,
+    /// The type as its file calls it.
+    pub(crate) type_name: String,
     /// Which of the checkpoint's files holds it.
     pub(crate) file_idx: usize,
     pub(crate) place: Place,
@@ -80,6 +87,8 @@ pub(crate) struct Checkpoint {
     files: Vec<PathBuf>,
     /// By their plain names.
     tensors: HashMap<String, SourceTensor>,
+    /// Parts of the model that are none of the text model, and how many tensors each has.
+    left_out: BTreeMap<&'static str, usize>,
 }
 
 impl Checkpoint {
@@ -89,14 +98,23 @@ impl Checkpoint {
     /// [`Error::UnsafePickle`].
     pub(crate) fn open(folder: &Path) -> Result<Self, Error> {
         let (files, are_pickles) = shards(folder)?;
-        let mut tensors = HashMap::new();
+        let (mut tensors, mut left_out) = (HashMap::new(), BTreeMap::new());
         for (file_idx, path) in files.iter().enumerate() {
             let of_file = if are_pickles {
                 pickle::tensors(path, file_idx)?
             } else {
                 safetensors(path, file_idx)?
             };
-            for tensor in of_file.into_iter().filter(|tensor| !is_ignored(&tensor.name)) {
+            for tensor in of_file {
+                if let Some(part) = other_part(&tensor.name) {
+                    *left_out.entry(part).or_default() += 1;
+                    continue;
+                }
+                if is_buffer(&tensor.name) {
+                    continue;
+                }
+                let type_name = tensor.tensor_type.is_none().then_some(&*tensor.type_name);
+                quantised::check_tensor(&tensor.name, type_name)?;
                 let plain = plain_name(&tensor.name).to_owned();
                 if let Some(twin) = tensors.insert(plain, tensor) {
                     let what = format!("holds `{}` a second time", twin.name);
@@ -104,7 +122,7 @@ impl Checkpoint {
                 }
             }
         }
-        Ok(Self { files, tensors })
+        Ok(Self { files, tensors, left_out })
     }
 
     /// The files that hold weights.
@@ -117,10 +135,11 @@ impl Checkpoint {
         self.tensors.contains_key(name)
     }
 
-    /// Checks that the planned tensors are what the checkpoint has, and all it has.
+    /// Checks that the planned tensors are what the checkpoint has, and all it has. Returns what is left
+    /// out, a sentence each.
     ///
     /// *Errors*: [`Error::Shape`], [`Error::UnknownTensor`].
-    pub(crate) fn check(&self, family: Family, plan: &[Planned]) -> Result<(), Error> {
+    pub(crate) fn check(&self, family: Family, plan: &[Planned]) -> Result<Vec<String>, Error> {
         for planned in plan {
             let tensor = self.tensor(&planned.source)?;
             if tensor.shape != planned.shape {
@@ -137,10 +156,17 @@ impl Checkpoint {
         match others.map(|(_, tensor)| &tensor.name).min() {
             Some(name) => {
                 let family = family.architecture();
-                Err(Error::UnknownTensor { name: name.clone(), family })
+                return Err(Error::UnknownTensor { name: name.clone(), family });
             }
-            None => Ok(()),
+            None => {}
         }
+        let parts = self.left_out.iter();
+        let mut notes: Vec<String> =
+            parts.map(|(part, n)| format!("{n} tensors of `{part}` are left out")).collect();
+        if self.has("lm_head.weight") && !known.contains("lm_head.weight") {
+            notes.push("`lm_head.weight` is left out: the embedding is the head".to_owned());
+        }
+        Ok(notes)
     }
 
     /// The tensor of that plain name.
@@ -157,7 +183,7 @@ impl Checkpoint {
     pub(crate) fn tensor_type(&self, name: &str) -> Result<TensorType, Error> {
         let tensor = self.tensor(name)?;
         tensor.tensor_type.ok_or_else(|| Error::Unsupported {
-            what: format!("the type of the tensor `{}`, which is not a float", tensor.name),
+            what: format!("the type {} of the tensor `{}`", tensor.type_name, tensor.name),
         })
     }
 
@@ -207,7 +233,7 @@ fn indexed(folder: &Path, index: &str) -> Result<Vec<PathBuf>, Error> {
             // An index must not lead out of its folder.
             let is_plain = Path::new(name).file_name() == Some(name.as_ref());
             if !is_plain {
-                return Err(Error::damaged(&path, format!("names the shard `{name}`")));
+                return Err(Error::damaged(&path, format!("names the shard `{}`", quoted(name))));
             }
             let missing =
                 || Error::MissingFile { folder: folder.to_owned(), what: name.to_owned() };
@@ -235,8 +261,14 @@ fn safetensors(path: &Path, file_idx: usize) -> Result<Vec<SourceTensor>, Error>
     let metadata: Metadata = serde_json::from_slice(&head)
         .map_err(|error| Error::damaged(path, format!("is not safetensors: {error}")))?;
     let start = 8 + len;
-    let mut tensors: Vec<_> = metadata
-        .tensors()
+    let infos = metadata.tensors();
+    if let Some((name, _)) = infos
+        .iter()
+        .find(|(name, info)| name.len() > MAX_NAME_BYTES || info.shape.len() > MAX_DIMENSIONS)
+    {
+        return Err(Error::damaged(path, format!("describes the tensor `{}`", quoted(name))));
+    }
+    let mut tensors: Vec<_> = infos
         .into_iter()
         .map(|(name, info)| (start + info.data_offsets.1 as u64, start, name, info))
         .map(|(end, start, name, info)| {
@@ -248,6 +280,7 @@ fn safetensors(path: &Path, file_idx: usize) -> Result<Vec<SourceTensor>, Error>
                     Dtype::BF16 => Some(TensorType::BF16),
                     _ => None,
                 },
+                type_name: format!("{:?}", info.dtype),
                 file_idx,
                 place: Place::At(start + info.data_offsets.0 as u64),
                 name,

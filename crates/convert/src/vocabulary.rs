@@ -3,7 +3,7 @@
 //! A byte-level `tokenizer.json` becomes the model `gpt2`; pieces with byte fall-back, from
 //! `tokenizer.model` or `tokenizer.json`, become `llama`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use lilims_gguf::{Value, Writer};
@@ -11,6 +11,9 @@ use serde_json::Value as Json;
 
 use crate::config::{Config, SPECIAL_TOKENS, optional_json};
 use crate::family::Family;
+use crate::fields::{Notes, quoted};
+use crate::pre::{Normalizers, SpacePrefix};
+use crate::tokenizer_files::{Added, Files};
 use crate::{Error, input_file, pre, sentencepiece};
 
 /// What a token stands for: the numbers of `tokenizer.ggml.token_type`.
@@ -43,36 +46,25 @@ pub(crate) struct Token {
 pub(crate) struct Vocabulary {
     tokens: Vec<Token>,
     model: Model,
+    /// Steps that a text goes through first, as Lilims' own key has them.
+    normalizers: Vec<&'static str>,
     /// Keys and ids of special tokens.
     special_ids: Vec<(&'static str, u32)>,
+    /// All tokens that end a turn; the first is EOS.
+    eos_ids: Vec<u32>,
+    /// Tokens that drop the white space after them.
+    rstrip_ids: Vec<u32>,
     adds_bos: Option<bool>,
     adds_eos: Option<bool>,
     templates: Vec<(String, String)>,
+    /// What is left out.
+    pub(crate) notes: Notes,
 }
 
 #[derive(Debug)]
 enum Model {
     ByteLevel { pre: &'static str, merges: Vec<String> },
-    Pieces { adds_space: bool },
-}
-
-/// The files of a checkpoint that say how text becomes tokens.
-pub(crate) struct Files<'a> {
-    pub(crate) folder: &'a Path,
-    tokenizer: Option<Json>,
-    config: Json,
-    pub(crate) generation: Json,
-}
-
-impl<'a> Files<'a> {
-    pub(crate) fn read(folder: &'a Path) -> Result<Self, Error> {
-        Ok(Self {
-            folder,
-            tokenizer: optional_json(folder, "tokenizer.json")?,
-            config: optional_json(folder, "tokenizer_config.json")?.unwrap_or(Json::Null),
-            generation: optional_json(folder, "generation_config.json")?.unwrap_or(Json::Null),
-        })
-    }
+    Pieces { space: SpacePrefix, removes_spaces: bool },
 }
 
 impl Vocabulary {
@@ -82,50 +74,78 @@ impl Vocabulary {
     /// [`Error::Unsupported`] for a kind of tokenizer that Lilims does not know.
     pub(crate) fn read(files: &Files<'_>, config: &Config) -> Result<Self, Error> {
         let pieces = input_file::find(files.folder, "tokenizer.model")?;
+        let is_byte_level = files.tokenizer.as_ref().is_some_and(pre::is_byte_level);
+        let Normalizers { names, space } = match &files.tokenizer {
+            Some(json) => pre::normalizers(json, is_byte_level)?,
+            None => Normalizers::default(),
+        };
+        let mut notes = files.notes.clone();
         let (mut tokens, model) = match (&files.tokenizer, pieces) {
-            (Some(json), _) if pre::is_byte_level(json) => byte_level(files.folder, json)?,
-            (_, Some(pieces)) => {
-                let (tokens, adds_space) = sentencepiece::read(&pieces)?;
-                (tokens.into_iter().map(Some).collect(), Model::Pieces { adds_space })
+            (Some(json), _) if is_byte_level => byte_level(files, json)?,
+            (json, Some(pieces)) => {
+                let found = sentencepiece::read(&pieces)?;
+                let space = match json {
+                    Some(_) => space,
+                    None => space_of_pieces(files, config, found.adds_space),
+                };
+                if json.is_none() {
+                    notes.add(
+                        "there is no tokenizer.json, so nothing proved the tokenizer".to_owned(),
+                    );
+                }
+                let removes_spaces = found.removes_spaces;
+                let tokens = found.tokens.into_iter().map(Some).collect();
+                (tokens, Model::Pieces { space, removes_spaces })
             }
-            (Some(json), None) => pieces_of_json(files.folder, json)?,
+            (Some(json), None) => {
+                let tokens = pieces_of_json(files.folder, json)?;
+                (tokens, Model::Pieces { space, removes_spaces: false })
+            }
             (None, None) => {
                 let what = "tokenizer.json or tokenizer.model".to_owned();
                 return Err(Error::MissingFile { folder: files.folder.to_owned(), what });
             }
         };
-        let model = match model {
-            Model::Pieces { adds_space } => {
-                let asked = files.config.get("add_prefix_space").and_then(Json::as_bool);
-                let is_gemma =
-                    matches!(config.family, Family::Gemma | Family::Gemma2 | Family::Gemma3);
-                Model::Pieces { adds_space: !is_gemma && asked.unwrap_or(adds_space) }
-            }
-            byte_level => byte_level,
-        };
-        for (id, text, is_special) in added_tokens(files) {
-            add(&mut tokens, id, &text, is_special);
-        }
-        let n_listed = tokens.len();
+        let (added, left_out) = divide(files, config, &mut notes)?;
+        let n_listed = tokens.iter().rposition(|token| {
+            // What is left out as an added token may stand in the list as well.
+            let is_left_out =
+                |token: &Token| left_out.values().any(|added| added.text == token.text);
+            token.as_ref().is_some_and(|token| !is_left_out(token))
+        });
+        let n_listed = n_listed.map_or(0, |last| last + 1);
         if n_listed > config.n_vocab {
             let what = format!("lists {n_listed} tokens, the embedding has {}", config.n_vocab);
             return Err(Error::damaged(&files.folder.join("tokenizer.json"), what));
         }
         tokens.resize(config.n_vocab, None);
+        for (&id, token) in &added {
+            add(&mut tokens, id as usize, token);
+        }
         let padded = tokens.into_iter().enumerate().map(|(id, token)| {
             let (text, kind) = (format!("[PAD{id}]"), kind::UNUSED);
             token.unwrap_or(Token { text, kind, score: PADDING_SCORE })
         });
         let tokens: Vec<Token> = padded.collect();
-        let (adds_bos, adds_eos) = added_ends(files, &model);
-        Ok(Self {
-            special_ids: special_ids(files, config, &tokens),
+        let found = special_ids(files, config, &tokens, &left_out, &mut notes)?;
+        let mut vocabulary = Self {
+            rstrip_ids: added.iter().filter(|(_, t)| t.strips_right).map(|(&id, _)| id).collect(),
+            eos_ids: eos_ids(files, config, &found)?,
+            special_ids: found,
             tokens,
             model,
-            adds_bos,
-            adds_eos,
+            normalizers: names,
+            adds_bos: None,
+            adds_eos: None,
             templates: templates(files)?,
-        })
+            notes,
+        };
+        vocabulary.read_ends(files)?;
+        let more = "additional_chat_templates";
+        if input_file::find(files.folder, more)?.is_some() {
+            vocabulary.notes.add(format!("the templates in {more} are left out"));
+        }
+        Ok(vocabulary)
     }
 
     /// Writes the `tokenizer.*` keys.
@@ -151,12 +171,37 @@ impl Vocabulary {
                 let merges = merges.iter().map(|merge| Value::String(merge.as_bytes()));
                 writer.array("tokenizer.ggml.merges", merges);
             }
-            Model::Pieces { adds_space } => {
-                writer.value("tokenizer.ggml.add_space_prefix", Value::Bool(*adds_space));
+            Model::Pieces { space, removes_spaces } => {
+                writer.value("tokenizer.ggml.add_space_prefix", Value::Bool(space.adds));
+                for (key, is_so) in [
+                    ("lilims.tokenizer.space_prefix_first_only", space.first_only),
+                    ("lilims.tokenizer.space_prefix_unless_space", space.unless_space),
+                    ("tokenizer.ggml.remove_extra_whitespaces", *removes_spaces),
+                ] {
+                    if is_so {
+                        writer.value(key, Value::Bool(true));
+                    }
+                }
             }
+        }
+        if !self.normalizers.is_empty() {
+            let names = self.normalizers.iter().map(|name| Value::String(name.as_bytes()));
+            writer.array("lilims.tokenizer.normalizers", names);
         }
         for (key, id) in &self.special_ids {
             writer.value(key, Value::U32(*id));
+        }
+        // Two more tokens that end a turn have keys that other programs know, too.
+        let keys = ["tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"];
+        for (key, id) in keys.iter().zip(self.eos_ids.iter().skip(1)) {
+            writer.value(key, Value::U32(*id));
+        }
+        let ids = |ids: &[u32]| ids.iter().map(|&id| Value::U32(id)).collect::<Vec<_>>();
+        if self.eos_ids.len() > 1 + keys.len() {
+            writer.array("lilims.tokenizer.eos_token_ids", ids(&self.eos_ids));
+        }
+        if !self.rstrip_ids.is_empty() {
+            writer.array("lilims.tokenizer.rstrip_token_ids", ids(&self.rstrip_ids));
         }
         for (key, adds) in [("bos", self.adds_bos), ("eos", self.adds_eos)] {
             if let Some(adds) = adds {
@@ -194,10 +239,11 @@ fn put(tokens: &mut Tokens, id: usize, token: Token) {
 }
 
 /// Puts a token that was added to the vocabulary into its place.
-fn add(tokens: &mut Tokens, id: usize, text: &str, is_special: bool) {
+fn add(tokens: &mut Tokens, id: usize, added: &Added) {
+    let text = &*added.text;
     let is_unknown = tokens.get(id).and_then(Option::as_ref);
     let is_unknown = is_unknown.is_some_and(|token| token.kind == kind::UNKNOWN);
-    let token = if is_special || looks_special(text) {
+    let token = if added.is_special || looks_special(text) {
         let kind = if is_unknown { kind::UNKNOWN } else { kind::CONTROL };
         Token { text: text.to_owned(), kind, score: ADDED_SCORE }
     } else {
@@ -256,7 +302,12 @@ fn merges(folder: &Path, json: &Json) -> Result<Vec<(String, String)>, Error> {
     merges.iter().map(pair).collect()
 }
 
-fn byte_level(folder: &Path, json: &Json) -> Result<(Tokens, Model), Error> {
+fn byte_level(files: &Files<'_>, json: &Json) -> Result<(Tokens, Model), Error> {
+    let folder = files.folder;
+    if files.config.get("add_prefix_space").and_then(Json::as_bool) == Some(true) {
+        let what = "`add_prefix_space` true in tokenizer_config.json, with a byte-level vocabulary";
+        return Err(Error::Unsupported { what: what.to_owned() });
+    }
     let pre = pre::name(json)?;
     let mut tokens = Vec::new();
     for (text, id) in listed(folder, json)? {
@@ -271,9 +322,18 @@ fn byte_level(folder: &Path, json: &Json) -> Result<(Tokens, Model), Error> {
     Ok((tokens, Model::ByteLevel { pre, merges }))
 }
 
+/// Where a space goes in front, where `tokenizer.model` alone says it.
+fn space_of_pieces(files: &Files<'_>, config: &Config, adds_space: bool) -> SpacePrefix {
+    let flag = |key: &str| files.config.get(key).and_then(Json::as_bool);
+    let is_gemma = matches!(config.family, Family::Gemma | Family::Gemma2 | Family::Gemma3);
+    let adds = flag("add_prefix_space").unwrap_or(adds_space) && !is_gemma;
+    let first_only = adds && flag("legacy") == Some(false);
+    SpacePrefix { adds, first_only, unless_space: false }
+}
+
 /// Pieces with byte fall-back whose merges `tokenizer.json` lists: a piece's score is the place of its
 /// first merge, so that merging by scores is merging in the order of the list.
-fn pieces_of_json(folder: &Path, json: &Json) -> Result<(Tokens, Model), Error> {
+fn pieces_of_json(folder: &Path, json: &Json) -> Result<Tokens, Error> {
     let model = json.get("model").unwrap_or(&Json::Null);
     if model.get("byte_fallback").and_then(Json::as_bool) != Some(true) {
         let what = "a tokenizer.json that is neither byte-level nor has byte fall-back".to_owned();
@@ -296,72 +356,167 @@ fn pieces_of_json(folder: &Path, json: &Json) -> Result<(Tokens, Model), Error> 
         let score = -(ranks.get(&text).copied().unwrap_or(merges.len()) as f32);
         put(&mut tokens, id, Token { text, kind, score });
     }
-    Ok((tokens, Model::Pieces { adds_space: pre::adds_space(json) }))
+    Ok(tokens)
 }
 
-/// Ids, texts and whether they are special: tokens on top of the vocabulary.
-fn added_tokens(files: &Files<'_>) -> Vec<(usize, String, bool)> {
-    let entry = |id: Option<u64>, token: &Json| {
-        let text = token.get("content").and_then(Json::as_str)?;
-        let is_special = token.get("special").and_then(Json::as_bool).unwrap_or(false);
-        Some((id.filter(|id| *id < MAX_TOKENS)? as usize, text.to_owned(), is_special))
+/// Tokens that were added, and those among them that the embedding has no row for.
+type Divided = (BTreeMap<u32, Added>, BTreeMap<u32, Added>);
+
+/// Divides the added tokens into those that the embedding has a row for and those that it has none for,
+/// such as Gemma 3's token of images in its models of text, which nothing can stand for.
+fn divide(files: &Files<'_>, config: &Config, notes: &mut Notes) -> Result<Divided, Error> {
+    let mut added = files.added_tokens()?;
+    let left_out = match u32::try_from(config.n_vocab) {
+        Ok(n_vocab) => added.split_off(&n_vocab),
+        Err(_) => BTreeMap::new(),
     };
-    let of_config = files.config.get("added_tokens_decoder").and_then(Json::as_object);
-    let of_config = of_config.into_iter().flatten();
-    let of_config = of_config.filter_map(|(id, token)| entry(id.parse().ok(), token));
-    let of_json = files.tokenizer.as_ref().and_then(|json| json.get("added_tokens"));
-    let of_json = of_json.and_then(Json::as_array).into_iter().flatten();
-    let of_json = of_json.filter_map(|token| entry(token.get("id").and_then(Json::as_u64), token));
-    of_config.chain(of_json).collect()
+    if let Some((id, token)) = left_out.first_key_value() {
+        let text = quoted(&token.text);
+        let more = match left_out.len() - 1 {
+            0 => String::new(),
+            n => format!(" and {n} more"),
+        };
+        notes.add(format!(
+            "the added token `{text}` ({id}){more} is left out: the embedding has {} rows",
+            config.n_vocab
+        ));
+    }
+    Ok((added, left_out))
 }
 
-/// Special tokens by what `tokenizer_config.json` calls them, else by the ids of `config.json` and
-/// `generation_config.json`.
-fn special_ids(files: &Files<'_>, config: &Config, tokens: &[Token]) -> Vec<(&'static str, u32)> {
-    let named = |key: &str| {
-        let value = files.config.get(key.strip_suffix("_id")?)?;
-        let text = value.as_str().or_else(|| value.get("content").and_then(Json::as_str))?;
-        let id = tokens.iter().position(|token| token.text == text)?;
-        u32::try_from(id).ok()
-    };
-    let configured = |key: &str| {
-        let found = config.special_ids.iter().find(|(name, _)| *name == key);
-        found.map(|(_, id)| *id)
-    };
-    let generated = |key: &str| {
-        let value = files.generation.get(key)?;
-        let value = value.as_array().map_or(Some(value), |ids| ids.first())?;
-        value.as_u64().and_then(|id| u32::try_from(id).ok())
-    };
-    SPECIAL_TOKENS
-        .iter()
-        .filter_map(|(key, gguf_key)| {
-            let id = named(key).or_else(|| configured(key)).or_else(|| generated(key))?;
-            Some((*gguf_key, id)).filter(|_| (id as usize) < tokens.len())
-        })
-        .collect()
-}
-
-/// Whether BOS goes in front of each text and EOS behind it; `None` where nothing says so.
-fn added_ends(files: &Files<'_>, model: &Model) -> (Option<bool>, Option<bool>) {
-    let asked = |key: &str| files.config.get(key).and_then(Json::as_bool);
-    let processor = files.tokenizer.as_ref().and_then(|json| json.get("post_processor"));
-    let template = processor.and_then(|processor| {
-        let list = processor.get("processors").and_then(Json::as_array);
-        let mut all = list.map_or(std::slice::from_ref(processor), Vec::as_slice).iter();
-        let template = all.find(|one| one.get("type").is_some_and(|ty| ty == "TemplateProcessing"));
-        template?.get("single")?.as_array()
-    });
-    match (template.map(Vec::as_slice), model) {
-        (Some([first, .., last]), _) => {
-            let is_special = |item: &Json| item.get("SpecialToken").is_some();
-            (Some(is_special(first)), Some(is_special(last)))
+/// Special tokens by what `tokenizer_config.json` and `special_tokens_map.json` call them, else by the
+/// ids of `config.json` and `generation_config.json`.
+///
+/// *Errors*: a token that is named and not there.
+fn special_ids(
+    files: &Files<'_>,
+    config: &Config,
+    tokens: &[Token],
+    left_out: &BTreeMap<u32, Added>,
+    notes: &mut Notes,
+) -> Result<Vec<(&'static str, u32)>, Error> {
+    let mut by_text: HashMap<&str, u32> = HashMap::new();
+    for (id, token) in tokens.iter().enumerate() {
+        by_text.entry(&token.text).or_insert(id as u32);
+    }
+    let mut named = HashMap::new();
+    for (field, text) in files.named_tokens() {
+        let spaced = text.replace('▁', " ");
+        let found = by_text.get(&*text).or_else(|| by_text.get(&*spaced));
+        let is_left_out = left_out.values().any(|added| added.text == text);
+        let is_vital = ["bos_token", "eos_token", "unk_token"].contains(&&*field);
+        match found {
+            Some(&id) => drop(named.entry(format!("{field}_id")).or_insert(id)),
+            None if is_left_out && !is_vital => {}
+            None => {
+                let what = format!(
+                    "names `{}` as `{field}`, which the vocabulary does not have",
+                    quoted(&text)
+                );
+                return Err(Error::damaged(&files.folder.join("tokenizer_config.json"), what));
+            }
         }
-        // A byte-level tokenizer adds what its template says, and nothing without one.
-        (_, Model::ByteLevel { .. }) => {
-            (Some(asked("add_bos_token").unwrap_or(false)), asked("add_eos_token"))
+    }
+    let mut found = Vec::new();
+    for (key, gguf_key) in SPECIAL_TOKENS {
+        let configured = config.special_ids.iter().find(|(name, _)| *name == key);
+        let generated = files.generation_ids(key)?.first().copied();
+        let id = named.get(key).copied().or(configured.map(|(_, id)| *id)).or(generated);
+        match id {
+            Some(id) if (id as usize) < tokens.len() => found.push((gguf_key, id)),
+            Some(id) if key == "pad_token_id" => {
+                notes.add(format!("`{key}` {id} is left out: no such token is in the vocabulary"));
+            }
+            Some(id) => return Err(no_such_token(files, key, id, tokens.len())),
+            None => {}
         }
-        _ => (asked("add_bos_token"), asked("add_eos_token")),
+    }
+    Ok(found)
+}
+
+fn no_such_token(files: &Files<'_>, key: &str, id: u32, n_vocab: usize) -> Error {
+    let what = format!("has `{key}` {id}, the vocabulary has {n_vocab} tokens");
+    Error::damaged(&files.folder.join("config.json"), what)
+}
+
+/// All tokens that end a turn: EOS, and what `config.json` and `generation_config.json` list.
+fn eos_ids(
+    files: &Files<'_>,
+    config: &Config,
+    special_ids: &[(&'static str, u32)],
+) -> Result<Vec<u32>, Error> {
+    const KEY: &str = "eos_token_id";
+    let eos = special_ids.iter().find(|(key, _)| *key == "tokenizer.ggml.eos_token_id");
+    let mut ids: Vec<u32> = eos.map(|(_, id)| *id).into_iter().collect();
+    for id in config.eos_ids.iter().copied().chain(files.generation_ids(KEY)?) {
+        if id as usize >= config.n_vocab {
+            return Err(no_such_token(files, KEY, id, config.n_vocab));
+        }
+        if !ids.contains(&id) {
+            ids.push(id);
+        }
+    }
+    Ok(ids)
+}
+
+impl Vocabulary {
+    /// Whether BOS goes in front of each text and EOS behind it; unset where nothing says so.
+    ///
+    /// *Errors*: [`Error::Unsupported`] for a post-processor that adds something else.
+    fn read_ends(&mut self, files: &Files<'_>) -> Result<(), Error> {
+        let asked = |key: &str| files.config.get(key).and_then(Json::as_bool);
+        let (asked_bos, asked_eos) = (asked("add_bos_token"), asked("add_eos_token"));
+        let is_byte_level = matches!(self.model, Model::ByteLevel { .. });
+        let template = files.tokenizer.as_ref().map(pre::template).transpose()?.flatten();
+        let Some((before, after)) = template else {
+            // A byte-level tokenizer adds what its template says, and nothing without one.
+            let default = is_byte_level.then_some(false);
+            (self.adds_bos, self.adds_eos) = (asked_bos.or(default), asked_eos);
+            return Ok(());
+        };
+        self.check_end(before, "tokenizer.ggml.bos_token_id", "in front of")?;
+        self.check_end(after, "tokenizer.ggml.eos_token_id", "behind")?;
+        let (has_bos, has_eos) = (before.is_some(), after.is_some());
+        // These classes of transformers make the template anew, as their configuration asks.
+        let class = files.config.get("tokenizer_class").and_then(Json::as_str).unwrap_or_default();
+        let remakes = ["Llama", "CodeLlama", "Gemma"].iter().any(|name| class.starts_with(name));
+        let decide = |has: bool, asked: Option<bool>| match asked {
+            Some(asked) if remakes => asked,
+            _ => has,
+        };
+        if asked_bos.is_some_and(|asked| asked != has_bos) {
+            let which = if remakes { "tokenizer_config.json" } else { "tokenizer.json" };
+            self.notes.add(format!(
+                "tokenizer.json and `add_bos_token` contradict each other: {which} counts"
+            ));
+        }
+        self.adds_bos = Some(decide(has_bos, asked_bos));
+        self.adds_eos = Some(decide(has_eos, asked_eos));
+        Ok(())
+    }
+
+    /// Checks that what is added to a text is the token that GGUF has a key for, which it becomes
+    /// where there is none yet.
+    fn check_end(
+        &mut self,
+        text: Option<&str>,
+        key: &'static str,
+        place: &str,
+    ) -> Result<(), Error> {
+        let Some(text) = text else { return Ok(()) };
+        let id = self.tokens.iter().position(|token| token.text == text).map(|id| id as u32);
+        let known = self.special_ids.iter().find(|(known, _)| *known == key).map(|(_, id)| *id);
+        match (id, known) {
+            (Some(id), Some(known)) if id == known => Ok(()),
+            (Some(id), None) => {
+                self.special_ids.push((key, id));
+                Ok(())
+            }
+            _ => {
+                let what = format!("a post-processor that puts `{}` {place} texts", quoted(text));
+                Err(Error::Unsupported { what })
+            }
+        }
     }
 }
 

@@ -26,8 +26,13 @@ impl Tensors {
     }
 }
 
-/// Logits of each of `ids`. `[ids, n_vocab]` `seen` gives the tokens that a token sees, itself last.
-pub(crate) fn logits(path: &Path, ids: &[u32], seen: impl Fn(usize) -> Vec<usize>) -> Vec<f32> {
+/// Logits of each of `ids`. `[ids, n_vocab]` `seen` gives the tokens that a token sees in a layer, itself
+/// last.
+pub(crate) fn logits(
+    path: &Path,
+    ids: &[u32],
+    seen: impl Fn(usize, usize) -> Vec<usize>,
+) -> Vec<f32> {
     let tensors = Tensors(File::open(path).unwrap());
     let embedding = tensors.get("token_embd.weight");
     let final_norm = tensors.get("output_norm.weight");
@@ -47,7 +52,7 @@ pub(crate) fn logits(path: &Path, ids: &[u32], seen: impl Fn(usize) -> Vec<usize
         let out = weight("attn_output");
         let [ffn_norm, gate, up, down] = ["ffn_norm", "ffn_gate", "ffn_up", "ffn_down"].map(weight);
         for (idx, x) in stream.iter_mut().enumerate() {
-            let attended = attend(&q[idx], &k, &v, &seen(idx));
+            let attended = attend(&q[idx], &k, &v, &seen(layer, idx));
             add(x, &multiply(&out, &attended));
             let normed = rms_norm(x, &ffn_norm);
             let mut gated = multiply(&gate, &normed);

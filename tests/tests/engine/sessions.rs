@@ -62,7 +62,8 @@ fn sinks_and_ring_equal_a_direct_computation() {
     let (_folder, path) = tiny("llama");
     let ids = ids(600, 512);
     for (context, n_sinks) in [(16, 4), (16, 0), (300, 4), (200, 100)] {
-        let expected = direct::logits(&path, &ids, streaming(context, n_sinks));
+        let seen = streaming(context, n_sinks);
+        let expected = direct::logits(&path, &ids, |_, token| seen(token));
         for backend in BACKENDS {
             let model = load(&path, backend, context, KvType::F32);
             for piece in [ids.len(), 40, 1] {
@@ -74,6 +75,40 @@ fn sinks_and_ring_equal_a_direct_computation() {
                 println!("{context} {n_sinks} {backend:?} pieces of {piece}: {error:.2e}");
                 assert!(error < F32_TOLERANCE, "{context} {n_sinks} {backend:?} {piece}: {error}");
             }
+        }
+    }
+}
+
+/// A Llama under Mistral's name is the same model, but for the window of its layers.
+#[test]
+fn c3_a_window_of_mistral_equals_a_direct_computation() {
+    const WINDOW: usize = 16;
+    let source = fixture("checkpoints").expect("the fixtures are there").join("llama");
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["tokenizer.json", "model.safetensors"] {
+        fs::copy(source.join(name), folder.path().join(name)).unwrap();
+    }
+    let config = fs::read(source.join("config.json")).unwrap();
+    let mut config: serde_json::Value = serde_json::from_slice(&config).unwrap();
+    config["model_type"] = "mistral".into();
+    config["sliding_window"] = WINDOW.into();
+    config.as_object_mut().unwrap().remove("pretraining_tp");
+    fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
+    let path = folder.path().join("model.gguf");
+    checkpoint::convert(folder.path(), Mix::F32, &path);
+    let ids = ids(100, 512);
+    let seen = |_: usize, token: usize| -> Vec<usize> {
+        ((token + 1).saturating_sub(WINDOW)..=token).collect()
+    };
+    let expected = direct::logits(&path, &ids, seen);
+    for backend in BACKENDS {
+        let model = load(&path, backend, 200, KvType::F32);
+        for piece in [ids.len(), 40, 1] {
+            let mut session = model.session().unwrap();
+            let pieces = ids.chunks(piece).map(|ids| session.logits(ids).unwrap());
+            let logits: Vec<f32> = pieces.flatten().collect();
+            let error = relative_error(&logits, &expected);
+            assert!(error < F32_TOLERANCE, "{backend:?} pieces of {piece}: {error:.2e}");
         }
     }
 }

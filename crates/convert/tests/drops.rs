@@ -1,0 +1,584 @@
+//! What a conversion drops it says, and what it would compute differently it refuses (faults C1 to C7,
+//! A5, A14): tiny checkpoints of the fixtures, changed one thing at a time.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use lilims_convert::{Error, Manifest, Mix, Options, convert};
+use lilims_engine::{ModelSpec, Tokenizer};
+use lilims_gguf::File;
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
+use serde_json::{Value as Json, json};
+use tempfile::TempDir;
+
+/// A copy of a tiny checkpoint that a test may change.
+struct Checkpoint {
+    folder: TempDir,
+}
+
+impl Checkpoint {
+    fn copy(name: &str) -> Self {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fixtures");
+        let source = root.join("checkpoints").join(name);
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["config.json", "tokenizer.json", "generation_config.json", "model.safetensors"]
+        {
+            fs::write(folder.path().join(name), fs::read(source.join(name)).unwrap()).unwrap();
+        }
+        Self { folder }
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn change(&self, name: &str, change: impl Fn(&mut Json)) -> &Self {
+        let path = self.file(name);
+        let mut json = fs::read(&path).map_or(json!({}), |b| serde_json::from_slice(&b).unwrap());
+        change(&mut json);
+        fs::write(path, json.to_string()).unwrap();
+        self
+    }
+
+    fn set(&self, name: &str, key: &str, value: Json) -> &Self {
+        self.change(name, |json| json[key] = value.clone())
+    }
+
+    /// The result's manifest, and its file, in memory of this process alone.
+    fn run(&self) -> Result<(Manifest, Arc<File>), Error> {
+        let out = self.file("out.gguf");
+        let options = Options::new(Mix::F16);
+        let cancel = AtomicBool::new(false);
+        let manifest = convert(self.folder.path(), &out, &options, &cancel, &mut |_| {})?;
+        Ok((manifest, Arc::new(File::open(&out)?)))
+    }
+
+    fn refused(&self) -> String {
+        let _ = fs::remove_file(self.file("out.gguf"));
+        let error = match self.run() {
+            Ok((manifest, _)) => panic!("converted: {:?}", manifest.conversion.notes),
+            Err(error) => error.to_string(),
+        };
+        println!("{error}");
+        assert!(!self.file("out.gguf").exists());
+        error
+    }
+
+    fn tokenizer(&self) -> (Tokenizer, Vec<String>) {
+        let (manifest, file) = self.run().unwrap();
+        (Tokenizer::from_gguf(&file).unwrap(), manifest.conversion.notes)
+    }
+
+    fn tensors(&self) -> Vec<(String, Vec<usize>, Vec<u8>)> {
+        let bytes = fs::read(self.file("model.safetensors")).unwrap();
+        let tensors = SafeTensors::deserialize(&bytes).unwrap();
+        let parts = |(name, view): (String, TensorView<'_>)| {
+            (name, view.shape().to_vec(), view.data().to_vec())
+        };
+        tensors.tensors().into_iter().map(parts).collect()
+    }
+
+    fn write_tensors(&self, tensors: &[(String, Vec<usize>, Vec<u8>)], dtype: Dtype) {
+        let views = tensors.iter().map(|(name, shape, data)| {
+            (name, TensorView::new(dtype, shape.clone(), data).unwrap())
+        });
+        fs::write(self.file("model.safetensors"), safetensors::serialize(views, None).unwrap())
+            .unwrap();
+    }
+
+    fn add_tensor(&self, name: &str) -> &Self {
+        let mut tensors = self.tensors();
+        tensors.push((name.to_owned(), vec![1], vec![0; 4]));
+        self.write_tensors(&tensors, Dtype::F32);
+        self
+    }
+}
+
+fn added(id: u32, text: &str) -> Json {
+    json!({
+        "id": id, "content": text, "single_word": false, "lstrip": false,
+        "rstrip": false, "normalized": false, "special": true,
+    })
+}
+
+#[test]
+fn all_ten_checkpoints_convert_and_say_nothing() {
+    for name in ["gemma", "gemma2", "gemma3", "gpt2", "llama", "mistral", "phi2", "phi3", "qwen2"] {
+        let (manifest, _) = Checkpoint::copy(name).run().unwrap();
+        assert_eq!(manifest.conversion.notes, [""; 0], "{name}");
+    }
+    Checkpoint::copy("qwen3").run().unwrap();
+}
+
+#[test]
+fn c1_an_added_token_past_the_embedding_is_left_out_and_said() {
+    let checkpoint = Checkpoint::copy("llama");
+    checkpoint.change("tokenizer.json", |json| {
+        let tokens = json["added_tokens"].as_array_mut().unwrap();
+        tokens.push(added(512, "<image_soft_token>"));
+        tokens.push(added(70_000, "<far>"));
+    });
+    checkpoint.set(
+        "tokenizer_config.json",
+        "extra_special_tokens",
+        json!({
+            "image_token": "<image_soft_token>",
+        }),
+    );
+    let (tokenizer, notes) = checkpoint.tokenizer();
+    assert_eq!(tokenizer.n_vocab(), 512);
+    assert_eq!(tokenizer.token_text(511), "[PAD511]");
+    let note = notes.iter().find(|note| note.contains("<image_soft_token>")).unwrap();
+    assert!(note.contains("512") && note.contains("1 more"), "{note}");
+    // The same token as a piece of the vocabulary itself is no such thing.
+    let pieces = Checkpoint::copy("llama");
+    pieces.change("tokenizer.json", |json| json["model"]["vocab"]["x"] = json!(512));
+    assert!(pieces.refused().contains("513 tokens"));
+}
+
+#[test]
+fn c2_added_tokens_and_special_tokens_map_are_read() {
+    let checkpoint = Checkpoint::copy("llama");
+    pieces(&checkpoint, &[]);
+    checkpoint.change("added_tokens.json", |json| {
+        *json = json!({ "<|tool|>": 510, "<|turn_end|>": 511 });
+    });
+    checkpoint.change("special_tokens_map.json", |json| {
+        *json = json!({
+            "eos_token": { "content": "<|turn_end|>", "lstrip": false },
+            "bos_token": "<s>", "additional_special_tokens": ["<|tool|>"],
+        });
+    });
+    let (tokenizer, notes) = checkpoint.tokenizer();
+    assert_eq!(tokenizer.token_text(511), "<|turn_end|>");
+    assert_eq!((tokenizer.eos(), tokenizer.bos()), (Some(511), Some(1)));
+    assert!(tokenizer.ends_turn(511));
+    assert_eq!(tokenizer.encode("<|tool|>", true).unwrap(), [510]);
+    assert!(notes.iter().any(|note| note.contains("nothing proved the tokenizer")), "{notes:?}");
+    checkpoint.set("special_tokens_map.json", "eos_token", json!("<|absent|>"));
+    let error = checkpoint.refused();
+    assert!(error.contains("<|absent|>") && error.contains("eos_token"), "{error}");
+    checkpoint.set("special_tokens_map.json", "eos_token", json!("<|tool|>"));
+    checkpoint.set("special_tokens_map.json", "additional_special_tokens", json!(["<|gone|>"]));
+    assert!(checkpoint.refused().contains("<|gone|>"));
+}
+
+/// Puts a `tokenizer.model` of bytes and letters in place of `tokenizer.json`; `normalizer` is the content of
+/// its `NormalizerSpec`, if there is to be one.
+fn pieces(checkpoint: &Checkpoint, normalizer: &[u8]) {
+    let message =
+        |number: u8, content: &[u8]| [&[number << 3 | 2, content.len() as u8], content].concat();
+    let mut pieces: Vec<(String, f32, u8)> =
+        vec![("<unk>".into(), 0.0, 2), ("<s>".into(), 0.0, 3), ("</s>".into(), 0.0, 3)];
+    pieces.extend((0..=255).map(|byte| (format!("<0x{byte:02X}>"), 0.0, 6)));
+    let letters = "▁abcdefghijklmnopqrstuvwxyz".chars();
+    pieces.extend(letters.enumerate().map(|(i, c)| (c.to_string(), -(i as f32) - 10.0, 1)));
+    pieces.push(("▁▁".into(), -1.0, 1));
+    let mut model = message(2, &[3 << 3, 2]);
+    for (text, score, kind) in pieces {
+        let score = [&[2 << 3 | 5][..], &score.to_le_bytes()].concat();
+        model
+            .extend(message(1, &[message(1, text.as_bytes()), score, vec![3 << 3, kind]].concat()));
+    }
+    if !normalizer.is_empty() {
+        model.extend(message(3, normalizer));
+    }
+    fs::remove_file(checkpoint.file("tokenizer.json")).unwrap();
+    fs::write(checkpoint.file("tokenizer.model"), model).unwrap();
+}
+
+#[test]
+fn c3_windows_are_written_with_the_layers_that_have_them() {
+    let windows = |checkpoint: &Checkpoint| {
+        let (manifest, file) = checkpoint.run().unwrap();
+        let spec = ModelSpec::from_gguf(&file).unwrap();
+        let windows: Vec<_> = spec.layers.iter().map(|layer| layer.window).collect();
+        (windows, manifest.conversion.notes)
+    };
+    let mistral = Checkpoint::copy("mistral");
+    mistral.set("config.json", "sliding_window", json!(8));
+    let (found, notes) = windows(&mistral);
+    assert_eq!(found, [Some(8); 3]);
+    assert!(notes.iter().any(|note| note.contains("window of 8")), "{notes:?}");
+    // A window that the context cannot leave is none, and one that the file leaves out is 4096.
+    mistral.set("config.json", "sliding_window", json!(256));
+    assert_eq!(windows(&mistral).0, [None; 3]);
+    mistral.change("config.json", |json| {
+        json.as_object_mut().unwrap().remove("sliding_window");
+        json["max_position_embeddings"] = json!(8192);
+    });
+    assert_eq!(windows(&mistral).0, [Some(4096); 3]);
+    for name in ["qwen2", "qwen3"] {
+        let qwen = Checkpoint::copy(name);
+        qwen.set("config.json", "sliding_window", json!(8));
+        assert_eq!(windows(&qwen).0, [None; 3], "{name}: not used");
+        qwen.set("config.json", "use_sliding_window", json!(true));
+        assert_eq!(windows(&qwen).0, [None; 3], "{name}: its layers see all");
+        qwen.change("config.json", |json| {
+            json.as_object_mut().unwrap().remove("layer_types");
+            json["max_window_layers"] = json!(1);
+        });
+        assert_eq!(windows(&qwen).0, [None, Some(8), Some(8)], "{name}");
+        qwen.set(
+            "config.json",
+            "layer_types",
+            json!(["sliding_attention", "full_attention", "sliding_attention",]),
+        );
+        assert_eq!(windows(&qwen).0, [Some(8), None, Some(8)], "{name}");
+        qwen.set("config.json", "use_sliding_window", json!(false));
+        assert!(qwen.refused().contains("layer_types"));
+    }
+}
+
+#[test]
+fn c4_fields_that_change_the_computation_are_refused_by_name() {
+    let cases: [(&str, &str, Json); 19] = [
+        ("llama", "hidden_act", json!("gelu")),
+        ("llama", "partial_rotary_factor", json!(0.5)),
+        ("llama", "partial_rotary_factor", json!(1e30)),
+        ("phi2", "partial_rotary_factor", json!(1e30)),
+        ("llama", "head_dim", json!(17)),
+        ("llama", "pretraining_tp", json!(2)),
+        ("llama", "logit_scale", json!(0.5)),
+        ("llama", "sliding_window", json!(16)),
+        ("llama", "rope_scaling", json!({ "rope_type": "yarn", "factor": 4.0 })),
+        ("llama", "architectures", json!(["LlamaForSequenceClassification"])),
+        ("gpt2", "scale_attn_weights", json!(false)),
+        ("gpt2", "activation_function", json!("relu")),
+        ("gpt2", "add_cross_attention", json!(true)),
+        ("gemma2", "hidden_activation", json!("gelu")),
+        ("gemma2", "query_pre_attn_scalar", json!(7)),
+        ("gemma3", "use_bidirectional_attention", json!(true)),
+        ("phi2", "qk_layernorm", json!(true)),
+        ("qwen2", "use_mrope", json!(true)),
+        ("qwen3", "num_experts", json!(8)),
+    ];
+    for (name, field, value) in cases {
+        let checkpoint = Checkpoint::copy(name);
+        checkpoint.change("config.json", |json| {
+            if field == "rope_scaling" {
+                json.as_object_mut().unwrap().remove("rope_parameters");
+            }
+            // What stands beside the angles' base counts for Phi-2.
+            let part = if name == "phi2" && field == "partial_rotary_factor" {
+                &mut json["rope_parameters"]
+            } else {
+                json
+            };
+            part[field] = value.clone();
+        });
+        let error = checkpoint.refused();
+        let is_named = [field, "rotary scaling", "heads of 17"].iter().any(|p| error.contains(p));
+        assert!(is_named, "{name} {field}: {error}");
+    }
+    // A bias that the configuration does not announce is not taken, one that it announces is needed.
+    let silent = Checkpoint::copy("llama");
+    silent.add_tensor("model.layers.0.self_attn.q_proj.bias");
+    assert!(silent.refused().contains("q_proj.bias"));
+    let missing = Checkpoint::copy("llama");
+    assert!(missing.set("config.json", "attention_bias", json!(true)).refused().contains("bias"));
+    let untied = Checkpoint::copy("llama");
+    assert!(
+        untied
+            .set("config.json", "tie_word_embeddings", json!(false))
+            .refused()
+            .contains("lm_head")
+    );
+}
+
+#[test]
+fn c4_what_does_nothing_is_said() {
+    let checkpoint = Checkpoint::copy("llama");
+    checkpoint.set("config.json", "attention_dropout", json!(0.1));
+    checkpoint.set("generation_config.json", "no_repeat_ngram_size", json!(3));
+    let mut tensors = checkpoint.tensors();
+    let embedding = tensors.iter().find(|(name, ..)| name.contains("embed")).unwrap().clone();
+    tensors.push(("lm_head.weight".to_owned(), embedding.1, embedding.2));
+    checkpoint.write_tensors(&tensors, Dtype::F32);
+    let (manifest, _) = checkpoint.run().unwrap();
+    let notes = manifest.conversion.notes.join("\n");
+    for part in ["`attention_dropout` 0.1", "`no_repeat_ngram_size` 3", "`lm_head.weight`"] {
+        assert!(notes.contains(part), "{part}: {notes}");
+    }
+    let unknown = Checkpoint::copy("llama");
+    assert!(unknown.set("generation_config.json", "magic", json!(3)).refused().contains("`magic`"));
+    let unknown = Checkpoint::copy("llama");
+    assert!(unknown.set("tokenizer_config.json", "magic", json!(3)).refused().contains("`magic`"));
+    let unknown = Checkpoint::copy("llama");
+    assert!(unknown.set("tokenizer.json", "magic", json!(3)).refused().contains("`magic`"));
+}
+
+#[test]
+fn c5_all_listed_tokens_end_a_turn() {
+    let checkpoint = Checkpoint::copy("llama");
+    checkpoint.set("config.json", "eos_token_id", json!([257, 260, 261]));
+    checkpoint.set("generation_config.json", "eos_token_id", json!([257, 262, 263]));
+    let (tokenizer, _) = checkpoint.tokenizer();
+    assert_eq!(tokenizer.eos(), Some(257));
+    for id in [257, 260, 261, 262, 263] {
+        assert!(tokenizer.ends_turn(id), "{id}");
+    }
+    assert!(!tokenizer.ends_turn(258));
+    checkpoint.set("config.json", "eos_token_id", json!([257, 900]));
+    assert!(checkpoint.refused().contains("900"));
+}
+
+#[test]
+fn c6_normal_forms_are_applied() {
+    let checkpoint = Checkpoint::copy("qwen2");
+    checkpoint.set("tokenizer.json", "normalizer", json!({ "type": "NFC" }));
+    let (tokenizer, _) = checkpoint.tokenizer();
+    let [composed, decomposed] =
+        ["é", "e\u{301}"].map(|text| tokenizer.encode(text, false).unwrap());
+    assert_eq!(composed, decomposed);
+    let plain = Checkpoint::copy("qwen2");
+    let (tokenizer, _) = plain.tokenizer();
+    assert_ne!(tokenizer.encode("e\u{301}", false).unwrap(), composed);
+    checkpoint.set("tokenizer.json", "normalizer", json!({ "type": "Lowercase" }));
+    let (tokenizer, _) = checkpoint.tokenizer();
+    assert_eq!(tokenizer.encode("ABC", false).unwrap(), tokenizer.encode("abc", false).unwrap());
+    for (normalizer, name) in [
+        (json!({ "type": "Strip", "strip_left": true, "strip_right": true }), "Strip"),
+        (json!({ "type": "Replace", "pattern": { "String": "a" }, "content": "b" }), "Replace"),
+        (json!({ "type": "Prepend", "prepend": "x" }), "Prepend"),
+    ] {
+        checkpoint.set("tokenizer.json", "normalizer", normalizer);
+        assert!(checkpoint.refused().contains(name), "{name}");
+    }
+}
+
+#[test]
+fn c6_flags_of_added_tokens_are_applied_or_refused() {
+    let with = |flag: &str| {
+        let checkpoint = Checkpoint::copy("llama");
+        checkpoint.change("tokenizer.json", |json| {
+            json["added_tokens"][1][flag] = json!(true);
+        });
+        checkpoint
+    };
+    for flag in ["lstrip", "single_word"] {
+        assert!(with(flag).refused().contains(flag), "{flag}");
+    }
+    let (tokenizer, _) = with("rstrip").tokenizer();
+    let text = |spaces: &str| tokenizer.encode(&format!("<|im_start|>{spaces}a"), true).unwrap();
+    assert_eq!(text(""), text(" \n"));
+}
+
+#[test]
+fn c6_sentencepiece_normalizers_are_applied_or_refused() {
+    let message =
+        |number: u8, content: &[u8]| [&[number << 3 | 2, content.len() as u8], content].concat();
+    let checkpoint = Checkpoint::copy("llama");
+    pieces(&checkpoint, &message(1, b"nmt_nfkc"));
+    assert!(checkpoint.refused().contains("nmt_nfkc"));
+    let removes = |flag: u8| {
+        let checkpoint = Checkpoint::copy("llama");
+        pieces(&checkpoint, &[message(1, b"identity"), vec![4 << 3, flag]].concat());
+        let (tokenizer, _) = checkpoint.tokenizer();
+        tokenizer.encode("  a   b ", false).unwrap() == tokenizer.encode("a b", false).unwrap()
+    };
+    assert!(removes(1) && !removes(0));
+}
+
+#[test]
+fn c6_a_tokenizer_that_becomes_another_is_refused_with_the_text() {
+    let checkpoint = Checkpoint::copy("llama");
+    // Words that are tokens are not merged: GGUF has no name for GPT-2's cuts with that.
+    checkpoint.change("tokenizer.json", |json| {
+        json["model"]["ignore_merges"] = json!(true);
+        json["model"]["vocab"]["zzz"] = json!(500);
+    });
+    let run = checkpoint.run();
+    // Whether any of the texts meets it or not, no other tokens come out silently.
+    if let Err(error) = run {
+        assert!(matches!(error, Error::TokenizerDiffers { .. }), "{error}");
+    }
+    let checkpoint = Checkpoint::copy("llama");
+    checkpoint.change("tokenizer.json", |json| {
+        let merges = json["model"]["merges"].as_array_mut().unwrap();
+        merges.reverse();
+    });
+    checkpoint.run().unwrap();
+    let checkpoint = Checkpoint::copy("llama");
+    checkpoint.change("tokenizer.json", |json| {
+        let mut token = added(300, "the");
+        token["normalized"] = json!(true);
+        token["special"] = json!(false);
+        json["added_tokens"].as_array_mut().unwrap().push(token);
+        json["model"]["unk_token"] = json!("<|im_end|>");
+    });
+    if let Err(error) = checkpoint.run() {
+        assert!(matches!(error, Error::TokenizerDiffers { .. }), "{error}");
+    }
+}
+
+#[test]
+fn c7_what_is_quantised_already_is_told_by_its_marks() {
+    let is_told = |checkpoint: &Checkpoint| {
+        let error = checkpoint.refused();
+        assert!(error.contains("quantised already"), "{error}");
+    };
+    let of = || Checkpoint::copy("llama");
+    is_told(of().set("config.json", "quantization", json!({ "group_size": 64, "bits": 4 })));
+    is_told(of().set("config.json", "quantization_config", json!({ "quant_method": "fp8" })));
+    is_told(of().set("quantize_config.json", "bits", json!(4)));
+    for name in [
+        "model.layers.0.mlp.up_proj.qweight",
+        "model.layers.0.mlp.up_proj.qzeros",
+        "model.layers.0.mlp.up_proj.weight_scale_inv",
+        "model.layers.0.mlp.up_proj.scales",
+        "model.layers.0.mlp.up_proj.weight.absmax",
+    ] {
+        is_told(of().add_tensor(name));
+    }
+    // FP8 without a word in the configuration.
+    let checkpoint = of();
+    let tensors = checkpoint.tensors();
+    let bytes: Vec<_> = tensors
+        .iter()
+        .map(|(name, shape, _)| (name.clone(), shape.clone(), vec![0; shape.iter().product()]))
+        .collect();
+    checkpoint.write_tensors(&bytes, Dtype::F8_E4M3);
+    is_told(&checkpoint);
+}
+
+#[test]
+fn adapters_are_told() {
+    let checkpoint = Checkpoint::copy("llama");
+    fs::rename(checkpoint.file("config.json"), checkpoint.file("adapter_config.json")).unwrap();
+    assert!(checkpoint.refused().contains("LoRA"));
+}
+
+/// Writes an archive whose pickle is `pickle`.
+fn archive(path: &Path, pickle: &[u8]) {
+    let mut archive = zip::ZipWriter::new(fs::File::create(path).unwrap());
+    let stored =
+        zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+    archive.start_file("model/data.pkl", stored).unwrap();
+    archive.write_all(pickle).unwrap();
+    archive.finish().unwrap();
+}
+
+#[test]
+fn a5_hostile_pickles_take_no_more_than_their_size() {
+    let checkpoint = Checkpoint::copy("llama");
+    fs::remove_file(checkpoint.file("model.safetensors")).unwrap();
+    let path = checkpoint.file("pytorch_model.bin");
+    let put = |idx: u32| [&b"r"[..], &idx.to_le_bytes()].concat();
+    // Places that lie far apart, each once more 60,000 further than the last.
+    let mut far = b"\x80\x02N".to_vec();
+    (0..60_000u32).for_each(|n| far.extend(put(n.wrapping_mul(60_000))));
+    far.extend(b".");
+    // A name of 100 kB under which 40,000 tensors are kept.
+    let mut names = b"\x80\x02}X".to_vec();
+    names.extend(100_000u32.to_le_bytes());
+    names.extend(vec![b'x'; 100_000]);
+    names.extend(b"q\x000");
+    (0..40_000).for_each(|_| names.extend(b"h\0h\0s"));
+    names.extend(b".");
+    // Tuples of tuples, each twice as large.
+    let mut tuples = b"\x80\x02N".to_vec();
+    (0..60_000).for_each(|_| tuples.extend(b"q\0h\0\x86"));
+    tuples.extend(b".");
+    let marks = [&b"\x80\x02"[..], &vec![b'('; 300_000], b"."].concat();
+    for pickle in [far, names, tuples, marks] {
+        archive(&path, &pickle);
+        let before = peak_kb();
+        let error = checkpoint.refused();
+        assert!(error.contains("pytorch_model.bin"), "{error}");
+        let grown = peak_kb().saturating_sub(before);
+        assert!(grown < 200_000, "{grown} kB");
+    }
+}
+
+/// The most memory that this process took, in kB; 0 where the system does not say.
+fn peak_kb() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+}
+
+#[test]
+fn a5_hostile_heads_of_safetensors_are_errors() {
+    let checkpoint = Checkpoint::copy("llama");
+    let path = checkpoint.file("model.safetensors");
+    let head = |json: &str, data: usize| {
+        let mut bytes = (json.len() as u64).to_le_bytes().to_vec();
+        bytes.extend(json.as_bytes());
+        bytes.extend(vec![0; data]);
+        bytes
+    };
+    let tensor = |from: u64, to: u64, shape: &str| {
+        format!(r#"{{"dtype":"F32","shape":{shape},"data_offsets":[{from},{to}]}}"#)
+    };
+    let cases = [
+        (1u64 << 63).to_le_bytes().to_vec(),
+        u64::MAX.to_le_bytes().to_vec(),
+        [100_000_000u64.to_le_bytes().to_vec(), vec![b' '; 1000]].concat(),
+        head(&format!(r#"{{"a":{},"b":{}}}"#, tensor(0, 8, "[2]"), tensor(4, 12, "[2]")), 12),
+        head(&format!(r#"{{"a":{}}}"#, tensor(0, 4, "[4611686018427387905,4]")), 4),
+        head(&format!(r#"{{"a":{}}}"#, tensor(8, 4, "[1]")), 12),
+        head(&format!(r#"{{"a":{}}}"#, tensor(0, u64::MAX, "[1]")), 4),
+        head(&"[".repeat(100_000), 0),
+        head(&format!(r#"{{"{}":{}}}"#, "n".repeat(70_000), tensor(0, 4, "[1]")), 4),
+    ];
+    for bytes in cases {
+        fs::write(&path, &bytes).unwrap();
+        let error = checkpoint.refused();
+        assert!(error.len() < 2000, "{} bytes", error.len());
+    }
+}
+
+#[test]
+fn a4_sizes_that_follow_from_others_are_checked() {
+    for (name, changes) in [
+        ("llama", json!({ "num_attention_heads": 1 << 20, "head_dim": 1 << 20 })),
+        ("llama", json!({ "num_attention_heads": 97, "head_dim": null })),
+        ("llama", json!({ "num_attention_heads": 1_000_000, "head_dim": null })),
+        ("llama", json!({ "vocab_size": 1 << 24 })),
+        ("llama", json!({ "num_hidden_layers": 1 << 20 })),
+        ("llama", json!({ "num_key_value_heads": 0 })),
+        ("llama", json!({ "rms_norm_eps": "small" })),
+        ("llama", json!({ "intermediate_size": 1u64 << 40 })),
+        ("gpt2", json!({ "n_embd": 1 << 24 })),
+        ("gemma2", json!({ "final_logit_softcapping": -1.0 })),
+        ("gemma2", json!({ "attn_logit_softcapping": 1e300 })),
+    ] {
+        let checkpoint = Checkpoint::copy(name);
+        checkpoint.change("config.json", |json| {
+            for (key, value) in changes.as_object().unwrap() {
+                json[key] = value.clone();
+            }
+        });
+        checkpoint.refused();
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a14_links_out_of_the_folder_are_refused() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let secret = elsewhere.path().join("secret");
+    fs::write(&secret, "{\"secret\": 1}").unwrap();
+    for name in
+        ["chat_template.jinja", "tokenizer_config.json", "added_tokens.json", "tokenizer.model"]
+    {
+        let checkpoint = Checkpoint::copy("llama");
+        std::os::unix::fs::symlink(&secret, checkpoint.file(name)).unwrap();
+        if name == "tokenizer.model" {
+            fs::remove_file(checkpoint.file("tokenizer.json")).unwrap();
+        }
+        checkpoint.refused();
+    }
+    let checkpoint = Checkpoint::copy("llama");
+    let map: HashMap<&str, &str> = [("model.norm.weight", "../secret")].into();
+    checkpoint.set("model.safetensors.index.json", "weight_map", json!(map));
+    assert!(checkpoint.refused().contains("../secret"));
+}
