@@ -45,6 +45,8 @@ pub(crate) fn not_loaded(error: &lilims_engine::Error) -> Error {
         Engine::Gguf(error) => not_read(error),
         Engine::Damaged { .. } | Engine::Tokenizer { .. } => damaged(),
         Engine::Unsupported { .. } | Engine::Template { .. } | Engine::Decode(_) => unsupported(),
+        Engine::Split(_) => (ErrorCode::ModelUnsupported, sentence(error)),
+        Engine::TooLarge { .. } => (ErrorCode::Internal, sentence(error)),
         Engine::OutOfMemory { .. } => (
             ErrorCode::Internal,
             "There is not enough memory for the model's context. Close other programs, or choose a \
@@ -90,8 +92,25 @@ pub(crate) fn not_answered(error: &lilims_engine::Error) -> Error {
                 .to_owned(),
             detail: None,
         },
+        Engine::NotFinite { .. } => Error {
+            code: ErrorCode::ModelDamaged,
+            message:
+                "The model computes numbers that are not finite, so that there is no answer. Its \
+                      file is damaged, or it cannot take this text: verify it in the Library, or \
+                      choose another one."
+                    .to_owned(),
+            detail: Some(chain(error)),
+        },
         _ => internal(&chain(error)),
     }
+}
+
+/// What the engine says, as a sentence.
+fn sentence(error: &lilims_engine::Error) -> String {
+    let text = error.to_string();
+    let mut letters = text.chars();
+    let first = letters.next().map(char::to_uppercase).into_iter().flatten();
+    first.chain(letters).chain(['.']).collect()
 }
 
 /// Something that should not happen did.
@@ -237,6 +256,25 @@ mod tests {
             }
         }
         assert_eq!(not_found(&no_model).code, ErrorCode::NoModel);
+    }
+
+    #[test]
+    fn t11_t12_sentences_say_what_it_is() {
+        let split = lilims_engine::Error::Split(lilims_gguf::Split { part: 2, count: 3 });
+        let error = not_loaded(&split);
+        assert_eq!(error.code, ErrorCode::ModelUnsupported);
+        assert!(error.message.starts_with("This is part 2 of 3 of a split model"), "{error:?}");
+        let large = lilims_engine::Error::TooLarge {
+            context: 9,
+            needed_bytes: 5_000_000_000,
+            available_bytes: 1_000_000_000,
+        };
+        let message = not_loaded(&large).message;
+        assert!(message.contains("5.0 GB") && message.contains("1.0 GB"), "{message}");
+        let error = lilims_engine::Error::NotFinite { model: "m".into(), position: 7 };
+        let error = not_answered(&error);
+        assert!(error.message.contains("not finite"), "{error:?}");
+        assert!(error.detail.is_some_and(|detail| detail.contains("token 7")));
     }
 
     #[test]

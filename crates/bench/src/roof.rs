@@ -116,6 +116,11 @@ fn read(lines: &[Line]) -> Line {
 /// *Errors*: as for [`ModelSpec::from_gguf`].
 pub fn bytes_per_token(file: &File, depth: usize, kv_type: KvType) -> Result<u64, Error> {
     let spec = ModelSpec::from_gguf(file)?;
+    Ok(weights_per_token(file).saturating_add(cache_per_token(&spec, depth, kv_type)?))
+}
+
+/// The bytes of the tensors that generating one token reads.
+pub fn weights_per_token(file: &File) -> u64 {
     let is_tied = file.tensor("output.weight").is_err();
     let is_read = |name: &str| match name {
         "token_embd.weight" => is_tied,
@@ -123,11 +128,17 @@ pub fn bytes_per_token(file: &File, depth: usize, kv_type: KvType) -> Result<u64
         _ => true,
     };
     let tensors = file.tensors().iter().filter(|tensor| is_read(&tensor.name));
-    let weights: u64 = tensors.map(|tensor| tensor.size_bytes).sum();
-    let position_bytes = 2 * (spec.n_kv_heads * kv_type.row_bytes(spec.head_dim)?) as u64;
+    tensors.fold(0, |bytes, tensor| bytes.saturating_add(tensor.size_bytes))
+}
+
+/// The bytes of keys and values that generating one token reads while the cache holds `depth` tokens.
+///
+/// *Errors*: as for [`ModelSpec::position_bytes`].
+pub fn cache_per_token(spec: &ModelSpec, depth: usize, kv_type: KvType) -> Result<u64, Error> {
     let positions = |window: Option<usize>| window.map_or(depth, |window| depth.min(window)) as u64;
-    let seen: u64 = spec.layers.iter().map(|layer| positions(layer.window)).sum();
-    Ok(weights + seen * position_bytes)
+    let seen = spec.layers.iter().map(|layer| positions(layer.window));
+    let seen = seen.fold(0, u64::saturating_add);
+    Ok(seen.saturating_mul(spec.position_bytes(kv_type)?))
 }
 
 /// The decoding speed to expect of a model while its cache holds `depth` tokens, in tokens per second:

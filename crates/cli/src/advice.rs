@@ -34,7 +34,9 @@ fn engine(error: &lilims_engine::Error) -> Option<&'static str> {
         Error::ContextFull { .. } => {
             Some("Shorten the text, raise --context, or let the window slide: --overflow slide.")
         }
-        Error::OutOfMemory { .. } => Some("Take a smaller --context, or --kv-type q8_0."),
+        Error::OutOfMemory { .. } | Error::TooLarge { .. } => {
+            Some("Take a smaller --context, or --kv-type q8_0.")
+        }
         _ => None,
     }
 }

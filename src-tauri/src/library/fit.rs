@@ -8,6 +8,7 @@ use lilims_gguf::File;
 use lilims_hub::Library;
 use lilims_ipc::{Attempt, Error, Fit, FitPart, Verdict};
 
+use super::headers::Header;
 use super::machine;
 
 /// What a model takes beside its file, where only the file's size is known: a share of it, and bytes.
@@ -44,14 +45,25 @@ pub(super) fn of_file(
     library: &Library,
     budget: &MemoryBudget,
 ) -> Result<Fit, lilims_engine::Error> {
+    of_header(&Header::new(file)?, name, context_tokens, library, budget)
+}
+
+/// As [`of_file`], of a header that was read before.
+pub(super) fn of_header(
+    header: &Header,
+    name: &str,
+    context_tokens: Option<u32>,
+    library: &Library,
+    budget: &MemoryBudget,
+) -> Result<Fit, lilims_engine::Error> {
     let peaks: Vec<Peak> = library.peaks().unwrap_or_default().into_iter().map(peak).collect();
     let options = LoadOptions {
         context: context_tokens.and_then(|context| context.try_into().ok()),
         ..LoadOptions::default()
     };
-    let fit = EngineFit::new(file, &options, budget, name, &peaks)?;
+    let fit = EngineFit::of(&header.facts, &options, budget, name, &peaks)?;
     let context = fit.estimate.context;
-    let tokens_per_second = machine::speed(file, context / 2);
+    let tokens_per_second = machine::speed(header, context / 2);
     Ok(Fit {
         verdict: match fit.verdict {
             EngineVerdict::Fits => Verdict::Fits,

@@ -1,11 +1,11 @@
 //! What this machine does: the memory that the process holds, and how fast memory is read. iOS tells
 //! neither.
 
-use lilims_gguf::File;
+use super::headers::Header;
 
 /// The decoding speed to expect, from how fast this machine reads its memory.
 #[cfg(not(target_os = "ios"))]
-pub(super) fn speed(file: &File, depth: usize) -> Option<f32> {
+pub(super) fn speed(header: &Header, depth: usize) -> Option<f32> {
     use std::sync::OnceLock;
 
     use lilims_bench::roof;
@@ -14,14 +14,14 @@ pub(super) fn speed(file: &File, depth: usize) -> Option<f32> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let rate = *BYTES_PER_SECOND.get_or_init(|| roof::quick_read_bytes_per_second(threads));
     let kv_type = lilims_engine::KvType::F16;
-    let efficiency = roof::DEFAULT_EFFICIENCY;
-    let speed = roof::expected_tokens_per_second(file, depth, kv_type, rate, efficiency);
-    speed.ok().map(|speed| speed as f32)
+    let cache = roof::cache_per_token(header.facts.spec(), depth, kv_type).ok()?;
+    let bytes = header.weights_per_token.saturating_add(cache);
+    Some((roof::DEFAULT_EFFICIENCY * rate / bytes.max(1) as f64) as f32)
 }
 
 /// Not known on this system.
 #[cfg(target_os = "ios")]
-pub(super) fn speed(_file: &File, _depth: usize) -> Option<f32> {
+pub(super) fn speed(_header: &Header, _depth: usize) -> Option<f32> {
     None
 }
 

@@ -7,6 +7,7 @@ pub(crate) mod commands;
 pub(crate) mod convert;
 mod errors;
 mod fit;
+mod headers;
 mod machine;
 mod shown;
 
@@ -19,6 +20,8 @@ use lilims_ipc::{Attempt, Conversion, ConversionState, Error};
 use lilims_models::Catalogue;
 use lilims_models::scan::Environment;
 use tauri::{AppHandle, Emitter, Manager};
+
+use headers::Headers;
 
 pub(crate) use convert::Converter;
 pub(crate) use fit::attempt;
@@ -38,13 +41,15 @@ pub(crate) struct Shelf {
     loaded: Mutex<Option<(String, Held)>>,
     /// What the person should know of the hub, sentences.
     notes: Mutex<Vec<String>>,
+    headers: Headers,
 }
 
 impl Shelf {
     /// Opens the library of this user.
     pub(crate) fn open() -> Self {
         let library = Library::open_default().map(Arc::new).map_err(|error| errors::of(&error));
-        Self { library, loaded: Mutex::default(), notes: Mutex::default() }
+        let (loaded, notes) = (Mutex::default(), Mutex::default());
+        Self { library, loaded, notes, headers: Headers::default() }
     }
 
     /// The library.

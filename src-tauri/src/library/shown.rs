@@ -1,12 +1,12 @@
 //! The library, downloads and plans in the types of the page.
 
-use lilims_gguf::File;
 use lilims_hub::{self as hub, DownloadRow, Entry, Occupant};
 use lilims_ipc::{
     Condition, Download, DownloadPlan, DownloadState, Error, Library, LibraryModel, Limits, Place,
     PlanModel, Storage,
 };
 
+use super::headers::Headers;
 use super::{Shelf, convert, errors, fit};
 
 /// The whole library.
@@ -17,8 +17,11 @@ pub(super) fn library(shelf: &Shelf) -> Result<Library, Error> {
     let entries = library.entries().map_err(wrong)?;
     let limits = library.limits().map_err(wrong)?;
     let folders = library.folders().map_err(wrong)?;
+    let headers = &shelf.headers;
+    headers.keep_only(entries.iter().map(|entry| entry.path.as_path()));
+    let models = entries.into_iter().map(|entry| model(entry, library, headers, &budget));
     Ok(Library {
-        models: entries.into_iter().map(|entry| model(entry, library, &budget)).collect(),
+        models: models.collect(),
         storage: storage(library.storage().map_err(wrong)?),
         loaded: shelf.loaded(),
         limits: Limits { at_once: limits.at_once, bytes_per_second: limits.bytes_per_second },
@@ -30,17 +33,17 @@ pub(super) fn library(shelf: &Shelf) -> Result<Library, Error> {
 fn model(
     entry: Entry,
     library: &hub::Library,
+    headers: &Headers,
     budget: &lilims_engine::MemoryBudget,
 ) -> LibraryModel {
     let path = entry.path.as_path();
-    let (fit, condition) = match File::open(path) {
+    let (fit, condition) = match headers.of(path) {
         _ if entry.is_damaged => (None, Condition::Damaged),
-        Ok(file) => match fit::of_file(&file, &entry.name, None, library, budget) {
+        Ok(header) => match fit::of_header(&header, &entry.name, None, library, budget) {
             Ok(fit) => (Some(fit), Condition::Good),
             Err(error) => (None, Condition::Unsupported { why: error.to_string() }),
         },
-        Err(_) if !path.exists() => (None, Condition::Missing),
-        Err(_) => (None, Condition::Damaged),
+        Err(condition) => (None, condition),
     };
     LibraryModel {
         place: match entry.owner.clone() {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use lilims_gguf::File;
 
-use super::{MemoryBudget, MemoryEstimate, Part, Peak, grouped};
+use super::{HeaderFacts, MemoryBudget, MemoryEstimate, Part, Peak, grouped};
 use crate::{Error, KvType, LoadOptions};
 
 /// From this share of the available memory on, a fit is tight.
@@ -77,8 +77,21 @@ impl Fit {
         model: &str,
         peaks: &[Peak],
     ) -> Result<Self, Error> {
+        Self::of(&HeaderFacts::new(file)?, options, budget, model, peaks)
+    }
+
+    /// As [`Fit::new`], of a header that was read before.
+    ///
+    /// *Errors*: as for [`MemoryEstimate::of`].
+    pub fn of(
+        facts: &HeaderFacts,
+        options: &LoadOptions,
+        budget: &MemoryBudget,
+        model: &str,
+        peaks: &[Peak],
+    ) -> Result<Self, Error> {
         let estimate = |options: &LoadOptions| {
-            MemoryEstimate::new(file, options).map(|estimate| estimate.corrected(model, peaks))
+            MemoryEstimate::of(facts, options).map(|estimate| estimate.corrected(model, peaks))
         };
         let with = |context, kv_type| {
             estimate(&LoadOptions { context: Some(context), kv_type, ..options.clone() })

@@ -68,6 +68,52 @@ struct How {
     n_workers: usize,
 }
 
+/// What estimates need of a file's header: small, so that it can be kept.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HeaderFacts {
+    spec: ModelSpec,
+    n_parameters: u64,
+    file_bytes: u64,
+    /// The columns of quantised matrices, once for each type that they have.
+    panel_columns: Vec<usize>,
+    /// The norms, decoded.
+    norms_bytes: u64,
+    /// The tokenizer's tables.
+    table_bytes: u64,
+}
+
+impl HeaderFacts {
+    /// What the header of `file` says.
+    ///
+    /// *Errors*: [`Error::Unsupported`] and [`Error::Split`] when Lilims cannot run the model;
+    /// [`Error::Gguf`] and [`Error::Damaged`] for what the header lacks or cannot mean.
+    pub fn new(file: &File) -> Result<Self, Error> {
+        let spec = ModelSpec::from_gguf(file)?;
+        let (matrices, norms): (Vec<_>, Vec<_>) = file.tensors().iter().partition(is_matrix);
+        matrices.iter().try_for_each(|tensor| weights::expect_supported(tensor))?;
+        let is_float = |ty| matches!(ty, TensorType::F32 | TensorType::F16 | TensorType::BF16);
+        let panels: BTreeSet<(u32, u64)> = matrices
+            .iter()
+            .filter(|tensor| !is_float(tensor.tensor_type))
+            .map(|tensor| (tensor.tensor_type.id(), tensor.dims[0]))
+            .collect();
+        let float_bytes = |n_values: u64| n_values.saturating_mul(size_of::<f32>() as u64);
+        Ok(Self {
+            n_parameters: sum(file.tensors().iter().map(|tensor| tensor.n_values)),
+            file_bytes: file.total_bytes(),
+            panel_columns: panels.into_iter().map(|(_, n_cols)| n_cols as usize).collect(),
+            norms_bytes: sum(norms.iter().map(|tensor| float_bytes(tensor.n_values))),
+            table_bytes: text::table_bytes(file.metadata(), spec.n_vocab) as u64,
+            spec,
+        })
+    }
+
+    /// What the header says of the architecture.
+    pub fn spec(&self) -> &ModelSpec {
+        &self.spec
+    }
+}
+
 /// Layers whose caches are of one size.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CachePart {
@@ -112,21 +158,27 @@ impl MemoryEstimate {
     /// What loading `file` with these options would take, whichever backend they name. The header is
     /// enough ([`File::from_header`]).
     ///
-    /// *Errors*: [`Error::Unsupported`] when Lilims cannot run the model, or not with this type of cache;
-    /// [`Error::Gguf`] and [`Error::Damaged`] for what the header lacks or cannot mean.
+    /// *Errors*: as for [`HeaderFacts::new`]; [`Error::Unsupported`] where Lilims cannot run the model with
+    /// this type of cache.
     pub fn new(file: &File, options: &LoadOptions) -> Result<Self, Error> {
-        let spec = ModelSpec::from_gguf(file)?;
-        file.tensors().iter().filter(is_matrix).try_for_each(weights::expect_supported)?;
-        let context = model::context(&spec, options.context);
+        Self::of(&HeaderFacts::new(file)?, options)
+    }
+
+    /// As [`MemoryEstimate::new`], of a header that was read before.
+    ///
+    /// *Errors*: [`Error::Unsupported`] where Lilims cannot run the model with this type of cache.
+    pub fn of(facts: &HeaderFacts, options: &LoadOptions) -> Result<Self, Error> {
+        let spec = &facts.spec;
+        let context = model::context(spec, options.context);
         let n_workers = options.threads.unwrap_or_else(performance_cores).max(1);
         Ok(Self {
             context,
             kv_type: options.kv_type,
-            n_parameters: sum(file.tensors().iter().map(|tensor| tensor.n_values)),
-            weights_bytes: file.total_bytes(),
-            cache: cache(&spec, context, options.kv_type)?,
-            scratch_bytes: scratch_bytes(file, &spec, n_workers),
-            text_bytes: text_bytes(file, &spec, context),
+            n_parameters: facts.n_parameters,
+            weights_bytes: facts.file_bytes,
+            cache: cache(spec, context, options.kv_type)?,
+            scratch_bytes: scratch_bytes(facts, n_workers),
+            text_bytes: text_bytes(facts, context),
             base_bytes: BASE_BYTES,
             correction: None,
             how: How {
@@ -135,7 +187,7 @@ impl MemoryEstimate {
                 n_vocab: spec.n_vocab,
                 n_workers,
             },
-            family: spec.family,
+            family: spec.family.clone(),
         })
     }
 
@@ -291,28 +343,18 @@ fn cache(spec: &ModelSpec, context: usize, kv_type: KvType) -> Result<Vec<CacheP
 }
 
 /// Buffers of the forward pass, and the norms, which are decoded.
-fn scratch_bytes(file: &File, spec: &ModelSpec, n_workers: usize) -> u64 {
-    let is_float = |ty| matches!(ty, TensorType::F32 | TensorType::F16 | TensorType::BF16);
-    let panels: BTreeSet<(u32, u64)> = file
-        .tensors()
-        .iter()
-        .filter(|tensor| is_matrix(tensor) && !is_float(tensor.tensor_type))
-        .map(|tensor| (tensor.tensor_type.id(), tensor.dims[0]))
-        .collect();
-    let columns = panels.into_iter().map(|(_, n_cols)| n_cols as usize);
-    let of_workers = (worker_bytes(spec, columns) as u64).saturating_mul(n_workers as u64);
-    let norms = file.tensors().iter().filter(|tensor| !is_matrix(tensor));
-    let norms = sum(norms.map(|tensor| tensor.n_values.saturating_mul(size_of::<f32>() as u64)));
-    sum([shared_bytes(spec, n_workers), of_workers, norms].into_iter())
+fn scratch_bytes(facts: &HeaderFacts, n_workers: usize) -> u64 {
+    let HeaderFacts { spec, panel_columns, norms_bytes, .. } = facts;
+    let of_worker = worker_bytes(spec, panel_columns.iter().copied()) as u64;
+    let of_workers = of_worker.saturating_mul(n_workers as u64);
+    sum([shared_bytes(spec, n_workers), of_workers, *norms_bytes].into_iter())
 }
 
 /// The tokenizer's tables, logits, and the tokens that a session holds.
-fn text_bytes(file: &File, spec: &ModelSpec, context: usize) -> u64 {
-    let n_vocab = spec.n_vocab;
-    let tables = text::table_bytes(file.metadata(), n_vocab);
-    let logits = LOGIT_ROWS * n_vocab * size_of::<f32>();
+fn text_bytes(facts: &HeaderFacts, context: usize) -> u64 {
+    let logits = LOGIT_ROWS * facts.spec.n_vocab * size_of::<f32>();
     let tokens = context.saturating_mul(size_of::<u32>());
-    sum([tables, logits, tokens].map(|bytes| bytes as u64).into_iter())
+    sum([facts.table_bytes, logits as u64, tokens as u64].into_iter())
 }
 
 /// The median of what runs took beside the weights over what was estimated.

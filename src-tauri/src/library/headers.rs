@@ -1,0 +1,101 @@
+//! What the headers of the library's files say, read once for as long as a file stays the same: the page
+//! asks for the whole library at each change, and a header may take seconds to read.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use lilims_engine::estimate::HeaderFacts;
+use lilims_gguf::File;
+use lilims_ipc::Condition;
+
+/// What is kept of a header.
+pub(super) struct Header {
+    pub(super) facts: HeaderFacts,
+    /// The bytes of weights that each generated token reads.
+    #[cfg(not(target_os = "ios"))]
+    pub(super) weights_per_token: u64,
+}
+
+/// A header, or why there is none to use.
+pub(super) type Known = Result<Arc<Header>, Condition>;
+
+impl Header {
+    /// *Errors*: as for [`HeaderFacts::new`].
+    pub(super) fn new(file: &File) -> Result<Self, lilims_engine::Error> {
+        Ok(Self {
+            facts: HeaderFacts::new(file)?,
+            #[cfg(not(target_os = "ios"))]
+            weights_per_token: lilims_bench::roof::weights_per_token(file),
+        })
+    }
+}
+
+/// Size and time of the last change: a file that has both is taken for the same.
+type Stamp = (u64, Option<SystemTime>);
+
+/// The headers that were read.
+#[derive(Default)]
+pub(super) struct Headers(Mutex<HashMap<PathBuf, (Stamp, Known)>>);
+
+impl Headers {
+    /// What the header of the file at `path` says.
+    pub(super) fn of(&self, path: &Path) -> Known {
+        let metadata = fs::metadata(path).map_err(|_| Condition::Missing)?;
+        let stamp = (metadata.len(), metadata.modified().ok());
+        if let Some((held, known)) = self.lock().get(path)
+            && *held == stamp
+        {
+            return known.clone();
+        }
+        let known = read(path);
+        self.lock().insert(path.to_owned(), (stamp, known.clone()));
+        known
+    }
+
+    /// Forgets files that are not among `paths`.
+    pub(super) fn keep_only<'a>(&self, paths: impl Iterator<Item = &'a Path>) {
+        let kept: std::collections::HashSet<&Path> = paths.collect();
+        self.lock().retain(|path, _| kept.contains(path.as_path()));
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<PathBuf, (Stamp, Known)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn read(path: &Path) -> Known {
+    let file = File::open(path).map_err(|_| Condition::Damaged)?;
+    let header = Header::new(&file);
+    header.map(Arc::new).map_err(|error| Condition::Unsupported { why: error.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a11_a_header_is_read_again_only_after_its_file_changed() {
+        let folder = std::env::temp_dir().join(format!("lilims-headers-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("model.gguf");
+        let headers = Headers::default();
+        let condition = |headers: &Headers| headers.of(&path).err();
+        fs::write(&path, b"GGUF").unwrap();
+        assert_eq!(condition(&headers), Some(Condition::Damaged));
+        // The same size at the same time: nobody looks inside.
+        let modified = fs::metadata(&path).unwrap().modified().unwrap();
+        let mut whole = Vec::new();
+        lilims_gguf::Writer::default().str("a", "b").write(&mut whole).unwrap();
+        let known = Err(Condition::Missing);
+        headers.lock().insert(path.clone(), ((4, Some(modified)), known));
+        assert_eq!(condition(&headers), Some(Condition::Missing));
+        fs::write(&path, whole).unwrap();
+        assert!(matches!(condition(&headers), Some(Condition::Unsupported { .. })));
+        headers.keep_only(std::iter::empty());
+        assert!(headers.lock().is_empty());
+        fs::remove_dir_all(&folder).unwrap();
+    }
+}
