@@ -1,5 +1,7 @@
 //! Models of a few kilobytes in three families, whose metadata and tensors a test may change.
 
+#![allow(dead_code, reason = "each test program uses a part")]
+
 use lilims_gguf::{TensorType, Value, Writer};
 
 pub(crate) const N_VOCAB: u64 = 280;
