@@ -1,7 +1,7 @@
 //! An explanation that appears beside a control under the pointer or with the keyboard's focus.
 //!
-//! It never repeats what the control shows, and it never is in the way: of the four corners it
-//! takes the one where it covers the fewest other controls, under a resting pointer alone does it
+//! It never repeats what the control shows, and it never is in the way: of all places around it
+//! it takes the one where it covers the fewest other controls, under a resting pointer alone does it
 //! appear, and what appeared for the pointer lets clicks through and goes with it. A click on the
 //! control, or the keyboard's focus, makes it stay, to be read or scrolled.
 
@@ -19,8 +19,18 @@ const REST: Duration = Duration::from_millis(450);
 /// What can be pressed, and should not be covered.
 const CONTROLS: &str = "button, a[href], input, select, textarea, summary, [role=option]";
 
-/// Where an explanation may stand: above or below its control, from its beginning or to its end.
-const PLACEMENTS: [&str; 4] = ["above end", "above start", "below end", "below start"];
+/// Where an explanation may stand: above or below its control, from its beginning or to its end;
+/// or beside it, from its top or up to its bottom.
+const PLACEMENTS: [&str; 8] = [
+    "above end",
+    "above start",
+    "below end",
+    "below start",
+    "after",
+    "before",
+    "after up",
+    "before up",
+];
 
 /// How an explanation is shown.
 #[derive(Clone, Copy, PartialEq, Eq)]
