@@ -164,6 +164,11 @@ pub(super) fn prepare(connection: &mut Connection, folder: &Folder) -> Result<Pr
     if found != "ok" {
         return Err(Unusable::Damaged(found));
     }
+    if (application, version) == (APPLICATION_ID, VERSION) {
+        // Most opens find all as it should be, and write nothing.
+        check_tables(connection)?;
+        return Ok(Prepared::Known);
+    }
     let transaction =
         connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     let version: u32 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
