@@ -44,7 +44,7 @@ const CONTENTS: [&str; 14] = [
 
 /// The tiny checkpoint as a model with this template, in `folder`.
 fn tiny_model(folder: &Path, template: Option<&str>) -> PathBuf {
-    let source = fixture("checkpoints/llama").expect("the fixtures are there");
+    let source = fixture("checkpoints/llama");
     let copy = folder.join("checkpoint");
     fs::create_dir_all(&copy).unwrap();
     for entry in fs::read_dir(source).unwrap() {
@@ -70,7 +70,7 @@ fn load(path: &Path, context: usize) -> Arc<Model> {
 }
 
 fn smollm2(context: usize) -> Arc<Model> {
-    load(&lilims_tests::real_model(SMOLLM2).expect("`cargo xtask test` fetches the model"), context)
+    load(&lilims_tests::real_model(SMOLLM2), context)
 }
 
 fn greedy(max_tokens: usize) -> GenerateOptions {
@@ -166,7 +166,7 @@ impl Random {
 #[test]
 fn t1_ids_are_the_same_whichever_turns_were_cached_cut_edited_or_reloaded() {
     let folder = tempfile::tempdir().unwrap();
-    let templates = fixture("chat_templates").expect("the fixtures are there");
+    let templates = fixture("chat_templates");
     let mut sources =
         vec![("ChatML".to_owned(), Some(CHATML.to_owned())), ("none".to_owned(), None)];
     for entry in fs::read_dir(templates).unwrap() {
@@ -314,7 +314,7 @@ fn t8_instructions_stay_and_what_is_not_read_is_a_number() {
     assert_eq!(progress.unread_tokens, progress.prompt_tokens - 128);
     assert_eq!(progress.prefilled_tokens, 128);
 
-    let model = lilims_tests::real_model(SMOLLM2).unwrap();
+    let model = lilims_tests::real_model(SMOLLM2);
     let model = model.to_str().unwrap();
     let arguments = [
         "generate",
@@ -415,8 +415,7 @@ fn t5_a_model_whose_template_does_not_compile_is_usable() {
 #[test]
 fn t4_generate_folds_instructions_as_chat_does() {
     let folder = tempfile::tempdir().unwrap();
-    let gemma =
-        fixture("chat_templates/google-gemma-2-2b-it.jinja").expect("the fixtures are there");
+    let gemma = fixture("chat_templates/google-gemma-2-2b-it.jinja");
     let path = tiny_model(folder.path(), Some(&fs::read_to_string(gemma).unwrap()));
     let arguments = [
         "generate",
@@ -455,7 +454,7 @@ fn json_of(arguments: &[&str]) -> Value {
 
 #[test]
 fn t2_lilims_prompt_prints_what_a_model_reads() {
-    let vocabulary = fixture("tokenizers/ggml-vocab-qwen2.gguf").expect("the fixtures are there");
+    let vocabulary = fixture("tokenizers/ggml-vocab-qwen2.gguf");
     let vocabulary = vocabulary.to_str().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, content: &str| {
@@ -495,7 +494,7 @@ fn t2_lilims_prompt_prints_what_a_model_reads() {
     assert_eq!(ids.iter().filter(|&&id| id == 151_645).count(), 3);
 
     // From standard input, without a template.
-    let gpt2 = fixture("tokenizers/ggml-vocab-gpt-2.gguf").unwrap();
+    let gpt2 = fixture("tokenizers/ggml-vocab-gpt-2.gguf");
     let mut command =
         lilims(&["prompt", "--model", gpt2.to_str().unwrap(), "--messages", "-", "--json"]);
     let mut child = command.stdin(Stdio::piped()).spawn().unwrap();

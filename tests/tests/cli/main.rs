@@ -303,8 +303,10 @@ fn bench_gives_every_sample_and_what_it_was_measured_on() {
     assert!(wrong.contains("LILIMS_ISA is \"avx3\"") && wrong.contains("scalar"), "{wrong}");
     let nothing = ["bench", "--model", &model, "--prompt-tokens", "0", "--generate-tokens", "0"];
     assert!(failure(&mut lilims(&nothing), 1).contains("nothing to measure"));
-    let deep = failure(&mut lilims(&["bench", "--model", &model, "--depth", "999999999"]), 1);
+    let deep = failure(&mut lilims(&["bench", "--model", &model, "--depth", "20000"]), 1);
     assert!(deep.contains("more than the 8192"), "{deep}");
+    let huge = failure(&mut lilims(&["bench", "--model", &model, "--depth", "999999999"]), 1);
+    assert!(huge.contains("choose a smaller context"), "{huge}");
 }
 
 #[test]
@@ -326,7 +328,7 @@ fn files_that_are_no_models_get_a_sentence() {
         (&short, "incomplete"),
         (&header, "incomplete"),
         (&text, "not a GGUF file"),
-        (&empty, "not a GGUF file"),
+        (&empty, "is empty"),
         (&missing, "missing.gguf"),
         (&folder_path, "not a regular file"),
     ] {
