@@ -273,7 +273,7 @@ fn t9_what_a_stop_text_cuts_off_is_not_in_the_next_prompt() {
         .map(|place| (place, text_of(&full.tokens[place..=place])))
         .find(|(place, token)| {
             let before = text_of(&full.tokens[..*place]);
-            token.is_ascii() && token.trim().len() >= 3 && !before.contains(&token[1..])
+            token.is_ascii() && token.trim().len() >= 3 && !before.contains(&token[2..])
         })
         .expect("such a token");
     let before = text_of(&full.tokens[..place]);

@@ -167,7 +167,9 @@ fn a7_long_texts_take_memory_near_their_own_size() {
         for part in ["a", "b", " ", "\n", "c", "<x>", " a", "1", "é", "▁"] {
             let text = part.repeat(LONG / part.len());
             let ids = tokenizer.encode(&text, true).unwrap();
-            assert!(ids.len() >= LONG / 16 && ids.len() <= LONG, "{part:?}: {}", ids.len());
+            // A token in front begins the text, and a space may stand before it.
+            let most = LONG + 2;
+            assert!(ids.len() >= LONG / 16 && ids.len() <= most, "{part:?}: {}", ids.len());
         }
     }
 }

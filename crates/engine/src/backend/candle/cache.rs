@@ -72,6 +72,9 @@ impl LayerCache {
             Rows::Blocks(bytes, scales) => {
                 let (n_heads, n_rows, head_dim) = rows.dims3()?;
                 let n_blocks = head_dim / BLOCK;
+                // The scale of a block is an f16, too.
+                let most = f64::from(f16::MAX.to_f32()) * STEPS;
+                let rows = rows.clamp(-most, most)?;
                 let blocks = rows.contiguous()?.reshape((n_heads, n_rows, n_blocks, BLOCK))?;
                 let scale = (blocks.abs()?.max_keepdim(D::Minus1)? / STEPS)?;
                 // A block of zeros has no scale to divide by.
