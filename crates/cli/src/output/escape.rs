@@ -136,7 +136,7 @@ mod tests {
             let short = message(&long);
             assert!(short.ends_with("` is no tensor") && short.chars().count() < 220, "{short}");
         }
-        let long = format!("cannot read {}/model.gguf: no", "x/".repeat(2000));
+        let long = format!("cannot read {}model.gguf: no", "x/".repeat(2000));
         assert!(message(&long).ends_with("x/model.gguf: no"), "{}", message(&long));
         let spaced = format!("first\n{}\nlast", "x ".repeat(70_000));
         let short = message(&spaced);
