@@ -9,7 +9,7 @@ use std::io::Write;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use lilims_files::{
     Error, ReplaceOptions, Replacement, check_replaceable, create_free, create_new, numbered,
@@ -193,6 +193,8 @@ fn l1_processes_that_want_one_name_get_a_name_each() {
             Command::new(std::env::current_exe().unwrap())
                 .args(["--exact", "l1_processes_that_want_one_name_get_a_name_each"])
                 .env(CHILD, format!("{}|{rival}", folder.path().display()))
+                // Its own count of tests is not one of ours.
+                .stdout(Stdio::null())
                 .spawn()
                 .unwrap()
         })

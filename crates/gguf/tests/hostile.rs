@@ -263,7 +263,7 @@ fn other_files_are_named_for_what_they_are() {
     old[4] = 1;
     assert!(matches!(read(&old), Error::Version { version: 1 }));
     let path = tempfile::NamedTempFile::new().unwrap();
-    assert!(matches!(File::open(path.path()), Err(Error::Magic { .. })));
+    assert!(matches!(File::open(path.path()), Err(Error::Empty { .. })));
     assert!(matches!(File::open(Path::new("/nowhere")), Err(Error::Io { .. })));
     assert!(matches!(File::open(&std::env::temp_dir()), Err(Error::Io { .. })));
 }

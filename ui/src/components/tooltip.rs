@@ -152,13 +152,16 @@ fn best_placement(host: &HtmlElement, tooltip: &HtmlElement) -> &'static str {
     best
 }
 
-/// Where the controls are that do not belong to `host`.
+/// Where the controls are that do not belong to `host`, but for those of the conversation while the
+/// library hides it.
 fn other_controls(host: &HtmlElement) -> Vec<DomRect> {
     let Ok(all) = document().query_selector_all(CONTROLS) else { return Vec::new() };
     let control = |at| {
         let control: Element = all.item(at)?.dyn_into().ok()?;
         let rect = control.get_bounding_client_rect();
-        (!host.contains(Some(&control)) && rect.width() > 0.0).then_some(rect)
+        let is_hidden =
+            rect.width() == 0.0 || control.closest(".behind").is_ok_and(|it| it.is_some());
+        (!host.contains(Some(&control)) && !is_hidden).then_some(rect)
     };
     (0..all.length()).filter_map(control).collect()
 }
