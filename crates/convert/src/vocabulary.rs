@@ -200,9 +200,9 @@ impl Vocabulary {
         if self.eos_ids.len() > 1 + keys.len() {
             writer.array("lilims.tokenizer.eos_token_ids", ids(&self.eos_ids));
         }
-        if !self.rstrip_ids.is_empty() {
-            writer.array("lilims.tokenizer.rstrip_token_ids", ids(&self.rstrip_ids));
-        }
+        // Also where there are none: without the list, what is named Phi-3 is read as llama.cpp does,
+        // which takes them all for such tokens.
+        writer.array("lilims.tokenizer.rstrip_token_ids", ids(&self.rstrip_ids));
         for (key, adds) in [("bos", self.adds_bos), ("eos", self.adds_eos)] {
             if let Some(adds) = adds {
                 writer.value(&format!("tokenizer.ggml.add_{key}_token"), Value::Bool(adds));
