@@ -84,7 +84,7 @@ fn gguf(error: &lilims_gguf::Error) -> Option<&'static str> {
     match error {
         Error::Io { source, .. } => match source.kind() {
             io::ErrorKind::NotFound => {
-                Some("Check the path; `lilims list` shows the models that are here.")
+                Some("Check the path; `--model` also takes the short name of a model.")
             }
             io::ErrorKind::PermissionDenied => Some("Check who may read the file."),
             _ => None,

@@ -106,7 +106,10 @@ pub struct Answer {
     /// Its tokens, the end-of-turn token and those of a stop text not included: where the text is cut
     /// within a token, those before it.
     pub tokens: Vec<u32>,
-    /// Bytes of the text, reasoning and its marks included, that the tokens stand for: less than all
+    /// How many of the tokens, from the first, stand for whole characters: fewer than all where the
+    /// answer ended within a character.
+    pub covered_tokens: usize,
+    /// Bytes of the text, reasoning and its marks included, that those tokens stand for: less than all
     /// where it was cut within a token.
     pub covered_bytes: usize,
     /// Why it ended.
@@ -122,6 +125,7 @@ impl Answer {
             text: String::new(),
             reasoning: None,
             tokens: Vec::new(),
+            covered_tokens: 0,
             covered_bytes: 0,
             finish: Finish::Cancelled,
             progress: Progress::default(),
@@ -408,14 +412,15 @@ impl<'a> AnswerWriter<'a> {
         if sent < text.len() {
             on_text(&text[sent..], &progress);
         }
-        let mut covered_bytes = text.len();
+        let (mut covered_tokens, mut covered_bytes) = (tokens.len(), text.len());
         if finish == Finish::StopText || !rest.is_empty() {
-            // The tokens end where the text ends: a later prompt must not hold what was cut off.
-            let (n_tokens, n_bytes) = whole_tokens(tokenizer, &tokens, text.len());
-            tokens.truncate(n_tokens);
-            covered_bytes = n_bytes;
+            (covered_tokens, covered_bytes) = whole_tokens(tokenizer, &tokens, text.len());
         }
-        Answer { text, reasoning: None, tokens, covered_bytes, finish, progress }
+        if finish == Finish::StopText {
+            // The tokens end where the text ends: a later prompt must not hold what was cut off.
+            tokens.truncate(covered_tokens);
+        }
+        Answer { text, reasoning: None, tokens, covered_tokens, covered_bytes, finish, progress }
     }
 
     fn send(&mut self, end: usize, progress: &Progress, on_text: &mut OnText<'_>) {

@@ -276,8 +276,8 @@ impl Session {
     fn check(&self, rows: &[f32]) -> Result<(), Error> {
         let n_vocab = self.model.spec().n_vocab;
         let first = self.tokens.len().saturating_sub(rows.len() / n_vocab);
-        let rows = rows.chunks_exact(n_vocab).enumerate();
-        rows.map(|(idx, row)| self.check_row(row, first + idx + 1)).collect()
+        let mut rows = rows.chunks_exact(n_vocab).enumerate();
+        rows.try_for_each(|(idx, row)| self.check_row(row, first + idx + 1))
     }
 
     /// Checks the logits after the first `position` tokens.

@@ -111,13 +111,14 @@ impl Transcript {
 
     /// Adds an answer, which is message number `messages`, as the session wrote it.
     pub(super) fn push(&mut self, answer: &Answer, messages: usize) {
-        if answer.tokens.is_empty() {
+        let tokens = &answer.tokens[..answer.covered_tokens];
+        if tokens.is_empty() {
             return;
         }
         let start = self.text.len();
         let end = start + answer.text.trim_end().len();
         self.text.push_str(&answer.text);
-        self.ids.extend(&answer.tokens);
+        self.ids.extend(tokens);
         let ids = self.ids.len();
         self.marks.push(Mark { ids, messages });
         let (n_spaces, covered) = (self.text.len() - end, start + answer.covered_bytes);

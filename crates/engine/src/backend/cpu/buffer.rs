@@ -33,10 +33,7 @@ impl<T: Zeroable> SharedBuffer<T> {
     ///
     /// *Errors*: [`Error::OutOfMemory`] where the system does not give that much.
     pub(crate) fn new(len: usize) -> Result<Self, Error> {
-        let values = zeros(len)?.into_boxed_slice();
-        // SAFETY: `UnsafeCell<T>` has the layout of `T`.
-        let cells = unsafe { Box::from_raw(Box::into_raw(values) as *mut [UnsafeCell<T>]) };
-        Ok(Self { cells })
+        Ok(Self { cells: zeros(len)?.into_boxed_slice() })
     }
 
     #[cfg(test)]
