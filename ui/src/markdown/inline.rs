@@ -205,7 +205,7 @@ fn is_display(source: &str, bytes: &Range<usize>) -> bool {
     let is_plain = inside.chars().all(|c| c.is_alphanumeric() || " .,:;!?'’-".contains(c));
     let is_tight = inside.trim() == inside;
     let is_single = inside.chars().count() == 1 && inside.chars().all(char::is_alphabetic);
-    !source[bytes.end..].starts_with('(') && !(is_plain && is_tight && !is_single)
+    !(source[bytes.end..].starts_with('(') || is_plain && is_tight && !is_single)
 }
 
 /// What is written at `bytes`, line by line as `events` tell: a line begins behind the marks of the
