@@ -135,7 +135,7 @@ impl Talk {
                     let before = tokenizer.encode("\n<|im_start|>assistant\n", true).unwrap();
                     let rest = &answer.text[answer.covered_bytes..];
                     expected.extend(before);
-                    expected.extend(&answer.tokens);
+                    expected.extend(&answer.tokens[..answer.covered_tokens]);
                     expected.extend(tokenizer.encode(rest, false).unwrap());
                     expected.push(end);
                 }
