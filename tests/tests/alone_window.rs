@@ -163,6 +163,7 @@ const COVERED: &str =
     return [...document.querySelectorAll('button, a[href], input, select, textarea, summary')]
         .filter(it => !tip.parentElement.contains(it))
         .filter(it => getComputedStyle(it).visibility !== 'hidden')
+        .filter(it => !it.closest('details:not([open]) > :not(summary)'))
         .map(it => [it.getBoundingClientRect(), it.innerText || it.ariaLabel])
         .filter(([it]) => it.width > 0 && rect.left < it.right && it.left < rect.right
             && rect.top < it.bottom && it.top < rect.bottom)

@@ -19,6 +19,10 @@ const REST: Duration = Duration::from_millis(450);
 /// What can be pressed, and should not be covered.
 const CONTROLS: &str = "button, a[href], input, select, textarea, summary, [role=option]";
 
+/// Where controls have a place and are not seen: in the conversation behind the library, and in details
+/// that are closed.
+const HIDDEN: &str = ".behind, details:not([open]) > :not(summary)";
+
 /// Where an explanation may stand: above or below its control, from its beginning or to its end;
 /// or beside it, from its top or up to its bottom.
 const PLACEMENTS: [&str; 8] = [
@@ -152,8 +156,7 @@ fn best_placement(host: &HtmlElement, tooltip: &HtmlElement) -> &'static str {
     best
 }
 
-/// Where the controls are that do not belong to `host`, but for those of the conversation while the
-/// library hides it.
+/// Where the controls are that are seen and do not belong to `host`.
 fn other_controls(host: &HtmlElement) -> Vec<DomRect> {
     let Ok(all) = document().query_selector_all(CONTROLS) else { return Vec::new() };
     let control = |at| {
