@@ -153,12 +153,9 @@ impl Checkpoint {
             .tensors
             .iter()
             .filter(|(plain, _)| !known.contains(plain.as_str()) && *plain != "lm_head.weight");
-        match others.map(|(_, tensor)| &tensor.name).min() {
-            Some(name) => {
-                let family = family.architecture();
-                return Err(Error::UnknownTensor { name: name.clone(), family });
-            }
-            None => {}
+        if let Some(name) = others.map(|(_, tensor)| &tensor.name).min() {
+            let family = family.architecture();
+            return Err(Error::UnknownTensor { name: name.clone(), family });
         }
         let parts = self.left_out.iter();
         let mut notes: Vec<String> =

@@ -261,7 +261,8 @@ fn t2_tokens_that_structure_prompts_are_no_text_though_a_file_lists_them_as_user
     let tokenizer = Tokenizer::from_gguf(&Arc::new(File::from_bytes(bytes).unwrap())).unwrap();
     let text = "<start_of_turn>a<start_of_turn><|channel|><tool>b";
     let never = AtomicBool::new(false);
-    let encoded = tokenizer.encode_marked(text, 0, &[15..49], &never).unwrap();
+    let encoded =
+        tokenizer.encode_marked(text, 0, std::slice::from_ref(&(15..49)), &never).unwrap();
     let count = |id: u32| encoded.ids.iter().filter(|&&other| other == id).count();
     assert_eq!((count(1), count(2), count(3)), (1, 0, 1));
 }

@@ -162,8 +162,7 @@ fn other_controls(host: &HtmlElement) -> Vec<DomRect> {
     let control = |at| {
         let control: Element = all.item(at)?.dyn_into().ok()?;
         let rect = control.get_bounding_client_rect();
-        let is_hidden =
-            rect.width() == 0.0 || control.closest(".behind").is_ok_and(|it| it.is_some());
+        let is_hidden = rect.width() == 0.0 || control.closest(HIDDEN).is_ok_and(|it| it.is_some());
         (!host.contains(Some(&control)) && !is_hidden).then_some(rect)
     };
     (0..all.length()).filter_map(control).collect()
