@@ -211,7 +211,7 @@ impl Told {
         let step = (what, percent / STEP_PERCENT);
         if self.last != Some(step) {
             self.last = Some(step);
-            output::note(&&text);
+            output::note(&text);
         }
     }
 }

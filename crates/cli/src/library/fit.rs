@@ -90,7 +90,7 @@ impl Fit {
         if self.json {
             output::show_json(&judged.report(&name, speed))?;
         } else {
-            output::show(&&judged.text(&name, speed))?;
+            output::show(&judged.text(&name, speed))?;
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -60,7 +60,7 @@ impl Scan {
             Some(folder) => library.scan_folder(folder)?,
             None => library.scan(&Environment::of_process())?,
         };
-        output::show(&&text(&scanned))?;
+        output::show(&text(&scanned))?;
         Ok(ExitCode::SUCCESS)
     }
 }

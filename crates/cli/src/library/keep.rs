@@ -83,7 +83,7 @@ impl Rm {
                     format!("{name} left the library; its file stays ({place}): {path}")
                 }
             };
-            output::note(&&line);
+            output::note(&line);
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -66,7 +66,7 @@ impl List {
             let mut rows = vec![head.map(str::to_owned).to_vec()];
             rows.extend(entries.iter().map(cells));
             rows.extend(unfinished.iter().map(cells_of_download));
-            output::show(&&output::table(&rows))?;
+            output::show(&output::table(&rows))?;
         }
         Ok(ExitCode::SUCCESS)
     }

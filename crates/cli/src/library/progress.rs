@@ -44,7 +44,7 @@ impl Progress {
         let percent = percent(row);
         let step = percent.map(|percent| percent / STEP_PERCENT * STEP_PERCENT);
         if is_new || step > self.told_percent {
-            output::note(&&text(row));
+            output::note(&text(row));
             self.told_percent = step.max(self.told_percent);
         }
         self.told_trouble = trouble;

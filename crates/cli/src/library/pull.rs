@@ -97,7 +97,7 @@ fn bundled(library: &Library, curated: Option<&str>) -> Result<Option<Entry>> {
 fn say_here(entry: &Entry) -> Result<ExitCode> {
     let (name, path) = (&entry.name, entry.path.display());
     let line = format!("{name} is here already ({}): {path}", place(entry));
-    output::note(&&line);
+    output::note(&line);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -121,7 +121,7 @@ impl Download<'_> {
         let size = output::disk_size(self.file.size_bytes);
         let licence = self.repository.licence.as_deref().unwrap_or("of no stated licence");
         let (repository, file) = (&self.repository.repository, &self.file.file);
-        output::note(&&format!("{repository}/{file} ({size}, {licence})"));
+        output::note(&format!("{repository}/{file} ({size}, {licence})"));
     }
 
     /// Says whether it will run, as far as that can be told. A hub that cannot be reached at the moment
@@ -142,7 +142,7 @@ impl Download<'_> {
                 None => format!("Lilims cannot run it: {error:#}"),
             },
         };
-        output::note(&&line);
+        output::note(&line);
         Ok(())
     }
 
@@ -157,12 +157,12 @@ impl Download<'_> {
         if plan.removes.is_empty() {
             return Ok(true);
         }
-        output::note(&&plan_text(&plan));
+        output::note(&plan_text(&plan));
         if !is_agreed && !agrees()? {
             return Ok(false);
         }
         for name in self.library.make_room(needed)? {
-            output::note(&&format!("Removed {name}."));
+            output::note(&format!("Removed {name}."));
         }
         Ok(true)
     }
@@ -207,7 +207,7 @@ impl Download<'_> {
             self.library.note_licence(&entry.name, licence)?;
         }
         let hint = format!("`lilims chat --model {}` talks to it.", entry.name);
-        output::note(&&hint);
+        output::note(&hint);
         output::show(&format!("{}\n", &entry.name))?;
         Ok(ExitCode::SUCCESS)
     }

@@ -66,7 +66,7 @@ fn text(storage: &Storage) -> String {
     }
     let rows: Vec<_> =
         rows.into_iter().map(|(label, value)| vec![label.to_owned(), value]).collect();
-    text.push_str(&&output::table(&rows));
+    text.push_str(&output::table(&rows));
     if used > quota {
         text.push_str("More is here than the quota allows: the next pull removes what was not used longest.\n");
     }

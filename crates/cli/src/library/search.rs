@@ -59,7 +59,7 @@ impl Search {
             let head = ["REPOSITORY", "SIZE", "LICENCE", "DOWNLOADS", "LIKES", ""];
             let mut rows = vec![head.map(str::to_owned).to_vec()];
             rows.extend(found.iter().map(cells));
-            output::show(&&output::table(&rows))?;
+            output::show(&output::table(&rows))?;
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -27,7 +27,7 @@ impl Show {
         if self.json {
             output::show_json(&Row::from(entry))?;
         } else {
-            output::show(&&text(&entry))?;
+            output::show(&text(&entry))?;
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -39,7 +39,7 @@ impl Verify {
                 None => return Ok(interrupt.exit_code()),
                 Some((is_good, what)) => {
                     all_good &= is_good;
-                    output::show(&&format!("{}  {what}\n", entry.name))?;
+                    output::show(&format!("{}  {what}\n", entry.name))?;
                 }
             }
         }
