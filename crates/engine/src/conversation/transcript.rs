@@ -179,7 +179,7 @@ mod tests {
         let written = Written { start: 4, end: 7, n_spaces: 2, covered: 9, ids: 4, messages: 2 };
         let held = Transcript {
             text: "<q> art  ".to_owned(),
-            contents: vec![1..2],
+            contents: std::iter::once(1..2).collect(),
             ids: vec![1, 2, 3, 4],
             written: vec![written],
             ..Transcript::default()
@@ -197,6 +197,8 @@ mod tests {
         assert_eq!(place("<q> art", &[1..2, 4..7], 1), None);
         let broken = Written { n_spaces: usize::MAX, ..written };
         assert!(!Transcript { written: vec![broken], ..held.clone() }.is_consistent());
-        assert!(!Transcript { contents: vec![1..200], ..held }.is_consistent());
+        assert!(
+            !Transcript { contents: std::iter::once(1..200).collect(), ..held }.is_consistent()
+        );
     }
 }
