@@ -72,13 +72,12 @@ pub(super) fn Tooltip(
     on_cleanup(stop_waiting);
     let show = move |how| {
         stop_waiting();
+        if let (Some(host), Some(tooltip)) = (host.get_untracked(), tooltip.get_untracked()) {
+            // It has a size once it is not hidden, and gets its place before it is drawn.
+            tooltip.set_hidden(false);
+            placement.set(best_placement(&host, &tooltip));
+        }
         shown.set(how);
-        // It has a size once it is drawn.
-        request_animation_frame(move || {
-            if let (Some(host), Some(tooltip)) = (host.get_untracked(), tooltip.get_untracked()) {
-                placement.set(best_placement(&host, &tooltip));
-            }
-        });
     };
     let hide = move || {
         stop_waiting();
