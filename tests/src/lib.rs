@@ -12,7 +12,7 @@ pub mod webdriver;
 
 use std::env;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 pub use skips::{skip, skip_part};
@@ -56,6 +56,14 @@ pub fn program() -> &'static Path {
         let target = target.unwrap_or_else(|| workspace().join("target"));
         target.join("debug").join(format!("lilims{}", env::consts::EXE_SUFFIX))
     })
+}
+
+/// The program with `arguments`, apart from this user's own files.
+pub fn lilims(arguments: &[&str]) -> Command {
+    let mut command = Command::new(program());
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.env_remove("LILIMS_MODEL").env("LILIMS_HOME", env::temp_dir().join("no-lilims"));
+    command
 }
 
 /// The root of the checkout.

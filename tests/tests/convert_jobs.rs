@@ -5,13 +5,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use lilims_convert::{Error, Job, Manifest, Mix, Options, Stage, Text, convert, expected_sizes};
 use lilims_engine::{BackendKind, InputSquares, LoadOptions, Model};
-use lilims_tests::{fixture, program, real_model};
+use lilims_tests::{fixture, lilims, real_model};
 use serde_json::Value as Json;
 
 const SMOLLM2: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
@@ -213,12 +212,9 @@ fn sizes_are_known_beforehand() {
     }
 }
 
-/// The program with `arguments`, apart from this user's own files.
-fn lilims(arguments: &[&str]) -> (Option<i32>, String, String) {
-    let mut command = Command::new(program());
-    command.args(arguments).stdin(Stdio::null());
-    command.env_remove("LILIMS_MODEL").env("LILIMS_HOME", std::env::temp_dir().join("no-lilims"));
-    let output = command.output().unwrap();
+/// Runs the program: its exit code, and what it writes to standard output and standard error.
+fn run_lilims(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = lilims(arguments).output().unwrap();
     let [stdout, stderr] = [output.stdout, output.stderr].map(|it| String::from_utf8(it).unwrap());
     assert!(!stderr.contains("panicked"), "{stderr}");
     (output.status.code(), stdout, stderr)
@@ -236,7 +232,7 @@ fn the_command_line_converts_and_compares() {
     let more = ["--tensor-type", "blk.0.ffn_down=Q8_0", "--model-version", "2.1.0"];
     let evaluate = format!("--evaluate={text}");
     let arguments = [&convert[..], &more, &["--calibrate", &text, &evaluate]].concat();
-    let (code, stdout, stderr) = lilims(&arguments);
+    let (code, stdout, stderr) = run_lilims(&arguments);
     assert_eq!(code, Some(0), "{stderr}");
     for word in ["Q4_0", "perplexity", "KL divergence"] {
         assert!(stdout.contains(word), "{stdout}");
@@ -252,16 +248,17 @@ fn the_command_line_converts_and_compares() {
     let figures = manifest.evaluation.unwrap();
 
     // Nothing is replaced unasked.
-    let (code, _, stderr) = lilims(&convert);
+    let (code, _, stderr) = run_lilims(&convert);
     assert!(code == Some(1) && stderr.contains("--force"), "{stderr}");
 
-    let (code, stdout, stderr) = lilims(&["eval", "kl", source, &out, "--text", &text, "--json"]);
+    let (code, stdout, stderr) =
+        run_lilims(&["eval", "kl", source, &out, "--text", &text, "--json"]);
     assert_eq!(code, Some(0), "{stderr}");
     let found: Json = serde_json::from_str(&stdout).unwrap();
     let mean_kl = found["mean_kl"].as_f64().unwrap();
     assert!((mean_kl / figures.mean_kl - 1.0).abs() < 1e-6, "{mean_kl} {figures:?}");
 
-    let (code, stdout, stderr) = lilims(&["eval", "compare", source, &out, "--text", &text]);
+    let (code, stdout, stderr) = run_lilims(&["eval", "compare", source, &out, "--text", &text]);
     assert_eq!(code, Some(0), "{stderr}");
     for word in ["small.gguf", "bits per byte", "mean KL divergence", "same likeliest"] {
         assert!(stdout.contains(word), "{stdout}");
@@ -275,7 +272,7 @@ fn the_command_line_converts_and_compares() {
     ] {
         let other = path("other.gguf");
         let all = [&["convert", source, "--out", &other], arguments].concat();
-        let (found, _, stderr) = lilims(&all);
+        let (found, _, stderr) = run_lilims(&all);
         assert!(found == Some(code) && stderr.contains(word), "{all:?}: {stderr}");
         assert!(!Path::new(&other).exists());
     }
@@ -291,7 +288,7 @@ fn models_of_different_vocabularies_are_compared_by_bytes() {
     let (smollm2, gemma) = (smollm2(), gemma);
     let [a, b, text] = [&smollm2, &gemma, &text].map(|path| path.to_str().unwrap());
     let arguments = ["eval", "compare", a, b, "--text", text, "--chunks", "1", "--json"];
-    let (code, stdout, stderr) = lilims(&arguments);
+    let (code, stdout, stderr) = run_lilims(&arguments);
     assert_eq!(code, Some(0), "{stderr}");
     let found: Json = serde_json::from_str(&stdout).unwrap();
     assert!(found["comparison"].is_null(), "{found}");
@@ -299,6 +296,6 @@ fn models_of_different_vocabularies_are_compared_by_bytes() {
         let bits = found[side]["bits_per_byte"].as_f64().unwrap();
         assert!((0.3..3.0).contains(&bits), "{found}");
     }
-    let (code, _, stderr) = lilims(&["eval", "kl", a, b, "--text", text]);
+    let (code, _, stderr) = run_lilims(&["eval", "kl", a, b, "--text", text]);
     assert!(code == Some(1) && stderr.contains("vocabulary"), "{stderr}");
 }

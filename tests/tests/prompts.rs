@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -17,7 +17,7 @@ use lilims_engine::{
     Answer, BackendKind, Conversation, Finish, GenerateOptions, KvType, LoadOptions, Message,
     Model, Prompt, Role, Sampling,
 };
-use lilims_tests::{fixture, program};
+use lilims_tests::{fixture, lilims};
 use serde_json::{Value, json};
 
 const SMOLLM2: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
@@ -431,14 +431,6 @@ fn t4_generate_folds_instructions_as_chat_does() {
     ];
     let report = json_of(&arguments);
     assert_eq!(report["notes"][0]["code"], "instructions-in-question", "{report}");
-}
-
-/// The program with `arguments`, apart from this user's own files.
-fn lilims(arguments: &[&str]) -> Command {
-    let mut command = Command::new(program());
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command.env_remove("LILIMS_MODEL").env("LILIMS_HOME", std::env::temp_dir().join("no-lilims"));
-    command
 }
 
 fn run(arguments: &[&str]) -> Output {

@@ -215,7 +215,7 @@ pub(crate) fn follow_first_model(state: LibraryState, chat: Chat, act: Callback<
         let step = state.plan.with(|plan| {
             state.downloads.with(|downloads| next_step(&file, plan.as_ref(), downloads))
         });
-        // A download that is told to be done may be of a model that was removed since.
+        // A download that is reported as done may be of a model that was removed since.
         let is_here = |name: &String| {
             state.library.with(|library| {
                 library.here().is_some_and(|it| it.models.iter().any(|model| model.name == *name))

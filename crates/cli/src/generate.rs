@@ -49,7 +49,7 @@ pub(crate) struct Generate {
     json: bool,
 }
 
-/// Told where values did not fit into the cache.
+/// The note where values did not fit into the cache.
 const CUT_KEYS: &str = "note: some of the model's keys or values are larger than this type of cache holds \
                         and were cut; --kv-type f32 keeps them";
 
@@ -228,7 +228,7 @@ impl AnswerOutput {
         Self { is_shown, written: Ok(()), in_reasoning: false }
     }
 
-    /// More of the answer. Where nobody reads it, the rest is not worth computing.
+    /// More of the answer. Once the reader has gone, the rest is not worth computing.
     pub(crate) fn text(&mut self, text: &str, cancel: &AtomicBool) {
         if !self.is_shown || self.written.is_err() || text.is_empty() {
             return;

@@ -28,7 +28,7 @@ static STATE: State = State {
     on_stop: Mutex::new(None),
 };
 
-/// Tells whoever waits that the work should stop; `false` where that cannot be told.
+/// Notifies the waiting thread that the work should stop; `false` where that fails.
 type OnStop = Box<dyn Fn() -> bool + Send>;
 
 struct State {
@@ -125,7 +125,7 @@ fn set_on_stop(on_stop: Option<OnStop>) {
     *STATE.on_stop.lock().unwrap_or_else(PoisonError::into_inner) = on_stop;
 }
 
-/// Tells whoever asked to be told; `false` where that failed, `None` where nobody asked.
+/// Notifies the registered listener; `false` where that failed, `None` where there is none.
 fn tell_to_stop() -> Option<bool> {
     let on_stop = STATE.on_stop.lock().unwrap_or_else(PoisonError::into_inner);
     on_stop.as_ref().map(|on_stop| on_stop())
@@ -150,8 +150,8 @@ fn received(signal: u8) {
     } else if !ends {
         output::note("\n(Ctrl-C again or Ctrl-D ends the conversation)");
     }
-    let told = if ends { tell_to_stop() } else { Some(true) };
-    if told == Some(false) || told.is_none() && !working {
+    let notified = if ends { tell_to_stop() } else { Some(true) };
+    if notified == Some(false) || notified.is_none() && !working {
         process::exit(code().into());
     }
 }
@@ -179,7 +179,7 @@ mod system {
         Ok(())
     }
 
-    /// Whether the program was started so that it outlives its terminal, as `nohup` does it. Told on
+    /// Whether the program was started so that it outlives its terminal, as `nohup` does it. Known on
     /// Linux alone.
     fn ignores_hang_up() -> bool {
         let status = lilims_files::read_to_string("/proc/self/status".as_ref(), 1 << 16);

@@ -24,11 +24,11 @@ enum Input {
 }
 
 impl Questions {
-    /// Starts reading. One line is read ahead, which changes nothing: nobody else reads them.
+    /// Starts reading. One line is read ahead, which changes nothing: it has no other reader.
     pub(crate) fn new(interrupt: Interrupt) -> Result<Self> {
         let (sender, inputs) = mpsc::sync_channel(1);
         let on_signal = sender.clone();
-        // With a line in the channel nobody waits, and the next look at the signal is near.
+        // With a line in the channel nothing blocks, and the next look at the signal is near.
         interrupt.while_waiting(move || on_signal.try_send(Input::End).map_or(true, |()| true));
         let read = move || {
             let mut stdin = io::stdin().lock();

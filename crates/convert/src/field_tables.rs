@@ -375,6 +375,7 @@ pub(crate) const TOKENIZER_CONFIG: &[Field] = &[
     only("do_lower_case", FALSE),
     only("sp_model_kwargs", &["{}", "null"]),
     nothing("fix_mistral_regex", "false"),
+    only("decode_with_prefix_space", FALSE),
     unsaid("legacy"),
     unsaid("legacy_behaviour"),
     unsaid("tokenizer_class"),

@@ -2,7 +2,7 @@
 //! `docs/convert.md` shows.
 //!
 //! A field is written, or does nothing to what a model computes, or has values that Lilims computes and
-//! others that are refused. What is in none of the tables is refused by name, since nobody knows what it
+//! others that are refused. What is in none of the tables is refused by name, since it is unknown what it
 //! would change. Names and defaults are those of transformers' configuration classes, versions 4 and 5
 //! (<https://github.com/huggingface/transformers/tree/main/src/transformers/models>).
 

@@ -40,7 +40,7 @@ impl Pieces {
 }
 
 /// Starts to convert with `n_workers` threads, fewer where the system gives no more. `open` has the
-/// bytes of the tensor of a number, and is told how many there are. The threads end after the last
+/// bytes of the tensor of a number, and gets their number. The threads end after the last
 /// piece, or once what this returns is dropped.
 ///
 /// *Errors*: [`Error::Threads`] when the system gives not even two.

@@ -1,6 +1,7 @@
 //! Proves the tokenizer that was written: the `tokenizers` crate reads the source's `tokenizer.json`, the
 //! engine reads the vocabulary just written, and both must make the same tokens of some hundred texts.
 
+use std::collections::{BTreeMap, HashSet};
 use std::io::Write;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
@@ -9,13 +10,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use lilims_engine::Tokenizer;
 use lilims_gguf::{File, TensorHead, Writer};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use tempfile::NamedTempFile;
 
 use crate::Error;
-use crate::config::optional_json;
 use crate::fields::quoted;
 use crate::output::{PREFIX, folder};
+use crate::tokenizer_files::{Added, Files};
 
 /// The most added tokens that texts are made of.
 const MAX_ADDED: usize = 100;
@@ -186,9 +187,12 @@ pub(crate) fn prove(
     out: &Path,
     cancel: &AtomicBool,
 ) -> Result<(), Error> {
-    let Some(json) = optional_json(source, "tokenizer.json")? else { return Ok(()) };
-    let added = added_texts(&json);
-    let oracle = oracle(source, json)?;
+    let files = Files::read(source)?;
+    if files.tokenizer.is_none() {
+        return Ok(());
+    }
+    let added = files.all_added_tokens()?;
+    let oracle = oracle(files, &added)?;
     let written = written(writer, out)?;
     let compare = |text: &str| {
         if cancel.load(Ordering::Relaxed) {
@@ -209,8 +213,9 @@ pub(crate) fn prove(
     };
     TEXTS.iter().try_for_each(|text| compare(text))?;
     let n_vocab = written.n_vocab();
-    let in_vocab = added.iter().filter(|(id, _)| *id < n_vocab as u64).map(|(_, text)| text);
-    let in_vocab: Vec<&String> = in_vocab.filter(|text| !text.is_empty()).collect();
+    let in_vocab = added.iter().filter(|(id, _)| (**id as usize) < n_vocab);
+    let in_vocab = in_vocab.map(|(_, token)| &token.text).filter(|text| !text.is_empty());
+    let in_vocab: Vec<&String> = in_vocab.collect();
     let step = in_vocab.len().div_ceil(MAX_ADDED).max(1);
     for text in in_vocab.into_iter().step_by(step) {
         for text in [
@@ -230,17 +235,11 @@ pub(crate) fn prove(
     sampled.chunks(JOINED).try_for_each(|texts| compare(&texts.concat()))
 }
 
-/// Ids and texts of the tokens on top of the vocabulary.
-fn added_texts(json: &Json) -> Vec<(u64, String)> {
-    let tokens = json.get("added_tokens").and_then(Json::as_array).into_iter().flatten();
-    let entry = |token: &Json| {
-        Some((token.get("id")?.as_u64()?, token.get("content")?.as_str()?.to_owned()))
-    };
-    tokens.filter_map(entry).collect()
-}
-
-/// The source's tokenizer, as far as it encodes.
-fn oracle(source: &Path, mut json: Json) -> Result<tokenizers::Tokenizer, Error> {
+/// The source's tokenizer, as far as it encodes, with the tokens that other files add, as transformers
+/// adds them.
+fn oracle(files: Files<'_>, added: &BTreeMap<u32, Added>) -> Result<tokenizers::Tokenizer, Error> {
+    let source = files.folder;
+    let mut json = files.tokenizer.unwrap_or_default();
     for part in ["decoder", "post_processor", "padding", "truncation"] {
         if let Some(part) = json.get_mut(part) {
             *part = Json::Null;
@@ -248,10 +247,24 @@ fn oracle(source: &Path, mut json: Json) -> Result<tokenizers::Tokenizer, Error>
     }
     // Some files look for their special tokens in the normalized text, where a space in front of the text
     // hides them. They are found in the text as it is written, as in all newer files.
-    let tokens = json.get_mut("added_tokens").and_then(Json::as_array_mut).into_iter().flatten();
-    for token in tokens.filter(|token| token["special"] == true) {
+    let mut tokens = match json.get_mut("added_tokens").map(Json::take) {
+        Some(Json::Array(tokens)) => tokens,
+        _ => Vec::new(),
+    };
+    for token in tokens.iter_mut().filter(|token| token["special"] == true) {
         token["normalized"] = Json::Bool(false);
     }
+    let listed: HashSet<u64> = tokens.iter().filter_map(|token| token["id"].as_u64()).collect();
+    let others = added.iter().filter(|(id, _)| !listed.contains(&u64::from(**id)));
+    tokens.extend(others.map(|(id, token)| {
+        json!({
+            "id": id, "content": token.text, "special": token.is_special,
+            "rstrip": token.strips_right, "normalized": !token.is_special && !token.is_raw,
+            "lstrip": false, "single_word": false,
+        })
+    }));
+    tokens.sort_by_key(|token| token["id"].as_u64());
+    json["added_tokens"] = Json::Array(tokens);
     let bytes = json.to_string();
     drop(json);
     let read =

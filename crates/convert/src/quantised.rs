@@ -1,4 +1,4 @@
-//! Checkpoints that are quantised already, told by their marks: what another quantiser left cannot be
+//! Checkpoints that are quantised already, recognised by their marks: what another quantiser left cannot be
 //! converted, and no error about a shape or a missing tensor would say why.
 
 use std::path::Path;

@@ -38,6 +38,8 @@ pub(crate) struct Added {
     pub(crate) is_special: bool,
     /// Whether white space after it is dropped.
     pub(crate) strips_right: bool,
+    /// Whether it is looked for in the text as it is written, not as the normalizers leave it.
+    pub(crate) is_raw: bool,
 }
 
 impl<'a> Files<'a> {
@@ -139,7 +141,8 @@ impl<'a> Files<'a> {
         };
         for (text, id) in self.added.as_object().into_iter().flatten() {
             let is_special = special.contains(text);
-            let token = Added { text: text.clone(), is_special, strips_right: false };
+            let token =
+                Added { text: text.clone(), is_special, strips_right: false, is_raw: false };
             put("added_tokens.json", number(id), shown(id), token)?;
         }
         let decoder = self.config.get("added_tokens_decoder").and_then(Json::as_object);
@@ -154,6 +157,21 @@ impl<'a> Files<'a> {
             let token = added(token, &special)
                 .ok_or_else(|| self.damaged("tokenizer.json", nameless(&shown(id))))?;
             put("tokenizer.json", number(id), shown(id), token)?;
+        }
+        Ok(found)
+    }
+
+    /// Tokens on top of the vocabulary, and those of the vocabulary that are named as special tokens:
+    /// transformers adds them.
+    pub(crate) fn all_added_tokens(&self) -> Result<BTreeMap<u32, Added>, Error> {
+        let mut found = self.added_tokens()?;
+        let vocab = self.tokenizer.as_ref().and_then(|json| json.pointer("/model/vocab"));
+        for (_, text) in self.named_tokens() {
+            let id = vocab.and_then(|vocab| vocab.get(&text)).and_then(number);
+            if let Some(id) = id {
+                let token = Added { text, is_special: true, strips_right: false, is_raw: true };
+                found.entry(id).or_insert(token);
+            }
         }
         Ok(found)
     }
@@ -179,5 +197,6 @@ fn added(token: &Json, special: &BTreeSet<String>) -> Option<Added> {
         text: text.to_owned(),
         is_special: flag("special") || special.contains(text),
         strips_right: flag("rstrip"),
+        is_raw: token.get("normalized").and_then(Json::as_bool) == Some(false),
     })
 }

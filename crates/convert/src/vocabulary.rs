@@ -3,7 +3,7 @@
 //! A byte-level `tokenizer.json` becomes the model `gpt2`; pieces with byte fall-back, from
 //! `tokenizer.model` or `tokenizer.json`, become `llama`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
 use lilims_gguf::{Value, Writer};
@@ -54,6 +54,8 @@ pub(crate) struct Vocabulary {
     eos_ids: Vec<u32>,
     /// Tokens that drop the white space after them.
     rstrip_ids: Vec<u32>,
+    /// Pieces at which texts are split as well.
+    split_ids: Vec<u32>,
     adds_bos: Option<bool>,
     adds_eos: Option<bool>,
     templates: Vec<(String, String)>,
@@ -119,8 +121,24 @@ impl Vocabulary {
             return Err(Error::damaged(&files.folder.join("tokenizer.json"), what));
         }
         tokens.resize(config.n_vocab, None);
+        let split_ids: Vec<u32> = added
+            .iter()
+            .filter(|(id, token)| is_piece(&tokens, **id, token))
+            .map(|(&id, _)| id)
+            .collect();
         for (&id, token) in &added {
-            add(&mut tokens, id as usize, token);
+            if split_ids.binary_search(&id).is_ok() {
+                be_piece(&mut tokens, id as usize, token);
+            } else {
+                add(&mut tokens, id as usize, token);
+            }
+        }
+        let named: HashSet<String> =
+            files.named_tokens().into_iter().map(|(_, text)| text).collect();
+        for token in tokens.iter_mut().flatten() {
+            if token.kind == kind::NORMAL && named.contains(&token.text) {
+                token.kind = kind::CONTROL;
+            }
         }
         let padded = tokens.into_iter().enumerate().map(|(id, token)| {
             let (text, kind) = (format!("[PAD{id}]"), kind::UNUSED);
@@ -130,6 +148,7 @@ impl Vocabulary {
         let found = special_ids(files, config, &tokens, &left_out, &mut notes)?;
         let mut vocabulary = Self {
             rstrip_ids: added.iter().filter(|(_, t)| t.strips_right).map(|(&id, _)| id).collect(),
+            split_ids,
             eos_ids: eos_ids(files, config, &found)?,
             special_ids: found,
             tokens,
@@ -203,6 +222,10 @@ impl Vocabulary {
         // Also where there are none: without the list, what is named Phi-3 is read as llama.cpp does,
         // which takes them all for such tokens.
         writer.array("lilims.tokenizer.rstrip_token_ids", ids(&self.rstrip_ids));
+        if !self.split_ids.is_empty() {
+            writer.array("lilims.tokenizer.splits_text_token_ids", ids(&self.split_ids));
+        }
+        writer.value("lilims.tokenizer.has_exact_types", Value::Bool(true));
         for (key, adds) in [("bos", self.adds_bos), ("eos", self.adds_eos)] {
             if let Some(adds) = adds {
                 writer.value(&format!("tokenizer.ggml.add_{key}_token"), Value::Bool(adds));
@@ -251,6 +274,25 @@ fn add(tokens: &mut Tokens, id: usize, added: &Added) {
         Token { text: text.replace('▁', " "), kind: kind::USER_DEFINED, score: ADDED_SCORE }
     };
     put(tokens, id, token);
+}
+
+/// Whether an added token is a piece that merges make as well, and its `▁` no space: Gemma's rows of
+/// them, which are looked for in the text as it is written, and come of spaces by merges alone.
+fn is_piece(tokens: &Tokens, id: u32, added: &Added) -> bool {
+    let piece = tokens.get(id as usize).and_then(Option::as_ref);
+    let is_same = |piece: &Token| match piece.kind {
+        kind::NORMAL => piece.text == added.text,
+        // The way tokenizer.model says it.
+        kind::USER_DEFINED => piece.text == added.text.replace('▁', " "),
+        _ => false,
+    };
+    added.is_raw && !added.is_special && added.text.contains('▁') && piece.is_some_and(is_same)
+}
+
+fn be_piece(tokens: &mut Tokens, id: usize, added: &Added) {
+    if let Some(Some(piece)) = tokens.get_mut(id) {
+        *piece = Token { text: added.text.clone(), kind: kind::NORMAL, score: piece.score };
+    }
 }
 
 /// Whether a token steers, although its checkpoint does not say so.
@@ -477,7 +519,7 @@ impl Vocabulary {
         self.check_end(before, "tokenizer.ggml.bos_token_id", "in front of")?;
         self.check_end(after, "tokenizer.ggml.eos_token_id", "behind")?;
         let (has_bos, has_eos) = (before.is_some(), after.is_some());
-        // These classes of transformers make the template anew, as their configuration asks.
+        // These classes of transformers rebuild the template, as their configuration asks.
         let class = files.config.get("tokenizer_class").and_then(Json::as_str).unwrap_or_default();
         let remakes = ["Llama", "CodeLlama", "Gemma"].iter().any(|name| class.starts_with(name));
         let decide = |has: bool, asked: Option<bool>| match asked {

@@ -5,7 +5,6 @@
 
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -15,11 +14,10 @@ use lilims_engine::{
 };
 use lilims_gguf::{File, TensorType, Value, Writer};
 
+mod child;
 mod tiny_model;
 use tiny_model::{Plan, plan};
 
-/// Tells a child that it is one.
-const IN_CHILD: &str = "LILIMS_HOSTILE_CHILD";
 /// What a child may map: the program, stacks, arenas, and little else.
 const CHILD_KIB: u64 = 1 << 20;
 /// What a child may hold.
@@ -293,8 +291,8 @@ fn exercise(bytes: Vec<u8>, path: &Path) -> Result<bool, Error> {
 
 #[test]
 fn a4_every_mutant_is_an_error_or_an_answer() {
-    if std::env::var_os(IN_CHILD).is_none() {
-        return in_child("a4_every_mutant_is_an_error_or_an_answer");
+    if !child::is_child("a4_every_mutant_is_an_error_or_an_answer", CHILD_KIB) {
+        return;
     }
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.gguf");
@@ -408,22 +406,4 @@ fn t11_a_part_of_a_split_model_says_so() {
     writer.write(&mut bytes).unwrap();
     let error = Tokenizer::from_gguf(&Arc::new(File::from_bytes(bytes).unwrap())).err().unwrap();
     assert!(matches!(error, Error::Split(_)), "{error}");
-}
-
-/// Runs a test of this program by itself, with as much memory as it may take where that can be limited.
-fn in_child(test: &str) {
-    let program = std::env::current_exe().unwrap();
-    let mut command = if cfg!(target_os = "linux") {
-        let mut shell = Command::new("sh");
-        let script = format!("ulimit -v {CHILD_KIB}; exec \"$@\"");
-        shell.args(["-c", &script, "sh"]).arg(program);
-        shell
-    } else {
-        Command::new(program)
-    };
-    let output = command.args(["--exact", test, "--test-threads", "1"]).env(IN_CHILD, "1").output();
-    let output = output.unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && text.contains("1 passed"), "{text}{errors}");
 }

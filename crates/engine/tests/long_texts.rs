@@ -3,7 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "tests, whose helpers Clippy does not recognise")]
 
-use std::process::Command;
+mod child;
+
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -15,8 +16,6 @@ const NORMAL: i32 = 1;
 const CONTROL: i32 = 3;
 const USER_DEFINED: i32 = 4;
 const BYTE: i32 = 6;
-/// Tells a child that it is one.
-const IN_CHILD: &str = "LILIMS_LONG_TEXTS_CHILD";
 /// What a child may map: the program, its stacks, and 16 times the longest text.
 const CHILD_KIB: u64 = 512 << 10;
 const LONG: usize = 10 << 20;
@@ -160,8 +159,8 @@ fn tokenizers() -> Vec<Tokenizer> {
 
 #[test]
 fn a7_long_texts_take_memory_near_their_own_size() {
-    if std::env::var_os(IN_CHILD).is_none() {
-        return in_child("a7_long_texts_take_memory_near_their_own_size");
+    if !child::is_child("a7_long_texts_take_memory_near_their_own_size", CHILD_KIB) {
+        return;
     }
     for tokenizer in tokenizers() {
         for part in ["a", "b", " ", "\n", "c", "<x>", " a", "1", "é", "▁"] {
@@ -176,8 +175,8 @@ fn a7_long_texts_take_memory_near_their_own_size() {
 
 #[test]
 fn a7_a_million_special_tokens_are_found_in_one_pass() {
-    if std::env::var_os(IN_CHILD).is_none() {
-        return in_child("a7_a_million_special_tokens_are_found_in_one_pass");
+    if !child::is_child("a7_a_million_special_tokens_are_found_in_one_pass", CHILD_KIB) {
+        return;
     }
     const N_SPECIALS: u32 = 1_000_000;
     let mut tokens = byte_level(&[]);
@@ -201,22 +200,4 @@ fn a7_tokenising_looks_at_cancel() {
         }
         assert!(tokenizer.encode_until("a c", true, &AtomicBool::new(false)).is_ok());
     }
-}
-
-/// Runs a test of this program by itself, with as much memory as it may take where that can be limited.
-fn in_child(test: &str) {
-    let program = std::env::current_exe().unwrap();
-    let mut command = if cfg!(target_os = "linux") {
-        let mut shell = Command::new("sh");
-        let script = format!("ulimit -v {CHILD_KIB}; exec \"$@\"");
-        shell.args(["-c", &script, "sh"]).arg(program);
-        shell
-    } else {
-        Command::new(program)
-    };
-    let output = command.args(["--exact", test, "--test-threads", "1"]).env(IN_CHILD, "1").output();
-    let output = output.unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && text.contains("1 passed"), "{text}{errors}");
 }

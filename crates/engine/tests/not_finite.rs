@@ -1,4 +1,4 @@
-//! What is no number is found by whoever reads logits, wherever in the model it begins (T12).
+//! What is no number is found by every reader of logits, wherever in the model it begins (T12).
 
 #![expect(clippy::unwrap_used, reason = "tests, whose helpers Clippy does not recognise")]
 
@@ -48,7 +48,7 @@ fn quantise(plan: &mut Plan) {
     }
 }
 
-/// Asserts that nobody gets a token or a figure from `model`.
+/// Asserts that `model` gives out no token and no figure.
 fn refuses(model: &Arc<Model>, what: &str) {
     let is_named = |error: Error| {
         let text = error.to_string();

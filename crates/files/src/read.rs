@@ -9,8 +9,8 @@ use crate::{Error, Kind};
 /// Opens a regular file for reading; links are followed.
 ///
 /// What the name stands for is looked at before it is opened, since opening alone does something to
-/// some devices, and again on what was opened, which nobody can exchange any more. Opening never
-/// waits, as it would for a pipe that nobody writes to.
+/// some devices, and again on what was opened, which cannot be exchanged any more. Opening never
+/// waits, as it would for a pipe without a writer.
 ///
 /// # Errors
 /// [`Error::NotRegular`] for folders, pipes, sockets and devices; [`Error::Io`].

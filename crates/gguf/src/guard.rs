@@ -61,7 +61,7 @@ impl Drop for Guard {
     }
 }
 
-/// A place that nobody uses, taken.
+/// A free place, taken.
 fn free_place() -> &'static Place {
     let take = |place: &Place| {
         let (relaxed, acquire) = (Ordering::Relaxed, Ordering::Acquire);
@@ -169,7 +169,7 @@ mod unix {
         }
     }
 
-    /// Puts empty pages where the file has gone, or leaves the signal to whoever had it before.
+    /// Puts empty pages where the file has gone, or leaves the signal to the handler before.
     ///
     /// Runs in the middle of anything: it takes no lock, allocates nothing and calls only what POSIX or
     /// long practice (`mmap`) allows in handlers.
@@ -196,7 +196,7 @@ mod unix {
         // Up to the map's end at once: what follows has gone as well, or is of no use any more.
         // SAFETY: the pages from `page` to `end` belong to a map of a file that its guard watches, which
         // exists for as long as anybody reads in it, as somebody does at `address`. It was read-only, so
-        // nobody misses what is replaced, and remains mapped until its owner undoes it.
+        // nothing is lost with what is replaced, and remains mapped until its owner undoes it.
         let mapped = unsafe {
             libc::mmap(
                 std::ptr::without_provenance_mut(page),
@@ -217,7 +217,7 @@ mod unix {
         match before {
             Some(before) if !matches!(before.sa_sigaction, libc::SIG_DFL | libc::SIG_IGN) => {
                 if before.sa_flags & libc::SA_SIGINFO != 0 {
-                    // SAFETY: the system was told that this address is a handler of this type.
+                    // SAFETY: this address was installed as a handler of this type.
                     let handler = unsafe {
                         std::mem::transmute::<
                             usize,

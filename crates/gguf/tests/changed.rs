@@ -70,7 +70,7 @@ fn a3_a_file_that_shrinks_gives_zeros_in_every_thread_and_says_so() {
         assert!(counts.iter().all(|count| *count < N_VALUES as usize), "{left}: {counts:?}");
         assert!(file.is_damaged());
         assert!(is_changed(&file, &path));
-        // Nobody else notices.
+        // Other maps are not affected.
         assert_eq!(count_ones(&other.2), N_VALUES as usize);
         assert!(!other.2.is_damaged() && !is_changed(&other.2, &other.1));
         // The next one starts well.

@@ -96,9 +96,9 @@ pub struct Client {
 struct Token {
     /// What was found, once it was looked for.
     found: Option<Option<String>>,
-    /// Whether one was refused, and whether that was told.
+    /// Whether one was refused, and whether that was reported.
     is_refused: bool,
-    is_told: bool,
+    is_reported: bool,
 }
 
 /// A request, before it is sent.
@@ -341,8 +341,8 @@ impl Client {
     /// The sentence that the hub has refused the access token, the first time after it did.
     pub fn take_token_notice(&self) -> Option<String> {
         let mut token = lock(&self.token);
-        let is_news = token.is_refused && !token.is_told;
-        token.is_told |= is_news;
+        let is_news = token.is_refused && !token.is_reported;
+        token.is_reported |= is_news;
         is_news.then(|| {
             format!(
                 "{} refuses the access token, so Lilims goes on without it: it may have expired \

@@ -218,7 +218,7 @@ pub enum Error {
     Stopped,
 }
 
-/// What is to be done about a gate. Who is known and was refused need not be told to accept terms.
+/// What to do about a gated repository. A known account that was refused need not accept terms again.
 fn gate(reason: &str, page: &str, is_known: bool) -> String {
     match (reason, is_known) {
         ("", true) => format!("this account has no access; its page is {page}"),

@@ -20,7 +20,7 @@ pub struct Library {
     /// Folders whose models are used in place, those that the user added.
     pub folders: Vec<String>,
     /// What happened to the library without the user asking for it, sentences: an index that was
-    /// made anew, an access token that was refused.
+    /// rebuilt, an access token that was refused.
     #[serde(default)]
     pub notes: Vec<String>,
 }

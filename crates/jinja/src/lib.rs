@@ -1,4 +1,4 @@
-//! Chat templates: jinja2's language, as transformers sets it up, for templates that nobody has
+//! Chat templates: jinja2's language, as transformers sets it up, for templates that no person has
 //! checked.
 //!
 //! The templates come with models of strangers. So everything that they take is bounded (source,

@@ -1,5 +1,5 @@
-//! Whether one file may be a model of its own, told by its kind, its first four bytes and, where its
-//! name speaks against it, its header. Whoever takes it in reads the header in any case.
+//! Whether one file may be a model of its own, by its kind, its first four bytes and, where its
+//! name speaks against it, its header. An import reads the header in any case.
 
 use std::fs::{self, Metadata};
 use std::io::{self, Read};

@@ -2,12 +2,11 @@
 //! asks for the whole library at each change, and a header may take seconds to read.
 
 use std::collections::HashMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
 
 use lilims_engine::estimate::HeaderFacts;
+use lilims_files::Stamp;
 use lilims_gguf::File;
 use lilims_ipc::Condition;
 
@@ -33,9 +32,6 @@ impl Header {
     }
 }
 
-/// Size and time of the last change: a file that has both is taken for the same.
-type Stamp = (u64, Option<SystemTime>);
-
 /// The headers that were read.
 #[derive(Default)]
 pub(super) struct Headers(Mutex<HashMap<PathBuf, (Stamp, Known)>>);
@@ -43,8 +39,7 @@ pub(super) struct Headers(Mutex<HashMap<PathBuf, (Stamp, Known)>>);
 impl Headers {
     /// What the header of the file at `path` says.
     pub(super) fn of(&self, path: &Path) -> Known {
-        let metadata = fs::metadata(path).map_err(|_| Condition::Missing)?;
-        let stamp = (metadata.len(), metadata.modified().ok());
+        let stamp = Stamp::at(path).map_err(|_| Condition::Missing)?;
         if let Some((held, known)) = self.lock().get(path)
             && *held == stamp
         {
@@ -74,6 +69,8 @@ fn read(path: &Path) -> Known {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
@@ -85,12 +82,11 @@ mod tests {
         let condition = |headers: &Headers| headers.of(&path).err();
         fs::write(&path, b"GGUF").unwrap();
         assert_eq!(condition(&headers), Some(Condition::Damaged));
-        // The same size at the same time: nobody looks inside.
-        let modified = fs::metadata(&path).unwrap().modified().unwrap();
+        // The same size at the same time: it is not read again.
         let mut whole = Vec::new();
         lilims_gguf::Writer::default().str("a", "b").write(&mut whole).unwrap();
         let known = Err(Condition::Missing);
-        headers.lock().insert(path.clone(), ((4, Some(modified)), known));
+        headers.lock().insert(path.clone(), (Stamp::at(&path).unwrap(), known));
         assert_eq!(condition(&headers), Some(Condition::Missing));
         fs::write(&path, whole).unwrap();
         assert!(matches!(condition(&headers), Some(Condition::Unsupported { .. })));

@@ -14,7 +14,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
 use lilims_gguf::{TensorType, Value, Writer};
-use lilims_tests::{fixture, program};
+use lilims_tests::{fixture, lilims};
 use safetensors::SafeTensors;
 use serde_json::{Value as Json, json};
 
@@ -26,14 +26,6 @@ const GEMMA: &str = "gemma-3-270m-q4_k_m.gguf";
 const FIRST_CHUNKS: [(&str, f64); 2] = [(SMOLLM2, 16.27), (GEMMA, 13.0142)];
 /// How far a perplexity may be from those, relatively: activations are quantised.
 const PERPLEXITY_TOLERANCE: f64 = 0.01;
-
-/// The program with `arguments`, apart from this user's own files.
-fn lilims(arguments: &[&str]) -> Command {
-    let mut command = Command::new(program());
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command.env_remove("LILIMS_MODEL").env("LILIMS_HOME", std::env::temp_dir().join("no-lilims"));
-    command
-}
 
 fn run(arguments: &[&str]) -> Output {
     lilims(arguments).output().unwrap()

@@ -332,7 +332,7 @@ async fn l16_a_new_pull_begins_with_nothing_told() {
     let outcome = store.downloader().run_until_done(id, tell).await.unwrap();
     assert!(matches!(outcome, Outcome::Done(_)), "{outcome:?}");
     assert_eq!(told[0], 0, "{told:?}");
-    // Neither an old error nor an old pause is told.
+    // Neither an old error nor an old pause is reported.
     let index = rusqlite::Connection::open(store.folder.path().join("library.sqlite")).unwrap();
     let left = "UPDATE downloads SET state = 'failed', failure = 'old', progress =
         json_set(progress, '$.retrying', json('[\"old\", 60]'), '$.is_checking', json('true'),

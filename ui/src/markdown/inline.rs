@@ -254,7 +254,7 @@ enum Role {
     Closes,
 }
 
-/// Pairs the `**` of a run anew where the parser left some as text: one that it could not pair may
+/// Pairs the `**` of a run again where the parser left some as text: one that it could not pair may
 /// have led it to pair the wrong ones. Runs with `***` stay as they are.
 fn with_cjk_strong<'a>(source: &str, run: Vec<(Piece<'a>, Range<usize>)>) -> Vec<Piece<'a>> {
     let run = with_text_joined(source, run);

@@ -1,7 +1,7 @@
 //! Text as the parser takes it: `\n` is its only line end, and control characters are visible.
 //!
 //! A model may write anything, so the text is mended before it is parsed, not after: a lone
-//! carriage return would end a line for CommonMark and none for whoever looks for `\n`, and a
+//! carriage return would end a line for CommonMark and none for code that looks for `\n`, and a
 //! form feed is a blank for one parser and none for the next.
 
 use std::ops::Deref;

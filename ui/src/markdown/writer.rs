@@ -275,7 +275,7 @@ impl<'a> Writer<'a> {
             escape_html_body_text(&mut self.html, before).expect("writing to a string cannot fail");
             let c = found.chars().next().unwrap_or_default();
             // The character is isolated in its element, where it reorders nothing, and it is there
-            // for whoever copies the text.
+            // for a copy of the text.
             let name = u32::from(c);
             self.html
                 .push_str(&format!("<bdi class=\"control\" data-name=\"U+{name:04X}\">{c}</bdi>"));

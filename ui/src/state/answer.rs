@@ -48,7 +48,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// An answer of an earlier visit. One that was kept before reasoning was told apart has it in its
+    /// An answer of an earlier visit. One that was kept before reasoning was separate has it in its
     /// text.
     pub(super) fn restored(message: &Message, state: AnswerState) -> Self {
         let answer = Self::default();
@@ -79,7 +79,7 @@ impl Answer {
         self.append(writer, &parts);
     }
 
-    /// Adds what the shell told apart as reasoning.
+    /// Adds what the shell sends as reasoning.
     pub(super) fn add_reasoning(&self, writer: &mut AnswerWriter, text: &str, elapsed_ms: u32) {
         // The text that follows is not looked at once more.
         writer.splitter = ThinkSplitter::idle();

@@ -98,7 +98,7 @@ fn open() -> Result<Library> {
     Ok(library)
 }
 
-/// Says that the index was made anew, if it was.
+/// Says that the index was rebuilt, if it was.
 fn tell_rebuilt(library: &Library) {
     if let Some(rebuilt) = library.rebuilt() {
         output::note(&format!("lilims: {rebuilt}"));

@@ -22,7 +22,7 @@ use serde::Serialize;
 pub(crate) use line::Line;
 pub(crate) use table::table;
 
-/// Whether the error is that nobody reads our output any more.
+/// Whether the error is that the reader of our output has closed it.
 pub(crate) fn is_broken_pipe(error: &Error) -> bool {
     error
         .chain()
@@ -30,7 +30,7 @@ pub(crate) fn is_broken_pipe(error: &Error) -> bool {
         .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
 }
 
-/// Writes a line to standard error; if nobody reads that, nothing is lost.
+/// Writes a line to standard error; if it is closed, nothing is lost.
 pub(crate) fn note(line: &str) {
     write_stderr(&format!("{}\n", escape::lines(line)));
 }

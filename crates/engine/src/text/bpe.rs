@@ -195,7 +195,7 @@ fn char_to_byte(c: char) -> Option<u8> {
 pub(super) fn decode(vocab: &Vocab, id: u32, out: &mut Vec<u8>) {
     let text = vocab.text(id);
     match vocab.kind(id) {
-        Kind::Normal => match std::str::from_utf8(text) {
+        Kind::Normal | Kind::Piece => match std::str::from_utf8(text) {
             Ok(text) => text.chars().for_each(|c| match char_to_byte(c) {
                 Some(byte) => out.push(byte),
                 None => out.extend(c.encode_utf8(&mut [0; 4]).as_bytes()),

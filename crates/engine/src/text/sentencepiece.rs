@@ -189,7 +189,7 @@ fn priority(score: f32) -> u32 {
 pub(super) fn decode(vocab: &Vocab, id: u32, out: &mut Vec<u8>) {
     let text = vocab.text(id);
     match vocab.kind(id) {
-        Kind::Normal => {
+        Kind::Normal | Kind::Piece => {
             let mut rest = text;
             while let Some(at) = memchr::memmem::find(rest, "▁".as_bytes()) {
                 out.extend(&rest[..at]);

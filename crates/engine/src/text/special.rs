@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::OnceLock;
 
 use super::cuts::{CutTable, Cuts};
-use super::vocab::{Kind, Vocab};
+use super::vocab::{Kind, Vocab, listed_ids};
 use crate::Error;
 use crate::reasoning::SHOWN_TOKENS;
 
@@ -83,6 +83,10 @@ const STRUCTURE: &[&str] = &[
 /// All tokens that end a turn, where there are more than single keys can name: Lilims' own key.
 const END_LIST: &str = "lilims.tokenizer.eos_token_ids";
 
+/// Whether a token that is no control token in the file is none, however it is written: a key of
+/// Lilims' own, of files whose source says it of every token.
+const EXACT_KINDS: &str = "lilims.tokenizer.has_exact_types";
+
 /// The longest text in the lists; longer tokens need no look.
 const MAX_KNOWN_LEN: usize = 32;
 
@@ -92,23 +96,19 @@ pub(super) fn token_at(vocab: &Vocab, key: &str) -> Option<u32> {
     u32::try_from(id).ok().filter(|&id| (id as usize) < vocab.len())
 }
 
-/// The tokens of the vocabulary that an array of ids names.
-fn listed_ids(vocab: &Vocab, key: &str) -> Vec<u32> {
-    let Ok(array) = vocab.metadata().array(key) else { return Vec::new() };
-    let ids = array.iter().take(vocab.len()).filter_map(|value| value.as_u64());
-    let ids = ids.filter_map(|id| u32::try_from(id).ok());
-    ids.filter(|&id| (id as usize) < vocab.len()).collect()
-}
-
 /// Finds the tokens that end a turn, in order, and corrects the kinds of those that the file gets
-/// wrong, as llama.cpp does.
+/// wrong, as llama.cpp does. Qwen's `</s>`, an ordinary piece, is one for all files but our own.
 pub(super) fn find_turn_ends(vocab: &mut Vocab, eos: Option<u32>) -> Vec<u32> {
     let mut ends: Vec<u32> = END_KEYS.iter().filter_map(|key| token_at(vocab, key)).collect();
     ends.extend(eos);
-    ends.extend(listed_ids(vocab, END_LIST));
+    ends.extend(listed_ids(vocab.metadata(), END_LIST, vocab.len()));
     let mut fills: Vec<Option<u32>> =
         FILL_ENDS.iter().map(|(key, _)| token_at(vocab, key)).collect();
+    let is_exact = vocab.metadata().get(EXACT_KINDS).and_then(|value| value.as_bool());
     for id in vocab.ids() {
+        if is_exact == Some(true) && vocab.kind(id) == Kind::Normal {
+            continue;
+        }
         let text = vocab.text(id);
         if text.len() > MAX_KNOWN_LEN || !matches!(text.first(), Some(b'<' | b'[' | b'_')) {
             continue;
@@ -181,7 +181,7 @@ fn is_control(vocab: &Vocab, id: u32) -> bool {
     let is_between = |start: &str, end: &str| {
         text.starts_with(start.as_bytes()) && text.ends_with(end.as_bytes())
     };
-    vocab.kind(id) != Kind::UserDefined
+    !matches!(vocab.kind(id), Kind::UserDefined | Kind::Piece)
         || [("<|", ">"), ("<", "|>"), ("<｜", "｜>")]
             .iter()
             .any(|(start, end)| is_between(start, end))
@@ -216,7 +216,7 @@ impl StripsRight {
         if is_phi3 && vocab.metadata().get(RSTRIP_LIST).is_none() {
             return Self::AsPhi3;
         }
-        let mut ids = listed_ids(vocab, RSTRIP_LIST);
+        let mut ids = listed_ids(vocab.metadata(), RSTRIP_LIST, vocab.len());
         ids.sort_unstable();
         Self::Listed(ids)
     }
@@ -262,8 +262,9 @@ impl Specials {
             }
             Plain::All => {
                 let table = self.user_defined.get_or_init(|| {
-                    let is_user_defined = |id: &u32| vocab.kind(*id) == Kind::UserDefined;
-                    CutTable::new(vocab, vocab.ids().filter(is_user_defined), |_| false)
+                    let splits =
+                        |id: &u32| matches!(vocab.kind(*id), Kind::UserDefined | Kind::Piece);
+                    CutTable::new(vocab, vocab.ids().filter(splits), |_| false)
                 });
                 (table, &[][..])
             }

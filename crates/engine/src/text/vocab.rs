@@ -16,6 +16,8 @@ use crate::Error;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Normal,
+    /// A piece that merges make, at which texts are split as well where it is written out.
+    Piece,
     Unknown,
     Control,
     UserDefined,
@@ -37,9 +39,12 @@ impl Kind {
 
     /// Whether texts are split at such a token before anything else happens to them.
     pub(super) fn splits_text(self) -> bool {
-        matches!(self, Self::Control | Self::UserDefined | Self::Unknown)
+        matches!(self, Self::Piece | Self::Control | Self::UserDefined | Self::Unknown)
     }
 }
+
+/// Normal tokens that are [`Kind::Piece`]: a key of Lilims' own.
+const SPLITS_TEXT: &str = "lilims.tokenizer.splits_text_token_ids";
 
 /// Tokens and their texts.
 pub(super) struct Vocab {
@@ -64,12 +69,15 @@ impl Vocab {
         if starts.is_empty() {
             return Err(damaged("the vocabulary is empty".to_owned()));
         }
-        let kinds = match metadata.get("tokenizer.ggml.token_type") {
+        let mut kinds = match metadata.get("tokenizer.ggml.token_type") {
             None => vec![Kind::Normal; starts.len()],
             Some(_) => numbers(metadata, "tokenizer.ggml.token_type", starts.len())?
                 .map(|number| Kind::from_number(number as i64))
                 .collect(),
         };
+        for id in listed_ids(metadata, SPLITS_TEXT, kinds.len()) {
+            kinds[id as usize] = Kind::Piece;
+        }
         Ok(Self { file: Arc::clone(file), starts, kinds, index: OnceLock::new() })
     }
 
@@ -177,6 +185,14 @@ pub(super) fn string_array<'a>(metadata: Metadata<'a>, key: &str) -> Result<Arra
         None | Some(Value::String(_)) => Ok(array),
         Some(_) => Err(damaged(format!("`{key}` does not hold texts"))),
     }
+}
+
+/// The tokens among the first `n_tokens` that the array of ids at `key` names.
+pub(super) fn listed_ids(metadata: Metadata<'_>, key: &str, n_tokens: usize) -> Vec<u32> {
+    let Ok(array) = metadata.array(key) else { return Vec::new() };
+    let ids = array.iter().take(n_tokens).filter_map(|value| value.as_u64());
+    let ids = ids.filter_map(|id| u32::try_from(id).ok());
+    ids.filter(|&id| (id as usize) < n_tokens).collect()
 }
 
 /// The first `n` numbers of the array at `key`, which must have as many.

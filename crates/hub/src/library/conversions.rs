@@ -19,7 +19,7 @@ use crate::Error;
 pub(super) const UNFINISHED: &str = ".converting-";
 /// The lock of the one conversion of models in the library.
 const LOCK: &str = "conversion";
-/// How long a conversion waits for whoever only looks whether there is one.
+/// How long a conversion waits for a process that only looks whether there is one.
 const PATIENCE: Duration = Duration::from_millis(300);
 
 /// The room that a conversion of this process has taken.

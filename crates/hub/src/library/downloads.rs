@@ -154,7 +154,7 @@ impl Library {
         let transaction = index.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let before = find(&transaction, &source.repository, &source.file)?;
         let id = enqueue(&transaction, source)?;
-        // What nobody runs has nothing to tell of an earlier time.
+        // A download that is not running has nothing to report of an earlier run.
         let writer = self.locks.try_exclusive(&download_lock(id))?;
         if let Some(before) = before.filter(|_| writer.is_some()) {
             let journal = match before.state {
@@ -379,7 +379,7 @@ impl Library {
     ) -> Result<i64, Error> {
         let progress = serde_json::to_string(journal).expect("a journal is plain data");
         let mut index = self.index();
-        // Nobody sees the row before it says what is here.
+        // The row is not visible before it says what is here.
         let transaction = index.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let id = enqueue(&transaction, source)?;
         let Some(_writer) = self.locks.try_exclusive(&download_lock(id))? else {

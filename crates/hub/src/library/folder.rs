@@ -2,7 +2,7 @@
 //! they take, and that backups leave them out.
 //!
 //! Links may lead out of the folder, to the models of another program. Whether a file is ours is
-//! therefore told by where it really is ([`Folder::owns`]), and nothing here writes, renames or
+//! therefore decided by where it really is ([`Folder::owns`]), and nothing here writes, renames or
 //! removes what is elsewhere.
 
 use std::fs::{self, File};

@@ -218,7 +218,7 @@ impl Library {
         Ok(scanned)
     }
 
-    /// The entry of a file that is gone and that `found` is, as far as can be told: the same name and
+    /// The entry of a file that is gone and that `found` is, as far as can be seen: the same name and
     /// size at the same program.
     fn moved(&self, found: &Found) -> Result<Option<Entry>, Error> {
         let owner = found.owner.to_string();

@@ -48,7 +48,7 @@ pub struct Library {
     index: Mutex<Connection>,
     reservation: Reservation,
     rebuilt: OnceLock<Rebuilt>,
-    /// While it is held, nobody exchanges the index.
+    /// While it is held, no process exchanges the index.
     _users: Held,
 }
 
@@ -98,7 +98,7 @@ impl Library {
     /// Opens the library in `root`, which is made if it is not there.
     ///
     /// What processes that ended have left unfinished is removed, and an index that is damaged or
-    /// gone is made anew: [`Library::rebuilt`] tells.
+    /// gone is rebuilt: [`Library::rebuilt`] says so.
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::Index`], [`Error::IndexVersion`]; [`Error::IndexDamaged`] where

@@ -1,7 +1,7 @@
 //! What processes are writing into our folder, and what those that ended have left there.
 //!
 //! Each file that grows has a lock, which the system releases when its process ends, however it ends.
-//! So a file whose lock is free belongs to nobody: it is removed when a library is opened, and until
+//! So a file whose lock is free has no owner: it is removed when a library is opened, and until
 //! then it counts neither as used nor as a reason for a model to leave.
 
 use std::collections::HashSet;
@@ -19,7 +19,7 @@ const MAX_COPIES: u32 = 256;
 /// The lock that everybody shares who writes files named [`super::conversions::UNFINISHED`].
 const CONVERTING: &str = "converting";
 /// How names begin that earlier versions gave to copies, which had no lock, and after how long
-/// nobody writes to one any more.
+/// no process writes to one any more.
 const OLD_PREFIX: &str = ".tmp";
 const OLD_AGE: Duration = Duration::from_secs(3600);
 
@@ -46,7 +46,7 @@ impl Drop for Copying {
 }
 
 impl Library {
-    /// A place for a copy, which nobody else uses.
+    /// A place for a copy, used by this process alone.
     pub(super) fn begin_copy(&self) -> Result<Copying, Error> {
         for n in 0..MAX_COPIES {
             if let Some(held) = self.locks.try_exclusive(&copy_lock(n))? {
@@ -131,7 +131,7 @@ impl Library {
         matches!(self.locks.try_exclusive(CONVERTING), Ok(None))
     }
 
-    /// Takes part in converting into our folder, so that nobody sweeps what is being written.
+    /// Takes part in converting into our folder, so that no process sweeps what is being written.
     pub(super) fn share_converting(&self) -> Result<Held, Error> {
         let held = self.locks.shared_within(CONVERTING, Duration::from_secs(5))?;
         held.ok_or(Error::Busy)
@@ -151,7 +151,7 @@ impl Library {
     }
 }
 
-/// The lock of whoever writes the copy of this number.
+/// The lock of the process that writes the copy of this number.
 fn copy_lock(n: u32) -> String {
     format!("import-{n}")
 }
