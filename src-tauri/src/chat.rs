@@ -96,7 +96,7 @@ impl Talk for Chat {
         self.kept.ask(&request.messages, request.overflow);
         self.is_unsaved = true;
         let answer = self.generate(request, cancel, stream);
-        let view = self.conversation.as_ref().map(|conversation| view(&conversation.view()));
+        let view = self.conversation.as_ref().map(view);
         self.kept.end(view.clone().filter(|_| answer.is_ok()));
         let answer = answer.map_err(|error| errors::not_answered(&error))?;
         let stats = stats(&answer.progress);
@@ -168,7 +168,8 @@ fn phase(phase: conversation::Phase) -> Phase {
     }
 }
 
-fn view(view: &conversation::View) -> ContextView {
+fn view(conversation: &Conversation) -> ContextView {
+    let (view, notes) = (conversation.view(), conversation.notes());
     let context = &view.context;
     ContextView {
         context_tokens: count(context.context),
@@ -177,7 +178,14 @@ fn view(view: &conversation::View) -> ContextView {
         left_tokens: count(context.left()),
         first_message: count(view.first_message),
         summary: view.summary.clone(),
+        notes: notes.iter().map(|note| sentence(&note.to_string())).collect(),
     }
+}
+
+/// `text` with a capital and a full stop.
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).chain(['.']).collect()
 }
 
 fn generate_options(options: &Options) -> GenerateOptions {

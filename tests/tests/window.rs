@@ -239,6 +239,32 @@ fn a_missing_model_is_told_and_can_be_supplied() -> Result<()> {
     })
 }
 
+#[test]
+fn a3_a_model_file_that_shrinks_during_an_answer_is_a_sentence_and_the_turn_stays() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let model = folder.path().join("changing.gguf");
+    fs::copy(bundled_model()?, &model)?;
+    let window = AppWindow::open(Start { model: Some(&model), ..Start::default() })?;
+    window.wait_for_model("ready")?;
+    window.set_options(LONG)?;
+    window.ask(LONG_QUESTION)?;
+    window.wait("the first words", || {
+        Ok(window.answers()?.pop().filter(|answer| answer.text.len() > 20))
+    })?;
+    fs::File::options().write(true).open(&model)?.set_len(4096)?;
+    let failed = window.wait_for_end()?;
+    ensure!(failed.state == "failed" && failed.text.len() > 20, "{failed:?}");
+    let message = window.text("error-message")?.unwrap_or_default();
+    ensure!(message.contains("changed"), "the message is {message:?}");
+    // With the file back, the same question is answered.
+    fs::copy(bundled_model()?, &model)?;
+    window.set_options(SHORT)?;
+    window.click("retry")?;
+    let again = window.wait_for_end()?;
+    ensure!(again.state == "done" && !again.text.is_empty(), "{again:?}");
+    Ok(())
+}
+
 /// Opens the app with a bad `model`, wants to read `told`, has it repaired and loads it again.
 fn recovers_from(model: &Path, told: &str, repair: impl FnOnce() -> Result<()>) -> Result<()> {
     let window = AppWindow::open(Start { model: Some(model), ..Start::default() })?;

@@ -123,14 +123,16 @@ impl Generate {
         if let Some(n_sinks) = self.answer.sinks {
             session.set_sinks(n_sinks);
         }
+        let (prompt, note) = model.fitting(prompt);
         let answer = interrupt.during(|cancel| {
-            let ids = model.tokenizer().encode_prompt_until(prompt, true, cancel)?;
+            let ids = model.tokenizer().encode_prompt_until(&prompt, true, cancel)?;
             session.generate(&ids, options, cancel, &mut |text, _| out.text(text, cancel))
         });
         match answer {
             Err(Error::Cancelled) => Ok(None),
             answer => {
-                let (answer, notes, n_held) = (answer?, Vec::new(), session.tokens().len());
+                let (answer, n_held) = (answer?, session.tokens().len());
+                let notes = note.into_iter().collect();
                 let has_cut = session.has_cut_keys_or_values();
                 Ok(Some(Done { answer, notes, n_held, has_cut }))
             }

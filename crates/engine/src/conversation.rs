@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use self::parts::AnswerParts;
 use self::transcript::Transcript;
 use crate::generate::{Answer, Finish, GenerateOptions, Progress};
+use crate::prompt::fit::Fit;
 use crate::prompt::{self, Note};
 use crate::session::{ContextUse, Overflow, Session};
 use crate::{Error, Model};
@@ -210,12 +211,19 @@ impl Conversation {
         cancel: &AtomicBool,
         on_update: &mut dyn FnMut(Update<'_>),
     ) -> Result<Answer, Error> {
+        let model = self.session.model();
+        let fit = Fit::of(model.tokenizer(), model.context(), messages);
+        let (messages, left_out) = fit.messages(messages);
+        let messages = &*messages;
         let turn = self.turn_prompt(messages, options, cancel, on_update);
-        let TurnPrompt { transcript, tail, notes } = match turn {
+        let TurnPrompt { transcript, tail, mut notes } = match turn {
             // Cancelling is no error.
             Err(Error::Cancelled) => return Ok(Answer::cancelled()),
             turn => turn?,
         };
+        if left_out > 0 {
+            notes.push(Note::TextLeftOut { bytes: left_out });
+        }
         self.notes = notes;
         self.session.set_sinks(self.n_sinks.unwrap_or(transcript.n_before_question));
         let phase = self.phase(&transcript, messages);

@@ -1,5 +1,6 @@
 //! A loaded model: its file, specification, tokenizer and chat template.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -9,7 +10,8 @@ use lilims_gguf::{File, Split, TensorType};
 use crate::backend::Runner;
 use crate::backend::candle::{self, CandleModel, CandleRunner};
 use crate::backend::cpu::{self, CpuModel, CpuRunner, max_threads, performance_cores};
-use crate::prompt::ChatFormat;
+use crate::prompt::fit::Fit;
+use crate::prompt::{ChatFormat, Note};
 use crate::quant::Isa;
 use crate::reasoning::ReasoningMarks;
 use crate::spec::MIN_LEARNED_CONTEXT;
@@ -184,6 +186,13 @@ impl Model {
     /// The file's tokenizer.
     pub fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer
+    }
+
+    /// `text` as far as the context could hold it, with a note where its middle is left out: only the
+    /// beginning and the end of what is too long are ever read.
+    pub fn fitting<'t>(&self, text: &'t str) -> (Cow<'t, str>, Option<Note>) {
+        let (text, bytes) = Fit::new(&self.tokenizer, self.context, text.len()).text(text);
+        (text, (bytes > 0).then_some(Note::TextLeftOut { bytes }))
     }
 
     /// How messages become prompts. A chat template that does not compile is an error there, and the

@@ -6,6 +6,7 @@
 //! in text of people. What a template cannot express is written differently (`fold.rs`), and
 //! [`Prompt::notes`] says how. The tokens of a prompt are a function of its rendering alone.
 
+pub(crate) mod fit;
 mod fold;
 mod probe;
 
@@ -44,6 +45,11 @@ pub enum Note {
     },
     /// The template does not begin the answer.
     NoGenerationPrompt,
+    /// Texts are longer than the context can hold: their middle was not looked at.
+    TextLeftOut {
+        /// How much.
+        bytes: usize,
+    },
 }
 
 impl Note {
@@ -58,6 +64,7 @@ impl Note {
             Self::ReasoningLeftOut => "reasoning-left-out",
             Self::MessagesLeftOut { .. } => "messages-left-out",
             Self::NoGenerationPrompt => "no-generation-prompt",
+            Self::TextLeftOut { .. } => "text-left-out",
         }
     }
 }
@@ -81,6 +88,13 @@ impl fmt::Display for Note {
                 return write!(f, "the chat template leaves {count} messages out");
             }
             Self::NoGenerationPrompt => "the chat template does not begin the answer",
+            Self::TextLeftOut { bytes } => {
+                return write!(
+                    f,
+                    "a text is longer than the context can hold: {bytes} bytes of its middle were not \
+                     looked at"
+                );
+            }
         })
     }
 }

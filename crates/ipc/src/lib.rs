@@ -130,6 +130,9 @@ pub struct ContextView {
     pub first_message: u32,
     /// The model's summary of what left, where that was asked for.
     pub summary: Option<String>,
+    /// How the last prompt differed from what the messages ask for, a sentence each.
+    #[serde(default)]
+    pub notes: Vec<String>,
 }
 
 /// Where the model stands; the answer of the command `status`, and the event `model-status`.

@@ -79,6 +79,16 @@ pub(crate) fn ContextPanel(
                     </p>
                 </Show>
             </div>
+            <Show when=move || view.with(|view| !view.notes.is_empty())>
+                <div class="context-notes" data-testid="context-notes">
+                    <h3>"How this model was asked"</h3>
+                    <ul>
+                        <For each=move || view.with(|view| view.notes.clone()) key=String::clone let:note>
+                            <li>{note}</li>
+                        </For>
+                    </ul>
+                </div>
+            </Show>
             <Show when=move || summary.with(Option::is_some)>
                 <div class="context-summary" data-testid="context-summary">
                     <h3>"The model’s summary of what has left"</h3>

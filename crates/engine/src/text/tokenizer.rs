@@ -325,6 +325,11 @@ impl Tokenizer {
         self.vocab.find(text.as_bytes())
     }
 
+    /// Bytes of the longest text that a token stands for, at most.
+    pub(crate) fn longest_token(&self) -> usize {
+        self.vocab.ids().map(|id| self.vocab.text(id).len()).max().unwrap_or(0)
+    }
+
     /// Tokens in the vocabulary.
     pub fn n_vocab(&self) -> usize {
         self.vocab.len()

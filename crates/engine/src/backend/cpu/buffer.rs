@@ -14,9 +14,12 @@ use crate::Error;
 ///
 /// *Errors*: [`Error::OutOfMemory`] where the system does not give that much.
 pub(crate) fn zeros<T: Zeroable>(len: usize) -> Result<Vec<T>, Error> {
-    bytemuck::try_zeroed_vec(len).map_err(|()| Error::OutOfMemory {
-        bytes: (len as u64).saturating_mul(size_of::<T>() as u64),
-    })
+    bytemuck::try_zeroed_vec(len).map_err(|()| out_of_memory::<T>(len))
+}
+
+/// The error where the system does not give room for `len` values.
+pub(crate) fn out_of_memory<T>(len: usize) -> Error {
+    Error::OutOfMemory { bytes: (len as u64).saturating_mul(size_of::<T>() as u64) }
 }
 
 /// A fixed buffer that several workers may write to at once, each elsewhere.

@@ -94,6 +94,11 @@ impl Matrix {
         self.kernel.quantizes_activations()
     }
 
+    /// The type and width of the panels that its rows are unpacked into, if they are.
+    pub(crate) fn panel(&self) -> Option<(TensorType, usize)> {
+        self.quantizes_activations().then(|| (self.kernel.tensor_type(), self.n_cols))
+    }
+
     /// All rows.
     pub(crate) fn all_bytes(&self) -> &[u8] {
         &self.file.as_bytes()[self.data.clone()]
@@ -139,7 +144,7 @@ impl<'a> Step<'a> {
     }
 
     /// The matrices, in the order in which they are read.
-    pub(crate) fn matrices(&self) -> impl Iterator<Item = &'a Matrix> {
+    pub(crate) fn matrices(&self) -> impl Iterator<Item = &'a Matrix> + use<'a> {
         let matrices = match *self {
             Self::Apart(matrices) => matrices,
             Self::Pair([a, b]) => [Some(a), Some(b), None],

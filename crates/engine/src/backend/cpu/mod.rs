@@ -16,6 +16,7 @@ mod team;
 mod warm;
 mod worker;
 
+use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::ops::Range;
 use std::sync::atomic::Ordering;
@@ -26,7 +27,7 @@ use lilims_gguf::{File, TensorInfo};
 use self::activations::SharedActivations;
 use self::attention::Partials;
 pub(crate) use self::buffer::zeros;
-use self::buffer::{Output, SharedBuffer};
+use self::buffer::{Output, SharedBuffer, out_of_memory};
 use self::cache::LayerCache;
 pub use self::cores::max_threads;
 pub(crate) use self::cores::performance_cores;
@@ -66,6 +67,14 @@ pub(crate) struct CpuModel {
 }
 
 impl CpuModel {
+    /// Bytes that a worker's own buffers grow to.
+    fn worker_bytes(&self) -> usize {
+        let steps = (0..).map_while(|idx| self.step(idx));
+        let panels: HashSet<_> =
+            steps.flat_map(|step| step.matrices().filter_map(Matrix::panel)).collect();
+        worker_bytes(&self.spec, panels.into_iter().map(|(_, n_cols)| n_cols))
+    }
+
     /// What is multiplied in the `idx`th step of a pass, over all layers; the head is the last.
     fn step(&self, idx: usize) -> Option<Step<'_>> {
         let Weights { layers, output, embedding, .. } = &self.weights;
@@ -205,6 +214,8 @@ impl CpuRunner {
     ) -> Result<Self, Error> {
         let team = Team::new(n_threads)?;
         let buffers = Buffers::new(&model.spec, context, kv_type, team.n_workers())?;
+        // Workers' own buffers grow while they run, where no memory would end the process.
+        drop(zeros::<u8>(model.worker_bytes().saturating_mul(team.n_workers()))?);
         let scratch = (0..team.n_workers())
             .map(|_| Scratch::new(&model.spec).map(Mutex::new))
             .collect::<Result<_, _>>()?;
@@ -233,7 +244,7 @@ impl Runner for CpuRunner {
             Want::All => n_tokens,
         };
         let n_logits = n_rows * model.spec.n_vocab;
-        logits.reserve(n_logits);
+        logits.try_reserve(n_logits).map_err(|_| out_of_memory::<f32>(n_logits))?;
         let output = Output::new(&mut logits.spare_capacity_mut()[..n_logits]);
         self.team.run(chunk.cancel, |member| {
             let mut scratch = scratch[member.idx()].lock().unwrap_or_else(PoisonError::into_inner);

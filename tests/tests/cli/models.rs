@@ -1,0 +1,128 @@
+//! Models that change while they are used (A3), that compute what is no number (T12), and prompts that no
+//! context can hold (A7): a sentence that names the file, and nothing of a conversation lost.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use lilims_gguf::File;
+use serde_json::Value as Json;
+
+use super::{SMOLLM2, failure, json_of, lilims, model, start_long_answer};
+
+/// A copy of the model in `folder`, which a test may spoil.
+fn copy(folder: &Path) -> PathBuf {
+    let path = folder.join("changing.gguf");
+    fs::copy(model(SMOLLM2), &path).unwrap();
+    path
+}
+
+fn truncate(path: &Path) {
+    fs::File::options().write(true).open(path).unwrap().set_len(4096).unwrap();
+}
+
+#[test]
+fn a3_an_answer_from_a_file_that_shrinks_ends_with_a_sentence() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = copy(folder.path());
+    let child = start_long_answer(path.to_str().unwrap(), lilims);
+    truncate(&path);
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{}: {stderr}", output.status);
+    assert!(stderr.contains("changing.gguf") && stderr.contains("changed"), "{stderr}");
+}
+
+#[test]
+fn a3_a_conversation_keeps_its_turn_when_the_model_file_shrinks() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = copy(folder.path());
+    let kept = folder.path().join("talk.json");
+    let arguments = ["chat", "--model", path.to_str().unwrap(), "--max-tokens", "8000"];
+    let mut chat = lilims(&[&arguments[..], &["--session", kept.to_str().unwrap()]].concat());
+    let mut child = chat.stdin(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(b"Write a very long story about a dragon with many chapters.\n").unwrap();
+    child.stdout.as_mut().unwrap().read_exact(&mut [0; 20]).unwrap();
+    truncate(&path);
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{}: {stderr}", output.status);
+    assert!(stderr.contains("changing.gguf"), "{stderr}");
+    let kept: Json = serde_json::from_slice(&fs::read(&kept).unwrap()).unwrap();
+    let content = |at: usize| kept["messages"][at]["content"].as_str().unwrap();
+    assert!(content(0).contains("dragon"), "{kept}");
+    assert!(content(1).len() >= 20, "what there is of the answer: {kept}");
+}
+
+/// The model with a weight that is not a number, in `folder`.
+fn without_numbers(folder: &Path) -> PathBuf {
+    let path = copy(folder);
+    let mut bytes = fs::read(&path).unwrap();
+    let start = {
+        let file = File::from_bytes(bytes.clone()).unwrap();
+        let weights = file.data(file.tensor("output_norm.weight").unwrap()).unwrap();
+        weights.as_ptr() as usize - file.as_bytes().as_ptr() as usize
+    };
+    bytes[start..start + 4].copy_from_slice(&f32::NAN.to_le_bytes());
+    fs::write(&path, bytes).unwrap();
+    path
+}
+
+#[test]
+fn t12_what_is_no_number_is_an_error_of_every_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = without_numbers(folder.path());
+    let path = path.to_str().unwrap();
+    let text = folder.path().join("text.txt");
+    fs::write(&text, "The river flows through many towns. ".repeat(400)).unwrap();
+    let (text, out) = (text.to_str().unwrap(), folder.path().join("out.safetensors"));
+    let out = out.to_str().unwrap();
+    let prompt = ["--prompt", "Once", "--max-tokens", "3"];
+    for arguments in [
+        &[&["generate", "--model", path][..], &prompt].concat()[..],
+        &[&["generate", "--model", path, "--temperature", "0", "--json"][..], &prompt].concat(),
+        &["logits", "--model", path, "--ids", "1,2,3", "--out", out],
+        &["eval", "perplexity", "--model", path, "--text", text],
+        &["bench", "--model", path, "--repeat", "1", "--generate-tokens", "8"],
+    ] {
+        let sentence = failure(&mut lilims(arguments), 1);
+        assert!(sentence.contains("not finite"), "{arguments:?}: {sentence}");
+        assert!(!Path::new(out).exists(), "{arguments:?}");
+    }
+    let mut chat = lilims(&["chat", "--model", path]);
+    let mut child = chat.stdin(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"Hello\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("not finite"), "{stderr}");
+}
+
+#[test]
+fn a7_of_a_prompt_that_no_context_can_hold_only_the_ends_are_looked_at() {
+    let model = model(SMOLLM2);
+    let text = "The river flows through many towns. ".repeat(1_500_000);
+    let arguments = ["generate", "--model", &model, "--context", "128", "--json"];
+    let settings = ["--prompt", "-", "--max-tokens", "2", "--temperature", "0"];
+    for form in [&["--system", "You only speak Latin."][..], &["--raw"]] {
+        let start = Instant::now();
+        let mut generate = lilims(&[&arguments[..], &settings, form].concat());
+        let mut child = generate.stdin(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{form:?}: {stderr}");
+        let report: Json = serde_json::from_slice(&output.stdout).unwrap();
+        let note = &report["notes"][0];
+        assert_eq!(note["code"], "text-left-out", "{form:?}: {report}");
+        assert!(note["text"].as_str().unwrap().contains("5"), "{note}");
+        assert!(report["unread_tokens"].as_u64().unwrap() > 1000, "{report}");
+        // Tokens of all 54 MB take a minute.
+        assert!(start.elapsed() < Duration::from_secs(30), "{form:?}: {:?}", start.elapsed());
+    }
+    let short = json_of(&[&arguments[..], &["--prompt", "Hello", "--max-tokens", "1"]].concat());
+    assert_eq!(short["notes"], serde_json::json!([]));
+}
