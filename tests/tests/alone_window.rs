@@ -5,9 +5,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result, ensure};
+use lilims_convert::{Mix, Options, convert};
 use lilims_tests::app_window::{AppWindow, Start, app_program};
+use lilims_tests::fixture;
 use lilims_tests::hub_server::{Content, HubServer, Repo};
 use lilims_tests::webdriver::ENTER;
 use serde_json::json;
@@ -147,6 +150,26 @@ fn t10_reasoning_of_an_earlier_visit_is_folded_and_opens_by_key() -> Result<()> 
         let page = window.session().run("return document.body.innerText", &[])?;
         let page = page.as_str().unwrap_or_default();
         ensure!(page.contains(r"\(a_1 * b_1\)") && page.contains("␛[31m"), "{page:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn t3_how_a_model_was_asked_stands_in_the_context_panel() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let model = folder.path().join("model.gguf");
+    let (options, never) = (Options::new(Mix::F32), AtomicBool::new(false));
+    convert(&fixture("checkpoints/llama"), &model, &options, &never, &mut |_| {})?;
+    for is_dark in [false, true] {
+        let window = AppWindow::open(Start { model: Some(&model), is_dark, ..Start::default() })?;
+        window.wait_for_model("ready")?;
+        window.set_options(SHORT)?;
+        window.ask_and_wait(QUESTION)?;
+        window.click("context-meter")?;
+        window.wait_for("context-notes")?;
+        let notes = window.text("context-notes")?.unwrap_or_default();
+        ensure!(notes.contains("The model has no chat template"), "{notes:?}");
+        save(&window, "context-notes", is_dark)?;
     }
     Ok(())
 }

@@ -156,7 +156,7 @@ impl Manifest {
     ///
     /// *Errors*: [`Error::Io`].
     pub fn write(&self, model: &Path) -> Result<(), Error> {
-        self.prepare(model)?.publish()
+        self.prepare(model)?.publish(true)
     }
 
     /// Writes it beside its place.

@@ -85,9 +85,10 @@ impl Finished {
         self.file.temporary_path()
     }
 
-    /// Gives it its name, in place of what had it.
-    pub(crate) fn publish(self) -> Result<(), Error> {
-        self.file.commit().map_err(from_files)
+    /// Gives it its name: in place of what has it, if that `replaces`, else where it is free.
+    pub(crate) fn publish(self, replaces: bool) -> Result<(), Error> {
+        let named = if replaces { self.file.commit() } else { self.file.commit_new() };
+        named.map_err(from_files)
     }
 }
 

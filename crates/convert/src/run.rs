@@ -45,10 +45,12 @@ pub struct Options {
     pub revision: Option<String>,
     /// The model's licence, in place of what the source states.
     pub license: Option<String>,
+    /// Whether the result takes the place of a file that is there at the end.
+    pub replaces: bool,
 }
 
 impl Options {
-    /// Two threads, and nothing said of where the model comes from.
+    /// Two threads, nothing said of where the model comes from, and what is there is replaced.
     pub fn new(mix: Mix) -> Self {
         Self {
             mix,
@@ -60,6 +62,7 @@ impl Options {
             origin: None,
             revision: None,
             license: None,
+            replaces: true,
         }
     }
 }
@@ -164,8 +167,8 @@ pub fn convert(
         evaluation: None,
     };
     let beside = manifest.prepare(out)?;
-    finished.publish()?;
-    beside.publish()?;
+    finished.publish(options.replaces)?;
+    beside.publish(true)?;
     on_progress(Progress::before(&heads, heads.len()));
     Ok(manifest)
 }

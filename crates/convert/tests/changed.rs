@@ -96,6 +96,23 @@ fn a3_a_model_that_is_overwritten_between_turns_is_noticed() {
 }
 
 #[test]
+fn l1_a_file_that_comes_while_a_conversion_runs_is_not_replaced() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fixtures");
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out.gguf");
+    let options = Options { replaces: false, ..Options::new("F16".parse::<Mix>().unwrap()) };
+    let never = AtomicBool::new(false);
+    let converted =
+        convert(&fixtures.join("checkpoints/llama"), &out, &options, &never, &mut |_| {
+            fs::write(&out, "somebody else's").unwrap();
+        });
+    let error = converted.map(drop).unwrap_err().to_string();
+    assert!(error.contains("out.gguf"), "{error}");
+    assert_eq!(fs::read_to_string(&out).unwrap(), "somebody else's");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left behind");
+}
+
+#[test]
 fn a3_a_source_that_is_changed_while_it_is_converted_is_named() {
     // A model in GGUF, which is mapped, and a checkpoint, which is read.
     let (folder, model) = tiny_model();

@@ -8,10 +8,6 @@ use crate::limits::Budget;
 use crate::text::{Mark, Text};
 use crate::value::{Seq, Value, room_for};
 
-/// The order in which everyone writes a message's fields, and templates print them. The reader of
-/// JSON may have sorted them.
-const FIRST_FIELDS: [&str; 2] = ["role", "content"];
-
 /// The list of messages: every string inside of a message is marked with the message's index, but
 /// for its role and the names of its own fields.
 pub(crate) fn messages(budget: &Budget<'_>, json: &Json) -> Result<Value, Error> {
@@ -24,9 +20,7 @@ pub(crate) fn messages(budget: &Budget<'_>, json: &Json) -> Result<Value, Error>
             continue;
         };
         let mut dict = DictBuilder::new(budget);
-        let first = FIRST_FIELDS.iter().filter_map(|name| fields.get_key_value(*name));
-        let is_other = |name: &str| !FIRST_FIELDS.contains(&name);
-        for (name, field) in first.chain(fields.iter().filter(|(name, _)| is_other(name))) {
+        for (name, field) in fields {
             let mark = if name == "role" { None } else { mark };
             dict.insert(Value::str(name.as_str()), value(budget, field, mark)?)?;
         }

@@ -38,7 +38,7 @@ fn assert_marks(expression: &str, expected: &str) {
     let messages = json!([
         {"role": "system", "content": "Äb c"},
         {"role": "user", "content": "x\"y\nz", "tool_calls": [
-            {"function": {"name": "fn", "arguments": {"key": "val", "n": 1}}},
+            {"function": {"name": "fn", "arguments": {"key": "val", "a": 1}}},
         ]},
     ]);
     let source = format!(
@@ -72,7 +72,7 @@ fn t2_marks_go_through_every_operation() {
     assert_marks("b|tojson", "\"«1:x\\\"y\\nz»\"");
     assert_marks(
         "messages[1].tool_calls[0].function.arguments|tojson",
-        "{\"«1:key»\": \"«1:val»\", \"«1:n»\": 1}",
+        "{\"«1:key»\": \"«1:val»\", \"«1:a»\": 1}",
     );
     assert_marks("messages[1].tool_calls[0]['function'].name", "«1:fn»");
     assert_marks("messages[0].role", "system");

@@ -6,6 +6,11 @@ use lilims_ipc::{Error, ErrorCode};
 use super::shown::size;
 use crate::errors::chain;
 
+/// The longest message, in characters: some lines.
+const MAX_MESSAGE: usize = 600;
+/// The longest detail.
+const MAX_DETAIL: usize = 4000;
+
 /// The error as the page shows it.
 pub(super) fn of(error: &Hub) -> Error {
     let (code, message) = match error {
@@ -153,17 +158,40 @@ pub(super) fn of(error: &Hub) -> Error {
         ),
         Hub::FileName { .. } | Hub::Stopped => return crate::errors::internal(&chain(error)),
     };
-    Error { code, message, detail: Some(chain(error)) }
+    let message = bounded(message, MAX_MESSAGE);
+    Error { code, message, detail: Some(bounded(chain(error), MAX_DETAIL)) }
+}
+
+/// `text` in at most so many characters: what others name things may be of any length.
+fn bounded(text: String, max_chars: usize) -> String {
+    match text.char_indices().nth(max_chars) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
 }
 
 /// What the queue says of a download that broke off.
 pub(super) fn of_download(failure: &str) -> Error {
-    let mut message = failure.to_owned();
+    let mut message = bounded(failure.to_owned(), MAX_MESSAGE);
     if let Some(first) = message.get_mut(..1) {
         first.make_ascii_uppercase();
     }
-    if !message.ends_with(['.', '!', '?']) {
+    if !message.ends_with(['.', '!', '?', '…']) {
         message.push('.');
     }
     Error { code: ErrorCode::Network, message, detail: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a9_a_message_is_some_lines_however_long_what_it_names() {
+        let name = "é".repeat(65_536);
+        let error = of(&Hub::RepositoryName { name });
+        assert_eq!(error.message.chars().count(), MAX_MESSAGE + 1);
+        assert!(error.detail.is_some_and(|detail| detail.chars().count() <= MAX_DETAIL + 1));
+        assert_eq!(of_download("no such file").message, "No such file.");
+    }
 }

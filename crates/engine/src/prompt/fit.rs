@@ -40,8 +40,10 @@ impl Fit {
 
     /// `text` as far as a context could hold it, and how many bytes of it are left out.
     pub(crate) fn text<'t>(&self, text: &'t str) -> (Cow<'t, str>, usize) {
-        let start = text.floor_char_boundary(self.end_bytes);
-        let end = text.ceil_char_boundary(text.len().saturating_sub(self.end_bytes));
+        let is_boundary = |at: &usize| text.is_char_boundary(*at);
+        let (last, first) = (self.end_bytes, text.len().saturating_sub(self.end_bytes));
+        let start = (0..=last.min(text.len())).rev().find(is_boundary).unwrap_or(0);
+        let end = (first..text.len()).find(is_boundary).unwrap_or(text.len());
         if end <= start.saturating_add(GAP.len()) {
             return (text.into(), 0);
         }
@@ -55,10 +57,7 @@ impl Fit {
             let reasoning = message.reasoning.as_deref().map(|text| self.text(text));
             (content, reasoning)
         };
-        let is_whole = |message| match texts(message) {
-            ((_, 0), None | Some((_, 0))) => true,
-            _ => false,
-        };
+        let is_whole = |message| matches!(texts(message), ((_, 0), None | Some((_, 0))));
         if messages.iter().all(is_whole) {
             return (messages.into(), 0);
         }

@@ -152,8 +152,16 @@ impl Downloader {
             return Ok(());
         }
         let Some(row) = library.download(id)? else { return Ok(()) };
-        match task::run(&self.client, &self.limiter, row).await {
-            Ok(_) => Ok(()),
+        // A panic would leave a row that says it runs, which is begun again at each tick.
+        let (this, mut task) = (self.clone(), JoinSet::new());
+        task.spawn(async move { task::run(&this.client, &this.limiter, row).await });
+        let ended = match task.join_next().await {
+            Some(Ok(ended)) => ended.map(drop),
+            Some(Err(broken)) => Err(Error::io("")(std::io::Error::other(broken))),
+            None => Ok(()),
+        };
+        match ended {
+            Ok(()) => Ok(()),
             Err(Error::Stopped) => match library.download(id)? {
                 None => library.remove_partial(id),
                 Some(_) => Ok(()),
