@@ -5,16 +5,17 @@
 //! token is sent only after the hub refused without it; one that the hub refuses is put aside for as
 //! long as this process lives. A hub that asks for a pause is not asked before that is over.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use hf_hub::{Cache, Repo, RepoType};
+use hf_hub::{Repo, RepoType};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, LOCATION};
 use reqwest::{Method, Response, StatusCode, Url};
 
 use crate::library::folder::check_repository;
 use crate::pause::{MAX_ASKED_WAIT, asked_wait};
+use crate::token::AccessToken;
 use crate::{Error, Library};
 
 /// Where models come from, unless `HF_ENDPOINT` says otherwise.
@@ -30,10 +31,6 @@ const MAX_ODD_WAIT: Duration = Duration::from_secs(1);
 /// What is read of an error's text, in bytes, and shown of it, in characters.
 const MAX_REASON_BYTES: usize = 8 << 10;
 const MAX_REASON_CHARS: usize = 200;
-/// Tokens that a hub has refused since this process began, with the hub's origin.
-static REFUSED: LazyLock<Mutex<HashSet<(String, String)>>> = LazyLock::new(Mutex::default);
-/// Under which service and user the system's keychain has the access token.
-const KEYCHAIN: (&str, &str) = ("Lilims", "Hugging Face");
 
 /// How long to wait for what.
 #[derive(Clone, Copy, Debug)]
@@ -82,23 +79,10 @@ pub struct Client {
     http: reqwest::Client,
     endpoint: Url,
     library: Arc<Library>,
-    /// The token, once it is looked for.
-    token: Arc<Mutex<Token>>,
+    token: Arc<AccessToken>,
     /// Until when which part of which host is not asked, and with which status it said so.
     pauses: Arc<Mutex<HashMap<String, (Instant, u16)>>>,
-    /// The token to use in place of the one that this machine keeps.
-    given_token: Option<Option<String>>,
     pub(crate) patience: Patience,
-}
-
-/// The access token.
-#[derive(Debug, Default)]
-struct Token {
-    /// What was found, once it was looked for.
-    found: Option<Option<String>>,
-    /// Whether one was refused, and whether that was reported.
-    is_refused: bool,
-    is_reported: bool,
 }
 
 /// A request, before it is sent.
@@ -138,14 +122,15 @@ impl Client {
             .http1_only()
             .build()
             .map_err(|error| network(&endpoint, &error))?;
-        let (token, pauses) = (Arc::default(), Arc::default());
-        Ok(Self { http, endpoint, library, token, pauses, given_token: None, patience })
+        let token = Arc::new(AccessToken::new(endpoint.origin().ascii_serialization(), None));
+        Ok(Self { http, endpoint, library, token, pauses: Arc::default(), patience })
     }
 
     /// Uses this access token, or none, and not the one that the environment or the keychain has.
     #[must_use]
     pub fn with_token(self, token: Option<String>) -> Self {
-        Self { token: Arc::default(), given_token: Some(token), ..self }
+        let origin = self.endpoint.origin().ascii_serialization();
+        Self { token: Arc::new(AccessToken::new(origin, Some(token))), ..self }
     }
 
     /// The library that connections are logged in.
@@ -231,7 +216,7 @@ impl Client {
     /// Sends a request. Redirects are returned; an error of the server is an error.
     pub(crate) async fn send(&self, ask: &Ask<'_>) -> Result<Response, Error> {
         self.check_pause(ask)?;
-        let token = self.known_token().filter(|_| self.is_endpoint(&ask.url));
+        let token = self.token.known().filter(|_| self.is_endpoint(&ask.url));
         let first = self.send_once(ask, token.as_deref()).await?;
         let response = match token {
             Some(token) => self.without_refused(ask, &token, first).await?,
@@ -246,10 +231,10 @@ impl Client {
         if !may_help || !self.is_endpoint(&ask.url) {
             return Ok(first);
         }
-        let Some(token) = self.token() else { return Ok(first) };
+        let Some(token) = self.token.get() else { return Ok(first) };
         let second = self.send_once(ask, Some(&token)).await?;
         if second.status() == StatusCode::UNAUTHORIZED {
-            self.put_aside(token);
+            self.token.put_aside(token);
             return Ok(first);
         }
         Ok(second)
@@ -265,7 +250,7 @@ impl Client {
     ) -> Result<Response, Error> {
         match first.status() {
             StatusCode::UNAUTHORIZED => {
-                self.put_aside(token.to_owned());
+                self.token.put_aside(token.to_owned());
                 self.send_once(ask, None).await
             }
             // A token may be good and allow less than none does.
@@ -313,37 +298,9 @@ impl Client {
         result
     }
 
-    /// The token, looked for where none is known; never one that was refused.
-    fn token(&self) -> Option<String> {
-        let mut token = lock(&self.token);
-        let found = token.found.get_or_insert_with(|| {
-            let found = self.given_token.clone().unwrap_or_else(find_token)?;
-            let key = (self.endpoint.origin().ascii_serialization(), found.clone());
-            (!lock(&REFUSED).contains(&key)).then_some(found)
-        });
-        found.clone()
-    }
-
-    fn known_token(&self) -> Option<String> {
-        lock(&self.token).found.clone()?
-    }
-
-    /// Does without this token from now on. Where another one is kept by then, that is taken.
-    fn put_aside(&self, refused: String) {
-        let mut token = lock(&self.token);
-        lock(&REFUSED).insert((self.endpoint.origin().ascii_serialization(), refused.clone()));
-        if token.found.as_ref().is_some_and(|found| found.as_ref() == Some(&refused)) {
-            token.found = None;
-        }
-        token.is_refused = true;
-    }
-
     /// The sentence that the hub has refused the access token, the first time after it did.
     pub fn take_token_notice(&self) -> Option<String> {
-        let mut token = lock(&self.token);
-        let is_news = token.is_refused && !token.is_reported;
-        token.is_reported |= is_news;
-        is_news.then(|| {
+        self.token.take_refusal().then(|| {
             format!(
                 "{} refuses the access token, so Lilims goes on without it: it may have expired \
                  (HF_TOKEN, `lilims token`)",
@@ -405,7 +362,7 @@ impl Client {
                 Error::NotFound { what: named.file_or_repository(), host }
             }
             (StatusCode::UNAUTHORIZED, _)
-                if self.known_token().is_none() && !lock(&self.token).is_refused =>
+                if self.token.known().is_none() && !self.token.is_refused() =>
             {
                 Error::NotFound { what: named.repository, host }
             }
@@ -420,7 +377,7 @@ impl Client {
     fn refusal(&self, url: &Url, reason: String) -> String {
         let ours = if !self.is_endpoint(url) {
             Some("HF_ENDPOINT leads there: set it to that address for the access token to be sent")
-        } else if lock(&self.token).is_refused {
+        } else if self.token.is_refused() {
             Some("the access token that Lilims has is refused, it may have expired")
         } else {
             None
@@ -442,7 +399,7 @@ impl Client {
         // An answer to `HEAD` has no body, so the hub is asked for the beginning of the file.
         let mut whole = None;
         if ask.method == Method::HEAD {
-            let (url, token) = (ask.url.clone(), self.known_token());
+            let (url, token) = (ask.url.clone(), self.token.known());
             let ask = Ask { method: Method::GET, url, headers: HeaderMap::new(), ..*ask };
             whole = self.send_once(&ask, token.as_deref()).await.ok();
         }
@@ -507,37 +464,6 @@ pub(crate) fn check_no_page(response: &Response, purpose: &str) -> Result<(), Er
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Keeps the access token in the system's keychain, or removes it from there.
-///
-/// # Errors
-/// [`Error::Io`] where the keychain refuses.
-pub fn set_token(token: Option<&str>) -> Result<(), Error> {
-    let done = keyring::Entry::new(KEYCHAIN.0, KEYCHAIN.1).and_then(|entry| match token {
-        Some(token) => entry.set_password(token),
-        None => match entry.delete_credential() {
-            Err(keyring::Error::NoEntry) => Ok(()),
-            done => done,
-        },
-    });
-    done.map_err(|error| Error::io("the keychain")(std::io::Error::other(error)))
-}
-
-/// The most bytes of a file that holds an access token.
-const MAX_TOKEN_BYTES: u64 = 4096;
-
-/// The access token: `HF_TOKEN`, else the keychain's, else that of Hugging Face's own tools.
-fn find_token() -> Option<String> {
-    let from_env = std::env::var("HF_TOKEN").ok();
-    let from_keychain = || keyring::Entry::new(KEYCHAIN.0, KEYCHAIN.1).ok()?.get_password().ok();
-    let from_cache = || {
-        std::env::home_dir()?;
-        lilims_files::read_to_string(&Cache::from_env().token_path(), MAX_TOKEN_BYTES).ok()
-    };
-    let token = from_env.or_else(from_keychain).or_else(from_cache)?;
-    let token = token.trim();
-    (!token.is_empty()).then(|| token.to_owned())
 }
 
 /// Where a redirect leads.

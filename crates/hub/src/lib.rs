@@ -16,10 +16,11 @@ mod download;
 mod error;
 mod library;
 mod pause;
+mod token;
 
 pub use address::{Address, NotAnAddress};
 pub use api::{Found, Repository, RepositoryFile, Search};
-pub use client::{Client, Patience, set_token};
+pub use client::{Client, Patience};
 pub use download::{Downloader, Outcome, Verified};
 pub use error::Error;
 pub use library::folder::disk_bytes;
@@ -27,3 +28,4 @@ pub use library::{
     Converting, DownloadRow, DownloadState, Entry, Held, Journal, Library, Limits,
     LoggedConnection, Occupant, Peak, Plan, Published, Rebuilt, Scanned, Source, Storage,
 };
+pub use token::set_token;
