@@ -27,6 +27,7 @@ mod rotation;
 mod run;
 mod sentencepiece;
 mod source;
+mod special_tokens;
 mod tokenizer_files;
 mod types;
 mod vocabulary;

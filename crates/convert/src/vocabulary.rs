@@ -3,16 +3,17 @@
 //! A byte-level `tokenizer.json` becomes the model `gpt2`; pieces with byte fall-back, from
 //! `tokenizer.model` or `tokenizer.json`, become `llama`.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use lilims_gguf::{Value, Writer};
 use serde_json::Value as Json;
 
-use crate::config::{Config, SPECIAL_TOKENS, optional_json};
+use crate::config::{Config, optional_json};
 use crate::family::Family;
 use crate::fields::{Notes, quoted};
 use crate::pre::{Normalizers, SpacePrefix};
+use crate::special_tokens::{divide, eos_ids, special_ids};
 use crate::tokenizer_files::{Added, Files};
 use crate::{Error, input_file, pre, sentencepiece};
 
@@ -399,106 +400,6 @@ fn pieces_of_json(folder: &Path, json: &Json) -> Result<Tokens, Error> {
         put(&mut tokens, id, Token { text, kind, score });
     }
     Ok(tokens)
-}
-
-/// Tokens that were added, and those among them that the embedding has no row for.
-type Divided = (BTreeMap<u32, Added>, BTreeMap<u32, Added>);
-
-/// Divides the added tokens into those that the embedding has a row for and those that it has none for,
-/// such as Gemma 3's token of images in its models of text, which nothing can stand for.
-fn divide(files: &Files<'_>, config: &Config, notes: &mut Notes) -> Result<Divided, Error> {
-    let mut added = files.added_tokens()?;
-    let left_out = match u32::try_from(config.n_vocab) {
-        Ok(n_vocab) => added.split_off(&n_vocab),
-        Err(_) => BTreeMap::new(),
-    };
-    if let Some((id, token)) = left_out.first_key_value() {
-        let text = quoted(&token.text);
-        let more = match left_out.len() - 1 {
-            0 => String::new(),
-            n => format!(" and {n} more"),
-        };
-        notes.add(format!(
-            "the added token `{text}` ({id}){more} is left out: the embedding has {} rows",
-            config.n_vocab
-        ));
-    }
-    Ok((added, left_out))
-}
-
-/// Special tokens by what `tokenizer_config.json` and `special_tokens_map.json` call them, else by the
-/// ids of `config.json` and `generation_config.json`.
-///
-/// *Errors*: a token that is named and not there.
-fn special_ids(
-    files: &Files<'_>,
-    config: &Config,
-    tokens: &[Token],
-    left_out: &BTreeMap<u32, Added>,
-    notes: &mut Notes,
-) -> Result<Vec<(&'static str, u32)>, Error> {
-    let mut by_text: HashMap<&str, u32> = HashMap::new();
-    for (id, token) in tokens.iter().enumerate() {
-        by_text.entry(&token.text).or_insert(id as u32);
-    }
-    let mut named = HashMap::new();
-    for (field, text) in files.named_tokens() {
-        let spaced = text.replace('▁', " ");
-        let found = by_text.get(&*text).or_else(|| by_text.get(&*spaced));
-        let is_left_out = left_out.values().any(|added| added.text == text);
-        let is_vital = ["bos_token", "eos_token", "unk_token"].contains(&&*field);
-        match found {
-            Some(&id) => drop(named.entry(format!("{field}_id")).or_insert(id)),
-            None if is_left_out && !is_vital => {}
-            None => {
-                let what = format!(
-                    "names `{}` as `{field}`, which the vocabulary does not have",
-                    quoted(&text)
-                );
-                return Err(Error::damaged(&files.folder.join("tokenizer_config.json"), what));
-            }
-        }
-    }
-    let mut found = Vec::new();
-    for (key, gguf_key) in SPECIAL_TOKENS {
-        let configured = config.special_ids.iter().find(|(name, _)| *name == key);
-        let generated = files.generation_ids(key)?.first().copied();
-        let id = named.get(key).copied().or(configured.map(|(_, id)| *id)).or(generated);
-        match id {
-            Some(id) if (id as usize) < tokens.len() => found.push((gguf_key, id)),
-            Some(id) if key == "pad_token_id" => {
-                notes.add(format!("`{key}` {id} is left out: no such token is in the vocabulary"));
-            }
-            Some(id) => return Err(no_such_token(files, key, id, tokens.len())),
-            None => {}
-        }
-    }
-    Ok(found)
-}
-
-fn no_such_token(files: &Files<'_>, key: &str, id: u32, n_vocab: usize) -> Error {
-    let what = format!("has `{key}` {id}, the vocabulary has {n_vocab} tokens");
-    Error::damaged(&files.folder.join("config.json"), what)
-}
-
-/// All tokens that end a turn: EOS, and what `config.json` and `generation_config.json` list.
-fn eos_ids(
-    files: &Files<'_>,
-    config: &Config,
-    special_ids: &[(&'static str, u32)],
-) -> Result<Vec<u32>, Error> {
-    const KEY: &str = "eos_token_id";
-    let eos = special_ids.iter().find(|(key, _)| *key == "tokenizer.ggml.eos_token_id");
-    let mut ids: Vec<u32> = eos.map(|(_, id)| *id).into_iter().collect();
-    for id in config.eos_ids.iter().copied().chain(files.generation_ids(KEY)?) {
-        if id as usize >= config.n_vocab {
-            return Err(no_such_token(files, KEY, id, config.n_vocab));
-        }
-        if !ids.contains(&id) {
-            ids.push(id);
-        }
-    }
-    Ok(ids)
 }
 
 impl Vocabulary {
