@@ -178,14 +178,8 @@ fn view(conversation: &Conversation) -> ContextView {
         left_tokens: count(context.left()),
         first_message: count(view.first_message),
         summary: view.summary.clone(),
-        notes: notes.iter().map(|note| sentence(&note.to_string())).collect(),
+        notes: notes.iter().map(|note| errors::sentence(&note.to_string())).collect(),
     }
-}
-
-/// `text` with a capital and a full stop.
-fn sentence(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).chain(['.']).collect()
 }
 
 fn generate_options(options: &Options) -> GenerateOptions {

@@ -45,8 +45,8 @@ pub(crate) fn not_loaded(error: &lilims_engine::Error) -> Error {
         Engine::Gguf(error) => not_read(error),
         Engine::Damaged { .. } | Engine::Tokenizer { .. } => damaged(),
         Engine::Unsupported { .. } | Engine::Template { .. } | Engine::Decode(_) => unsupported(),
-        Engine::Split(_) => (ErrorCode::ModelUnsupported, sentence(error)),
-        Engine::TooLarge { .. } => (ErrorCode::Internal, sentence(error)),
+        Engine::Split(_) => (ErrorCode::ModelUnsupported, sentence(&error.to_string())),
+        Engine::TooLarge { .. } => (ErrorCode::Internal, sentence(&error.to_string())),
         Engine::OutOfMemory { .. } => (
             ErrorCode::Internal,
             "There is not enough memory for the model's context. Close other programs, or choose a \
@@ -105,12 +105,12 @@ pub(crate) fn not_answered(error: &lilims_engine::Error) -> Error {
     }
 }
 
-/// What the engine says, as a sentence.
-fn sentence(error: &lilims_engine::Error) -> String {
-    let text = error.to_string();
+/// `text` with a capital, and a full stop where nothing ends it.
+pub(crate) fn sentence(text: &str) -> String {
+    let end = if text.ends_with(['.', '!', '?', '…']) { "" } else { "." };
     let mut letters = text.chars();
-    let first = letters.next().map(char::to_uppercase).into_iter().flatten();
-    first.chain(letters).chain(['.']).collect()
+    let first = letters.next().into_iter().flat_map(char::to_uppercase);
+    first.chain(letters).chain(end.chars()).collect()
 }
 
 /// Something that should not happen did.

@@ -39,8 +39,8 @@ impl Pieces {
     }
 }
 
-/// Starts to convert with `n_workers` threads, fewer where the system gives no more. `open` has the
-/// bytes of the tensor of a number, and gets their number. The threads end after the last
+/// Starts to convert with `n_workers` threads, fewer where the system gives no more. `open` takes
+/// the number of a tensor and how many bytes it has, and returns what reads them. The threads end after the last
 /// piece, or once what this returns is dropped.
 ///
 /// *Errors*: [`Error::Threads`] when the system gives not even two.

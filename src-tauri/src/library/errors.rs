@@ -4,7 +4,7 @@ use lilims_hub::Error as Hub;
 use lilims_ipc::{Error, ErrorCode};
 
 use super::shown::size;
-use crate::errors::chain;
+use crate::errors::{chain, sentence};
 
 /// The longest message, in characters: some lines.
 const MAX_MESSAGE: usize = 600;
@@ -172,13 +172,7 @@ fn bounded(text: String, max_chars: usize) -> String {
 
 /// What the queue says of a download that broke off.
 pub(super) fn of_download(failure: &str) -> Error {
-    let mut message = bounded(failure.to_owned(), MAX_MESSAGE);
-    if let Some(first) = message.get_mut(..1) {
-        first.make_ascii_uppercase();
-    }
-    if !message.ends_with(['.', '!', '?', '…']) {
-        message.push('.');
-    }
+    let message = sentence(&bounded(failure.to_owned(), MAX_MESSAGE));
     Error { code: ErrorCode::Network, message, detail: None }
 }
 

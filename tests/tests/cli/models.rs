@@ -5,7 +5,6 @@ use std::fs;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::{Duration, Instant};
 
 use lilims_gguf::File;
 use serde_json::Value as Json;
@@ -108,7 +107,6 @@ fn a7_of_a_prompt_that_no_context_can_hold_only_the_ends_are_looked_at() {
     let arguments = ["generate", "--model", &model, "--context", "128", "--json"];
     let settings = ["--prompt", "-", "--max-tokens", "2", "--temperature", "0"];
     for form in [&["--system", "You only speak Latin."][..], &["--raw"]] {
-        let start = Instant::now();
         let mut generate = lilims(&[&arguments[..], &settings, form].concat());
         let mut child = generate.stdin(Stdio::piped()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
@@ -118,10 +116,13 @@ fn a7_of_a_prompt_that_no_context_can_hold_only_the_ends_are_looked_at() {
         let report: Json = serde_json::from_slice(&output.stdout).unwrap();
         let note = &report["notes"][0];
         assert_eq!(note["code"], "text-left-out", "{form:?}: {report}");
-        assert!(note["text"].as_str().unwrap().contains("5"), "{note}");
+        let words = note["text"].as_str().unwrap().split(' ');
+        let left_out: usize = words.filter_map(|word| word.parse::<usize>().ok()).sum();
+        assert!((53_000_000..text.len()).contains(&left_out), "{note}");
+        // All of it are twelve million tokens.
+        let tokens = 1000..200_000;
+        assert!(tokens.contains(&report["prompt_tokens"].as_u64().unwrap()), "{report}");
         assert!(report["unread_tokens"].as_u64().unwrap() > 1000, "{report}");
-        // Tokens of all 54 MB take a minute.
-        assert!(start.elapsed() < Duration::from_secs(30), "{form:?}: {:?}", start.elapsed());
     }
     let short = json_of(&[&arguments[..], &["--prompt", "Hello", "--max-tokens", "1"]].concat());
     assert_eq!(short["notes"], serde_json::json!([]));

@@ -4,6 +4,7 @@
 //! of a long enough text most can be neither, and need not be looked at.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use crate::{Message, Tokenizer};
 
@@ -38,38 +39,40 @@ impl Fit {
         Self::new(tokenizer, context, messages.iter().map(texts).max().unwrap_or(0))
     }
 
-    /// `text` as far as a context could hold it, and how many bytes of it are left out.
-    pub(crate) fn text<'t>(&self, text: &'t str) -> (Cow<'t, str>, usize) {
+    /// The middle of `text` that no context can hold, if there is one.
+    fn gap(&self, text: &str) -> Option<Range<usize>> {
         let is_boundary = |at: &usize| text.is_char_boundary(*at);
         let (last, first) = (self.end_bytes, text.len().saturating_sub(self.end_bytes));
         let start = (0..=last.min(text.len())).rev().find(is_boundary).unwrap_or(0);
         let end = (first..text.len()).find(is_boundary).unwrap_or(text.len());
-        if end <= start.saturating_add(GAP.len()) {
-            return (text.into(), 0);
+        (end > start.saturating_add(GAP.len())).then_some(start..end)
+    }
+
+    /// `text` as far as a context could hold it, and how many bytes of it are left out.
+    pub(crate) fn text<'t>(&self, text: &'t str) -> (Cow<'t, str>, usize) {
+        match self.gap(text) {
+            Some(gap) => ([&text[..gap.start], GAP, &text[gap.end..]].concat().into(), gap.len()),
+            None => (text.into(), 0),
         }
-        ([&text[..start], GAP, &text[end..]].concat().into(), end - start)
     }
 
     /// `messages` as far as a context could hold each, and how many bytes of them are left out.
     pub(crate) fn messages<'m>(&self, messages: &'m [Message]) -> (Cow<'m, [Message]>, usize) {
-        let texts = |message: &'m Message| {
-            let content = self.text(&message.content);
-            let reasoning = message.reasoning.as_deref().map(|text| self.text(text));
-            (content, reasoning)
-        };
-        let is_whole = |message| matches!(texts(message), ((_, 0), None | Some((_, 0))));
-        if messages.iter().all(is_whole) {
+        let texts =
+            |message: &'m Message| std::iter::once(&message.content).chain(&message.reasoning);
+        if messages.iter().flat_map(texts).all(|text| self.gap(text).is_none()) {
             return (messages.into(), 0);
         }
         let mut left_out = 0;
-        let mut kept = |(text, bytes): (Cow<'_, str>, usize)| {
+        let mut kept = |text: &String| {
+            let (text, bytes) = self.text(text);
             left_out += bytes;
             text.into_owned()
         };
-        let fitting = messages.iter().map(|message| {
-            let (content, reasoning) = texts(message);
-            let (content, reasoning) = (kept(content), reasoning.map(&mut kept));
-            Message { role: message.role, content, reasoning }
+        let fitting = messages.iter().map(|message| Message {
+            role: message.role,
+            content: kept(&message.content),
+            reasoning: message.reasoning.as_ref().map(&mut kept),
         });
         let fitting: Vec<_> = fitting.collect();
         (fitting.into(), left_out)
