@@ -29,8 +29,6 @@ pub struct ConversionOffer {
 pub struct ConversionTarget {
     /// Its name, such as `Q4_K_M`.
     pub name: String,
-    /// What it is good for, a few words.
-    pub good_for: String,
     /// How much of the original a model keeps in it.
     pub quality: Quality,
     /// Bits of the file for each parameter of this model.
@@ -41,12 +39,30 @@ pub struct ConversionTarget {
     pub is_common: bool,
     /// The exact length of the file that would be made.
     pub size_bytes: u64,
-    /// Why this model gains nothing by it, a sentence.
-    pub caution: Option<String>,
+    /// Why this model gains nothing by it, or less than it seems.
+    pub caution: Option<Caution>,
     /// Models that leave to make room, the first to leave first.
     pub removes: Vec<PlanModel>,
-    /// Why it cannot be done, and what to do; then nothing leaves.
+    /// Why it cannot be done; then nothing leaves.
     pub obstacle: Option<Error>,
+}
+
+/// Why a model gains nothing by a type, or less than it seems.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "caution", rename_all = "kebab-case")]
+pub enum Caution {
+    /// The model has this type already.
+    SameType,
+    /// The type takes more room than the model's own and keeps no more.
+    Larger {
+        /// Bits of the model for each parameter.
+        bits_per_weight: f32,
+    },
+    /// The model has lost precision already: converting the original would be better.
+    AlreadyQuantised {
+        /// Bits of the model for each parameter.
+        bits_per_weight: f32,
+    },
 }
 
 /// How much of the original a quantised model keeps, in a word.
@@ -78,6 +94,9 @@ pub struct ConversionRequest {
     pub is_weighed: bool,
     /// Whether the model is measured before and after.
     pub is_measured: bool,
+    /// Short names of the models that the user agreed to remove to make room.
+    #[serde(default)]
+    pub agreed_removals: Vec<String>,
 }
 
 /// The conversion that runs, or the one that ended last; the command `conversion` answers with it, and
@@ -126,7 +145,7 @@ pub enum ConversionState {
     },
     /// It broke off and left nothing.
     Failed {
-        /// Why, and what to do.
+        /// Why.
         error: Error,
     },
     /// The user cancelled it; nothing is left.

@@ -3,18 +3,21 @@
 //! Every type is plain data with a fixed JSON form. Nothing here runs anything.
 
 mod convert;
+mod error;
 mod library;
 
 pub use convert::{
-    Conversion, ConversionOffer, ConversionRequest, ConversionStage, ConversionState,
+    Caution, Conversion, ConversionOffer, ConversionRequest, ConversionStage, ConversionState,
     ConversionTarget, Figures, Made, Quality, Share, TensorProgress,
 };
+pub use error::{Error, Problem};
 pub use library::{
-    Attempt, Condition, Download, DownloadPlan, DownloadState, Fit, FitPart, Found, Library,
-    LibraryModel, Limits, Place, PlanModel, Recommended, Report, Repository, RepositoryFile,
-    Search, Storage, Verdict,
+    Attempt, CacheShape, Condition, Download, DownloadPlan, DownloadState, Fit, FitPart,
+    FitPartKind, Found, ImportFailure, LeftOut, LeftOutReason, Library, LibraryModel, LibraryNote,
+    Limits, MemorySource, Owner, Place, PlanModel, Recommended, Report, Repository, RepositoryFile,
+    Search, StayReason, Storage, Suggestion, Unsuitable, Verdict,
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// Who wrote a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +62,7 @@ pub struct Reasoning {
 
 /// How the next answer is sampled.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Options {
     /// 0 picks the likeliest token each time; larger values vary more. 0 to 2.
     pub temperature: f32,
@@ -103,6 +107,7 @@ pub enum Overflow {
 
 /// A conversation as it is kept between visits; the answer of the command `conversation`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Conversation {
     /// Its messages, oldest first; a question whose answer broke off may be the last.
     pub messages: Vec<Message>,
@@ -116,6 +121,7 @@ pub struct Conversation {
 
 /// What the model sees of a conversation, in tokens.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ContextView {
     /// What the context holds in all.
     pub context_tokens: u32,
@@ -130,14 +136,60 @@ pub struct ContextView {
     pub first_message: u32,
     /// The model's summary of what left, where that was asked for.
     pub summary: Option<String>,
-    /// How the last prompt differed from what the messages ask for, a sentence each.
-    #[serde(default)]
-    pub notes: Vec<String>,
+    /// How the last prompt differed from the messages.
+    #[serde(default, deserialize_with = "known_notes")]
+    pub notes: Vec<PromptNote>,
+}
+
+/// How a prompt differs from the messages that it was made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "note", rename_all = "kebab-case")]
+pub enum PromptNote {
+    /// The file has no chat template: each message stands on lines of its own after its role.
+    NoTemplate,
+    /// The template has no place for instructions: they stand before the next question.
+    InstructionsInQuestion,
+    /// The template leaves instructions out.
+    InstructionsLeftOut,
+    /// The template requires alternating roles: messages of one role in a row were joined.
+    RolesJoined,
+    /// The template sends reasoning back to the model.
+    ReasoningKept,
+    /// The template leaves out some or all reasoning.
+    ReasoningLeftOut,
+    /// The template leaves out other messages.
+    MessagesLeftOut {
+        /// How many.
+        count: u64,
+    },
+    /// The template does not begin the answer.
+    NoGenerationPrompt,
+    /// Texts are longer than the context: their middle was not read.
+    TextLeftOut {
+        /// How much.
+        size_bytes: u64,
+    },
+}
+
+/// Notes of the version before were sentences, those of a later one may be unknown: both are dropped.
+fn known_notes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PromptNote>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Note {
+        Known(PromptNote),
+        Other(serde::de::IgnoredAny),
+    }
+    let notes = Vec::<Note>::deserialize(deserializer)?;
+    let known = |note| match note {
+        Note::Known(note) => Some(note),
+        Note::Other(_) => None,
+    };
+    Ok(notes.into_iter().filter_map(known).collect())
 }
 
 /// Where the model stands; the answer of the command `status`, and the event `model-status`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "state", rename_all = "lowercase")]
+#[serde(tag = "state", rename_all = "kebab-case")]
 pub enum ModelStatus {
     /// The file is being opened.
     Loading {
@@ -151,21 +203,38 @@ pub enum ModelStatus {
     },
     /// The model could not be loaded.
     Failed {
-        /// Why, and what to do.
+        /// Why.
         error: Error,
     },
     /// The model gave its memory back; the next question loads it again.
     Unloaded {
         /// The model's display name.
         name: String,
-        /// Why, such as `after 10 minutes without a question`.
-        why: String,
+        /// Why.
+        reason: UnloadReason,
     },
     /// The app ended while it loaded this model, so it was not loaded again by itself.
-    Held {
+    LoadSuspended {
         /// What happened.
         attempt: Attempt,
     },
+}
+
+/// Why a model gave its memory back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "reason", rename_all = "kebab-case")]
+pub enum UnloadReason {
+    /// The user unloaded it.
+    Requested,
+    /// There was no question for a while.
+    Idle {
+        /// For so long.
+        seconds: u64,
+    },
+    /// The system ran short of memory.
+    MemoryShort,
+    /// Its file was changed while it was in use.
+    FileChanged,
 }
 
 /// What the page shows of a loaded model.
@@ -279,49 +348,6 @@ pub struct Stats {
     pub tokens_per_second: f32,
 }
 
-/// What went wrong, as every command tells it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Error {
-    /// A stable code for programs.
-    pub code: ErrorCode,
-    /// A sentence that a user can act on.
-    pub message: String,
-    /// Technical detail; never text of a conversation.
-    pub detail: Option<String>,
-}
-
-/// Stable codes of [`Error`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ErrorCode {
-    /// No model file where one was expected.
-    ModelMissing,
-    /// None was chosen, and none came with the app: the page offers to fetch one.
-    NoModel,
-    /// The model file is damaged.
-    ModelDamaged,
-    /// Lilims cannot run this model yet.
-    ModelUnsupported,
-    /// The model is still loading.
-    ModelLoading,
-    /// An answer is already being written.
-    Busy,
-    /// The conversation does not fit the context.
-    ContextFull,
-    /// The hub cannot be reached or does not answer as it should.
-    Network,
-    /// The repository asks for an account or for its terms to be accepted.
-    Gated,
-    /// There is no such repository, file or model.
-    NotFound,
-    /// The disk or the quota is too small.
-    NoRoom,
-    /// The file is not what its source says it is.
-    HashMismatch,
-    /// Anything else.
-    Internal,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -343,13 +369,12 @@ mod tests {
             serde_json::to_string(&event).unwrap(),
             r#"{"event":"reasoning","text":"hm","elapsed_ms":3,"tokens":1,"tokens_per_second":2.0}"#
         );
-        let status = ModelStatus::Failed {
-            error: Error { code: ErrorCode::ModelMissing, message: "m".into(), detail: None },
-        };
+        let status =
+            ModelStatus::Failed { error: Problem::ModelMissing { path: "m".into() }.into() };
         let json = serde_json::to_string(&status).unwrap();
         assert_eq!(
             json,
-            r#"{"state":"failed","error":{"code":"model-missing","message":"m","detail":null}}"#
+            r#"{"state":"failed","error":{"code":"model-missing","args":{"path":"m"},"detail":null}}"#
         );
         assert_eq!(serde_json::from_str::<ModelStatus>(&json).unwrap(), status);
     }
@@ -364,5 +389,21 @@ mod tests {
         let message = Message { reasoning: Some(reasoning), ..message };
         let json = serde_json::to_string(&message).unwrap();
         assert_eq!(serde_json::from_str::<Message>(&json).unwrap(), message);
+    }
+
+    #[test]
+    fn settings_and_conversations_of_older_versions_keep_what_they_say() {
+        // As the versions before `seed` and before the context's view wrote them.
+        let options: Options = serde_json::from_str(r#"{"temperature":0.2,"top_p":0.5}"#).unwrap();
+        assert_eq!((options.temperature, options.top_p), (0.2, 0.5));
+        assert_eq!(options.max_tokens, Options::default().max_tokens);
+        let text = r#"{"messages":[{"role":"user","content":"a"}],"overflow":"stop",
+            "view":{"context_tokens":9,"used_tokens":3,"summary":null,
+            "notes":["the template leaves instructions out",{"note":"no-template"},{"note":"x"}]}}"#;
+        let conversation: Conversation = serde_json::from_str(text).unwrap();
+        assert_eq!(conversation.overflow, Overflow::Stop);
+        let view = conversation.view.unwrap();
+        assert_eq!((view.context_tokens, view.pinned_tokens), (9, 0));
+        assert_eq!(view.notes, [PromptNote::NoTemplate]);
     }
 }

@@ -19,10 +19,32 @@ pub struct Library {
     pub limits: Limits,
     /// Folders whose models are used in place, those that the user added.
     pub folders: Vec<String>,
-    /// What happened to the library without the user asking for it, sentences: an index that was
-    /// rebuilt, an access token that was refused.
+    /// What happened to the library without the user asking for it.
     #[serde(default)]
-    pub notes: Vec<String>,
+    pub notes: Vec<LibraryNote>,
+}
+
+/// Something that happened to the library without the user asking for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "note", rename_all = "kebab-case")]
+pub enum LibraryNote {
+    /// The index was damaged: it was moved aside, and a new one was made from the files.
+    IndexDamaged {
+        /// Where the damaged one is now.
+        put_aside: String,
+        /// How many models the new one has.
+        n_models: u64,
+    },
+    /// The index was gone, and a new one was made from the files.
+    IndexGone {
+        /// How many models the new one has.
+        n_models: u64,
+    },
+    /// The hub refuses the access token, so requests go on without it.
+    TokenRefused {
+        /// The hub's host name.
+        host: String,
+    },
 }
 
 /// A model on this device.
@@ -76,9 +98,23 @@ pub enum Place {
     Bundled,
     /// Another program's or the user's, used where it is and never removed.
     InPlace {
-        /// Whose, such as `LM Studio`, `Ollama`, `Hugging Face` or a folder.
-        owner: String,
+        /// Whose.
+        owner: Owner,
     },
+}
+
+/// Who keeps a file that is not ours.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "owner", content = "name", rename_all = "kebab-case")]
+pub enum Owner {
+    /// Another program, such as `LM Studio`.
+    Program(String),
+    /// The user, in a folder that was added or linked.
+    Folder,
+    /// The user, who named the file when the app was started.
+    Given,
+    /// Lilims itself: the file ships with the app.
+    App,
 }
 
 /// Whether a model's file can be used.
@@ -94,7 +130,7 @@ pub enum Condition {
     /// The engine cannot run it.
     Unsupported {
         /// Why.
-        why: String,
+        error: Error,
     },
 }
 
@@ -139,14 +175,15 @@ pub struct Fit {
     pub available_bytes: u64,
     /// What `needed_bytes` is the sum of.
     pub parts: Vec<FitPart>,
-    /// Where `available_bytes` comes from, such as `free now, less a reserve of 512 MiB`.
-    pub available_from: String,
-    /// The smallest change that would make it fit, such as `Use a context of 4,096 tokens`.
-    pub suggestion: Option<String>,
+    /// Where `available_bytes` comes from.
+    pub available_from: MemorySource,
+    /// The smallest change that would make it fit.
+    pub suggestion: Option<Suggestion>,
     /// The decoding speed to expect, in tokens per second.
     pub tokens_per_second: Option<f32>,
-    /// Whether a run on this machine corrected the estimate.
-    pub is_measured: bool,
+    /// The measured share of the estimate, where a run on this machine corrected it. All parts but the
+    /// weights were multiplied by it.
+    pub measured_ratio: Option<f64>,
 }
 
 /// Whether a model fits.
@@ -162,14 +199,107 @@ pub enum Verdict {
 }
 
 /// One summand of the memory that a model takes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FitPart {
-    /// What it is, such as `Weights`.
-    pub label: String,
     /// How large.
-    pub bytes: u64,
-    /// How that comes about, such as `30 layers × 2 × 3 heads × 64 × 8,192 tokens × 2 bytes`.
-    pub how: String,
+    pub size_bytes: u64,
+    /// What it is, and how its size comes about.
+    pub kind: FitPartKind,
+}
+
+/// What a summand is, with the factors of its size.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum FitPartKind {
+    /// The weights, mapped from the file.
+    Weights {
+        /// Parameters of the model.
+        n_parameters: u64,
+        /// Bits for each.
+        bits_per_weight: f64,
+    },
+    /// Keys and values of layers that see the whole context.
+    ContextCache(CacheShape),
+    /// Keys and values of layers with a window of their own.
+    WindowCache(CacheShape),
+    /// Buffers for computing.
+    Scratch {
+        /// Tokens that are computed at once.
+        chunk_tokens: u64,
+        /// Worker threads.
+        n_workers: u64,
+    },
+    /// Tables and logits of the vocabulary.
+    Vocabulary {
+        /// Its tokens.
+        n_tokens: u64,
+    },
+    /// What the program takes without a model.
+    Program,
+}
+
+/// The factors of a cache: layers × 2 × heads × head size × (tokens + chunk) × bytes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CacheShape {
+    /// Layers.
+    pub n_layers: u64,
+    /// Heads of keys and values in each.
+    pub n_heads: u64,
+    /// Numbers of each head.
+    pub head_size: u64,
+    /// Tokens of the context or the window.
+    pub tokens: u64,
+    /// Further tokens that it has room for.
+    pub extra_tokens: u64,
+    /// The type of the numbers, such as `f16`.
+    pub kv_type: String,
+    /// Bytes for each number.
+    pub bytes_per_number: f64,
+}
+
+/// Where the memory comes from that a model may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "source", rename_all = "kebab-case")]
+pub enum MemorySource {
+    /// What the system has free, less a reserve.
+    Free {
+        /// The reserve.
+        reserve_bytes: u64,
+    },
+    /// What the container has free, less a reserve.
+    Container {
+        /// The reserve.
+        reserve_bytes: u64,
+    },
+    /// What the system lets this app take, less a reserve.
+    AppLimit {
+        /// The reserve.
+        reserve_bytes: u64,
+    },
+    /// What Metal recommends to use at most.
+    Metal,
+}
+
+/// The smallest change that makes a model fit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "suggestion", rename_all = "kebab-case")]
+pub enum Suggestion {
+    /// Load it in another way.
+    Load {
+        /// With so many tokens of context; `None` where the present number fits.
+        context_tokens: Option<u32>,
+        /// With this type of cache, such as `q8_0`; `None` where the present one fits.
+        kv_type: Option<String>,
+    },
+    /// Take a file of the same model with smaller weights.
+    Quantisation {
+        /// At most so many bits for each parameter.
+        bits_per_weight: f64,
+        /// With so many tokens of context; `None` where the present number fits.
+        context_tokens: Option<u32>,
+    },
+    /// No file of this model fits.
+    OtherModel,
 }
 
 /// A download; the command `downloads` answers with all, and the event `downloads-changed`
@@ -205,7 +335,7 @@ pub enum DownloadState {
     /// Something went wrong; it tries again by itself.
     Retrying {
         /// What went wrong.
-        why: String,
+        error: Error,
         /// In how many seconds.
         in_seconds: u64,
     },
@@ -215,7 +345,7 @@ pub enum DownloadState {
     Paused,
     /// It broke off; `resume_download` tries again from where it is.
     Failed {
-        /// Why, and what to do.
+        /// Why.
         error: Error,
     },
     /// The model is in the library.
@@ -287,8 +417,31 @@ pub struct RepositoryFile {
     pub verdict: Verdict,
     /// The short name of the model, where it is on this device.
     pub here: Option<String>,
-    /// Why it cannot be downloaded as a model, such as a part of a split file.
-    pub unsuitable: Option<String>,
+    /// Why it cannot be downloaded as a model.
+    pub unsuitable: Option<Unsuitable>,
+}
+
+/// What a GGUF file is that is not a model of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "kebab-case")]
+pub enum Unsuitable {
+    /// One of several parts of a split model.
+    Part {
+        /// Which one, from 1.
+        part: u64,
+        /// Of how many.
+        count: u64,
+    },
+    /// The part of a model that reads pictures or sound.
+    Projector,
+    /// An importance matrix, data for quantising.
+    ImportanceMatrix,
+    /// A LoRA adapter for another model.
+    Adapter,
+    /// A control vector for another model.
+    ControlVector,
+    /// A vocabulary without weights.
+    Vocabulary,
 }
 
 /// A model that Lilims recommends; the command `catalogue` answers with all.
@@ -331,7 +484,7 @@ pub struct DownloadPlan {
     pub removes: Vec<PlanModel>,
     /// Models that would have left, had they not been pinned, loaded or downloading.
     pub keeps: Vec<PlanModel>,
-    /// Why it cannot be done, and what to do; then nothing leaves.
+    /// Why it cannot be done; then nothing leaves.
     pub obstacle: Option<Error>,
 }
 
@@ -346,20 +499,105 @@ pub struct PlanModel {
     pub disk_bytes: u64,
     /// When it was last loaded.
     pub last_used_ms: Option<u64>,
-    /// Why it stays, such as `pinned`; empty for one that leaves.
-    pub why: String,
+    /// Why it stays; `None` for one that leaves.
+    pub stays: Option<StayReason>,
 }
 
-/// What a scan, an import or a verification has found.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Report {
-    /// Short names of the models that it concerns.
-    pub names: Vec<String>,
-    /// What to tell the user: what was found, and what was left out and why.
-    pub message: String,
+/// Why a model stays although room is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StayReason {
+    /// The user pinned it.
+    Pinned,
+    /// A download replaces or repairs it.
+    Downloading,
+    /// It is loaded, here or in another program.
+    Loaded,
+    /// It is being converted.
+    Converted,
 }
 
-/// A load that ended with the app; [`crate::ModelStatus::Held`] explains it.
+/// What a verification, an import or a scan has found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "report", rename_all = "kebab-case")]
+pub enum Report {
+    /// The file is what its source says.
+    Verified {
+        /// The model's short name.
+        name: String,
+    },
+    /// The file is damaged, and a download that repairs it is in the queue.
+    Repairing {
+        /// The model's short name.
+        name: String,
+    },
+    /// The file is damaged, and nothing is known that could repair it.
+    Damaged {
+        /// The model's short name.
+        name: String,
+    },
+    /// Files were copied into the library.
+    Imported {
+        /// Short names of the models.
+        names: Vec<String>,
+        /// Files that were not.
+        failures: Vec<ImportFailure>,
+    },
+    /// Folders were searched for models.
+    Scanned {
+        /// Short names of the models that are new.
+        added: Vec<String>,
+        /// How many were known already.
+        n_known: u64,
+        /// Short names of models whose files are gone.
+        gone: Vec<String>,
+        /// Files that were left out, at most the first few.
+        left_out: Vec<LeftOut>,
+        /// How many more were left out.
+        n_more_left_out: u64,
+    },
+}
+
+/// A file that could not be imported.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ImportFailure {
+    /// Its name.
+    pub file: String,
+    /// Why.
+    pub error: Error,
+}
+
+/// A file or folder that a scan left out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// Its name.
+    pub file: String,
+    /// Why.
+    pub reason: LeftOutReason,
+}
+
+/// Why a scan left a file or a folder out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "reason", rename_all = "kebab-case")]
+pub enum LeftOutReason {
+    /// It is not a model of its own.
+    Unsuitable {
+        /// What it is.
+        why: Unsuitable,
+    },
+    /// The folder holds more files than are searched.
+    TooManyFiles {
+        /// How many are.
+        limit: u64,
+    },
+    /// It cannot be used.
+    Unusable {
+        /// Why, in technical terms.
+        what: String,
+    },
+}
+
+/// A load that ended with the app; see [`crate::ModelStatus::LoadSuspended`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
     /// The model's display name.
@@ -370,8 +608,6 @@ pub struct Attempt {
     pub needed_bytes: u64,
     /// The memory that was free then.
     pub available_bytes: u64,
-    /// What happened, in a sentence.
-    pub message: String,
     /// A context with which it takes less memory, in tokens.
     pub safer_context_tokens: u32,
 }

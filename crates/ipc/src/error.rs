@@ -1,0 +1,375 @@
+//! What went wrong, as a code with its facts. The sentences are in the catalogues of the page and
+//! of the command line; nothing here or in a stored row is a sentence.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Owner, Unsuitable};
+
+/// An error that crosses from the application to one of its doors.
+///
+/// As JSON: `{"code": "disk-full", "args": {"needed_bytes": 5, "free_bytes": 3}, "detail": null}`;
+/// codes without facts have no `args`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Stored")]
+pub struct Error {
+    /// What went wrong.
+    #[serde(flatten)]
+    pub problem: Problem,
+    /// Paths and causes for a report: stays on this device, never holds text of a conversation.
+    #[serde(default)]
+    pub detail: Option<String>,
+}
+
+/// An error as it is read: one that a later version has written is [`Problem::Unknown`], so that the
+/// row that holds it stays readable.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Stored {
+    Known {
+        #[serde(flatten)]
+        problem: Problem,
+        #[serde(default)]
+        detail: Option<String>,
+    },
+    Other {
+        #[serde(default)]
+        detail: Option<String>,
+    },
+}
+
+impl From<Stored> for Error {
+    fn from(stored: Stored) -> Self {
+        match stored {
+            Stored::Known { problem, detail } => Self { problem, detail },
+            Stored::Other { detail } => Self { problem: Problem::Unknown, detail },
+        }
+    }
+}
+
+impl Error {
+    /// The problem with its detail.
+    pub fn new(problem: Problem, detail: impl Into<String>) -> Self {
+        Self { problem, detail: Some(detail.into()) }
+    }
+
+    /// A failure that should not happen.
+    pub fn internal(detail: impl Into<String>) -> Self {
+        Self::new(Problem::Internal, detail)
+    }
+}
+
+impl From<Problem> for Error {
+    fn from(problem: Problem) -> Self {
+        Self { problem, detail: None }
+    }
+}
+
+/// What went wrong: one variant for each thing that a person can do something about.
+///
+/// Codes are never renamed, since rows of the store hold them. A fact that is added later has a
+/// `#[serde(default)]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "code", content = "args", rename_all = "kebab-case")]
+pub enum Problem {
+    /// There is no model on this device.
+    NoModel,
+    /// The model's file is not where it should be.
+    ModelMissing {
+        /// Where it should be.
+        path: String,
+    },
+    /// The model's file cannot be read.
+    ModelUnreadable {
+        /// The file.
+        path: String,
+    },
+    /// The chosen model is no longer in the library, or its file is gone.
+    ModelGone {
+        /// The model's short name.
+        name: String,
+    },
+    /// The file is damaged or incomplete.
+    ModelDamaged,
+    /// The file was changed or cut short while it was in use.
+    ModelChanged {
+        /// The file.
+        path: String,
+    },
+    /// The engine cannot run this model: its family, a tensor type or its tokenizer.
+    ModelUnsupported,
+    /// The file is one part of a split model.
+    SplitModel {
+        /// Which part, from 1.
+        part: u64,
+        /// Of how many.
+        count: u64,
+    },
+    /// The context needs more memory than there is.
+    MemoryTooSmall {
+        /// Tokens of the context.
+        context_tokens: u64,
+        /// Bytes that it needs.
+        needed_bytes: u64,
+        /// Bytes that may be taken.
+        available_bytes: u64,
+    },
+    /// The system refused memory.
+    OutOfMemory,
+    /// The model could not be started for another reason.
+    ModelNotStarted,
+    /// The model computes values that are not finite numbers.
+    NotFinite,
+    /// The model is not loaded, because the app ended while it loaded it the last time.
+    LoadSuspended,
+    /// The conversation does not fit into the context.
+    ContextFull {
+        /// Tokens that it needs.
+        needed_tokens: u64,
+        /// Tokens that the context holds.
+        context_tokens: u64,
+    },
+    /// The model's chat template fails on this conversation.
+    TemplateFailed,
+    /// The model's tokenizer fails on this text.
+    TokenizerFailed,
+    /// An answer is already being written.
+    Answering,
+    /// There is no question.
+    NoQuestion,
+
+    /// The hub cannot be reached.
+    HubUnreachable {
+        /// Its host name.
+        host: String,
+    },
+    /// Something answers in the hub's place that is not a hub, such as a login page of a network.
+    NotAHub {
+        /// Its host name.
+        host: String,
+    },
+    /// The hub asks not to be asked again for a while.
+    HubBusy {
+        /// Its host name.
+        host: String,
+        /// For how long, where it says so.
+        seconds: Option<u64>,
+    },
+    /// The hub answers with an HTTP error.
+    HubStatus {
+        /// Its host name.
+        host: String,
+        /// The HTTP status.
+        status: u16,
+    },
+    /// The configured address of the hub is not an address.
+    HubAddress {
+        /// The address.
+        address: String,
+    },
+    /// The repository's terms have to be accepted first.
+    TermsNotAccepted {
+        /// `owner/name`.
+        repository: String,
+        /// The address of its page.
+        page: String,
+    },
+    /// The account has no access to the repository.
+    NoAccess {
+        /// `owner/name`.
+        repository: String,
+        /// The address of its page.
+        page: String,
+        /// What the hub says about it; may be empty.
+        reason: String,
+    },
+    /// The hub refuses access: the token is missing or wrong.
+    AccessRefused {
+        /// Its host name.
+        host: String,
+        /// What the hub says about it; may be empty.
+        reason: String,
+    },
+    /// The hub has no such repository, revision or file.
+    NotOnHub {
+        /// What was asked for.
+        what: String,
+        /// The hub's host name.
+        host: String,
+    },
+    /// The text is not the name of a repository.
+    NotARepository {
+        /// The text.
+        name: String,
+    },
+    /// What came is not what the repository says it is.
+    HashMismatch {
+        /// The file.
+        file: String,
+    },
+    /// The repository has another file now than the wanted one.
+    SourceChanged {
+        /// The file.
+        file: String,
+    },
+
+    /// The disk has too little room.
+    DiskFull {
+        /// Bytes that are needed.
+        needed_bytes: u64,
+        /// Bytes that are free.
+        free_bytes: u64,
+    },
+    /// The models' quota is too small.
+    OverQuota {
+        /// Bytes that are needed.
+        needed_bytes: u64,
+        /// The quota.
+        quota_bytes: u64,
+        /// Bytes that cannot be removed.
+        kept_bytes: u64,
+    },
+    /// Other models would be removed than those that were agreed to: show the plan again.
+    PlanChanged,
+    /// The library has no model of this name.
+    NoSuchModel {
+        /// The name.
+        name: String,
+    },
+    /// The model is loaded, here or in another program.
+    ModelInUse {
+        /// Its short name.
+        name: String,
+    },
+    /// The model belongs to another program or to the user.
+    NotOurs {
+        /// Its short name.
+        name: String,
+        /// Whose it is.
+        owner: Owner,
+    },
+    /// The file is not a GGUF model, or it is damaged.
+    NotAModel {
+        /// The file's name.
+        file: String,
+    },
+    /// The file is GGUF but not a model of its own.
+    UnsuitableFile {
+        /// The file's name.
+        file: String,
+        /// What it is.
+        why: Unsuitable,
+    },
+    /// A file name that the library does not store.
+    FileName {
+        /// The name.
+        file: String,
+    },
+    /// A link in the library's folder leads out of it.
+    OutsideLibrary {
+        /// The path.
+        path: String,
+    },
+    /// A file or folder cannot be read or written.
+    FileUnusable {
+        /// The path.
+        path: String,
+    },
+    /// Other programs of Lilims hold the library for too long.
+    LibraryBusy,
+    /// The data file is damaged while another program uses it.
+    StoreDamaged,
+    /// The data file was written by a later version of Lilims.
+    StoreNewer {
+        /// The version of the file.
+        found: u32,
+        /// The newest version that this program reads.
+        known: u32,
+    },
+    /// The data file cannot be used.
+    StoreUnusable,
+
+    /// A model is being converted already.
+    Converting {
+        /// The title of the model, where this program converts it.
+        title: Option<String>,
+        /// The type that it becomes.
+        target: Option<String>,
+    },
+    /// The model cannot be removed, since it is being converted.
+    SourceOfConversion {
+        /// Its title.
+        title: String,
+    },
+    /// There is no such quantisation.
+    UnknownType {
+        /// The name that was given.
+        name: String,
+    },
+    /// Parts of the model cannot be written in this type.
+    NoQuantiser {
+        /// The type.
+        tensor_type: String,
+    },
+    /// The model cannot be converted.
+    CannotConvert {
+        /// What of it, in technical terms.
+        what: String,
+    },
+    /// The disk ran full during a conversion, of which nothing is left.
+    ConversionDiskFull,
+    /// A conversion failed, and nothing is left of it.
+    ConversionFailed,
+    /// The model is converted and in the library, but could not be measured.
+    NotMeasured,
+
+    /// Something that should not happen.
+    Internal,
+    /// A code or a fact that this version does not know.
+    Unknown,
+}
+
+impl Problem {
+    /// Whether another try may succeed without any change by the user.
+    pub fn is_transient(&self) -> bool {
+        matches!(
+            self,
+            Self::HubUnreachable { .. }
+                | Self::HubBusy { .. }
+                | Self::HubStatus { .. }
+                | Self::LibraryBusy
+                | Self::Answering
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn json(error: &Error) -> String {
+        serde_json::to_string(error).unwrap()
+    }
+
+    #[test]
+    fn json_has_a_code_and_its_facts() {
+        let error = Error::from(Problem::DiskFull { needed_bytes: 5, free_bytes: 3 });
+        let text = r#"{"code":"disk-full","args":{"needed_bytes":5,"free_bytes":3},"detail":null}"#;
+        assert_eq!(json(&error), text);
+        assert_eq!(serde_json::from_str::<Error>(text).unwrap(), error);
+        let error = Error::new(Problem::ModelDamaged, "x.gguf");
+        let text = r#"{"code":"model-damaged","detail":"x.gguf"}"#;
+        assert_eq!(json(&error), text);
+        assert_eq!(serde_json::from_str::<Error>(text).unwrap(), error);
+    }
+
+    #[test]
+    fn a_code_of_a_later_version_is_unknown() {
+        for text in [
+            r#"{"code":"moon-full","args":{"phase":3},"detail":"d"}"#,
+            r#"{"code":"moon-full"}"#,
+            r#"{"code":"disk-full","args":{"other":3}}"#,
+        ] {
+            assert_eq!(serde_json::from_str::<Error>(text).unwrap().problem, Problem::Unknown);
+        }
+    }
+}
