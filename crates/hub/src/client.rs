@@ -298,15 +298,10 @@ impl Client {
         result
     }
 
-    /// The sentence that the hub has refused the access token, the first time after it did.
-    pub fn take_token_notice(&self) -> Option<String> {
-        self.token.take_refusal().then(|| {
-            format!(
-                "{} refuses the access token, so Lilims goes on without it: it may have expired \
-                 (HF_TOKEN, `lilims token`)",
-                self.host()
-            )
-        })
+    /// Whether the hub has refused the access token since this was last asked. Requests go on
+    /// without it.
+    pub fn take_token_refusal(&self) -> bool {
+        self.token.take_refusal()
     }
 
     /// Whether the address is the hub's own, host and port.

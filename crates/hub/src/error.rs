@@ -55,6 +55,15 @@ pub enum Error {
         /// What it is.
         why: lilims_models::Unsuitable,
     },
+    /// Other models would have to be removed than those that were agreed to.
+    #[error(
+        "the models to remove have changed: now {}",
+        if removes.is_empty() { "none".to_owned() } else { removes.join(", ") }
+    )]
+    PlanChanged {
+        /// Short names of the models that would be removed now.
+        removes: Vec<String>,
+    },
     /// No model of the library has this name.
     #[error("there is no model called `{name}` in the library")]
     NoSuchModel {
@@ -288,8 +297,8 @@ impl Error {
         }
     }
 
-    /// The error and its cause, for what is written down.
-    pub(crate) fn sentence(&self) -> String {
+    /// The error and its cause, for a detail.
+    pub(crate) fn with_cause(&self) -> String {
         match std::error::Error::source(self) {
             Some(source) => format!("{self}: {source}"),
             None => self.to_string(),

@@ -16,6 +16,7 @@ mod download;
 mod error;
 mod library;
 mod pause;
+mod problem;
 mod token;
 
 pub use address::{Address, NotAnAddress};
@@ -28,4 +29,5 @@ pub use library::{
     Converting, DownloadRow, DownloadState, Entry, Held, Journal, Library, Limits,
     LoggedConnection, Occupant, Peak, Plan, Published, Rebuilt, Scanned, Source, Storage,
 };
+pub use problem::{owner_of, unsuitable};
 pub use token::set_token;

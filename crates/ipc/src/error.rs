@@ -35,6 +35,8 @@ enum Stored {
         #[serde(default)]
         detail: Option<String>,
     },
+    /// Before there were codes.
+    Sentence(String),
 }
 
 impl From<Stored> for Error {
@@ -42,6 +44,7 @@ impl From<Stored> for Error {
         match stored {
             Stored::Known { problem, detail } => Self { problem, detail },
             Stored::Other { detail } => Self { problem: Problem::Unknown, detail },
+            Stored::Sentence(text) => Self::new(Problem::Unknown, text),
         }
     }
 }
@@ -360,6 +363,12 @@ mod tests {
         let text = r#"{"code":"model-damaged","detail":"x.gguf"}"#;
         assert_eq!(json(&error), text);
         assert_eq!(serde_json::from_str::<Error>(text).unwrap(), error);
+    }
+
+    #[test]
+    fn a_sentence_of_an_earlier_version_is_a_detail() {
+        let error: Error = serde_json::from_str(r#""the disk is full""#).unwrap();
+        assert_eq!(error, Error::new(Problem::Unknown, "the disk is full"));
     }
 
     #[test]

@@ -590,6 +590,26 @@ pub enum LeftOutReason {
         /// How many are.
         limit: u64,
     },
+    /// The file is not there.
+    Missing,
+    /// It is not a GGUF file.
+    NotGguf,
+    /// The folder is nested deeper than is searched.
+    TooDeep {
+        /// How many levels are.
+        limit: u64,
+    },
+    /// Another program describes the model in a way that is not understood.
+    Manifest {
+        /// What of it, in technical terms.
+        what: String,
+    },
+    /// The model is split into several files.
+    Split,
+    /// The model needs an adapter, which is not applied.
+    NeedsAdapter,
+    /// The file has another size than its owner says.
+    WrongSize,
     /// It cannot be used.
     Unusable {
         /// Why, in technical terms.

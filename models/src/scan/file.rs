@@ -5,6 +5,7 @@ use std::fs::{self, Metadata};
 use std::io::{self, Read};
 use std::path::Path;
 
+use super::Reason;
 use crate::unsuitable;
 
 /// What a GGUF file begins with (<https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>).
@@ -41,24 +42,24 @@ pub(super) fn folder_identity(path: &Path) -> io::Result<Identity> {
 }
 
 /// The file at `path` if it is a model of its own, else why it is not.
-pub(super) fn check(path: &Path) -> Result<Model, String> {
+pub(super) fn check(path: &Path) -> Result<Model, Reason> {
     let unreadable = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => "its file is missing".to_owned(),
+        io::ErrorKind::NotFound => Reason::Missing,
         _ => cannot_read(&error),
     };
     let metadata = fs::metadata(path).map_err(unreadable)?;
     // Opening a pipe would wait for somebody to write into it.
     if !metadata.is_file() {
-        return Err("is not a file".to_owned());
+        return Err(Reason::NotAFile);
     }
     let mut magic = [0; MAGIC.len()];
     let opened = lilims_files::open(path).map_err(io::Error::from);
     let read = opened.and_then(|mut file| file.read_exact(&mut magic));
     match read {
         Ok(()) if magic == MAGIC => {}
-        Ok(()) => return Err("is not a GGUF file".to_owned()),
+        Ok(()) => return Err(Reason::NotGguf),
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-            return Err("is not a GGUF file".to_owned());
+            return Err(Reason::NotGguf);
         }
         Err(error) => return Err(unreadable(error)),
     }
@@ -66,16 +67,16 @@ pub(super) fn check(path: &Path) -> Result<Model, String> {
     if unsuitable(&name, None).is_some() {
         let content = lilims_gguf::File::open(path).ok();
         if let Some(why) = unsuitable(&name, content.as_ref()) {
-            return Err(format!("is {why}"));
+            return Err(Reason::Unsuitable(why));
         }
     }
     let identity = identity(path, &metadata).map_err(unreadable)?;
     Ok(Model { identity, size_bytes: metadata.len() })
 }
 
-/// How a reason begins that a file or a folder cannot be read.
-pub(super) fn cannot_read(error: &io::Error) -> String {
-    format!("cannot be read: {error}")
+/// The reason that the system gives for not reading a file or a folder.
+pub(super) fn cannot_read(error: &io::Error) -> Reason {
+    Reason::Unreadable(error.to_string())
 }
 
 /// Whether a name ends in `.gguf`, in any case.

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::file::{self, cannot_read, is_named_gguf};
-use super::{Found, Owner, Scanner};
+use super::{Found, Owner, Reason, Scanner};
 
 /// How far below the folder files are looked for, and how much there may be.
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +68,7 @@ pub(super) fn files_below(
     let mut folders = VecDeque::from([(root.to_owned(), 0)]);
     while let Some((folder, depth)) = folders.pop_front() {
         if depth > bounds.depth {
-            scanner.leave_out(&folder, format!("is more than {} folders deep", bounds.depth));
+            scanner.leave_out(&folder, Reason::TooDeep { limit: bounds.depth });
             continue;
         }
         let listed = file::folder_identity(&folder).and_then(|identity| {
@@ -85,8 +85,7 @@ pub(super) fn files_below(
         for path in entries {
             n_entries += 1;
             if n_entries > bounds.entries {
-                let why = format!("holds more than {} files; the rest is unread", bounds.entries);
-                scanner.leave_out(root, why);
+                scanner.leave_out(root, Reason::TooManyFiles { limit: bounds.entries });
                 return files;
             }
             if path.is_dir() {
@@ -202,7 +201,7 @@ mod tests {
         let (n_files, scan) = look(2, 4);
         assert_eq!(n_files, 1);
         assert_eq!(scan.left_out.len(), 1);
-        assert!(scan.left_out[0].1.contains("more than 4 files"), "{scan:?}");
+        assert_eq!(scan.left_out[0].1, Reason::TooManyFiles { limit: 4 });
     }
 
     #[cfg(unix)]

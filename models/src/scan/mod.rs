@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 
 pub use places::{Environment, known_places};
 
+use crate::Unsuitable;
 use file::Identity;
 
 /// Whose models a folder holds, which tells how it is laid out.
@@ -75,7 +76,64 @@ pub struct Scan {
     /// The models, each file once.
     pub found: Vec<Found>,
     /// Files and folders that might have been expected, and why they are not in `found`.
-    pub left_out: Vec<(PathBuf, String)>,
+    pub left_out: Vec<(PathBuf, Reason)>,
+}
+
+/// Why a file or a folder is left out of a scan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// It is not there.
+    Missing,
+    /// It cannot be read: what the system says.
+    Unreadable(String),
+    /// It is a pipe, a device or a folder.
+    NotAFile,
+    /// It does not begin as GGUF files do.
+    NotGguf,
+    /// It is GGUF but not a model of its own.
+    Unsuitable(Unsuitable),
+    /// The folder holds more files than are searched.
+    TooManyFiles {
+        /// How many are.
+        limit: usize,
+    },
+    /// The model needs an adapter, which is not applied.
+    NeedsAdapter,
+    /// The model is split into several files.
+    Split,
+    /// The file has another size than its manifest says.
+    WrongSize,
+    /// The folder is nested deeper than is searched.
+    TooDeep {
+        /// How many levels are.
+        limit: usize,
+    },
+    /// The manifest cannot be understood: what it does.
+    Manifest(&'static str),
+    /// The library cannot store it.
+    Unusable(String),
+}
+
+/// Completes “FILE …”.
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => f.write_str("its file is missing"),
+            Self::Unreadable(why) => write!(f, "cannot be read: {why}"),
+            Self::NotAFile => f.write_str("is not a file"),
+            Self::NotGguf => f.write_str("is not a GGUF file"),
+            Self::Unsuitable(why) => write!(f, "is {why}"),
+            Self::TooManyFiles { limit } => {
+                write!(f, "holds more than {limit} files; the rest is unread")
+            }
+            Self::NeedsAdapter => f.write_str("needs an adapter, which Lilims does not apply"),
+            Self::Split => f.write_str("is a split model, which Lilims cannot join"),
+            Self::WrongSize => f.write_str("its blob has another size than the manifest says"),
+            Self::TooDeep { limit } => write!(f, "is more than {limit} folders deep"),
+            Self::Manifest(what) => f.write_str(what),
+            Self::Unusable(why) => f.write_str(why),
+        }
+    }
 }
 
 /// Finds the models in a folder that is laid out as `owner` does it.
@@ -106,8 +164,8 @@ struct Scanner {
 }
 
 impl Scanner {
-    fn leave_out(&mut self, path: &Path, why: impl Into<String>) {
-        self.scan.left_out.push((path.to_owned(), why.into()));
+    fn leave_out(&mut self, path: &Path, reason: Reason) {
+        self.scan.left_out.push((path.to_owned(), reason));
     }
 
     /// Takes a file in unless it is no model or is in already; its length is filled in.
@@ -131,11 +189,11 @@ impl Scan {
     }
 
     #[track_caller]
-    fn reason(&self, ending: &str) -> &str {
+    fn reason(&self, ending: &str) -> String {
         let mut reasons = self.left_out.iter().filter(|(path, _)| path.ends_with(ending));
         let (_, why) = reasons.next().unwrap_or_else(|| panic!("{ending} in {self:?}"));
         assert!(reasons.next().is_none(), "{ending} is left out twice in {self:?}");
-        why
+        why.to_string()
     }
 }
 

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::file::cannot_read;
 use super::folder::{BOUNDS, Bounds, files_below};
-use super::{Found, Owner, Scanner};
+use super::{Found, Owner, Reason, Scanner};
 use crate::catalogue::is_sha256;
 
 /// The largest manifest that is read; they take a few hundred bytes.
@@ -73,22 +73,22 @@ fn is_visible(path: &Path) -> bool {
 }
 
 /// The model that a manifest names.
-fn read(folder: &Path, below: &Path, path: &Path) -> Result<Found, String> {
-    let (title, repository) = name(below).ok_or("is not at registry/namespace/name/tag")?;
+fn read(folder: &Path, below: &Path, path: &Path) -> Result<Found, Reason> {
+    let (title, repository) =
+        name(below).ok_or(Reason::Manifest("is not at registry/namespace/name/tag"))?;
     let manifest = read_manifest(path)?;
     if manifest.layers.iter().any(|layer| layer.media_type == ADAPTER) {
-        return Err("needs an adapter, which Lilims does not apply".to_owned());
+        return Err(Reason::NeedsAdapter);
     }
     let mut models = manifest.layers.iter().filter(|layer| layer.media_type == MODEL);
-    let model = models.next().ok_or("names no GGUF file")?;
+    let model = models.next().ok_or(Reason::Manifest("names no GGUF file"))?;
     if models.next().is_some() {
-        return Err("is a split model, which Lilims cannot join".to_owned());
+        return Err(Reason::Split);
     }
     let (blob, sha256) = blob(folder, &model.digest)?;
-    let length =
-        fs::metadata(&blob).map_err(|error| format!("its blob {}", cannot_read(&error)))?;
-    if model.size.is_some_and(|size| size != length.len()) {
-        return Err("its blob has another size than the manifest says".to_owned());
+    let metadata = fs::metadata(&blob).map_err(|error| cannot_read(&error))?;
+    if model.size.is_some_and(|size| size != metadata.len()) {
+        return Err(Reason::WrongSize);
     }
     Ok(Found {
         path: blob,
@@ -115,21 +115,24 @@ fn name(below: &Path) -> Option<(String, Option<String>)> {
     Some((title, is_hugging_face.then(|| format!("{namespace}/{name}"))))
 }
 
-fn read_manifest(path: &Path) -> Result<Manifest, String> {
+/// Said of a manifest that is not one.
+const NOT_A_MANIFEST: &str = "is not a manifest";
+
+fn read_manifest(path: &Path) -> Result<Manifest, Reason> {
     let bytes = match lilims_files::read(path, MAX_MANIFEST) {
         Ok(bytes) => bytes,
         Err(lilims_files::Error::Io { source, .. }) => return Err(cannot_read(&source)),
-        Err(_) => return Err("is no manifest".to_owned()),
+        Err(_) => return Err(Reason::Manifest(NOT_A_MANIFEST)),
     };
-    Manifest::parse(&bytes).ok_or_else(|| "is no manifest".to_owned())
+    Manifest::parse(&bytes).ok_or(Reason::Manifest(NOT_A_MANIFEST))
 }
 
 /// Where the blob of a digest lies, and its SHA-256.
 ///
 /// A digest is foreign: only one that is a hash becomes part of a path.
-fn blob(folder: &Path, digest: &str) -> Result<(PathBuf, String), &'static str> {
+fn blob(folder: &Path, digest: &str) -> Result<(PathBuf, String), Reason> {
     let hash = digest.strip_prefix("sha256:").filter(|hash| is_sha256(hash));
-    let hash = hash.ok_or("names a blob by something else than a SHA-256")?;
+    let hash = hash.ok_or(Reason::Manifest("names a blob by something other than a SHA-256"))?;
     Ok((folder.join("blobs").join(format!("sha256-{hash}")), hash.to_owned()))
 }
 
@@ -290,15 +293,15 @@ mod tests {
         let scan = ollama.scan();
         assert_eq!(scan.found, []);
         for tag in ["up", "up-64", "absolute", "dash", "upper", "md5", "empty"] {
-            assert!(scan.reason(tag).contains("something else than a SHA-256"), "{tag}");
+            assert!(scan.reason(tag).contains("something other than a SHA-256"), "{tag}");
         }
-        assert!(scan.reason("missing").starts_with("its blob cannot be read"));
+        assert!(scan.reason("missing").starts_with("cannot be read"));
         assert!(scan.reason("unfinished").contains("another size"));
         assert!(scan.reason("split").contains("split model"));
         assert!(scan.reason("adapted").contains("adapter"));
         assert_eq!(scan.reason("none"), "names no GGUF file");
         for tag in ["text", "deep", "huge"] {
-            assert_eq!(scan.reason(tag), "is no manifest");
+            assert_eq!(scan.reason(tag), NOT_A_MANIFEST);
         }
         assert!(scan.reason("shallow").contains("registry/namespace/name/tag"));
     }
@@ -317,6 +320,6 @@ mod tests {
         assert_eq!(scan.titles(), ["odd:b"]);
         assert_eq!(scan.found[0].licence, None);
         assert_eq!(scan.left_out.len(), 1);
-        assert_eq!(scan.left_out[0].1, "is not a GGUF file");
+        assert_eq!(scan.left_out[0].1, Reason::NotGguf);
     }
 }

@@ -11,7 +11,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("lilims-gguf", &["lilims-files"]),
     ("lilims-quant", &["lilims-files", "lilims-gguf"]),
     ("lilims-engine", &["lilims-files", "lilims-gguf", "lilims-jinja", "lilims-quant"]),
-    ("lilims-hub", &["lilims-files", "lilims-models", "lilims-gguf"]),
+    ("lilims-hub", &["lilims-files", "lilims-gguf", "lilims-ipc", "lilims-models"]),
     (
         "lilims-convert",
         &["lilims-files", "lilims-gguf", "lilims-quant", "lilims-engine", "lilims-bench"],

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use lilims_ipc::Problem;
 use tokio::task::JoinSet;
 
 use super::rate::Limiter;
@@ -29,8 +30,8 @@ pub enum Outcome {
     Paused,
     /// Somebody cancelled it.
     Cancelled,
-    /// It broke off, with a sentence that says why.
-    Failed(String),
+    /// It broke off.
+    Failed(Box<lilims_ipc::Error>),
 }
 
 impl Downloader {
@@ -125,7 +126,7 @@ impl Downloader {
                 Outcome::Done(Box::new(self.library().entry(&name)?))
             }
             DownloadState::Paused => Outcome::Paused,
-            _ => Outcome::Failed(row.failure.unwrap_or_default()),
+            _ => Outcome::Failed(Box::new(row.failure.unwrap_or(Problem::Unknown.into()))),
         })
     }
 
@@ -166,7 +167,7 @@ impl Downloader {
                 None => library.remove_partial(id),
                 Some(_) => Ok(()),
             },
-            Err(error) => library.note_failure(id, &error.sentence()),
+            Err(error) => library.note_failure(id, &error),
         }
     }
 }

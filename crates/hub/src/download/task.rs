@@ -115,7 +115,7 @@ impl Task<'_> {
             };
             failures += 1;
             let wait = client.patience.wait(failures, &error);
-            self.row.journal.retrying = Some((error.to_string(), wait.as_secs()));
+            self.row.journal.retrying = Some(((&error).into(), wait.as_secs()));
             let waited = async {
                 tokio::time::sleep(wait).await;
                 Ok(())

@@ -51,7 +51,7 @@ pub(crate) struct Transfer<'a> {
     /// Whether the server sends whole files whatever it is asked for: then one worker takes all.
     ranges_are_ignored: AtomicBool,
     /// What went wrong last, and in how many seconds it is tried again.
-    retrying: Mutex<Option<(String, u64)>>,
+    retrying: Mutex<Option<(lilims_ipc::Error, u64)>>,
     purpose: String,
 }
 
@@ -87,7 +87,7 @@ impl<'a> Transfer<'a> {
     }
 
     /// What went wrong last, and in how many seconds it is tried again.
-    pub(crate) fn retrying(&self) -> Option<(String, u64)> {
+    pub(crate) fn retrying(&self) -> Option<(lilims_ipc::Error, u64)> {
         lock(&self.retrying).clone()
     }
 
@@ -164,7 +164,7 @@ impl<'a> Transfer<'a> {
     /// Waits before the next attempt.
     async fn wait(&self, failures: u32, error: &Error) {
         let wait = self.client.patience.wait(failures, error);
-        *lock(&self.retrying) = Some((error.to_string(), wait.as_secs()));
+        *lock(&self.retrying) = Some((error.into(), wait.as_secs()));
         tokio::time::sleep(wait).await;
     }
 

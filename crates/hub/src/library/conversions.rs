@@ -93,9 +93,10 @@ impl Library {
     }
 
     /// Makes room for converting the model `source` to `target`, such as `Q4_K_M`, a file of
-    /// `needed_bytes`, and takes that room.
+    /// `needed_bytes`, by removing the models `agreed`, and takes that room.
     ///
     /// # Errors
+    /// [`Error::PlanChanged`] where other models would have to be removed;
     /// [`Error::Converting`] while another conversion runs; [`Error::NoSuchModel`], [`Error::Quota`],
     /// [`Error::NoSpace`], [`Error::Io`], [`Error::Index`]; [`Error::InUse`] while the source is being
     /// removed. Then nothing has changed.
@@ -104,13 +105,14 @@ impl Library {
         source: &str,
         target: &str,
         needed_bytes: u64,
+        agreed: &[String],
     ) -> Result<Converting, Error> {
         let turn = self.locks.exclusive_within(LOCK, PATIENCE)?.ok_or(Error::Converting)?;
         let writing = self.share_converting()?;
         let source = self.entry(source)?;
         let source_held = self.hold(&source.name)?;
         let plan = self.plan_conversion(&source.name, needed_bytes)?;
-        self.make_room_by(plan)?;
+        self.carry_out(plan, agreed)?;
         self.folder.make(&self.folder.converted())?;
         let name = format!("{}-{target}.gguf", without_quantisation(&source.name));
         let (path, _) = lilims_files::free_name(&self.folder.converted().join(name), |path| {
@@ -233,7 +235,7 @@ mod tests {
         let (_home, library) = library();
         let name = library.entries().unwrap()[0].name.clone();
         assert_eq!(name, "m-q4_1");
-        let first = library.begin_conversion(&name, "Q4_0", 100).unwrap();
+        let first = library.begin_conversion(&name, "Q4_0", 100, &[]).unwrap();
         assert!(first.path().ends_with("converted/m-Q4_0.gguf"));
         write_model(first.path());
         fs::write(folder::manifest_of(first.path()), "{}").unwrap();
@@ -242,7 +244,7 @@ mod tests {
         assert_eq!(entry.sha256.as_deref(), Some("ab"));
         assert_eq!(entry.quantisation, "Q4_0");
         drop(first);
-        let second = library.begin_conversion(&name, "Q4_0", 100).unwrap();
+        let second = library.begin_conversion(&name, "Q4_0", 100, &[]).unwrap();
         assert!(second.path().ends_with("converted/m-Q4_0-2.gguf"));
         drop(second);
         library.remove("m-q4_0").unwrap();
@@ -255,8 +257,8 @@ mod tests {
         let source = library.entries().unwrap()[0].name.clone();
         let quota = library.storage().unwrap().used_bytes + 10_000;
         library.set_quota(Some(quota)).unwrap();
-        let converting = library.begin_conversion(&source, "Q4_0", 9_000).unwrap();
-        let again = library.begin_conversion(&source, "Q4_0", 1);
+        let converting = library.begin_conversion(&source, "Q4_0", 9_000, &[]).unwrap();
+        let again = library.begin_conversion(&source, "Q4_0", 1, &[]);
         assert!(matches!(again, Err(Error::Converting)), "{again:?}");
         assert!(matches!(library.remove(&source), Err(Error::InUse { .. })));
         assert_eq!(library.storage().unwrap().used_bytes, quota - 1_000);
@@ -264,7 +266,7 @@ mod tests {
         drop(converting);
         assert!(!library.root().join("converted").exists(), "nothing was made");
         assert_eq!(library.plan(2_000).unwrap().missing_bytes, 0);
-        let too_large = library.begin_conversion(&source, "Q8_0", 10_001);
+        let too_large = library.begin_conversion(&source, "Q8_0", 10_001, &[]);
         assert!(matches!(too_large, Err(Error::Quota { .. })), "the source does not leave for it");
         assert_eq!(library.entries().unwrap().len(), 1);
     }
@@ -273,7 +275,7 @@ mod tests {
     fn what_a_killed_process_left_is_swept_and_what_is_being_written_is_not() {
         let (_home, library) = library();
         let source = library.entries().unwrap()[0].name.clone();
-        let converting = library.begin_conversion(&source, "Q4_0", 100).unwrap();
+        let converting = library.begin_conversion(&source, "Q4_0", 100, &[]).unwrap();
         let unfinished = library.root().join("converted/.converting-x");
         fs::write(&unfinished, "x").unwrap();
         Library::open(library.root()).unwrap();

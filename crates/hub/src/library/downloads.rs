@@ -59,7 +59,7 @@ pub struct Journal {
     /// Bytes per second at the moment.
     pub bytes_per_second: Option<f64>,
     /// What went wrong, while it tries again by itself, and in how many seconds it does.
-    pub retrying: Option<(String, u64)>,
+    pub retrying: Option<(lilims_ipc::Error, u64)>,
     /// Whether all bytes are here and only the hash is missing.
     pub is_checking: bool,
     /// The licence of the weights.
@@ -100,8 +100,8 @@ pub struct DownloadRow {
     pub source: Source,
     /// What it does.
     pub state: DownloadState,
-    /// Why it broke off, a sentence.
-    pub failure: Option<String>,
+    /// Why it broke off.
+    pub failure: Option<lilims_ipc::Error>,
     /// The short name of the model that it became.
     pub model: Option<String>,
     /// What is known of it.
@@ -347,11 +347,11 @@ impl Library {
         Ok(state.is_some_and(|state| DownloadState::parse(&state) == DownloadState::Running))
     }
 
-    /// Notes that it broke off.
-    pub(crate) fn note_failure(&self, id: i64, failure: &str) -> Result<(), Error> {
+    /// Notes why it broke off.
+    pub(crate) fn note_failure(&self, id: i64, failure: &Error) -> Result<(), Error> {
         let sql = "UPDATE downloads SET state = 'failed', failure = ?2
              WHERE id = ?1 AND state = 'running'";
-        self.index().execute(sql, params![id, failure])?;
+        self.index().execute(sql, params![id, failure_json(&failure.into())])?;
         Ok(())
     }
 
@@ -431,7 +431,7 @@ pub(super) fn put_download(index: &Transaction<'_>, row: &DownloadRow) -> Result
             source.revision,
             source.sha256,
             row.state.as_str(),
-            row.failure,
+            row.failure.as_ref().map(failure_json),
             row.model,
             progress,
             row.received,
@@ -457,6 +457,16 @@ pub(crate) fn download_lock(id: i64) -> String {
     format!("download-{id}")
 }
 
+fn failure_json(failure: &lilims_ipc::Error) -> String {
+    serde_json::to_string(failure).expect("an error is plain data")
+}
+
+/// The failure that a row holds. Rows of earlier versions hold a sentence, which becomes the detail.
+fn failure(text: String) -> lilims_ipc::Error {
+    serde_json::from_str(&text)
+        .unwrap_or_else(|_| lilims_ipc::Error::new(lilims_ipc::Problem::Unknown, text))
+}
+
 fn download(row: &Row<'_>) -> rusqlite::Result<DownloadRow> {
     let progress: String = row.get(8)?;
     Ok(DownloadRow {
@@ -468,7 +478,7 @@ fn download(row: &Row<'_>) -> rusqlite::Result<DownloadRow> {
             sha256: row.get(4)?,
         },
         state: DownloadState::parse(&row.get::<_, String>(5)?),
-        failure: row.get(6)?,
+        failure: row.get::<_, Option<String>>(6)?.map(failure),
         model: row.get(7)?,
         // One of another version begins anew: its chunks are checked in any case.
         journal: serde_json::from_str(&progress).unwrap_or_default(),

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use lilims_models::scan::{self, Environment, Found, Owner};
+use lilims_models::scan::{self, Reason, Environment, Found, Owner};
 use lilims_models::{Catalogue, short_name};
 use rusqlite::{TransactionBehavior, params};
 
@@ -15,6 +15,10 @@ use crate::Error;
 
 /// Whose the model is that ships with the app.
 pub(crate) const BUNDLED: &str = "Lilims";
+/// Whose files are in folders that the user added, and those that a link in our folder leads to.
+pub(crate) const FOLDER: &str = "Folder";
+/// Whose the file is that the user named when the app was started.
+pub(crate) const GIVEN: &str = "Given";
 
 /// The largest manifest that is read, in bytes.
 const MAX_MANIFEST_BYTES: u64 = 16 << 20;
@@ -29,7 +33,7 @@ pub struct Scanned {
     /// Short names of models whose files are gone.
     pub gone: Vec<String>,
     /// Files that are not in the library, and why.
-    pub left_out: Vec<(PathBuf, String)>,
+    pub left_out: Vec<(PathBuf, Reason)>,
 }
 
 impl Library {
@@ -117,6 +121,14 @@ impl Library {
             Some(entry) => Ok(entry),
             None => self.add_in_place(&path, BUNDLED),
         }
+    }
+
+    /// Adds the file that the user named when the app was started.
+    ///
+    /// # Errors
+    /// As [`Library::add_in_place`].
+    pub fn add_given(&self, path: &Path) -> Result<Entry, Error> {
+        self.add_in_place(path, GIVEN)
     }
 
     /// Notes that the file of a model has another path now.
@@ -208,11 +220,18 @@ impl Library {
                     Ok(entry) => scanned.added.push(entry.name),
                     // A path that this system cannot store.
                     Err(error @ Error::FileName { .. }) => {
-                        scanned.left_out.push((found.path, error.sentence()));
+                        let reason = Reason::Unusable(error.with_cause());
+                        scanned.left_out.push((found.path, reason));
                     }
                     Err(error) => return Err(error),
                 },
-                Err(error) => scanned.left_out.push((found.path, error.sentence())),
+                Err(Error::Unsuitable { path, why }) => {
+                    scanned.left_out.push((path, Reason::Unsuitable(why)));
+                }
+                Err(error) => {
+                    let reason = Reason::Unusable(error.with_cause());
+                    scanned.left_out.push((found.path, reason));
+                }
             }
         }
         Ok(scanned)

@@ -10,15 +10,13 @@ use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, Transaction, params};
 
 use super::folder::Folder;
+use super::import::FOLDER;
 use crate::Error;
 
 /// The version of the tables below. Version 1 stored all paths whole.
 const VERSION: u32 = 2;
 /// Tells our index from other databases: `LLIB` in ASCII.
 const APPLICATION_ID: u32 = 0x4c4c_4942;
-/// What files belong to that a link in our folder leads to.
-const LINKED: &str = "Folder";
-
 const TABLES: &str = "
     CREATE TABLE models (
         id INTEGER PRIMARY KEY,
@@ -314,7 +312,7 @@ pub(super) fn readable_entries(connection: &Connection, folder: &Folder) -> Vec<
     }
     for entry in &mut entries {
         if folder.relative(&entry.path).is_none()
-            && entry.owner.as_deref().is_none_or(|owner| owner == LINKED)
+            && entry.owner.as_deref().is_none_or(|owner| owner == FOLDER)
             && let Some(here) = moved_here(folder, &entry.path)
         {
             (entry.path, entry.owner) = (here, None);
@@ -396,7 +394,7 @@ fn entry(row: &Row<'_>, folder: &Folder) -> rusqlite::Result<Entry> {
     let path = from_value(folder, row.get_ref(2)?)?;
     let owner: Option<String> = row.get(3)?;
     // Whatever the index says: a link may have taken the place of a folder of ours.
-    let owner = owner.or_else(|| (!folder.owns(&path)).then(|| LINKED.to_owned()));
+    let owner = owner.or_else(|| (!folder.owns(&path)).then(|| FOLDER.to_owned()));
     Ok(Entry {
         name: row.get(0)?,
         title: row.get(1)?,

@@ -27,6 +27,7 @@ pub(crate) use downloads::download_lock;
 pub use downloads::{DownloadRow, DownloadState, Journal, Published, Source};
 pub use heal::Rebuilt;
 pub use import::Scanned;
+pub(crate) use import::{BUNDLED, FOLDER, GIVEN};
 pub use index::Entry;
 pub use locks::Held;
 use quota::plan;
@@ -248,8 +249,13 @@ impl Library {
     /// # Errors
     /// [`Error::NoSuchModel`], [`Error::InUse`], [`Error::Io`], [`Error::Index`].
     pub fn remove(&self, name: &str) -> Result<Entry, Error> {
+        let lock = self.use_exclusively(name)?;
+        self.remove_locked(name, &lock)
+    }
+
+    /// Removes a model that this process has locked.
+    fn remove_locked(&self, name: &str, _lock: &Held) -> Result<Entry, Error> {
         let entry = self.entry(name)?;
-        let _held = self.use_exclusively(name)?;
         if entry.owner.is_none() {
             for row in self.downloads()?.iter().filter(|row| row.brings(&entry)) {
                 self.cancel(row.id)?;
@@ -336,18 +342,32 @@ impl Library {
         })
     }
 
-    /// Makes room for `needed_bytes` by removing what [`Library::plan`] names, and returns the
-    /// names of the models that left.
+    /// Makes room for `needed_bytes` by removing the models `agreed`, short names as an earlier
+    /// [`Library::plan`] had them.
     ///
     /// # Errors
-    /// [`Error::Quota`] and [`Error::NoSpace`] where it cannot be done: then nothing left.
-    pub fn make_room(&self, needed_bytes: u64) -> Result<Vec<String>, Error> {
-        self.make_room_by(self.plan(needed_bytes)?)
+    /// [`Error::PlanChanged`] where the plan names other models now; [`Error::Quota`] and
+    /// [`Error::NoSpace`] where it cannot be done. Nothing was removed then.
+    pub fn make_room(&self, needed_bytes: u64, agreed: &[String]) -> Result<(), Error> {
+        self.carry_out(self.plan(needed_bytes)?, agreed)
     }
 
-    fn make_room_by(&self, plan: Plan) -> Result<Vec<String>, Error> {
+    /// Removes the models of the plan, which must be those that were agreed to.
+    fn carry_out(&self, plan: Plan, agreed: &[String]) -> Result<(), Error> {
         self.check(&plan)?;
-        plan.removes.into_iter().map(|it| self.remove(&it.name).map(|entry| entry.name)).collect()
+        let removes: Vec<String> = plan.removes.into_iter().map(|it| it.name).collect();
+        let is_agreed =
+            removes.len() == agreed.len() && removes.iter().all(|it| agreed.contains(it));
+        if !is_agreed {
+            return Err(Error::PlanChanged { removes });
+        }
+        // Each is locked before the first is removed, so that either all leave or none.
+        let locks = removes.iter().map(|name| self.use_exclusively(name));
+        let locks = locks.collect::<Result<Vec<_>, _>>()?;
+        for (name, lock) in removes.iter().zip(&locks) {
+            self.remove_locked(name, lock)?;
+        }
+        Ok(())
     }
 
     /// Whether a plan can be carried out.
