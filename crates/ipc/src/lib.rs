@@ -2,10 +2,12 @@
 //!
 //! Every type is plain data with a fixed JSON form. Nothing here runs anything.
 
+mod command;
 mod convert;
 mod error;
 mod library;
 
+pub use command::{AppEvent, Command, Reply};
 pub use convert::{
     Caution, Conversion, ConversionOffer, ConversionRequest, ConversionStage, ConversionState,
     ConversionTarget, Figures, Made, Quality, Share, TensorProgress,

@@ -184,6 +184,8 @@ pub struct Fit {
     /// The measured share of the estimate, where a run on this machine corrected it. All parts but the
     /// weights were multiplied by it.
     pub measured_ratio: Option<f64>,
+    /// How many runs on this machine that ratio is from.
+    pub measured_runs: u32,
 }
 
 /// Whether a model fits.

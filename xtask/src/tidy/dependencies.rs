@@ -17,6 +17,19 @@ const TABLE: &[(&str, &[&str])] = &[
         &["lilims-files", "lilims-gguf", "lilims-quant", "lilims-engine", "lilims-bench"],
     ),
     ("lilims-bench", &["lilims-files", "lilims-gguf", "lilims-quant", "lilims-engine"]),
+    (
+        "lilims-core",
+        &[
+            "lilims-bench",
+            "lilims-convert",
+            "lilims-engine",
+            "lilims-files",
+            "lilims-gguf",
+            "lilims-hub",
+            "lilims-ipc",
+            "lilims-models",
+        ],
+    ),
     ("lilims-ui", &["lilims-ipc"]),
     ("lilims-cli", LIBRARIES),
     ("lilims-app", LIBRARIES),
@@ -28,6 +41,7 @@ const TABLE: &[(&str, &[&str])] = &[
 const LIBRARIES: &[&str] = &[
     "lilims-bench",
     "lilims-convert",
+    "lilims-core",
     "lilims-engine",
     "lilims-files",
     "lilims-gguf",

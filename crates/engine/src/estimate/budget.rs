@@ -21,27 +21,46 @@ const RESERVE_BYTES: u64 = 128 << 20;
 pub struct MemoryBudget {
     /// How much, in bytes.
     pub available_bytes: u64,
-    /// Where that comes from, such as `free now, less a reserve of 512 MiB`.
-    pub from: String,
+    /// Where that comes from.
+    pub source: MemorySource,
+}
+
+/// Where the memory comes from that a model may take. Reserves are bytes that are left to others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemorySource {
+    /// What the system has free, less a reserve.
+    Free {
+        /// The reserve.
+        reserve_bytes: u64,
+    },
+    /// What the container has free, less a reserve.
+    Container {
+        /// The reserve.
+        reserve_bytes: u64,
+    },
+    /// What the system lets this app take, less a reserve.
+    AppLimit {
+        /// The reserve.
+        reserve_bytes: u64,
+    },
+    /// What Metal recommends to use at most, less what this process has taken.
+    Metal,
 }
 
 impl MemoryBudget {
     /// What a model that runs on `backend` may take now: the least of what the system and, where it is
     /// used, the GPU allow.
     pub fn now(backend: BackendKind) -> Self {
-        let (system_bytes, from) = system();
-        let system = Self::less_reserve(system_bytes, from);
+        let (free_bytes, source) = system();
+        let system = Self::less_reserve(free_bytes, source);
         match gpu(backend) {
             Some(gpu) if gpu.available_bytes < system.available_bytes => gpu,
             _ => system,
         }
     }
 
-    fn less_reserve(free_bytes: u64, from: &str) -> Self {
-        Self {
-            available_bytes: free_bytes.saturating_sub(RESERVE_BYTES),
-            from: format!("{from}, less a reserve of {} MiB", RESERVE_BYTES >> 20),
-        }
+    fn less_reserve(free_bytes: u64, source: MemorySource) -> Self {
+        Self { available_bytes: free_bytes.saturating_sub(RESERVE_BYTES), source }
     }
 }
 
@@ -52,8 +71,8 @@ fn gpu(backend: BackendKind) -> Option<MemoryBudget> {
         return None;
     }
     let (recommended, taken) = crate::backend::candle::working_set_bytes()?;
-    let from = "what Metal recommends to use at most".to_owned();
-    Some(MemoryBudget { available_bytes: recommended.saturating_sub(taken), from })
+    let available_bytes = recommended.saturating_sub(taken);
+    Some(MemoryBudget { available_bytes, source: MemorySource::Metal })
 }
 
 #[cfg(not(feature = "metal"))]
@@ -61,14 +80,15 @@ fn gpu(_backend: BackendKind) -> Option<MemoryBudget> {
     None
 }
 
-/// What the system gives, in bytes, and what to call it.
+/// What the system has to give, in bytes.
 #[cfg(target_os = "ios")]
-fn system() -> (u64, &'static str) {
-    (super::process_limit::available_bytes(), "what this app may still take")
+fn system() -> (u64, MemorySource) {
+    let source = MemorySource::AppLimit { reserve_bytes: RESERVE_BYTES };
+    (super::process_limit::available_bytes(), source)
 }
 
 #[cfg(not(target_os = "ios"))]
-fn system() -> (u64, &'static str) {
+fn system() -> (u64, MemorySource) {
     let memory = MemoryRefreshKind::nothing().with_ram();
     let system = System::new_with_specifics(RefreshKind::nothing().with_memory(memory));
     let free = system.available_memory();
@@ -77,8 +97,8 @@ fn system() -> (u64, &'static str) {
     // `free_memory` counts what is cached of files as taken, which a container's system can drop.
     let in_container = limits.map(|limits| limits.total_memory.saturating_sub(limits.rss));
     match in_container.filter(|&bytes| bytes < free) {
-        Some(bytes) => (bytes, "free now in this container"),
-        None => (free, "free now"),
+        Some(bytes) => (bytes, MemorySource::Container { reserve_bytes: RESERVE_BYTES }),
+        None => (free, MemorySource::Free { reserve_bytes: RESERVE_BYTES }),
     }
 }
 
@@ -90,12 +110,15 @@ mod tests {
     fn a_machine_that_runs_tests_has_memory() {
         let budget = MemoryBudget::now(BackendKind::Cpu);
         assert!((1 << 24..1 << 45).contains(&budget.available_bytes), "{budget:?}");
-        assert!(budget.from.ends_with("less a reserve of 512 MiB"), "{budget:?}");
     }
 
     #[test]
     fn the_reserve_is_never_given_away() {
-        assert_eq!(MemoryBudget::less_reserve(RESERVE_BYTES + 5, "free now").available_bytes, 5);
-        assert_eq!(MemoryBudget::less_reserve(5, "free now").available_bytes, 0);
+        let available = |free_bytes| {
+            let source = MemorySource::Free { reserve_bytes: RESERVE_BYTES };
+            MemoryBudget::less_reserve(free_bytes, source).available_bytes
+        };
+        assert_eq!(available(RESERVE_BYTES + 5), 5);
+        assert_eq!(available(5), 0);
     }
 }

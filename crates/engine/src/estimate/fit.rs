@@ -1,10 +1,8 @@
 //! Whether a model fits into the memory there is, and the smallest change that would make it fit.
 
-use std::fmt;
-
 use lilims_gguf::File;
 
-use super::{HeaderFacts, MemoryBudget, MemoryEstimate, Part, Peak, grouped};
+use super::{HeaderFacts, MemoryBudget, MemoryEstimate, MemorySource, Part, Peak};
 use crate::{Error, KvType, LoadOptions};
 
 /// From this share of the available memory on, a fit is tight.
@@ -37,14 +35,14 @@ pub struct Fit {
     /// What it may take, in bytes.
     pub available_bytes: u64,
     /// Where `available_bytes` comes from.
-    pub available_from: String,
+    pub available_from: MemorySource,
     /// What `needed_bytes` is the sum of.
     pub parts: Vec<Part>,
     /// The smallest change that would make it fit; `None` where it does.
     pub suggestion: Option<Suggestion>,
 }
 
-/// A change that makes a model fit. Displayed as a sentence without its full stop.
+/// A change that makes a model fit.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Suggestion {
     /// Load it in another way.
@@ -105,7 +103,7 @@ impl Fit {
             verdict,
             needed_bytes,
             available_bytes,
-            available_from: budget.from.clone(),
+            available_from: budget.source,
             parts: asked.parts(),
             suggestion,
             estimate: asked,
@@ -179,35 +177,13 @@ fn bits_that_fit(estimate: &MemoryEstimate, available_bytes: u64) -> Option<f64>
     Some((bits * 10.0).floor() / 10.0).filter(|bits| *bits >= MIN_BITS)
 }
 
-impl fmt::Display for Suggestion {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let context = |context: &usize| format!("a context of {} tokens", grouped(*context));
-        let cache = |kv_type: &KvType| format!("a {} cache", kv_type.name());
-        match self {
-            Self::Load { context: tokens, kv_type } => {
-                let changes = [kv_type.as_ref().map(cache), tokens.as_ref().map(context)];
-                let changes: Vec<_> = changes.into_iter().flatten().collect();
-                write!(f, "Use {}", changes.join(" and "))
-            }
-            Self::Quantisation { bits, context: tokens } => {
-                write!(f, "Take a smaller quantisation: about {bits} bits per weight fit")?;
-                match tokens.as_ref().map(context) {
-                    Some(context) => write!(f, " with {context}"),
-                    None => Ok(()),
-                }
-            }
-            Self::OtherModel => write!(f, "This model is too large for this device"),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::samples;
     use super::*;
 
     fn fit(options: &LoadOptions, available_bytes: u64) -> Fit {
-        let budget = MemoryBudget { available_bytes, from: "a test".to_owned() };
+        let budget = MemoryBudget { available_bytes, source: MemorySource::Metal };
         Fit::new(&samples::large(), options, &budget, "sample", &[]).unwrap()
     }
 
@@ -235,20 +211,19 @@ mod tests {
     #[test]
     fn the_smallest_change_is_proposed() {
         let options = samples::options();
-        let says = |available| fit(&options, available).suggestion.unwrap().to_string();
-        assert_eq!(says(needed(6144, KvType::F16)), "Use a context of 6,144 tokens");
-        assert_eq!(says(needed(6144, KvType::F16) - 1), "Use a context of 4,096 tokens");
-        assert_eq!(says(needed(2048, KvType::F16)), "Use a context of 2,048 tokens");
-        let says_both = says(needed(2048, KvType::F16) - 1);
-        assert_eq!(says_both, "Use a q8_0 cache and a context of 3,072 tokens");
-        let small = says(needed(2048, KvType::Q8_0) - 1);
-        assert_eq!(small, "Take a smaller quantisation: about 2.7 bits per weight fit");
-        let smaller = says(needed(2048, KvType::Q8_0) - (512 << 20));
-        let expected = "Take a smaller quantisation: about 3.2 bits per weight fit with a context \
-                        of 2,048 tokens";
-        assert_eq!(smaller, expected);
-        assert_eq!(says(1 << 20), "This model is too large for this device");
-        assert_eq!(says(0), "This model is too large for this device");
+        let suggested = |available| fit(&options, available).suggestion.unwrap();
+        let load = |context, kv_type| Suggestion::Load { context: Some(context), kv_type };
+        assert_eq!(suggested(needed(6144, KvType::F16)), load(6144, None));
+        assert_eq!(suggested(needed(6144, KvType::F16) - 1), load(4096, None));
+        assert_eq!(suggested(needed(2048, KvType::F16)), load(2048, None));
+        let both = suggested(needed(2048, KvType::F16) - 1);
+        assert_eq!(both, load(3072, Some(KvType::Q8_0)));
+        let small = suggested(needed(2048, KvType::Q8_0) - 1);
+        assert_eq!(small, Suggestion::Quantisation { bits: 2.7, context: None });
+        let smaller = suggested(needed(2048, KvType::Q8_0) - (512 << 20));
+        assert_eq!(smaller, Suggestion::Quantisation { bits: 3.2, context: Some(2048) });
+        assert_eq!(suggested(1 << 20), Suggestion::OtherModel);
+        assert_eq!(suggested(0), Suggestion::OtherModel);
     }
 
     #[test]
@@ -257,7 +232,6 @@ mod tests {
         let fit = fit(&options, needed(2048, KvType::Q8_0));
         let expected = Suggestion::Load { context: None, kv_type: Some(KvType::Q8_0) };
         assert_eq!(fit.suggestion, Some(expected));
-        assert_eq!(expected.to_string(), "Use a q8_0 cache");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 
 use lilims_gguf::{File, TensorInfo, TensorType};
 
-pub use self::budget::MemoryBudget;
+pub use self::budget::{MemoryBudget, MemorySource};
 pub use self::fit::{Fit, Suggestion, Verdict};
 use crate::backend::cpu::{performance_cores, shared_bytes, worker_bytes};
 use crate::session::MAX_CHUNK;
@@ -128,14 +128,61 @@ pub struct CachePart {
 }
 
 /// A summand of the memory that a model takes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Part {
-    /// What it is, such as `Weights`.
-    pub label: &'static str,
+    /// What it is, with the factors of its size.
+    pub kind: PartKind,
     /// How large.
     pub bytes: u64,
-    /// How that comes about, in words.
-    pub how: String,
+}
+
+/// What a summand is, with the factors of its size.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum PartKind {
+    /// The weights, mapped from the file.
+    Weights {
+        /// Parameters of the model.
+        n_parameters: u64,
+        /// Bits for each.
+        bits_per_weight: f64,
+    },
+    /// Keys and values of layers that see the whole context.
+    ContextCache(CacheShape),
+    /// Keys and values of layers with a window of their own.
+    WindowCache(CacheShape),
+    /// Buffers for computing.
+    Scratch {
+        /// Tokens that are computed at once.
+        chunk_tokens: usize,
+        /// Worker threads.
+        n_workers: usize,
+    },
+    /// Tables and logits of the vocabulary.
+    Vocabulary {
+        /// Its tokens.
+        n_tokens: usize,
+    },
+    /// What the program takes without a model.
+    Program,
+}
+
+/// The factors of a cache: layers × 2 × heads × head size × (tokens + extra tokens) × bytes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CacheShape {
+    /// Layers.
+    pub n_layers: usize,
+    /// Heads of keys and values in each.
+    pub n_kv_heads: usize,
+    /// Numbers of each head.
+    pub head_dim: usize,
+    /// Tokens of the context or the window.
+    pub tokens: usize,
+    /// Further tokens that it has room for.
+    pub extra_tokens: usize,
+    /// The type of the numbers.
+    pub kv_type: KvType,
+    /// Bytes for each number.
+    pub bytes_per_number: f64,
 }
 
 /// The most memory that a process took in a past run, for [`MemoryEstimate::corrected`]. Bytes.
@@ -224,61 +271,49 @@ impl MemoryEstimate {
         self
     }
 
-    /// What [`MemoryEstimate::total_bytes`] is the sum of, with the arithmetic.
+    /// What [`MemoryEstimate::total_bytes`] is the sum of. All parts but the weights are multiplied by
+    /// [`MemoryEstimate::correction`] where there is one.
     pub fn parts(&self) -> Vec<Part> {
         let How { n_vocab, n_workers, .. } = self.how;
-        let bits = self.weights_bytes as f64 * 8.0 / self.n_parameters.max(1) as f64;
-        let millions = self.n_parameters as f64 / 1e6;
-        let weights =
-            format!("{millions:.0} million parameters × {bits:.2} bits, mapped from the file");
-        let workers = if n_workers == 1 { "1 worker" } else { &format!("{n_workers} workers") };
-        let rest = [
-            (
-                "Scratch",
-                self.scratch_bytes,
-                format!("buffers for {MAX_CHUNK} tokens at once, and those of {workers}"),
-            ),
-            (
-                "Text",
-                self.text_bytes,
-                format!("tables and logits of a vocabulary of {} tokens", grouped(n_vocab)),
-            ),
-            ("Program", self.base_bytes, "what it takes without a model".to_owned()),
-        ];
+        let bits_per_weight = self.weights_bytes as f64 * 8.0 / self.n_parameters.max(1) as f64;
+        let weights = PartKind::Weights { n_parameters: self.n_parameters, bits_per_weight };
+        let scratch = PartKind::Scratch { chunk_tokens: MAX_CHUNK, n_workers };
+        let vocabulary = PartKind::Vocabulary { n_tokens: n_vocab };
         let cache = self.cache.iter().map(|part| {
-            let label = match part.window {
-                None => "Cache of the whole context",
-                Some(_) => "Cache of layers with a window",
+            let shape = self.cache_shape(part);
+            let kind = match part.window {
+                None => PartKind::ContextCache(shape),
+                Some(_) => PartKind::WindowCache(shape),
             };
-            (label, part.bytes, self.cache_how(part))
+            Part { kind, bytes: part.bytes }
         });
-        let measured = self.correction.map(|ratio| format!(" × {ratio:.2} as measured here"));
-        let measured = measured.unwrap_or_default();
-        let beside = cache.chain(rest).map(|(label, bytes, how)| {
-            let how = format!("{how}{measured}");
-            Part { label, bytes, how }
-        });
-        let weights = Part { label: "Weights", bytes: self.weights_bytes, how: weights };
-        std::iter::once(weights).chain(beside).collect()
+        std::iter::once(Part { kind: weights, bytes: self.weights_bytes })
+            .chain(cache)
+            .chain([
+                Part { kind: scratch, bytes: self.scratch_bytes },
+                Part { kind: vocabulary, bytes: self.text_bytes },
+                Part { kind: PartKind::Program, bytes: self.base_bytes },
+            ])
+            .collect()
     }
 
-    /// Such as `30 layers × 2 × 3 heads × 64 × (8,192 + 256) tokens × 2 bytes`.
-    fn cache_how(&self, part: &CachePart) -> String {
+    fn cache_shape(&self, part: &CachePart) -> CacheShape {
         let How { n_kv_heads, head_dim, .. } = self.how;
-        let plural = |n: usize| if n == 1 { "" } else { "s" };
-        let first = part.window.unwrap_or(self.context).min(part.positions);
-        let tokens = format!("({} + {})", grouped(first), grouped(part.positions - first));
-        let bytes = match self.kv_type {
-            KvType::F32 => "4",
-            KvType::F16 => "2",
-            KvType::Q8_0 => "34/32",
+        let tokens = part.window.unwrap_or(self.context).min(part.positions);
+        let bytes_per_number = match self.kv_type {
+            KvType::F32 => 4.0,
+            KvType::F16 => 2.0,
+            KvType::Q8_0 => 34.0 / 32.0,
         };
-        format!(
-            "{} layer{} × 2 × {n_kv_heads} head{} × {head_dim} × {tokens} tokens × {bytes} bytes",
-            part.layers,
-            plural(part.layers),
-            plural(n_kv_heads),
-        )
+        CacheShape {
+            n_layers: part.layers,
+            n_kv_heads,
+            head_dim,
+            tokens,
+            extra_tokens: part.positions - tokens,
+            kv_type: self.kv_type,
+            bytes_per_number,
+        }
     }
 }
 
@@ -370,19 +405,6 @@ fn median_ratio<'a>(peaks: impl Iterator<Item = &'a Peak>) -> Option<f64> {
     ratios.sort_by(f64::total_cmp);
     let middle = ratios.len() / 2;
     Some((ratios.get(middle)? + ratios[(ratios.len() - 1) / 2]) / 2.0)
-}
-
-/// A number with a comma before each three digits.
-fn grouped(number: usize) -> String {
-    let digits = number.to_string();
-    let mut out = String::new();
-    for (idx, digit) in digits.chars().enumerate() {
-        if idx > 0 && (digits.len() - idx).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
 }
 
 #[cfg(test)]

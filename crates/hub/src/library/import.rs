@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use lilims_models::scan::{self, Reason, Environment, Found, Owner};
+use lilims_models::scan::{self, Environment, Found, Owner, Reason};
 use lilims_models::{Catalogue, short_name};
 use rusqlite::{TransactionBehavior, params};
 

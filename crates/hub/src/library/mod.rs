@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use lilims_ipc::StayReason;
 use rusqlite::{Connection, params};
 
 pub use conversions::Converting;
@@ -310,7 +311,7 @@ impl Library {
             let is_source = source == Some(entry.name.as_str());
             let occupant = self.occupant(entry, is_downloading)?;
             occupants.push(match is_source {
-                true => Occupant { stays: Some("converted"), ..occupant },
+                true => Occupant { stays: Some(StayReason::Converted), ..occupant },
                 false => occupant,
             });
         }
@@ -325,11 +326,11 @@ impl Library {
 
     fn occupant(&self, entry: Entry, is_downloading: bool) -> Result<Occupant, Error> {
         let stays = if entry.is_pinned {
-            Some("pinned")
+            Some(StayReason::Pinned)
         } else if is_downloading {
-            Some("downloading")
+            Some(StayReason::Downloading)
         } else if self.locks.try_exclusive(&model_lock(&entry.name))?.is_none() {
-            Some("loaded")
+            Some(StayReason::Loaded)
         } else {
             None
         };

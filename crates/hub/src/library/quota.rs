@@ -2,6 +2,8 @@
 
 use std::cmp::Ordering;
 
+use lilims_ipc::StayReason;
+
 /// The quota is this share of the disk that is free or ours, unless the user says otherwise.
 const DEFAULT_SHARE: u64 = 5;
 /// The default quota is at least this.
@@ -18,8 +20,8 @@ pub struct Occupant {
     pub disk_bytes: u64,
     /// When it was last loaded, or else added; milliseconds since 1970.
     pub last_used_ms: Option<u64>,
-    /// Why it must stay, such as `pinned`; `None` for one that may leave.
-    pub stays: Option<&'static str>,
+    /// Why it must stay; `None` for one that may leave.
+    pub stays: Option<StayReason>,
 }
 
 /// What it takes to make room.
@@ -82,7 +84,7 @@ mod tests {
 
     use super::*;
 
-    fn occupant(name: &str, gb: u64, used: u64, stays: Option<&'static str>) -> Occupant {
+    fn occupant(name: &str, gb: u64, used: u64, stays: Option<StayReason>) -> Occupant {
         let disk_bytes = gb * 1_000_000_000;
         let name = name.to_owned();
         Occupant { title: name.clone(), name, disk_bytes, last_used_ms: Some(used), stays }
@@ -96,7 +98,7 @@ mod tests {
     fn the_longest_unused_leave_and_pinned_ones_stay() {
         let models = vec![
             occupant("new", 2, 9, None),
-            occupant("pinned", 3, 1, Some("pinned")),
+            occupant("pinned", 3, 1, Some(StayReason::Pinned)),
             occupant("old", 2, 2, None),
             occupant("older", 1, 1, None),
         ];
@@ -108,7 +110,7 @@ mod tests {
 
     #[test]
     fn nothing_leaves_when_that_would_not_help() {
-        let models = vec![occupant("a", 1, 1, None), occupant("b", 9, 2, Some("loaded"))];
+        let models = vec![occupant("a", 1, 1, None), occupant("b", 9, 2, Some(StayReason::Loaded))];
         let plan = plan(models, 0, 4_000_000_000, 10_000_000_000, u64::MAX);
         assert_eq!((plan.removes.len(), plan.missing_bytes), (0, 3_000_000_000));
     }
@@ -127,7 +129,11 @@ mod tests {
     }
 
     fn any_occupant() -> impl Strategy<Value = Occupant> {
-        let stays = prop::option::of(prop::sample::select(vec!["pinned", "loaded", "downloading"]));
+        let stays = prop::option::of(prop::sample::select(vec![
+            StayReason::Pinned,
+            StayReason::Loaded,
+            StayReason::Downloading,
+        ]));
         (0u32..1000, 0u64..5_000, prop::option::of(0u64..50), stays).prop_map(
             |(id, disk_bytes, last_used_ms, stays)| Occupant {
                 name: id.to_string(),

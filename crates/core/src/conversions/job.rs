@@ -9,10 +9,10 @@ use lilims_ipc::{
     ConversionRequest, ConversionStage, ConversionState, Error, Share, TensorProgress,
 };
 
-use super::{errors, shown};
-use crate::library::errors as library_errors;
+use super::present;
+use crate::problem;
 
-/// How `source` is converted. Where it comes from goes into the manifest.
+/// The options for converting `source`, whose origin goes into the manifest.
 pub(super) fn options(mix: Mix, source: &Entry) -> Options {
     Options {
         threads: threads(),
@@ -23,7 +23,7 @@ pub(super) fn options(mix: Mix, source: &Entry) -> Options {
     }
 }
 
-/// All cores but one, where there are enough of them: somebody may be chatting.
+/// All cores but one from three on: a chat may be running.
 fn threads() -> usize {
     match thread::available_parallelism().map_or(1, usize::from) {
         few @ ..3 => few,
@@ -50,19 +50,17 @@ pub(super) fn run(
     let (manifest, unmeasured) = match job.run(cancel, &mut |it: Stage<'_>| on_stage(stage(it))) {
         Ok(manifest) => (manifest, None),
         Err(Convert::Cancelled) => return Ok(ConversionState::Cancelled),
-        // Where the manifest is there, the model is whole, and only measuring it failed.
+        // If there is a manifest, the model is complete, and only measuring it failed.
         Err(error) => match Manifest::read(&Manifest::path_of(converting.path())) {
-            Ok(manifest) => (manifest, Some(errors::of(&error))),
-            Err(_) => return Err(errors::of(&error)),
+            Ok(manifest) => (manifest, Some(problem::not_converted(&error))),
+            Err(_) => return Err(problem::not_converted(&error)),
         },
     };
-    let entry = library
-        .add_converted(converting, &manifest.result.sha256)
-        .map_err(|error| library_errors::of(&error))?;
+    let entry = library.add_converted(converting, &manifest.result.sha256)?;
     Ok(ConversionState::Done {
         name: entry.name,
         size_bytes: entry.size_bytes,
-        figures: manifest.evaluation.map(shown::figures),
+        figures: manifest.evaluation.map(present::figures),
         unmeasured,
     })
 }

@@ -1,4 +1,4 @@
-//! What a conversion has made, in the types of the page.
+//! Results of conversions in the types of the doors.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use lilims_convert::{Evaluation, Manifest};
 use lilims_ipc::{Figures, Made};
 
 /// How the model at `path` was made, if a manifest of this very file is beside it.
-pub(in crate::library) fn made(path: &Path, size_bytes: u64) -> Option<Made> {
+pub(crate) fn made(path: &Path, size_bytes: u64) -> Option<Made> {
     let manifest = Manifest::read(&Manifest::path_of(path)).ok()?;
     (manifest.result.size_bytes == size_bytes).then(|| of_manifest(manifest))
 }
@@ -27,7 +27,7 @@ fn of_manifest(manifest: Manifest) -> Made {
     }
 }
 
-/// What measuring has shown.
+/// The measured figures.
 pub(super) fn figures(evaluation: Evaluation) -> Figures {
     Figures {
         text: evaluation.text,

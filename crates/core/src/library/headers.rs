@@ -1,5 +1,5 @@
-//! What the headers of the library's files say, read once for as long as a file stays the same: the page
-//! asks for the whole library at each change, and a header may take seconds to read.
+//! The headers of the library's files, each read once for as long as its file stays the same: the whole
+//! library is presented at each change, and a header may take seconds to read.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -10,20 +10,23 @@ use lilims_files::Stamp;
 use lilims_gguf::File;
 use lilims_ipc::Condition;
 
-/// What is kept of a header.
-pub(super) struct Header {
-    pub(super) facts: HeaderFacts,
+use crate::problem;
+
+/// The parts of a header that estimates need.
+pub(crate) struct Header {
+    pub(crate) facts: HeaderFacts,
     /// The bytes of weights that each generated token reads.
     #[cfg(not(target_os = "ios"))]
-    pub(super) weights_per_token: u64,
+    pub(crate) weights_per_token: u64,
 }
 
-/// A header, or why there is none to use.
-pub(super) type Known = Result<Arc<Header>, Condition>;
+/// A header, or why it cannot be used.
+pub(crate) type Known = Result<Arc<Header>, Condition>;
 
 impl Header {
-    /// *Errors*: as for [`HeaderFacts::new`].
-    pub(super) fn new(file: &File) -> Result<Self, lilims_engine::Error> {
+    /// # Errors
+    /// As for [`HeaderFacts::new`].
+    pub(crate) fn new(file: &File) -> Result<Self, lilims_engine::Error> {
         Ok(Self {
             facts: HeaderFacts::new(file)?,
             #[cfg(not(target_os = "ios"))]
@@ -32,13 +35,13 @@ impl Header {
     }
 }
 
-/// The headers that were read.
+/// The cached headers.
 #[derive(Default)]
-pub(super) struct Headers(Mutex<HashMap<PathBuf, (Stamp, Known)>>);
+pub(crate) struct Headers(Mutex<HashMap<PathBuf, (Stamp, Known)>>);
 
 impl Headers {
-    /// What the header of the file at `path` says.
-    pub(super) fn of(&self, path: &Path) -> Known {
+    /// The header of the file at `path`.
+    pub(crate) fn of(&self, path: &Path) -> Known {
         let stamp = Stamp::at(path).map_err(|_| Condition::Missing)?;
         if let Some((held, known)) = self.lock().get(path)
             && *held == stamp
@@ -51,7 +54,7 @@ impl Headers {
     }
 
     /// Forgets files that are not among `paths`.
-    pub(super) fn keep_only<'a>(&self, paths: impl Iterator<Item = &'a Path>) {
+    pub(crate) fn keep_only<'a>(&self, paths: impl Iterator<Item = &'a Path>) {
         let kept: std::collections::HashSet<&Path> = paths.collect();
         self.lock().retain(|path, _| kept.contains(path.as_path()));
     }
@@ -64,7 +67,9 @@ impl Headers {
 fn read(path: &Path) -> Known {
     let file = File::open(path).map_err(|_| Condition::Damaged)?;
     let header = Header::new(&file);
-    header.map(Arc::new).map_err(|error| Condition::Unsupported { why: error.to_string() })
+    header
+        .map(Arc::new)
+        .map_err(|error| Condition::Unsupported { error: problem::not_loaded(&error) })
 }
 
 #[cfg(test)]
@@ -75,9 +80,8 @@ mod tests {
 
     #[test]
     fn a11_a_header_is_read_again_only_after_its_file_changed() {
-        let folder = std::env::temp_dir().join(format!("lilims-headers-{}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
-        let path = folder.join("model.gguf");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.gguf");
         let headers = Headers::default();
         let condition = |headers: &Headers| headers.of(&path).err();
         fs::write(&path, b"GGUF").unwrap();
@@ -92,6 +96,5 @@ mod tests {
         assert!(matches!(condition(&headers), Some(Condition::Unsupported { .. })));
         headers.keep_only(std::iter::empty());
         assert!(headers.lock().is_empty());
-        fs::remove_dir_all(&folder).unwrap();
     }
 }

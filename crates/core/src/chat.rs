@@ -1,4 +1,4 @@
-//! The loaded model in conversation: options and messages in, an answer out.
+//! A loaded model with its conversation: options and messages in, an answer out.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -7,44 +7,46 @@ use std::sync::atomic::AtomicBool;
 use lilims_engine::conversation::{self, Update};
 use lilims_engine::{self as engine, Conversation, GenerateOptions, LoadOptions, Model, Sampling};
 use lilims_ipc::{
-    ContextView, Error, Finish, Message, ModelInfo, Options, Overflow, Phase, Request, Role, Stats,
+    ContextView, Error, Finish, Message, ModelInfo, Options, Overflow, Phase, PromptNote, Request,
+    Role, Stats,
 };
 
 use crate::answer_stream::{AnswerStream, Ending};
-use crate::errors;
-use crate::kept::{self, Kept};
-use crate::model_thread::Talk;
+use crate::model_host::ChatBackend;
+use crate::problem;
+use crate::saved_conversation::{SavedConversation, bound_saved_sessions};
 
-/// A model and the conversation with it, which is kept between turns, so that a turn reads only the
-/// tokens which are new, and between visits.
-pub(crate) struct Chat {
+/// A model and its session, which outlasts a turn, so that a turn reads only its new tokens.
+pub struct Chat {
     model: Arc<Model>,
     conversation: Option<Conversation>,
-    kept: Kept,
     /// Whether the saved session is older than the conversation.
     is_unsaved: bool,
-    /// Hears how many tokens the cache holds when the model idles.
-    idles: Box<dyn Fn(usize)>,
+    /// Called with the number of cached tokens when the model idles.
+    on_idle: Box<dyn Fn(usize)>,
 }
 
 impl Chat {
-    /// Loads the model at `path`, and what was saved of the last conversation with it. `idles` hears
-    /// how many tokens the cache holds when the model idles.
-    pub(crate) fn load(
+    /// Loads the model at `path`, and the saved session of the conversation. `on_idle` is called with
+    /// the number of cached tokens when the model idles.
+    ///
+    /// # Errors
+    /// When the model cannot be loaded.
+    pub fn load(
         path: &Path,
         options: &LoadOptions,
-        idles: impl Fn(usize) + 'static,
+        saved: &SavedConversation,
+        on_idle: impl Fn(usize) + 'static,
     ) -> Result<Self, Error> {
-        let model = Model::load(path, options).map_err(|error| errors::not_loaded(&error))?;
-        let kept = Kept::open();
-        // A session of another model, or a damaged one, is as good as none: all is read again.
-        let saved = kept.session_path().filter(|path| path.exists());
-        let conversation = saved.and_then(|path| Conversation::load(&model, &path).ok());
-        Ok(Self { model, conversation, kept, is_unsaved: false, idles: Box::new(idles) })
+        let model = Model::load(path, options).map_err(|error| problem::not_loaded(&error))?;
+        // If the session is of another model or damaged, everything is read again.
+        let session = saved.session_path().filter(|path| path.exists());
+        let conversation = session.and_then(|path| Conversation::load(&model, &path).ok());
+        Ok(Self { model, conversation, is_unsaved: false, on_idle: Box::new(on_idle) })
     }
 
-    /// What the page shows of the model.
-    pub(crate) fn info(&self) -> ModelInfo {
+    /// The facts that doors show of the model.
+    pub fn info(&self) -> ModelInfo {
         let model = &self.model;
         ModelInfo {
             name: model.name().to_owned(),
@@ -61,6 +63,7 @@ impl Chat {
     fn generate(
         &mut self,
         request: &Request,
+        saved: &mut SavedConversation,
         cancel: &AtomicBool,
         stream: &mut AnswerStream,
     ) -> Result<engine::Answer, engine::Error> {
@@ -69,74 +72,69 @@ impl Chat {
         if self.conversation.is_none() {
             self.conversation = Some(Conversation::new(&self.model)?);
         }
-        let Self { conversation, kept, .. } = self;
-        let conversation = conversation.as_mut().expect("it was made above");
+        let conversation = self.conversation.as_mut().expect("it was created above");
         conversation.set_overflow(overflow(request.overflow));
         conversation.answer(&messages, &options, cancel, &mut |update| match update {
             Update::Reading { phase: of, done, total } => stream.reading(phase(of), done, total),
             Update::Reasoning(text, progress) => {
                 let elapsed_ms = stream.push_reasoning(text, progress);
-                kept.grow_reasoning(text, elapsed_ms);
+                saved.grow_reasoning(text, elapsed_ms);
             }
             Update::Text(text, progress) => {
-                kept.grow(text);
+                saved.grow(text);
                 stream.push(text, progress);
             }
         })
     }
 }
 
-impl Talk for Chat {
+impl ChatBackend for Chat {
     fn answer(
         &mut self,
         request: &Request,
+        saved: &mut SavedConversation,
         cancel: &AtomicBool,
         stream: &mut AnswerStream,
     ) -> Result<Ending, Error> {
-        self.kept.ask(&request.messages, request.overflow);
         self.is_unsaved = true;
-        let answer = self.generate(request, cancel, stream);
+        let answer = self.generate(request, saved, cancel, stream);
         let view = self.conversation.as_ref().map(view);
-        self.kept.end(view.clone().filter(|_| answer.is_ok()));
-        let answer = answer.map_err(|error| errors::not_answered(&error))?;
+        saved.end(view.clone().filter(|_| answer.is_ok()));
+        let answer = answer.map_err(|error| problem::not_answered(&error))?;
         let stats = stats(&answer.progress);
         Ok(Ending { finish: finish(answer.finish), stats, view: view.unwrap_or_default() })
     }
 
-    fn give_up(&mut self) {
+    fn discard(&mut self) {
         self.conversation = None;
-    }
-
-    fn forget(&mut self) {
-        if let Some(conversation) = &mut self.conversation {
-            conversation.reset();
-        }
-        self.kept.forget();
         self.is_unsaved = false;
     }
 
-    fn set_overflow(&mut self, overflow: Overflow) {
-        self.kept.set_overflow(overflow);
+    fn reset(&mut self) {
+        if let Some(conversation) = &mut self.conversation {
+            conversation.reset();
+        }
+        self.is_unsaved = false;
     }
 
-    fn save(&mut self) {
+    fn save(&mut self, saved: &SavedConversation) {
         if !std::mem::take(&mut self.is_unsaved) {
             return;
         }
         if let Some(conversation) = &self.conversation {
-            (self.idles)(conversation.view().context.used());
+            (self.on_idle)(conversation.view().context.used());
         }
-        if let (Some(conversation), Some(path)) = (&self.conversation, self.kept.session_path()) {
+        if let (Some(conversation), Some(path)) = (&self.conversation, saved.session_path()) {
             match conversation.save(&path) {
-                Ok(()) => kept::bound(&path),
+                Ok(()) => bound_saved_sessions(&path),
                 Err(error) => eprintln!("Lilims cannot save the session: {error}"),
             }
         }
     }
 }
 
-/// How models are loaded: with this context, or with what `LILIMS_CONTEXT` asks for.
-pub(crate) fn load_options(context_tokens: Option<u32>) -> LoadOptions {
+/// How models are loaded: with this context, or with the one that `LILIMS_CONTEXT` sets.
+pub fn load_options(context_tokens: Option<u32>) -> LoadOptions {
     let from_env = || std::env::var("LILIMS_CONTEXT").ok()?.parse().ok();
     let context = context_tokens.and_then(|context| context.try_into().ok()).or_else(from_env);
     LoadOptions { context, ..LoadOptions::default() }
@@ -178,7 +176,22 @@ fn view(conversation: &Conversation) -> ContextView {
         left_tokens: count(context.left()),
         first_message: count(view.first_message),
         summary: view.summary.clone(),
-        notes: notes.iter().map(|note| errors::sentence(&note.to_string())).collect(),
+        notes: notes.iter().map(|&it| note(it)).collect(),
+    }
+}
+
+fn note(note: engine::prompt::Note) -> PromptNote {
+    use engine::prompt::Note;
+    match note {
+        Note::NoTemplate => PromptNote::NoTemplate,
+        Note::InstructionsInQuestion => PromptNote::InstructionsInQuestion,
+        Note::InstructionsLeftOut => PromptNote::InstructionsLeftOut,
+        Note::RolesJoined => PromptNote::RolesJoined,
+        Note::ReasoningKept => PromptNote::ReasoningKept,
+        Note::ReasoningLeftOut => PromptNote::ReasoningLeftOut,
+        Note::MessagesLeftOut { count } => PromptNote::MessagesLeftOut { count: count as u64 },
+        Note::NoGenerationPrompt => PromptNote::NoGenerationPrompt,
+        Note::TextLeftOut { bytes } => PromptNote::TextLeftOut { size_bytes: bytes as u64 },
     }
 }
 

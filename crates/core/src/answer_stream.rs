@@ -1,30 +1,28 @@
-//! Carries an answer to the page: text in batches, at most one a frame, then exactly one end.
+//! Carries an answer to a door: text in batches, at most one a frame, then exactly one end.
 
 use std::time::{Duration, Instant};
 
 use lilims_engine::Progress;
 use lilims_ipc::{ContextView, Error, Event, Finish, Phase, Stats};
 
-use crate::errors;
-
-/// A frame at 60 Hz. The page cannot show text more often than this.
+/// A frame at 60 Hz: a page cannot show text more often.
 const FRAME: Duration = Duration::from_millis(16);
 
-/// How an answer ended well.
+/// The end of an answer that did not fail.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Ending {
+pub struct Ending {
     /// Why it ended.
-    pub(crate) finish: Finish,
-    /// What it took.
-    pub(crate) stats: Stats,
-    /// What the model sees then.
-    pub(crate) view: ContextView,
+    pub finish: Finish,
+    /// Its statistics.
+    pub stats: Stats,
+    /// The view of the context then.
+    pub view: ContextView,
 }
 
-/// An answer on its way to the page. However it is dropped, the page learns that it ended.
-pub(crate) struct AnswerStream {
+/// An answer on its way to a door. Dropping it without an end sends a failure.
+pub struct AnswerStream {
     sink: Box<dyn Fn(Event) + Send>,
-    /// What the model wrote for itself; it comes before the text.
+    /// Reasoning, which comes before the text.
     pending_reasoning: String,
     pending: String,
     reasoning_began_at: Option<Instant>,
@@ -37,7 +35,7 @@ pub(crate) struct AnswerStream {
 
 impl AnswerStream {
     /// A stream that hands its events to `sink`.
-    pub(crate) fn new(sink: impl Fn(Event) + Send + 'static) -> Self {
+    pub fn new(sink: impl Fn(Event) + Send + 'static) -> Self {
         Self {
             sink: Box::new(sink),
             pending_reasoning: String::new(),
@@ -51,8 +49,8 @@ impl AnswerStream {
         }
     }
 
-    /// Tells how far reading is, once a frame and when it is done.
-    pub(crate) fn reading(&mut self, phase: Phase, read: usize, total: usize) {
+    /// Sends the progress of reading, once a frame and when it is done.
+    pub fn reading(&mut self, phase: Phase, read: usize, total: usize) {
         let now = Instant::now();
         let is_due = self.sent_at.is_none_or(|sent_at| now.duration_since(sent_at) >= FRAME);
         if is_due || read == total {
@@ -62,14 +60,13 @@ impl AnswerStream {
         }
     }
 
-    /// Adds `text`, and sends what has gathered once the frame is over.
-    pub(crate) fn push(&mut self, text: &str, progress: &Progress) {
+    /// Adds `text`, and sends what is pending once the frame is over.
+    pub fn push(&mut self, text: &str, progress: &Progress) {
         self.push_at(Instant::now(), text, progress);
     }
 
-    /// Adds reasoning as [`push`](Self::push) adds text. Returns the milliseconds since its
-    /// beginning.
-    pub(crate) fn push_reasoning(&mut self, text: &str, progress: &Progress) -> u32 {
+    /// Adds reasoning as [`push`](Self::push) adds text. Returns the milliseconds since it began.
+    pub fn push_reasoning(&mut self, text: &str, progress: &Progress) -> u32 {
         let now = Instant::now();
         let began_at = *self.reasoning_began_at.get_or_insert(now);
         let elapsed_ms = now.duration_since(began_at).as_millis();
@@ -93,8 +90,8 @@ impl AnswerStream {
         }
     }
 
-    /// Sends the rest of the text and how the answer ended.
-    pub(crate) fn end(mut self, result: Result<Ending, Error>) {
+    /// Sends the rest of the text and the end.
+    pub fn end(mut self, result: Result<Ending, Error>) {
         self.send_end(match result {
             Ok(Ending { finish, stats, view }) => Event::Done { finish, stats, view },
             Err(error) => Event::Failed { error },
@@ -125,7 +122,7 @@ impl AnswerStream {
 impl Drop for AnswerStream {
     fn drop(&mut self) {
         if !self.has_ended {
-            self.send_end(Event::Failed { error: errors::internal("the model's thread ended") });
+            self.send_end(Event::Failed { error: Error::internal("the model's thread ended") });
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::mpsc::RecvTimeoutError;
 
 use lilims_engine::Progress;
-use lilims_ipc::{ErrorCode, Message, Options, Role};
+use lilims_ipc::{Message, Options, Role};
 
 use super::*;
 
@@ -13,10 +13,11 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Says `hello` and ends, or as the question commands: `panic`, `wait` until it is stopped.
 struct Parrot;
 
-impl Talk for Parrot {
+impl ChatBackend for Parrot {
     fn answer(
         &mut self,
         request: &Request,
+        _saved: &mut SavedConversation,
         cancel: &AtomicBool,
         stream: &mut AnswerStream,
     ) -> Result<Ending, Error> {
@@ -33,13 +34,11 @@ impl Talk for Parrot {
         }
     }
 
-    fn give_up(&mut self) {}
+    fn discard(&mut self) {}
 
-    fn forget(&mut self) {}
+    fn reset(&mut self) {}
 
-    fn set_overflow(&mut self, _overflow: Overflow) {}
-
-    fn save(&mut self) {}
+    fn save(&mut self, _saved: &SavedConversation) {}
 }
 
 /// A model that stays loaded.
@@ -61,24 +60,28 @@ fn loaded() -> Result<Loaded, Error> {
 
 fn start(
     mut load: impl FnMut(&dyn Fn(String)) -> Result<Loaded, Error> + Send + 'static,
-) -> (ModelThread, Receiver<ModelStatus>) {
-    start_with(move |_, found| load(found), NEVER, None)
+) -> (ModelHost, Receiver<ModelStatus>) {
+    start_with(move |_, on_name| load(on_name), NEVER, None)
 }
 
 fn start_with(
-    load: impl FnMut(&Target, &dyn Fn(String)) -> Result<Loaded, Error> + Send + 'static,
+    mut load: impl FnMut(&Target, &dyn Fn(String)) -> Result<Loaded, Error> + Send + 'static,
     idle: Idle,
-    held: Option<Attempt>,
-) -> (ModelThread, Receiver<ModelStatus>) {
+    suspended: Option<Attempt>,
+) -> (ModelHost, Receiver<ModelStatus>) {
     let (sender, statuses) = channel();
     let sender = Mutex::new(sender);
-    let tell = move |status: &ModelStatus| {
+    let notify = move |status: &ModelStatus| {
         let _ = lock(&sender).send(status.clone());
     };
-    (ModelThread::start(tell, load, idle, held), statuses)
+    let load = move |target: &Target, _: &SavedConversation, on_name: &dyn Fn(String)| {
+        load(target, on_name)
+    };
+    let saved = SavedConversation::in_memory();
+    (ModelHost::start(notify, load, saved, idle, suspended), statuses)
 }
 
-fn ask(thread: &ModelThread, question: &str) -> Result<Receiver<Event>, Error> {
+fn ask(thread: &ModelHost, question: &str) -> Result<Receiver<Event>, Error> {
     let message = Message::new(Role::User, question);
     let request =
         Request { messages: vec![message], options: Options::default(), overflow: Overflow::Slide };
@@ -135,7 +138,7 @@ fn a_question_waits_for_the_model() {
 fn one_answer_at_a_time_and_stop_ends_it() {
     let (thread, _statuses) = start(|_| loaded());
     let events = ask(&thread, "wait").unwrap();
-    assert_eq!(ask(&thread, "hi").unwrap_err().code, ErrorCode::Busy);
+    assert_eq!(ask(&thread, "hi").unwrap_err().problem, Problem::Answering);
     // Only once it is under way: a question that is stopped earlier has no text.
     let first = events.recv_timeout(PATIENCE).unwrap();
     thread.stop();
@@ -152,15 +155,15 @@ fn a_panic_fails_the_answer_and_the_next_works() {
     let [Event::Text { .. }, Event::Failed { error }] = events.as_slice() else {
         panic!("{events:?}");
     };
-    assert_eq!(error.code, ErrorCode::Internal);
+    assert_eq!(error.problem, Problem::Internal);
     assert_eq!(finish(&all(&ask(&thread, "hi").unwrap())), Finish::EndOfTurn);
 }
 
 #[test]
 fn a_panic_while_loading_is_a_failure() {
     let (thread, statuses) = start(|_| panic!("as the test asked"));
-    assert_eq!(wait_for_failure(&statuses).code, ErrorCode::Internal);
-    assert_eq!(ask(&thread, "hi").unwrap_err().code, ErrorCode::Internal);
+    assert_eq!(wait_for_failure(&statuses).problem, Problem::Internal);
+    assert_eq!(ask(&thread, "hi").unwrap_err().problem, Problem::Internal);
 }
 
 #[test]
@@ -168,7 +171,7 @@ fn loading_again_can_succeed() {
     let mut tries = 0;
     let (thread, statuses) = start(move |_| {
         tries += 1;
-        if tries == 1 { Err(errors::busy()) } else { loaded() }
+        if tries == 1 { Err(Problem::OutOfMemory.into()) } else { loaded() }
     });
     wait_for_failure(&statuses);
     assert!(ask(&thread, "hi").is_err());
@@ -212,10 +215,9 @@ fn an_idle_model_gives_its_memory_back_and_the_next_question_loads_it() {
 fn memory_that_runs_short_takes_the_model() {
     let idle = Idle { after: Duration::MAX, is_short: || true };
     let (_thread, statuses) = start_with(|_, _| loaded(), idle, None);
-    wait_for(
-        &statuses,
-        |status| matches!(status, ModelStatus::Unloaded { why, .. } if why.contains("memory runs short")),
-    );
+    wait_for(&statuses, |status| {
+        matches!(status, ModelStatus::Unloaded { reason: UnloadReason::MemoryShort, .. })
+    });
 }
 
 #[test]
@@ -242,17 +244,47 @@ fn a_load_that_ended_the_app_is_not_tried_again_by_itself() {
         context_tokens: 8192,
         needed_bytes: 2,
         available_bytes: 1,
-        message: String::new(),
         safer_context_tokens: 2048,
     };
     let (thread, statuses) = start_with(|_, _| loaded(), NEVER, Some(attempt));
-    assert!(matches!(thread.status(), ModelStatus::Held { .. }));
-    assert_eq!(ask(&thread, "question").unwrap_err().code, ErrorCode::ModelLoading);
+    assert!(matches!(thread.status(), ModelStatus::LoadSuspended { .. }));
+    assert_eq!(ask(&thread, "question").unwrap_err().problem, Problem::LoadSuspended);
     thread.retry_load().unwrap();
     wait_for(&statuses, |status| matches!(status, ModelStatus::Ready { .. }));
 }
 
-/// Waits until the thread tells such a status.
+/// Waits until the thread reports such a status.
 fn wait_for(statuses: &Receiver<ModelStatus>, is_it: impl Fn(&ModelStatus) -> bool) {
     while !is_it(&statuses.recv_timeout(PATIENCE).unwrap()) {}
+}
+
+#[test]
+fn a_conversation_is_deleted_for_good_with_no_model_loaded() {
+    for is_loaded in [true, false] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("current.json");
+        let saved = SavedConversation::at(path.clone());
+        let load = move |_: &Target, _: &SavedConversation, _: &dyn Fn(String)| match is_loaded {
+            true => loaded(),
+            false => Err(Problem::ModelDamaged.into()),
+        };
+        let (sender, statuses) = channel();
+        let sender = Mutex::new(sender);
+        let notify = move |status: &ModelStatus| drop(lock(&sender).send(status.clone()));
+        let idle = Idle { after: Duration::ZERO, is_short: || false };
+        let host = ModelHost::start(notify, load, saved, idle, None);
+        if is_loaded {
+            all(&ask(&host, "hi").unwrap());
+            wait_for(&statuses, |status| matches!(status, ModelStatus::Unloaded { .. }));
+        } else {
+            wait_for_failure(&statuses);
+            std::fs::write(&path, r#"{"messages":[{"role":"user","content":"a"}]}"#).unwrap();
+        }
+        let session = folder.path().join("current.json.session");
+        std::fs::write(&session, "read").unwrap();
+        assert!(path.exists());
+        host.forget().unwrap();
+        host.shut_down();
+        assert!(!path.exists() && !session.exists(), "loaded before: {is_loaded}");
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::mpsc::{Receiver, channel};
 
-use lilims_ipc::{ErrorCode, Share};
+use lilims_ipc::Share;
 
 use super::*;
 
@@ -13,10 +13,10 @@ const PATIENCE: Duration = Duration::from_secs(20);
 fn converter() -> (Converter, Receiver<Option<Conversion>>) {
     let (sender, heard) = channel();
     let sender = Mutex::new(sender);
-    let tell = move |conversion| {
+    let notify = move |conversion| {
         let _ = sender.lock().unwrap().send(conversion);
     };
-    (Converter::new(tell), heard)
+    (Converter::new(notify), heard)
 }
 
 fn task() -> Task {
@@ -25,6 +25,7 @@ fn task() -> Task {
         target: "Q4_0".into(),
         is_weighed: true,
         is_measured: true,
+        agreed_removals: Vec::new(),
     };
     Task { request, title: "M".into(), source_bytes: 9 }
 }
@@ -64,8 +65,8 @@ fn a_second_start_is_refused_and_the_first_goes_on() {
     converter.start(task(), |cancel, _| until_cancelled(cancel)).unwrap();
     assert!(converter.converts("m") && !converter.converts("n"));
     let error = converter.start(task(), |_, _| Ok(done())).unwrap_err();
-    assert_eq!(error.code, ErrorCode::Busy);
-    assert!(error.message.contains("M") && error.message.contains("Q4_0"), "{}", error.message);
+    let (title, target) = (Some("M".to_owned()), Some("Q4_0".to_owned()));
+    assert_eq!(error.problem, Problem::Converting { title, target });
     assert_eq!(converter.check_free(), Err(error));
     converter.clear();
     assert!(converter.conversion().is_some(), "one that runs is not forgotten");
@@ -117,7 +118,7 @@ fn failures_and_panics_end_it() {
     converter.start(task(), |_, _| panic!("as the test asked")).unwrap();
     let failed = |state: &ConversionState| matches!(state, ConversionState::Failed { .. });
     wait(&heard, failed);
-    converter.start(task(), |_, _| Err(errors::not_there("x"))).unwrap();
+    converter.start(task(), |_, _| Err(Error::internal("x"))).unwrap();
     wait(&heard, failed);
     converter.start(task(), |_, _| Ok(done())).unwrap();
     assert_eq!(wait(&heard, has_ended), done());

@@ -1,4 +1,6 @@
-//! The conversation as it is kept between visits: its text at once, the model's session when idle.
+//! The current conversation on disk: its text at once, the model's session when idle.
+//!
+//! It lives as long as the app, whether a model is loaded or not.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -8,18 +10,18 @@ use lilims_models::{ConversationFile, bound_sessions, data_dir};
 
 /// The most that saved sessions take on disk.
 const SESSION_QUOTA_BYTES: u64 = 2 << 30;
-/// How often a growing answer is written down.
+/// How often a growing answer is saved.
 const WRITE_INTERVAL: Duration = Duration::from_secs(2);
 
-/// The current conversation and its files. Where they cannot be written the conversation lasts as long
-/// as the app.
-pub(crate) struct Kept {
+/// The current conversation and its files. If they cannot be written, the conversation lasts as long as
+/// the app.
+pub struct SavedConversation {
     file: Option<ConversationFile>,
     conversation: Conversation,
     written_at: Instant,
 }
 
-/// Where conversations are.
+/// The folder of conversations.
 fn folder() -> Option<PathBuf> {
     data_dir().ok().map(|folder| folder.join("conversations"))
 }
@@ -29,9 +31,8 @@ fn current() -> Option<ConversationFile> {
     folder().map(|folder| ConversationFile::new(folder.join("current.json")))
 }
 
-/// What is kept. A conversation that cannot be read is put aside, so that nothing overwrites it.
-pub(crate) fn read() -> Option<Conversation> {
-    let file = current()?;
+/// Reads the file. A conversation that cannot be read is moved aside, so that nothing overwrites it.
+fn read(file: &ConversationFile) -> Option<Conversation> {
     match file.read() {
         Ok(conversation) => conversation,
         Err(error) => {
@@ -43,11 +44,31 @@ pub(crate) fn read() -> Option<Conversation> {
     }
 }
 
-impl Kept {
-    /// What the last visit left.
-    pub(crate) fn open() -> Self {
-        let conversation = read().unwrap_or_default();
-        Self { file: current(), conversation, written_at: Instant::now() }
+impl SavedConversation {
+    /// The conversation of the last visit, or an empty one.
+    pub fn open() -> Self {
+        let file = current();
+        let conversation = file.as_ref().and_then(read).unwrap_or_default();
+        Self { file, conversation, written_at: Instant::now() }
+    }
+
+    /// The conversation whose file is at `path`, for tests.
+    #[cfg(test)]
+    pub(crate) fn at(path: PathBuf) -> Self {
+        let file = ConversationFile::new(path);
+        let conversation = read(&file).unwrap_or_default();
+        Self { file: Some(file), conversation, written_at: Instant::now() }
+    }
+
+    /// A conversation without a file, for tests.
+    #[cfg(test)]
+    pub(crate) fn in_memory() -> Self {
+        Self { file: None, conversation: Conversation::default(), written_at: Instant::now() }
+    }
+
+    /// Reads the conversation of the last visit, if there is one.
+    pub fn read() -> Option<Conversation> {
+        read(&current()?)
     }
 
     /// Where the session is saved, if there is a conversation.
@@ -56,20 +77,20 @@ impl Kept {
         Some(file.session_path())
     }
 
-    /// Notes a question with all before it.
+    /// Saves a question with everything before it.
     pub(crate) fn ask(&mut self, messages: &[Message], overflow: Overflow) {
         let view = self.conversation.view.take();
         self.conversation = Conversation { messages: messages.to_vec(), overflow, view };
         self.write();
     }
 
-    /// Notes more of the answer.
+    /// Adds to the answer.
     pub(crate) fn grow(&mut self, text: &str) {
         self.answer().content.push_str(text);
         self.write_if_due();
     }
 
-    /// Notes more of what the model wrote for itself before the answer, and how long it has done so.
+    /// Adds to the reasoning before the answer, and sets how long it took so far.
     pub(crate) fn grow_reasoning(&mut self, text: &str, elapsed_ms: u32) {
         let reasoning = self.answer().reasoning.get_or_insert_with(Reasoning::default);
         reasoning.text.push_str(text);
@@ -77,13 +98,13 @@ impl Kept {
         self.write_if_due();
     }
 
-    /// The answer, which is the last message.
+    /// The answer: the last message.
     fn answer(&mut self) -> &mut Message {
         let messages = &mut self.conversation.messages;
         if messages.last().is_none_or(|message| message.role != Role::Assistant) {
             messages.push(Message::new(Role::Assistant, ""));
         }
-        messages.last_mut().expect("a message was pushed where there was none")
+        messages.last_mut().expect("an answer was pushed if there was none")
     }
 
     fn write_if_due(&mut self) {
@@ -92,13 +113,13 @@ impl Kept {
         }
     }
 
-    /// Notes that the answer ended, and what the model sees then.
+    /// Saves that the answer ended, and the view of the context then.
     pub(crate) fn end(&mut self, view: Option<ContextView>) {
         self.conversation.view = view.or(self.conversation.view.take());
         self.write();
     }
 
-    /// Notes what happens when the context is full.
+    /// Sets what happens when the context is full.
     pub(crate) fn set_overflow(&mut self, overflow: Overflow) {
         self.conversation.overflow = overflow;
         if !self.conversation.messages.is_empty() {
@@ -106,27 +127,27 @@ impl Kept {
         }
     }
 
-    /// Begins a new conversation.
+    /// Deletes the conversation with its session, for good, and begins a new one.
     pub(crate) fn forget(&mut self) {
         self.conversation = Conversation::default();
         if let Some(Err(error)) = self.file.as_ref().map(ConversationFile::remove) {
-            eprintln!("Lilims cannot remove the last conversation: {error}");
+            eprintln!("Lilims cannot delete the conversation: {error}");
         }
     }
 
     fn write(&mut self) {
         self.written_at = Instant::now();
         if let Some(Err(error)) = self.file.as_ref().map(|file| file.write(&self.conversation)) {
-            eprintln!("Lilims cannot keep the conversation: {error}");
+            eprintln!("Lilims cannot save the conversation: {error}");
         }
     }
 }
 
 /// Keeps saved sessions within their quota.
-pub(crate) fn bound(session: &Path) {
+pub(crate) fn bound_saved_sessions(session: &Path) {
     if let Some(folder) = session.parent()
         && let Err(error) = bound_sessions(folder, SESSION_QUOTA_BYTES)
     {
-        eprintln!("Lilims cannot tidy up saved sessions: {error}");
+        eprintln!("Lilims cannot remove old saved sessions: {error}");
     }
 }

@@ -1,11 +1,10 @@
-//! What this machine does: the memory that the process holds, and how fast memory is read. iOS tells
-//! neither.
+//! This machine: the memory that the process holds, and how fast memory is read. iOS reports neither.
 
 use super::headers::Header;
 
 /// The decoding speed to expect, from how fast this machine reads its memory.
 #[cfg(not(target_os = "ios"))]
-pub(super) fn speed(header: &Header, depth: usize) -> Option<f32> {
+pub(crate) fn speed(header: &Header, depth: usize) -> Option<f32> {
     use std::sync::OnceLock;
 
     use lilims_bench::roof;
@@ -21,13 +20,13 @@ pub(super) fn speed(header: &Header, depth: usize) -> Option<f32> {
 
 /// Not known on this system.
 #[cfg(target_os = "ios")]
-pub(super) fn speed(_header: &Header, _depth: usize) -> Option<f32> {
+pub(crate) fn speed(_header: &Header, _depth: usize) -> Option<f32> {
     None
 }
 
-/// The memory that this process holds now, in bytes; 0 where the system does not tell.
+/// The memory that this process holds now, in bytes; 0 where the system does not report it.
 #[cfg(not(target_os = "ios"))]
-pub(crate) fn resident_bytes() -> u64 {
+pub fn resident_bytes() -> u64 {
     use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System, get_current_pid};
 
     let Ok(pid) = get_current_pid() else { return 0 };
@@ -39,6 +38,6 @@ pub(crate) fn resident_bytes() -> u64 {
 
 /// Not known on this system.
 #[cfg(target_os = "ios")]
-pub(crate) fn resident_bytes() -> u64 {
+pub fn resident_bytes() -> u64 {
     0
 }

@@ -1,32 +1,40 @@
-//! The library, downloads and plans in the types of the page.
+//! The library, downloads and plans in the types of the doors.
 
+use lilims_engine::LoadOptions;
 use lilims_hub::{self as hub, DownloadRow, Entry, Occupant};
 use lilims_ipc::{
-    Condition, Download, DownloadPlan, DownloadState, Error, Library, LibraryModel, Limits, Place,
-    PlanModel, Storage,
+    Condition, Download, DownloadPlan, DownloadState, Error, LeftOut, LeftOutReason, Library,
+    LibraryModel, Limits, Place, PlanModel, Problem, Report, Storage,
 };
+use lilims_models::scan::Reason;
 
 use super::headers::Headers;
-use super::{Shelf, convert, errors, fit};
+use super::{LibraryHandle, fit};
+use crate::{conversions, problem};
+
+/// Left-out files that a report names at most.
+const MAX_LEFT_OUT: usize = 20;
 
 /// The whole library.
-pub(super) fn library(shelf: &Shelf) -> Result<Library, Error> {
-    let library = shelf.library()?;
-    let wrong = |error| errors::of(&error);
+///
+/// # Errors
+/// When there is no library or its index cannot be read.
+pub fn library(handle: &LibraryHandle) -> Result<Library, Error> {
+    let library = handle.library()?;
     let budget = fit::budget();
-    let entries = library.entries().map_err(wrong)?;
-    let limits = library.limits().map_err(wrong)?;
-    let folders = library.folders().map_err(wrong)?;
-    let headers = &shelf.headers;
+    let entries = library.entries()?;
+    let limits = library.limits()?;
+    let folders = library.folders()?;
+    let headers = handle.headers();
     headers.keep_only(entries.iter().map(|entry| entry.path.as_path()));
     let models = entries.into_iter().map(|entry| model(entry, library, headers, &budget));
     Ok(Library {
         models: models.collect(),
-        storage: storage(library.storage().map_err(wrong)?),
-        loaded: shelf.loaded(),
+        storage: storage(library.storage()?),
+        loaded: handle.loaded(),
         limits: Limits { at_once: limits.at_once, bytes_per_second: limits.bytes_per_second },
         folders: folders.into_iter().map(|folder| folder.display().to_string()).collect(),
-        notes: shelf.notes(),
+        notes: handle.notes(),
     })
 }
 
@@ -39,20 +47,23 @@ fn model(
     let path = entry.path.as_path();
     let (fit, condition) = match headers.of(path) {
         _ if entry.is_damaged => (None, Condition::Damaged),
-        Ok(header) => match fit::of_header(&header, &entry.name, None, library, budget) {
-            Ok(fit) => (Some(fit), Condition::Good),
-            Err(error) => (None, Condition::Unsupported { why: error.to_string() }),
-        },
+        Ok(header) => {
+            let options = LoadOptions::default();
+            match fit::of_header(&header, &entry.name, &options, library, budget) {
+                Ok(fit) => (Some(fit), Condition::Good),
+                Err(error) => (None, Condition::Unsupported { error: problem::not_loaded(&error) }),
+            }
+        }
         Err(condition) => (None, condition),
     };
     LibraryModel {
         place: match entry.owner.clone() {
             None => Place::Ours,
             Some(_) if entry.is_bundled() => Place::Bundled,
-            Some(owner) => Place::InPlace { owner },
+            Some(owner) => Place::InPlace { owner: hub::owner_of(&owner) },
         },
         disk_bytes: hub::disk_bytes(path),
-        made: convert::made(path, entry.size_bytes),
+        made: conversions::made(path, entry.size_bytes),
         name: entry.name,
         title: entry.title,
         size_bytes: entry.size_bytes,
@@ -84,7 +95,7 @@ fn storage(storage: hub::Storage) -> Storage {
 }
 
 /// The queue of downloads.
-pub(super) fn downloads(rows: &[DownloadRow]) -> Vec<Download> {
+pub fn downloads(rows: &[DownloadRow]) -> Vec<Download> {
     rows.iter().map(download).collect()
 }
 
@@ -95,15 +106,15 @@ fn download(row: &DownloadRow) -> Download {
     let state = match row.state {
         hub::DownloadState::Queued => DownloadState::Queued,
         hub::DownloadState::Running => match &journal.retrying {
-            Some((why, in_seconds)) => {
-                DownloadState::Retrying { why: why.clone(), in_seconds: *in_seconds }
+            Some((error, in_seconds)) => {
+                DownloadState::Retrying { error: error.clone(), in_seconds: *in_seconds }
             }
             None if journal.is_checking => DownloadState::Checking,
             None => DownloadState::Running,
         },
         hub::DownloadState::Paused => DownloadState::Paused,
         hub::DownloadState::Failed => DownloadState::Failed {
-            error: errors::of_download(row.failure.as_deref().unwrap_or("It broke off")),
+            error: row.failure.clone().unwrap_or_else(|| Problem::Unknown.into()),
         },
         hub::DownloadState::Done => {
             DownloadState::Done { name: row.model.clone().unwrap_or_default() }
@@ -121,8 +132,8 @@ fn download(row: &DownloadRow) -> Download {
     }
 }
 
-/// What a download would take.
-pub(super) fn plan(
+/// The plan of a download.
+pub fn plan(
     repository: &str,
     file: &str,
     plan: hub::Plan,
@@ -139,21 +150,40 @@ pub(super) fn plan(
 }
 
 /// A model of a plan.
-pub(super) fn plan_model(occupant: Occupant) -> PlanModel {
+pub fn plan_model(occupant: Occupant) -> PlanModel {
     PlanModel {
         name: occupant.name,
         title: occupant.title,
         disk_bytes: occupant.disk_bytes,
         last_used_ms: occupant.last_used_ms,
-        why: occupant.stays.unwrap_or_default().to_owned(),
+        stays: occupant.stays,
     }
 }
 
-/// A size as drives are sold: `4.1 GB`.
-pub(super) fn size(bytes: u64) -> String {
-    match bytes {
-        0..1_000_000 => format!("{} kB", bytes.div_ceil(1000)),
-        1_000_000..1_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
-        _ => format!("{:.1} GB", bytes as f64 / 1e9),
+/// The result of a scan.
+pub fn scanned(scanned: hub::Scanned) -> Report {
+    let hub::Scanned { added, known, gone, left_out } = scanned;
+    let n_more_left_out = left_out.len().saturating_sub(MAX_LEFT_OUT) as u64;
+    let left_out = left_out.into_iter().take(MAX_LEFT_OUT);
+    let left_out = left_out.map(|(path, reason)| LeftOut {
+        file: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        reason: left_out_reason(reason),
+    });
+    let left_out = left_out.collect();
+    Report::Scanned { added, n_known: known as u64, gone, left_out, n_more_left_out }
+}
+
+fn left_out_reason(reason: Reason) -> LeftOutReason {
+    match reason {
+        Reason::Missing => LeftOutReason::Missing,
+        Reason::Unreadable(what) | Reason::Unusable(what) => LeftOutReason::Unusable { what },
+        Reason::NotAFile | Reason::NotGguf => LeftOutReason::NotGguf,
+        Reason::Unsuitable(why) => LeftOutReason::Unsuitable { why: hub::unsuitable(why) },
+        Reason::TooManyFiles { limit } => LeftOutReason::TooManyFiles { limit: limit as u64 },
+        Reason::TooDeep { limit } => LeftOutReason::TooDeep { limit: limit as u64 },
+        Reason::NeedsAdapter => LeftOutReason::NeedsAdapter,
+        Reason::Split => LeftOutReason::Split,
+        Reason::WrongSize => LeftOutReason::WrongSize,
+        Reason::Manifest(what) => LeftOutReason::Manifest { what: what.to_owned() },
     }
 }

@@ -1,14 +1,11 @@
-//! Conversions of models in the library: one at a time, on a thread of its own, so that chatting and
-//! the page go on.
+//! Conversions of models in the library: one at a time, on its own thread, so that chatting goes on.
 //!
-//! The conversion is kept here, not in the page: whoever asks later hears how far it is or how it
-//! ended.
+//! The state of the conversion is kept here, not at a door: a page that opens later gets its progress
+//! or its result.
 
-pub(crate) mod commands;
-mod errors;
 mod job;
 mod offer;
-mod shown;
+mod present;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,29 +13,39 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lilims_ipc::{Conversion, ConversionRequest, ConversionStage, ConversionState, Error};
+use lilims_convert::Mix;
+use lilims_hub::Library;
+use lilims_ipc::{Conversion, ConversionRequest, ConversionStage, ConversionState, Error, Problem};
 
-pub(super) use shown::made;
+use crate::problem;
 
-/// The page hears of a step that goes on at most this often.
-const TELL_INTERVAL: Duration = Duration::from_millis(250);
-/// How long closing the window waits for a conversion to remove what it has written.
+pub use offer::offer;
+pub(crate) use present::made;
+
+/// A running step is reported at most this often.
+const REPORT_INTERVAL: Duration = Duration::from_millis(250);
+/// How long shutting down waits for a conversion to remove what it has written.
 const SHUT_DOWN_WAIT: Duration = Duration::from_secs(2);
-/// A step tells how long it will take after this long, and this share of it.
-const FORESIGHT: (Duration, f64) = (Duration::from_secs(1), 0.02);
+/// The remaining time of a step is predicted after this long, and after this share of it.
+const PREDICT_AFTER: (Duration, f64) = (Duration::from_secs(1), 0.02);
 
-/// The conversion that runs, or ended last.
-pub(crate) struct Converter(Arc<Shared>);
+/// The conversion that runs, or the one that ended last.
+pub struct Converter(Arc<Shared>);
 
 struct Shared {
     current: Mutex<Option<Current>>,
     ended: Condvar,
-    tell: Box<dyn Fn(Option<Conversion>) + Send + Sync>,
+    notify: Box<dyn Fn(Option<Conversion>) + Send + Sync>,
 }
 
 struct Current {
     conversion: Conversion,
     cancel: Arc<AtomicBool>,
+}
+
+/// Whether a conversion runs.
+pub fn is_running(conversion: &Conversion) -> bool {
+    matches!(conversion.state, ConversionState::Running { .. })
 }
 
 impl Current {
@@ -47,46 +54,81 @@ impl Current {
     }
 }
 
-/// What is converted.
-pub(super) struct Task {
-    pub(super) request: ConversionRequest,
+/// The model that is converted.
+struct Task {
+    request: ConversionRequest,
     /// The name of the source to show.
-    pub(super) title: String,
-    pub(super) source_bytes: u64,
+    title: String,
+    source_bytes: u64,
 }
 
 impl Converter {
-    /// Nothing was converted yet. `tell` hears of each change.
-    pub(crate) fn new(tell: impl Fn(Option<Conversion>) + Send + Sync + 'static) -> Self {
+    /// A converter that has converted nothing yet. `notify` is called at each change.
+    pub fn new(notify: impl Fn(Option<Conversion>) + Send + Sync + 'static) -> Self {
         Self(Arc::new(Shared {
             current: Mutex::default(),
             ended: Condvar::new(),
-            tell: Box::new(tell),
+            notify: Box::new(notify),
         }))
     }
 
     /// The conversion that runs, or the one that ended last.
-    pub(super) fn conversion(&self) -> Option<Conversion> {
+    pub fn conversion(&self) -> Option<Conversion> {
         self.0.lock().as_ref().map(|current| current.conversion.clone())
     }
 
+    /// Makes room as agreed, takes it, and starts the conversion. Reads files: blocks.
+    ///
+    /// # Errors
+    /// [`Problem::Converting`] while one runs, [`Problem::PlanChanged`] where other models would have to
+    /// be removed than those of the request; others where the source cannot be read or there is no room.
+    pub fn convert(&self, library: Arc<Library>, request: ConversionRequest) -> Result<(), Error> {
+        self.check_free()?;
+        let unknown = |_| Problem::UnknownType { name: request.target.clone() };
+        let mix: Mix = request.target.parse().map_err(unknown)?;
+        let entry = library.entry(&request.name)?;
+        let size_bytes = offer::size(&entry, mix, request.is_weighed)
+            .map_err(|error| problem::not_converted(&error))?;
+        let converting = library.begin_conversion(
+            &entry.name,
+            &request.target,
+            size_bytes,
+            &request.agreed_removals,
+        )?;
+        let (title, source_bytes) = (entry.title, entry.size_bytes);
+        let task = Task { request: request.clone(), title, source_bytes };
+        self.start(task, move |cancel, on_stage| {
+            job::run(&library, &converting, &request, mix, cancel, on_stage)
+        })
+    }
+
+    /// # Errors
+    /// Where the model with this short name must stay, since it is being converted.
+    pub fn check_not_source(&self, name: &str) -> Result<(), Error> {
+        match self.conversion() {
+            Some(conversion) if self.converts(name) => {
+                Err(Problem::SourceOfConversion { title: conversion.title }.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Refuses while a conversion runs.
-    pub(super) fn check_free(&self) -> Result<(), Error> {
+    fn check_free(&self) -> Result<(), Error> {
         match self.0.lock().as_ref().filter(|current| current.is_running()) {
-            Some(current) => Err(errors::busy(&current.conversion)),
+            Some(current) => Err(busy(&current.conversion)),
             None => Ok(()),
         }
     }
 
     /// Whether the model with this short name is being converted.
-    pub(super) fn converts(&self, name: &str) -> bool {
+    fn converts(&self, name: &str) -> bool {
         let current = self.0.lock();
         current.as_ref().is_some_and(|it| it.is_running() && it.conversion.request.name == name)
     }
 
-    /// Starts the task, which `work` carries out: it gets the flag that cancels it, and whom to tell
-    /// how far it is.
-    pub(super) fn start(
+    /// Starts the task, which `work` carries out: it gets the cancel flag and a callback for its stages.
+    fn start(
         &self,
         task: Task,
         work: impl FnOnce(
@@ -100,7 +142,7 @@ impl Converter {
         {
             let mut current = shared.lock();
             if let Some(current) = current.as_ref().filter(|current| current.is_running()) {
-                return Err(errors::busy(&current.conversion));
+                return Err(busy(&current.conversion));
             }
             let id = current.as_ref().map_or(1, |before| before.conversion.id + 1);
             let state = running(&task.request, ConversionStage::Starting, None, false);
@@ -108,42 +150,42 @@ impl Converter {
             let conversion = Conversion { id, request, title, source_bytes, state };
             *current = Some(Current { conversion, cancel: Arc::clone(&cancel) });
         }
-        shared.tell();
+        shared.notify();
         let run = move || {
             let mut pace = Pace::default();
             let mut on_stage = |stage| shared.advance(stage, &mut pace);
             let done = catch_unwind(AssertUnwindSafe(|| work(&cancel, &mut on_stage)));
-            let done = done.unwrap_or_else(|_| Err(crate::errors::internal("the thread panicked")));
+            let done = done.unwrap_or_else(|_| Err(Error::internal("the thread panicked")));
             shared.end(done.unwrap_or_else(|error| ConversionState::Failed { error }));
         };
         let started = thread::Builder::new().name("conversion".to_owned()).spawn(run);
         if let Err(error) = started {
-            let error = crate::errors::internal(&error.to_string());
+            let error = Error::internal(error.to_string());
             self.0.end(ConversionState::Failed { error });
         }
         Ok(())
     }
 
-    /// Has the conversion that runs end.
-    pub(super) fn cancel(&self) {
+    /// Cancels the running conversion. One whose model is made already ends without its figures.
+    pub fn cancel(&self) {
         if let Some(current) = self.0.lock().as_mut() {
             current.cancel.store(true, Ordering::Relaxed);
             if let ConversionState::Running { is_ending, .. } = &mut current.conversion.state {
                 *is_ending = true;
             }
         }
-        self.0.tell();
+        self.0.notify();
     }
 
     /// Forgets a conversion that has ended. Its model stays.
-    pub(super) fn clear(&self) {
+    pub fn clear(&self) {
         self.0.lock().take_if(|current| !current.is_running());
-        self.0.tell();
+        self.0.notify();
     }
 
     /// Cancels the conversion, and waits a little until it has removed what it has written; the next
     /// start removes the rest.
-    pub(crate) fn shut_down(&self) {
+    pub fn shut_down(&self) {
         self.cancel();
         let is_running = |current: &mut Option<Current>| {
             current.as_ref().is_some_and(|current| current.is_running())
@@ -152,17 +194,23 @@ impl Converter {
     }
 }
 
+/// The error of a second conversion.
+fn busy(running: &Conversion) -> Error {
+    let (title, target) = (running.title.clone(), running.request.target.clone());
+    Problem::Converting { title: Some(title), target: Some(target) }.into()
+}
+
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Option<Current>> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tell(&self) {
+    fn notify(&self) {
         let conversion = self.lock().as_ref().map(|current| current.conversion.clone());
-        (self.tell)(conversion);
+        (self.notify)(conversion);
     }
 
-    /// Notes how far it is.
+    /// Records the stage.
     fn advance(&self, stage: ConversionStage, pace: &mut Pace) {
         let is_new = pace.advance(&stage);
         if let Some(Current { conversion, cancel }) = self.lock().as_mut() {
@@ -171,7 +219,7 @@ impl Shared {
             conversion.state = running(&conversion.request, stage, left, is_ending);
         }
         if is_new {
-            self.tell();
+            self.notify();
         }
     }
 
@@ -180,42 +228,43 @@ impl Shared {
             current.conversion.state = state;
         }
         self.ended.notify_all();
-        self.tell();
+        self.notify();
     }
 }
 
-/// How fast a step goes, and when the page heard of it last.
+/// The speed of a step, and when it was reported last.
 #[derive(Default)]
 struct Pace {
     step: Option<std::mem::Discriminant<ConversionStage>>,
     started: Option<Instant>,
-    told: Option<Instant>,
+    reported: Option<Instant>,
 }
 
 impl Pace {
-    /// Whether the page should hear of it.
+    /// Whether the stage should be reported now.
     fn advance(&mut self, stage: &ConversionStage) -> bool {
         let (step, now) = (std::mem::discriminant(stage), Instant::now());
         let is_new = self.step.replace(step) != Some(step);
         if is_new {
             self.started = Some(now);
         }
-        let is_due = is_new || self.told.is_none_or(|told| now - told >= TELL_INTERVAL);
+        let is_due =
+            is_new || self.reported.is_none_or(|reported| now - reported >= REPORT_INTERVAL);
         if is_due {
-            self.told = Some(now);
+            self.reported = Some(now);
         }
         is_due
     }
 
-    /// How long the step will still take.
+    /// Seconds that the step will still take.
     fn seconds_left(&self, stage: &ConversionStage) -> Option<u64> {
         let (elapsed, share) = (self.started?.elapsed(), share(stage));
-        let is_known = elapsed >= FORESIGHT.0 && share >= FORESIGHT.1;
+        let is_known = elapsed >= PREDICT_AFTER.0 && share >= PREDICT_AFTER.1;
         is_known.then(|| (elapsed.as_secs_f64() * (1.0 - share) / share).ceil() as u64)
     }
 }
 
-/// How much of a step is done, 0 to 1.
+/// The done share of a step, 0 to 1.
 fn share(stage: &ConversionStage) -> f64 {
     let (done, total) = match stage {
         ConversionStage::Starting => (0, 1),

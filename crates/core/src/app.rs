@@ -1,0 +1,200 @@
+//! The application: commands in, events out.
+
+mod library;
+mod load;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use lilims_hub::{DownloadRow, DownloadState, Downloader};
+use lilims_ipc::{AppEvent, Command, Error, Event, ModelStatus, Problem, Reply, Request};
+use lilims_models::scan::Environment;
+
+use crate::conversions::{self, Converter};
+use crate::library::{LibraryHandle, present, suspended_load};
+use crate::model_host::{ModelHost, Target};
+use crate::notifier::Notifier;
+use crate::saved_conversation::SavedConversation;
+
+/// Where events go. Called from several threads; never blocks for long.
+type Events = Arc<dyn Fn(AppEvent) + Send + Sync>;
+
+/// The application of one process. A copy shares everything.
+#[derive(Clone)]
+pub struct App(Arc<Inner>);
+
+struct Inner {
+    library: Arc<LibraryHandle>,
+    host: ModelHost,
+    converter: Converter,
+    library_events: Arc<Notifier>,
+    events: Events,
+}
+
+impl App {
+    /// Opens the library and begins to load the model of the last visit, or the bundled one, which may be
+    /// in `resource_dir`. Events go to `events`.
+    pub fn start(
+        resource_dir: Option<PathBuf>,
+        events: impl Fn(AppEvent) + Send + Sync + 'static,
+    ) -> Self {
+        let events: Events = Arc::new(events);
+        let library = Arc::new(LibraryHandle::open());
+        let library_events = Arc::new(library_events(&library, &events));
+        let suspended = suspended_load();
+        if suspended.is_some()
+            && let Ok(path) = lilims_models::bundled_model(resource_dir.as_deref())
+        {
+            // The doors offer to load it, and nothing loads it before.
+            library.add_given(&path);
+        }
+        let converter = converter(&library_events, &events);
+        let host = ModelHost::start(
+            on_status(&library, &library_events, &events),
+            load::loader(Arc::clone(&library), resource_dir),
+            SavedConversation::open(),
+            load::idle(),
+            suspended,
+        );
+        Self(Arc::new(Inner { library, host, converter, library_events, events }))
+    }
+
+    /// Searches the folders of other programs once, and then carries out the queue of downloads, for
+    /// ever. Runs in a tokio runtime.
+    pub async fn run_jobs(self) {
+        let Ok(library) = self.0.library.library().cloned() else { return };
+        let app = self.clone();
+        let scanned = Arc::clone(&library);
+        // It is neither awaited nor cancelled: downloads go on meanwhile.
+        tokio::task::spawn_blocking(move || {
+            // A folder that cannot be read now is read when the user asks for it.
+            let _ = scanned.scan(&Environment::of_process());
+            app.0.library_events.notify();
+        });
+        let Ok(client) = self.0.library.client() else { return };
+        let asking = client.clone();
+        let mut n_done = None;
+        let report = move |rows: &[DownloadRow]| {
+            let done = rows.iter().filter(|row| row.state == DownloadState::Done).count();
+            let is_changed = n_done.replace(done) != Some(done);
+            if self.0.library.note_token(&asking) || is_changed {
+                self.0.library_events.notify();
+            }
+            (self.0.events)(AppEvent::Downloads(present::downloads(rows)));
+        };
+        Downloader::new(client).run(report).await;
+    }
+
+    /// Accepts a question, or refuses it; the answer then goes to `sink`. While the model loads, the
+    /// question waits.
+    ///
+    /// # Errors
+    /// As for [`ModelHost::send`].
+    pub fn ask(
+        &self,
+        request: Request,
+        sink: impl Fn(Event) + Send + 'static,
+    ) -> Result<(), Error> {
+        self.0.host.send(request, sink)
+    }
+
+    /// Carries out a command. Runs in a tokio runtime: what reads files runs on its blocking threads.
+    ///
+    /// # Errors
+    /// What went wrong, for people.
+    pub async fn call(&self, command: Command) -> Result<Reply, Error> {
+        let Inner { library, host, converter, .. } = &*self.0;
+        match command {
+            Command::Status => return Ok(Reply::Status(host.status())),
+            Command::StopAnswer => host.stop(),
+            Command::RetryLoad => host.retry_load()?,
+            Command::UseModel { name, context_tokens } => {
+                host.use_model(Target { name: Some(name), context_tokens })?;
+            }
+            Command::UnloadModel => host.unload()?,
+            Command::Conversation => {
+                return blocking(|| Ok(Reply::Conversation(SavedConversation::read()))).await;
+            }
+            Command::DeleteConversation => host.forget()?,
+            Command::SetOverflow { overflow } => host.set_overflow(overflow)?,
+            Command::ConversionOffer { name, is_weighed } => {
+                let library = Arc::clone(library);
+                return blocking(move || {
+                    conversions::offer(library.library()?, &name, is_weighed).map(Reply::Offer)
+                })
+                .await;
+            }
+            Command::Convert { request } => {
+                let app = self.clone();
+                return blocking(move || {
+                    let library = Arc::clone(app.0.library.library()?);
+                    app.0.converter.convert(library, request).map(|()| Reply::Done)
+                })
+                .await;
+            }
+            Command::Conversion => return Ok(Reply::Conversion(converter.conversion())),
+            Command::CancelConversion => converter.cancel(),
+            Command::ClearConversion => converter.clear(),
+            Command::ChooseAndImport | Command::ChooseAndAddFolder => {
+                return Err(Error::internal("this door has no dialogs"));
+            }
+            command => return self.call_library(command).await,
+        }
+        Ok(Reply::Done)
+    }
+
+    /// Stops everything and saves the session; waits a few seconds at most.
+    pub fn shut_down(&self) {
+        self.0.converter.shut_down();
+        self.0.host.shut_down();
+    }
+}
+
+/// Runs what reads or writes files.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(Error::new(Problem::Internal, error.to_string())))
+}
+
+fn library_events(library: &Arc<LibraryHandle>, events: &Events) -> Notifier {
+    let (library, events) = (Arc::clone(library), Arc::clone(events));
+    Notifier::start(move || {
+        if let Ok(library) = present::library(&library) {
+            events(AppEvent::Library(library));
+        }
+    })
+}
+
+fn converter(library_events: &Arc<Notifier>, events: &Events) -> Converter {
+    let (library_events, events) = (Arc::clone(library_events), Arc::clone(events));
+    Converter::new(move |conversion| {
+        let is_running = conversion.as_ref().is_some_and(conversions::is_running);
+        events(AppEvent::Conversion(conversion));
+        if !is_running {
+            library_events.notify();
+        }
+    })
+}
+
+/// Keeps the library's lock and memory of the loaded model in step with the status.
+fn on_status(
+    library: &Arc<LibraryHandle>,
+    library_events: &Arc<Notifier>,
+    events: &Events,
+) -> impl Fn(&ModelStatus) + Send + Sync + 'static {
+    let (library, events) = (Arc::clone(library), Arc::clone(events));
+    let library_events = Arc::clone(library_events);
+    move |status| {
+        match status {
+            ModelStatus::Ready { .. } => library.remember_loaded(),
+            ModelStatus::Loading { .. } => {}
+            _ => library.end_use(),
+        }
+        events(AppEvent::Status(status.clone()));
+        if !matches!(status, ModelStatus::Loading { .. }) {
+            library_events.notify();
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Which model is loaded, how, and when it is unloaded.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use lilims_ipc::Error;
+use lilims_models::Catalogue;
+
+use crate::chat::{Chat, load_options};
+use crate::library::{LibraryHandle, fit, gone, machine};
+use crate::model_host::{ChatBackend, Idle, Loaded, Target};
+use crate::problem;
+use crate::saved_conversation::SavedConversation;
+
+/// When an idle model gives its memory back, unless `LILIMS_IDLE_SECONDS` is set.
+const IDLE_AFTER: Duration = Duration::from_secs(600);
+
+/// When an idle model is unloaded.
+pub(super) fn idle() -> Idle {
+    let seconds = std::env::var("LILIMS_IDLE_SECONDS").ok().and_then(|text| text.parse().ok());
+    let is_short = || fit::budget().available_bytes == 0;
+    Idle { after: seconds.map_or(IDLE_AFTER, Duration::from_secs), is_short }
+}
+
+/// Loads the target, or the last model used, or the bundled one.
+pub(super) fn loader(
+    library: Arc<LibraryHandle>,
+    resource_dir: Option<PathBuf>,
+) -> impl FnMut(&Target, &SavedConversation, &dyn Fn(String)) -> Result<Loaded, Error> + Send + 'static
+{
+    move |target, saved, on_name| {
+        let path = find(&library, target, resource_dir.as_deref())?;
+        load(&library, &path, target, saved, on_name)
+    }
+}
+
+/// The file of the target.
+fn find(
+    library: &LibraryHandle,
+    target: &Target,
+    resource_dir: Option<&Path>,
+) -> Result<PathBuf, Error> {
+    // A model that is named in the environment goes before the last one used.
+    let is_named = std::env::var_os("LILIMS_MODEL").is_some_and(|value| !value.is_empty());
+    let known = match &target.name {
+        Some(name) => Some(library.path(Some(name)).ok_or_else(|| gone(name))?),
+        None if is_named => None,
+        None => library.path(None),
+    };
+    if let Some(path) = known {
+        return Ok(path);
+    }
+    let path =
+        lilims_models::bundled_model(resource_dir).map_err(|error| problem::not_found(&error))?;
+    library.add_given(&path);
+    Ok(path)
+}
+
+fn load(
+    library: &Arc<LibraryHandle>,
+    path: &Path,
+    target: &Target,
+    saved: &SavedConversation,
+    on_name: &dyn Fn(String),
+) -> Result<Loaded, Error> {
+    let title = library.begin_use(path).or_else(|| curated_name(path));
+    let name = title.clone().unwrap_or_else(|| file_name(path));
+    on_name(name.clone());
+    let options = load_options(target.context_tokens);
+    let attempt = fit::attempt(path, &name, &options)?;
+    // If the note cannot be written, the load goes on without it.
+    let _note = lilims_models::data_dir().ok().and_then(|folder| attempt.note(&folder).ok());
+    let taken_before = machine::resident_bytes();
+    let (library, file) = (Arc::clone(library), path.to_owned());
+    let on_idle = move |n_tokens: usize| {
+        let taken = machine::resident_bytes().saturating_sub(taken_before);
+        library.note_peak(&file, n_tokens, taken);
+    };
+    let chat = Chat::load(path, &options, saved, on_idle)?;
+    let mut info = chat.info();
+    // The names in files are often ones that only their authors understand.
+    info.name = title.unwrap_or(info.name);
+    Ok((info, Box::new(chat) as Box<dyn ChatBackend>))
+}
+
+/// The name that the catalogue has for the file at `path`.
+fn curated_name(path: &Path) -> Option<String> {
+    let models = Catalogue::curated().models;
+    models.into_iter().find(|entry| path.ends_with(&entry.file)).map(|entry| entry.name)
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn curated_files_have_their_names_from_the_catalogue() {
+        let entry = Catalogue::curated().models.remove(0);
+        assert_eq!(curated_name(&Path::new("models").join(entry.file)), Some(entry.name));
+        assert_eq!(curated_name(Path::new("models/other.gguf")), None);
+        assert_eq!(file_name(Path::new("models/other.gguf")), "other");
+    }
+}

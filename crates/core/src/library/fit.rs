@@ -1,0 +1,212 @@
+//! Whether a model will run here, as the engine estimates it.
+
+use std::path::Path;
+
+use lilims_engine::estimate::{self, Fit as EngineFit, Peak, Verdict as EngineVerdict};
+use lilims_engine::{BackendKind, LoadOptions, MemoryBudget};
+use lilims_gguf::File;
+use lilims_hub::Library;
+use lilims_ipc::{
+    Attempt, CacheShape, Error, Fit, FitPart, FitPartKind, MemorySource, Suggestion, Verdict,
+};
+
+use super::headers::Header;
+use super::machine;
+use crate::problem;
+
+/// What a model takes beside its file, where only the file's size is known: a share of it, and bytes.
+const SIZE_SHARE: f64 = 1.1;
+const SIZE_EXTRA_BYTES: u64 = 300 << 20;
+/// From this share of the available memory on, a fit is tight.
+const TIGHT_SHARE: f64 = 0.8;
+/// The least context that is proposed after a crash.
+const SAFER_CONTEXT: u32 = 2048;
+
+/// The memory that a model may take now.
+pub fn budget() -> MemoryBudget {
+    MemoryBudget::now(BackendKind::default())
+}
+
+/// Whether a file of this size may fit.
+pub fn by_size(size_bytes: u64, budget: &MemoryBudget) -> Verdict {
+    let needed = size_bytes as f64 * SIZE_SHARE + SIZE_EXTRA_BYTES as f64;
+    let available = budget.available_bytes as f64;
+    if needed > available {
+        Verdict::TooLarge
+    } else if needed > available * TIGHT_SHARE {
+        Verdict::Tight
+    } else {
+        Verdict::Fits
+    }
+}
+
+/// Whether the model with this header fits; `name` is its short name, for past runs.
+///
+/// # Errors
+/// As for [`HeaderFacts::new`](lilims_engine::estimate::HeaderFacts::new).
+pub fn of_file(
+    file: &File,
+    name: &str,
+    options: &LoadOptions,
+    library: &Library,
+    budget: &MemoryBudget,
+) -> Result<Fit, lilims_engine::Error> {
+    of_header(&Header::new(file)?, name, options, library, budget)
+}
+
+/// As [`of_file`], of a cached header.
+pub(crate) fn of_header(
+    header: &Header,
+    name: &str,
+    options: &LoadOptions,
+    library: &Library,
+    budget: &MemoryBudget,
+) -> Result<Fit, lilims_engine::Error> {
+    let peaks: Vec<Peak> = library.peaks().unwrap_or_default().into_iter().map(peak).collect();
+    let fit = EngineFit::of(&header.facts, options, budget, name, &peaks)?;
+    let estimate = &fit.estimate;
+    let of_model = peaks.iter().filter(|peak| peak.model == name).count();
+    let of_family = peaks.iter().filter(|peak| peak.family == estimate.family).count();
+    let runs = if of_model > 0 { of_model } else { of_family };
+    Ok(Fit {
+        verdict: match fit.verdict {
+            EngineVerdict::Fits => Verdict::Fits,
+            EngineVerdict::Tight => Verdict::Tight,
+            EngineVerdict::TooLarge => Verdict::TooLarge,
+        },
+        context_tokens: count(estimate.context),
+        needed_bytes: fit.needed_bytes,
+        available_bytes: fit.available_bytes,
+        parts: fit.parts.iter().map(part).collect(),
+        available_from: match fit.available_from {
+            estimate::MemorySource::Free { reserve_bytes } => MemorySource::Free { reserve_bytes },
+            estimate::MemorySource::Container { reserve_bytes } => {
+                MemorySource::Container { reserve_bytes }
+            }
+            estimate::MemorySource::AppLimit { reserve_bytes } => {
+                MemorySource::AppLimit { reserve_bytes }
+            }
+            estimate::MemorySource::Metal => MemorySource::Metal,
+        },
+        suggestion: fit.suggestion.as_ref().map(suggestion),
+        tokens_per_second: machine::speed(header, estimate.context / 2),
+        measured_ratio: estimate.correction,
+        measured_runs: estimate.correction.map_or(0, |_| count(runs)),
+    })
+}
+
+fn part(part: &estimate::Part) -> FitPart {
+    use estimate::PartKind;
+    let kind = match part.kind {
+        PartKind::Weights { n_parameters, bits_per_weight } => {
+            FitPartKind::Weights { n_parameters, bits_per_weight }
+        }
+        PartKind::ContextCache(shape) => FitPartKind::ContextCache(cache_shape(&shape)),
+        PartKind::WindowCache(shape) => FitPartKind::WindowCache(cache_shape(&shape)),
+        PartKind::Scratch { chunk_tokens, n_workers } => {
+            FitPartKind::Scratch { chunk_tokens: chunk_tokens as u64, n_workers: n_workers as u64 }
+        }
+        PartKind::Vocabulary { n_tokens } => FitPartKind::Vocabulary { n_tokens: n_tokens as u64 },
+        PartKind::Program => FitPartKind::Program,
+    };
+    FitPart { size_bytes: part.bytes, kind }
+}
+
+fn cache_shape(shape: &estimate::CacheShape) -> CacheShape {
+    CacheShape {
+        n_layers: shape.n_layers as u64,
+        n_heads: shape.n_kv_heads as u64,
+        head_size: shape.head_dim as u64,
+        tokens: shape.tokens as u64,
+        extra_tokens: shape.extra_tokens as u64,
+        kv_type: shape.kv_type.name().to_owned(),
+        bytes_per_number: shape.bytes_per_number,
+    }
+}
+
+fn suggestion(suggestion: &estimate::Suggestion) -> Suggestion {
+    match *suggestion {
+        estimate::Suggestion::Load { context, kv_type } => Suggestion::Load {
+            context_tokens: context.map(count),
+            kv_type: kv_type.map(|kv_type| kv_type.name().to_owned()),
+        },
+        estimate::Suggestion::Quantisation { bits, context } => {
+            Suggestion::Quantisation { bits_per_weight: bits, context_tokens: context.map(count) }
+        }
+        estimate::Suggestion::OtherModel => Suggestion::OtherModel,
+    }
+}
+
+fn count(number: usize) -> u32 {
+    number.try_into().unwrap_or(u32::MAX)
+}
+
+fn peak(peak: lilims_hub::Peak) -> Peak {
+    Peak {
+        model: peak.model,
+        family: peak.family,
+        weights_bytes: peak.weights_bytes,
+        estimated_bytes: peak.estimated_bytes,
+        measured_bytes: peak.measured_bytes,
+    }
+}
+
+/// The note that is written before the model at `path` is loaded.
+pub fn attempt(
+    path: &Path,
+    title: &str,
+    options: &LoadOptions,
+) -> Result<lilims_models::Attempt, Error> {
+    let file = File::open(path).map_err(|error| problem::not_loaded(&error.into()))?;
+    let estimate = lilims_engine::MemoryEstimate::new(&file, options)
+        .map_err(|error| problem::not_loaded(&error))?;
+    Ok(lilims_models::Attempt {
+        name: path.display().to_string(),
+        title: title.to_owned(),
+        context_tokens: estimate.context.try_into().unwrap_or(u32::MAX),
+        needed_bytes: estimate.total_bytes(),
+        available_bytes: budget().available_bytes,
+        process: std::process::id(),
+    })
+}
+
+/// The memory that a model took, with its estimate for as many tokens in its cache; `None` where the
+/// system does not report memory.
+pub fn measured(
+    path: &Path,
+    model: String,
+    n_tokens: usize,
+    taken_bytes: u64,
+) -> Option<lilims_hub::Peak> {
+    if taken_bytes == 0 {
+        return None;
+    }
+    // A cache takes no memory where nothing was written.
+    let options = LoadOptions { context: Some(n_tokens.max(1)), ..LoadOptions::default() };
+    let estimate = lilims_engine::MemoryEstimate::new(&File::open(path).ok()?, &options).ok()?;
+    Some(lilims_hub::Peak {
+        model,
+        weights_bytes: estimate.weights_bytes,
+        estimated_bytes: estimate.total_bytes(),
+        // The app's own memory is none of the model's.
+        measured_bytes: taken_bytes + estimate.base_bytes,
+        family: estimate.family,
+    })
+}
+
+/// A load that the last process did not survive, as the doors see it.
+pub fn suspended(attempt: lilims_models::Attempt) -> Attempt {
+    Attempt {
+        name: attempt.title,
+        context_tokens: attempt.context_tokens,
+        needed_bytes: attempt.needed_bytes,
+        available_bytes: attempt.available_bytes,
+        safer_context_tokens: (attempt.context_tokens / 4).clamp(1, SAFER_CONTEXT),
+    }
+}
+
+/// Whether a process runs.
+pub fn is_alive(process: u32) -> bool {
+    // On Linux every process has a folder; elsewhere every note counts as that of a crash.
+    cfg!(target_os = "linux") && Path::new("/proc").join(process.to_string()).exists()
+}

@@ -1,0 +1,166 @@
+//! The model library with what the engine knows of its files.
+//!
+//! `lilims-hub` keeps the library; this joins it with the engine's estimates and holds which model is
+//! loaded. Hub and engine do not know each other.
+
+pub mod fit;
+mod header;
+pub(crate) mod headers;
+pub mod machine;
+pub mod present;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use lilims_hub::{Client, Held, Library};
+use lilims_ipc::{Attempt, Error, LibraryNote, Problem};
+use lilims_models::Catalogue;
+
+pub use header::fetch as fetch_header;
+use headers::Headers;
+
+/// The setting that holds the short name of the model that was used last.
+const LAST_MODEL: &str = "model";
+
+/// The library of this user, or why there is none. Chatting with the bundled model works without it.
+pub struct LibraryHandle {
+    library: Result<Arc<Library>, Error>,
+    /// The model that is loaded, and the lock that keeps it from being removed.
+    loaded: Mutex<Option<(String, Held)>>,
+    /// What the user should know that happened while this process runs.
+    notes: Mutex<Vec<LibraryNote>>,
+    headers: Headers,
+}
+
+impl LibraryHandle {
+    /// Opens the library of this user.
+    pub fn open() -> Self {
+        let library = Library::open_default().map(Arc::new).map_err(Error::from);
+        Self {
+            library,
+            loaded: Mutex::default(),
+            notes: Mutex::default(),
+            headers: Headers::default(),
+        }
+    }
+
+    /// The library.
+    ///
+    /// # Errors
+    /// Why it could not be opened.
+    pub fn library(&self) -> Result<&Arc<Library>, Error> {
+        self.library.as_ref().map_err(Clone::clone)
+    }
+
+    /// A client of the hub for this library.
+    ///
+    /// # Errors
+    /// When there is no library, or the hub's address is not one.
+    pub fn client(&self) -> Result<Client, Error> {
+        Ok(Client::from_env(Arc::clone(self.library()?))?)
+    }
+
+    pub(crate) fn headers(&self) -> &Headers {
+        &self.headers
+    }
+
+    /// What happened without the user asking for it.
+    pub(crate) fn notes(&self) -> Vec<LibraryNote> {
+        let rebuilt = self.library.as_ref().ok().and_then(|library| library.rebuilt());
+        let rebuilt = rebuilt.map(|rebuilt| {
+            let n_models = rebuilt.n_models as u64;
+            match &rebuilt.put_aside {
+                Some(aside) => {
+                    LibraryNote::IndexDamaged { put_aside: aside.display().to_string(), n_models }
+                }
+                None => LibraryNote::IndexGone { n_models },
+            }
+        });
+        rebuilt.into_iter().chain(lock(&self.notes).iter().cloned()).collect()
+    }
+
+    /// Keeps the note that the hub has refused the access token, if it just did; returns whether.
+    pub fn note_token(&self, client: &Client) -> bool {
+        let is_refused = client.take_token_refusal();
+        if is_refused {
+            let host = client.host().to_owned();
+            lock(&self.notes).push(LibraryNote::TokenRefused { host });
+        }
+        is_refused
+    }
+
+    /// The short name of the model that is loaded.
+    pub fn loaded(&self) -> Option<String> {
+        lock(&self.loaded).as_ref().map(|(name, _)| name.clone())
+    }
+
+    /// The file of the model with this short name; without a name, of the model that was used last.
+    pub fn path(&self, name: Option<&str>) -> Option<PathBuf> {
+        let library = self.library().ok()?;
+        let name = match name {
+            Some(name) => name.to_owned(),
+            None => library.text(LAST_MODEL).ok()??,
+        };
+        let path = library.entry(&name).ok()?.path;
+        path.is_file().then_some(path)
+    }
+
+    /// Adds the model that is there without a choice: the bundled one, or the one that was named at the
+    /// start. A file that is not a model is not added; loading it reports why.
+    pub fn add_given(&self, path: &Path) {
+        let Ok(library) = self.library() else { return };
+        let bundled = Catalogue::curated().bundled().map(|it| it.file.clone());
+        let is_bundled = bundled.is_some_and(|file| path.ends_with(file));
+        let _ = if is_bundled { library.add_bundled(path) } else { library.add_given(path) };
+    }
+
+    /// Locks the model at `path` against removal, since it is about to be loaded. Returns the name to
+    /// show, if the library has the model.
+    pub fn begin_use(&self, path: &Path) -> Option<String> {
+        let library = self.library().ok()?;
+        let path = std::path::absolute(path).ok()?;
+        let entry = library.entry_at(&path).ok()??;
+        let lock_guard = library.use_model(&entry.name).ok()?;
+        *lock(&self.loaded) = Some((entry.name, lock_guard));
+        Some(entry.title)
+    }
+
+    /// Remembers the loaded model for the next start.
+    pub fn remember_loaded(&self) {
+        if let (Ok(library), Some(name)) = (self.library(), self.loaded()) {
+            // If this fails, the next start loads the bundled model.
+            let _ = library.set_text(LAST_MODEL, Some(&name));
+        }
+    }
+
+    /// Records the memory that the model at `path` takes with `n_tokens` in its cache, for later
+    /// estimates.
+    pub fn note_peak(&self, path: &Path, n_tokens: usize, taken_bytes: u64) {
+        if let (Ok(library), Some(name)) = (self.library(), self.loaded())
+            && let Some(peak) = fit::measured(path, name, n_tokens, taken_bytes)
+        {
+            let _ = library.note_peak(&peak);
+        }
+    }
+
+    /// Releases the lock of the loaded model.
+    pub fn end_use(&self) {
+        lock(&self.loaded).take();
+    }
+}
+
+/// The load that the last process did not survive, if there is one.
+pub fn suspended_load() -> Option<Attempt> {
+    let folder = lilims_models::data_dir().ok()?;
+    let left = lilims_models::Attempt::take_left(&folder, fit::is_alive)?;
+    Some(fit::suspended(left))
+}
+
+/// The error of a model that is no longer in the library.
+pub fn gone(name: &str) -> Error {
+    Problem::ModelGone { name: name.to_owned() }.into()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

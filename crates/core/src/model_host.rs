@@ -1,0 +1,437 @@
+//! The thread of the model: it loads the model, then answers one question at a time.
+//!
+//! If a job panics, the thread goes on, and the door gets the end of the job.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use lilims_ipc::{
+    Attempt, ContextView, Error, Event, Finish, ModelInfo, ModelStatus, Overflow, Problem, Request,
+    Stats, UnloadReason,
+};
+
+use crate::answer_stream::{AnswerStream, Ending};
+use crate::saved_conversation::SavedConversation;
+
+/// How long shutting down waits for the thread: longer than a token takes, shorter than a user's
+/// patience.
+const SHUT_DOWN_WAIT: Duration = Duration::from_secs(2);
+
+/// The session is saved after this long without a question.
+const SAVE_AFTER: Duration = Duration::from_secs(4);
+
+/// How often free memory is checked while a model idles.
+const PRESSURE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The name of a model whose file is not found yet: the doors have a word for it.
+const UNNAMED: &str = "";
+
+/// A loaded model that answers, or a stand-in for it in tests.
+pub trait ChatBackend {
+    /// Answers `request` into `stream` and `saved` until the answer ends or `cancel` is set.
+    ///
+    /// # Errors
+    /// When the answer broke off.
+    fn answer(
+        &mut self,
+        request: &Request,
+        saved: &mut SavedConversation,
+        cancel: &AtomicBool,
+        stream: &mut AnswerStream,
+    ) -> Result<Ending, Error>;
+
+    /// Drops the session, which a panic may have left in an unknown state.
+    fn discard(&mut self);
+
+    /// Empties the session for a new conversation.
+    fn reset(&mut self);
+
+    /// Saves the session beside the conversation, if that was not done since the last answer.
+    fn save(&mut self, saved: &SavedConversation);
+}
+
+/// The result of loading.
+pub type Loaded = (ModelInfo, Box<dyn ChatBackend>);
+
+/// Which model to load, and how.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Target {
+    /// The model's short name in the library; `None` is the last one used, or the bundled one.
+    pub name: Option<String>,
+    /// The context in tokens; `None` is the model's own.
+    pub context_tokens: Option<u32>,
+}
+
+/// Loads the target with the session of the conversation, and calls its last argument with the model's
+/// name as soon as it is known.
+type Load = dyn FnMut(&Target, &SavedConversation, &dyn Fn(String)) -> Result<Loaded, Error>;
+
+/// When an idle model gives its memory back.
+#[derive(Clone, Copy, Debug)]
+pub struct Idle {
+    /// After so long without a question.
+    pub after: Duration,
+    /// Whether memory runs short.
+    pub is_short: fn() -> bool,
+}
+
+/// The handle of the thread.
+pub struct ModelHost {
+    shared: Arc<Shared>,
+    jobs: Sender<Job>,
+    /// Closed when the thread has ended.
+    ended: Mutex<Receiver<()>>,
+}
+
+/// State of the handle and the thread.
+struct Shared {
+    status: Mutex<ModelStatus>,
+    /// The cancel flag of the answer that was accepted and has not ended.
+    answering: Mutex<Option<Arc<AtomicBool>>>,
+    notify: Box<dyn Fn(&ModelStatus) + Send + Sync>,
+}
+
+enum Job {
+    Load,
+    Use(Target),
+    Unload,
+    Answer { request: Request, cancel: Arc<AtomicBool>, stream: AnswerStream },
+    Forget,
+    SetOverflow(Overflow),
+    End,
+}
+
+impl ModelHost {
+    /// Starts the thread, which loads the model at once, unless `suspended` says that the last process
+    /// ended while it did. `notify` is called at each change of the status.
+    pub fn start(
+        notify: impl Fn(&ModelStatus) + Send + Sync + 'static,
+        load: impl FnMut(&Target, &SavedConversation, &dyn Fn(String)) -> Result<Loaded, Error>
+        + Send
+        + 'static,
+        saved: SavedConversation,
+        idle: Idle,
+        suspended: Option<Attempt>,
+    ) -> Self {
+        let is_suspended = suspended.is_some();
+        let status = match suspended {
+            Some(attempt) => ModelStatus::LoadSuspended { attempt },
+            None => loading(UNNAMED),
+        };
+        let shared = Arc::new(Shared {
+            status: Mutex::new(status),
+            answering: Mutex::new(None),
+            notify: Box::new(notify),
+        });
+        let (jobs, queue) = channel();
+        let (ends, ended) = channel::<()>();
+        let of_worker = Arc::clone(&shared);
+        let spawned = thread::Builder::new().name("model".to_owned()).spawn(move || {
+            // Moved in so that it closes when the thread ends.
+            let _ends = ends;
+            let (load, target) = (Box::new(load), Target::default());
+            let backend = None;
+            let mut worker = Worker { shared: of_worker, load, target, saved, backend, idle };
+            if !is_suspended {
+                worker.load();
+            }
+            worker.work(&queue);
+        });
+        if let Err(error) = spawned {
+            shared.set_status(ModelStatus::Failed { error: Error::internal(error.to_string()) });
+        }
+        Self { shared, jobs, ended: Mutex::new(ended) }
+    }
+
+    /// The status of the model.
+    pub fn status(&self) -> ModelStatus {
+        lock(&self.shared.status).clone()
+    }
+
+    /// Accepts a question; its answer goes to `sink`. While the model loads, the question waits.
+    ///
+    /// # Errors
+    /// The model's own if it failed to load; [`Problem::Answering`] while another answer is written.
+    pub fn send(
+        &self,
+        request: Request,
+        sink: impl Fn(Event) + Send + 'static,
+    ) -> Result<(), Error> {
+        if request.messages.is_empty() {
+            return Err(Problem::NoQuestion.into());
+        }
+        match self.status() {
+            ModelStatus::Failed { error } => return Err(error),
+            ModelStatus::LoadSuspended { .. } => return Err(Problem::LoadSuspended.into()),
+            _ => {}
+        }
+        let cancel = self.shared.begin_answer()?;
+        let stream = AnswerStream::new(sink);
+        // If the thread is gone, the job comes back, and dropping its stream sends a failure.
+        let _ = self.jobs.send(Job::Answer { request, cancel, stream });
+        Ok(())
+    }
+
+    /// Stops the current answer, if there is one.
+    pub fn stop(&self) {
+        if let Some(cancel) = &*lock(&self.shared.answering) {
+            cancel.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Loads the model if that failed or was suspended, or if the model was unloaded.
+    ///
+    /// # Errors
+    /// When the thread has ended, as for all jobs.
+    pub fn retry_load(&self) -> Result<(), Error> {
+        {
+            let mut status = lock(&self.shared.status);
+            if matches!(*status, ModelStatus::Loading { .. } | ModelStatus::Ready { .. }) {
+                return Ok(());
+            }
+            *status = loading(UNNAMED);
+        }
+        (self.shared.notify)(&loading(UNNAMED));
+        self.pass(Job::Load)
+    }
+
+    /// Stops the current answer and loads another model. The conversation stays.
+    ///
+    /// # Errors
+    /// As for [`ModelHost::retry_load`].
+    pub fn use_model(&self, target: Target) -> Result<(), Error> {
+        self.stop();
+        self.pass(Job::Use(target))
+    }
+
+    /// Stops the current answer and unloads the model; the next question loads it again.
+    ///
+    /// # Errors
+    /// As for [`ModelHost::retry_load`].
+    pub fn unload(&self) -> Result<(), Error> {
+        self.stop();
+        self.pass(Job::Unload)
+    }
+
+    /// Deletes the conversation for good once the current answer has ended, whether a model is loaded or
+    /// not.
+    ///
+    /// # Errors
+    /// As for [`ModelHost::retry_load`].
+    pub fn forget(&self) -> Result<(), Error> {
+        self.pass(Job::Forget)
+    }
+
+    /// Sets what happens when the conversation outgrows the context.
+    ///
+    /// # Errors
+    /// As for [`ModelHost::retry_load`].
+    pub fn set_overflow(&self, overflow: Overflow) -> Result<(), Error> {
+        self.pass(Job::SetOverflow(overflow))
+    }
+
+    fn pass(&self, job: Job) -> Result<(), Error> {
+        self.jobs.send(job).map_err(|_| Error::internal("the model's thread ended"))
+    }
+
+    /// Stops the current answer and waits a little for the thread, which saves the session, to end.
+    pub fn shut_down(&self) {
+        self.stop();
+        if self.jobs.send(Job::End).is_ok() {
+            // A thread that is busy longer dies with the process; the text is saved already.
+            let _ = lock(&self.ended).recv_timeout(SHUT_DOWN_WAIT);
+        }
+    }
+}
+
+impl Shared {
+    fn set_status(&self, status: ModelStatus) {
+        lock(&self.status).clone_from(&status);
+        (self.notify)(&status);
+    }
+
+    fn begin_answer(&self) -> Result<Arc<AtomicBool>, Error> {
+        let mut answering = lock(&self.answering);
+        if answering.is_some() {
+            return Err(Problem::Answering.into());
+        }
+        Ok(Arc::clone(answering.insert(Arc::default())))
+    }
+}
+
+/// State of the thread alone.
+struct Worker {
+    shared: Arc<Shared>,
+    load: Box<Load>,
+    target: Target,
+    /// The conversation, which is there whether a model is loaded or not.
+    saved: SavedConversation,
+    backend: Option<Box<dyn ChatBackend>>,
+    idle: Idle,
+}
+
+impl Worker {
+    fn work(mut self, queue: &Receiver<Job>) {
+        while let Some(job) = self.next(queue) {
+            match job {
+                Job::Load => self.load(),
+                Job::Use(target) => {
+                    self.target = target;
+                    self.load();
+                }
+                Job::Unload => self.unload(UnloadReason::Requested),
+                Job::Forget => {
+                    self.with_backend(|backend, _| backend.reset());
+                    self.saved.forget();
+                }
+                Job::SetOverflow(overflow) => self.saved.set_overflow(overflow),
+                Job::Answer { request, cancel, mut stream } => {
+                    let result = self.answer(&request, &cancel, &mut stream);
+                    // Before the door gets the end, since it may ask the next question then.
+                    lock(&self.shared.answering).take();
+                    stream.end(result);
+                }
+                Job::End => break,
+            }
+        }
+        self.save_session();
+    }
+
+    /// The next job. After a while without one, the session is saved, and later the model unloaded.
+    fn next(&mut self, queue: &Receiver<Job>) -> Option<Job> {
+        match queue.recv_timeout(SAVE_AFTER) {
+            Ok(job) => return Some(job),
+            Err(RecvTimeoutError::Disconnected) => return None,
+            Err(RecvTimeoutError::Timeout) => self.save_session(),
+        }
+        let start = Instant::now();
+        while self.backend.is_some() {
+            let left = self.idle.after.saturating_sub(start.elapsed());
+            match queue.recv_timeout(left.min(PRESSURE_INTERVAL)) {
+                Ok(job) => return Some(job),
+                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) if (self.idle.is_short)() => {
+                    self.unload(UnloadReason::MemoryShort);
+                }
+                Err(RecvTimeoutError::Timeout) if start.elapsed() >= self.idle.after => {
+                    self.unload(UnloadReason::Idle { seconds: self.idle.after.as_secs() });
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+        queue.recv().ok()
+    }
+
+    /// Saves the session and drops the model.
+    fn unload(&mut self, reason: UnloadReason) {
+        self.save_session();
+        self.drop_backend(reason);
+    }
+
+    /// Drops the model. The next question loads it again.
+    fn drop_backend(&mut self, reason: UnloadReason) {
+        self.backend = None;
+        let status = lock(&self.shared.status).clone();
+        if let ModelStatus::Ready { model } = status {
+            self.shared.set_status(ModelStatus::Unloaded { name: model.name, reason });
+        }
+    }
+
+    fn save_session(&mut self) {
+        self.with_backend(|backend, saved| backend.save(saved));
+    }
+
+    /// Calls `action` with the model, if one is loaded. A panic discards its session.
+    fn with_backend(&mut self, action: impl FnOnce(&mut dyn ChatBackend, &SavedConversation)) {
+        let Self { backend: Some(backend), saved, .. } = self else { return };
+        if catch_unwind(AssertUnwindSafe(|| action(backend.as_mut(), saved))).is_err() {
+            backend.discard();
+        }
+    }
+
+    fn load(&mut self) {
+        // The next model may need the memory of this one.
+        self.save_session();
+        self.backend = None;
+        let Self { shared, load, target, saved, .. } = self;
+        if !matches!(*lock(&shared.status), ModelStatus::Loading { .. }) {
+            shared.set_status(loading(UNNAMED));
+        }
+        let on_name = |name: String| shared.set_status(loading(&name));
+        let loaded = catch_unwind(AssertUnwindSafe(|| load(target, saved, &on_name)))
+            .unwrap_or_else(|_| Err(Error::internal("a panic while loading")));
+        let status = match loaded {
+            Ok((model, backend)) => {
+                self.backend = Some(backend);
+                ModelStatus::Ready { model }
+            }
+            Err(error) => ModelStatus::Failed { error },
+        };
+        self.shared.set_status(status);
+    }
+
+    fn answer(
+        &mut self,
+        request: &Request,
+        cancel: &AtomicBool,
+        stream: &mut AnswerStream,
+    ) -> Result<Ending, Error> {
+        // Saved before anything can fail: the question is never lost.
+        self.saved.ask(&request.messages, request.overflow);
+        if cancel.load(Ordering::Relaxed) {
+            return Ok(stopped_early());
+        }
+        let is_unloaded = matches!(*lock(&self.shared.status), ModelStatus::Unloaded { .. });
+        if is_unloaded {
+            self.load();
+        }
+        let Self { shared, backend, saved, .. } = self;
+        let Some(backend) = backend else {
+            return Err(match lock(&shared.status).clone() {
+                ModelStatus::Failed { error } => error,
+                _ => Error::internal("no model"),
+            });
+        };
+        // The panic's own message is not passed on: it may quote the conversation.
+        let answer =
+            catch_unwind(AssertUnwindSafe(|| backend.answer(request, saved, cancel, stream)))
+                .unwrap_or_else(|_| {
+                    backend.discard();
+                    Err(Error::internal("a panic while answering"))
+                });
+        if matches!(&answer, Err(Error { problem: Problem::ModelChanged { .. }, .. })) {
+            // The next question loads the file as it is then.
+            self.drop_backend(UnloadReason::FileChanged);
+        }
+        answer
+    }
+}
+
+/// The end of an answer that was stopped before the model saw the question.
+fn stopped_early() -> Ending {
+    let stats = Stats {
+        prompt_tokens: 0,
+        prefilled_tokens: 0,
+        tokens: 0,
+        first_token_ms: 0.0,
+        tokens_per_second: 0.0,
+    };
+    Ending { finish: Finish::Stopped, stats, view: ContextView::default() }
+}
+
+fn loading(name: &str) -> ModelStatus {
+    ModelStatus::Loading { name: name.to_owned() }
+}
+
+/// Locks, also after a panic elsewhere: each value behind these locks is replaced whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+#[path = "model_host_tests.rs"]
+mod tests;

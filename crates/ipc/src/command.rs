@@ -1,0 +1,238 @@
+//! What a door may ask of the application, and what the application reports by itself.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Conversation, Conversion, ConversionOffer, ConversionRequest, Download, DownloadPlan, Fit,
+    Found, Library, Limits, ModelStatus, Overflow, Recommended, Report, Repository, Search,
+};
+
+/// A request to the application. Each variant names the reply that it gets; without one, that is
+/// [`Reply::Done`]. A question is asked apart, since its answer is a stream of [`crate::Event`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "kebab-case")]
+pub enum Command {
+    /// The status of the model: [`Reply::Status`].
+    Status,
+    /// Stops the answer that is being written, if there is one.
+    StopAnswer,
+    /// Loads the model again after that failed or was suspended.
+    RetryLoad,
+    /// Loads another model; the conversation stays.
+    UseModel {
+        /// Its short name.
+        name: String,
+        /// The context in tokens; `None` is the model's own.
+        context_tokens: Option<u32>,
+    },
+    /// Unloads the model; the next question loads it again.
+    UnloadModel,
+
+    /// The conversation of the last visit: [`Reply::Conversation`].
+    Conversation,
+    /// Deletes the conversation for good and begins a new one.
+    DeleteConversation,
+    /// Sets what happens when the conversation outgrows the context.
+    SetOverflow {
+        /// What.
+        overflow: Overflow,
+    },
+
+    /// The models on this device: [`Reply::Library`].
+    Library,
+    /// The models that Lilims recommends: [`Reply::Catalogue`].
+    Catalogue,
+    /// Whether a model of the library will run: [`Reply::Fit`].
+    Fit {
+        /// Its short name.
+        name: String,
+        /// The context in tokens; `None` is the model's own.
+        context_tokens: Option<u32>,
+    },
+    /// Removes a model.
+    RemoveModel {
+        /// Its short name.
+        name: String,
+    },
+    /// Pins a model, or unpins it.
+    PinModel {
+        /// Its short name.
+        name: String,
+        /// Whether it is never removed to make room.
+        is_pinned: bool,
+    },
+    /// Hashes a model again and repairs it if possible: [`Reply::Report`].
+    VerifyModel {
+        /// Its short name.
+        name: String,
+    },
+    /// Lets the user choose files, and copies them into the library: [`Reply::Report`], or
+    /// [`Reply::Done`] if none were chosen. Doors without dialogs do not have it.
+    ChooseAndImport,
+    /// Copies files into the library: [`Reply::Report`].
+    ImportFiles {
+        /// The files.
+        paths: Vec<String>,
+    },
+    /// Lets the user choose a folder whose models are used in place: as [`Command::ChooseAndImport`].
+    ChooseAndAddFolder,
+    /// Uses the models of a folder in place: [`Reply::Report`].
+    AddFolder {
+        /// The folder.
+        path: String,
+    },
+    /// Removes a folder, whose models leave the library; its files stay.
+    RemoveFolder {
+        /// The folder.
+        path: String,
+    },
+    /// Searches the folders of other programs for models: [`Reply::Report`].
+    Scan,
+    /// Sets the quota; `None` is the default.
+    SetQuota {
+        /// Bytes.
+        quota_bytes: Option<u64>,
+    },
+
+    /// Searches the hub: [`Reply::Found`]. Uses the network.
+    SearchHub {
+        /// For what.
+        search: Search,
+    },
+    /// A repository of the hub: [`Reply::Repository`]. Uses the network.
+    Repository {
+        /// `owner/name`.
+        repository: String,
+    },
+    /// Whether a file of the hub will run, by its header: [`Reply::Fit`]. Uses the network.
+    FitOnHub {
+        /// `owner/name`.
+        repository: String,
+        /// The file in it.
+        file: String,
+    },
+    /// What a download would take: [`Reply::Plan`]. Uses the network.
+    PlanDownload {
+        /// `owner/name`.
+        repository: String,
+        /// The file in it.
+        file: String,
+    },
+    /// Makes room as agreed and queues the download. Uses the network. If other models would have to
+    /// be removed now, [`crate::Problem::PlanChanged`], and nothing has changed.
+    Download {
+        /// `owner/name`.
+        repository: String,
+        /// The file in it.
+        file: String,
+        /// Short names of the models that the user agreed to remove.
+        agreed_removals: Vec<String>,
+    },
+    /// All downloads: [`Reply::Downloads`].
+    Downloads,
+    /// Pauses a download.
+    PauseDownload {
+        /// Its number.
+        id: i64,
+    },
+    /// Resumes a download that was paused or failed.
+    ResumeDownload {
+        /// Its number.
+        id: i64,
+    },
+    /// Takes a download out of the queue and deletes what is here of it. A model that it became stays.
+    CancelDownload {
+        /// Its number.
+        id: i64,
+    },
+    /// Bounds downloads.
+    SetLimits {
+        /// How.
+        limits: Limits,
+    },
+
+    /// The types that a model can be converted to: [`Reply::Offer`].
+    ConversionOffer {
+        /// Its short name.
+        name: String,
+        /// Whether an importance matrix is measured first.
+        is_weighed: bool,
+    },
+    /// Makes room as agreed and starts a conversion. [`crate::Problem::PlanChanged`] as for
+    /// [`Command::Download`].
+    Convert {
+        /// Of what, to what.
+        request: ConversionRequest,
+    },
+    /// The running or last conversion: [`Reply::Conversion`].
+    Conversion,
+    /// Cancels the running conversion.
+    CancelConversion,
+    /// Forgets a conversion that has ended. Its model stays.
+    ClearConversion,
+}
+
+/// The reply to a [`Command`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "reply", content = "value", rename_all = "kebab-case")]
+pub enum Reply {
+    /// It is done; there is nothing to say.
+    Done,
+    /// The status of the model.
+    Status(ModelStatus),
+    /// The conversation, if there is one.
+    Conversation(Option<Conversation>),
+    /// The library.
+    Library(Library),
+    /// The recommended models.
+    Catalogue(Vec<Recommended>),
+    /// Whether a model fits.
+    Fit(Fit),
+    /// What a verification, an import or a scan has found.
+    Report(Report),
+    /// The repositories that a search has found.
+    Found(Vec<Found>),
+    /// A repository.
+    Repository(Repository),
+    /// What a download would take.
+    Plan(DownloadPlan),
+    /// All downloads.
+    Downloads(Vec<Download>),
+    /// What a model could become.
+    Offer(ConversionOffer),
+    /// The running or last conversion.
+    Conversion(Option<Conversion>),
+}
+
+/// Something that changed in the application.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "changed", content = "value", rename_all = "kebab-case")]
+pub enum AppEvent {
+    /// The status of the model.
+    Status(ModelStatus),
+    /// The library.
+    Library(Library),
+    /// The downloads, at most four times a second.
+    Downloads(Vec<Download>),
+    /// The conversion, at most four times a second.
+    Conversion(Option<Conversion>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_and_replies_have_a_fixed_json_form() {
+        let command = Command::PinModel { name: "m".into(), is_pinned: true };
+        let json = r#"{"command":"pin-model","name":"m","is_pinned":true}"#;
+        assert_eq!(serde_json::to_string(&command).unwrap(), json);
+        assert_eq!(serde_json::from_str::<Command>(json).unwrap(), command);
+        assert_eq!(serde_json::to_string(&Command::Scan).unwrap(), r#"{"command":"scan"}"#);
+        assert_eq!(serde_json::to_string(&Reply::Done).unwrap(), r#"{"reply":"done"}"#);
+        let reply = Reply::Conversation(None);
+        let json = r#"{"reply":"conversation","value":null}"#;
+        assert_eq!(serde_json::to_string(&reply).unwrap(), json);
+        assert_eq!(serde_json::from_str::<Reply>(json).unwrap(), reply);
+    }
+}

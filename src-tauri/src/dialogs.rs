@@ -1,0 +1,47 @@
+//! The commands that begin with a dialog of the system.
+
+use lilims_ipc::{Command, Error};
+use tauri::{AppHandle, Wry};
+use tauri_plugin_dialog::{DialogExt, FileDialogBuilder, FilePath};
+
+/// The command to carry out: one with what the user chose in a dialog, or the command itself. `None`
+/// if the user chose nothing.
+pub(crate) async fn answered(app: &AppHandle, command: Command) -> Result<Option<Command>, Error> {
+    let dialog = app.dialog().file();
+    match command {
+        Command::ChooseAndImport => {
+            let dialog = dialog.add_filter("GGUF", &["gguf"]);
+            let files = in_background(move || dialog.blocking_pick_files()).await?;
+            let paths = files.map(|files| files.into_iter().filter_map(path).collect());
+            Ok(paths.map(|paths| Command::ImportFiles { paths }))
+        }
+        Command::ChooseAndAddFolder => {
+            let folder = in_background(move || pick_folder(dialog)).await?;
+            Ok(folder.and_then(path).map(|path| Command::AddFolder { path }))
+        }
+        command => Ok(Some(command)),
+    }
+}
+
+/// A dialog waits for the user: not on an async worker.
+async fn in_background<T: Send + 'static>(
+    show: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Error> {
+    let shown = tauri::async_runtime::spawn_blocking(show).await;
+    shown.map_err(|error| Error::internal(error.to_string()))
+}
+
+#[cfg(desktop)]
+fn pick_folder(dialog: FileDialogBuilder<Wry>) -> Option<FilePath> {
+    dialog.blocking_pick_folder()
+}
+
+/// Phones have no folders to choose.
+#[cfg(mobile)]
+fn pick_folder(_dialog: FileDialogBuilder<Wry>) -> Option<FilePath> {
+    None
+}
+
+fn path(chosen: FilePath) -> Option<String> {
+    chosen.into_path().ok()?.into_os_string().into_string().ok()
+}
