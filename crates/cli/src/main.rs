@@ -18,6 +18,7 @@ mod interrupt;
 mod library;
 mod logits;
 mod memory;
+mod messages;
 mod options;
 mod output;
 mod prompt;

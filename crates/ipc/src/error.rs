@@ -332,6 +332,23 @@ pub enum Problem {
 }
 
 impl Problem {
+    /// Whether the hub is the cause, and not the file that it has.
+    pub fn is_of_hub(&self) -> bool {
+        matches!(
+            self,
+            Self::HubUnreachable { .. }
+                | Self::NotAHub { .. }
+                | Self::HubBusy { .. }
+                | Self::HubStatus { .. }
+                | Self::HubAddress { .. }
+                | Self::TermsNotAccepted { .. }
+                | Self::NoAccess { .. }
+                | Self::AccessRefused { .. }
+                | Self::NotOnHub { .. }
+                | Self::NotARepository { .. }
+        )
+    }
+
     /// Whether another try may succeed without any change by the user.
     pub fn is_transient(&self) -> bool {
         matches!(

@@ -5,7 +5,6 @@
 
 mod find;
 mod fit;
-mod header;
 mod import;
 mod in_use;
 mod keep;
@@ -107,8 +106,12 @@ fn tell_rebuilt(library: &Library) {
 
 /// Says that the hub refused the access token, if it did.
 fn tell_of_token(client: &Client) {
-    if let Some(notice) = client.take_token_notice() {
-        output::note(&format!("lilims: {notice}"));
+    if client.take_token_refusal() {
+        output::note(&format!(
+            "lilims: {} refuses the access token, so Lilims goes on without it: it may have expired \
+             (HF_TOKEN, `lilims token`)",
+            client.host()
+        ));
     }
 }
 

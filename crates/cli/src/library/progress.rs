@@ -3,6 +3,7 @@
 use lilims_hub::{DownloadRow, DownloadState};
 
 use super::words;
+use crate::messages;
 use crate::output::{self, Line};
 
 /// A line of a pipe comes each time this many more percent are here.
@@ -39,7 +40,7 @@ impl Progress {
     }
 
     fn tell_pipe(&mut self, row: &DownloadRow) {
-        let trouble = row.journal.retrying.as_ref().map(|(why, _)| why.clone());
+        let trouble = row.journal.retrying.as_ref().map(|(error, _)| messages::problem(error));
         let is_new = trouble.is_some() && trouble != self.told_trouble;
         let percent = percent(row);
         let step = percent.map(|percent| percent / STEP_PERCENT * STEP_PERCENT);
@@ -64,7 +65,8 @@ fn percent(row: &DownloadRow) -> Option<u64> {
 
 fn text(row: &DownloadRow) -> String {
     let journal = &row.journal;
-    if let Some((why, seconds)) = &journal.retrying {
+    if let Some((error, seconds)) = &journal.retrying {
+        let why = messages::problem(error);
         return format!("{why}; trying again in {}", words::duration(*seconds));
     }
     let Some(percent) = percent(row) else { return "waiting".to_owned() };

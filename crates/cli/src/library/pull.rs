@@ -4,22 +4,22 @@ use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
+use lilims_core::library::fetch_header;
 use lilims_engine::{LoadOptions, MemoryBudget};
 use lilims_hub::{
-    Client, Downloader, Entry, Error, Library, Occupant, Outcome, Plan, Repository, RepositoryFile,
-    Source,
+    Client, Downloader, Entry, Library, Occupant, Outcome, Plan, Repository, RepositoryFile, Source,
 };
 use lilims_models::Catalogue;
 use tokio::runtime::Runtime;
 
-use super::fit::Judged;
 use super::list::{is_missing, place};
 use super::progress::Progress;
 use super::target::{Wanted, choose};
-use super::{header, patiently, runtime, tell_of_token, words};
+use super::{patiently, runtime, tell_of_token, words};
 use crate::interrupt::Interrupt;
+use crate::messages::{self, Failure};
 use crate::output;
 
 /// Download a model into the library. Ctrl-C pauses; the next pull of the same file goes on from there.
@@ -128,19 +128,16 @@ impl Download<'_> {
     /// is the download's to wait for.
     fn tell_fit(&self, runtime: &Runtime, threads: Option<usize>) -> Result<()> {
         let Repository { repository, revision, .. } = self.repository;
-        let fetch = header::fetch(&self.client, repository, revision, &self.file.file);
         let options = LoadOptions { threads, ..LoadOptions::default() };
-        let peaks = self.library.peaks()?;
-        let judged = runtime
-            .block_on(fetch)
-            .and_then(|header| Judged::new(&header, &options, &self.file.file, peaks));
+        let fetched = fetch_header(&self.client, repository, revision, &self.file.file);
+        let judged = runtime.block_on(fetched).and_then(|header| {
+            super::fit::judge(&self.library, &header, &options, &self.file.file)
+        });
         let line = match judged {
-            Ok(judged) => judged.line(),
-            Err(error) => match error.downcast_ref::<Error>() {
-                Some(cause) if !cause.is_transient() => return Err(error),
-                Some(_) => return Ok(()),
-                None => format!("Lilims cannot run it: {error:#}"),
-            },
+            Ok(fit) => super::fit::line(&fit),
+            Err(error) if error.problem.is_transient() => return Ok(()),
+            Err(error) if error.problem.is_of_hub() => return Err(Failure(error).into()),
+            Err(error) => format!("Lilims cannot run it: {}", messages::problem(&error)),
         };
         output::note(&line);
         Ok(())
@@ -161,7 +158,9 @@ impl Download<'_> {
         if !is_agreed && !agrees()? {
             return Ok(false);
         }
-        for name in self.library.make_room(needed)? {
+        let agreed: Vec<_> = plan.removes.iter().map(|it| it.name.clone()).collect();
+        self.library.make_room(needed, &agreed)?;
+        for name in agreed {
             output::note(&format!("Removed {name}."));
         }
         Ok(true)
@@ -197,7 +196,7 @@ impl Download<'_> {
                 Ok(if is_ours { interrupt.exit_code() } else { ExitCode::FAILURE })
             }
             Outcome::Cancelled => bail!("the download was cancelled"),
-            Outcome::Failed(why) => Err(anyhow!(why))
+            Outcome::Failed(error) => Err(Failure(*error))
                 .context("the download broke off; the next pull goes on from there"),
         }
     }
@@ -223,7 +222,7 @@ fn plan_text(plan: &Plan) -> String {
         }
     };
     let removes: Vec<_> = plan.removes.iter().map(leaves).collect();
-    let stays = |it: &Occupant| format!("{} {}", it.stays.unwrap_or_default(), it.name);
+    let stays = |it: &Occupant| format!("{} {}", it.stays.map_or("", messages::stays), it.name);
     let keeps: Vec<_> = plan.keeps.iter().map(stays).collect();
     let needed = output::disk_size(plan.needed_bytes);
     let text = format!("needs {needed}: removes {}", words::list(&removes));
@@ -258,7 +257,7 @@ mod tests {
         let plan = Plan {
             needed_bytes: 4_100_000_000,
             removes: vec![occupant("a", None), occupant("b", None)],
-            keeps: vec![occupant("c", Some("pinned"))],
+            keeps: vec![occupant("c", Some(lilims_ipc::StayReason::Pinned))],
             missing_bytes: 0,
         };
         let expected = "needs 4.1 GB: removes a (2.3 GB) and b (2.3 GB); keeps pinned c";

@@ -1,0 +1,357 @@
+//! The command line's catalogue of messages: codes and facts of the application in English.
+
+use std::fmt;
+
+use lilims_ipc::{self as ipc, CacheShape, FitPart, FitPartKind, MemorySource, Owner, Problem};
+use lilims_ipc::{StayReason, Suggestion, Unsuitable};
+
+use crate::output;
+
+/// An error of the application as this program shows it.
+#[derive(Debug)]
+pub(crate) struct Failure(pub(crate) ipc::Error);
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&problem(&self.0))
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// What went wrong. Where the code says no more than the detail, the detail.
+pub(crate) fn problem(error: &ipc::Error) -> String {
+    let detail = || error.detail.clone().unwrap_or_else(|| "something went wrong".to_owned());
+    match &error.problem {
+        Problem::NoModel => "there is no model on this device".to_owned(),
+        Problem::ModelMissing { path } => format!("there is no model at {path}"),
+        Problem::ModelUnreadable { path } => format!("the model at {path} cannot be read"),
+        Problem::ModelGone { name } => format!("{name} is no longer on this device"),
+        Problem::ModelChanged { path } => {
+            format!("{path} was changed or cut short while it was in use")
+        }
+        Problem::SplitModel { part, count } => {
+            format!("this is part {part} of {count} of a split model, which Lilims cannot load")
+        }
+        Problem::MemoryTooSmall { context_tokens, needed_bytes, available_bytes } => format!(
+            "a context of {context_tokens} tokens needs {} of memory, {} are available",
+            output::size(*needed_bytes),
+            output::size(*available_bytes)
+        ),
+        Problem::OutOfMemory => "the system refused memory for the model".to_owned(),
+        Problem::LoadSuspended => "the last load of this model ended the program".to_owned(),
+        Problem::ContextFull { needed_tokens, context_tokens } => {
+            format!("the text needs {needed_tokens} tokens, the context holds {context_tokens}")
+        }
+        Problem::TemplateFailed => {
+            "the model's chat template fails on this conversation".to_owned()
+        }
+        Problem::TokenizerFailed => "the model's tokenizer fails on this text".to_owned(),
+        Problem::Answering => "an answer is already being written".to_owned(),
+        Problem::NoQuestion => "there is no question".to_owned(),
+        Problem::HubUnreachable { host } => format!("{host} cannot be reached"),
+        Problem::HubBusy { host, seconds: Some(seconds) } => {
+            format!("{host} asks to wait {seconds} s")
+        }
+        Problem::HubBusy { host, seconds: None } => format!("{host} asks for fewer requests"),
+        Problem::HubStatus { host, status } => format!("{host} answers with HTTP error {status}"),
+        Problem::HubAddress { address } => format!("`{address}` is not an http(s) address"),
+        Problem::TermsNotAccepted { repository, page } => {
+            format!("{repository} is gated: accept its terms at {page} first")
+        }
+        Problem::NotARepository { name } => {
+            format!("`{name}` is not a repository: write owner/name")
+        }
+        Problem::HashMismatch { file } => {
+            format!("{file} does not have the SHA-256 that its source states")
+        }
+        Problem::SourceChanged { file } => format!("{file} changed at its source"),
+        Problem::DiskFull { needed_bytes, free_bytes } => format!(
+            "the disk is too full: {} needed, {} free",
+            output::disk_size(*needed_bytes),
+            output::disk_size(*free_bytes)
+        ),
+        Problem::OverQuota { needed_bytes, quota_bytes, kept_bytes } => format!(
+            "{} do not fit the quota of {}, of which {} stay",
+            output::disk_size(*needed_bytes),
+            output::disk_size(*quota_bytes),
+            output::disk_size(*kept_bytes)
+        ),
+        Problem::PlanChanged => "the models to remove have changed".to_owned(),
+        Problem::NoSuchModel { name } => format!("there is no model called `{name}`"),
+        Problem::ModelInUse { name } => format!("{name} is loaded: unload it first"),
+        Problem::NotOurs { name, owner } => {
+            format!("{name} belongs to {}, Lilims only uses it in place", self::owner(owner))
+        }
+        Problem::NotAModel { file } => format!("{file} is not a usable GGUF file"),
+        Problem::UnsuitableFile { file, why } => format!("{file} is {}", unsuitable(*why)),
+        Problem::FileName { file } => format!("`{file}` is not a path that Lilims stores"),
+        Problem::FileUnusable { path } => format!("cannot use {path}"),
+        Problem::LibraryBusy => "other processes use the library".to_owned(),
+        Problem::Converting { .. } => "another model is being converted".to_owned(),
+        Problem::SourceOfConversion { title } => format!("{title} is being converted"),
+        Problem::UnknownType { name } => format!("the type `{name}` is not known"),
+        Problem::NoQuantiser { tensor_type } => {
+            format!("parts of this model cannot be written as {tensor_type}")
+        }
+        Problem::CannotConvert { what } => format!("this model cannot be converted: {what}"),
+        Problem::ConversionDiskFull => "the disk ran full during the conversion".to_owned(),
+        Problem::NotMeasured => "the model is converted, but could not be measured".to_owned(),
+        Problem::NoAccess { .. }
+        | Problem::AccessRefused { .. }
+        | Problem::NotAHub { .. }
+        | Problem::NotOnHub { .. }
+        | Problem::ModelDamaged
+        | Problem::ModelUnsupported
+        | Problem::ModelNotStarted
+        | Problem::NotFinite
+        | Problem::OutsideLibrary { .. }
+        | Problem::StoreDamaged
+        | Problem::StoreNewer { .. }
+        | Problem::StoreUnusable
+        | Problem::ConversionFailed
+        | Problem::Internal
+        | Problem::Unknown => detail(),
+    }
+}
+
+/// What to do about a problem, where that is known.
+pub(crate) fn advice(problem: &Problem) -> Option<&'static str> {
+    match problem {
+        Problem::DiskFull { .. } => Some(
+            "Free some of the disk: `lilims rm NAME` removes a model, `lilims unpin NAME` lets one \
+             leave.",
+        ),
+        Problem::OverQuota { .. } => Some(
+            "`lilims quota SIZE` allows more; `lilims rm NAME` removes a model, `lilims unpin NAME` \
+             lets one leave.",
+        ),
+        Problem::PlanChanged => Some("Run the command again to see the new list."),
+        Problem::NoSuchModel { .. } => Some("`lilims list` shows the models here."),
+        Problem::ModelInUse { .. } => Some("End the program that runs it, then try again."),
+        Problem::NotARepository { .. } => Some("`lilims search TEXT` finds repositories."),
+        Problem::NotOnHub { .. } => {
+            Some("Check the spelling; a private repository needs an access token (`lilims token`).")
+        }
+        Problem::TermsNotAccepted { .. } => {
+            Some("Then give Lilims an access token of that account: `lilims token`, or HF_TOKEN.")
+        }
+        Problem::NoAccess { .. } => {
+            Some("`lilims search` marks gated models; others need no token.")
+        }
+        Problem::AccessRefused { .. } => {
+            Some("Check the access token: HF_TOKEN, or the one that `lilims token` keeps.")
+        }
+        Problem::HubBusy { .. } => {
+            Some("The hub wants fewer requests: wait a little; an access token is allowed more.")
+        }
+        Problem::HubUnreachable { .. } | Problem::NotAHub { .. } => {
+            Some("The models that are here (`lilims list`) work without the network.")
+        }
+        Problem::HashMismatch { .. } | Problem::SourceChanged { .. } => {
+            Some("Nothing of it was kept. Try again later, or take another repository.")
+        }
+        Problem::StoreNewer { .. } => Some("Use the newer version of Lilims."),
+        Problem::MemoryTooSmall { .. } | Problem::OutOfMemory => {
+            Some("Take a smaller --context, or --kv-type q8_0.")
+        }
+        Problem::ContextFull { .. } => {
+            Some("Shorten the text, raise --context, or let the window slide: --overflow slide.")
+        }
+        Problem::ModelUnsupported => {
+            Some("`lilims inspect FILE` shows what the file holds; another model may run.")
+        }
+        _ => None,
+    }
+}
+
+/// Completes “it is …”.
+pub(crate) fn unsuitable(why: Unsuitable) -> String {
+    match why {
+        Unsuitable::Part { part, count } => {
+            format!("part {part} of {count} of a split model, which Lilims cannot join yet")
+        }
+        Unsuitable::Projector => {
+            "a projector, the part of a model that reads pictures, not a model of its own"
+                .to_owned()
+        }
+        Unsuitable::ImportanceMatrix => {
+            "an importance matrix, data for quantising, not a model".to_owned()
+        }
+        Unsuitable::Adapter => {
+            "an adapter (LoRA) for another model, which Lilims does not apply".to_owned()
+        }
+        Unsuitable::ControlVector => {
+            "a control vector for another model, not a model of its own".to_owned()
+        }
+        Unsuitable::Vocabulary => "a vocabulary without weights, not a model".to_owned(),
+    }
+}
+
+fn owner(owner: &Owner) -> &str {
+    match owner {
+        Owner::Program(name) => name,
+        Owner::Folder => "a folder of yours",
+        Owner::Given => "you",
+        Owner::App => "Lilims itself",
+    }
+}
+
+/// Why a model stays, in a word.
+pub(crate) fn stays(reason: StayReason) -> &'static str {
+    match reason {
+        StayReason::Pinned => "pinned",
+        StayReason::Downloading => "downloading",
+        StayReason::Loaded => "loaded",
+        StayReason::Converted => "converted",
+    }
+}
+
+/// The label of a summand of the memory, and its arithmetic.
+pub(crate) fn fit_part(part: &FitPart, measured_ratio: Option<f64>) -> (&'static str, String) {
+    let (label, how) = match &part.kind {
+        FitPartKind::Weights { n_parameters, bits_per_weight } => {
+            let millions = *n_parameters as f64 / 1e6;
+            let how = format!("{millions:.0} million parameters × {bits_per_weight:.2} bits");
+            return ("Weights", format!("{how}, mapped from the file"));
+        }
+        FitPartKind::ContextCache(shape) => ("Cache of the whole context", cache(shape)),
+        FitPartKind::WindowCache(shape) => ("Cache of layers with a window", cache(shape)),
+        FitPartKind::Scratch { chunk_tokens, n_workers } => {
+            let workers =
+                if *n_workers == 1 { "1 worker" } else { &format!("{n_workers} workers") };
+            let how = format!("buffers for {chunk_tokens} tokens at once, and those of {workers}");
+            ("Scratch", how)
+        }
+        FitPartKind::Vocabulary { n_tokens } => {
+            let how = format!("tables and logits of a vocabulary of {} tokens", grouped(*n_tokens));
+            ("Text", how)
+        }
+        FitPartKind::Program => ("Program", "without a model".to_owned()),
+    };
+    let measured = measured_ratio.map(|ratio| format!(" × {ratio:.2} as measured here"));
+    (label, how + &measured.unwrap_or_default())
+}
+
+/// Such as `30 layers × 2 × 3 heads × 64 × (8,192 + 256) tokens × 2 bytes`.
+fn cache(shape: &CacheShape) -> String {
+    let CacheShape { n_layers, n_heads, head_size, tokens, extra_tokens, kv_type, .. } = shape;
+    let plural = |n: u64| if n == 1 { "" } else { "s" };
+    let bytes = match kv_type.as_str() {
+        "q8_0" => "34/32".to_owned(),
+        _ => shape.bytes_per_number.to_string(),
+    };
+    format!(
+        "{n_layers} layer{} × 2 × {n_heads} head{} × {head_size} × ({} + {}) tokens × {bytes} bytes",
+        plural(*n_layers),
+        plural(*n_heads),
+        grouped(*tokens),
+        grouped(*extra_tokens),
+    )
+}
+
+/// Where the memory for models comes from.
+pub(crate) fn memory_source(source: MemorySource) -> String {
+    let less = |what: &str, reserve_bytes: u64| {
+        format!("{what}, less a reserve of {} MiB", reserve_bytes >> 20)
+    };
+    match source {
+        MemorySource::Free { reserve_bytes } => less("free now", reserve_bytes),
+        MemorySource::Container { reserve_bytes } => {
+            less("free now in this container", reserve_bytes)
+        }
+        MemorySource::AppLimit { reserve_bytes } => {
+            less("what this program may still take", reserve_bytes)
+        }
+        MemorySource::Metal => "what Metal recommends to use at most".to_owned(),
+    }
+}
+
+/// A change that makes a model fit, without a full stop.
+pub(crate) fn suggestion(suggestion: &Suggestion) -> String {
+    let context = |tokens: u32| format!("a context of {} tokens", grouped(tokens.into()));
+    match suggestion {
+        Suggestion::Load { context_tokens, kv_type } => {
+            let cache = kv_type.as_ref().map(|kv_type| format!("a {kv_type} cache"));
+            let changes: Vec<_> = cache.into_iter().chain(context_tokens.map(context)).collect();
+            format!("Use {}", changes.join(" and "))
+        }
+        Suggestion::Quantisation { bits_per_weight, context_tokens } => {
+            let with = context_tokens.map(|tokens| format!(" with {}", context(tokens)));
+            format!(
+                "Take a smaller quantisation: about {bits_per_weight} bits per weight fit{}",
+                with.unwrap_or_default()
+            )
+        }
+        Suggestion::OtherModel => "This model is too large for this device".to_owned(),
+    }
+}
+
+/// A number with a comma before each three digits.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::new();
+    for (idx, digit) in digits.chars().enumerate() {
+        if idx > 0 && (digits.len() - idx).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped_by_thousands() {
+        for (number, text) in [(0, "0"), (999, "999"), (8192, "8,192"), (1_234_567, "1,234,567")] {
+            assert_eq!(grouped(number), text);
+        }
+    }
+
+    #[test]
+    fn parts_show_their_arithmetic() {
+        let shape = CacheShape {
+            n_layers: 5,
+            n_heads: 1,
+            head_size: 32,
+            tokens: 512,
+            extra_tokens: 2048,
+            kv_type: "f16".into(),
+            bytes_per_number: 2.0,
+        };
+        let part = FitPart { size_bytes: 1, kind: FitPartKind::WindowCache(shape) };
+        let (_, how) = fit_part(&part, Some(1.2));
+        let expected = "5 layers × 2 × 1 head × 32 × (512 + 2,048) tokens × 2 bytes";
+        assert_eq!(how, format!("{expected} × 1.20 as measured here"));
+    }
+
+    #[test]
+    fn suggestions_are_phrases() {
+        let load = |context_tokens, kv_type: Option<&str>| {
+            let kv_type = kv_type.map(str::to_owned);
+            suggestion(&Suggestion::Load { context_tokens, kv_type })
+        };
+        assert_eq!(load(Some(6144), None), "Use a context of 6,144 tokens");
+        assert_eq!(
+            load(Some(3072), Some("q8_0")),
+            "Use a q8_0 cache and a context of 3,072 tokens"
+        );
+        let smaller = Suggestion::Quantisation { bits_per_weight: 3.2, context_tokens: Some(2048) };
+        assert_eq!(
+            suggestion(&smaller),
+            "Take a smaller quantisation: about 3.2 bits per weight fit with a context of 2,048 tokens"
+        );
+    }
+
+    #[test]
+    fn a_code_without_facts_shows_its_detail() {
+        let error = ipc::Error::new(Problem::Unknown, "as an older version wrote it");
+        assert_eq!(problem(&error), "as an older version wrote it");
+        let error = ipc::Error::from(Problem::DiskFull { needed_bytes: 5_000_000, free_bytes: 0 });
+        assert!(problem(&error).contains("5.0 MB needed"));
+        assert!(advice(&error.problem).is_some_and(|advice| advice.contains("lilims rm")));
+    }
+}
