@@ -4,7 +4,7 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use lilims_files::{ReplaceOptions, Replacement};
-use lilims_gguf::{TensorHead, Writer};
+use lilims_gguf::{TensorHeader, Writer};
 use sha2::{Digest, Sha256};
 
 use crate::Error;
@@ -37,13 +37,13 @@ impl Output {
     }
 
     /// Writes the head of a GGUF file.
-    pub(crate) fn write_head(
+    pub(crate) fn write_header(
         &mut self,
         writer: &Writer,
-        tensors: &[TensorHead],
+        tensors: &[TensorHeader],
     ) -> Result<(), Error> {
         let path = self.path.clone();
-        writer.write_head(tensors.iter(), self).map_err(Error::io(&path))
+        writer.write_header(tensors.iter(), self).map_err(Error::io(&path))
     }
 
     /// Fills up to where the next tensor starts.

@@ -308,7 +308,7 @@ pub(crate) fn context(spec: &ModelSpec, asked: Option<usize>) -> usize {
 
 /// Says that a file which lacks what every model has is a part of a split model, where its name says so.
 fn part_by_name(error: Error, path: &Path) -> Error {
-    let split = path.file_name().and_then(|name| Split::of_name(name.to_str()?));
+    let split = path.file_name().and_then(|name| Split::from_file_name(name.to_str()?));
     match (&error, split) {
         (Error::Gguf(lilims_gguf::Error::MissingKey { .. }), Some(split)) => Error::Split(split),
         (Error::Gguf(lilims_gguf::Error::MissingTensor { .. }), Some(split)) => Error::Split(split),
