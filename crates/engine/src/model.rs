@@ -116,7 +116,7 @@ impl Model {
     /// [`Error::TooLarge`] when a session would not fit into the memory, [`Error::Isa`] when `LILIMS_ISA`
     /// cannot be followed, [`Error::TooManyThreads`].
     pub fn load(path: &Path, options: &LoadOptions) -> Result<Arc<Self>, Error> {
-        Isa::forced()?;
+        Isa::from_env()?;
         let n_threads = options.threads.unwrap_or_else(performance_cores).max(1);
         if n_threads > max_threads() {
             return Err(Error::TooManyThreads { asked: n_threads, most: max_threads() });

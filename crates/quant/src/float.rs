@@ -1,5 +1,7 @@
-//! Float rows against f32 rows: nothing is quantised, sums are f32. Weights and activations meet
-//! here, and queries, keys and values of attention.
+//! Products of float rows with f32 rows, without quantisation and with f32 sums: weights with
+//! activations, and attention's products with keys and values.
+//!
+//! Holds the dispatch and the scalar versions; the SIMD versions are in `float_tiles`.
 
 use half::{bf16, f16};
 use lilims_gguf::TensorType;
@@ -97,7 +99,7 @@ fn axpy_with<const B: usize>(row: &[u8], p: f32, out: &mut [f32], value: impl Fn
     }
 }
 
-/// The scalar twin of a dot product: eight running sums, as a vector would hold, so that long rows stay accurate.
+/// The scalar dot product: eight partial sums, like a vector's lanes, keep long rows accurate.
 pub(super) fn dot(ty: TensorType, row: &[u8], x: &[f32]) -> f32 {
     match ty {
         TensorType::F32 => dot_with(row, x, f32::from_le_bytes),

@@ -1,18 +1,19 @@
-//! Panels: sixteen weight rows unpacked and interleaved, for the case that many activation rows
-//! meet each weight (prefill).
+//! Panels: sixteen weight rows, unpacked and interleaved, for multiplying each weight with many
+//! activation rows (prefill).
 //!
-//! How the integers lie is the instruction set's own matter. Mostly: four values of row 0, four of
-//! row 1, ... four of row 15, then the next four of row 0. A vector of 32 bytes holds four values of
-//! eight rows, and multiplying it with four activations repeated gives eight partial sums side by
-//! side, with no sum across lanes at the end. Scales and minimums lie sixteen to a group.
+//! The layout of the integers depends on the instruction set. Usually it is four values of row 0,
+//! four of row 1, … four of row 15, then the next four of row 0: a vector of 32 bytes holds four
+//! values of eight rows, and multiplying it with four activations, repeated, gives eight partial
+//! sums side by side, without a horizontal sum at the end. Scales and minimums are stored as
+//! sixteen per group.
 
 use lilims_gguf::TensorType;
 
-use super::activation::Batch;
+use super::activation::ActivationBatch;
 use super::blocks::Format;
 use super::{Isa, scalar, unpack_with};
 
-/// Weight rows in a panel.
+/// Weight rows per panel.
 pub const PANEL_ROWS: usize = 16;
 
 /// Sixteen unpacked weight rows, and the kernel that multiplies them.
@@ -57,18 +58,21 @@ impl Panel {
         self.ty
     }
 
-    /// Values in a row.
+    /// Values per row.
     pub fn n_cols(&self) -> usize {
         self.n_cols
     }
 
-    /// The unpacked integer of a row at a column, for the scalar twin: kernels of other instruction
-    /// sets have their own arrangement.
+    /// The unpacked integer at a row and column, in the scalar layout; other instruction sets have
+    /// their own.
     pub(super) fn value(&self, row_idx: usize, col: usize) -> i8 {
         self.values[col / 4 * 4 * PANEL_ROWS + row_idx * 4 + col % 4]
     }
 
     /// Unpacks up to sixteen consecutive rows; missing rows become zeros.
+    ///
+    /// # Panics
+    /// When `rows` is not whole rows, or more than sixteen.
     pub fn load(&mut self, rows: &[u8]) {
         let row_bytes = self.format.row_bytes(self.n_cols);
         let n_rows = rows.len() / row_bytes.max(1);
@@ -109,10 +113,18 @@ impl Panel {
         }
     }
 
-    /// Multiplies the panel with the activation rows from `first` on, one per entry of `out`.
+    /// Multiplies the panel with `out.len()` activation rows, starting at row `first`.
     ///
     /// *Shapes*: `out[t][r]` is the dot product of activation row `first + t` and weight row `r`.
-    pub fn matmul(&self, activations: Batch<'_>, first: usize, out: &mut [[f32; PANEL_ROWS]]) {
+    ///
+    /// # Panics
+    /// When the row lengths differ or `activations` has too few rows.
+    pub fn matmul(
+        &self,
+        activations: ActivationBatch<'_>,
+        first: usize,
+        out: &mut [[f32; PANEL_ROWS]],
+    ) {
         assert_eq!(activations.n_cols(), self.n_cols, "rows of equal length");
         assert!(
             first.checked_add(out.len()).is_some_and(|end| end <= activations.n_rows()),
@@ -138,7 +150,7 @@ impl Panel {
     }
 }
 
-/// Rows one after the other to groups of four values, row by row.
+/// Converts consecutive rows to the scalar layout: groups of four values, row by row.
 pub(super) fn interleave(rows: &[i8], n_cols: usize, values: &mut [i8]) {
     for row_idx in 0..PANEL_ROWS {
         let row = &rows[row_idx * n_cols..][..n_cols];

@@ -1,5 +1,5 @@
-//! The scalar twins of the integer kernels: the reference that every SIMD kernel is tested
-//! against, and what runs on processors without one.
+//! Scalar versions of the integer kernels: the reference that every SIMD kernel is tested against,
+//! and the fallback on other processors.
 
 use lilims_gguf::TensorType;
 
