@@ -1,4 +1,4 @@
-//! `value.name`, `value[key]` and `value[a:b:c]`, as jinja2's sandbox allows them.
+//! Evaluates `value.name`, `value[key]` and `value[a:b:c]` as jinja2's sandbox does.
 
 use std::rc::Rc;
 
@@ -8,16 +8,16 @@ use crate::limits::Budget;
 use crate::methods;
 use crate::repr;
 use crate::text::TextBuf;
-use crate::value::{LoopState, Method, Range, Seq, Undefined, Value, room_for};
+use crate::value::{LoopState, Method, Range, Seq, Undefined, Value, check_values};
 
-/// An attribute that an object has.
+/// An attribute that exists.
 enum Found {
     Value(Value),
-    /// The sandbox keeps it.
+    /// Not accessible in the sandbox.
     Unsafe,
 }
 
-/// `value.name`: attributes first, then items.
+/// Evaluates `value.name`: looks up attributes first, then items.
 pub(crate) fn attribute(budget: &Budget<'_>, value: &Value, name: &str) -> Result<Value, Error> {
     budget.tick(1)?;
     match find(budget, value, name)? {
@@ -34,7 +34,7 @@ pub(crate) fn attribute(budget: &Budget<'_>, value: &Value, name: &str) -> Resul
     }
 }
 
-/// `value[key]`: items first, then attributes.
+/// Evaluates `value[key]`: looks up items first, then attributes.
 pub(crate) fn item(budget: &Budget<'_>, value: &Value, key: &Value) -> Result<Value, Error> {
     budget.tick(1)?;
     if let Value::Undefined(undefined) = value {
@@ -91,21 +91,21 @@ fn own_item(budget: &Budget<'_>, value: &Value, key: &Value) -> Result<Option<Va
 }
 
 fn missing_attribute(value: &Value, name: &str) -> Value {
-    let (type_name, name) = (value.type_name(), quote(name));
+    let (type_name, name) = (value.type_name(), truncate(name));
     Value::Undefined(Rc::new(Undefined::Attribute { type_name, name }))
 }
 
 fn unsafe_attribute(value: &Value, name: &str) -> Value {
-    let (type_name, name) = (value.type_name(), quote(name));
+    let (type_name, name) = (value.type_name(), truncate(name));
     Value::Undefined(Rc::new(Undefined::Unsafe { type_name, name }))
 }
 
-/// As much of a name as a message shows.
-fn quote(name: &str) -> String {
+/// Truncates a name for error messages.
+fn truncate(name: &str) -> String {
     name.chars().take(100).collect()
 }
 
-/// The attribute `name` of `value` itself.
+/// Looks up the attribute `name` of `value`.
 fn find(budget: &Budget<'_>, value: &Value, name: &str) -> Result<Option<Found>, Error> {
     if let Value::Undefined(undefined) = value {
         return Err(undefined.error());
@@ -114,7 +114,7 @@ fn find(budget: &Budget<'_>, value: &Value, name: &str) -> Result<Option<Found>,
         return Ok(namespace.values.borrow().get_str(name).cloned().map(Found::Value));
     }
     if name.starts_with('_') {
-        // Python's objects have many such attributes, of which the sandbox gives none.
+        // Python's objects have many such attributes, and the sandbox hides all of them.
         let is_own = name.starts_with("__") && name.ends_with("__");
         let is_item = matches!(value, Value::Dict(dict) if dict.get_str(name).is_some());
         return Ok((is_own && !is_item).then_some(Found::Unsafe));
@@ -123,7 +123,7 @@ fn find(budget: &Budget<'_>, value: &Value, name: &str) -> Result<Option<Found>,
         let object = value.clone();
         return Ok(Some(Found::Value(Value::Method(Rc::new(Method { object, name })))));
     }
-    if methods::changes(value, name) {
+    if methods::is_mutating(value, name) {
         return Ok(Some(Found::Unsafe));
     }
     let found = match (value, name) {
@@ -189,14 +189,14 @@ fn loop_attribute(state: &LoopState, name: &str) -> Option<Value> {
     }
 }
 
-/// Where a slice begins and ends in something of `n` items, and its step.
+/// The resolved bounds of a slice.
 pub(crate) struct Bounds {
     pub(crate) start: i128,
     pub(crate) step: i128,
     pub(crate) len: usize,
 }
 
-/// Python's rules for slices.
+/// Resolves slice bounds for a sequence of `n` items by Python's rules.
 pub(crate) fn bounds(
     n: usize,
     start: Option<i128>,
@@ -219,7 +219,7 @@ pub(crate) fn bounds(
     Ok(Bounds { start, step, len })
 }
 
-/// `value[start:stop:step]`.
+/// Evaluates `value[start:stop:step]`.
 pub(crate) fn slice(
     budget: &Budget<'_>,
     value: &Value,
@@ -250,7 +250,7 @@ pub(crate) fn slice(
     let [start, stop, step] = numbers;
     let bounds = bounds(n, start, stop, step)?;
     let at = |idx: usize| {
-        // Within the value, since the bounds are.
+        // Never negative, because the bounds lie within the value.
         usize::try_from(bounds.start + bounds.step * idx as i128).unwrap_or(0)
     };
     budget.tick(bounds.len / 8)?;
@@ -262,7 +262,7 @@ pub(crate) fn slice(
             Ok(Value::Str(text.slice(start..end)))
         }
         Value::Str(text) => {
-            budget.room(text.len() * 4)?;
+            budget.check_value(text.len() * 4)?;
             let characters: Vec<_> = text.chars().collect();
             let mut out = TextBuf::new(budget);
             for idx in 0..bounds.len {
@@ -272,7 +272,7 @@ pub(crate) fn slice(
             Ok(Value::Str(out.finish_markup(text.is_markup())))
         }
         Value::List(seq) | Value::Tuple(seq) => {
-            room_for(budget, bounds.len)?;
+            check_values(budget, bounds.len)?;
             let items = (0..bounds.len).map(|idx| seq.items[at(idx)].clone()).collect();
             let items = Seq::new(budget, items)?;
             Ok(match value {

@@ -1,4 +1,4 @@
-//! Dictionaries that keep the order of their keys, as Python's do.
+//! Dictionaries that keep insertion order, like Python's.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -11,16 +11,16 @@ use crate::ops;
 use crate::text::Text;
 use crate::value::{Value, depth_over};
 
-/// Dictionaries of at most so many keys are searched without an index.
+/// Dictionaries with at most this many keys are searched linearly.
 const MAX_UNINDEXED: usize = 8;
 
-/// Keyed at random, so that no template knows keys that collide.
+/// Randomly keyed, so that templates cannot provoke hash collisions.
 static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
-/// A dictionary; built once, then shared.
+/// An immutable, shared dictionary.
 pub(crate) struct Dict {
     entries: Vec<(Value, Value)>,
-    /// Where the keys of each hash are.
+    /// The entries with each hash.
     index: HashMap<u64, Vec<u32>>,
     depth: u32,
     _charge: Charge,
@@ -55,7 +55,7 @@ impl Dict {
             .map(|(_, value)| value)
     }
 
-    /// The value of `key`. Keys that Python cannot hash are an error.
+    /// The value of `key`. Unhashable keys are an error, as in Python.
     pub(crate) fn get(&self, budget: &Budget<'_>, key: &Value) -> Result<Option<&Value>, Error> {
         if let Some(name) = key.as_str() {
             return Ok(self.get_str(name));
@@ -88,7 +88,7 @@ fn find(
     Ok(None)
 }
 
-/// A dictionary that is being built.
+/// Builds a [`Dict`].
 pub(crate) struct DictBuilder<'b> {
     budget: &'b Budget<'b>,
     entries: Vec<(Value, Value)>,
@@ -102,10 +102,10 @@ impl<'b> DictBuilder<'b> {
         Self { budget, entries: Vec::new(), index: HashMap::new(), charge }
     }
 
-    /// Begins with what `dict` holds.
+    /// Starts with the entries of `dict`.
     pub(crate) fn from(budget: &'b Budget<'b>, dict: &Dict) -> Result<Self, Error> {
         let mut builder = Self::new(budget);
-        budget.room(bytes(dict.len()))?;
+        budget.check_value(bytes(dict.len()))?;
         builder.entries = dict.entries.clone();
         builder.index = dict.index.clone();
         builder.charge.resize(bytes(dict.len()));
@@ -113,7 +113,7 @@ impl<'b> DictBuilder<'b> {
         Ok(builder)
     }
 
-    /// Sets `key`, which keeps its place and its first form if it is there.
+    /// Sets the value of `key`. An existing key keeps its position and its original form.
     pub(crate) fn insert(&mut self, key: Value, value: Value) -> Result<(), Error> {
         self.budget.tick(1)?;
         if let Some(at) = find(self.budget, &self.entries, &self.index, &key)? {
@@ -132,7 +132,7 @@ impl<'b> DictBuilder<'b> {
         }
         if self.entries.len() == self.entries.capacity() {
             let grown = bytes(2 * at.max(2));
-            self.budget.room(grown)?;
+            self.budget.check_value(grown)?;
             self.charge.resize(grown);
         }
         self.entries.push((key, value));
@@ -151,7 +151,7 @@ impl<'b> DictBuilder<'b> {
     }
 }
 
-/// What `n` entries take, index included.
+/// The memory of `n` entries, index included.
 fn bytes(n: usize) -> usize {
     64 + n.saturating_mul(2 * size_of::<Value>() + 96)
 }
@@ -160,7 +160,7 @@ fn hash_str(text: &str) -> u64 {
     HASHER.hash_one(text)
 }
 
-/// Python's hash: equal values have equal ones.
+/// Python's `hash`: equal values have equal hashes.
 pub(crate) fn hash(budget: &Budget<'_>, value: &Value) -> Result<u64, Error> {
     Ok(match value {
         Value::Str(text) => {
@@ -192,7 +192,7 @@ pub(crate) fn hash(budget: &Budget<'_>, value: &Value) -> Result<u64, Error> {
     })
 }
 
-/// The texts of a dictionary's keys, for arguments.
+/// A dictionary key as a keyword name.
 pub(crate) fn text_key(key: &Value) -> Result<&Text, Error> {
     match key {
         Value::Str(text) => Ok(text),

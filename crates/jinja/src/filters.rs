@@ -1,9 +1,9 @@
-//! jinja2's filters, and `tojson` as transformers has it.
+//! jinja2's filters, and transformers' `tojson`.
 
-mod choose;
 mod html;
 mod lines;
 mod numeric;
+mod select;
 mod sequence;
 mod string;
 
@@ -72,12 +72,12 @@ const NAMES: &[&str] = &[
     "xmlattr",
 ];
 
-/// Whether there is a filter of that name.
+/// Whether a filter of that name exists.
 pub(crate) fn exists(name: &str) -> bool {
     NAMES.binary_search(&name).is_ok()
 }
 
-/// `value | name(args)`.
+/// Evaluates `value | name(args)`.
 pub(crate) fn call(
     interpreter: &Interpreter<'_>,
     name: &str,
@@ -107,7 +107,7 @@ pub(crate) fn call(
             let Some(Value::Str(attribute)) = attribute else {
                 return Err(Error::type_error("attribute name must be string"));
             };
-            // Unlike `value.name` it never takes an item.
+            // Unlike `value.name`, it never looks up items.
             let found = crate::attribute::attribute(budget, value, attribute.as_str())?;
             let is_item = matches!(value, Value::Dict(dict)
                 if dict.get_str(attribute.as_str()).is_some_and(|item| item.is_same(&found)));
@@ -119,7 +119,7 @@ pub(crate) fn call(
         "batch" | "count" | "first" | "items" | "join" | "last" | "length" | "list" | "random"
         | "reverse" | "slice" => sequence::call(interpreter, name, value, args),
         "dictsort" | "groupby" | "map" | "max" | "min" | "reject" | "rejectattr" | "select"
-        | "selectattr" | "sort" | "unique" => choose::call(interpreter, name, value, args),
+        | "selectattr" | "sort" | "unique" => select::call(interpreter, name, value, args),
         "e" | "escape" | "forceescape" | "safe" | "striptags" | "urlencode" | "urlize"
         | "xmlattr" => html::call(interpreter, name, value, args),
         "indent" | "truncate" | "wordwrap" => lines::call(interpreter, name, value, args),

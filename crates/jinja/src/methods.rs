@@ -1,4 +1,4 @@
-//! Methods of Python's types.
+//! The methods of Python's types that the sandbox allows.
 
 mod case;
 mod search;
@@ -20,11 +20,11 @@ use crate::value::{LoopState, Method, Seq, Value, View};
 
 const SEQUENCE: &[&str] = &["count", "index"];
 const DICT: &[&str] = &["copy", "get", "items", "keys", "values"];
-const CHANGE_LIST: &[&str] =
+const MUTATING_LIST: &[&str] =
     &["append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort"];
-const CHANGE_DICT: &[&str] = &["clear", "pop", "popitem", "setdefault", "update"];
+const MUTATING_DICT: &[&str] = &["clear", "pop", "popitem", "setdefault", "update"];
 
-/// The method `name` of `value`, if its type has one that the sandbox allows.
+/// The method `name` of `value`, if its type has it and the sandbox allows it.
 pub(crate) fn find(value: &Value, name: &str) -> Option<&'static str> {
     let names: &[&'static str] = match value {
         Value::Str(_) => string::NAMES,
@@ -42,11 +42,11 @@ pub(crate) fn find(value: &Value, name: &str) -> Option<&'static str> {
     names.iter().find(|known| **known == name).copied()
 }
 
-/// Whether `name` is a method that would change `value`.
-pub(crate) fn changes(value: &Value, name: &str) -> bool {
+/// Whether `name` is a method that would mutate `value`.
+pub(crate) fn is_mutating(value: &Value, name: &str) -> bool {
     match value {
-        Value::List(_) => CHANGE_LIST.contains(&name),
-        Value::Dict(_) => CHANGE_DICT.contains(&name),
+        Value::List(_) => MUTATING_LIST.contains(&name),
+        Value::Dict(_) => MUTATING_DICT.contains(&name),
         _ => false,
     }
 }

@@ -1,4 +1,4 @@
-//! jinja2's tests: what stands after `is`.
+//! jinja2's tests, as in `value is defined`.
 
 use crate::Error;
 use crate::args::CallArgs;
@@ -53,12 +53,12 @@ const NAMES: &[&str] = &[
     "upper",
 ];
 
-/// Whether there is a test of that name.
+/// Whether a test of that name exists.
 pub(crate) fn exists(name: &str) -> bool {
     NAMES.binary_search(&name).is_ok()
 }
 
-/// `value is name(args)`.
+/// Evaluates `value is name(args)`.
 pub(crate) fn call(
     interpreter: &Interpreter<'_>,
     name: &str,

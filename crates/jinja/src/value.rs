@@ -1,4 +1,4 @@
-//! The values of a template: Python's, as far as templates meet them.
+//! The values of a template: the subset of Python's types that templates use.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -7,11 +7,11 @@ use std::sync::Arc;
 use crate::Error;
 use crate::ast;
 use crate::dict::Dict;
-use crate::limits::{Bound, Budget, Charge, MAX_VALUE_DEPTH};
+use crate::limits::{Budget, Charge, Limit, MAX_VALUE_DEPTH};
 use crate::scope::Scope;
 use crate::text::Text;
 
-/// Any value. All but namespaces, loops and iterators are immutable, as in jinja2's sandbox.
+/// A value. All except namespaces, loops and iterators are immutable, as in jinja2's sandbox.
 #[derive(Clone)]
 pub(crate) enum Value {
     Undefined(Rc<Undefined>),
@@ -35,7 +35,7 @@ pub(crate) enum Value {
     Function(Function),
 }
 
-/// Why a value is undefined, for the error when it is used.
+/// The reason why a value is undefined, for the error when it is used.
 pub(crate) enum Undefined {
     Name(Arc<str>),
     Attribute {
@@ -47,7 +47,7 @@ pub(crate) enum Undefined {
         key: String,
     },
     Hint(String),
-    /// What the sandbox keeps.
+    /// An attribute that the sandbox hides.
     Unsafe {
         type_name: &'static str,
         name: String,
@@ -73,7 +73,7 @@ impl Undefined {
     }
 }
 
-/// A type as jinja2's messages name its objects.
+/// The description of an object of this type in jinja2's messages.
 fn object(type_name: &str) -> String {
     match type_name {
         "NoneType" => "None".to_owned(),
@@ -87,7 +87,7 @@ fn object(type_name: &str) -> String {
 pub(crate) struct Seq {
     pub(crate) items: Vec<Value>,
     depth: u32,
-    /// Whether it is one of `groupby`'s pairs, whose items have names.
+    /// Whether it is one of `groupby`'s pairs, a named tuple.
     pub(crate) is_group: bool,
     _charge: Charge,
 }
@@ -104,24 +104,27 @@ impl Seq {
     fn build(budget: &Budget<'_>, items: Vec<Value>, is_group: bool) -> Result<Rc<Self>, Error> {
         let depth = depth_over(items.iter())?;
         let bytes = 64 + items.capacity() * size_of::<Value>();
-        budget.room(bytes)?;
+        budget.check_value(bytes)?;
         budget.tick(items.len() / 8)?;
         Ok(Rc::new(Self { items, depth, is_group, _charge: Charge::new(bytes) }))
     }
 }
 
-/// The depth of what holds `items`, which is bounded.
+/// The nesting depth of a container of `items`.
+///
+/// # Errors
+/// [`Error::LimitExceeded`] if it is too deep.
 pub(crate) fn depth_over<'v>(items: impl Iterator<Item = &'v Value>) -> Result<u32, Error> {
     let depth = 1 + items.map(Value::depth).max().unwrap_or(0);
     if depth > MAX_VALUE_DEPTH {
-        return Err(Error::Limit { bound: Bound::Nesting });
+        return Err(Error::LimitExceeded { limit: Limit::Nesting });
     }
     Ok(depth)
 }
 
-/// A room for `n` values that are going to be made.
-pub(crate) fn room_for(budget: &Budget<'_>, n: usize) -> Result<(), Error> {
-    budget.room(n.saturating_mul(size_of::<Value>()))
+/// Checks that a container of `n` values may be allocated.
+pub(crate) fn check_values(budget: &Budget<'_>, n: usize) -> Result<(), Error> {
+    budget.check_value(n.saturating_mul(size_of::<Value>()))
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -150,7 +153,7 @@ impl Range {
     }
 }
 
-/// What a dictionary's view shows.
+/// The kind of a dictionary view.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum View {
     Keys,
@@ -158,11 +161,11 @@ pub(crate) enum View {
     Items,
 }
 
-/// What can be gone through once: the results of `map`, `select` and the like.
+/// A single-pass iterator: the result of `map`, `select` and similar filters.
 pub(crate) struct Iter {
     items: Rc<Seq>,
     at: Cell<usize>,
-    /// What Python would raise after the last item, as it makes the items when they are wanted.
+    /// The error to raise after the last item: Python's generators are lazy and raise it only then.
     error: RefCell<Option<Error>>,
     pub(crate) type_name: &'static str,
 }
@@ -192,19 +195,19 @@ impl Iter {
         if at == 0 {
             return Ok(self.items.clone());
         }
-        room_for(budget, self.items.items.len() - at.min(self.items.items.len()))?;
+        check_values(budget, self.items.items.len() - at.min(self.items.items.len()))?;
         Seq::new(budget, self.items.items[at.min(self.items.items.len())..].to_vec())
     }
 }
 
-/// What `namespace()` makes: the one value that changes.
+/// The result of `namespace()`: the only mutable value.
 pub(crate) struct Namespace {
     pub(crate) values: RefCell<Rc<Dict>>,
 }
 
 pub(crate) struct MacroValue {
     pub(crate) definition: Arc<ast::Macro>,
-    /// Where it was defined.
+    /// The scope in which it was defined.
     pub(crate) scope: Rc<Scope>,
 }
 
@@ -214,7 +217,7 @@ pub(crate) struct LoopState {
     pub(crate) at: Cell<usize>,
     pub(crate) depth: usize,
     pub(crate) last_changed: RefCell<Option<Vec<Value>>>,
-    /// The loop and where it stands, if it may be called.
+    /// The loop's statement and scope, if it is recursive.
     pub(crate) recursion: Option<(Arc<ast::For>, Rc<Scope>)>,
 }
 
@@ -228,13 +231,13 @@ pub(crate) struct Joiner {
     pub(crate) used: Cell<bool>,
 }
 
-/// A method with its object.
+/// A bound method.
 pub(crate) struct Method {
     pub(crate) object: Value,
     pub(crate) name: &'static str,
 }
 
-/// The functions that every template has.
+/// The global functions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Function {
     Range,
@@ -264,7 +267,7 @@ impl Value {
         if let Self::Str(text) = self { Some(text.as_str()) } else { None }
     }
 
-    /// A whole number, as Python's `__index__` gives it.
+    /// The integer value, like Python's `__index__`.
     pub(crate) fn as_index(&self) -> Option<i128> {
         match self {
             Self::Int(number) => Some(*number),
@@ -273,7 +276,7 @@ impl Value {
         }
     }
 
-    /// How deeply values are nested in it. Namespaces do not count, as they change.
+    /// The nesting depth of the value. Namespaces are not counted, because they are mutable.
     pub(crate) fn depth(&self) -> u32 {
         match self {
             Self::List(seq) | Self::Tuple(seq) => seq.depth,
@@ -287,7 +290,7 @@ impl Value {
         }
     }
 
-    /// Python's truth.
+    /// Python's truth value.
     pub(crate) fn is_true(&self) -> bool {
         match self {
             Self::Undefined(_) | Self::None => false,
@@ -303,7 +306,7 @@ impl Value {
         }
     }
 
-    /// The name of its Python type.
+    /// The name of the Python type.
     pub(crate) fn type_name(&self) -> &'static str {
         match self {
             Self::Undefined(_) => "Undefined",
@@ -333,7 +336,7 @@ impl Value {
         }
     }
 
-    /// Whether both are the same object, for Python's comparisons by identity.
+    /// Whether both are the same object, like Python's `is`.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::None, Self::None) => true,

@@ -19,7 +19,7 @@ use crate::value::{Function, Seq, Undefined, Value};
 use super::Interpreter;
 
 impl Interpreter<'_> {
-    /// The value of an expression.
+    /// Evaluates an expression.
     pub(super) fn value(&self, expression: &Expr, scope: &Rc<Scope>) -> Result<Value, Error> {
         self.budget.tick(1)?;
         match expression {
@@ -105,7 +105,7 @@ impl Interpreter<'_> {
                 }
                 Ok(value)
             }
-            // All others are evaluated by the caller.
+            // The caller has evaluated all other kinds.
             _ => Ok(Value::None),
         }
     }
@@ -138,7 +138,7 @@ impl Interpreter<'_> {
         items.iter().map(|item| self.value(item, scope)).collect()
     }
 
-    /// The first item whose truth is `wanted`, otherwise the last one.
+    /// Evaluates items until one has the truth value `wanted`; returns the last evaluated one.
     fn first_where(&self, items: &[Expr], scope: &Rc<Scope>, wanted: bool) -> Result<Value, Error> {
         let mut value = Value::None;
         for item in items {
@@ -236,7 +236,7 @@ impl Interpreter<'_> {
         if let Some(star) = &args.star {
             let star = self.value(star, scope)?;
             let items = iterate::items(self.budget, &star)?;
-            crate::value::room_for(self.budget, items.items.len())?;
+            crate::value::check_values(self.budget, items.items.len())?;
             positional.extend_from_slice(&items.items);
         }
         let mut names_mark = None;
@@ -244,7 +244,7 @@ impl Interpreter<'_> {
             let Value::Dict(dict) = self.value(double_star, scope)? else {
                 return Err(Error::type_error("argument after ** must be a mapping"));
             };
-            crate::value::room_for(self.budget, 2 * dict.len())?;
+            crate::value::check_values(self.budget, 2 * dict.len())?;
             for (key, value) in dict.entries() {
                 self.budget.tick(1)?;
                 let name = text_key(key)?;

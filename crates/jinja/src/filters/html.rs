@@ -1,4 +1,4 @@
-//! Filters for HTML and addresses.
+//! Filters for HTML and URLs.
 
 use std::fmt::Write;
 
@@ -154,9 +154,9 @@ fn quote(out: &mut TextBuf<'_>, text: &Text, in_query: bool) -> Result<(), Error
     Ok(())
 }
 
-/// Takes comments and tags away, joins white space, and resolves entities.
+/// Removes comments and tags, collapses white space, and decodes entities.
 fn strip_tags(budget: &Budget<'_>, text: &Text) -> Result<Text, Error> {
-    budget.room(text.len().saturating_mul(3))?;
+    budget.check_value(text.len().saturating_mul(3))?;
     let mut plain = text.as_str().to_owned();
     for (open, close) in [("<!--", "-->"), ("<", ">")] {
         let mut kept = String::with_capacity(plain.len());
@@ -174,7 +174,7 @@ fn strip_tags(budget: &Budget<'_>, text: &Text) -> Result<Text, Error> {
     Ok(Text::mixed(unescape(&words.join(" ")), &[text]))
 }
 
-/// The commonest entities of HTML, and numeric ones.
+/// Decodes the most common HTML entities and numeric ones.
 fn unescape(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut rest = text;
@@ -214,7 +214,7 @@ fn unescape(text: &str) -> String {
     plain
 }
 
-/// Turns addresses into links. What is made counts as coming from where the text comes from.
+/// Turns URLs and mail addresses into links. All of the result gets the first mark of the text.
 fn urlize(budget: &Budget<'_>, text: &Text, limit: usize, attributes: &str) -> Result<Text, Error> {
     let escaped = ops::escape(budget, text)?;
     let mut out = TextBuf::new(budget);
@@ -233,7 +233,7 @@ fn urlize(budget: &Budget<'_>, text: &Text, limit: usize, attributes: &str) -> R
             Some((at, _)) => format!("{}...", &middle[..at]),
             None => middle.to_owned(),
         };
-        if is_address(middle) {
+        if is_url(middle) {
             let scheme = if middle.starts_with("http") { "" } else { "https://" };
             let link = format!("<a href=\"{scheme}{middle}\"{attributes}>{shown}</a>");
             out.push_str(&link, mark)?;
@@ -249,7 +249,7 @@ fn urlize(budget: &Budget<'_>, text: &Text, limit: usize, attributes: &str) -> R
     Ok(out.finish())
 }
 
-/// A word without the brackets before it and the punctuation after it.
+/// Splits leading brackets and trailing punctuation off a word.
 fn around(word: &str) -> (&str, &str, &str) {
     let mut start = 0;
     while let Some(len) =
@@ -263,7 +263,7 @@ fn around(word: &str) -> (&str, &str, &str) {
         .find(|close| word[start..end].ends_with(**close))
         .map(|close| close.len())
     {
-        // A bracket that the word itself opens belongs to it.
+        // A closing bracket that is balanced inside the word belongs to it.
         let inside = &word[start..end - len];
         if &word[end - len..end] == ")" && inside.matches('(').count() > inside.matches(')').count()
         {
@@ -274,7 +274,7 @@ fn around(word: &str) -> (&str, &str, &str) {
     (&word[..start], &word[start..end], &word[end..])
 }
 
-fn is_address(word: &str) -> bool {
+fn is_url(word: &str) -> bool {
     let lower = word.to_ascii_lowercase();
     let (host, has_scheme) =
         match lower.strip_prefix("https://").or_else(|| lower.strip_prefix("http://")) {

@@ -1,4 +1,4 @@
-//! Filters of numbers.
+//! Filters on numbers.
 
 use crate::Error;
 use crate::args::CallArgs;
@@ -9,7 +9,7 @@ use crate::number;
 use crate::ops::{self, Number};
 use crate::value::Value;
 
-use super::choose::Getter;
+use super::select::Getter;
 
 pub(super) fn call(
     interpreter: &Interpreter<'_>,

@@ -1,4 +1,4 @@
-//! Filters of sequences.
+//! Filters on sequences.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -9,9 +9,9 @@ use crate::iterate;
 use crate::ops;
 use crate::repr;
 use crate::text::{Text, TextBuf};
-use crate::value::{Iter, Seq, Value, View, room_for};
+use crate::value::{Iter, Seq, Value, View, check_values};
 
-use super::choose::Getter;
+use super::select::Getter;
 
 pub(super) fn call(
     interpreter: &Interpreter<'_>,
@@ -63,7 +63,7 @@ pub(super) fn call(
             args.expect_none(name)?;
             if let Value::Str(text) = value {
                 let mut out = TextBuf::new(budget);
-                budget.room(text.len().saturating_mul(8))?;
+                budget.check_value(text.len().saturating_mul(8))?;
                 let chars: Vec<_> = text.chars().collect();
                 for (c, mark) in chars.into_iter().rev() {
                     out.push_char(c, mark)?;
@@ -76,7 +76,7 @@ pub(super) fn call(
                 }
                 error => error,
             })?;
-            room_for(budget, items.items.len())?;
+            check_values(budget, items.items.len())?;
             budget.tick(items.items.len())?;
             let reversed = items.items.iter().rev().cloned().collect();
             let reversed = Seq::new(budget, reversed)?;
@@ -111,7 +111,7 @@ pub(super) fn call(
                 budget.tick(1)?;
                 let mut batch = chunk.to_vec();
                 if let Some(fill) = &fill {
-                    room_for(budget, n)?;
+                    check_values(budget, n)?;
                     budget.tick(n - batch.len())?;
                     batch.resize(n, fill.clone());
                 }
@@ -128,7 +128,7 @@ pub(super) fn call(
                 let what = "integer division or modulo by zero";
                 return Err(Error::runtime("ZeroDivisionError", what));
             }
-            room_for(budget, n)?;
+            check_values(budget, n)?;
             let (each, more) = (items.items.len() / n, items.items.len() % n);
             let mut slices = Vec::with_capacity(n);
             let mut start = 0;

@@ -1,4 +1,4 @@
-//! Filters of one string.
+//! Filters on strings.
 
 use crate::Error;
 use crate::args::CallArgs;
@@ -88,7 +88,8 @@ pub(super) fn call(
     Ok(Value::Str(result))
 }
 
-/// Words begin with a capital and go on in lower case; they end at white space, `-` and brackets.
+/// Converts to title case: words start with a capital and continue in lower case; they end at white
+/// space, `-` and brackets.
 fn title(budget: &Budget<'_>, text: &Text) -> Result<Text, Error> {
     let mut out = TextBuf::new(budget);
     let mut starts_word = true;
@@ -110,7 +111,7 @@ fn title(budget: &Budget<'_>, text: &Text) -> Result<Text, Error> {
     Ok(out.finish_markup(text.is_markup()))
 }
 
-/// The value with the keys of its dictionaries sorted, where they can be.
+/// The value with the keys of its dictionaries sorted, if they are comparable.
 fn sorted(budget: &Budget<'_>, value: &Value) -> Result<Value, Error> {
     budget.check_stack()?;
     budget.tick(1)?;

@@ -12,7 +12,7 @@ use crate::value::{Seq, Value};
 
 use super::{case, search, split};
 
-/// The methods of `str`.
+/// The names of the methods, sorted.
 pub(super) const NAMES: &[&str] = &[
     "capitalize",
     "casefold",
@@ -63,7 +63,7 @@ pub(super) const NAMES: &[&str] = &[
     "zfill",
 ];
 
-/// Those that take keywords; Python 3.13 has added `replace`.
+/// Methods that accept keyword arguments; Python 3.13 added `replace`.
 const WITH_KEYWORDS: &[&str] =
     &["expandtabs", "format", "replace", "rsplit", "split", "splitlines"];
 
@@ -183,7 +183,7 @@ pub(super) fn call(
     }
 }
 
-/// A string argument.
+/// Converts a required string argument.
 pub(super) fn string(value: Option<Value>, function: &str) -> Result<Text, Error> {
     match value {
         Some(Value::Str(text)) => Ok(text),
@@ -195,7 +195,7 @@ pub(super) fn string(value: Option<Value>, function: &str) -> Result<Text, Error
     }
 }
 
-/// How often something is done: negative numbers and none mean without end.
+/// Converts a maximum count; negative or missing means unlimited.
 pub(crate) fn limit(count: Option<Value>) -> Result<usize, Error> {
     match count {
         None | Some(Value::None) => Ok(usize::MAX),
@@ -206,7 +206,7 @@ pub(crate) fn limit(count: Option<Value>) -> Result<usize, Error> {
     }
 }
 
-/// `str.strip` on either side.
+/// Implements `str.strip`, for either or both sides.
 pub(crate) fn strip(
     text: &Text,
     chars: Option<Value>,
@@ -228,7 +228,7 @@ pub(crate) fn strip(
     Ok(text.slice(start..start + kept.len()))
 }
 
-/// `str.replace`.
+/// Implements `str.replace`.
 pub(crate) fn replace(
     budget: &Budget<'_>,
     text: &Text,
@@ -290,7 +290,7 @@ fn join(budget: &Budget<'_>, separator: &Text, items: &[Value]) -> Result<Text, 
     Ok(out.finish_markup(separator.is_markup()))
 }
 
-/// `str.center`, `ljust` and `rjust`.
+/// Implements `str.center`, `ljust` and `rjust`.
 pub(crate) fn justify(
     budget: &Budget<'_>,
     text: &Text,
@@ -300,11 +300,11 @@ pub(crate) fn justify(
 ) -> Result<Text, Error> {
     let width = ops::size(width)?;
     let missing = width.saturating_sub(text.n_chars());
-    budget.room(missing)?;
+    budget.check_value(missing)?;
     let before = match name {
         "ljust" => 0,
         "rjust" => missing,
-        // Python puts the odd one before where the width is odd.
+        // If the padding is odd, Python puts the extra character on the left if the width is odd.
         _ => missing / 2 + (missing & width & 1),
     };
     let mut out = TextBuf::new(budget);
@@ -367,7 +367,7 @@ fn translate(budget: &Budget<'_>, text: &Text, table: &Value) -> Result<Text, Er
     Ok(out.finish())
 }
 
-/// `str.islower` and the like.
+/// Implements `str.islower` and similar methods.
 pub(crate) fn is_of(text: &str, name: &str) -> bool {
     let all = |test: &dyn Fn(char) -> bool| !text.is_empty() && text.chars().all(test);
     match name {

@@ -1,4 +1,4 @@
-//! Filters that sort, group and choose items.
+//! Filters that sort, group and select items.
 
 use crate::Error;
 use crate::args::CallArgs;
@@ -10,9 +10,9 @@ use crate::limits::Budget;
 use crate::methods;
 use crate::ops;
 use crate::predicates;
-use crate::value::{Iter, Seq, Value, room_for};
+use crate::value::{Iter, Seq, Value, check_values};
 
-/// Gets an attribute such as `a.0.b` from items.
+/// Looks up a dotted attribute such as `a.0.b` on items.
 pub(super) struct Getter {
     parts: Vec<Value>,
     default: Option<Value>,
@@ -51,7 +51,7 @@ fn parts(name: &str) -> Vec<Value> {
         .collect()
 }
 
-/// The value in lower case, if it is a string and case does not count.
+/// The value in lower case, if it is a string and not `case_sensitive`.
 fn folded(budget: &Budget<'_>, value: Value, case_sensitive: bool) -> Result<Value, Error> {
     match &value {
         Value::Str(text) if !case_sensitive => {
@@ -124,7 +124,7 @@ fn dict_sort(budget: &Budget<'_>, value: &Value, args: CallArgs) -> Result<Value
             return Err(Error::runtime("AttributeError", what));
         }
     };
-    room_for(budget, 2 * dict.len())?;
+    check_values(budget, 2 * dict.len())?;
     let mut keys = Vec::with_capacity(dict.len());
     for (key, value) in dict.entries() {
         let key = if by_value { value } else { key };
@@ -151,7 +151,7 @@ fn sort(budget: &Budget<'_>, value: &Value, args: CallArgs) -> Result<Value, Err
         attribute => vec![Getter::new(attribute.as_ref(), None)?],
     };
     let items = iterate::items(budget, value)?;
-    room_for(budget, 2 * items.items.len())?;
+    check_values(budget, 2 * items.items.len())?;
     let mut keys = Vec::with_capacity(items.items.len());
     for item in &items.items {
         let mut key = Vec::with_capacity(getters.len());
@@ -171,7 +171,7 @@ fn group(budget: &Budget<'_>, value: &Value, args: CallArgs) -> Result<Value, Er
     let case_sensitive = is_true(case_sensitive);
     let getter = Getter::new(attribute.as_ref(), default)?;
     let items = iterate::items(budget, value)?;
-    room_for(budget, 2 * items.items.len())?;
+    check_values(budget, 2 * items.items.len())?;
     let mut keys = Vec::with_capacity(items.items.len());
     for item in &items.items {
         keys.push(folded(budget, getter.get(budget, item)?, case_sensitive)?);
@@ -211,7 +211,7 @@ fn unique(budget: &Budget<'_>, value: &Value, args: CallArgs) -> Result<Value, E
     })
 }
 
-/// What a generator of Python's would give: items up to the first error, which appears when it is
+/// Emulates a Python generator: yields items up to the first error, which is raised only when it is
 /// reached.
 fn generate(
     budget: &Budget<'_>,
@@ -221,7 +221,7 @@ fn generate(
     let mut results = Vec::new();
     for item in items {
         if results.len() == results.capacity() {
-            room_for(budget, results.len() * 2)?;
+            check_values(budget, results.len() * 2)?;
         }
         match next(item) {
             Ok(Some(result)) => results.push(result),
@@ -235,7 +235,7 @@ fn generate(
     Ok(Iter::value(Seq::new(budget, results)?, None, "generator"))
 }
 
-/// The items of `value`; none where it is false, as `map` and `select` have it.
+/// The items of `value`; none if it is falsy, as in `map` and `select`.
 fn items_if_true(budget: &Budget<'_>, value: &Value) -> Result<std::rc::Rc<Seq>, Error> {
     if value.is_true() { iterate::items(budget, value) } else { Seq::new(budget, Vec::new()) }
 }
@@ -255,7 +255,7 @@ fn map(interpreter: &Interpreter<'_>, value: &Value, args: CallArgs) -> Result<V
     })
 }
 
-/// The first argument, which names a filter, a test or an attribute, and the others.
+/// Splits off the first argument, which names a filter, a test or an attribute.
 fn split_name(mut args: CallArgs, missing: &str) -> Result<(Value, CallArgs), Error> {
     if args.positional.is_empty() {
         return Err(Error::runtime("FilterArgumentError", missing));
