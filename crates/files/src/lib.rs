@@ -14,6 +14,7 @@
 mod error;
 mod folder;
 mod name;
+mod parent;
 mod read;
 mod stamp;
 mod write;
@@ -24,8 +25,9 @@ pub use name::{
     create_at_free_name, create_new, numbered_name, rename_no_replace, rename_to_free_name,
     with_free_name,
 };
+pub use parent::sync_folder;
 pub use read::{
     open, read, read_line, read_open, read_prefix, read_stdin, read_stdin_to_string, read_to_string,
 };
 pub use stamp::Stamp;
-pub use write::{AtomicFile, AtomicFileOptions, check_replaceable, sync_folder, write_atomic};
+pub use write::{AtomicFile, AtomicFileOptions, check_replaceable, write_atomic};

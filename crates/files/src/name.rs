@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempPath;
 
 use crate::Error;
+use crate::parent::{parent_of, sync_folder};
 
 /// After this many names in use, something else must be wrong.
 const MAX_NUMBER: u32 = 100_000;
@@ -34,7 +35,7 @@ pub fn rename_no_replace(temp: &Path, wanted: &Path) -> Result<(), Error> {
         let _ = temp.keep();
         error
     })?;
-    crate::sync_folder(parent_of(wanted));
+    sync_folder(parent_of(wanted));
     Ok(())
 }
 
@@ -86,11 +87,6 @@ pub fn numbered_name(wanted: &Path, number: u32) -> PathBuf {
         name.push(extension);
     }
     wanted.with_file_name(name)
-}
-
-/// The folder that contains `path`.
-pub(crate) fn parent_of(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Renames without replacing.

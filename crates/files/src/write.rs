@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
-use crate::name::{parent_of, persist_new};
+use crate::name::persist_new;
+use crate::parent::{parent_of, sync_folder};
 use crate::{Error, FileKind};
 
 /// A longer chain of links is treated as a loop.
@@ -180,14 +181,4 @@ fn replaceable(path: &Path) -> Result<(PathBuf, Option<Metadata>), Error> {
         target = parent_of(&target).join(link);
     }
     Err(Error::io(path)(io::Error::other("too many levels of symbolic links")))
-}
-
-/// Syncs a folder's entries to disk, where the system supports it.
-pub fn sync_folder(folder: &Path) {
-    // Only Unix can open folders. If it fails, the entries reach the disk a little later.
-    if cfg!(unix)
-        && let Ok(folder) = File::open(folder)
-    {
-        let _ = folder.sync_all();
-    }
 }

@@ -1,5 +1,7 @@
 //! Metadata: keys with typed values, decoded on access. The reader has already checked all lengths.
 
+use std::ops::Range;
+
 use crate::{Error, quoted};
 
 /// One metadata value. Strings and arrays borrow from the file.
@@ -188,11 +190,19 @@ fn split_array_head(bytes: &[u8]) -> Option<(u32, usize, &[u8])> {
     Some((u32::from_le_bytes(*type_id), len, rest))
 }
 
+/// Byte ranges of a metadata entry in the file.
+pub(crate) struct Entry {
+    /// The range of the key, which is UTF-8.
+    pub(crate) key: Range<usize>,
+    pub(crate) type_id: u32,
+    pub(crate) value: Range<usize>,
+}
+
 /// A file's metadata.
 #[derive(Clone, Copy)]
 pub struct Metadata<'a> {
     pub(crate) bytes: &'a [u8],
-    pub(crate) entries: &'a [crate::reader::Entry],
+    pub(crate) entries: &'a [Entry],
     /// Indices into `entries`, sorted by key.
     pub(crate) by_key: &'a [u32],
 }
@@ -217,7 +227,7 @@ impl<'a> Metadata<'a> {
 
     /// Decodes an entry. The entry stores where its value ends, so arrays of strings, which hold
     /// whole vocabularies, need not be scanned to find their end.
-    fn decode(&self, entry: &crate::reader::Entry) -> Option<Value<'a>> {
+    fn decode(&self, entry: &Entry) -> Option<Value<'a>> {
         let bytes = &self.bytes[entry.value.clone()];
         if entry.type_id != ARRAY {
             return split_value(entry.type_id, bytes).map(|(value, _)| value);

@@ -4,14 +4,13 @@
 
 #![expect(unsafe_code, reason = "mapping a file is unsafe: see `File::open`")]
 
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use lilims_files::Stamp;
 use memmap2::{Mmap, MmapOptions};
 
 use crate::guard::Guard;
-use crate::metadata::{ARRAY, STRING, fixed_size};
+use crate::metadata::{ARRAY, Entry, STRING, fixed_size};
 use crate::{Error, Metadata, TensorType, quoted};
 
 const MAGIC: &[u8] = b"GGUF";
@@ -33,14 +32,6 @@ const MAX_ENTRIES: u64 = 1 << 16;
 const MAX_TENSORS: u64 = 1 << 17;
 /// The longest key and tensor name, in bytes: what GGUF allows for a key.
 const MAX_NAME_BYTES: u64 = u16::MAX as u64;
-
-/// Byte ranges of a metadata entry in the file.
-pub(crate) struct Entry {
-    /// The range of the key, which is UTF-8.
-    pub(crate) key: Range<usize>,
-    pub(crate) type_id: u32,
-    pub(crate) value: Range<usize>,
-}
 
 /// A tensor's description in the file's header.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -52,7 +52,7 @@ pub struct ActivationRowMut<'a> {
     pub(super) scales: &'a mut [f32],
     pub(super) sums_32: &'a mut [f32],
     pub(super) sums_16: &'a mut [f32],
-    isa: Isa,
+    pub(super) isa: Isa,
 }
 
 impl Activations {
@@ -241,21 +241,6 @@ impl<'a> ActivationRowMut<'a> {
         assert_lengths(values.len(), scales.len(), sums_32.len(), sums_16.len());
         Self { values, scales, sums_32, sums_16, isa: Isa::detected() }
     }
-
-    /// Quantises `x` into this row.
-    ///
-    /// # Panics
-    /// When `x` has another length than the row.
-    pub fn quantize(&mut self, x: &[f32]) {
-        assert_eq!(x.len(), self.values.len(), "one integer per value");
-        match self.isa {
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512Vnni | Isa::AvxVnni | Isa::Avx2 => super::avx2::quantize(self, x),
-            #[cfg(target_arch = "aarch64")]
-            Isa::NeonI8mm | Isa::NeonDotprod | Isa::Neon => super::neon::quantize(self, x),
-            _ => quantize_scalar(self, x),
-        }
-    }
 }
 
 /// The scale of a block, and its inverse, from the bits of its largest magnitude.
@@ -282,7 +267,8 @@ fn round_to_half_precision(x: f32) -> f32 {
     f32::from_bits((bits + half_to_even) >> DROPPED << DROPPED)
 }
 
-fn quantize_scalar(row: &mut ActivationRowMut<'_>, x: &[f32]) {
+/// Quantises `x` into `row`.
+pub(super) fn quantize_scalar(row: &mut ActivationRowMut<'_>, x: &[f32]) {
     for (block_idx, (x, q)) in
         x.chunks_exact(BLOCK).zip(row.values.chunks_exact_mut(BLOCK)).enumerate()
     {

@@ -8,7 +8,7 @@
 
 use lilims_gguf::TensorType;
 
-use super::float::{axpy, dot};
+use super::scalar::{axpy, dot_float};
 
 /// A vector of f32 and its operations.
 ///
@@ -186,7 +186,7 @@ unsafe fn tile<L: Lanes, F: Float, const T: usize, const R: usize>(
                 out[r][t] = L::sum(sums[r][t]);
                 if whole < n_cols {
                     let rest_of_x = &x[t * n_cols + whole..(t + 1) * n_cols];
-                    out[r][t] += dot(F::TYPE, &row[whole * F::BYTES..], rest_of_x);
+                    out[r][t] += dot_float(F::TYPE, &row[whole * F::BYTES..], rest_of_x);
                 }
             }
         }

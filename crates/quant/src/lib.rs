@@ -17,6 +17,7 @@ mod activation;
 mod avx2;
 mod blocks;
 mod dequantize;
+mod dispatch;
 mod float;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod float_tiles;
@@ -58,23 +59,7 @@ fn is_float(ty: TensorType) -> bool {
 /// # Panics
 /// When a length does not match or the type is not quantised.
 pub fn unpack(ty: TensorType, blocks: &[u8], q: &mut [i8], scales: &mut [f32], mins: &mut [f32]) {
-    unpack_with(Isa::detected(), ty, blocks, q, scales, mins);
-}
-
-/// [`unpack`] with an available instruction set. On Arm, the compiler vectorises the scalar code.
-fn unpack_with(
-    isa: Isa,
-    ty: TensorType,
-    blocks: &[u8],
-    q: &mut [i8],
-    scales: &mut [f32],
-    mins: &mut [f32],
-) {
-    match isa {
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx512Vnni | Isa::AvxVnni | Isa::Avx2 => avx2::unpack(ty, blocks, q, scales, mins),
-        _ => blocks::unpack(ty, blocks, q, scales, mins),
-    }
+    dispatch::unpack(Isa::detected(), ty, blocks, q, scales, mins);
 }
 
 /// The kernel for a weight matrix: its type and the instruction set.

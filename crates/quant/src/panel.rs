@@ -6,12 +6,13 @@
 //! values of eight rows, and multiplying it with four activations, repeated, gives eight partial
 //! sums side by side, without a horizontal sum at the end. Scales and minimums are stored as
 //! sixteen per group.
+//!
+//! `dispatch` fills and multiplies panels with the kernels of an instruction set.
 
 use lilims_gguf::TensorType;
 
-use super::activation::ActivationBatch;
+use super::Isa;
 use super::blocks::Format;
-use super::{Isa, scalar, unpack_with};
 
 /// Weight rows per panel.
 pub const PANEL_ROWS: usize = 16;
@@ -19,16 +20,17 @@ pub const PANEL_ROWS: usize = 16;
 /// Sixteen unpacked weight rows, and the kernel that multiplies them.
 #[derive(Clone, Debug)]
 pub struct Panel {
-    ty: TensorType,
-    format: Format,
-    isa: Isa,
+    pub(super) ty: TensorType,
+    pub(super) format: Format,
+    pub(super) isa: Isa,
     n_cols: usize,
     pub(super) values: Vec<i8>,
     pub(super) scales: Vec<f32>,
     pub(super) mins: Vec<f32>,
-    row: Vec<i8>,
-    row_scales: Vec<f32>,
-    row_mins: Vec<f32>,
+    /// Buffers of `load`: the unpacked rows, and the scales and minimums of one row.
+    pub(super) rows: Vec<i8>,
+    pub(super) row_scales: Vec<f32>,
+    pub(super) row_mins: Vec<f32>,
 }
 
 impl Panel {
@@ -43,7 +45,7 @@ impl Panel {
             values: vec![0; PANEL_ROWS * n_cols],
             scales: vec![0.0; PANEL_ROWS * n_groups],
             mins: vec![0.0; PANEL_ROWS * n_groups],
-            row: vec![0; PANEL_ROWS * n_cols],
+            rows: vec![0; PANEL_ROWS * n_cols],
             row_scales: vec![0.0; n_groups],
             row_mins: vec![0.0; n_groups],
         }
@@ -67,86 +69,6 @@ impl Panel {
     /// their own.
     pub(super) fn value(&self, row_idx: usize, col: usize) -> i8 {
         self.values[col / 4 * 4 * PANEL_ROWS + row_idx * 4 + col % 4]
-    }
-
-    /// Unpacks up to sixteen consecutive rows; missing rows become zeros.
-    ///
-    /// # Panics
-    /// When `rows` is not whole rows, or more than sixteen.
-    pub fn load(&mut self, rows: &[u8]) {
-        let row_bytes = self.format.row_bytes(self.n_cols);
-        let n_rows = rows.len() / row_bytes.max(1);
-        assert_eq!(rows.len(), n_rows * row_bytes, "whole rows");
-        assert!(n_rows <= PANEL_ROWS, "a panel holds {PANEL_ROWS} rows");
-        let n = self.n_cols;
-        for row_idx in 0..PANEL_ROWS {
-            let row = &mut self.row[row_idx * n..][..n];
-            if row_idx < n_rows {
-                let blocks = &rows[row_idx * row_bytes..][..row_bytes];
-                let (scales, mins) = (&mut self.row_scales, &mut self.row_mins);
-                unpack_with(self.isa, self.ty, blocks, row, scales, mins);
-            } else {
-                row.fill(0);
-                self.row_scales.fill(0.0);
-                self.row_mins.fill(0.0);
-            }
-            let spread = |from: &[f32], to: &mut [f32]| {
-                for (to, from) in to.chunks_exact_mut(PANEL_ROWS).zip(from) {
-                    to[row_idx] = *from;
-                }
-            };
-            spread(&self.row_scales, &mut self.scales);
-            spread(&self.row_mins, &mut self.mins);
-        }
-        match self.isa {
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512Vnni | Isa::AvxVnni => {
-                super::vnni::interleave(self.format, &self.row, n, &mut self.values)
-            }
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => super::avx2::interleave(&self.row, n, &mut self.values),
-            #[cfg(target_arch = "aarch64")]
-            isa @ (Isa::NeonI8mm | Isa::NeonDotprod | Isa::Neon) => {
-                super::neon::interleave(isa, self.ty, &self.row, n, &mut self.values)
-            }
-            _ => interleave(&self.row, n, &mut self.values),
-        }
-    }
-
-    /// Multiplies the panel with `out.len()` activation rows, starting at row `first`.
-    ///
-    /// *Shapes*: `out[t][r]` is the dot product of activation row `first + t` and weight row `r`.
-    ///
-    /// # Panics
-    /// When the row lengths differ or `activations` has too few rows.
-    pub fn matmul(
-        &self,
-        activations: ActivationBatch<'_>,
-        first: usize,
-        out: &mut [[f32; PANEL_ROWS]],
-    ) {
-        assert_eq!(activations.n_cols(), self.n_cols, "rows of equal length");
-        assert!(
-            first.checked_add(out.len()).is_some_and(|end| end <= activations.n_rows()),
-            "the activations hold the rows"
-        );
-        match self.isa {
-            #[cfg(target_arch = "x86_64")]
-            isa @ (Isa::Avx512Vnni | Isa::AvxVnni) => {
-                super::vnni::panel_matmul(super::vnni::Set::of(isa), self, activations, first, out)
-            }
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => super::avx2::panel_matmul(self, activations, first, out),
-            #[cfg(target_arch = "aarch64")]
-            isa @ (Isa::NeonI8mm | Isa::NeonDotprod | Isa::Neon) => {
-                super::neon::panel_matmul(isa, self, activations, first, out)
-            }
-            _ => {
-                for (t, out) in out.iter_mut().enumerate() {
-                    *out = scalar::panel_row(self, activations.row(first + t));
-                }
-            }
-        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::arch::x86_64::*;
 use half::f16;
 
 use super::hsum;
-use crate::vector::{EXP_MAX, EXP_MIN, F16_MAX, GELU_A, GELU_B, scalar};
+use crate::vector::scalar::{self, EXP_MAX, EXP_MIN, F16_MAX, GELU_A, GELU_B};
 
 /// Wraps a kernel that needs AVX2, FMA and F16C in a safe function.
 macro_rules! kernel {

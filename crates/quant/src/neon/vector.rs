@@ -6,7 +6,7 @@ use std::arch::aarch64::*;
 use half::f16;
 
 use super::f32_to_f16;
-use crate::vector::{EXP_MAX, EXP_MIN, F16_MAX, GELU_A, GELU_B, scalar};
+use crate::vector::scalar::{self, EXP_MAX, EXP_MIN, F16_MAX, GELU_A, GELU_B};
 
 /// Number of accumulators, to shorten the dependency chain of additions.
 const SUMS: usize = 8;

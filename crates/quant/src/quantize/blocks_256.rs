@@ -2,10 +2,9 @@
 //!
 //! All groups of a block are searched at once, one per lane.
 
-use super::Importance;
 use super::super_affine::{self, Scales as AffineScales};
 use super::super_scaled::{self, Range, Scales};
-use super::tile::{Grid, Integers, Tile, Weighting, inverse, low_byte};
+use super::tile::{Grid, Importance, Integers, Tile, Weighting, inverse, low_byte};
 
 const VALUES: usize = 256;
 

@@ -2,9 +2,8 @@
 //!
 //! Eight blocks are searched at once, one per lane; then each is written separately.
 
-use super::Importance;
 use super::half::Bits;
-use super::tile::{Grid, Integers, Tile, Weighting, inverse, low_byte};
+use super::tile::{Grid, Importance, Integers, Tile, Weighting, inverse, low_byte};
 use super::{affine, scaled};
 use crate::blocks::IQ4_NL_VALUES;
 

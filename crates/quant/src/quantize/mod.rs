@@ -33,7 +33,7 @@ use lilims_gguf::TensorType;
 
 use crate::Isa;
 pub use q8_0::quantize_q8_0;
-use tile::{ByImportance, BySize, Uniform, Weighting};
+use tile::{ByImportance, BySize, Importance, Uniform, Weighting};
 
 /// The largest bf16.
 const BF16_MAX: f32 = bf16::MAX.to_f32_const();
@@ -124,7 +124,7 @@ fn quantize_with(
     }
     check_values(ty, row)?;
     match importance {
-        None => write::<BySize, Uniform>(isa, ty, row, Importance { row: &[], unit: 1.0 }, out),
+        None => write::<BySize, Uniform>(isa, ty, row, Importance::none(), out),
         Some(importance) => {
             check_importance(row.len(), importance)?;
             write::<ByImportance, ByImportance>(isa, ty, row, Importance::of(importance), out);
@@ -160,31 +160,6 @@ fn check_importance(expected: usize, importance: &[f32]) -> Result<(), QuantizeE
     match first_outside(importance, 0.0, f32::MAX) {
         Some(index) => Err(QuantizeError::Importance { index }),
         None => Ok(()),
-    }
-}
-
-/// The importance of a row's columns.
-#[derive(Clone, Copy)]
-struct Importance<'a> {
-    row: &'a [f32],
-    /// The factor for all of them: the power of two that brings the largest near 1. Otherwise sums
-    /// of products could leave f32's range, since activation statistics may be very large or small.
-    unit: f32,
-}
-
-impl<'a> Importance<'a> {
-    fn of(row: &'a [f32]) -> Self {
-        let largest = row.iter().fold(0.0_f32, |all, value| all.max(*value));
-        let exponent = (largest.to_bits() >> 23).clamp(1, 253);
-        Self { row, unit: f32::from_bits((254 - exponent) << 23) }
-    }
-
-    /// The part for `len` columns from `start` on, clamped to the row.
-    #[inline(always)]
-    fn part(self, start: usize, len: usize) -> Self {
-        let start = start.min(self.row.len());
-        let end = (start + len).min(self.row.len());
-        Self { row: &self.row[start..end], unit: self.unit }
     }
 }
 

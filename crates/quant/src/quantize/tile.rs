@@ -6,8 +6,6 @@
 
 use std::marker::PhantomData;
 
-use super::Importance;
-
 /// Magic number for rounding: added to a value within ±2²², it gives an f32 whose lowest bits are
 /// the nearest integer, ties to even, in two's complement.
 const ROUNDER: f32 = 12_582_912.0;
@@ -51,6 +49,36 @@ impl<const LOW: i32, const HIGH: i32> Grid for Integers<LOW, HIGH> {
             *value = nearest(*value, LOW, HIGH);
         }
         values
+    }
+}
+
+/// The importance of a row's columns.
+#[derive(Clone, Copy)]
+pub(super) struct Importance<'a> {
+    row: &'a [f32],
+    /// The factor for all of them: the power of two that brings the largest near 1. Otherwise sums
+    /// of products could leave f32's range, since activation statistics may be very large or small.
+    unit: f32,
+}
+
+impl<'a> Importance<'a> {
+    /// No importance.
+    pub(super) fn none() -> Self {
+        Self { row: &[], unit: 1.0 }
+    }
+
+    pub(super) fn of(row: &'a [f32]) -> Self {
+        let largest = row.iter().fold(0.0_f32, |all, value| all.max(*value));
+        let exponent = (largest.to_bits() >> 23).clamp(1, 253);
+        Self { row, unit: f32::from_bits((254 - exponent) << 23) }
+    }
+
+    /// The part for `len` columns from `start` on, clamped to the row.
+    #[inline(always)]
+    pub(super) fn part(self, start: usize, len: usize) -> Self {
+        let start = start.min(self.row.len());
+        let end = (start + len).min(self.row.len());
+        Self { row: &self.row[start..end], unit: self.unit }
     }
 }
 
