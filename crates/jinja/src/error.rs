@@ -1,6 +1,6 @@
 //! The errors of parsing and rendering. Messages follow those of jinja2 and Python.
 
-use crate::limits::Limit;
+use std::fmt;
 
 /// Why a template does not parse or does not render.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -38,6 +38,32 @@ pub enum Error {
     /// The caller cancelled the rendering.
     #[error("cancelled")]
     Cancelled,
+}
+
+/// A limit that a template exceeded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// The source is longer than [`MAX_SOURCE_BYTES`](crate::MAX_SOURCE_BYTES).
+    Source,
+    /// Brackets, blocks, values or calls are nested too deeply.
+    Nesting,
+    /// The rendering takes too many steps.
+    Steps,
+    /// The rendering takes too much time.
+    Time,
+    /// The live values take too much memory, or one value is too large.
+    Memory,
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Source => "the template is too long",
+            Self::Nesting => "the template is nested too deeply",
+            Self::Steps | Self::Time => "the template runs too long",
+            Self::Memory => "the template uses too much memory",
+        })
+    }
 }
 
 impl Error {

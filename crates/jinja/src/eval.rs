@@ -9,28 +9,29 @@ use std::sync::Arc;
 
 use chrono::NaiveDateTime;
 
-use crate::Error;
 use crate::ast::{Filter, For, LOOP, Names, Stmt, StmtKind, Symbol, Target};
+use crate::context::Context;
 use crate::dict::DictBuilder;
 use crate::filters;
 use crate::iterate;
-use crate::limits::{Budget, Limit, MAX_CALLS, MAX_RETAINED};
+use crate::limits::{Budget, MAX_CALLS, MAX_RETAINED};
 use crate::ops;
 use crate::repr;
 use crate::scope::Scope;
 use crate::text::{Text, TextBuf};
 use crate::value::{LoopState, MacroValue, Namespace, Seq, Value, check_values};
+use crate::{Error, Limit};
 
 /// The state of one rendering.
 pub(crate) struct Interpreter<'a> {
-    pub(crate) budget: &'a Budget<'a>,
+    budget: &'a Budget<'a>,
     names: &'a Names,
     strings: &'a [String],
     /// The template's string literals as values, created on first use.
     texts: RefCell<Vec<Option<Text>>>,
     now: &'a dyn Fn() -> NaiveDateTime,
     root: Rc<Scope>,
-    escapes: Cell<bool>,
+    context: Context<'a>,
     calls: Cell<usize>,
     /// All namespaces, and the scopes that macros and loops refer to. They may form reference
     /// cycles or chains of any length, whose recursive drop would overflow the stack. Therefore
@@ -78,7 +79,7 @@ impl<'a> Interpreter<'a> {
             texts: RefCell::new(vec![None; strings.len()]),
             now,
             root: Scope::new(None),
-            escapes: Cell::new(false),
+            context: Context::new(budget),
             calls: Cell::new(0),
             namespaces: RefCell::new(Vec::new()),
             scopes: RefCell::new(Vec::new()),
@@ -98,11 +99,6 @@ impl<'a> Interpreter<'a> {
         let mut out = TextBuf::new(self.budget);
         self.body(body, &self.root, &mut out)?;
         Ok(out)
-    }
-
-    /// Whether automatic escaping is on.
-    pub(crate) fn escapes(&self) -> bool {
-        self.escapes.get()
     }
 
     fn retain_scope(&self, scope: &Rc<Scope>) -> Result<(), Error> {
@@ -190,7 +186,7 @@ impl<'a> Interpreter<'a> {
                     return Ok(flow);
                 }
                 let mut value = self.filtered(Value::Str(text), filters, scope)?;
-                if self.escapes() {
+                if self.context.escapes() {
                     value = Value::Str(repr::text(self.budget, &value)?.with_markup(true));
                 }
                 self.check_target(target, scope)?;
@@ -232,9 +228,9 @@ impl<'a> Interpreter<'a> {
             }
             StmtKind::Autoescape { enabled, body } => {
                 let enabled = self.value(enabled, scope)?.is_true();
-                let before = self.escapes.replace(enabled);
+                let before = self.context.set_escapes(enabled);
                 let flow = self.body(body, &Scope::new(Some(scope.clone())), out);
-                self.escapes.set(before);
+                self.context.set_escapes(before);
                 return flow;
             }
             StmtKind::Block { is_scoped, is_required, name, body } => {
@@ -259,7 +255,7 @@ impl<'a> Interpreter<'a> {
 
     /// Writes a value like `{{ value }}`.
     fn print(&self, value: &Value, out: &mut TextBuf<'_>) -> Result<(), Error> {
-        if self.escapes() {
+        if self.context.escapes() {
             let text = repr::text(self.budget, value)?;
             return out.push(&ops::escape(self.budget, &text)?);
         }
@@ -270,7 +266,7 @@ impl<'a> Interpreter<'a> {
     fn capture(&self, body: &[Stmt], scope: &Rc<Scope>) -> Result<(Flow, Text), Error> {
         let mut out = TextBuf::new(self.budget);
         let flow = self.body(body, scope, &mut out)?;
-        Ok((flow, out.finish_markup(self.escapes())))
+        Ok((flow, out.finish_markup(self.context.escapes())))
     }
 
     fn filtered(
@@ -281,7 +277,7 @@ impl<'a> Interpreter<'a> {
     ) -> Result<Value, Error> {
         for filter in filters {
             let args = self.args(&filter.args, scope)?;
-            value = filters::call(self, &filter.name, &value, args)?;
+            value = filters::call(&self.context, &filter.name, &value, args)?;
         }
         Ok(value)
     }

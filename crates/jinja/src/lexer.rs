@@ -1,8 +1,8 @@
 //! Converts source to tokens like jinja2's lexer with `trim_blocks` and `lstrip_blocks`.
 
-use crate::limits::{Limit, MAX_SOURCE_BYTES};
+use crate::limits::MAX_SOURCE_BYTES;
 use crate::unicode::is_space;
-use crate::{Error, escape};
+use crate::{Error, Limit, escape};
 
 /// A token and the line on which it starts.
 #[derive(Debug, Clone, PartialEq)]

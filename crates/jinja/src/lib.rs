@@ -14,6 +14,7 @@
 mod args;
 mod ast;
 mod attribute;
+mod context;
 mod dict;
 mod error;
 mod escape;
@@ -32,6 +33,7 @@ mod parser;
 mod predicates;
 mod repr;
 mod scope;
+mod slice;
 mod text;
 mod time;
 mod unicode;
@@ -42,8 +44,8 @@ use std::sync::atomic::AtomicBool;
 
 use chrono::NaiveDateTime;
 
-pub use error::Error;
-pub use limits::{Limit, MAX_SOURCE_BYTES};
+pub use error::{Error, Limit};
+pub use limits::MAX_SOURCE_BYTES;
 
 /// A parsed template.
 #[derive(Debug)]

@@ -5,11 +5,10 @@
 //! without them.
 
 use std::cell::Cell;
-use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::Error;
+use crate::error::{Error, Limit};
 
 /// Maximum length of a template's source, in bytes.
 pub const MAX_SOURCE_BYTES: usize = 512 << 10;
@@ -34,32 +33,6 @@ const TIME: Duration = Duration::from_secs(3);
 const MS_PER_MIB: u64 = 500;
 /// Steps between two checks of the clock and the cancel flag.
 const CHECK_INTERVAL: u64 = 4096;
-
-/// A limit that a template exceeded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Limit {
-    /// The source is longer than [`MAX_SOURCE_BYTES`].
-    Source,
-    /// Brackets, blocks, values or calls are nested too deeply.
-    Nesting,
-    /// The rendering takes too many steps.
-    Steps,
-    /// The rendering takes too much time.
-    Time,
-    /// The live values take too much memory, or one value is too large.
-    Memory,
-}
-
-impl fmt::Display for Limit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Source => "the template is too long",
-            Self::Nesting => "the template is nested too deeply",
-            Self::Steps | Self::Time => "the template runs too long",
-            Self::Memory => "the template uses too much memory",
-        })
-    }
-}
 
 thread_local! {
     /// Bytes owned by all live values on this thread.

@@ -1,13 +1,15 @@
 //! The methods of Python's types that the sandbox allows.
 
+mod arguments;
 mod case;
 mod search;
 mod split;
 mod string;
 
+pub(crate) use arguments::limit;
 pub(crate) use case::change as change_case;
 pub(crate) use split::lines;
-pub(crate) use string::{is_of, justify, limit, replace, strip};
+pub(crate) use string::{is_of, justify, replace, strip};
 
 use std::rc::Rc;
 
@@ -132,7 +134,7 @@ fn sequence(
     let [wanted, start, stop] = args.bind(name, ["value", "start", "stop"], 1)?;
     let wanted = wanted.unwrap_or(Value::None);
     let bound = |value: Option<Value>| value.and_then(|value| value.as_index());
-    let range = crate::attribute::bounds(items.items.len(), bound(start), bound(stop), None)?;
+    let range = crate::slice::bounds(items.items.len(), bound(start), bound(stop), None)?;
     let first = usize::try_from(range.start).unwrap_or(0);
     let mut n = 0;
     for (at, item) in items.items.iter().enumerate().skip(first).take(range.len) {

@@ -2,12 +2,12 @@
 
 use std::cmp::Ordering;
 
-use crate::Error;
 use crate::ast::Binary;
 use crate::format;
-use crate::limits::{Budget, Limit};
+use crate::limits::Budget;
 use crate::text::{Text, TextBuf};
 use crate::value::{Seq, Value, View, check_values};
+use crate::{Error, Limit};
 
 /// An integer or a float.
 #[derive(Clone, Copy)]

@@ -4,12 +4,12 @@ mod expression;
 
 use std::sync::Arc;
 
-use crate::Error;
 use crate::ast::{
     CALLER, Expr, Filter, For, KWARGS, Macro, Names, Stmt, StmtKind, Symbol, Target, Uses, VARARGS,
 };
 use crate::lexer::{Token, TokenKind, tokenize};
-use crate::limits::{Limit, MAX_NESTING, Stack};
+use crate::limits::{MAX_NESTING, Stack};
+use crate::{Error, Limit};
 
 /// A parsed template.
 #[derive(Debug)]

@@ -4,12 +4,12 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::Error;
 use crate::ast;
 use crate::dict::Dict;
-use crate::limits::{Budget, Charge, Limit, MAX_VALUE_DEPTH};
+use crate::limits::{Budget, Charge, MAX_VALUE_DEPTH};
 use crate::scope::Scope;
 use crate::text::Text;
+use crate::{Error, Limit};
 
 /// A value. All except namespaces, loops and iterators are immutable, as in jinja2's sandbox.
 #[derive(Clone)]

@@ -45,7 +45,7 @@ impl Interpreter<'_> {
                 self.with_call_depth(|| {
                     self.for_loop(node, &iterable, scope, state.depth + 1, &mut out)
                 })?;
-                Ok(Value::Str(out.finish_markup(self.escapes())))
+                Ok(Value::Str(out.finish_markup(self.context.escapes())))
             }
             Value::Joiner(joiner) => {
                 args.expect_none("joiner")?;
@@ -131,7 +131,7 @@ impl Interpreter<'_> {
         }
         let (_, text) =
             self.capture(&definition.body, &scope).map_err(|error| error.at(definition.line))?;
-        Ok(Value::Str(text.with_markup(self.escapes())))
+        Ok(Value::Str(text.with_markup(self.context.escapes())))
     }
 
     fn call_function(&self, function: Function, args: CallArgs) -> Result<Value, Error> {

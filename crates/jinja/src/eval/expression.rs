@@ -13,6 +13,7 @@ use crate::ops;
 use crate::predicates;
 use crate::repr;
 use crate::scope::Scope;
+use crate::slice;
 use crate::text::{Text, TextBuf};
 use crate::value::{Function, Seq, Undefined, Value};
 
@@ -168,7 +169,7 @@ impl Interpreter<'_> {
     fn concat(&self, items: &[Expr], scope: &Rc<Scope>) -> Result<Value, Error> {
         let budget = self.budget;
         let mut out = TextBuf::new(budget);
-        if !self.escapes() {
+        if !self.context.escapes() {
             for item in items {
                 repr::write_str(&mut out, budget, &self.value(item, scope)?)?;
             }
@@ -209,7 +210,7 @@ impl Interpreter<'_> {
                         None => None,
                     };
                 }
-                attribute::slice(self.budget, &value, values)
+                slice::slice(self.budget, &value, values)
             }
             Access::Call(args) => {
                 let args = self.args(args, scope)?;
@@ -217,11 +218,11 @@ impl Interpreter<'_> {
             }
             Access::Filter(filter) => {
                 let args = self.args(&filter.args, scope)?;
-                filters::call(self, &filter.name, &value, args)
+                filters::call(&self.context, &filter.name, &value, args)
             }
             Access::Test { name, args, is_negated } => {
                 let args = self.args(args, scope)?;
-                let truth = predicates::call(self, name, &value, args)?;
+                let truth = predicates::call(&self.context, name, &value, args)?;
                 Ok(Value::Bool(truth != *is_negated))
             }
         }

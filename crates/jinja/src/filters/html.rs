@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::Error;
 use crate::args::CallArgs;
-use crate::eval::Interpreter;
+use crate::context::Context;
 use crate::iterate;
 use crate::json::quoted;
 use crate::limits::Budget;
@@ -15,12 +15,12 @@ use crate::unicode::is_space;
 use crate::value::{Value, View};
 
 pub(super) fn call(
-    interpreter: &Interpreter<'_>,
+    context: &Context<'_>,
     name: &str,
     value: &Value,
     args: CallArgs,
 ) -> Result<Value, Error> {
-    let budget = interpreter.budget;
+    let budget = context.budget;
     match name {
         "e" | "escape" => {
             args.expect_none(name)?;
@@ -70,17 +70,13 @@ pub(super) fn call(
         _ => {
             let [autospace] = args.bind(name, ["autospace"], 0)?;
             let spaces = autospace.is_none_or(|autospace| autospace.is_true());
-            xml_attributes(interpreter, value, spaces).map(Value::Str)
+            xml_attributes(context, value, spaces).map(Value::Str)
         }
     }
 }
 
-fn xml_attributes(
-    interpreter: &Interpreter<'_>,
-    value: &Value,
-    spaces: bool,
-) -> Result<Text, Error> {
-    let budget = interpreter.budget;
+fn xml_attributes(context: &Context<'_>, value: &Value, spaces: bool) -> Result<Text, Error> {
+    let budget = context.budget;
     if let Value::Undefined(undefined) = value {
         return Err(undefined.error());
     }
@@ -109,7 +105,7 @@ fn xml_attributes(
         out.push(&ops::escape(budget, &repr::text(budget, value)?)?)?;
         out.push_str("\"", None)?;
     }
-    Ok(out.finish_markup(interpreter.escapes()))
+    Ok(out.finish_markup(context.escapes()))
 }
 
 fn url_encode(budget: &Budget<'_>, value: &Value) -> Result<Text, Error> {

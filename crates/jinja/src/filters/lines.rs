@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::Error;
 use crate::args::CallArgs;
-use crate::eval::Interpreter;
+use crate::context::Context;
 use crate::iterate;
 use crate::limits::Budget;
 use crate::methods::lines;
@@ -14,12 +14,12 @@ use crate::text::{Mark, Text, TextBuf};
 use crate::value::Value;
 
 pub(super) fn call(
-    interpreter: &Interpreter<'_>,
+    context: &Context<'_>,
     name: &str,
     value: &Value,
     args: CallArgs,
 ) -> Result<Value, Error> {
-    let budget = interpreter.budget;
+    let budget = context.budget;
     match name {
         "indent" => {
             let [width, first, blank] = args.bind(name, ["width", "first", "blank"], 0)?;

@@ -3,8 +3,8 @@
 use crate::Error;
 use crate::args::CallArgs;
 use crate::attribute;
+use crate::context::Context;
 use crate::dict::DictBuilder;
-use crate::eval::Interpreter;
 use crate::iterate;
 use crate::limits::Budget;
 use crate::methods;
@@ -66,12 +66,12 @@ fn is_true(value: Option<Value>) -> bool {
 }
 
 pub(super) fn call(
-    interpreter: &Interpreter<'_>,
+    context: &Context<'_>,
     name: &str,
     value: &Value,
     args: CallArgs,
 ) -> Result<Value, Error> {
-    let budget = interpreter.budget;
+    let budget = context.budget;
     match name {
         "dictsort" => dict_sort(budget, value, args),
         "sort" => sort(budget, value, args),
@@ -99,8 +99,8 @@ pub(super) fn call(
                 None => Value::hint("No aggregated item, sequence was empty."),
             })
         }
-        "map" => map(interpreter, value, args),
-        _ => select(interpreter, name, value, args),
+        "map" => map(context, value, args),
+        _ => select(context, name, value, args),
     }
 }
 
@@ -240,8 +240,8 @@ fn items_if_true(budget: &Budget<'_>, value: &Value) -> Result<std::rc::Rc<Seq>,
     if value.is_true() { iterate::items(budget, value) } else { Seq::new(budget, Vec::new()) }
 }
 
-fn map(interpreter: &Interpreter<'_>, value: &Value, args: CallArgs) -> Result<Value, Error> {
-    let budget = interpreter.budget;
+fn map(context: &Context<'_>, value: &Value, args: CallArgs) -> Result<Value, Error> {
+    let budget = context.budget;
     let items = items_if_true(budget, value)?;
     let has_attribute = args.named.iter().any(|(name, _)| &**name == "attribute");
     if args.positional.is_empty() && has_attribute {
@@ -251,7 +251,7 @@ fn map(interpreter: &Interpreter<'_>, value: &Value, args: CallArgs) -> Result<V
     }
     let (name, args) = split_name(args, "map requires a filter argument")?;
     generate(budget, &items.items, |item| {
-        super::call(interpreter, name_of(&name)?, item, args.clone()).map(Some)
+        super::call(context, name_of(&name)?, item, args.clone()).map(Some)
     })
 }
 
@@ -272,12 +272,12 @@ fn name_of(value: &Value) -> Result<&str, Error> {
 }
 
 fn select(
-    interpreter: &Interpreter<'_>,
+    context: &Context<'_>,
     name: &str,
     value: &Value,
     args: CallArgs,
 ) -> Result<Value, Error> {
-    let budget = interpreter.budget;
+    let budget = context.budget;
     let items = items_if_true(budget, value)?;
     let wanted = name.starts_with("select");
     let (getter, args) = if name.ends_with("attr") {
@@ -303,9 +303,7 @@ fn select(
         let tested = getter.get(budget, item)?;
         let result = match &test {
             None => tested.is_true(),
-            Some((name, args)) => {
-                predicates::call(interpreter, name_of(name)?, &tested, args.clone())?
-            }
+            Some((name, args)) => predicates::call(context, name_of(name)?, &tested, args.clone())?,
         };
         Ok((result == wanted).then(|| item.clone()))
     })

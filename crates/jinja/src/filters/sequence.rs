@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 
 use crate::Error;
 use crate::args::CallArgs;
-use crate::eval::Interpreter;
+use crate::context::Context;
 use crate::iterate;
 use crate::ops;
 use crate::repr;
@@ -14,12 +14,12 @@ use crate::value::{Iter, Seq, Value, View, check_values};
 use super::select::Getter;
 
 pub(super) fn call(
-    interpreter: &Interpreter<'_>,
+    context: &Context<'_>,
     name: &str,
     value: &Value,
     args: CallArgs,
 ) -> Result<Value, Error> {
-    let budget = interpreter.budget;
+    let budget = context.budget;
     match name {
         "count" | "length" => {
             args.expect_none(name)?;
@@ -96,7 +96,7 @@ pub(super) fn call(
             };
             Ok(Iter::value(items, None, "generator"))
         }
-        "join" => join(interpreter, value, args),
+        "join" => join(context, value, args),
         "batch" => {
             let [n, fill] = args.bind(name, ["linecount", "fill_with"], 1)?;
             let n = n.unwrap_or(Value::None);
@@ -151,8 +151,8 @@ fn not_reversible(value: &Value) -> Error {
     Error::type_error(format!("'{}' object is not reversible", value.type_name()))
 }
 
-fn join(interpreter: &Interpreter<'_>, value: &Value, args: CallArgs) -> Result<Value, Error> {
-    let budget = interpreter.budget;
+fn join(context: &Context<'_>, value: &Value, args: CallArgs) -> Result<Value, Error> {
+    let budget = context.budget;
     let [separator, attribute] = args.bind("join", ["d", "attribute"], 0)?;
     let separator = match separator {
         Some(separator) => repr::text(budget, &separator)?,
@@ -163,7 +163,7 @@ fn join(interpreter: &Interpreter<'_>, value: &Value, args: CallArgs) -> Result<
     let items = iterate::items(budget, value)?;
     let mut texts = Vec::new();
     let mut is_markup = false;
-    if interpreter.escapes() {
+    if context.escapes() {
         for item in &items.items {
             let text = repr::text(budget, &getter.get(budget, item)?)?;
             is_markup |= text.is_markup();

@@ -2,8 +2,8 @@
 
 use crate::Error;
 use crate::args::CallArgs;
+use crate::context::Context;
 use crate::dict::DictBuilder;
-use crate::eval::Interpreter;
 use crate::format;
 use crate::limits::Budget;
 use crate::methods::{self, justify, limit, replace, strip};
@@ -14,12 +14,12 @@ use crate::unicode::is_space;
 use crate::value::{Seq, Value};
 
 pub(super) fn call(
-    interpreter: &Interpreter<'_>,
+    context: &Context<'_>,
     name: &str,
     value: &Value,
     args: CallArgs,
 ) -> Result<Value, Error> {
-    let budget = interpreter.budget;
+    let budget = context.budget;
     match name {
         "pprint" => {
             args.expect_none(name)?;
@@ -70,7 +70,7 @@ pub(super) fn call(
             let old = repr::text(budget, &old.unwrap_or(Value::None))?;
             let new = repr::text(budget, &new.unwrap_or(Value::None))?;
             let count = limit(count)?;
-            if interpreter.escapes() {
+            if context.escapes() {
                 let is_escaped = old.is_markup() || (new.is_markup() && !text.is_markup());
                 let text = if is_escaped { ops::escape(budget, &text)? } else { text };
                 replace(budget, &text, &old, &new, count)?

@@ -1,12 +1,12 @@
 //! printf-style formatting: `'%s' % value`.
 
-use crate::Error;
-use crate::limits::{Budget, Limit};
+use crate::limits::Budget;
 use crate::number;
 use crate::ops::{self, Number};
 use crate::repr;
 use crate::text::{Text, TextBuf};
 use crate::value::Value;
+use crate::{Error, Limit};
 
 use super::{digits, float};
 

@@ -1,11 +1,11 @@
 //! Format specifications: the part after the colon in `{:>8.3f}`.
 
-use crate::Error;
-use crate::limits::{Budget, Limit};
+use crate::limits::Budget;
 use crate::number::float_repr;
 use crate::repr;
 use crate::text::{Text, TextBuf};
 use crate::value::Value;
+use crate::{Error, Limit};
 
 use super::{digits, float};
 

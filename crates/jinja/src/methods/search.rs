@@ -2,12 +2,12 @@
 
 use crate::Error;
 use crate::args::CallArgs;
-use crate::attribute::bounds;
 use crate::limits::Budget;
+use crate::slice::bounds;
 use crate::text::Text;
 use crate::value::Value;
 
-use super::string::string;
+use super::arguments::string;
 
 /// Converts slice offsets in characters to a byte range; `None` if the start is beyond the end.
 fn range(

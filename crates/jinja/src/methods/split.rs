@@ -6,7 +6,7 @@ use crate::text::Text;
 use crate::unicode::is_space;
 use crate::value::Value;
 
-use super::string::{limit, string};
+use super::arguments::{limit, string};
 
 /// Implements `split` and `rsplit`.
 pub(super) fn split(

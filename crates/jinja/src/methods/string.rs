@@ -10,6 +10,7 @@ use crate::text::{Text, TextBuf};
 use crate::unicode::{decimal, is_alpha, is_digit, is_numeric, is_printable, is_space};
 use crate::value::{Seq, Value};
 
+use super::arguments::{limit, string};
 use super::{case, search, split};
 
 /// The names of the methods, sorted.
@@ -180,29 +181,6 @@ pub(super) fn call(
             args.expect_none(name)?;
             Ok(Value::Bool(is_of(text.as_str(), name)))
         }
-    }
-}
-
-/// Converts a required string argument.
-pub(super) fn string(value: Option<Value>, function: &str) -> Result<Text, Error> {
-    match value {
-        Some(Value::Str(text)) => Ok(text),
-        Some(other) => Err(Error::type_error(format!(
-            "{function}() argument must be str, not {}",
-            other.type_name()
-        ))),
-        None => Err(Error::type_error(format!("{function}() takes more arguments"))),
-    }
-}
-
-/// Converts a maximum count; negative or missing means unlimited.
-pub(crate) fn limit(count: Option<Value>) -> Result<usize, Error> {
-    match count {
-        None | Some(Value::None) => Ok(usize::MAX),
-        Some(count) => match count.as_index() {
-            Some(count) => Ok(usize::try_from(count).unwrap_or(usize::MAX)),
-            None => ops::size(&count),
-        },
     }
 }
 

@@ -1,9 +1,9 @@
 //! Parses expressions. Chains are parsed in loops, so that only brackets recurse.
 
-use crate::Error;
 use crate::ast::{Access, Args, Binary, Compare, Condition, Expr, Filter};
 use crate::lexer::TokenKind;
-use crate::limits::{Limit, MAX_NESTING};
+use crate::limits::MAX_NESTING;
+use crate::{Error, Limit};
 use crate::{filters, predicates};
 
 use super::{Parser, describe};
@@ -431,7 +431,7 @@ impl Parser {
 
     pub(super) fn filter(&mut self) -> Result<Filter, Error> {
         let name = self.dotted_name()?;
-        if !self.is_soft && !filters::exists(&name) {
+        if !self.is_soft && !filters::names::exists(&name) {
             let error = self.fail(format!("No filter named '{name}'."));
             self.unknown.push(error);
         }
