@@ -11,14 +11,14 @@ use chrono::NaiveDateTime;
 
 use crate::ast::{Filter, For, LOOP, Names, Stmt, StmtKind, Symbol, Target};
 use crate::context::Context;
-use crate::dict::DictBuilder;
 use crate::filters;
 use crate::iterate;
 use crate::limits::{Budget, MAX_CALLS, MAX_RETAINED};
 use crate::ops;
 use crate::repr;
-use crate::scope::Scope;
 use crate::text::{Text, TextBuf};
+use crate::value::dict::DictBuilder;
+use crate::value::scope::Scope;
 use crate::value::{LoopState, MacroValue, Namespace, Seq, Value, check_values};
 use crate::{Error, Limit};
 

@@ -3,9 +3,9 @@
 use serde_json::Value as Json;
 
 use crate::Error;
-use crate::dict::DictBuilder;
 use crate::limits::Budget;
 use crate::text::{Mark, Text};
+use crate::value::dict::DictBuilder;
 use crate::value::{Seq, Value, check_values};
 
 /// Converts the list of messages. All strings in a message are marked with its index, except its

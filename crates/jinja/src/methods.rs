@@ -15,9 +15,9 @@ use std::rc::Rc;
 
 use crate::Error;
 use crate::args::CallArgs;
-use crate::dict::DictBuilder;
 use crate::limits::Budget;
 use crate::ops;
+use crate::value::dict::DictBuilder;
 use crate::value::{LoopState, Method, Seq, Value, View};
 
 const SEQUENCE: &[&str] = &["count", "index"];

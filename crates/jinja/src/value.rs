@@ -1,15 +1,23 @@
 //! The values of a template: the subset of Python's types that templates use.
+//!
+//! Values, dictionaries and scopes contain each other, so their types are one module. Operators are
+//! in `ops`, methods in `methods`.
+
+pub(crate) mod dict;
+pub(crate) mod equality;
+pub(crate) mod scope;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::ast;
-use crate::dict::Dict;
 use crate::limits::{Budget, Charge, MAX_VALUE_DEPTH};
-use crate::scope::Scope;
 use crate::text::Text;
 use crate::{Error, Limit};
+
+use dict::Dict;
+use scope::Scope;
 
 /// A value. All except namespaces, loops and iterators are immutable, as in jinja2's sandbox.
 #[derive(Clone)]

@@ -6,14 +6,14 @@ use std::rc::Rc;
 use crate::Error;
 use crate::args::CallArgs;
 use crate::ast::{Access, CALLER, Expr, KWARGS, VARARGS};
-use crate::dict::DictBuilder;
 use crate::iterate;
 use crate::methods;
 use crate::ops;
 use crate::repr;
-use crate::scope::Scope;
 use crate::text::{Text, TextBuf};
 use crate::time;
+use crate::value::dict::DictBuilder;
+use crate::value::scope::Scope;
 use crate::value::{Cycler, Function, Joiner, MacroValue, Namespace, Range, Seq, Value};
 
 use super::Interpreter;

@@ -6,15 +6,15 @@ use crate::Error;
 use crate::args::CallArgs;
 use crate::ast::{Access, Args, Compare, Expr, Symbol};
 use crate::attribute;
-use crate::dict::{DictBuilder, text_key};
 use crate::filters;
 use crate::iterate;
 use crate::ops;
 use crate::predicates;
 use crate::repr;
-use crate::scope::Scope;
 use crate::slice;
 use crate::text::{Text, TextBuf};
+use crate::value::dict::{DictBuilder, text_key};
+use crate::value::scope::Scope;
 use crate::value::{Function, Seq, Undefined, Value};
 
 use super::Interpreter;

@@ -4,12 +4,12 @@ use crate::Error;
 use crate::args::CallArgs;
 use crate::attribute;
 use crate::context::Context;
-use crate::dict::DictBuilder;
 use crate::iterate;
 use crate::limits::Budget;
 use crate::methods;
 use crate::ops;
 use crate::predicates;
+use crate::value::dict::DictBuilder;
 use crate::value::{Iter, Seq, Value, check_values};
 
 /// Looks up a dotted attribute such as `a.0.b` on items.

@@ -3,7 +3,6 @@
 use crate::Error;
 use crate::args::CallArgs;
 use crate::context::Context;
-use crate::dict::DictBuilder;
 use crate::format;
 use crate::limits::Budget;
 use crate::methods::{self, justify, limit, replace, strip};
@@ -11,6 +10,7 @@ use crate::ops;
 use crate::repr;
 use crate::text::{Text, TextBuf};
 use crate::unicode::is_space;
+use crate::value::dict::DictBuilder;
 use crate::value::{Seq, Value};
 
 pub(super) fn call(

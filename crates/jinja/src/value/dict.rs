@@ -7,9 +7,10 @@ use std::sync::LazyLock;
 
 use crate::Error;
 use crate::limits::{Budget, Charge};
-use crate::ops;
 use crate::text::Text;
-use crate::value::{Value, depth_over};
+
+use super::equality::equals;
+use super::{Value, depth_over};
 
 /// Dictionaries with at most this many keys are searched linearly.
 const MAX_UNINDEXED: usize = 8;
@@ -74,14 +75,14 @@ fn find(
     let key_hash = hash(budget, key)?;
     if index.is_empty() {
         for (at, (other, _)) in entries.iter().enumerate() {
-            if ops::equals(budget, other, key)? {
+            if equals(budget, other, key)? {
                 return Ok(Some(at));
             }
         }
         return Ok(None);
     }
     for at in index.get(&key_hash).into_iter().flatten() {
-        if ops::equals(budget, &entries[*at as usize].0, key)? {
+        if equals(budget, &entries[*at as usize].0, key)? {
             return Ok(Some(*at as usize));
         }
     }

@@ -5,7 +5,8 @@ use std::rc::Rc;
 
 use crate::ast::Symbol;
 use crate::limits::Charge;
-use crate::value::Value;
+
+use super::Value;
 
 /// The variables of a block, and its parent scope.
 pub(crate) struct Scope {
