@@ -36,11 +36,11 @@ impl CallArgs {
             *slot = Some(value);
         }
         for (name, value) in self.named {
-            let Some(at) = names.iter().position(|known| *known == &*name) else {
+            let Some(idx) = names.iter().position(|known| *known == &*name) else {
                 let what = format!("{function}() got an unexpected keyword argument '{name}'");
                 return Err(Error::type_error(what));
             };
-            if bound[at].replace(value).is_some() {
+            if bound[idx].replace(value).is_some() {
                 let what = format!("{function}() got multiple values for argument '{name}'");
                 return Err(Error::type_error(what));
             }

@@ -138,8 +138,8 @@ fn find(budget: &Budget<'_>, value: &Value, name: &str) -> Result<Option<Found>,
         (Value::Int(_) | Value::Bool(_), "imag") => Some(Value::Int(0)),
         (Value::Int(_) | Value::Bool(_), "denominator") => Some(Value::Int(1)),
         (Value::Float(_), "imag") => Some(Value::Float(0.0)),
-        (Value::Cycler(cycler), "current") => cycler.items.items.get(cycler.at.get()).cloned(),
-        (Value::Cycler(cycler), "pos") => Some(Value::Int(cycler.at.get() as i128)),
+        (Value::Cycler(cycler), "current") => cycler.items.items.get(cycler.idx.get()).cloned(),
+        (Value::Cycler(cycler), "pos") => Some(Value::Int(cycler.idx.get() as i128)),
         (Value::Cycler(cycler), "items") => Some(Value::Tuple(cycler.items.clone())),
         (Value::Joiner(joiner), "sep") => Some(joiner.separator.clone()),
         (Value::Joiner(joiner), "used") => Some(Value::Bool(joiner.used.get())),
@@ -163,7 +163,7 @@ fn find(budget: &Budget<'_>, value: &Value, name: &str) -> Result<Option<Found>,
 }
 
 fn loop_attribute(state: &LoopState, name: &str) -> Option<Value> {
-    let at = state.at.get();
+    let at = state.idx.get();
     let items = &state.items.items;
     let int = |number: usize| Some(Value::Int(number as i128));
     match name {

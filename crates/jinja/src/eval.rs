@@ -315,7 +315,7 @@ impl<'a> Interpreter<'a> {
         };
         let state = Rc::new(LoopState {
             items: items.clone(),
-            at: Cell::new(0),
+            idx: Cell::new(0),
             depth,
             last_changed: RefCell::new(None),
             recursion,
@@ -324,7 +324,7 @@ impl<'a> Interpreter<'a> {
         let mut is_empty = true;
         let mut result = Ok(Flow::Next);
         for (at, item) in items.items.iter().enumerate() {
-            state.at.set(at);
+            state.idx.set(at);
             match self.iteration(node, &state, item, scope, out) {
                 Ok(Flow::Next) => is_empty = false,
                 Ok(Flow::Continue) => {}

@@ -14,7 +14,7 @@ pub(crate) fn items(budget: &Budget<'_>, value: &Value) -> Result<Rc<Seq>, Error
         Value::Iter(iter) => iter.rest(budget),
         Value::Loop(state) => {
             // Iterating over `loop` yields the remaining items.
-            let at = (state.at.get() + 1).min(state.items.items.len());
+            let at = (state.idx.get() + 1).min(state.items.items.len());
             Seq::new(budget, state.items.items[at..].to_vec())
         }
         _ => Seq::new(budget, to_vec(budget, value)?),

@@ -40,7 +40,7 @@ pub(crate) fn tokenize(source: &str) -> Result<Vec<Token>, Error> {
     }
     let source = normalise_line_endings(source);
     let mut lexer =
-        Lexer { source: &source, at: 0, line: 1, line_starts: true, tokens: Vec::new() };
+        Lexer { source: &source, offset: 0, line: 1, line_starts: true, tokens: Vec::new() };
     lexer.run()?;
     let line = lexer.line;
     lexer.tokens.push(Token { line, kind: TokenKind::Eof });
@@ -58,7 +58,8 @@ fn normalise_line_endings(source: &str) -> String {
 
 struct Lexer<'s> {
     source: &'s str,
-    at: usize,
+    /// The byte offset of the next character.
+    offset: usize,
     line: u32,
     /// Whether the last token ended a line, so that white space before a block is at the start of
     /// one.
@@ -77,7 +78,7 @@ enum TagStart {
 
 impl<'s> Lexer<'s> {
     fn rest(&self) -> &'s str {
-        &self.source[self.at..]
+        &self.source[self.offset..]
     }
 
     fn push(&mut self, kind: TokenKind) {
@@ -86,8 +87,8 @@ impl<'s> Lexer<'s> {
 
     /// Consumes `n` bytes and counts their lines.
     fn take(&mut self, n: usize) -> &'s str {
-        let taken = &self.source[self.at..self.at + n];
-        self.at += n;
+        let taken = &self.source[self.offset..self.offset + n];
+        self.offset += n;
         self.line += taken.bytes().filter(|byte| *byte == b'\n').count() as u32;
         if let Some(last) = taken.bytes().last() {
             self.line_starts = last == b'\n';
@@ -96,7 +97,7 @@ impl<'s> Lexer<'s> {
     }
 
     fn run(&mut self) -> Result<(), Error> {
-        while self.at < self.source.len() {
+        while self.offset < self.source.len() {
             let rest = self.rest();
             let Some((start, begin, open_len)) = find_tag_start(rest) else {
                 let data = self.take(rest.len()).to_owned();
@@ -195,7 +196,7 @@ impl<'s> Lexer<'s> {
     /// Tokenises the inside of a tag, up to its end.
     fn code(&mut self, is_block: bool) -> Result<(), Error> {
         let mut brackets: Vec<&'static str> = Vec::new();
-        while self.at < self.source.len() {
+        while self.offset < self.source.len() {
             let rest = self.rest();
             if brackets.is_empty()
                 && let Some((sign, len)) = match_end(rest, is_block)
@@ -240,7 +241,7 @@ impl<'s> Lexer<'s> {
     fn operator(&mut self, rest: &str, brackets: &mut Vec<&'static str>) -> Result<(), Error> {
         let Some(operator) = OPERATORS.iter().find(|operator| rest.starts_with(**operator)) else {
             let c = rest.chars().next().unwrap_or_default();
-            let what = format!("unexpected char {c:?} at {}", self.at);
+            let what = format!("unexpected char {c:?} at {}", self.offset);
             return Err(Error::syntax(self.line, what));
         };
         match *operator {
@@ -269,7 +270,7 @@ impl<'s> Lexer<'s> {
         if !rest.starts_with(|c: char| c.is_ascii_digit()) {
             return Ok(None);
         }
-        let after_dot = self.source[..self.at].ends_with('.');
+        let after_dot = self.source[..self.offset].ends_with('.');
         if !after_dot && let Some(len) = match_float(rest) {
             let number = rest[..len].replace('_', "").parse();
             let number = number.map_err(|_| Error::syntax(self.line, "invalid number"))?;

@@ -98,12 +98,12 @@ pub(crate) fn call(budget: &Budget<'_>, method: &Method, args: CallArgs) -> Resu
         }
         Value::Cycler(cycler) => {
             args.expect_none(name)?;
-            let at = cycler.at.get();
+            let at = cycler.idx.get();
             if name == "reset" {
-                cycler.at.set(0);
+                cycler.idx.set(0);
                 return Ok(Value::None);
             }
-            cycler.at.set((at + 1) % cycler.items.items.len().max(1));
+            cycler.idx.set((at + 1) % cycler.items.items.len().max(1));
             Ok(cycler.items.items.get(at).cloned().unwrap_or(Value::None))
         }
         Value::Loop(state) => loop_method(budget, state, name, args),
@@ -166,7 +166,7 @@ fn loop_method(
         if values.is_empty() {
             return Err(Error::type_error("no items for cycling given"));
         }
-        return Ok(values[state.at.get() % values.len()].clone());
+        return Ok(values[state.idx.get() % values.len()].clone());
     }
     let last = state.last_changed.borrow().clone();
     let is_same = match &last {

@@ -23,7 +23,7 @@ pub(crate) struct Parsed {
 pub(crate) fn parse(source: &str) -> Result<Parsed, Error> {
     let mut parser = Parser {
         tokens: tokenize(source)?,
-        at: 0,
+        position: 0,
         names: Names::new(),
         strings: Vec::new(),
         nesting: 0,
@@ -44,7 +44,8 @@ pub(crate) fn parse(source: &str) -> Result<Parsed, Error> {
 
 struct Parser {
     tokens: Vec<Token>,
-    at: usize,
+    /// The index of the current token.
+    position: usize,
     names: Names,
     strings: Vec<String>,
     nesting: usize,
@@ -72,7 +73,7 @@ struct SpecialUses {
 impl Parser {
     fn token(&self) -> &Token {
         // The last token is `Eof`, and the parser never advances past it.
-        &self.tokens[self.at.min(self.tokens.len() - 1)]
+        &self.tokens[self.position.min(self.tokens.len() - 1)]
     }
 
     fn kind(&self) -> &TokenKind {
@@ -80,7 +81,7 @@ impl Parser {
     }
 
     fn peek(&self) -> &TokenKind {
-        &self.tokens[(self.at + 1).min(self.tokens.len() - 1)].kind
+        &self.tokens[(self.position + 1).min(self.tokens.len() - 1)].kind
     }
 
     fn line(&self) -> u32 {
@@ -88,7 +89,7 @@ impl Parser {
     }
 
     fn advance(&mut self) {
-        self.at = (self.at + 1).min(self.tokens.len() - 1);
+        self.position = (self.position + 1).min(self.tokens.len() - 1);
     }
 
     fn is_op(&self, operator: &str) -> bool {
@@ -170,9 +171,9 @@ impl Parser {
             let line = self.line();
             match self.kind() {
                 TokenKind::Data(_) => {
-                    let at = self.at;
+                    let position = self.position;
                     self.advance();
-                    if let TokenKind::Data(data) = &mut self.tokens[at].kind {
+                    if let TokenKind::Data(data) = &mut self.tokens[position].kind {
                         let data = std::mem::take(data);
                         body.push(Stmt { line, kind: StmtKind::Data(data) });
                     }

@@ -102,7 +102,7 @@ fn write_repr(
             None => out.push_str("<Macro anonymous>", None),
         },
         Value::Loop(state) => {
-            let (at, n) = (state.at.get() + 1, state.items.items.len());
+            let (at, n) = (state.idx.get() + 1, state.items.items.len());
             out.push_str(&format!("<LoopContext {at}/{n}>"), None)
         }
         Value::Function(Function::Dict) => out.push_str("<class 'dict'>", None),

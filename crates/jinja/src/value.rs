@@ -172,7 +172,7 @@ pub(crate) enum View {
 /// A single-pass iterator: the result of `map`, `select` and similar filters.
 pub(crate) struct Iter {
     items: Rc<Seq>,
-    at: Cell<usize>,
+    idx: Cell<usize>,
     /// The error to raise after the last item: Python's generators are lazy and raise it only then.
     error: RefCell<Option<Error>>,
     pub(crate) type_name: &'static str,
@@ -180,13 +180,13 @@ pub(crate) struct Iter {
 
 impl Iter {
     pub(crate) fn value(items: Rc<Seq>, error: Option<Error>, type_name: &'static str) -> Value {
-        let (at, error) = (Cell::new(0), RefCell::new(error));
-        Value::Iter(Rc::new(Self { items, at, error, type_name }))
+        let (idx, error) = (Cell::new(0), RefCell::new(error));
+        Value::Iter(Rc::new(Self { items, idx, error, type_name }))
     }
 
     pub(crate) fn next(&self) -> Result<Option<Value>, Error> {
-        if let Some(item) = self.items.items.get(self.at.get()) {
-            self.at.set(self.at.get() + 1);
+        if let Some(item) = self.items.items.get(self.idx.get()) {
+            self.idx.set(self.idx.get() + 1);
             return Ok(Some(item.clone()));
         }
         match self.error.borrow_mut().take() {
@@ -196,15 +196,15 @@ impl Iter {
     }
 
     pub(crate) fn rest(&self, budget: &Budget<'_>) -> Result<Rc<Seq>, Error> {
-        let at = self.at.replace(self.items.items.len());
+        let idx = self.idx.replace(self.items.items.len());
         if let Some(error) = self.error.borrow_mut().take() {
             return Err(error);
         }
-        if at == 0 {
+        if idx == 0 {
             return Ok(self.items.clone());
         }
-        check_values(budget, self.items.items.len() - at.min(self.items.items.len()))?;
-        Seq::new(budget, self.items.items[at.min(self.items.items.len())..].to_vec())
+        check_values(budget, self.items.items.len() - idx.min(self.items.items.len()))?;
+        Seq::new(budget, self.items.items[idx.min(self.items.items.len())..].to_vec())
     }
 }
 
@@ -222,7 +222,7 @@ pub(crate) struct MacroValue {
 /// The variable `loop`.
 pub(crate) struct LoopState {
     pub(crate) items: Rc<Seq>,
-    pub(crate) at: Cell<usize>,
+    pub(crate) idx: Cell<usize>,
     pub(crate) depth: usize,
     pub(crate) last_changed: RefCell<Option<Vec<Value>>>,
     /// The loop's statement and scope, if it is recursive.
@@ -231,7 +231,7 @@ pub(crate) struct LoopState {
 
 pub(crate) struct Cycler {
     pub(crate) items: Rc<Seq>,
-    pub(crate) at: Cell<usize>,
+    pub(crate) idx: Cell<usize>,
 }
 
 pub(crate) struct Joiner {

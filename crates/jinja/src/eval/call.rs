@@ -150,7 +150,7 @@ impl Interpreter<'_> {
                     return Err(Error::runtime("RuntimeError", what));
                 }
                 let items = Seq::new(self.budget, args.positional)?;
-                Ok(Value::Cycler(Rc::new(Cycler { items, at: Cell::new(0) })))
+                Ok(Value::Cycler(Rc::new(Cycler { items, idx: Cell::new(0) })))
             }
             Function::Joiner => {
                 let [separator] = args.bind("joiner", ["sep"], 0)?;

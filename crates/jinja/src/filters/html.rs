@@ -120,8 +120,8 @@ fn url_encode(budget: &Budget<'_>, value: &Value) -> Result<Text, Error> {
         quote(&mut out, &repr::text(budget, value)?, false)?;
         return Ok(out.finish());
     };
-    for (at, pair) in pairs.items.iter().enumerate() {
-        if at > 0 {
+    for (idx, pair) in pairs.items.iter().enumerate() {
+        if idx > 0 {
             out.push_str("&", None)?;
         }
         let pair = iterate::items(budget, pair)?;
@@ -174,9 +174,9 @@ fn strip_tags(budget: &Budget<'_>, text: &Text) -> Result<Text, Error> {
 fn unescape(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut rest = text;
-    while let Some(at) = rest.find('&') {
-        plain.push_str(&rest[..at]);
-        rest = &rest[at..];
+    while let Some(idx) = rest.find('&') {
+        plain.push_str(&rest[..idx]);
+        rest = &rest[idx..];
         let end = rest.bytes().take(12).position(|byte| byte == b';');
         let resolved = end.and_then(|end| {
             let name = &rest[1..end];
@@ -226,7 +226,7 @@ fn urlize(budget: &Budget<'_>, text: &Text, limit: usize, attributes: &str) -> R
         let (head, middle, tail) = around(word);
         out.push_str(head, mark)?;
         let shown = match middle.char_indices().nth(limit) {
-            Some((at, _)) => format!("{}...", &middle[..at]),
+            Some((idx, _)) => format!("{}...", &middle[..idx]),
             None => middle.to_owned(),
         };
         if is_url(middle) {

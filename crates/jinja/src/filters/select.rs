@@ -131,8 +131,8 @@ fn dict_sort(budget: &Budget<'_>, value: &Value, args: CallArgs) -> Result<Value
         keys.push(folded(budget, key.clone(), case_sensitive)?);
     }
     let mut sorted = Vec::with_capacity(dict.len());
-    for at in ops::sort_order(budget, &keys, is_true(reverse))? {
-        let (key, value) = &dict.entries()[at];
+    for idx in ops::sort_order(budget, &keys, is_true(reverse))? {
+        let (key, value) = &dict.entries()[idx];
         sorted.push(iterate::pair(budget, key.clone(), value.clone())?);
     }
     Ok(Value::List(Seq::new(budget, sorted)?))
@@ -161,7 +161,7 @@ fn sort(budget: &Budget<'_>, value: &Value, args: CallArgs) -> Result<Value, Err
         keys.push(Value::List(Seq::new(budget, key)?));
     }
     let order = ops::sort_order(budget, &keys, is_true(reverse))?;
-    let sorted = order.into_iter().map(|at| items.items[at].clone()).collect();
+    let sorted = order.into_iter().map(|idx| items.items[idx].clone()).collect();
     Ok(Value::List(Seq::new(budget, sorted)?))
 }
 
@@ -177,13 +177,13 @@ fn group(budget: &Budget<'_>, value: &Value, args: CallArgs) -> Result<Value, Er
         keys.push(folded(budget, getter.get(budget, item)?, case_sensitive)?);
     }
     let mut groups: Vec<(usize, Vec<Value>)> = Vec::new();
-    for at in ops::sort_order(budget, &keys, false)? {
-        let item = items.items[at].clone();
+    for idx in ops::sort_order(budget, &keys, false)? {
+        let item = items.items[idx].clone();
         match groups.last_mut() {
-            Some((first, group)) if ops::equals(budget, &keys[*first], &keys[at])? => {
+            Some((first, group)) if ops::equals(budget, &keys[*first], &keys[idx])? => {
                 group.push(item);
             }
-            _ => groups.push((at, vec![item])),
+            _ => groups.push((idx, vec![item])),
         }
     }
     let mut result = Vec::with_capacity(groups.len());

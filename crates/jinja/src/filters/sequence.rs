@@ -55,8 +55,8 @@ pub(super) fn call(
             args.expect_none(name)?;
             let items = iterate::items(budget, value)?;
             let n = items.items.len().max(1) as u64;
-            let at = RandomState::new().hash_one(n) % n;
-            let item = items.items.get(at as usize).cloned();
+            let idx = RandomState::new().hash_one(n) % n;
+            let item = items.items.get(idx as usize).cloned();
             Ok(item.unwrap_or_else(|| Value::hint("No random item, sequence was empty.")))
         }
         "reverse" => {
@@ -132,11 +132,11 @@ pub(super) fn call(
             let (each, more) = (items.items.len() / n, items.items.len() % n);
             let mut slices = Vec::with_capacity(n);
             let mut start = 0;
-            for at in 0..n {
+            for idx in 0..n {
                 budget.tick(1)?;
-                let end = start + each + usize::from(at < more);
+                let end = start + each + usize::from(idx < more);
                 let mut slice = items.items[start..end].to_vec();
-                if let Some(fill) = fill.as_ref().filter(|_| at >= more) {
+                if let Some(fill) = fill.as_ref().filter(|_| idx >= more) {
                     slice.push(fill.clone());
                 }
                 slices.push(Value::List(Seq::new(budget, slice)?));
@@ -175,11 +175,11 @@ fn join(context: &Context<'_>, value: &Value, args: CallArgs) -> Result<Value, E
     let escaped = |text: &Text| {
         if is_markup { ops::escape(budget, text) } else { Ok(text.clone()) }
     };
-    for (at, item) in items.items.iter().enumerate() {
-        if at > 0 {
+    for (idx, item) in items.items.iter().enumerate() {
+        if idx > 0 {
             out.push(&escaped(&separator)?)?;
         }
-        match texts.get(at) {
+        match texts.get(idx) {
             Some(Value::Str(text)) => out.push(&escaped(text)?)?,
             _ => repr::write_str(&mut out, budget, &getter.get(budget, item)?)?,
         }

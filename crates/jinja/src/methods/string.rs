@@ -220,12 +220,12 @@ pub(crate) fn replace(
     let mut from = 0;
     let mut n = 0;
     if old.is_empty() {
-        for (at, c) in all.char_indices() {
+        for (idx, c) in all.char_indices() {
             if n < count {
                 out.push(&new)?;
                 n += 1;
             }
-            out.push_slice(text, at..at + c.len_utf8())?;
+            out.push_slice(text, idx..idx + c.len_utf8())?;
         }
         if n < count {
             out.push(&new)?;
@@ -249,14 +249,14 @@ pub(crate) fn replace(
 
 fn join(budget: &Budget<'_>, separator: &Text, items: &[Value]) -> Result<Text, Error> {
     let mut out = TextBuf::new(budget);
-    for (at, item) in items.iter().enumerate() {
+    for (idx, item) in items.iter().enumerate() {
         let Value::Str(item) = item else {
             return Err(Error::type_error(format!(
-                "sequence item {at}: expected str instance, {} found",
+                "sequence item {idx}: expected str instance, {} found",
                 item.type_name()
             )));
         };
-        if at > 0 {
+        if idx > 0 {
             out.push(separator)?;
         }
         if separator.is_markup() {

@@ -51,7 +51,7 @@ impl Dict {
         let found = self.index.get(&hash_str(name))?;
         found
             .iter()
-            .map(|at| &self.entries[*at as usize])
+            .map(|idx| &self.entries[*idx as usize])
             .find(|(key, _)| key.as_str() == Some(name))
             .map(|(_, value)| value)
     }
@@ -62,7 +62,7 @@ impl Dict {
             return Ok(self.get_str(name));
         }
         let found = find(budget, &self.entries, &self.index, key)?;
-        Ok(found.map(|at| &self.entries[at].1))
+        Ok(found.map(|idx| &self.entries[idx].1))
     }
 }
 
@@ -74,16 +74,16 @@ fn find(
 ) -> Result<Option<usize>, Error> {
     let key_hash = hash(budget, key)?;
     if index.is_empty() {
-        for (at, (other, _)) in entries.iter().enumerate() {
+        for (idx, (other, _)) in entries.iter().enumerate() {
             if equals(budget, other, key)? {
-                return Ok(Some(at));
+                return Ok(Some(idx));
             }
         }
         return Ok(None);
     }
-    for at in index.get(&key_hash).into_iter().flatten() {
-        if equals(budget, &entries[*at as usize].0, key)? {
-            return Ok(Some(*at as usize));
+    for idx in index.get(&key_hash).into_iter().flatten() {
+        if equals(budget, &entries[*idx as usize].0, key)? {
+            return Ok(Some(*idx as usize));
         }
     }
     Ok(None)
@@ -117,22 +117,22 @@ impl<'b> DictBuilder<'b> {
     /// Sets the value of `key`. An existing key keeps its position and its original form.
     pub(crate) fn insert(&mut self, key: Value, value: Value) -> Result<(), Error> {
         self.budget.tick(1)?;
-        if let Some(at) = find(self.budget, &self.entries, &self.index, &key)? {
-            self.entries[at].1 = value;
+        if let Some(idx) = find(self.budget, &self.entries, &self.index, &key)? {
+            self.entries[idx].1 = value;
             return Ok(());
         }
-        let at = self.entries.len();
-        if at >= MAX_UNINDEXED {
+        let idx = self.entries.len();
+        if idx >= MAX_UNINDEXED {
             if self.index.is_empty() {
-                for (at, (key, _)) in self.entries.iter().enumerate() {
+                for (idx, (key, _)) in self.entries.iter().enumerate() {
                     let hash = hash(self.budget, key)?;
-                    self.index.entry(hash).or_default().push(at as u32);
+                    self.index.entry(hash).or_default().push(idx as u32);
                 }
             }
-            self.index.entry(hash(self.budget, &key)?).or_default().push(at as u32);
+            self.index.entry(hash(self.budget, &key)?).or_default().push(idx as u32);
         }
         if self.entries.len() == self.entries.capacity() {
-            let grown = bytes(2 * at.max(2));
+            let grown = bytes(2 * idx.max(2));
             self.budget.check_value(grown)?;
             self.charge.resize(grown);
         }
