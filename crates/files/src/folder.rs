@@ -72,7 +72,7 @@ impl ConfinedFolder {
     /// Reads the regular file `name` of at most `limit_bytes`.
     ///
     /// # Errors
-    /// The errors of [`ConfinedFolder::resolve`] and [`read`](crate::read).
+    /// The errors of [`ConfinedFolder::resolve`] and [`read`](crate::read()).
     pub fn read(&self, name: impl AsRef<Path>, limit_bytes: u64) -> Result<Vec<u8>, Error> {
         read::read(&self.resolve(name)?, limit_bytes)
     }

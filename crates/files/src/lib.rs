@@ -3,7 +3,7 @@
 //!
 //! A name may be that of a pipe that never ends, a device, a folder, or a link to another place; a
 //! file may be larger than memory. Therefore [`open`] accepts only regular files and never blocks,
-//! [`read`] takes a limit, [`ConfinedFolder`] confines reads to one folder, and [`AtomicFile`]
+//! [`read()`] takes a limit, [`ConfinedFolder`] confines reads to one folder, and [`AtomicFile`]
 //! replaces only regular files and does so atomically. [`rename_no_replace`] and
 //! [`rename_to_free_name`] rename without replacing. A [`Stamp`] detects whether a file has
 //! changed.

@@ -6,7 +6,7 @@
 //! ([`Kernel::matvec`]), or through unpacked panels of sixteen weight rows for several
 //! ([`Kernel::panel`]). Float weights are multiplied with f32 activations, without quantisation
 //! ([`Kernel::matmul_float`]); attention multiplies with keys and values in the same way. Small
-//! operations on f32 and f16 slices are in [`vector`]. [`quantize`] produces blocks for files.
+//! operations on f32 and f16 slices are in [`vector`]. [`quantize()`] produces blocks for files.
 //!
 //! Each SIMD kernel has a scalar twin: a plain Rust version that is its reference in the tests. The
 //! best instruction set that the processor reports is used; the environment variable `LILIMS_ISA`
@@ -42,7 +42,7 @@ pub use isa::{Isa, IsaError};
 pub use panel::{PANEL_ROWS, Panel};
 pub use quantize::{QuantizeError, quantize, quantize_q8_0};
 
-/// Whether [`dequantize`] and [`Kernel`] support the type.
+/// Whether [`dequantize()`] and [`Kernel`] support the type.
 pub fn supported(ty: TensorType) -> bool {
     is_float(ty) || Format::of(ty).is_some()
 }
