@@ -28,7 +28,7 @@ const BASE_STEPS: u64 = 10_000_000;
 const STEPS_PER_MESSAGE_BYTE: u64 = 200;
 const BASE_VALUE_BYTES: usize = 8 << 20;
 const BASE_LIVE_BYTES: usize = 64 << 20;
-const TIME: Duration = Duration::from_secs(3);
+const BASE_TIME: Duration = Duration::from_secs(3);
 /// Additional milliseconds per MiB of messages.
 const MS_PER_MIB: u64 = 500;
 /// Steps between two checks of the clock and the cancel flag.
@@ -45,7 +45,7 @@ pub(crate) struct Charge(usize);
 
 impl Charge {
     pub(crate) fn new(bytes: usize) -> Self {
-        LIVE_BYTES.with(|alive| alive.set(alive.get().saturating_add(bytes)));
+        LIVE_BYTES.with(|live| live.set(live.get().saturating_add(bytes)));
         Self(bytes)
     }
 
@@ -56,7 +56,7 @@ impl Charge {
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        LIVE_BYTES.with(|alive| alive.set(alive.get().saturating_sub(self.0)));
+        LIVE_BYTES.with(|live| live.set(live.get().saturating_sub(self.0)));
     }
 }
 
@@ -87,7 +87,7 @@ impl<'a> Budget<'a> {
             max_value: BASE_VALUE_BYTES
                 .saturating_add(input_bytes.saturating_mul(8))
                 .min(u32::MAX as usize / 2),
-            deadline: Instant::now() + TIME + Duration::from_millis(mib * MS_PER_MIB),
+            deadline: Instant::now() + BASE_TIME + Duration::from_millis(mib * MS_PER_MIB),
             cancel,
             stack: Stack::here(),
         }
@@ -124,8 +124,8 @@ impl<'a> Budget<'a> {
 
     /// Checks that a value of `bytes` may be allocated; costs a proportional number of steps.
     pub(crate) fn check_value(&self, bytes: usize) -> Result<(), Error> {
-        let alive = LIVE_BYTES.with(Cell::get);
-        if bytes > self.max_value || alive.saturating_add(bytes) > self.max_live {
+        let live = LIVE_BYTES.with(Cell::get);
+        if bytes > self.max_value || live.saturating_add(bytes) > self.max_live {
             return Err(Error::LimitExceeded { limit: Limit::Memory });
         }
         self.tick(bytes / 64)

@@ -36,11 +36,11 @@ pub(super) trait Wide {
     unsafe fn load_f(pointer: *const f32) -> Self::Float;
     unsafe fn store_f(pointer: *mut f32, x: Self::Float);
     unsafe fn splat_f(x: f32) -> Self::Float;
-    /// Loads eight floats into the low half.
+    /// Widens eight floats, which become the low half.
     unsafe fn low_f(x: __m256) -> Self::Float;
-    /// Loads eight floats, each repeated twice.
+    /// Loads eight floats and duplicates each: a, a, b, b, …
     unsafe fn each_twice(pointer: *const f32) -> Self::Float;
-    /// Sixteen signed bytes.
+    /// Converts sixteen signed bytes.
     unsafe fn from_i8(x: __m128i) -> Self::Float;
     unsafe fn from_int(x: Self::Int) -> Self::Float;
     unsafe fn mul(a: Self::Float, b: Self::Float) -> Self::Float;
