@@ -47,7 +47,7 @@ impl Attempt {
         fs::create_dir_all(folder)?;
         let path = path(folder);
         // On the disk before the load begins: it may take the whole system down.
-        lilims_files::replace(&path, |file| Ok(serde_json::to_writer(file, self)?))?;
+        lilims_files::write_atomic(&path, |file| Ok(serde_json::to_writer(file, self)?))?;
         Ok(Note { path })
     }
 

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use lilims_files::{ReplaceOptions, Replacement};
+use lilims_files::{AtomicFile, AtomicFileOptions};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -65,8 +65,8 @@ impl ConversationFile {
         let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
         let folder = folder.unwrap_or(Path::new("."));
         fs::create_dir_all(folder)?;
-        let options = ReplaceOptions { prefix: TEMPORARY_PREFIX, is_private: true };
-        let mut file = Replacement::with(&self.path, options)?;
+        let options = AtomicFileOptions { prefix: TEMPORARY_PREFIX, is_private: true };
+        let mut file = AtomicFile::with_options(&self.path, options)?;
         file.write_all(&serde_json::to_vec_pretty(conversation)?)?;
         Ok(file.commit()?)
     }
@@ -85,7 +85,7 @@ impl ConversationFile {
     /// # Errors
     /// When it stays where it is.
     pub fn put_aside(&self) -> io::Result<PathBuf> {
-        Ok(lilims_files::publish_free(&self.path, &with_suffix(&self.path, DAMAGED_SUFFIX))?)
+        Ok(lilims_files::rename_to_free_name(&self.path, &with_suffix(&self.path, DAMAGED_SUFFIX))?)
     }
 }
 

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use lilims_files::Replacement;
+use lilims_files::AtomicFile;
 use safetensors::Dtype;
 use safetensors::tensor::{TensorView, serialize_to_file};
 
@@ -43,7 +43,7 @@ impl Logits {
 fn write(path: &Path, logits: &[f32], rows: usize) -> Result<()> {
     let bytes: Vec<u8> = logits.iter().flat_map(|x| x.to_le_bytes()).collect();
     let view = TensorView::new(Dtype::F32, vec![rows, logits.len() / rows.max(1)], &bytes)?;
-    let replacement = Replacement::new(path)?;
+    let replacement = AtomicFile::new(path)?;
     let metadata = None::<HashMap<String, String>>;
     serialize_to_file([("logits", view)], metadata, replacement.temporary_path())?;
     Ok(replacement.commit()?)

@@ -6,7 +6,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use lilims_files::Folder;
+use lilims_files::ConfinedFolder;
 
 use crate::Error;
 
@@ -17,7 +17,7 @@ const MAX_BYTES: u64 = 64 << 20;
 ///
 /// *Errors*: [`Error::Io`], also for links that lead out of the folder.
 pub(crate) fn find(folder: &Path, name: &str) -> Result<Option<PathBuf>, Error> {
-    let resolved = Folder::open_root(folder).and_then(|folder| folder.resolve(name));
+    let resolved = ConfinedFolder::new(folder).and_then(|folder| folder.resolve(name));
     match resolved {
         // Manifests state this name, not the one that a link in a cache leads to.
         Ok(_) => Ok(Some(folder.join(name))),
@@ -31,8 +31,8 @@ pub(crate) fn find(folder: &Path, name: &str) -> Result<Option<PathBuf>, Error> 
 /// *Errors*: [`Error::Io`], also for links that lead out of the folder, for what is no regular file
 /// and for what is too large.
 pub(crate) fn read_optional(folder: &Path, name: &str) -> Result<Option<Vec<u8>>, Error> {
-    let root = Folder::open_root(folder).map_err(from_files)?;
-    root.read_if_there(name, MAX_BYTES).map_err(from_files)
+    let root = ConfinedFolder::new(folder).map_err(from_files)?;
+    root.read_if_exists(name, MAX_BYTES).map_err(from_files)
 }
 
 /// Reads a file of a checkpoint, whose place is known.

@@ -3,8 +3,8 @@
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use lilims_files::{ReplaceOptions, Replacement};
-use lilims_gguf::{TensorHead, Writer};
+use lilims_files::{AtomicFile, AtomicFileOptions};
+use lilims_gguf::{TensorHeader, Writer};
 use sha2::{Digest, Sha256};
 
 use crate::Error;
@@ -17,7 +17,7 @@ pub(crate) const PREFIX: &str = ".converting-";
 /// A file in the making. Dropped before [`Output::publish`], it leaves nothing.
 pub(crate) struct Output {
     path: PathBuf,
-    to: BufWriter<Replacement>,
+    to: BufWriter<AtomicFile>,
     hash: Sha256,
     size_bytes: u64,
 }
@@ -25,8 +25,8 @@ pub(crate) struct Output {
 impl Output {
     /// Starts the file that will be `path`.
     pub(crate) fn create(path: &Path) -> Result<Self, Error> {
-        let options = ReplaceOptions { prefix: PREFIX, ..ReplaceOptions::default() };
-        let file = Replacement::with(path, options).map_err(from_files)?;
+        let options = AtomicFileOptions { prefix: PREFIX, ..AtomicFileOptions::default() };
+        let file = AtomicFile::with_options(path, options).map_err(from_files)?;
         let to = BufWriter::with_capacity(1 << 20, file);
         Ok(Self { path: path.to_owned(), to, hash: Sha256::new(), size_bytes: 0 })
     }
@@ -37,13 +37,13 @@ impl Output {
     }
 
     /// Writes the head of a GGUF file.
-    pub(crate) fn write_head(
+    pub(crate) fn write_header(
         &mut self,
         writer: &Writer,
-        tensors: &[TensorHead],
+        tensors: &[TensorHeader],
     ) -> Result<(), Error> {
         let path = self.path.clone();
-        writer.write_head(tensors.iter(), self).map_err(Error::io(&path))
+        writer.write_header(tensors.iter(), self).map_err(Error::io(&path))
     }
 
     /// Fills up to where the next tensor starts.
@@ -75,7 +75,7 @@ impl Write for Output {
 
 /// A whole file that does not have its name yet.
 pub(crate) struct Finished {
-    file: Replacement,
+    file: AtomicFile,
     pub(crate) hash: FileHash,
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use lilims_engine::Tokenizer;
-use lilims_gguf::{File, TensorHead, Writer};
+use lilims_gguf::{File, TensorHeader, Writer};
 use serde_json::{Value as Json, json};
 use tempfile::NamedTempFile;
 
@@ -285,8 +285,8 @@ fn unpanicked<T>(run: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
 fn written(writer: &Writer, out: &Path) -> Result<Tokenizer, Error> {
     let near = folder(out);
     let mut file = NamedTempFile::with_prefix_in(PREFIX, near).map_err(Error::io(near))?;
-    let none: [TensorHead; 0] = [];
-    let head = writer.write_head(none.iter(), &mut file).and_then(|_| file.flush());
+    let none: [TensorHeader; 0] = [];
+    let head = writer.write_header(none.iter(), &mut file).and_then(|_| file.flush());
     head.map_err(Error::io(near))?;
     let file = Arc::new(File::open(file.path())?);
     Tokenizer::from_gguf(&file).map_err(Error::Result)

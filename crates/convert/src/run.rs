@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use lilims_engine::{ModelSpec, Tokenizer};
 use lilims_files::Stamp;
-use lilims_gguf::{File, TensorHead, TensorType, Writer};
+use lilims_gguf::{File, TensorHeader, TensorType, Writer};
 
 use crate::config::Config;
 use crate::encode::Tensor;
@@ -84,8 +84,8 @@ pub struct Progress<'a> {
 
 impl<'a> Progress<'a> {
     /// What is there before the tensor `tensor_idx`.
-    fn before(heads: &'a [TensorHead], tensor_idx: usize) -> Self {
-        let size_bytes = |heads: &[TensorHead]| heads.iter().map(|head| head.size_bytes).sum();
+    fn before(heads: &'a [TensorHeader], tensor_idx: usize) -> Self {
+        let size_bytes = |heads: &[TensorHeader]| heads.iter().map(|head| head.size_bytes).sum();
         Self {
             tensor_idx,
             n_tensors: heads.len(),
@@ -116,7 +116,7 @@ pub fn convert(
     let heads = input.heads(options, !options.importance.is_empty())?;
     let tensors = input.tensors(&heads, options)?;
     let mut output = Output::create(out)?;
-    output.write_head(&input.writer, &heads)?;
+    output.write_header(&input.writer, &heads)?;
     let has_failed = AtomicBool::new(false);
     let is_wanted = || !cancel.load(Ordering::Relaxed) && !has_failed.load(Ordering::Relaxed);
     let (finished, spec, files) = std::thread::scope(|scope| {
@@ -201,7 +201,7 @@ pub fn expected_bytes(source: &Path, options: &Options, is_weighed: bool) -> Res
 
 /// Writes the tensors as they are ready.
 fn write(
-    heads: &[TensorHead],
+    heads: &[TensorHeader],
     tensors: &[Tensor<'_>],
     pieces: &mut Pieces,
     mut output: Output,
@@ -278,7 +278,7 @@ impl Input {
     }
 
     /// The result's tensors, some of which have other types where columns have an importance.
-    fn heads(&self, options: &Options, has_importance: bool) -> Result<Vec<TensorHead>, Error> {
+    fn heads(&self, options: &Options, has_importance: bool) -> Result<Vec<TensorHeader>, Error> {
         let Options { mix, overrides, .. } = options;
         let traits = Traits { has_importance, ..self.traits };
         let chooser = Chooser { mix: *mix, overrides, traits };
@@ -289,15 +289,15 @@ impl Input {
                 let tensor_type = chooser.choose(&tensor.name, &dims);
                 let unsupported =
                     || Error::NoQuantiser { name: tensor.source.clone(), tensor_type };
-                TensorHead::new(&tensor.name, &dims, tensor_type).ok_or_else(unsupported)
+                TensorHeader::new(&tensor.name, &dims, tensor_type).ok_or_else(unsupported)
             })
             .collect()
     }
 
     /// The size of a file with these tensors.
-    fn file_bytes(&self, heads: &[TensorHead]) -> u64 {
+    fn file_bytes(&self, heads: &[TensorHeader]) -> u64 {
         let mut head = Vec::new();
-        self.writer.write_head(heads.iter(), &mut head).expect("memory takes all");
+        self.writer.write_header(heads.iter(), &mut head).expect("memory takes all");
         let padded = heads
             .iter()
             .map(|head| head.size_bytes + Writer::padding(head.size_bytes).len() as u64);
@@ -307,11 +307,11 @@ impl Input {
     /// How each of the tensors is converted.
     fn tensors<'a>(
         &'a self,
-        heads: &[TensorHead],
+        heads: &[TensorHeader],
         options: &'a Options,
     ) -> Result<Vec<Tensor<'a>>, Error> {
         let each = self.tensors.iter().zip(heads);
-        let tensor = |(planned, head): (&'a Planned, &TensorHead)| {
+        let tensor = |(planned, head): (&'a Planned, &TensorHeader)| {
             let (name, tensor_type) = self.find(planned)?;
             let n_values: usize = planned.shape.iter().product();
             let columns = match planned.change {

@@ -116,7 +116,7 @@ impl Model {
     /// [`Error::TooLarge`] when a session would not fit into the memory, [`Error::Isa`] when `LILIMS_ISA`
     /// cannot be followed, [`Error::TooManyThreads`].
     pub fn load(path: &Path, options: &LoadOptions) -> Result<Arc<Self>, Error> {
-        Isa::forced()?;
+        Isa::from_env()?;
         let n_threads = options.threads.unwrap_or_else(performance_cores).max(1);
         if n_threads > max_threads() {
             return Err(Error::TooManyThreads { asked: n_threads, most: max_threads() });
@@ -308,7 +308,7 @@ pub(crate) fn context(spec: &ModelSpec, asked: Option<usize>) -> usize {
 
 /// Says that a file which lacks what every model has is a part of a split model, where its name says so.
 fn part_by_name(error: Error, path: &Path) -> Error {
-    let split = path.file_name().and_then(|name| Split::of_name(name.to_str()?));
+    let split = path.file_name().and_then(|name| Split::from_file_name(name.to_str()?));
     match (&error, split) {
         (Error::Gguf(lilims_gguf::Error::MissingKey { .. }), Some(split)) => Error::Split(split),
         (Error::Gguf(lilims_gguf::Error::MissingTensor { .. }), Some(split)) => Error::Split(split),

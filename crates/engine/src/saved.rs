@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crc32fast::Hasher;
-use lilims_files::{ReplaceOptions, Replacement};
+use lilims_files::{AtomicFile, AtomicFileOptions};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -54,8 +54,9 @@ impl Session {
     pub(crate) fn save_with(&self, path: &Path, note: &[u8]) -> Result<(), Error> {
         // The fingerprint is made of the file.
         self.model.check_unchanged()?;
-        let options = ReplaceOptions { is_private: true, ..ReplaceOptions::default() };
-        let mut file = Replacement::with(path, options).map_err(|e| Error::SavedIo(e.into()))?;
+        let options = AtomicFileOptions { is_private: true, ..AtomicFileOptions::default() };
+        let mut file =
+            AtomicFile::with_options(path, options).map_err(|e| Error::SavedIo(e.into()))?;
         let mut writer = BufWriter::with_capacity(BUFFER, file.file());
         self.write_to(&mut writer, note)?;
         writer.flush().map_err(Error::SavedIo)?;

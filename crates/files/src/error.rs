@@ -1,13 +1,13 @@
-//! What is wrong with a file, and how that becomes an [`io::Error`].
+//! Why a file was not read or written, and the conversion to [`io::Error`].
 
 use std::fmt;
 use std::fs::FileType;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// What a name that is no regular file stands for.
+/// The kind of something that is not a regular file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum FileKind {
     /// A folder.
     Folder,
     /// A named pipe (FIFO).
@@ -16,12 +16,12 @@ pub enum Kind {
     Socket,
     /// A device, such as `/dev/null` or a terminal.
     Device,
-    /// Anything else that the system knows.
+    /// Any other type of file.
     Other,
 }
 
-impl Kind {
-    /// The kind of what is no regular file; `None` for regular files and for links.
+impl FileKind {
+    /// The kind for `file_type`; `None` for regular files and for symbolic links.
     pub fn of(file_type: FileType) -> Option<Self> {
         if file_type.is_file() || file_type.is_symlink() {
             return None;
@@ -46,7 +46,7 @@ impl Kind {
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for FileKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Folder => "a folder",
@@ -61,20 +61,20 @@ impl fmt::Display for Kind {
 /// Why a file was not read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The name stands for something that is no regular file, which would not be read.
+    /// The path is not a regular file, so it was not read.
     #[error("{} is {kind}, not a regular file", path.display())]
     NotRegular {
-        /// The name.
+        /// The path.
         path: PathBuf,
-        /// What it stands for.
-        kind: Kind,
+        /// What it is instead.
+        kind: FileKind,
     },
-    /// The file is larger than its reader takes.
-    #[error("{} is larger than the {limit_bytes} bytes that are read of such a file", path.display())]
+    /// The file is larger than the caller's limit.
+    #[error("{} is larger than the limit of {limit_bytes} bytes", path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,
-        /// The most bytes that its reader takes.
+        /// The caller's limit.
         limit_bytes: u64,
     },
     /// The file is not UTF-8.
@@ -83,52 +83,52 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
-    /// The name, or the link that it is, leads out of its folder.
-    #[error("{} leads out of the folder {}", path.display(), root.display())]
+    /// The path, or the target of a symbolic link, is outside of the folder.
+    #[error("{} is outside of the folder {}", path.display(), root.display())]
     Outside {
-        /// The name.
+        /// The path.
         path: PathBuf,
         /// The folder.
         root: PathBuf,
     },
-    /// The name is a link to something that is not there.
-    #[error("{} is a link to something that is not there", path.display())]
+    /// The path is a symbolic link whose target does not exist.
+    #[error("{} is a link whose target does not exist", path.display())]
     DanglingLink {
         /// The link.
         path: PathBuf,
     },
-    /// The name stands for something that no output may replace.
-    #[error("{} is {kind}, which is not replaced by a file", path.display())]
+    /// The path is neither free nor a regular file, so no output replaces it.
+    #[error("{} is {kind}, not a regular file that can be replaced", path.display())]
     NotReplaceable {
-        /// The name.
+        /// The path.
         path: PathBuf,
-        /// What it stands for.
-        kind: Kind,
+        /// What it is instead.
+        kind: FileKind,
     },
-    /// The name is taken.
-    #[error("{} exists already", path.display())]
+    /// A file of that name exists.
+    #[error("{} already exists", path.display())]
     Exists {
-        /// The name.
+        /// The path.
         path: PathBuf,
     },
-    /// The system refused.
+    /// An operating system call failed.
     #[error("{}: {source}", path.display())]
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// Why.
+        /// The operating system's error.
         source: io::Error,
     },
 }
 
 impl Error {
-    /// Wraps what the system says of `path`.
+    /// Wraps an I/O error with `path`.
     pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { path, source }
     }
 
-    /// The file, folder or name that this is about.
+    /// The path that the error is about.
     pub fn path(&self) -> &Path {
         match self {
             Self::NotRegular { path, .. }
@@ -142,36 +142,36 @@ impl Error {
         }
     }
 
-    /// Whether there is nothing of that name.
+    /// Whether the file does not exist.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
     }
 
-    /// Whether the name is taken.
+    /// Whether the name is already in use.
     pub fn is_exists(&self) -> bool {
         matches!(self, Self::Exists { .. })
     }
 
-    /// What is wrong, without the file's name, for messages that have it already.
+    /// The message without the path, for messages that already contain it.
     fn reason(&self) -> String {
         match self {
             Self::NotRegular { kind, .. } => format!("it is {kind}, not a regular file"),
             Self::TooLarge { limit_bytes, .. } => {
-                format!("it is larger than the {limit_bytes} bytes that are read of such a file")
+                format!("it is larger than the limit of {limit_bytes} bytes")
             }
             Self::NotUtf8 { .. } => "it is not UTF-8 text".to_owned(),
-            Self::Outside { root, .. } => format!("it leads out of the folder {}", root.display()),
-            Self::DanglingLink { .. } => "it is a link to something that is not there".to_owned(),
+            Self::Outside { root, .. } => format!("it is outside of the folder {}", root.display()),
+            Self::DanglingLink { .. } => "it is a link whose target does not exist".to_owned(),
             Self::NotReplaceable { kind, .. } => {
-                format!("it is {kind}, which is not replaced by a file")
+                format!("it is {kind}, not a regular file that can be replaced")
             }
-            Self::Exists { .. } => "it exists already".to_owned(),
+            Self::Exists { .. } => "it already exists".to_owned(),
             Self::Io { source, .. } => source.to_string(),
         }
     }
 }
 
-/// For callers whose own errors have the path: the message is the reason alone.
+/// For callers whose own errors contain the path: the message is the reason without it.
 impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
         let kind = match error {

@@ -1,4 +1,5 @@
-//! A folder that came from elsewhere, such as a checkpoint: names and links in it stay inside.
+//! Reads files of an untrusted folder, such as a checkpoint, without leaving it through `..` or
+//! links.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -6,23 +7,23 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::{Error, read};
 
-/// A folder whose files are read by names that others wrote, and never anything outside it.
+/// A folder whose files are read by untrusted names; nothing outside of it is read.
 ///
-/// Links may lead anywhere inside. Hugging Face's cache is the one exception: a folder
-/// `models--…/snapshots/…` consists of links to its `models--…/blobs`, and these are followed.
+/// Symbolic links may point anywhere inside. The one exception is Hugging Face's cache: a folder
+/// `models--…/snapshots/…` consists of links into `models--…/blobs`, and these are followed.
 #[derive(Clone, Debug)]
-pub struct Folder {
+pub struct ConfinedFolder {
     root: PathBuf,
-    /// Where the links of a snapshot lead, when this is one.
+    /// The blob folder that the links of a snapshot point to, if this is a snapshot.
     blobs: Option<PathBuf>,
 }
 
-impl Folder {
-    /// Takes the folder that `path` leads to.
+impl ConfinedFolder {
+    /// Opens the folder at `path`, following links.
     ///
     /// # Errors
-    /// [`Error::Io`] when there is no such folder.
-    pub fn open_root(path: &Path) -> Result<Self, Error> {
+    /// [`Error::Io`] when the folder does not exist.
+    pub fn new(path: &Path) -> Result<Self, Error> {
         let root = path.canonicalize().map_err(Error::io(path))?;
         if !root.is_dir() {
             return Err(Error::io(path)(std::io::ErrorKind::NotADirectory.into()));
@@ -31,16 +32,16 @@ impl Folder {
         Ok(Self { root, blobs })
     }
 
-    /// The folder, free of links.
+    /// The folder's canonical path.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Where the file `name` is, free of links.
+    /// The canonical path of the file `name`.
     ///
     /// # Errors
-    /// [`Error::Outside`] for absolute names, names with `..`, and links that lead out;
-    /// [`Error::DanglingLink`]; [`Error::Io`] when there is no such file.
+    /// [`Error::Outside`] for absolute paths, paths with `..`, and links that point outside;
+    /// [`Error::DanglingLink`]; [`Error::Io`] when the file does not exist.
     pub fn resolve(&self, name: impl AsRef<Path>) -> Result<PathBuf, Error> {
         let name = name.as_ref();
         let outside = || Error::Outside { path: name.to_owned(), root: self.root.clone() };
@@ -63,7 +64,7 @@ impl Folder {
     /// Opens the regular file `name`.
     ///
     /// # Errors
-    /// What [`Folder::resolve`] and [`open`](crate::open) find.
+    /// The errors of [`ConfinedFolder::resolve`] and [`open`](crate::open).
     pub fn open(&self, name: impl AsRef<Path>) -> Result<File, Error> {
         read::open(&self.resolve(name)?)
     }
@@ -71,7 +72,7 @@ impl Folder {
     /// Reads the regular file `name` of at most `limit_bytes`.
     ///
     /// # Errors
-    /// What [`Folder::resolve`] and [`read`](crate::read) find.
+    /// The errors of [`ConfinedFolder::resolve`] and [`read`](crate::read()).
     pub fn read(&self, name: impl AsRef<Path>, limit_bytes: u64) -> Result<Vec<u8>, Error> {
         read::read(&self.resolve(name)?, limit_bytes)
     }
@@ -79,7 +80,7 @@ impl Folder {
     /// Reads the regular file `name` of at most `limit_bytes` as text.
     ///
     /// # Errors
-    /// What [`Folder::resolve`] and [`read_to_string`](crate::read_to_string) find.
+    /// The errors of [`ConfinedFolder::resolve`] and [`read_to_string`](crate::read_to_string).
     pub fn read_to_string(
         &self,
         name: impl AsRef<Path>,
@@ -88,11 +89,11 @@ impl Folder {
         read::read_to_string(&self.resolve(name)?, limit_bytes)
     }
 
-    /// Reads the regular file `name` of at most `limit_bytes`; `None` when there is none.
+    /// Reads the regular file `name` of at most `limit_bytes`; `None` if it does not exist.
     ///
     /// # Errors
-    /// As for [`Folder::read`].
-    pub fn read_if_there(
+    /// As for [`ConfinedFolder::read`].
+    pub fn read_if_exists(
         &self,
         name: impl AsRef<Path>,
         limit_bytes: u64,
@@ -106,12 +107,12 @@ impl Folder {
     /// The names of everything directly in the folder, sorted.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] when there are more than `max_names`; [`Error::Io`].
+    /// [`Error::Io`], also when there are more than `max_names`.
     pub fn names(&self, max_names: usize) -> Result<Vec<OsString>, Error> {
         let mut names = Vec::new();
         for entry in std::fs::read_dir(&self.root).map_err(Error::io(&self.root))? {
             if names.len() >= max_names {
-                let too_many = format!("more than {max_names} files in one folder");
+                let too_many = format!("more than {max_names} files in the folder");
                 return Err(Error::io(&self.root)(std::io::Error::other(too_many)));
             }
             names.push(entry.map_err(Error::io(&self.root))?.file_name());
@@ -127,6 +128,6 @@ fn blobs_of(root: &Path) -> Option<PathBuf> {
     let repository = snapshots.parent()?;
     let is_cache = repository.file_name()?.to_str()?.starts_with("models--");
     let blobs = repository.join("blobs");
-    // Where the cache's own folder is a link, somebody set it up by hand, and it is as trusted.
+    // If the blob folder itself is a link, the user made it, so it is trusted as well.
     (is_cache && blobs.is_dir()).then(|| blobs.canonicalize().ok()).flatten()
 }

@@ -1,25 +1,33 @@
-//! The one door to files whose names or content somebody else chose.
+//! Safe access to files whose names or content are untrusted. All other crates use it instead of
+//! the standard library's functions, which `cargo xtask tidy` forbids there.
 //!
-//! A name may be that of a pipe that never ends, a device, a folder, or a link to somewhere else; a
-//! file may be larger than the memory. So [`open`] takes regular files only and never waits,
-//! [`read`] takes a limit, [`Folder`] keeps to one folder, [`Replacement`] replaces regular files
-//! only and never leaves half of one, and [`publish_new`] and [`publish_free`] take a free name in
-//! one step. A [`Stamp`] tells whether a file is still the one that was opened. `cargo xtask tidy` refuses the standard library's own calls elsewhere.
+//! A name may be that of a pipe that never ends, a device, a folder, or a link to another place; a
+//! file may be larger than memory. Therefore [`open`] accepts only regular files and never blocks,
+//! [`read()`] takes a limit, [`ConfinedFolder`] confines reads to one folder, and [`AtomicFile`]
+//! replaces only regular files and does so atomically. [`rename_no_replace`] and
+//! [`rename_to_free_name`] rename without replacing. A [`Stamp`] detects whether a file has
+//! changed.
 //!
-//! Other users of the machine who exchange folders while we look are not defended against.
+//! Not defended against: other users of the machine who replace folders during a call (TOCTOU
+//! races).
 
 mod error;
 mod folder;
 mod name;
+mod parent;
 mod read;
 mod stamp;
 mod write;
 
-pub use error::{Error, Kind};
-pub use folder::Folder;
-pub use name::{create_free, create_new, free_name, numbered, publish_free, publish_new};
+pub use error::{Error, FileKind};
+pub use folder::ConfinedFolder;
+pub use name::{
+    create_at_free_name, create_new, numbered_name, rename_no_replace, rename_to_free_name,
+    with_free_name,
+};
+pub use parent::sync_folder;
 pub use read::{
     open, read, read_line, read_open, read_prefix, read_stdin, read_stdin_to_string, read_to_string,
 };
 pub use stamp::Stamp;
-pub use write::{ReplaceOptions, Replacement, check_replaceable, replace, sync_folder};
+pub use write::{AtomicFile, AtomicFileOptions, check_replaceable, write_atomic};

@@ -1,4 +1,5 @@
-//! Free names, taken in one step, so that no two processes get the same one.
+//! Creating and renaming files without replacing existing ones, atomically, so that no two
+//! processes get the same name.
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
@@ -8,62 +9,65 @@ use std::path::{Path, PathBuf};
 use tempfile::TempPath;
 
 use crate::Error;
+use crate::parent::{parent_of, sync_folder};
 
-/// After this many taken names something else is wrong.
+/// After this many names in use, something else must be wrong.
 const MAX_NUMBER: u32 = 100_000;
 
-/// Creates a file at a free name, open for reading and writing.
+/// Creates a file that must not exist yet, open for reading and writing.
 ///
 /// # Errors
-/// [`Error::Exists`] when anything has the name, a link that leads nowhere included; [`Error::Io`].
+/// [`Error::Exists`] when the name is in use, even by a dangling link; [`Error::Io`].
 pub fn create_new(path: &Path) -> Result<File, Error> {
     let file = OpenOptions::new().read(true).write(true).create_new(true).open(path);
-    file.map_err(|error| taken_or_io(path, error))
+    file.map_err(|error| exists_or_io(path, error))
 }
 
-/// Gives the file `temp` the name `wanted` in one step, on the same file system, when it is free.
+/// Atomically renames the file `temp` to `wanted` on the same file system, without replacing a
+/// file.
 ///
 /// # Errors
-/// [`Error::Exists`], [`Error::Io`]; then `temp` is where it was.
-pub fn publish_new(temp: &Path, wanted: &Path) -> Result<(), Error> {
+/// [`Error::Exists`], [`Error::Io`]; `temp` then keeps its name.
+pub fn rename_no_replace(temp: &Path, wanted: &Path) -> Result<(), Error> {
     let temp = TempPath::try_from_path(temp).map_err(Error::io(temp))?;
     persist_new(temp, wanted).map_err(|(error, temp)| {
-        // Dropping it would remove the file, which is the caller's.
+        // Dropping the `TempPath` would delete the caller's file.
         let _ = temp.keep();
         error
     })?;
-    crate::sync_folder(parent_of(wanted));
+    sync_folder(parent_of(wanted));
     Ok(())
 }
 
-/// Gives the file `temp` the first free name of `wanted`, `wanted-2`, `wanted-3` and returns it.
+/// Renames the file `temp` to the first free name of `wanted`, `wanted-2`, `wanted-3`, … and
+/// returns that name.
 ///
 /// # Errors
-/// As for [`publish_new`], but for taken names.
-pub fn publish_free(temp: &Path, wanted: &Path) -> Result<PathBuf, Error> {
-    free_name(wanted, |name| publish_new(temp, name)).map(|(path, ())| path)
+/// As for [`rename_no_replace`], except that names in use are skipped.
+pub fn rename_to_free_name(temp: &Path, wanted: &Path) -> Result<PathBuf, Error> {
+    with_free_name(wanted, |name| rename_no_replace(temp, name)).map(|(path, ())| path)
 }
 
-/// Creates a file at the first free name of `wanted`, `wanted-2`, `wanted-3` and returns both.
+/// Creates a file with the first free name of `wanted`, `wanted-2`, `wanted-3`, … and returns both.
 ///
 /// # Errors
 /// [`Error::Io`].
-pub fn create_free(wanted: &Path) -> Result<(PathBuf, File), Error> {
-    free_name(wanted, create_new)
+pub fn create_at_free_name(wanted: &Path) -> Result<(PathBuf, File), Error> {
+    with_free_name(wanted, create_new)
 }
 
-/// Tries to take `wanted`, then `wanted-2`, `wanted-3` until one is free. `take` takes the name in
-/// one step and returns [`Error::Exists`] where it is taken.
+/// Calls `claim` with `wanted`, `wanted-2`, `wanted-3`, … until a name is free. `claim` must claim
+/// the name atomically and return [`Error::Exists`] if it is in use.
 ///
 /// # Errors
-/// Any other error of `take`.
-pub fn free_name<T>(
+/// Any other error of `claim`.
+pub fn with_free_name<T>(
     wanted: &Path,
-    mut take: impl FnMut(&Path) -> Result<T, Error>,
+    mut claim: impl FnMut(&Path) -> Result<T, Error>,
 ) -> Result<(PathBuf, T), Error> {
     for number in 1..MAX_NUMBER {
-        let name = numbered(wanted, number);
-        match take(&name) {
+        let name = numbered_name(wanted, number);
+        match claim(&name) {
             Err(error) if error.is_exists() => {}
             result => return result.map(|value| (name, value)),
         }
@@ -71,8 +75,8 @@ pub fn free_name<T>(
     Err(Error::Exists { path: wanted.to_owned() })
 }
 
-/// The name number `number`, from 1: `a.gguf`, `a-2.gguf`, `a-3.gguf`.
-pub fn numbered(wanted: &Path, number: u32) -> PathBuf {
+/// The variant `number` of a file name, counted from 1: `a.gguf`, `a-2.gguf`, `a-3.gguf`.
+pub fn numbered_name(wanted: &Path, number: u32) -> PathBuf {
     if number <= 1 {
         return wanted.to_owned();
     }
@@ -85,14 +89,9 @@ pub fn numbered(wanted: &Path, number: u32) -> PathBuf {
     wanted.with_file_name(name)
 }
 
-/// The folder that a file is in.
-pub(crate) fn parent_of(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
 /// Renames without replacing.
 pub(crate) fn persist_new(temp: TempPath, wanted: &Path) -> Result<(), (Error, TempPath)> {
-    // `renameat2(RENAME_NOREPLACE)`, its like, or `link`.
+    // Uses `renameat2(RENAME_NOREPLACE)` or its equivalent, otherwise `link`.
     let error = match temp.persist_noclobber(wanted) {
         Ok(()) => return Ok(()),
         Err(error) => error,
@@ -103,9 +102,10 @@ pub(crate) fn persist_new(temp: TempPath, wanted: &Path) -> Result<(), (Error, T
         io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput
     );
     if !is_unsupported {
-        return Err((taken_or_io(wanted, error), temp));
+        return Err((exists_or_io(wanted, error), temp));
     }
-    // Some file systems, such as exFAT, have neither: an empty file takes the name, and is replaced.
+    // Some file systems, such as exFAT, support neither: claim the name with an empty file, then
+    // replace it.
     if let Err(error) = create_new(wanted) {
         return Err((error, temp));
     }
@@ -115,7 +115,7 @@ pub(crate) fn persist_new(temp: TempPath, wanted: &Path) -> Result<(), (Error, T
     })
 }
 
-fn taken_or_io(path: &Path, error: io::Error) -> Error {
+fn exists_or_io(path: &Path, error: io::Error) -> Error {
     if error.kind() == io::ErrorKind::AlreadyExists {
         return Error::Exists { path: path.to_owned() };
     }

@@ -1,21 +1,21 @@
-//! Opening and reading: regular files, never more than a limit, without waiting for anybody.
+//! Opens and reads regular files, up to a limit and without blocking on pipes or devices.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, Read};
 use std::path::Path;
 
-use crate::{Error, Kind};
+use crate::{Error, FileKind};
 
 /// Opens a regular file for reading; links are followed.
 ///
-/// What the name stands for is looked at before it is opened, since opening alone does something to
-/// some devices, and again on what was opened, which cannot be exchanged any more. Opening never
-/// waits, as it would for a pipe without a writer.
+/// The file type is checked before opening, since opening alone has side effects on some devices,
+/// and again on the open file, which cannot be swapped any more. Opening never blocks, as it would
+/// on a pipe without a writer.
 ///
 /// # Errors
 /// [`Error::NotRegular`] for folders, pipes, sockets and devices; [`Error::Io`].
 pub fn open(path: &Path) -> Result<File, Error> {
-    let regular = |metadata: &std::fs::Metadata| match Kind::of(metadata.file_type()) {
+    let regular = |metadata: &std::fs::Metadata| match FileKind::of(metadata.file_type()) {
         Some(kind) => Err(Error::NotRegular { path: path.to_owned(), kind }),
         None => Ok(()),
     };
@@ -26,7 +26,7 @@ pub fn open(path: &Path) -> Result<File, Error> {
     {
         use rustix::fs::OFlags;
         use std::os::unix::fs::OpenOptionsExt;
-        // The standard library closes on exec by itself.
+        // The standard library already sets `O_CLOEXEC`.
         options.custom_flags((OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed());
     }
     let file = options.open(path).map_err(Error::io(path))?;
@@ -44,7 +44,7 @@ pub fn open(path: &Path) -> Result<File, Error> {
 /// Reads a regular file of at most `limit_bytes`.
 ///
 /// # Errors
-/// [`Error::TooLarge`], and what [`open`] finds.
+/// [`Error::TooLarge`], and the errors of [`open`].
 pub fn read(path: &Path, limit_bytes: u64) -> Result<Vec<u8>, Error> {
     read_open(&open(path)?, path, limit_bytes)
 }
@@ -52,22 +52,22 @@ pub fn read(path: &Path, limit_bytes: u64) -> Result<Vec<u8>, Error> {
 /// Reads a regular file of at most `limit_bytes` as text.
 ///
 /// # Errors
-/// [`Error::NotUtf8`], and what [`read`] finds.
+/// [`Error::NotUtf8`], and the errors of [`read`].
 pub fn read_to_string(path: &Path, limit_bytes: u64) -> Result<String, Error> {
     to_text(read(path, limit_bytes)?, path)
 }
 
-/// Reads the first bytes of a regular file, at most `n_bytes`, and fewer where it is shorter.
+/// Reads the first `n_bytes` of a regular file, or all of it if it is shorter.
 ///
 /// # Errors
-/// What [`open`] finds.
+/// The errors of [`open`], and [`Error::Io`].
 pub fn read_prefix(path: &Path, n_bytes: u64) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
     open(path)?.take(n_bytes).read_to_end(&mut bytes).map_err(Error::io(path))?;
     Ok(bytes)
 }
 
-/// Reads an open file from where it stands; `path` is for messages.
+/// Reads an open file from its current position to the end; `path` is for messages.
 ///
 /// # Errors
 /// [`Error::TooLarge`], [`Error::Io`].
@@ -76,30 +76,30 @@ pub fn read_open(file: &File, path: &Path, limit_bytes: u64) -> Result<Vec<u8>, 
     if size_bytes > limit_bytes {
         return Err(Error::TooLarge { path: path.to_owned(), limit_bytes });
     }
-    // The size only saves copies: files of `/proc` have none, and a file may grow while it is read.
+    // The size is only a hint: files in `/proc` report 0, and a file may grow while it is read.
     bounded(file, path, limit_bytes, usize::try_from(size_bytes).unwrap_or(0))
 }
 
-/// Reads all of standard input, which may be anything, to its end.
+/// Reads standard input to its end; it may be any type of file.
 ///
 /// # Errors
-/// [`Error::TooLarge`] as soon as there are more bytes; [`Error::Io`].
+/// [`Error::TooLarge`] as soon as more than `limit_bytes` have been read; [`Error::Io`].
 pub fn read_stdin(limit_bytes: u64) -> Result<Vec<u8>, Error> {
     bounded(io::stdin().lock(), Path::new(STDIN), limit_bytes, 0)
 }
 
-/// Reads all of standard input as text.
+/// Reads standard input to its end as text.
 ///
 /// # Errors
-/// [`Error::NotUtf8`], and what [`read_stdin`] finds.
+/// [`Error::NotUtf8`], and the errors of [`read_stdin`].
 pub fn read_stdin_to_string(limit_bytes: u64) -> Result<String, Error> {
     to_text(read_stdin(limit_bytes)?, Path::new(STDIN))
 }
 
-/// Reads one line, its end included; `None` at the end of what is read. `name` is for messages.
+/// Reads one line including its line ending; `None` at the end of input. `name` is for messages.
 ///
 /// # Errors
-/// [`Error::TooLarge`] for a line longer than `limit_bytes`, of which that much was taken;
+/// [`Error::TooLarge`] for a line longer than `limit_bytes`, of which that much has been consumed;
 /// [`Error::NotUtf8`], [`Error::Io`].
 pub fn read_line(
     from: &mut impl BufRead,
@@ -115,7 +115,7 @@ pub fn read_line(
     if line.is_empty() { Ok(None) } else { to_text(line, path).map(Some) }
 }
 
-/// What messages call standard input.
+/// The name of standard input in messages.
 const STDIN: &str = "standard input";
 
 fn bounded(
@@ -125,8 +125,8 @@ fn bounded(
     expected_bytes: usize,
 ) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
-    let too_little = |_| Error::io(path)(io::ErrorKind::OutOfMemory.into());
-    bytes.try_reserve_exact(expected_bytes).map_err(too_little)?;
+    let out_of_memory = |_| Error::io(path)(io::ErrorKind::OutOfMemory.into());
+    bytes.try_reserve_exact(expected_bytes).map_err(out_of_memory)?;
     let mut limited = from.take(limit_bytes.saturating_add(1));
     limited.read_to_end(&mut bytes).map_err(Error::io(path))?;
     if bytes.len() as u64 > limit_bytes {

@@ -1,15 +1,15 @@
-//! Whether a file is still the one that was opened.
+//! Detects that a file was modified or replaced, without reading its content.
 
 use std::fs::{File, Metadata};
 use std::io;
 use std::path::Path;
 use std::time::SystemTime;
 
-/// What changes when a file is written to, or when another takes its name: its length, when it was
-/// last written to, and on Unix which file it is.
+/// A file's length, modification time and, on Unix, device and inode: differs if the file was
+/// written to or replaced.
 ///
-/// A program that writes through a memory map of its own may set the time late or, where it asks
-/// for it, never.
+/// Writes through another program's memory map may update the modification time late, or never if
+/// that program resets it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
     size_bytes: u64,
@@ -18,23 +18,23 @@ pub struct Stamp {
 }
 
 impl Stamp {
-    /// The stamp of an open file, whatever its name leads to by now.
+    /// The stamp of an open file, even if its path now refers to another one.
     ///
     /// # Errors
-    /// When the system does not tell.
+    /// When the file's metadata cannot be read.
     pub fn of(file: &File) -> io::Result<Self> {
         file.metadata().map(|metadata| Self::of_metadata(&metadata))
     }
 
-    /// The stamp of what `path` leads to now.
+    /// The stamp of the file that is now at `path`.
     ///
     /// # Errors
-    /// When the system does not tell, such as for a name that is gone.
+    /// When the file's metadata cannot be read, for example because it was removed.
     pub fn at(path: &Path) -> io::Result<Self> {
         std::fs::metadata(path).map(|metadata| Self::of_metadata(&metadata))
     }
 
-    /// The file's length.
+    /// The file's length in bytes.
     pub fn size_bytes(&self) -> u64 {
         self.size_bytes
     }

@@ -1,4 +1,5 @@
-//! Writing: beside the place, then renamed, so that a file is the old one or the new one.
+//! Atomic writes: to a temporary file in the same folder, which is then renamed, so that readers
+//! see either the old or the new content.
 
 use std::fs::{File, Metadata};
 use std::io;
@@ -6,50 +7,53 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
-use crate::name::{parent_of, persist_new};
-use crate::{Error, Kind};
+use crate::name::persist_new;
+use crate::parent::{parent_of, sync_folder};
+use crate::{Error, FileKind};
 
-/// More links in a row are a ring.
+/// A longer chain of links is treated as a loop.
 const MAX_LINKS: usize = 40;
 
-/// How a [`Replacement`] is made.
+/// Options of a [`AtomicFile`].
 #[derive(Clone, Copy, Debug)]
-pub struct ReplaceOptions {
-    /// How the name begins that the file has until it is whole.
+pub struct AtomicFileOptions {
+    /// Prefix of the temporary file's name.
     pub prefix: &'static str,
-    /// Whether a new file is its owner's alone. One that is replaced keeps what it allows.
+    /// Whether only the owner may access a new file. A file that is replaced keeps its permissions.
     pub is_private: bool,
 }
 
-impl Default for ReplaceOptions {
+impl Default for AtomicFileOptions {
     fn default() -> Self {
         Self { prefix: ".tmp", is_private: false }
     }
 }
 
-/// A file in the making that takes its place when it is whole. Dropped before, it leaves nothing.
+/// A temporary file that atomically replaces its target when committed; dropped without a commit,
+/// it is deleted.
 #[derive(Debug)]
-pub struct Replacement {
+pub struct AtomicFile {
     file: NamedTempFile,
-    /// What is replaced: where the links lead that the caller's name may be.
+    /// The file to replace: the caller's path after following links.
     target: PathBuf,
 }
 
-impl Replacement {
-    /// Starts the file that will be `path`. A link keeps being one: what it leads to is replaced.
+impl AtomicFile {
+    /// Creates the temporary file that will become `path`. If `path` is a link, the link stays and
+    /// its target is replaced.
     ///
     /// # Errors
-    /// [`Error::NotReplaceable`] where the name is a folder, a pipe, a socket or a device;
+    /// [`Error::NotReplaceable`] if `path` is a folder, a pipe, a socket or a device;
     /// [`Error::Io`].
     pub fn new(path: &Path) -> Result<Self, Error> {
-        Self::with(path, ReplaceOptions::default())
+        Self::with_options(path, AtomicFileOptions::default())
     }
 
-    /// As [`Replacement::new`], with options.
+    /// Like [`AtomicFile::new`], with options.
     ///
     /// # Errors
-    /// As for [`Replacement::new`].
-    pub fn with(path: &Path, options: ReplaceOptions) -> Result<Self, Error> {
+    /// As for [`AtomicFile::new`].
+    pub fn with_options(path: &Path, options: AtomicFileOptions) -> Result<Self, Error> {
         let (target, existing) = replaceable(path)?;
         let mut builder = tempfile::Builder::new();
         builder.prefix(options.prefix);
@@ -63,7 +67,7 @@ impl Replacement {
         #[cfg(unix)]
         if let Some(metadata) = existing {
             use std::os::unix::fs::PermissionsExt;
-            // Nothing special, such as set-user-id, is carried over.
+            // Special bits, such as set-user-id, are not carried over.
             let mode = metadata.permissions().mode() & 0o777 | 0o200;
             let permissions = std::fs::Permissions::from_mode(mode);
             file.as_file().set_permissions(permissions).map_err(Error::io(path))?;
@@ -73,20 +77,20 @@ impl Replacement {
         Ok(Self { file, target })
     }
 
-    /// The file to write to.
+    /// The temporary file, to write to.
     pub fn file(&mut self) -> &mut File {
         self.file.as_file_mut()
     }
 
-    /// Where the file is for now.
+    /// The path of the temporary file.
     pub fn temporary_path(&self) -> &Path {
         self.file.path()
     }
 
-    /// Brings the file to the disk and gives it its name, in place of what had it.
+    /// Syncs the file to disk and renames it to its target, replacing an existing file.
     ///
     /// # Errors
-    /// As for [`Replacement::new`], since the name may have been taken meanwhile.
+    /// As for [`AtomicFile::new`], since the target may have changed meanwhile.
     pub fn commit(self) -> Result<(), Error> {
         self.file.as_file().sync_all().map_err(Error::io(&self.target))?;
         let target = self.target.clone();
@@ -95,18 +99,18 @@ impl Replacement {
         Ok(())
     }
 
-    /// Gives the file its name, in place of what had it, without waiting for the disk: for large
-    /// files that are checked when they are read and can be made again.
+    /// Renames the file to its target, replacing an existing file, without syncing it to disk: for
+    /// large files that are validated when read and can be recreated.
     ///
     /// # Errors
-    /// As for [`Replacement::commit`].
+    /// As for [`AtomicFile::commit`].
     pub fn commit_unsynced(self) -> Result<(), Error> {
         let Self { file, target } = self;
         check_replaceable(&target)?;
         file.persist(&target).map(drop).map_err(|error| Error::io(&target)(error.error))
     }
 
-    /// Brings the file to the disk and gives it its name, when that is free.
+    /// Syncs the file to disk and renames it to its target, which must not exist.
     ///
     /// # Errors
     /// [`Error::Exists`], [`Error::Io`].
@@ -119,7 +123,7 @@ impl Replacement {
     }
 }
 
-impl io::Write for Replacement {
+impl io::Write for AtomicFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.file.as_file_mut().write(bytes)
     }
@@ -129,30 +133,34 @@ impl io::Write for Replacement {
     }
 }
 
-/// Writes `path` so that it is the old file or the whole new one at any time.
+/// Writes `path` atomically: at any time it is either the old file or the complete new one.
 ///
 /// # Errors
-/// What `write` returns, and as for [`Replacement::new`].
-pub fn replace(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> Result<(), Error> {
-    let mut replacement = Replacement::new(path)?;
+/// The errors of `write` and of [`AtomicFile::new`].
+pub fn write_atomic(
+    path: &Path,
+    write: impl FnOnce(&mut File) -> io::Result<()>,
+) -> Result<(), Error> {
+    let mut replacement = AtomicFile::new(path)?;
     write(replacement.file()).map_err(Error::io(path))?;
     replacement.commit()
 }
 
-/// Checks that `path` is a name that an output may take: a regular file, a free name, or a link to
-/// one of these. For commands that work long before they write.
+/// Checks that `path` can be written to: a regular file, a free name, or a link to one of these.
+/// For commands that compute for a long time before they write.
 ///
 /// # Errors
-/// As for [`Replacement::new`].
+/// As for [`AtomicFile::new`].
 pub fn check_replaceable(path: &Path) -> Result<(), Error> {
     replaceable(path).map(drop)
 }
 
-/// Follows links by hand, since the last may lead to what is not there yet.
+/// Follows links to the file to replace. Not `canonicalize`, because the last target may not exist
+/// yet.
 fn replaceable(path: &Path) -> Result<(PathBuf, Option<Metadata>), Error> {
-    // Links of `/proc`, such as `/dev/stdout` is, lead to what has no name.
+    // Links into `/proc`, such as `/dev/stdout`, have targets without a path.
     if let Ok(metadata) = std::fs::metadata(path)
-        && let Some(kind) = Kind::of(metadata.file_type())
+        && let Some(kind) = FileKind::of(metadata.file_type())
     {
         return Err(Error::NotReplaceable { path: path.to_owned(), kind });
     }
@@ -163,7 +171,7 @@ fn replaceable(path: &Path) -> Result<(PathBuf, Option<Metadata>), Error> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((target, None)),
             Err(error) => return Err(Error::io(path)(error)),
         };
-        if let Some(kind) = Kind::of(metadata.file_type()) {
+        if let Some(kind) = FileKind::of(metadata.file_type()) {
             return Err(Error::NotReplaceable { path: path.to_owned(), kind });
         }
         if !metadata.is_symlink() {
@@ -172,15 +180,5 @@ fn replaceable(path: &Path) -> Result<(PathBuf, Option<Metadata>), Error> {
         let link = std::fs::read_link(&target).map_err(Error::io(path))?;
         target = parent_of(&target).join(link);
     }
-    Err(Error::io(path)(io::Error::other("its links lead in a ring")))
-}
-
-/// Brings a folder's names to the disk, where the system can.
-pub fn sync_folder(folder: &Path) {
-    // Only Unix opens folders; where it fails, the names get to the disk a little later.
-    if cfg!(unix)
-        && let Ok(folder) = File::open(folder)
-    {
-        let _ = folder.sync_all();
-    }
+    Err(Error::io(path)(io::Error::other("too many levels of symbolic links")))
 }

@@ -1,4 +1,4 @@
-//! Reading: real pipes, devices, sockets, links and files that are too large.
+//! Reading real pipes, devices, sockets, links and oversized files.
 
 #![cfg(unix)]
 #![expect(clippy::unwrap_used, reason = "tests, whose helpers Clippy does not recognise")]
@@ -10,7 +10,9 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use lilims_files::{Error, Folder, Kind, open, read, read_line, read_stdin, read_to_string};
+use lilims_files::{
+    ConfinedFolder, Error, FileKind, open, read, read_line, read_stdin, read_to_string,
+};
 use tempfile::TempDir;
 
 fn folder() -> TempDir {
@@ -22,7 +24,7 @@ fn pipe(path: &Path) {
 }
 
 #[test]
-fn a6_only_regular_files_are_opened_and_nothing_waits() {
+fn a6_opens_only_regular_files_and_never_blocks() {
     let folder = folder();
     let fifo = folder.path().join("fifo");
     pipe(&fifo);
@@ -31,12 +33,12 @@ fn a6_only_regular_files_are_opened_and_nothing_waits() {
     let link = folder.path().join("link");
     symlink("/dev/zero", &link).unwrap();
     let cases = [
-        (fifo, Kind::Pipe),
-        (socket, Kind::Socket),
-        (folder.path().to_owned(), Kind::Folder),
-        (PathBuf::from("/dev/zero"), Kind::Device),
-        (PathBuf::from("/dev/null"), Kind::Device),
-        (link, Kind::Device),
+        (fifo, FileKind::Pipe),
+        (socket, FileKind::Socket),
+        (folder.path().to_owned(), FileKind::Folder),
+        (PathBuf::from("/dev/zero"), FileKind::Device),
+        (PathBuf::from("/dev/null"), FileKind::Device),
+        (link, FileKind::Device),
     ];
     for (path, kind) in cases {
         let error = open(&path).unwrap_err();
@@ -50,7 +52,7 @@ fn a6_only_regular_files_are_opened_and_nothing_waits() {
 }
 
 #[test]
-fn a6_a_file_is_read_up_to_its_limit() {
+fn a6_reads_files_up_to_the_limit() {
     let folder = folder();
     let path = folder.path().join("file");
     fs::write(&path, "12345").unwrap();
@@ -60,7 +62,7 @@ fn a6_a_file_is_read_up_to_its_limit() {
     let sparse = folder.path().join("sparse");
     fs::File::create(&sparse).unwrap().set_len(1 << 40).unwrap();
     assert!(matches!(read(&sparse, 1 << 20), Err(Error::TooLarge { .. })));
-    // A regular file whose size is not what it gives.
+    // A regular file that reports size 0 but has content.
     let endless = Path::new("/proc/self/mountinfo");
     if endless.exists() {
         assert_eq!(fs::metadata(endless).unwrap().len(), 0);
@@ -71,7 +73,7 @@ fn a6_a_file_is_read_up_to_its_limit() {
 }
 
 #[test]
-fn an_opened_file_reads_as_ever() {
+fn reads_an_opened_file() {
     let folder = folder();
     let path = folder.path().join("file");
     fs::write(&path, "text").unwrap();
@@ -88,7 +90,7 @@ fn messages_name_the_file_once() {
 }
 
 #[test]
-fn a6_standard_input_is_bounded() {
+fn a6_limits_standard_input() {
     const CHILD: &str = "LILIMS_FILES_STDIN_CHILD";
     if std::env::var_os(CHILD).is_some() {
         match read_stdin(1 << 20) {
@@ -99,7 +101,7 @@ fn a6_standard_input_is_bounded() {
     }
     let run = |stdin: Stdio| {
         let output = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "a6_standard_input_is_bounded", "--nocapture"])
+            .args(["--exact", "a6_limits_standard_input", "--nocapture"])
             .env(CHILD, "1")
             .stdin(stdin)
             .output()
@@ -107,12 +109,12 @@ fn a6_standard_input_is_bounded() {
         String::from_utf8(output.stdout).unwrap()
     };
     let zero = run(fs::File::open("/dev/zero").unwrap().into());
-    assert!(zero.contains("standard input is larger than the 1048576 bytes"), "{zero}");
+    assert!(zero.contains("standard input is larger than the limit of 1048576 bytes"), "{zero}");
     assert!(run(Stdio::null()).contains("0 bytes"));
 }
 
 #[test]
-fn a6_lines_are_bounded() {
+fn a6_limits_line_length() {
     let mut text = BufReader::new("one\ntwo".as_bytes());
     assert_eq!(read_line(&mut text, "x", 4).unwrap().as_deref(), Some("one\n"));
     assert_eq!(read_line(&mut text, "x", 4).unwrap().as_deref(), Some("two"));
@@ -122,7 +124,7 @@ fn a6_lines_are_bounded() {
 }
 
 #[test]
-fn a14_a_folder_keeps_to_itself() {
+fn a14_rejects_paths_and_links_out_of_the_folder() {
     let outer = folder();
     let root = outer.path().join("checkpoint");
     fs::create_dir_all(root.join("sub")).unwrap();
@@ -137,7 +139,7 @@ fn a14_a_folder_keeps_to_itself() {
     symlink("/dev/zero", root.join("device")).unwrap();
     pipe(&root.join("pipe"));
 
-    let folder = Folder::open_root(&root).unwrap();
+    let folder = ConfinedFolder::new(&root).unwrap();
     assert_eq!(folder.read("config.json", 10).unwrap(), b"{}");
     assert_eq!(folder.read_to_string("inside", 10).unwrap(), "inner");
     assert_eq!(folder.read_to_string("./sub/inner", 10).unwrap(), "inner");
@@ -149,16 +151,16 @@ fn a14_a_folder_keeps_to_itself() {
         assert!(matches!(result, Err(Error::Outside { .. })), "{name}: {result:?}");
     }
     assert!(matches!(folder.open("dangling"), Err(Error::DanglingLink { .. })));
-    assert!(matches!(folder.open("pipe"), Err(Error::NotRegular { kind: Kind::Pipe, .. })));
-    assert_eq!(folder.read_if_there("absent", 10).unwrap(), None);
-    assert!(folder.read_if_there("relative", 10).is_err());
+    assert!(matches!(folder.open("pipe"), Err(Error::NotRegular { kind: FileKind::Pipe, .. })));
+    assert_eq!(folder.read_if_exists("absent", 10).unwrap(), None);
+    assert!(folder.read_if_exists("relative", 10).is_err());
     assert_eq!(folder.names(20).unwrap().len(), 9);
     assert!(folder.names(3).is_err());
-    assert!(Folder::open_root(&absolute).is_err());
+    assert!(ConfinedFolder::new(&absolute).is_err());
 }
 
 #[test]
-fn a14_a_snapshot_of_hugging_faces_cache_reads_its_blobs_and_nothing_else() {
+fn a14_hugging_face_snapshots_may_link_to_their_blobs_only() {
     let outer = folder();
     let repository = outer.path().join("models--owner--name");
     let snapshot = repository.join("snapshots/abc");
@@ -171,7 +173,7 @@ fn a14_a_snapshot_of_hugging_faces_cache_reads_its_blobs_and_nothing_else() {
     symlink("../secret", repository.join("blobs/456")).unwrap();
     symlink("../../blobs/456", snapshot.join("through")).unwrap();
 
-    let folder = Folder::open_root(&snapshot).unwrap();
+    let folder = ConfinedFolder::new(&snapshot).unwrap();
     assert_eq!(folder.read("config.json", 10).unwrap(), b"{}");
     for name in ["other", "through", "../../blobs/123"] {
         assert!(matches!(folder.read(name, 10), Err(Error::Outside { .. })), "{name}");
@@ -179,11 +181,11 @@ fn a14_a_snapshot_of_hugging_faces_cache_reads_its_blobs_and_nothing_else() {
 }
 
 #[test]
-fn a_pipe_with_a_writer_is_not_read_either() {
+fn does_not_read_a_pipe_with_a_writer() {
     let folder = folder();
     let fifo = folder.path().join("fifo");
     pipe(&fifo);
-    // Opened for both, so that neither end waits.
+    // Opened for reading and writing, so that neither end blocks.
     let mut both = fs::OpenOptions::new().read(true).write(true).open(&fifo).unwrap();
     both.write_all(b"kept").unwrap();
     assert!(open(&fifo).is_err());

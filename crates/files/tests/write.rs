@@ -1,4 +1,4 @@
-//! Writing: what is never replaced, what a reader sees meanwhile, and names that many want at once.
+//! Atomic writes, files that must not be replaced, and many writers competing for one name.
 
 #![cfg(unix)]
 #![expect(clippy::unwrap_used, reason = "tests, whose helpers Clippy does not recognise")]
@@ -12,15 +12,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use lilims_files::{
-    Error, ReplaceOptions, Replacement, check_replaceable, create_free, create_new, numbered,
-    publish_free, publish_new, replace,
+    AtomicFile, AtomicFileOptions, Error, check_replaceable, create_at_free_name, create_new,
+    numbered_name, rename_no_replace, rename_to_free_name, write_atomic,
 };
 
 fn write(path: &Path, text: &str) -> Result<(), Error> {
-    replace(path, |file| file.write_all(text.as_bytes()))
+    write_atomic(path, |file| file.write_all(text.as_bytes()))
 }
 
-/// The names in a folder.
+/// The sorted file names in a folder.
 fn names(folder: &Path) -> Vec<String> {
     let mut names: Vec<String> = fs::read_dir(folder)
         .unwrap()
@@ -31,7 +31,7 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a12_devices_pipes_sockets_and_folders_are_not_replaced() {
+fn a12_does_not_replace_devices_pipes_sockets_or_folders() {
     let folder = tempfile::tempdir().unwrap();
     let fifo = folder.path().join("fifo");
     assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
@@ -54,17 +54,17 @@ fn a12_devices_pipes_sockets_and_folders_are_not_replaced() {
 }
 
 #[test]
-fn a12_a_name_that_became_a_folder_meanwhile_is_not_replaced() {
+fn a12_does_not_replace_a_folder_created_before_the_commit() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("out");
-    let replacement = Replacement::new(&path).unwrap();
+    let replacement = AtomicFile::new(&path).unwrap();
     fs::create_dir(&path).unwrap();
     assert!(matches!(replacement.commit(), Err(Error::NotReplaceable { .. })));
     assert_eq!(names(folder.path()), ["out"]);
 }
 
 #[test]
-fn a12_links_to_files_stay_links() {
+fn a12_writes_through_links() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     fs::create_dir(at("sub")).unwrap();
@@ -83,11 +83,11 @@ fn a12_links_to_files_stay_links() {
 }
 
 #[test]
-fn what_fails_leaves_the_old_file_and_nothing_else() {
+fn failed_write_keeps_the_old_file_and_leaves_no_other() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("file");
     write(&path, "old").unwrap();
-    let failed = replace(&path, |file| {
+    let failed = write_atomic(&path, |file| {
         file.write_all(b"half")?;
         Err(std::io::Error::other("no more"))
     });
@@ -97,7 +97,7 @@ fn what_fails_leaves_the_old_file_and_nothing_else() {
 }
 
 #[test]
-fn a_replaced_file_keeps_who_may_read_it() {
+fn replaced_file_keeps_its_permissions() {
     let folder = tempfile::tempdir().unwrap();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     let path = folder.path().join("file");
@@ -106,8 +106,8 @@ fn a_replaced_file_keeps_who_may_read_it() {
     write(&path, "new").unwrap();
     assert_eq!(mode(&path), 0o640);
     let private = folder.path().join("private");
-    let options = ReplaceOptions { is_private: true, ..ReplaceOptions::default() };
-    Replacement::with(&private, options).unwrap().commit().unwrap();
+    let options = AtomicFileOptions { is_private: true, ..AtomicFileOptions::default() };
+    AtomicFile::with_options(&private, options).unwrap().commit().unwrap();
     assert_eq!(mode(&private), 0o600);
     let plain = folder.path().join("plain");
     write(&plain, "").unwrap();
@@ -117,47 +117,47 @@ fn a_replaced_file_keeps_who_may_read_it() {
 }
 
 #[test]
-fn a_taken_name_stays_whose_it_is() {
+fn names_in_use_are_not_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     fs::write(at("mine"), "mine").unwrap();
     fs::write(at("wanted"), "theirs").unwrap();
     symlink("gone", at("dangling")).unwrap();
     for taken in ["wanted", "dangling"] {
-        assert!(publish_new(&at("mine"), &at(taken)).unwrap_err().is_exists(), "{taken}");
+        assert!(rename_no_replace(&at("mine"), &at(taken)).unwrap_err().is_exists(), "{taken}");
         assert!(create_new(&at(taken)).unwrap_err().is_exists(), "{taken}");
     }
-    assert!(Replacement::new(&at("wanted")).unwrap().commit_new().unwrap_err().is_exists());
+    assert!(AtomicFile::new(&at("wanted")).unwrap().commit_new().unwrap_err().is_exists());
     assert_eq!(fs::read_to_string(at("wanted")).unwrap(), "theirs");
     assert_eq!(fs::read_to_string(at("mine")).unwrap(), "mine");
-    publish_new(&at("mine"), &at("free")).unwrap();
+    rename_no_replace(&at("mine"), &at("free")).unwrap();
     assert_eq!(names(folder.path()), ["dangling", "free", "wanted"]);
-    assert!(publish_new(&at("absent"), &at("other")).unwrap_err().is_not_found());
+    assert!(rename_no_replace(&at("absent"), &at("other")).unwrap_err().is_not_found());
 }
 
 #[test]
 fn numbered_names_keep_their_extension() {
-    let numbered = |name, n| numbered(Path::new(name), n).to_str().unwrap().to_owned();
-    assert_eq!(numbered("m/a.gguf", 1), "m/a.gguf");
-    assert_eq!(numbered("m/a.gguf", 2), "m/a-2.gguf");
-    assert_eq!(numbered("a", 3), "a-3");
+    let numbered_name = |name, n| numbered_name(Path::new(name), n).to_str().unwrap().to_owned();
+    assert_eq!(numbered_name("m/a.gguf", 1), "m/a.gguf");
+    assert_eq!(numbered_name("m/a.gguf", 2), "m/a-2.gguf");
+    assert_eq!(numbered_name("a", 3), "a-3");
 }
 
 const N_RIVALS: usize = 8;
 const N_FILES: usize = 20;
 
-/// Publishes `N_FILES` files of its own under one wanted name.
+/// Publishes `N_FILES` files, all under the same wanted name.
 fn compete(folder: &Path, rival: usize) {
     for idx in 0..N_FILES {
         let text = format!("{rival}/{idx}");
         let temp = folder.join(format!(".part-{rival}-{idx}"));
         fs::write(&temp, &text).unwrap();
-        let path = publish_free(&temp, &folder.join("model.gguf")).unwrap();
+        let path = rename_to_free_name(&temp, &folder.join("model.gguf")).unwrap();
         assert_eq!(fs::read_to_string(path).unwrap(), text);
     }
 }
 
-/// All files of all rivals are there, each once, and nothing is left beside them.
+/// Checks that each file of each rival exists exactly once, and no other files.
 fn check_competition(folder: &Path) {
     let names = names(folder);
     let texts: BTreeSet<String> =
@@ -167,7 +167,7 @@ fn check_competition(folder: &Path) {
 }
 
 #[test]
-fn l1_threads_that_want_one_name_get_a_name_each() {
+fn l1_threads_competing_for_one_name_get_different_names() {
     let folder = tempfile::tempdir().unwrap();
     std::thread::scope(|scope| {
         for rival in 0..N_RIVALS {
@@ -176,12 +176,12 @@ fn l1_threads_that_want_one_name_get_a_name_each() {
         }
     });
     check_competition(folder.path());
-    let (path, _file) = create_free(&folder.path().join("model.gguf")).unwrap();
+    let (path, _file) = create_at_free_name(&folder.path().join("model.gguf")).unwrap();
     assert!(path.ends_with(format!("model-{}.gguf", N_RIVALS * N_FILES + 1)));
 }
 
 #[test]
-fn l1_processes_that_want_one_name_get_a_name_each() {
+fn l1_processes_competing_for_one_name_get_different_names() {
     const CHILD: &str = "LILIMS_FILES_RIVAL";
     if let Ok(rival) = std::env::var(CHILD) {
         let (folder, rival) = rival.split_once('|').unwrap();
@@ -191,9 +191,9 @@ fn l1_processes_that_want_one_name_get_a_name_each() {
     let children: Vec<_> = (0..N_RIVALS)
         .map(|rival| {
             Command::new(std::env::current_exe().unwrap())
-                .args(["--exact", "l1_processes_that_want_one_name_get_a_name_each"])
+                .args(["--exact", "l1_processes_competing_for_one_name_get_different_names"])
                 .env(CHILD, format!("{}|{rival}", folder.path().display()))
-                // Its own count of tests is not one of ours.
+                // The child's test summary would look like one of ours.
                 .stdout(Stdio::null())
                 .spawn()
                 .unwrap()

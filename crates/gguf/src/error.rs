@@ -1,4 +1,4 @@
-//! What can be wrong with a GGUF file.
+//! The errors of reading and writing GGUF files.
 
 use std::path::PathBuf;
 
@@ -10,17 +10,17 @@ pub enum Error {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The operating system's error.
         #[source]
         source: std::io::Error,
     },
-    /// There is nothing in the file.
+    /// The file has no bytes.
     #[error("{} is empty", path.display())]
     Empty {
         /// The file.
         path: PathBuf,
     },
-    /// The file is no longer what it was when it was opened.
+    /// The file was modified or truncated after it was opened.
     #[error("{} was changed or cut short while it was in use", path.display())]
     Changed {
         /// The file.
@@ -35,29 +35,29 @@ pub enum Error {
     /// The version is not 2 or 3.
     #[error("GGUF version {version} is not supported (2 and 3 are)")]
     Version {
-        /// The version the file states.
+        /// The version in the file.
         version: u32,
     },
-    /// The file ends before something that it announces.
+    /// The file ends before a field or tensor that its header declares.
     #[error("damaged or incomplete: {what} at byte {offset} needs {needed} bytes, {left} are left")]
     Truncated {
         /// What was being read.
         what: &'static str,
-        /// Where it starts.
+        /// Its offset in the file, in bytes.
         offset: u64,
         /// How many bytes it needs.
         needed: u64,
-        /// How many bytes the file still has there.
+        /// How many bytes the file has from that offset on.
         left: u64,
     },
-    /// Only the first bytes of the file are there, and its header goes on after them.
-    #[error("the header goes on after what is there of the file: {needed_bytes} bytes or more")]
+    /// Only a prefix of the file is available, and the header is longer than it.
+    #[error("the header is longer than the available prefix: at least {needed_bytes} bytes")]
     PrefixTooShort {
-        /// The header ends after so many bytes of the file, or later.
+        /// The header takes at least this many bytes of the file.
         needed_bytes: u64,
     },
-    /// Only the file's header is there.
-    #[error("the data of tensor `{name}` is not there: only the file's header was read")]
+    /// Tensor data was requested of a file of which only the header was read.
+    #[error("the data of tensor `{name}` is not available: only the file's header was read")]
     HeaderOnly {
         /// The tensor's name.
         name: String,
@@ -67,7 +67,7 @@ pub enum Error {
     Invalid {
         /// What is wrong.
         what: String,
-        /// Where it stands.
+        /// Its offset in the file, in bytes.
         offset: u64,
     },
     /// A metadata key is missing.
@@ -76,22 +76,22 @@ pub enum Error {
         /// The key.
         key: String,
     },
-    /// A metadata value has another type or range than needed.
+    /// A metadata value does not have the expected type or range.
     #[error("metadata key `{key}` is not {expected}")]
     WrongType {
         /// The key.
         key: String,
-        /// What was needed.
+        /// The expected type or range.
         expected: &'static str,
     },
-    /// No tensor of that name.
+    /// The file has no tensor of that name.
     #[error("tensor `{name}` is missing")]
     MissingTensor {
         /// The tensor's name.
         name: String,
     },
-    /// The tensor's type is unknown, so that its data cannot be used.
-    #[error("tensor `{name}` has type {type_id}, which Lilims does not know")]
+    /// The tensor's type is not supported, so its data cannot be read.
+    #[error("tensor `{name}` has type {type_id}, which is not supported")]
     UnknownTensorType {
         /// The tensor's name.
         name: String,

@@ -1,11 +1,14 @@
-//! What happens when a mapped file shrinks: reading beyond its new end gives zeros and a flag, not the
-//! end of the process.
+//! Keeps the process alive when a mapped file is truncated: reads past the new end return zeros and
+//! set a flag.
 //!
-//! The system answers such a read with `SIGBUS` (macOS, for some file systems, with `SIGSEGV`). A
-//! handler looks for the address among the maps that [`Guard`]s stand for, puts empty pages there and
-//! sets that map's flag; the read goes on, in whichever thread it is. Whoever computes with the map
-//! looks at the flag before it gives a result out. Signals for other addresses go to the handler that
-//! was there before, or end the process as they always did. On Windows a mapped file cannot shrink.
+//! The system answers such a read with `SIGBUS` (macOS, for some file systems, with `SIGSEGV`). The
+//! signal handler looks the address up among the maps registered by [`Guard`]s, maps zero pages
+//! there and sets that map's flag; the read then continues, in whichever thread it happens. Code
+//! that computes with the map checks the flag before it returns a result. Signals for other
+//! addresses go to the previously installed handler, or to the default action, which ends the
+//! process. On Windows a mapped file cannot be truncated.
+//!
+//! Detecting other changes of the file is up to `File::check_unchanged`.
 
 #![cfg_attr(
     unix,
@@ -18,37 +21,37 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// A map that is watched, in a list that only grows, so that a signal handler can walk it at any time.
-/// Places that are given back are used again.
-struct Place {
+/// One registered map: a node of a linked list that only grows, so that a signal handler can walk
+/// it at any time. Released slots are reused.
+struct Slot {
     is_taken: AtomicBool,
     start: AtomicUsize,
     /// The first address after the map's last page; 0 while there is no map.
     end: AtomicUsize,
     is_damaged: AtomicBool,
-    next: OnceLock<&'static Place>,
+    next: OnceLock<&'static Slot>,
 }
 
-/// The list's first place.
-static FIRST: OnceLock<&'static Place> = OnceLock::new();
+static FIRST: OnceLock<&'static Slot> = OnceLock::new();
 
-/// Watches one map, from before it is first read until just before it is undone.
-pub(crate) struct Guard(&'static Place);
+/// Registers one map with the signal handler; must exist from before the first read of the map
+/// until just before it is unmapped.
+pub(crate) struct Guard(&'static Slot);
 
 impl Guard {
-    /// Watches `map`, of which the last page counts whole.
+    /// Registers `map`, up to the end of its last page.
     pub(crate) fn new(map: &[u8]) -> Self {
         install();
         let start = map.as_ptr().addr();
         let end = (start + map.len()).next_multiple_of(page_bytes());
-        let place = free_place();
-        place.is_damaged.store(false, Ordering::Relaxed);
-        place.start.store(start, Ordering::Relaxed);
-        place.end.store(end, Ordering::Release);
-        Self(place)
+        let slot = claim_slot();
+        slot.is_damaged.store(false, Ordering::Relaxed);
+        slot.start.store(start, Ordering::Relaxed);
+        slot.end.store(end, Ordering::Release);
+        Self(slot)
     }
 
-    /// Whether something was read that the file no longer has.
+    /// Whether a read went past the file's current end.
     pub(crate) fn is_damaged(&self) -> bool {
         self.0.is_damaged.load(Ordering::Relaxed)
     }
@@ -61,16 +64,16 @@ impl Drop for Guard {
     }
 }
 
-/// A free place, taken.
-fn free_place() -> &'static Place {
-    let take = |place: &Place| {
+/// Claims an unused slot, or appends a new one.
+fn claim_slot() -> &'static Slot {
+    let claim = |slot: &Slot| {
         let (relaxed, acquire) = (Ordering::Relaxed, Ordering::Acquire);
-        place.is_taken.compare_exchange(false, true, acquire, relaxed).is_ok()
+        slot.is_taken.compare_exchange(false, true, acquire, relaxed).is_ok()
     };
-    if let Some(place) = places().find(|place| take(place)) {
-        return place;
+    if let Some(slot) = slots().find(|slot| claim(slot)) {
+        return slot;
     }
-    let new: &'static Place = Box::leak(Box::new(Place {
+    let new: &'static Slot = Box::leak(Box::new(Slot {
         is_taken: AtomicBool::new(true),
         start: AtomicUsize::new(0),
         end: AtomicUsize::new(0),
@@ -78,15 +81,15 @@ fn free_place() -> &'static Place {
         next: OnceLock::new(),
     }));
     let mut link = &FIRST;
-    // Where another thread appends at the same time, the new place comes after its.
+    // If another thread appended first, the new slot goes after that one.
     while link.set(new).is_err() {
-        link = &link.get().expect("a set link holds a place").next;
+        link = &link.get().expect("`set` failed, so the link is set").next;
     }
     new
 }
 
-fn places() -> impl Iterator<Item = &'static Place> {
-    std::iter::successors(FIRST.get().copied(), |place| place.next.get().copied())
+fn slots() -> impl Iterator<Item = &'static Slot> {
+    std::iter::successors(FIRST.get().copied(), |slot| slot.next.get().copied())
 }
 
 #[cfg(not(unix))]
@@ -107,18 +110,18 @@ mod unix {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::{Once, OnceLock};
 
-    use super::places;
+    use super::slots;
 
-    /// What the system sends where a map has no file behind it.
+    /// The signals for a read of a mapped page that the file no longer backs.
     #[cfg(any(target_os = "macos", target_os = "ios"))]
     const SIGNALS: [c_int; 2] = [libc::SIGBUS, libc::SIGSEGV];
     #[cfg(not(any(target_os = "macos", target_os = "ios")))]
     const SIGNALS: [c_int; 1] = [libc::SIGBUS];
 
-    /// What was to happen on a signal before the handler was installed.
-    static BEFORE: [OnceLock<libc::sigaction>; SIGNALS.len()] =
+    /// The actions that were installed for these signals before ours.
+    static PREVIOUS: [OnceLock<libc::sigaction>; SIGNALS.len()] =
         [const { OnceLock::new() }; SIGNALS.len()];
-    /// Read by the handler, which should call the system as little as it can.
+    /// Cached because the handler should make as few system calls as possible.
     static PAGE_BYTES: AtomicUsize = AtomicUsize::new(0);
 
     pub(super) fn page_bytes() -> usize {
@@ -135,68 +138,69 @@ mod unix {
         }
     }
 
-    /// Installs the handler, once in the process.
+    /// Installs the handler, once per process.
     pub(super) fn install() {
         static ONCE: Once = Once::new();
         ONCE.call_once(|| {
             page_bytes();
-            for (signal, before) in SIGNALS.iter().zip(&BEFORE) {
-                install_for(*signal, before);
+            for (signal, previous) in SIGNALS.iter().zip(&PREVIOUS) {
+                install_for(*signal, previous);
             }
         });
     }
 
-    fn install_for(signal: c_int, before: &OnceLock<libc::sigaction>) {
+    fn install_for(signal: c_int, previous: &OnceLock<libc::sigaction>) {
         let mut old = MaybeUninit::<libc::sigaction>::zeroed();
-        // SAFETY: asks for the current action, which is written to `old`.
+        // SAFETY: a null action only queries the current one, which is written to `old`.
         if unsafe { libc::sigaction(signal, std::ptr::null(), old.as_mut_ptr()) } != 0 {
             return;
         }
-        // SAFETY: the call that filled it has succeeded; before, it was zeroes.
+        // SAFETY: it was zeroed, and the call that filled it has succeeded.
         let old = unsafe { old.assume_init() };
-        // Before the handler that looks it up can run.
-        let _ = before.set(old);
-        // SAFETY: an action is plain numbers, for which zeroes are a value.
+        // Set before the handler is installed, because the handler reads it.
+        let _ = previous.set(old);
+        // SAFETY: a `sigaction` is plain integers, for which all zeros are valid.
         let mut new = unsafe { MaybeUninit::<libc::sigaction>::zeroed().assume_init() };
         let handler: extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void) = handle;
         new.sa_sigaction = handler as *const () as usize;
-        // On the stack for signals, where a thread has one: its own may be what is full.
+        // Use the alternate signal stack where a thread has one: a full stack may be the fault.
         new.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
-        // SAFETY: `new` is a whole action whose handler only does what handlers may do.
+        // SAFETY: `new` is fully initialised, and its handler is async-signal-safe.
         unsafe {
             libc::sigemptyset(&raw mut new.sa_mask);
             libc::sigaction(signal, &raw const new, std::ptr::null_mut());
         }
     }
 
-    /// Puts empty pages where the file has gone, or leaves the signal to the handler before.
+    /// Maps zero pages over the missing part of the file, or passes the signal on.
     ///
-    /// Runs in the middle of anything: it takes no lock, allocates nothing and calls only what POSIX or
-    /// long practice (`mmap`) allows in handlers.
+    /// Async-signal-safe: it takes no lock, allocates nothing and calls only functions that POSIX,
+    /// or in the case of `mmap` established practice, allows in handlers.
     extern "C" fn handle(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
         // SAFETY: the system passes a valid `info` to handlers with `SA_SIGINFO`.
         let address = unsafe { (*info).si_addr() }.addr();
-        if !mend(address) {
+        if !map_zero_pages(address) {
             pass_on(signal, info, context);
         }
     }
 
-    /// Whether the address is in a map that is watched and can be read now.
-    fn mend(address: usize) -> bool {
-        let found = places().find_map(|place| {
-            // In this order: a start that is newer than its end only makes the map look smaller.
-            let end = place.end.load(Ordering::Acquire);
-            let start = place.start.load(Ordering::Relaxed);
-            (start..end).contains(&address).then_some((place, end))
+    /// Maps zero pages from `address` to the end of its registered map. Returns whether `address`
+    /// is in one and can be read now.
+    fn map_zero_pages(address: usize) -> bool {
+        let found = slots().find_map(|slot| {
+            // `end` first: a `start` newer than its `end` only makes the map look smaller.
+            let end = slot.end.load(Ordering::Acquire);
+            let start = slot.start.load(Ordering::Relaxed);
+            (start..end).contains(&address).then_some((slot, end))
         });
-        let Some((place, end)) = found else { return false };
-        place.is_damaged.store(true, Ordering::Relaxed);
+        let Some((slot, end)) = found else { return false };
+        slot.is_damaged.store(true, Ordering::Relaxed);
         let page = address & !(page_bytes() - 1);
         let flags = libc::MAP_PRIVATE | libc::MAP_ANON | libc::MAP_FIXED | libc::MAP_NORESERVE;
-        // Up to the map's end at once: what follows has gone as well, or is of no use any more.
-        // SAFETY: the pages from `page` to `end` belong to a map of a file that its guard watches, which
-        // exists for as long as anybody reads in it, as somebody does at `address`. It was read-only, so
-        // nothing is lost with what is replaced, and remains mapped until its owner undoes it.
+        // All the way to the map's end: the rest is missing too, or useless without this page.
+        // SAFETY: the pages from `page` to `end` belong to a registered file map, which stays
+        // mapped for as long as it is being read, as it is at `address`. The map is read-only, so
+        // replacing its pages loses nothing, and they stay mapped until the owner unmaps them.
         let mapped = unsafe {
             libc::mmap(
                 std::ptr::without_provenance_mut(page),
@@ -210,33 +214,35 @@ mod unix {
         mapped != libc::MAP_FAILED
     }
 
-    /// Does what would have been done without this handler.
+    /// Does what would have happened without this handler.
     fn pass_on(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
         let idx = SIGNALS.iter().position(|known| *known == signal);
-        let before = idx.and_then(|idx| BEFORE[idx].get());
-        match before {
-            Some(before) if !matches!(before.sa_sigaction, libc::SIG_DFL | libc::SIG_IGN) => {
-                if before.sa_flags & libc::SA_SIGINFO != 0 {
+        let previous = idx.and_then(|idx| PREVIOUS[idx].get());
+        match previous {
+            Some(previous) if !matches!(previous.sa_sigaction, libc::SIG_DFL | libc::SIG_IGN) => {
+                if previous.sa_flags & libc::SA_SIGINFO != 0 {
                     // SAFETY: this address was installed as a handler of this type.
                     let handler = unsafe {
                         std::mem::transmute::<
                             usize,
                             extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void),
-                        >(before.sa_sigaction)
+                        >(previous.sa_sigaction)
                     };
                     handler(signal, info, context);
                 } else {
-                    // SAFETY: as above, of the other type of handler.
+                    // SAFETY: without `SA_SIGINFO`, the address is that of a one-argument handler.
                     let handler = unsafe {
-                        std::mem::transmute::<usize, extern "C" fn(c_int)>(before.sa_sigaction)
+                        std::mem::transmute::<usize, extern "C" fn(c_int)>(previous.sa_sigaction)
                     };
                     handler(signal);
                 }
             }
-            // A read that fails and is ignored would fail for ever: the system ends the process, too.
+            // Ignoring the signal would repeat the failing read for ever, so the kernel ends the
+            // process in that case as well.
             _ => {
-                // SAFETY: zeroes are an action, the default one. Raised again, the signal comes once this
-                // handler has returned, also where a process sent it and no read would repeat it.
+                // SAFETY: an all-zero `sigaction` is the default action. The raised signal is
+                // delivered when this handler returns; without it, one sent by `kill` would be
+                // lost, because no read repeats it.
                 unsafe {
                     let default = MaybeUninit::<libc::sigaction>::zeroed().assume_init();
                     libc::sigaction(signal, &raw const default, std::ptr::null_mut());

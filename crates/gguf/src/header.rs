@@ -1,25 +1,27 @@
-//! How much to fetch of a file whose header alone is wanted. Fetching is the caller's business.
+//! How many bytes to fetch of a remote file to read its header. The caller does the fetching.
 
 use crate::Error;
 
-/// How many of a file's first bytes to fetch at first: 1 MiB holds the header of a model with a small
-/// vocabulary.
+/// Size of the first prefix to fetch: 1 MiB holds the header of a model with a small vocabulary.
 pub const FIRST_HEADER_BYTES: u64 = 1 << 20;
-/// The most that is fetched for a header: 64 MiB, several times what the largest vocabularies take.
+/// The largest prefix to fetch for a header: 64 MiB, several times what the largest vocabularies
+/// need.
 pub const MAX_HEADER_BYTES: u64 = 64 << 20;
 
-/// How many of a file's first bytes to try next, after [`File::from_header`](crate::File::from_header)
-/// found `held_bytes` of them too few: twice as many, or what the header is known to need where that is
-/// more. `None` when more do not help: the file is damaged, is all there, or its header is longer than
-/// [`MAX_HEADER_BYTES`].
+/// Size of the prefix to fetch next, after [`File::from_header`](crate::File::from_header) failed
+/// with `error` on the first `held_bytes` bytes: twice as many, or the known minimum where that is
+/// more.
+///
+/// `None` when more bytes do not help: the file is damaged, was read completely, or its header is
+/// longer than [`MAX_HEADER_BYTES`].
 ///
 /// ```
-/// use lilims_gguf::{File, FIRST_HEADER_BYTES, next_header_bytes};
+/// use lilims_gguf::{Error, File, FIRST_HEADER_BYTES, next_header_bytes};
 ///
-/// fn header(total_bytes: u64, first: impl Fn(u64) -> Vec<u8>) -> Result<File, lilims_gguf::Error> {
+/// fn header(total_bytes: u64, fetch: impl Fn(u64) -> Vec<u8>) -> Result<File, Error> {
 ///     let mut held_bytes = FIRST_HEADER_BYTES.min(total_bytes);
 ///     loop {
-///         let error = match File::from_header(first(held_bytes), total_bytes) {
+///         let error = match File::from_header(fetch(held_bytes), total_bytes) {
 ///             Ok(file) => return Ok(file),
 ///             Err(error) => error,
 ///         };
@@ -39,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn more_is_fetched_as_long_as_that_helps() {
+    fn prefix_grows_until_more_bytes_do_not_help() {
         let next = |needed_bytes, held, total| {
             next_header_bytes(&Error::PrefixTooShort { needed_bytes }, held, total)
         };

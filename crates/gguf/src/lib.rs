@@ -1,8 +1,8 @@
 //! Reads, validates and writes GGUF files, versions 2 and 3, little endian.
 //!
-//! A [`File`] is a memory map with an index: metadata values and tensor positions are checked
-//! once against the file's length, and tensor data is borrowed from the map, never copied. There
-//! is no tensor arithmetic here; `lilims-engine` decodes the blocks.
+//! A [`File`] is a memory map with an index: metadata values and tensor offsets are checked
+//! once against the file's length, and tensor data is borrowed from the map, never copied. This
+//! crate does no tensor arithmetic; `lilims-quant` decodes the blocks.
 //!
 //! Specification: <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>.
 
@@ -23,4 +23,4 @@ pub use quoted::quoted;
 pub use reader::{File, TensorInfo};
 pub use split::Split;
 pub use tensor_type::TensorType;
-pub use writer::{TensorHead, Writer};
+pub use writer::{TensorHeader, Writer};

@@ -1,4 +1,6 @@
-//! Metadata: keys with typed values.
+//! Metadata: keys with typed values, decoded on access. The reader has already checked all lengths.
+
+use std::ops::Range;
 
 use crate::{Error, quoted};
 
@@ -17,16 +19,16 @@ pub enum Value<'a> {
     F32(f32),
     F64(f64),
     Bool(bool),
-    /// UTF-8 in well-made files; nothing enforces it.
+    /// UTF-8 by the specification, but not checked.
     String(&'a [u8]),
     Array(Array<'a>),
 }
 
-/// The numbers of the value types in a file.
+/// The ids of the value types without a fixed size.
 pub(crate) const STRING: u32 = 8;
 pub(crate) const ARRAY: u32 = 9;
 
-/// Bytes of one value of a type with a fixed size.
+/// Size in bytes of one value; `None` for strings, arrays and unknown types.
 pub(crate) fn fixed_size(type_id: u32) -> Option<u64> {
     Some(match type_id {
         0 | 1 | 7 => 1,
@@ -38,7 +40,7 @@ pub(crate) fn fixed_size(type_id: u32) -> Option<u64> {
 }
 
 impl<'a> Value<'a> {
-    /// Decodes a value of fixed size from exactly its bytes.
+    /// Decodes a fixed-size value from exactly its bytes.
     fn from_bytes(type_id: u32, bytes: &'a [u8]) -> Option<Self> {
         Some(match type_id {
             0 => Self::U8(bytes[0]),
@@ -56,7 +58,7 @@ impl<'a> Value<'a> {
         })
     }
 
-    /// The value as an unsigned integer, if it is a whole number that is not negative.
+    /// The value as an unsigned integer, if it is a non-negative integer.
     pub fn as_u64(&self) -> Option<u64> {
         match *self {
             Self::U8(v) => Some(v.into()),
@@ -84,7 +86,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// The value as a truth value, if it is one.
+    /// The value as a boolean, if it is one.
     pub fn as_bool(&self) -> Option<bool> {
         match *self {
             Self::Bool(v) => Some(v),
@@ -92,7 +94,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// The value as text, if it is a string of valid UTF-8.
+    /// The value as text, if it is a string in valid UTF-8.
     pub fn as_str(&self) -> Option<&'a str> {
         match *self {
             Self::String(bytes) => std::str::from_utf8(bytes).ok(),
@@ -118,12 +120,12 @@ pub struct Array<'a> {
 }
 
 impl<'a> Array<'a> {
-    /// How many values it has.
+    /// The number of values.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether it has no values.
+    /// Whether there are no values.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -138,7 +140,7 @@ impl<'a> Array<'a> {
         })
     }
 
-    /// Appends the array as a file holds it: type, length, values.
+    /// Appends the array in the file's encoding: type, length, values.
     pub(crate) fn put(&self, out: &mut Vec<u8>) {
         out.extend(self.type_id.to_le_bytes());
         out.extend((self.len as u64).to_le_bytes());
@@ -154,7 +156,7 @@ impl<'a> Array<'a> {
     }
 }
 
-/// Splits one value off `bytes`, which the reader has already checked.
+/// Splits one value off the front of `bytes`.
 pub(crate) fn split_value(type_id: u32, bytes: &[u8]) -> Option<(Value<'_>, &[u8])> {
     match type_id {
         STRING => {
@@ -180,7 +182,7 @@ pub(crate) fn split_value(type_id: u32, bytes: &[u8]) -> Option<(Value<'_>, &[u8
     }
 }
 
-/// Splits an array's type and length off `bytes`.
+/// Splits an array's element type and length off the front of `bytes`.
 fn split_array_head(bytes: &[u8]) -> Option<(u32, usize, &[u8])> {
     let (type_id, rest) = bytes.split_first_chunk::<4>()?;
     let (len, rest) = rest.split_first_chunk::<8>()?;
@@ -188,17 +190,25 @@ fn split_array_head(bytes: &[u8]) -> Option<(u32, usize, &[u8])> {
     Some((u32::from_le_bytes(*type_id), len, rest))
 }
 
+/// Byte ranges of a metadata entry in the file.
+pub(crate) struct Entry {
+    /// The range of the key, which is UTF-8.
+    pub(crate) key: Range<usize>,
+    pub(crate) type_id: u32,
+    pub(crate) value: Range<usize>,
+}
+
 /// A file's metadata.
 #[derive(Clone, Copy)]
 pub struct Metadata<'a> {
     pub(crate) bytes: &'a [u8],
-    pub(crate) entries: &'a [crate::reader::Entry],
-    /// Places in `entries`, sorted by key.
+    pub(crate) entries: &'a [Entry],
+    /// Indices into `entries`, sorted by key.
     pub(crate) by_key: &'a [u32],
 }
 
 impl<'a> Metadata<'a> {
-    /// The value of `key`, if the file has it.
+    /// The value of `key`, if the file has that key.
     pub fn get(&self, key: &str) -> Option<Value<'a>> {
         let entry = |idx: u32| &self.entries[idx as usize];
         let key_at = |idx: u32| &self.bytes[entry(idx).key.clone()];
@@ -206,7 +216,7 @@ impl<'a> Metadata<'a> {
         self.decode(entry(self.by_key[found.ok()?]))
     }
 
-    /// All keys and values in the file's order.
+    /// All keys and values in file order.
     pub fn iter(&self) -> impl Iterator<Item = (&'a str, Value<'a>)> + use<'a> {
         let metadata = *self;
         self.entries.iter().filter_map(move |entry| {
@@ -215,9 +225,9 @@ impl<'a> Metadata<'a> {
         })
     }
 
-    /// Decodes an entry. The reader knows where its value ends, so that arrays of strings, which
-    /// hold whole vocabularies, need no walk to their end.
-    fn decode(&self, entry: &crate::reader::Entry) -> Option<Value<'a>> {
+    /// Decodes an entry. The entry stores where its value ends, so arrays of strings, which hold
+    /// whole vocabularies, need not be scanned to find their end.
+    fn decode(&self, entry: &Entry) -> Option<Value<'a>> {
         let bytes = &self.bytes[entry.value.clone()];
         if entry.type_id != ARRAY {
             return split_value(entry.type_id, bytes).map(|(value, _)| value);
@@ -228,28 +238,32 @@ impl<'a> Metadata<'a> {
 
     /// The unsigned integer at `key`.
     ///
-    /// *Errors*: [`Error::MissingKey`], [`Error::WrongType`].
+    /// # Errors
+    /// [`Error::MissingKey`], [`Error::WrongType`].
     pub fn u64(&self, key: &str) -> Result<u64, Error> {
         self.require(key)?.as_u64().ok_or_else(|| wrong_type(key, "a whole number"))
     }
 
     /// The number at `key`.
     ///
-    /// *Errors*: [`Error::MissingKey`], [`Error::WrongType`].
+    /// # Errors
+    /// [`Error::MissingKey`], [`Error::WrongType`].
     pub fn f32(&self, key: &str) -> Result<f32, Error> {
         self.require(key)?.as_f32().ok_or_else(|| wrong_type(key, "a number"))
     }
 
     /// The text at `key`.
     ///
-    /// *Errors*: [`Error::MissingKey`], [`Error::WrongType`].
+    /// # Errors
+    /// [`Error::MissingKey`], [`Error::WrongType`].
     pub fn str(&self, key: &str) -> Result<&'a str, Error> {
         self.require(key)?.as_str().ok_or_else(|| wrong_type(key, "a text in UTF-8"))
     }
 
     /// The array at `key`.
     ///
-    /// *Errors*: [`Error::MissingKey`], [`Error::WrongType`].
+    /// # Errors
+    /// [`Error::MissingKey`], [`Error::WrongType`].
     pub fn array(&self, key: &str) -> Result<Array<'a>, Error> {
         self.require(key)?.as_array().ok_or_else(|| wrong_type(key, "an array"))
     }

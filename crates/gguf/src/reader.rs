@@ -1,60 +1,52 @@
-//! Opens a file, checks every length in it and indexes what it holds.
+//! Opens a file, checks every length in it and indexes its metadata and tensors.
+//!
+//! Values are decoded in `metadata`, tensor data in `lilims-quant`.
 
 #![expect(unsafe_code, reason = "mapping a file is unsafe: see `File::open`")]
 
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use lilims_files::Stamp;
 use memmap2::{Mmap, MmapOptions};
 
 use crate::guard::Guard;
-
-use crate::metadata::{ARRAY, STRING, fixed_size};
+use crate::metadata::{ARRAY, Entry, STRING, fixed_size};
 use crate::{Error, Metadata, TensorType, quoted};
 
-/// What a file begins with.
 const MAGIC: &[u8] = b"GGUF";
 /// Arrays nested deeper than this are refused, so that reading cannot exhaust the stack.
 const MAX_ARRAY_DEPTH: u32 = 4;
 /// GGUF stores at most this many dimensions.
 const MAX_DIMS: u32 = 4;
-/// Where tensor data starts and each tensor's offset are multiples of this, unless the file says.
+/// The start of the tensor data and all tensor offsets are multiples of this, unless the file sets
+/// `general.alignment`.
 const DEFAULT_ALIGNMENT: u64 = 32;
-/// The bytes of the shortest metadata entry: key length, empty key, type, one byte.
+/// Size of the shortest metadata entry: key length, empty key, type, one byte.
 const MIN_ENTRY_BYTES: u64 = 8 + 4 + 1;
-/// The bytes of the shortest tensor entry: name length, empty name, no dimensions, type, offset.
+/// Size of the shortest tensor entry: name length, empty name, no dimensions, type, offset.
 const MIN_TENSOR_BYTES: u64 = 8 + 4 + 4 + 8;
 
-/// The most metadata keys: a thousand times what files have. Many more would make each search slow.
+/// The most metadata keys: a thousand times what files have. Many more would make lookups slow.
 const MAX_ENTRIES: u64 = 1 << 16;
 /// The most tensors: several times what the largest models have.
 const MAX_TENSORS: u64 = 1 << 17;
 /// The longest key and tensor name, in bytes: what GGUF allows for a key.
 const MAX_NAME_BYTES: u64 = u16::MAX as u64;
 
-/// Where a metadata entry lies in the file.
-pub(crate) struct Entry {
-    /// In UTF-8.
-    pub(crate) key: Range<usize>,
-    pub(crate) type_id: u32,
-    pub(crate) value: Range<usize>,
-}
-
-/// What a file says of one tensor.
+/// A tensor's description in the file's header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TensorInfo {
-    /// Its name, such as `blk.0.attn_q.weight`.
+    /// The name, such as `blk.0.attn_q.weight`.
     pub name: String,
-    /// Its dimensions, the fastest first: a matrix is `[columns, rows]`.
+    /// The dimensions, fastest-varying first: a matrix is `[columns, rows]`.
     pub dims: Vec<u64>,
-    /// How its values are stored.
+    /// How the values are stored.
     pub tensor_type: TensorType,
-    /// Its values in all.
+    /// The total number of values.
     pub n_values: u64,
-    /// Its size in bytes; 0 where the type is unknown.
+    /// The size in bytes; 0 where the type is unknown.
     pub size_bytes: u64,
-    /// Where its data starts in the file.
+    /// Offset of the data in the file.
     offset: u64,
 }
 
@@ -63,9 +55,10 @@ enum Bytes {
     Owned(Vec<u8>),
 }
 
-/// A map of a file, and what tells whether the file is still what was mapped.
+/// A memory map of a file, and what is needed to detect changes of the file.
 struct Mapped {
-    // Dropped in this order: the guard must not watch addresses that belong to somebody else by then.
+    // Dropped in this order: once unmapped, the addresses may be reused, and the guard must not
+    // cover them any more.
     guard: Guard,
     map: Mmap,
     file: std::fs::File,
@@ -74,7 +67,8 @@ struct Mapped {
 }
 
 impl Mapped {
-    /// *Errors*: [`Error::Io`], [`Error::Empty`].
+    /// # Errors
+    /// [`Error::Io`], [`Error::Empty`].
     fn open(path: &Path) -> Result<Self, Error> {
         let io = |source| Error::Io { path: path.to_owned(), source };
         let file = lilims_files::open(path).map_err(|error| io(error.into()))?;
@@ -84,38 +78,40 @@ impl Mapped {
         }
         let len = usize::try_from(stamp.size_bytes());
         let len = len.map_err(|_| io(std::io::ErrorKind::FileTooLarge.into()))?;
-        // SAFETY: the map is read only. A file that another program shortens while it is mapped gives
-        // zeros, by the guard. One that is written to gives other bytes than before, as a file that is
-        // read twice would; none of them is ever taken for more than bytes. `check_unchanged` tells.
+        // SAFETY: the map is read-only. If another program truncates the file while it is mapped,
+        // reads return zeros, thanks to the guard. If another program writes to it, reads return
+        // other bytes than before, as reading a file twice can; they are only ever interpreted as
+        // plain bytes. `check_unchanged` detects both.
         let map = unsafe { MmapOptions::new().len(len).map(&file) }.map_err(io)?;
         Ok(Self { guard: Guard::new(&map), map, file, stamp, path: path.to_owned() })
     }
 
     fn is_changed(&self) -> bool {
-        // Where the system does not say, the map is all there is to go by.
+        // If the file's metadata is unavailable, only the guard's flag can show a change.
         self.guard.is_damaged() || Stamp::of(&self.file).is_ok_and(|stamp| stamp != self.stamp)
     }
 }
 
-/// An open GGUF file, or one of which only the first bytes are held.
+/// An open GGUF file, or a prefix of one that holds its header.
 pub struct File {
     bytes: Bytes,
-    /// The file's length, of which `bytes` may be the beginning.
+    /// The length of the whole file; `bytes` may be a prefix.
     total_bytes: u64,
     version: u32,
     entries: Vec<Entry>,
-    /// Places in `entries`, sorted by key.
+    /// Indices into `entries`, sorted by key.
     by_key: Vec<u32>,
     tensors: Vec<TensorInfo>,
-    /// Places in `tensors`, sorted by name.
+    /// Indices into `tensors`, sorted by name.
     by_name: Vec<u32>,
 }
 
 impl File {
     /// Maps the file at `path` and checks it.
     ///
-    /// *Errors*: [`Error::Io`], also for what is no regular file; [`Error::Empty`]; [`Error::Changed`];
-    /// or what [`File::from_bytes`] finds.
+    /// # Errors
+    /// [`Error::Io`], also if `path` is not a regular file; [`Error::Empty`]; [`Error::Changed`];
+    /// and the errors of [`File::from_bytes`].
     pub fn open(path: &Path) -> Result<Self, Error> {
         let mapped = Mapped::open(path)?;
         let total_bytes = mapped.map.len() as u64;
@@ -124,13 +120,13 @@ impl File {
         Ok(file)
     }
 
-    /// Checks that the file is what it was when it was opened: not shorter, nor written to. Whoever
-    /// computes with its data looks before giving a result out; it costs one call of the system.
+    /// Checks that the file was not truncated or written to since it was opened.
     ///
-    /// A file that is replaced by another of its name stays as it is for those who have it open.
+    /// Code that computes with the data calls this before it returns a result; it costs one system
+    /// call. Replacing the file by renaming another one over it does not change the open one.
     ///
     /// # Errors
-    /// [`Error::Changed`]; then what was read of it may be anything.
+    /// [`Error::Changed`]; the data read so far may then be wrong.
     pub fn check_unchanged(&self) -> Result<(), Error> {
         match &self.bytes {
             Bytes::Mapped(mapped) if mapped.is_changed() => {
@@ -140,28 +136,32 @@ impl File {
         }
     }
 
-    /// Whether bytes were asked for that the file no longer has, and zeros came in their place. Cheaper
-    /// than [`File::check_unchanged`], and sees less.
+    /// Whether a read went past the end of a truncated file and returned zeros.
+    ///
+    /// Cheaper than [`File::check_unchanged`], but detects only truncation.
     pub fn is_damaged(&self) -> bool {
         matches!(&self.bytes, Bytes::Mapped(mapped) if mapped.guard.is_damaged())
     }
 
     /// Reads a file that is already in memory.
     ///
-    /// *Errors*: every variant but [`Error::Io`] and [`Error::PrefixTooShort`].
+    /// # Errors
+    /// [`Error::Magic`], [`Error::Version`], [`Error::Truncated`] or [`Error::Invalid`].
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, Error> {
         let total_bytes = bytes.len() as u64;
         Self::index(Bytes::Owned(bytes), total_bytes)
     }
 
-    /// Reads the header of a file of `total_bytes`, of which only the first bytes are there: what it
-    /// says of itself before it is downloaded. Metadata and tensors are those of the whole file, and
-    /// tensors are checked against its length; only [`File::data`] is refused. Bytes after the file's
-    /// end are ignored.
+    /// Reads the header from a prefix of a file of `total_bytes`, to inspect it before it is
+    /// downloaded.
     ///
-    /// *Errors*: [`Error::PrefixTooShort`] when the header goes on after `prefix`, which
-    /// [`next_header_bytes`](crate::next_header_bytes) turns into what to fetch; otherwise as for
-    /// [`File::from_bytes`], and then more bytes would not help.
+    /// Metadata and tensors are those of the whole file, and tensors are checked against its
+    /// length; only [`File::data`] fails. Bytes of `prefix` beyond `total_bytes` are ignored.
+    ///
+    /// # Errors
+    /// [`Error::PrefixTooShort`] when the header is longer than `prefix`;
+    /// [`next_header_bytes`](crate::next_header_bytes) then says how much to fetch. Otherwise as
+    /// for [`File::from_bytes`], and more bytes would not help.
     pub fn from_header(mut prefix: Vec<u8>, total_bytes: u64) -> Result<Self, Error> {
         prefix.truncate(usize::try_from(total_bytes).unwrap_or(usize::MAX));
         Self::index(Bytes::Owned(prefix), total_bytes)
@@ -194,7 +194,7 @@ impl File {
             .checked_next_multiple_of(alignment)
             .ok_or_else(|| reader.invalid("the alignment is too large".to_owned()))?;
         for tensor in &mut tensors {
-            place(tensor, data_start, alignment, total_bytes)?;
+            resolve_data(tensor, data_start, alignment, total_bytes)?;
         }
         let mut by_name: Vec<u32> = (0..tensors.len() as u32).collect();
         by_name.sort_unstable_by_key(|&idx| &tensors[idx as usize].name);
@@ -212,12 +212,12 @@ impl File {
         Ok(file)
     }
 
-    /// The file's length in bytes, also where only its header is held.
+    /// The length of the whole file in bytes, even if only its header was read.
     pub fn total_bytes(&self) -> u64 {
         self.total_bytes
     }
 
-    /// The whole file, or what is held of it after [`File::from_header`].
+    /// The whole file, or the prefix passed to [`File::from_header`].
     pub fn as_bytes(&self) -> &[u8] {
         match &self.bytes {
             Bytes::Mapped(mapped) => &mapped.map,
@@ -235,25 +235,27 @@ impl File {
         Metadata { bytes: self.as_bytes(), entries: &self.entries, by_key: &self.by_key }
     }
 
-    /// All tensors in the file's order.
+    /// All tensors in file order.
     pub fn tensors(&self) -> &[TensorInfo] {
         &self.tensors
     }
 
     /// The tensor called `name`.
     ///
-    /// *Errors*: [`Error::MissingTensor`].
+    /// # Errors
+    /// [`Error::MissingTensor`].
     pub fn tensor(&self, name: &str) -> Result<&TensorInfo, Error> {
         let tensor = |idx: u32| &self.tensors[idx as usize];
         let found = self.by_name.binary_search_by(|&idx| tensor(idx).name.as_str().cmp(name));
         found
-            .map(|place| tensor(self.by_name[place]))
+            .map(|position| tensor(self.by_name[position]))
             .map_err(|_| Error::MissingTensor { name: quoted(name).into_owned() })
     }
 
     /// A tensor's data, borrowed from the map.
     ///
-    /// *Errors*: [`Error::UnknownTensorType`]; [`Error::HeaderOnly`] where not the whole file is held.
+    /// # Errors
+    /// [`Error::UnknownTensorType`]; [`Error::HeaderOnly`] after [`File::from_header`].
     pub fn data(&self, tensor: &TensorInfo) -> Result<&[u8], Error> {
         if let TensorType::Unknown(type_id) = tensor.tensor_type {
             let name = quoted(&tensor.name).into_owned();
@@ -269,8 +271,9 @@ impl File {
     }
 }
 
-/// Turns a tensor's relative offset into one of the file and checks that its data is there.
-fn place(
+/// Turns a tensor's offset into one from the start of the file, computes its size, and checks that
+/// its data fits into the file.
+fn resolve_data(
     tensor: &mut TensorInfo,
     data_start: u64,
     alignment: u64,
@@ -293,7 +296,7 @@ fn place(
             .tensor_type
             .size_bytes(row)
             .and_then(|bytes| bytes.checked_mul(rows))
-            .ok_or_else(|| invalid("has rows that are not whole blocks"))?;
+            .ok_or_else(|| invalid("has rows that are not a whole number of blocks"))?;
     }
     let left = total.saturating_sub(offset);
     if tensor.size_bytes > left {
@@ -308,7 +311,8 @@ fn place(
     Ok(())
 }
 
-/// Checks that no two tensors share bytes: a small file could stand for any number of large tensors.
+/// Checks that no two tensors share bytes: otherwise a small file could declare any number of large
+/// tensors.
 fn refuse_overlaps(tensors: &[TensorInfo]) -> Result<(), Error> {
     let mut sized: Vec<&TensorInfo> = tensors.iter().filter(|it| it.size_bytes > 0).collect();
     sized.sort_unstable_by_key(|tensor| tensor.offset);
@@ -317,7 +321,7 @@ fn refuse_overlaps(tensors: &[TensorInfo]) -> Result<(), Error> {
     match overlap {
         Some(pair) => {
             let [a, b] = [quoted(&pair[0].name), quoted(&pair[1].name)];
-            let what = format!("tensors `{a}` and `{b}` share bytes");
+            let what = format!("tensors `{a}` and `{b}` overlap");
             Err(Error::Invalid { what, offset: pair[1].offset })
         }
         None => Ok(()),
@@ -326,7 +330,7 @@ fn refuse_overlaps(tensors: &[TensorInfo]) -> Result<(), Error> {
 
 struct Reader<'a> {
     bytes: &'a [u8],
-    /// The file's length, of which `bytes` may be the beginning.
+    /// The length of the whole file; `bytes` may be a prefix.
     total_bytes: u64,
     offset: u64,
 }
@@ -334,7 +338,7 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     fn header(&mut self) -> Result<(u32, u64, u64), Error> {
         let magic = &self.bytes[..self.bytes.len().min(MAGIC.len())];
-        // So far as it goes: of a prefix, the rest may follow.
+        // A prefix shorter than the magic may still be that of a GGUF file.
         if !MAGIC.starts_with(magic) || self.total_bytes < MAGIC.len() as u64 {
             return Err(Error::Magic { found: magic.to_vec() });
         }
@@ -349,9 +353,7 @@ impl<'a> Reader<'a> {
             [(n_tensors, MAX_TENSORS, "tensors"), (n_entries, MAX_ENTRIES, "metadata keys")]
         {
             if count > most {
-                return Err(
-                    self.invalid(format!("{count} {what}, more than the {most} that are read"))
-                );
+                return Err(self.invalid(format!("{count} {what}, the limit is {most}")));
             }
         }
         Ok((version, n_tensors, n_entries))
@@ -371,7 +373,7 @@ impl<'a> Reader<'a> {
             .collect()
     }
 
-    /// The places of the entries, sorted by key; no two have the same.
+    /// The indices of the entries, sorted by key. Duplicate keys are an error.
     fn by_key(&self, entries: &[Entry]) -> Result<Vec<u32>, Error> {
         let key = |idx: u32| &self.bytes[entries[idx as usize].key.clone()];
         let mut by_key: Vec<u32> = (0..entries.len() as u32).collect();
@@ -433,7 +435,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads a count of things that take at least `min_bytes` each, which must fit what is left.
+    /// Reads a count of items of at least `min_bytes` each and checks that the rest of the file can
+    /// hold that many.
     fn count(&mut self, what: &'static str, min_bytes: u64) -> Result<u64, Error> {
         let count = self.u64(what)?;
         self.expect_left(what, count.saturating_mul(min_bytes))?;
@@ -451,12 +454,12 @@ impl<'a> Reader<'a> {
 
     fn u32(&mut self, what: &'static str) -> Result<u32, Error> {
         let bytes = self.take(what, 4)?;
-        Ok(u32::from_le_bytes(bytes.try_into().expect("take returns the length asked for")))
+        Ok(u32::from_le_bytes(bytes.try_into().expect("`take` returns the requested length")))
     }
 
     fn u64(&mut self, what: &'static str) -> Result<u64, Error> {
         let bytes = self.take(what, 8)?;
-        Ok(u64::from_le_bytes(bytes.try_into().expect("take returns the length asked for")))
+        Ok(u64::from_le_bytes(bytes.try_into().expect("`take` returns the requested length")))
     }
 
     fn take(&mut self, what: &'static str, needed: u64) -> Result<&'a [u8], Error> {
@@ -466,7 +469,7 @@ impl<'a> Reader<'a> {
         Ok(&self.bytes[start..self.offset as usize])
     }
 
-    /// Checks that `needed` bytes are held from here on.
+    /// Checks that at least `needed` bytes are available from the current offset.
     fn expect_left(&self, what: &'static str, needed: u64) -> Result<(), Error> {
         let offset = self.offset;
         if needed <= self.bytes.len() as u64 - offset {

@@ -1,19 +1,20 @@
-//! Models that are split over several files, as llama.cpp's `gguf-split` writes them.
+//! Recognises models split into several files by llama.cpp's `gguf-split`. Joining them is not done
+//! here.
 
 use crate::File;
 
-/// Which part of a split model a file is.
+/// A file's part number in a split model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Split {
     /// The part, counted from 1.
     pub part: u64,
-    /// How many parts there are: two or more.
+    /// The number of parts: two or more.
     pub count: u64,
 }
 
 impl File {
-    /// Which part of a split model the file says that it is; `None` for a whole model. A model in one
-    /// part is whole.
+    /// The part of a split model that this file is, according to its metadata. `None` for a
+    /// complete model, including one "split" into a single part.
     pub fn split(&self) -> Option<Split> {
         let number = |key| self.metadata().get(key).and_then(|value| value.as_u64());
         let count = number("split.count").filter(|&count| count > 1)?;
@@ -22,8 +23,9 @@ impl File {
 }
 
 impl Split {
-    /// Which part a file of this name is, for files that do not say: `model-00002-of-00003.gguf`.
-    pub fn of_name(file_name: &str) -> Option<Self> {
+    /// The part according to the file name, such as `model-00002-of-00003.gguf`, for files whose
+    /// metadata does not contain it.
+    pub fn from_file_name(file_name: &str) -> Option<Self> {
         let stem = file_name.strip_suffix(".gguf")?;
         let (rest, count) = stem.rsplit_once("-of-")?;
         let (_, part) = rest.rsplit_once('-')?;
@@ -47,12 +49,12 @@ mod tests {
             writer.value(key, *value);
         }
         let mut bytes = Vec::new();
-        writer.write(&mut bytes).expect("memory takes all");
-        File::from_bytes(bytes).expect("the file is whole")
+        writer.write(&mut bytes).expect("writing to memory does not fail");
+        File::from_bytes(bytes).expect("the file is valid")
     }
 
     #[test]
-    fn t11_parts_of_split_models_are_told() {
+    fn t11_reads_the_part_from_metadata() {
         let part = |no, count| file(&[("split.no", no), ("split.count", count)]).split();
         assert_eq!(part(Value::U16(1), Value::U16(2)), Some(Split { part: 2, count: 2 }));
         assert_eq!(part(Value::U16(0), Value::U16(3)), Some(Split { part: 1, count: 3 }));
@@ -64,12 +66,12 @@ mod tests {
     }
 
     #[test]
-    fn t11_names_of_parts_are_known() {
+    fn t11_reads_the_part_from_the_file_name() {
         let split = |part, count| Some(Split { part, count });
-        assert_eq!(Split::of_name("a-b-00002-of-00003.gguf"), split(2, 3));
-        assert_eq!(Split::of_name("a-00001-of-00001.gguf"), None);
+        assert_eq!(Split::from_file_name("a-b-00002-of-00003.gguf"), split(2, 3));
+        assert_eq!(Split::from_file_name("a-00001-of-00001.gguf"), None);
         for name in ["a.gguf", "a-2-of-3.gguf", "a-00004-of-00003.gguf", "a-00001-of-00002.bin"] {
-            assert_eq!(Split::of_name(name), None, "{name}");
+            assert_eq!(Split::from_file_name(name), None, "{name}");
         }
     }
 }

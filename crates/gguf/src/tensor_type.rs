@@ -1,10 +1,12 @@
-//! The tensor types of GGUF and the sizes of their blocks.
+//! The tensor types of GGUF and the sizes of their blocks. The layouts inside the blocks are in
+//! `lilims-quant`.
 
 use std::fmt;
 
 /// How a tensor's values are stored.
 ///
-/// Types without a variant are kept as [`TensorType::Unknown`]: listed, and refused on use.
+/// Types without a variant are kept as [`TensorType::Unknown`]: such tensors are listed, but their
+/// data cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(non_camel_case_types, reason = "the names are GGUF's own")]
 #[expect(missing_docs, reason = "the names are GGUF's own")]
@@ -28,11 +30,11 @@ pub enum TensorType {
     Q5_K,
     Q6_K,
     IQ4_NL,
-    /// A type that this crate does not know, with its number in the file.
+    /// Any other type, with its id in the file.
     Unknown(u32),
 }
 
-/// Type, number in the file, values in a block, bytes of a block.
+/// Type, id in the file, values per block, bytes per block.
 const TABLE: &[(TensorType, u32, u64, u64)] = &[
     (TensorType::F32, 0, 1, 4),
     (TensorType::F16, 1, 1, 2),
@@ -56,12 +58,12 @@ const TABLE: &[(TensorType, u32, u64, u64)] = &[
 ];
 
 impl TensorType {
-    /// The type with this number in a GGUF file.
+    /// The type with this id in a GGUF file.
     pub fn from_id(id: u32) -> Self {
         TABLE.iter().find(|row| row.1 == id).map_or(Self::Unknown(id), |row| row.0)
     }
 
-    /// This type's number in a GGUF file.
+    /// The type's id in a GGUF file.
     pub fn id(self) -> u32 {
         match self {
             Self::Unknown(id) => id,
@@ -69,12 +71,13 @@ impl TensorType {
         }
     }
 
-    /// Values in one block and bytes of one block; `None` for an unknown type.
+    /// Values per block and bytes per block; `None` for an unknown type.
     pub fn block(self) -> Option<(u64, u64)> {
         TABLE.iter().find(|row| row.0 == self).map(|row| (row.2, row.3))
     }
 
-    /// Bytes of `values` values; `None` for an unknown type, a partial block or an overflow.
+    /// Size in bytes of `values` values; `None` for an unknown type, a partial block or an
+    /// overflow.
     pub fn size_bytes(self, values: u64) -> Option<u64> {
         let (block_values, block_bytes) = self.block()?;
         values.is_multiple_of(block_values).then_some(())?;

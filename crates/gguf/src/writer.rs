@@ -1,4 +1,4 @@
-//! Writes a GGUF file, version 3.
+//! Writes a GGUF file, version 3. Tensor data is written as given, not checked.
 
 use std::io::{self, Write};
 
@@ -7,21 +7,21 @@ use crate::{TensorType, Value};
 
 const ALIGNMENT: u64 = 32;
 
-/// What a file's head says of one tensor, whose data may be made later.
+/// A tensor's entry in the file's header; its data may be produced later.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TensorHead {
-    /// Its name.
+pub struct TensorHeader {
+    /// The name.
     pub name: String,
-    /// Its dimensions, the fastest first.
+    /// The dimensions, fastest-varying first.
     pub dims: Vec<u64>,
-    /// How its values are stored.
+    /// How the values are stored.
     pub tensor_type: TensorType,
-    /// Its size in bytes.
+    /// The size in bytes.
     pub size_bytes: u64,
 }
 
-impl TensorHead {
-    /// A tensor of `dims`; `None` where its rows are not whole blocks of a known type.
+impl TensorHeader {
+    /// A tensor of `dims`; `None` if its rows are not whole blocks of a known type.
     pub fn new(name: &str, dims: &[u64], tensor_type: TensorType) -> Option<Self> {
         let (&row, others) = dims.split_first()?;
         let rows = others.iter().try_fold(1u64, |product, &dim| product.checked_mul(dim))?;
@@ -32,19 +32,18 @@ impl TensorHead {
 
 /// Collects metadata and tensors, then writes them in one pass.
 ///
-/// Where the tensors do not fit into memory, [`Writer::write_head`] writes what comes before their data:
-/// the caller writes the data of each, in the same order, and [`Writer::padding`] after each.
+/// For tensors that do not fit into memory, [`Writer::write_header`] writes everything before the
+/// tensor data: the caller then writes the data of each tensor in the same order, followed by
+/// [`Writer::padding`].
 #[derive(Default)]
 pub struct Writer {
     metadata: Vec<u8>,
     n_entries: u64,
-    tensors: Vec<(TensorHead, Vec<u8>)>,
+    tensors: Vec<(TensorHeader, Vec<u8>)>,
 }
 
 impl Writer {
-    /// Adds a metadata entry of one value.
-    ///
-    /// An [`Value::Array`] is written as it was read.
+    /// Adds a metadata entry; a [`Value::Array`] is copied as it was read.
     pub fn value(&mut self, key: &str, value: Value<'_>) -> &mut Self {
         self.key(key);
         self.metadata.extend(type_id(&value).to_le_bytes());
@@ -52,12 +51,12 @@ impl Writer {
         self
     }
 
-    /// Adds a metadata entry with a text.
+    /// Adds a metadata entry with a string.
     pub fn str(&mut self, key: &str, text: &str) -> &mut Self {
         self.value(key, Value::String(text.as_bytes()))
     }
 
-    /// Adds a metadata entry with an array whose values all have the type of the first.
+    /// Adds a metadata entry with an array; all values must have the type of the first.
     pub fn array<'a>(
         &mut self,
         key: &str,
@@ -72,7 +71,7 @@ impl Writer {
         self
     }
 
-    /// Adds a tensor; `dims` has the fastest dimension first.
+    /// Adds a tensor; `dims` has the fastest-varying dimension first.
     pub fn tensor(
         &mut self,
         name: &str,
@@ -81,15 +80,16 @@ impl Writer {
         data: Vec<u8>,
     ) -> &mut Self {
         let (name, dims, size_bytes) = (name.to_owned(), dims.to_vec(), data.len() as u64);
-        self.tensors.push((TensorHead { name, dims, tensor_type, size_bytes }, data));
+        self.tensors.push((TensorHeader { name, dims, tensor_type, size_bytes }, data));
         self
     }
 
     /// Writes the file.
     ///
-    /// *Errors*: whatever `out` returns.
+    /// # Errors
+    /// The errors of `out`.
     pub fn write(&self, mut out: impl Write) -> io::Result<()> {
-        self.write_head(self.tensors.iter().map(|(head, _)| head), &mut out)?;
+        self.write_header(self.tensors.iter().map(|(head, _)| head), &mut out)?;
         for (head, data) in &self.tensors {
             out.write_all(data)?;
             out.write_all(Self::padding(head.size_bytes))?;
@@ -97,12 +97,14 @@ impl Writer {
         out.flush()
     }
 
-    /// Writes the metadata and the heads of `tensors`, up to where the first one's data starts.
+    /// Writes the metadata and the entries of `tensors`, up to where the first tensor's data
+    /// starts.
     ///
-    /// *Errors*: whatever `out` returns.
-    pub fn write_head<'a>(
+    /// # Errors
+    /// The errors of `out`.
+    pub fn write_header<'a>(
         &self,
-        tensors: impl ExactSizeIterator<Item = &'a TensorHead>,
+        tensors: impl ExactSizeIterator<Item = &'a TensorHeader>,
         mut out: impl Write,
     ) -> io::Result<()> {
         let mut head = Vec::new();
@@ -125,7 +127,7 @@ impl Writer {
         out.write_all(&head)
     }
 
-    /// What follows `len` bytes of data, so that the next data starts where it must.
+    /// The zero bytes to write after `len` bytes of data, to align what follows.
     pub fn padding(len: u64) -> &'static [u8] {
         &[0; ALIGNMENT as usize][..(len.next_multiple_of(ALIGNMENT) - len) as usize]
     }

@@ -1,4 +1,4 @@
-//! Files that are changed while they are mapped (A3): truncated, overwritten, replaced.
+//! Files that change while they are mapped (A3): truncated, overwritten, replaced.
 
 #![cfg(unix)]
 #![expect(clippy::unwrap_used, reason = "tests, whose helpers Clippy does not recognise")]
@@ -9,21 +9,21 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use lilims_gguf::{Error, File, TensorHead, TensorType, Writer};
+use lilims_gguf::{Error, File, TensorHeader, TensorType, Writer};
 
 /// Values of the one tensor: 8 MiB of f32.
 const N_VALUES: u64 = 2 << 20;
 
 /// Writes a model whose one tensor is all ones.
 fn write_model(path: &Path) {
-    let head = TensorHead {
+    let head = TensorHeader {
         name: "ones".to_owned(),
         dims: vec![N_VALUES],
         tensor_type: TensorType::F32,
         size_bytes: N_VALUES * 4,
     };
     let mut bytes = Vec::new();
-    Writer::default().write_head([&head].into_iter(), &mut bytes).unwrap();
+    Writer::default().write_header([&head].into_iter(), &mut bytes).unwrap();
     for _ in 0..N_VALUES {
         bytes.extend(1f32.to_le_bytes());
     }
@@ -56,7 +56,7 @@ fn count_ones(file: &File) -> usize {
 }
 
 #[test]
-fn a3_a_file_that_shrinks_gives_zeros_in_every_thread_and_says_so() {
+fn a3_truncation_gives_zeros_in_every_thread_and_is_reported() {
     for left in [0, 100, 4096, 3 << 20] {
         let (_folder, path, file) = model();
         let other = model();
@@ -73,7 +73,7 @@ fn a3_a_file_that_shrinks_gives_zeros_in_every_thread_and_says_so() {
         // Other maps are not affected.
         assert_eq!(count_ones(&other.2), N_VALUES as usize);
         assert!(!other.2.is_damaged() && !is_changed(&other.2, &other.1));
-        // The next one starts well.
+        // A new map of a restored file is clean.
         drop(file);
         write_model(&path);
         let again = File::open(&path).unwrap();
@@ -83,12 +83,12 @@ fn a3_a_file_that_shrinks_gives_zeros_in_every_thread_and_says_so() {
 }
 
 #[test]
-fn a3_a_file_that_is_overwritten_or_grows_says_so() {
+fn a3_overwriting_or_appending_is_reported() {
     let (_folder, path, file) = model();
     let mut writer = fs::OpenOptions::new().write(true).open(&path).unwrap();
     writer.seek(SeekFrom::Start(5 << 20)).unwrap();
     writer.write_all(&[7; 64]).unwrap();
-    // What the clock of a file system cannot tell apart within its ticks.
+    // The file system's timestamps may be too coarse to distinguish the two writes.
     writer.set_modified(std::time::SystemTime::now() + std::time::Duration::from_secs(1)).unwrap();
     assert!(is_changed(&file, &path));
     let (_folder, path, file) = model();
@@ -97,7 +97,7 @@ fn a3_a_file_that_is_overwritten_or_grows_says_so() {
 }
 
 #[test]
-fn a3_a_file_that_is_replaced_or_removed_stays_for_those_who_have_it() {
+fn a3_replaced_or_removed_file_stays_readable_while_open() {
     let (folder, path, file) = model();
     let new = folder.path().join("new.gguf");
     write_model(&new);
@@ -108,7 +108,8 @@ fn a3_a_file_that_is_replaced_or_removed_stays_for_those_who_have_it() {
     assert_eq!(count_ones(&file), N_VALUES as usize);
 }
 
-/// Runs one test of this program again, with `CHILD` set, and returns the signal that ended it.
+/// Runs one test of this program in a child process, with `CHILD` set, and returns the signal that
+/// ended it.
 fn signal_of_child(test: &str) -> Option<i32> {
     let status = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", test, "--nocapture"])
@@ -123,25 +124,25 @@ const CHILD: &str = "LILIMS_GGUF_CHANGED_CHILD";
 const SIGBUS: i32 = if cfg!(target_os = "linux") { 7 } else { 10 };
 
 #[test]
-fn a3_faults_elsewhere_end_the_process_as_ever() {
+fn a3_signals_unrelated_to_a_map_end_the_process() {
     if std::env::var_os(CHILD).is_none() {
-        let signal = signal_of_child("a3_faults_elsewhere_end_the_process_as_ever");
+        let signal = signal_of_child("a3_signals_unrelated_to_a_map_end_the_process");
         assert_eq!(signal, Some(SIGBUS));
         return;
     }
     let (_folder, _path, file) = model();
-    // Signals that have nothing to do with the map. The first goes to the standard library's handler,
-    // which gives the signal back its default action.
+    // Signals unrelated to the map. The first goes to the standard library's handler, which
+    // restores the default action.
     let id = std::process::id().to_string();
     for _ in 0..2 {
         Command::new("kill").args(["-BUS", &id]).status().unwrap();
     }
     drop(file);
-    panic!("the signal ends the process");
+    panic!("the signal did not end the process");
 }
 
 #[test]
-fn a6_what_is_no_regular_file_gets_a_sentence() {
+fn a6_rejects_anything_but_regular_files() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     assert!(Command::new("mkfifo").arg(at("pipe")).status().unwrap().success());

@@ -1,5 +1,5 @@
-//! What comes out is what went in, and no bytes make the reader crash or take more memory than a
-//! small multiple of the file.
+//! Written files are read back unchanged, and no input makes the reader crash or allocate more than
+//! a small multiple of the file's size.
 
 #![expect(clippy::unwrap_used, reason = "tests, whose helpers Clippy does not recognise")]
 
@@ -10,7 +10,7 @@ use std::path::Path;
 use lilims_gguf::{Error, FIRST_HEADER_BYTES, File, TensorType, Value, Writer, next_header_bytes};
 use proptest::prelude::*;
 
-/// Bytes that reading may allocate, beyond a constant, for each byte of the file.
+/// Bytes that reading may allocate for each byte of the file, in addition to `BASE_BYTES`.
 const MAX_GROWTH: usize = 32;
 const BASE_BYTES: usize = 16 << 10;
 
@@ -18,10 +18,10 @@ thread_local! {
     static ALLOCATED: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Counts what each thread asks for.
+/// Counts the bytes that each thread allocates.
 struct Counting;
 
-#[expect(unsafe_code, reason = "an allocator is unsafe to write; this one passes on to System")]
+#[expect(unsafe_code, reason = "an allocator is unsafe to write; this one forwards to System")]
 // SAFETY: every call goes to `System` unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -39,7 +39,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Reads `bytes`, then everything that can be asked of the file.
+/// Opens `bytes` as a file and reads all its metadata and tensors.
 fn read(bytes: Vec<u8>) -> Result<(), Error> {
     let len = bytes.len();
     let before = ALLOCATED.get();
@@ -62,7 +62,7 @@ fn read(bytes: Vec<u8>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Reads a file of `total_bytes` whose first bytes are `prefix`, within the same memory.
+/// Reads the header of a file of `total_bytes` from `prefix`, with the same limit on allocations.
 fn read_header(prefix: &[u8], total_bytes: u64) -> Result<File, Error> {
     let prefix = prefix.to_vec();
     let len = prefix.len();
@@ -76,8 +76,8 @@ fn read_header(prefix: &[u8], total_bytes: u64) -> Result<File, Error> {
     file
 }
 
-/// What a file says of itself, data aside.
-fn described(file: &File) -> String {
+/// Everything in a file's header, as text.
+fn describe(file: &File) -> String {
     let metadata: Vec<_> = file.metadata().iter().collect();
     let tensors: Vec<_> =
         file.tensors().iter().map(|t| (&t.name, &t.dims, t.tensor_type, t.size_bytes)).collect();
@@ -128,7 +128,7 @@ fn scalars() -> [(&'static str, Value<'static>); 12] {
 }
 
 #[test]
-fn what_is_written_is_read() {
+fn round_trip() {
     let file = File::from_bytes(sample()).unwrap();
     let metadata = file.metadata();
     assert_eq!(file.version(), 3);
@@ -150,7 +150,7 @@ fn what_is_written_is_read() {
 }
 
 #[test]
-fn unknown_tensor_types_are_listed_and_refused_on_use() {
+fn lists_unknown_tensor_types_but_does_not_read_them() {
     let file = File::from_bytes(sample()).unwrap();
     let odd = file.tensor("odd").unwrap();
     assert_eq!(odd.tensor_type, TensorType::Unknown(99));
@@ -158,7 +158,7 @@ fn unknown_tensor_types_are_listed_and_refused_on_use() {
 }
 
 #[test]
-fn truncated_files_are_refused_at_every_length() {
+fn rejects_files_truncated_at_any_length() {
     let whole = sample();
     let data = File::from_bytes(whole.clone()).unwrap();
     let last = data.data(data.tensor("b").unwrap()).unwrap();
@@ -170,16 +170,16 @@ fn truncated_files_are_refused_at_every_length() {
 }
 
 #[test]
-fn a_header_is_read_once_all_of_it_is_there() {
+fn reads_the_header_from_any_sufficient_prefix() {
     let whole = sample();
     let total_bytes = whole.len() as u64;
-    let expected = described(&File::from_bytes(whole.clone()).unwrap());
+    let expected = describe(&File::from_bytes(whole.clone()).unwrap());
     let mut header_bytes = None;
     for len in 0..whole.len() {
         match read_header(&whole[..len], total_bytes) {
             Ok(file) => {
                 header_bytes.get_or_insert(len);
-                assert_eq!(described(&file), expected);
+                assert_eq!(describe(&file), expected);
                 for tensor in file.tensors() {
                     let error = file.data(tensor).unwrap_err();
                     let of_unknown = matches!(error, Error::UnknownTensorType { .. });
@@ -198,7 +198,7 @@ fn a_header_is_read_once_all_of_it_is_there() {
 }
 
 #[test]
-fn a_header_is_checked_against_the_length_of_the_file() {
+fn checks_the_header_against_the_length_of_the_file() {
     let whole = sample();
     let file = File::from_bytes(whole.clone()).unwrap();
     let last = file.data(file.tensor("b").unwrap()).unwrap();
@@ -207,12 +207,12 @@ fn a_header_is_checked_against_the_length_of_the_file() {
         let error = read_header(&whole, total_bytes).err().unwrap();
         assert!(!matches!(error, Error::PrefixTooShort { .. }), "{total_bytes}: {error}");
     }
-    // Sizes are told of files that no memory holds.
+    // The file may be larger than memory.
     assert!(read_header(&whole, u64::MAX).is_ok());
 }
 
 #[test]
-fn a_header_is_fetched_in_few_pieces() {
+fn fetches_a_large_header_in_two_requests() {
     let texts: Vec<String> = (0..100_000).map(|n| format!("token {n}")).collect();
     let texts = texts.iter().map(|text| Value::String(text.as_bytes()));
     let mut writer = Writer::default();
@@ -220,20 +220,20 @@ fn a_header_is_fetched_in_few_pieces() {
     let mut whole = Vec::new();
     writer.write(&mut whole).unwrap();
     let total_bytes = whole.len() as u64;
-    let (mut held, mut n_pieces) = (FIRST_HEADER_BYTES, 1);
+    let (mut held, mut n_requests) = (FIRST_HEADER_BYTES, 1);
     let file = loop {
         match read_header(&whole[..held as usize], total_bytes) {
             Ok(file) => break file,
             Err(error) => held = next_header_bytes(&error, held, total_bytes).unwrap(),
         }
-        n_pieces += 1;
+        n_requests += 1;
     };
     assert_eq!(file.metadata().array("tokens").unwrap().len(), 100_000);
-    assert_eq!(n_pieces, 2, "{total_bytes} bytes");
+    assert_eq!(n_requests, 2, "{total_bytes} bytes");
 }
 
 #[test]
-fn every_flipped_bit_is_survived() {
+fn survives_any_flipped_bit() {
     let whole = sample();
     for bit in 0..whole.len() * 8 {
         let mut bytes = whole.clone();
@@ -243,7 +243,7 @@ fn every_flipped_bit_is_survived() {
 }
 
 #[test]
-fn huge_numbers_anywhere_are_survived() {
+fn survives_huge_numbers_anywhere() {
     let whole = sample();
     for at in 0..whole.len() - 8 {
         for huge in [u64::MAX, u64::MAX / 2, 1 << 40, u64::from(u32::MAX), 0] {
@@ -255,7 +255,7 @@ fn huge_numbers_anywhere_are_survived() {
 }
 
 #[test]
-fn other_files_are_named_for_what_they_are() {
+fn rejects_files_that_are_not_gguf() {
     let read = |bytes: &[u8]| File::from_bytes(bytes.to_vec()).err().unwrap();
     assert!(matches!(read(b""), Error::Magic { .. }));
     assert!(matches!(read(b"PK\x03\x04 a zip file that is no model"), Error::Magic { .. }));
@@ -269,7 +269,7 @@ fn other_files_are_named_for_what_they_are() {
 }
 
 #[test]
-fn names_that_appear_twice_are_refused() {
+fn rejects_duplicate_names() {
     let mut bytes = Vec::new();
     Writer::default().str("a", "1").str("a", "2").write(&mut bytes).unwrap();
     assert!(matches!(File::from_bytes(bytes), Err(Error::Invalid { .. })));
@@ -282,7 +282,7 @@ fn names_that_appear_twice_are_refused() {
 }
 
 #[test]
-fn the_reference_vocabularies_are_read() {
+fn reads_the_reference_vocabularies() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fixtures/tokenizers");
     assert!(root.is_dir(), "{} is missing", root.display());
     let mut n_files = 0;
@@ -299,13 +299,13 @@ fn the_reference_vocabularies_are_read() {
 
 proptest! {
     #[test]
-    fn random_bytes_are_survived(
+    fn survives_random_bytes(
         mut bytes in proptest::collection::vec(any::<u8>(), 0..400),
         has_header in any::<bool>(),
     ) {
         if has_header && bytes.len() >= 24 {
             bytes[..8].copy_from_slice(b"GGUF\x03\0\0\0");
-            // Small counts let the reader get past the header.
+            // Small counts, so that the reader gets past the header.
             for at in [9, 17] {
                 bytes[at..at + 7].fill(0);
             }
@@ -314,7 +314,7 @@ proptest! {
     }
 
     #[test]
-    fn mutated_files_are_survived(
+    fn survives_mutated_files(
         changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
         cut in any::<prop::sample::Index>(),
     ) {
@@ -329,7 +329,7 @@ proptest! {
     }
 
     #[test]
-    fn prefixes_of_mutated_files_are_survived(
+    fn survives_prefixes_of_mutated_files(
         changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
         len in any::<prop::sample::Index>(),
         extra_bytes in prop_oneof![Just(0), any::<u64>()],
@@ -348,7 +348,7 @@ proptest! {
     }
 }
 
-/// The bytes of a header of `n_tensors` and `n_entries`, of which only the numbers are there.
+/// The start of a header up to its counts, without entries.
 fn counts(n_tensors: u64, n_entries: u64) -> Vec<u8> {
     let mut bytes = b"GGUF\x03\0\0\0".to_vec();
     bytes.extend(n_tensors.to_le_bytes());
@@ -357,7 +357,7 @@ fn counts(n_tensors: u64, n_entries: u64) -> Vec<u8> {
 }
 
 #[test]
-fn a11_more_keys_and_tensors_than_any_model_has_are_refused() {
+fn a11_rejects_too_many_keys_or_tensors() {
     let mut bytes = counts(0, (1 << 16) + 1);
     for key in 0..=1u64 << 16 {
         bytes.extend(4u64.to_le_bytes());
@@ -373,7 +373,7 @@ fn a11_more_keys_and_tensors_than_any_model_has_are_refused() {
 }
 
 #[test]
-fn a11_as_many_keys_as_are_read_take_little_memory_and_are_found() {
+fn a11_the_maximum_number_of_keys_takes_little_memory() {
     let mut writer = Writer::default();
     for key in 0..1u32 << 16 {
         writer.value(&format!("{key:x}"), Value::U32(key));
@@ -383,7 +383,7 @@ fn a11_as_many_keys_as_are_read_take_little_memory_and_are_found() {
     let (len, before) = (bytes.len(), ALLOCATED.get());
     let file = File::from_bytes(bytes).unwrap();
     let allocated = ALLOCATED.get() - before;
-    // The list of entries grows by doubling, and the index is one of numbers.
+    // The list of entries grows by doubling, and the index is a list of u32.
     assert!(allocated <= 8 * len, "{allocated} bytes for {len}");
     for key in [0, 1, 0x7777, 0xffff] {
         assert_eq!(file.metadata().u64(&format!("{key:x}")).unwrap(), key);
@@ -393,7 +393,7 @@ fn a11_as_many_keys_as_are_read_take_little_memory_and_are_found() {
 }
 
 #[test]
-fn a11_long_names_are_refused_and_not_quoted_whole() {
+fn a11_rejects_long_names_and_truncates_them_in_messages() {
     for at_key in [true, false] {
         let (name, mut bytes) = ("x".repeat(70_000), Vec::new());
         let mut writer = Writer::default();
@@ -412,7 +412,7 @@ fn a11_long_names_are_refused_and_not_quoted_whole() {
 }
 
 #[test]
-fn tensors_that_share_bytes_are_refused() {
+fn rejects_overlapping_tensors() {
     let mut bytes = Vec::new();
     let mut writer = Writer::default();
     let f32 = TensorType::F32;
@@ -421,5 +421,5 @@ fn tensors_that_share_bytes_are_refused() {
     let at = bytes.windows(8).rposition(|eight| eight == 32u64.to_le_bytes()).unwrap();
     bytes[at..at + 8].fill(0);
     let error = File::from_bytes(bytes).err().unwrap();
-    assert!(error.to_string().contains("share bytes"), "{error}");
+    assert!(error.to_string().contains("overlap"), "{error}");
 }

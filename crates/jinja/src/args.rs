@@ -1,4 +1,4 @@
-//! Arguments of calls.
+//! Evaluated arguments of calls, and binding them to parameter names.
 
 use std::sync::Arc;
 
@@ -11,13 +11,13 @@ use crate::value::Value;
 pub(crate) struct CallArgs {
     pub(crate) positional: Vec<Value>,
     pub(crate) named: Vec<(Arc<str>, Value)>,
-    /// The message that any of the names comes from.
+    /// The mark of the keyword names, if any of them comes from a message.
     pub(crate) names_mark: Option<Mark>,
 }
 
 impl CallArgs {
-    /// The arguments by the names of `function`'s parameters, of which the first `n_required` must
-    /// be there.
+    /// Binds the arguments to the parameters `names` of `function`; the first `n_required` are
+    /// required.
     pub(crate) fn bind<const N: usize>(
         self,
         function: &str,
@@ -32,15 +32,15 @@ impl CallArgs {
             );
             return Err(Error::type_error(what));
         }
-        for (place, value) in bound.iter_mut().zip(self.positional) {
-            *place = Some(value);
+        for (slot, value) in bound.iter_mut().zip(self.positional) {
+            *slot = Some(value);
         }
         for (name, value) in self.named {
-            let Some(at) = names.iter().position(|known| *known == &*name) else {
+            let Some(idx) = names.iter().position(|known| *known == &*name) else {
                 let what = format!("{function}() got an unexpected keyword argument '{name}'");
                 return Err(Error::type_error(what));
             };
-            if bound[at].replace(value).is_some() {
+            if bound[idx].replace(value).is_some() {
                 let what = format!("{function}() got multiple values for argument '{name}'");
                 return Err(Error::type_error(what));
             }
@@ -54,7 +54,7 @@ impl CallArgs {
         Ok(bound)
     }
 
-    /// No arguments at all.
+    /// Checks that there are no arguments.
     pub(crate) fn expect_none(self, function: &str) -> Result<(), Error> {
         self.bind(function, [], 0).map(|[]| ())
     }

@@ -1,20 +1,20 @@
-//! What a template parses to. Chains of operators, accesses and filters are lists, so that only
-//! brackets and blocks nest.
+//! The syntax tree of a template. Chains of operators, accesses and filters are lists, so that only
+//! brackets and blocks are nested.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// A variable's name, as an index of [`Names`].
+/// An interned variable name: an index into [`Names`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Symbol(pub(crate) u32);
 
-/// Names that the interpreter knows itself, in the order in which [`Names`] holds them.
+/// Names with a special meaning, which [`Names::new`] interns first, in this order.
 pub(crate) const CALLER: Symbol = Symbol(0);
 pub(crate) const KWARGS: Symbol = Symbol(1);
 pub(crate) const VARARGS: Symbol = Symbol(2);
 pub(crate) const LOOP: Symbol = Symbol(3);
 
-/// All names of a template.
+/// All variable names of a template, interned.
 #[derive(Debug)]
 pub(crate) struct Names {
     names: Vec<Arc<str>>,
@@ -34,7 +34,7 @@ impl Names {
         if let Some(symbol) = self.index.get(name) {
             return *symbol;
         }
-        // Sources are bounded far below 4 GiB.
+        // No overflow: sources are limited to far less than 4 GiB.
         let symbol = Symbol(self.names.len() as u32);
         let name: Arc<str> = name.into();
         self.names.push(name.clone());
@@ -81,7 +81,7 @@ pub(crate) enum StmtKind {
         caller: Arc<Macro>,
         call: Expr,
     },
-    /// `{% generation %}`: a scope of its own, no more.
+    /// `{% generation %}`: only opens a scope.
     Generation(Vec<Stmt>),
     FilterBlock {
         filters: Vec<Filter>,
@@ -103,7 +103,7 @@ pub(crate) enum StmtKind {
     },
     Break,
     Continue,
-    /// `include`, `import`, `extends`: there is nothing that could be loaded.
+    /// `include`, `import`, `extends`: always an error, because there are no other templates.
     Load(&'static str),
 }
 
@@ -123,14 +123,14 @@ pub(crate) struct Macro {
     /// `None` for a call block.
     pub(crate) name: Option<Arc<str>>,
     pub(crate) params: Vec<Symbol>,
-    /// The last parameters' defaults.
+    /// Defaults of the last parameters.
     pub(crate) defaults: Vec<Expr>,
     pub(crate) body: Vec<Stmt>,
     pub(crate) line: u32,
     pub(crate) uses: Uses,
 }
 
-/// Which of its special variables a macro reads.
+/// The special variables that a macro reads.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Uses {
     pub(crate) caller: bool,
@@ -138,7 +138,7 @@ pub(crate) struct Uses {
     pub(crate) varargs: bool,
 }
 
-/// What is assigned to.
+/// The target of an assignment.
 #[derive(Debug)]
 pub(crate) enum Target {
     Name(Symbol),
@@ -153,17 +153,17 @@ pub(crate) enum Expr {
     Bool(bool),
     Int(i128),
     Float(f64),
-    /// An index of the template's strings.
+    /// An index into the template's string literals.
     Str(u32),
     Name(Symbol),
     List(Vec<Expr>),
     Tuple(Vec<Expr>),
     Dict(Vec<(Expr, Expr)>),
-    /// Signs, the outermost first: whether each is a minus.
+    /// Signs, outermost first; `true` is a minus.
     Sign(Vec<bool>, Box<Expr>),
-    /// How many `not`.
+    /// A number of `not` operators.
     Not(u32, Box<Expr>),
-    /// Operators of one precedence, from the left.
+    /// Operators of one precedence, left-associative.
     Binary(Box<Expr>, Vec<(Binary, Expr)>),
     And(Vec<Expr>),
     Or(Vec<Expr>),
@@ -176,13 +176,13 @@ pub(crate) enum Expr {
 /// `value if test else otherwise`.
 #[derive(Debug)]
 pub(crate) struct Condition {
-    /// Values with their tests, in the order of the source.
+    /// Values with their tests, in source order.
     pub(crate) branches: Vec<(Expr, Expr)>,
     pub(crate) otherwise: Option<Expr>,
     pub(crate) line: u32,
 }
 
-/// What follows a value: `.a`, `[b]`, `(c)`, `| d`, `is e`.
+/// A postfix operation: `.a`, `[b]`, `(c)`, `| d`, `is e`.
 #[derive(Debug)]
 pub(crate) enum Access {
     Attribute(Arc<str>),

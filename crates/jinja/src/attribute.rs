@@ -1,4 +1,4 @@
-//! `value.name`, `value[key]` and `value[a:b:c]`, as jinja2's sandbox allows them.
+//! Evaluates `value.name` and `value[key]` as jinja2's sandbox does.
 
 use std::rc::Rc;
 
@@ -7,17 +7,16 @@ use crate::iterate;
 use crate::limits::Budget;
 use crate::methods;
 use crate::repr;
-use crate::text::TextBuf;
-use crate::value::{LoopState, Method, Range, Seq, Undefined, Value, room_for};
+use crate::value::{LoopState, Method, Undefined, Value};
 
-/// An attribute that an object has.
+/// An attribute that exists.
 enum Found {
     Value(Value),
-    /// The sandbox keeps it.
+    /// Not accessible in the sandbox.
     Unsafe,
 }
 
-/// `value.name`: attributes first, then items.
+/// Evaluates `value.name`: looks up attributes first, then items.
 pub(crate) fn attribute(budget: &Budget<'_>, value: &Value, name: &str) -> Result<Value, Error> {
     budget.tick(1)?;
     match find(budget, value, name)? {
@@ -34,7 +33,7 @@ pub(crate) fn attribute(budget: &Budget<'_>, value: &Value, name: &str) -> Resul
     }
 }
 
-/// `value[key]`: items first, then attributes.
+/// Evaluates `value[key]`: looks up items first, then attributes.
 pub(crate) fn item(budget: &Budget<'_>, value: &Value, key: &Value) -> Result<Value, Error> {
     budget.tick(1)?;
     if let Value::Undefined(undefined) = value {
@@ -91,21 +90,21 @@ fn own_item(budget: &Budget<'_>, value: &Value, key: &Value) -> Result<Option<Va
 }
 
 fn missing_attribute(value: &Value, name: &str) -> Value {
-    let (type_name, name) = (value.type_name(), quote(name));
+    let (type_name, name) = (value.type_name(), truncate(name));
     Value::Undefined(Rc::new(Undefined::Attribute { type_name, name }))
 }
 
 fn unsafe_attribute(value: &Value, name: &str) -> Value {
-    let (type_name, name) = (value.type_name(), quote(name));
+    let (type_name, name) = (value.type_name(), truncate(name));
     Value::Undefined(Rc::new(Undefined::Unsafe { type_name, name }))
 }
 
-/// As much of a name as a message shows.
-fn quote(name: &str) -> String {
+/// Truncates a name for error messages.
+fn truncate(name: &str) -> String {
     name.chars().take(100).collect()
 }
 
-/// The attribute `name` of `value` itself.
+/// Looks up the attribute `name` of `value`.
 fn find(budget: &Budget<'_>, value: &Value, name: &str) -> Result<Option<Found>, Error> {
     if let Value::Undefined(undefined) = value {
         return Err(undefined.error());
@@ -114,7 +113,7 @@ fn find(budget: &Budget<'_>, value: &Value, name: &str) -> Result<Option<Found>,
         return Ok(namespace.values.borrow().get_str(name).cloned().map(Found::Value));
     }
     if name.starts_with('_') {
-        // Python's objects have many such attributes, of which the sandbox gives none.
+        // Python's objects have many such attributes, and the sandbox hides all of them.
         let is_own = name.starts_with("__") && name.ends_with("__");
         let is_item = matches!(value, Value::Dict(dict) if dict.get_str(name).is_some());
         return Ok((is_own && !is_item).then_some(Found::Unsafe));
@@ -123,7 +122,7 @@ fn find(budget: &Budget<'_>, value: &Value, name: &str) -> Result<Option<Found>,
         let object = value.clone();
         return Ok(Some(Found::Value(Value::Method(Rc::new(Method { object, name })))));
     }
-    if methods::changes(value, name) {
+    if methods::is_mutating(value, name) {
         return Ok(Some(Found::Unsafe));
     }
     let found = match (value, name) {
@@ -139,8 +138,8 @@ fn find(budget: &Budget<'_>, value: &Value, name: &str) -> Result<Option<Found>,
         (Value::Int(_) | Value::Bool(_), "imag") => Some(Value::Int(0)),
         (Value::Int(_) | Value::Bool(_), "denominator") => Some(Value::Int(1)),
         (Value::Float(_), "imag") => Some(Value::Float(0.0)),
-        (Value::Cycler(cycler), "current") => cycler.items.items.get(cycler.at.get()).cloned(),
-        (Value::Cycler(cycler), "pos") => Some(Value::Int(cycler.at.get() as i128)),
+        (Value::Cycler(cycler), "current") => cycler.items.items.get(cycler.idx.get()).cloned(),
+        (Value::Cycler(cycler), "pos") => Some(Value::Int(cycler.idx.get() as i128)),
         (Value::Cycler(cycler), "items") => Some(Value::Tuple(cycler.items.clone())),
         (Value::Joiner(joiner), "sep") => Some(joiner.separator.clone()),
         (Value::Joiner(joiner), "used") => Some(Value::Bool(joiner.used.get())),
@@ -164,7 +163,7 @@ fn find(budget: &Budget<'_>, value: &Value, name: &str) -> Result<Option<Found>,
 }
 
 fn loop_attribute(state: &LoopState, name: &str) -> Option<Value> {
-    let at = state.at.get();
+    let at = state.idx.get();
     let items = &state.items.items;
     let int = |number: usize| Some(Value::Int(number as i128));
     match name {
@@ -186,106 +185,5 @@ fn loop_attribute(state: &LoopState, name: &str) -> Option<Value> {
             None => Value::hint("there is no next item"),
         }),
         _ => None,
-    }
-}
-
-/// Where a slice begins and ends in something of `n` items, and its step.
-pub(crate) struct Bounds {
-    pub(crate) start: i128,
-    pub(crate) step: i128,
-    pub(crate) len: usize,
-}
-
-/// Python's rules for slices.
-pub(crate) fn bounds(
-    n: usize,
-    start: Option<i128>,
-    stop: Option<i128>,
-    step: Option<i128>,
-) -> Result<Bounds, Error> {
-    let n = n as i128;
-    let step = step.unwrap_or(1);
-    if step == 0 {
-        return Err(Error::value_error("slice step cannot be zero"));
-    }
-    let (low, high) = if step > 0 { (0, n) } else { (-1, n - 1) };
-    let clamp = |bound: i128| {
-        let bound = if bound < 0 { bound.saturating_add(n) } else { bound };
-        bound.clamp(low, high)
-    };
-    let start = start.map_or(if step > 0 { low } else { high }, clamp);
-    let stop = stop.map_or(if step > 0 { high } else { low }, clamp);
-    let len = Range { start, stop, step }.len();
-    Ok(Bounds { start, step, len })
-}
-
-/// `value[start:stop:step]`.
-pub(crate) fn slice(
-    budget: &Budget<'_>,
-    value: &Value,
-    bounds_given: [Option<Value>; 3],
-) -> Result<Value, Error> {
-    if let Value::Undefined(undefined) = value {
-        return Err(undefined.error());
-    }
-    let not_sliced = || {
-        let name = value.type_name();
-        Error::type_error(format!("'{name}' object is not subscriptable"))
-    };
-    if !matches!(value, Value::Str(_) | Value::List(_) | Value::Tuple(_) | Value::Range(_)) {
-        return Err(not_sliced());
-    }
-    let mut numbers = [None; 3];
-    for (number, given) in numbers.iter_mut().zip(bounds_given) {
-        *number = match given {
-            None | Some(Value::None) => None,
-            Some(given) => Some(given.as_index().ok_or_else(|| {
-                Error::type_error(
-                    "slice indices must be integers or None or have an __index__ method",
-                )
-            })?),
-        };
-    }
-    let n = iterate::length(value)?;
-    let [start, stop, step] = numbers;
-    let bounds = bounds(n, start, stop, step)?;
-    let at = |idx: usize| {
-        // Within the value, since the bounds are.
-        usize::try_from(bounds.start + bounds.step * idx as i128).unwrap_or(0)
-    };
-    budget.tick(bounds.len / 8)?;
-    match value {
-        Value::Str(text) if bounds.step == 1 => {
-            budget.tick(text.len() / 64)?;
-            let start = text.byte_of_char(at(0));
-            let end = text.byte_of_char(at(0) + bounds.len).max(start);
-            Ok(Value::Str(text.slice(start..end)))
-        }
-        Value::Str(text) => {
-            budget.room(text.len() * 4)?;
-            let characters: Vec<_> = text.chars().collect();
-            let mut out = TextBuf::new(budget);
-            for idx in 0..bounds.len {
-                let (c, mark) = characters[at(idx)];
-                out.push_char(c, mark)?;
-            }
-            Ok(Value::Str(out.finish_markup(text.is_markup())))
-        }
-        Value::List(seq) | Value::Tuple(seq) => {
-            room_for(budget, bounds.len)?;
-            let items = (0..bounds.len).map(|idx| seq.items[at(idx)].clone()).collect();
-            let items = Seq::new(budget, items)?;
-            Ok(match value {
-                Value::List(_) => Value::List(items),
-                _ => Value::Tuple(items),
-            })
-        }
-        Value::Range(range) => {
-            let begin = range.start.saturating_add(range.step.saturating_mul(bounds.start));
-            let step = range.step.saturating_mul(bounds.step);
-            let stop = begin.saturating_add(step.saturating_mul(bounds.len as i128));
-            Ok(Value::Range(Rc::new(Range { start: begin, stop, step })))
-        }
-        _ => Err(not_sliced()),
     }
 }

@@ -1,43 +1,69 @@
-//! Why a template does not parse or does not render.
+//! The errors of parsing and rendering. Messages follow those of jinja2 and Python.
 
-use crate::limits::Bound;
+use std::fmt;
 
 /// Why a template does not parse or does not render.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The source is no template.
+    /// The source is not a valid template.
     #[error("line {line}: {what}")]
     Syntax {
         /// The line, from 1.
         line: u32,
-        /// What is wrong there.
+        /// What is wrong.
         what: String,
     },
-    /// The template did something that Python or jinja2 refuses.
+    /// An operation for which Python or jinja2 raises an exception.
     #[error("line {line}: {what}")]
     Runtime {
-        /// The exception that jinja2 would raise.
+        /// The class of that exception.
         class: &'static str,
-        /// The line, from 1; 0 where none is known.
+        /// The line, from 1; 0 if unknown.
         line: u32,
-        /// What it did.
+        /// The exception's message.
         what: String,
     },
     /// The template called `raise_exception`.
-    #[error("{sentence}")]
+    #[error("{message}")]
     Raised {
-        /// Its own sentence.
-        sentence: String,
+        /// Its argument.
+        message: String,
     },
-    /// The template takes more than it may.
-    #[error("{bound}")]
-    Limit {
-        /// The bound that it reached.
-        bound: Bound,
+    /// The template exceeded a limit.
+    #[error("{limit}")]
+    LimitExceeded {
+        /// The limit.
+        limit: Limit,
     },
-    /// The caller cancelled.
+    /// The caller cancelled the rendering.
     #[error("cancelled")]
     Cancelled,
+}
+
+/// A limit that a template exceeded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// The source is longer than [`MAX_SOURCE_BYTES`](crate::MAX_SOURCE_BYTES).
+    Source,
+    /// Brackets, blocks, values or calls are nested too deeply.
+    Nesting,
+    /// The rendering takes too many steps.
+    Steps,
+    /// The rendering takes too much time.
+    Time,
+    /// The live values take too much memory, or one value is too large.
+    Memory,
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Source => "the template is too long",
+            Self::Nesting => "the template is nested too deeply",
+            Self::Steps | Self::Time => "the template runs too long",
+            Self::Memory => "the template uses too much memory",
+        })
+    }
 }
 
 impl Error {
@@ -65,12 +91,12 @@ impl Error {
         Self::runtime("OverflowError", what)
     }
 
-    /// Whether this ends the rendering whatever the template does.
+    /// Whether the template cannot recover from this error.
     pub(crate) fn is_final(&self) -> bool {
-        matches!(self, Self::Limit { .. } | Self::Cancelled)
+        matches!(self, Self::LimitExceeded { .. } | Self::Cancelled)
     }
 
-    /// The error with the line of the statement where it happened, unless it has one.
+    /// Adds the line of the statement, unless the error already has a line.
     pub(crate) fn at(self, statement_line: u32) -> Self {
         match self {
             Self::Runtime { class, line: 0, what } => {
@@ -81,7 +107,7 @@ impl Error {
     }
 }
 
-/// Longest message, in bytes: it may quote what the template made.
+/// Maximum length of a message in bytes: it may quote values of the template.
 const MAX_MESSAGE: usize = 400;
 
 fn shorten(mut what: String) -> String {

@@ -1,6 +1,6 @@
-//! The escapes of string literals: Python's `unicode-escape`, as jinja2 applies it.
+//! Escape sequences of string literals: Python's `unicode-escape`, as used by jinja2.
 
-/// What the inside of a literal stands for, or what is wrong with it.
+/// Decodes the inside of a literal; returns Python's message for an invalid one.
 pub(crate) fn unescape(literal: &str) -> Result<String, String> {
     if !literal.contains('\\') {
         return Ok(literal.to_owned());
@@ -34,8 +34,8 @@ pub(crate) fn unescape(literal: &str) -> Result<String, String> {
             'u' => rest = hexadecimal(&mut text, rest, 4, "truncated \\uXXXX escape")?,
             'U' => rest = hexadecimal(&mut text, rest, 8, "truncated \\UXXXXXXXX escape")?,
             'N' => rest = named(&mut text, rest)?,
-            // jinja2 writes what is not ASCII as an escape first, so that this one is of its
-            // backslash.
+            // jinja2 escapes non-ASCII characters before decoding. The backslash before one
+            // therefore escapes the backslash of that escape, whose text remains.
             c if !c.is_ascii() => {
                 let code = u32::from(c);
                 text.push_str(&match code {
@@ -54,7 +54,7 @@ pub(crate) fn unescape(literal: &str) -> Result<String, String> {
     Ok(text)
 }
 
-/// Reads `n` hexadecimal digits and returns what follows.
+/// Decodes `n` hexadecimal digits and returns the rest.
 fn hexadecimal<'a>(
     text: &mut String,
     rest: &'a str,
@@ -67,7 +67,7 @@ fn hexadecimal<'a>(
     Ok(&rest[n..])
 }
 
-/// Reads `{NAME}` and returns what follows.
+/// Decodes `{NAME}` and returns the rest.
 fn named<'a>(text: &mut String, rest: &'a str) -> Result<&'a str, String> {
     let (name, after) = rest
         .strip_prefix('{')

@@ -1,4 +1,4 @@
-//! Runs statements.
+//! Executes statements; expressions and calls are in the submodules.
 
 mod call;
 mod expression;
@@ -9,32 +9,33 @@ use std::sync::Arc;
 
 use chrono::NaiveDateTime;
 
-use crate::Error;
 use crate::ast::{Filter, For, LOOP, Names, Stmt, StmtKind, Symbol, Target};
-use crate::dict::DictBuilder;
+use crate::context::Context;
 use crate::filters;
 use crate::iterate;
-use crate::limits::{Bound, Budget, MAX_CALLS, MAX_KEPT};
+use crate::limits::{Budget, MAX_CALLS, MAX_RETAINED};
 use crate::ops;
 use crate::repr;
-use crate::scope::Scope;
 use crate::text::{Text, TextBuf};
-use crate::value::{LoopState, MacroValue, Namespace, Seq, Value, room_for};
+use crate::value::dict::DictBuilder;
+use crate::value::scope::Scope;
+use crate::value::{LoopState, MacroValue, Namespace, Seq, Value, check_values};
+use crate::{Error, Limit};
 
-/// One rendering.
+/// The state of one rendering.
 pub(crate) struct Interpreter<'a> {
-    pub(crate) budget: &'a Budget<'a>,
+    budget: &'a Budget<'a>,
     names: &'a Names,
     strings: &'a [String],
-    /// The template's strings, made when they are first used.
+    /// The template's string literals as values, created on first use.
     texts: RefCell<Vec<Option<Text>>>,
     now: &'a dyn Fn() -> NaiveDateTime,
     root: Rc<Scope>,
-    escapes: Cell<bool>,
+    context: Context<'a>,
     calls: Cell<usize>,
-    /// All namespaces, and the scopes that macros and loops refer to. They may refer to
-    /// themselves, or form chains of any length; so they live until the end and are emptied one
-    /// by one then.
+    /// All namespaces, and the scopes that macros and loops refer to. They may form reference
+    /// cycles or chains of any length, whose recursive drop would overflow the stack. Therefore
+    /// they are retained until the end and then emptied one by one.
     namespaces: RefCell<Vec<Rc<Namespace>>>,
     scopes: RefCell<Vec<Rc<Scope>>>,
 }
@@ -56,7 +57,7 @@ impl Drop for Interpreter<'_> {
     }
 }
 
-/// How a statement ends.
+/// How execution continues after a statement.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Flow {
     Next,
@@ -78,59 +79,54 @@ impl<'a> Interpreter<'a> {
             texts: RefCell::new(vec![None; strings.len()]),
             now,
             root: Scope::new(None),
-            escapes: Cell::new(false),
+            context: Context::new(budget),
             calls: Cell::new(0),
             namespaces: RefCell::new(Vec::new()),
             scopes: RefCell::new(Vec::new()),
         }
     }
 
-    /// Sets a variable that the template is given.
+    /// Sets an input variable.
     pub(crate) fn define(&self, name: &str, value: Value) {
-        // What the template never names, it cannot read.
+        // A variable that the template never names cannot be read.
         if let Some(symbol) = self.names.find(name) {
             self.root.set(symbol, value);
         }
     }
 
-    /// Runs the template.
+    /// Executes the template.
     pub(crate) fn run(&self, body: &[Stmt]) -> Result<TextBuf<'a>, Error> {
         let mut out = TextBuf::new(self.budget);
         self.body(body, &self.root, &mut out)?;
         Ok(out)
     }
 
-    /// Whether automatic escaping is on.
-    pub(crate) fn escapes(&self) -> bool {
-        self.escapes.get()
-    }
-
-    fn keep_scope(&self, scope: &Rc<Scope>) -> Result<(), Error> {
+    fn retain_scope(&self, scope: &Rc<Scope>) -> Result<(), Error> {
         let mut scopes = self.scopes.borrow_mut();
         if scopes.last().is_some_and(|last| Rc::ptr_eq(last, scope)) {
             return Ok(());
         }
-        if scopes.len() >= MAX_KEPT {
-            return Err(Error::Limit { bound: Bound::Memory });
+        if scopes.len() >= MAX_RETAINED {
+            return Err(Error::LimitExceeded { limit: Limit::Memory });
         }
         scopes.push(scope.clone());
         Ok(())
     }
 
-    fn keep_namespace(&self, namespace: &Rc<Namespace>) -> Result<(), Error> {
+    fn retain_namespace(&self, namespace: &Rc<Namespace>) -> Result<(), Error> {
         let mut namespaces = self.namespaces.borrow_mut();
-        if namespaces.len() >= MAX_KEPT {
-            return Err(Error::Limit { bound: Bound::Memory });
+        if namespaces.len() >= MAX_RETAINED {
+            return Err(Error::LimitExceeded { limit: Limit::Memory });
         }
         namespaces.push(namespace.clone());
         Ok(())
     }
 
-    /// Runs `inner` one call deeper.
-    fn called<T>(&self, inner: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    /// Runs `inner` one call level deeper.
+    fn with_call_depth<T>(&self, inner: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
         let calls = self.calls.get();
         if calls >= MAX_CALLS {
-            return Err(Error::Limit { bound: Bound::Nesting });
+            return Err(Error::LimitExceeded { limit: Limit::Nesting });
         }
         self.budget.check_stack()?;
         self.calls.set(calls + 1);
@@ -177,7 +173,7 @@ impl<'a> Interpreter<'a> {
             }
             StmtKind::For(node) => {
                 let iterable = self.value(&node.iterable, scope)?;
-                return self.called(|| self.for_loop(node, &iterable, scope, 0, out));
+                return self.with_call_depth(|| self.for_loop(node, &iterable, scope, 0, out));
             }
             StmtKind::Set { target, value } => {
                 self.check_target(target, scope)?;
@@ -190,14 +186,14 @@ impl<'a> Interpreter<'a> {
                     return Ok(flow);
                 }
                 let mut value = self.filtered(Value::Str(text), filters, scope)?;
-                if self.escapes() {
+                if self.context.escapes() {
                     value = Value::Str(repr::text(self.budget, &value)?.with_markup(true));
                 }
                 self.check_target(target, scope)?;
                 self.assign(target, value, scope)?;
             }
             StmtKind::Macro(definition) => {
-                self.keep_scope(scope)?;
+                self.retain_scope(scope)?;
                 let name = definition.name.as_deref().and_then(|name| self.names.find(name));
                 let value = MacroValue { definition: definition.clone(), scope: scope.clone() };
                 if let Some(name) = name {
@@ -205,7 +201,7 @@ impl<'a> Interpreter<'a> {
                 }
             }
             StmtKind::CallBlock { caller, call } => {
-                self.keep_scope(scope)?;
+                self.retain_scope(scope)?;
                 let value = MacroValue { definition: caller.clone(), scope: scope.clone() };
                 let value = self.call_with_caller(call, Value::Macro(Rc::new(value)), scope)?;
                 repr::write_str(out, self.budget, &value)?;
@@ -232,9 +228,9 @@ impl<'a> Interpreter<'a> {
             }
             StmtKind::Autoescape { enabled, body } => {
                 let enabled = self.value(enabled, scope)?.is_true();
-                let before = self.escapes.replace(enabled);
+                let before = self.context.set_escapes(enabled);
                 let flow = self.body(body, &Scope::new(Some(scope.clone())), out);
-                self.escapes.set(before);
+                self.context.set_escapes(before);
                 return flow;
             }
             StmtKind::Block { is_scoped, is_required, name, body } => {
@@ -242,35 +238,35 @@ impl<'a> Interpreter<'a> {
                     let what = format!("Required block '{name}' not found");
                     return Err(Error::runtime("TemplateRuntimeError", what));
                 }
-                // A block sees what the template itself has set, and the loops around it only
-                // where it is scoped.
+                // A block sees the template's top-level variables, and those of enclosing loops
+                // only if it is `scoped`.
                 let outer = if *is_scoped { scope } else { &self.root };
                 return self.body(body, &Scope::new(Some(outer.clone())), out);
             }
             StmtKind::Break => return Ok(Flow::Break),
             StmtKind::Continue => return Ok(Flow::Continue),
             StmtKind::Load(tag) => {
-                let what = format!("chat templates cannot load others with `{tag}`");
+                let what = format!("chat templates cannot load other templates with `{tag}`");
                 return Err(Error::type_error(what));
             }
         }
         Ok(Flow::Next)
     }
 
-    /// Appends a value as `{{ value }}` does.
+    /// Writes a value like `{{ value }}`.
     fn print(&self, value: &Value, out: &mut TextBuf<'_>) -> Result<(), Error> {
-        if self.escapes() {
+        if self.context.escapes() {
             let text = repr::text(self.budget, value)?;
             return out.push(&ops::escape(self.budget, &text)?);
         }
         repr::write_str(out, self.budget, value)
     }
 
-    /// What a body writes.
+    /// Executes a body and returns its output.
     fn capture(&self, body: &[Stmt], scope: &Rc<Scope>) -> Result<(Flow, Text), Error> {
         let mut out = TextBuf::new(self.budget);
         let flow = self.body(body, scope, &mut out)?;
-        Ok((flow, out.finish_markup(self.escapes())))
+        Ok((flow, out.finish_markup(self.context.escapes())))
     }
 
     fn filtered(
@@ -281,12 +277,12 @@ impl<'a> Interpreter<'a> {
     ) -> Result<Value, Error> {
         for filter in filters {
             let args = self.args(&filter.args, scope)?;
-            value = filters::call(self, &filter.name, &value, args)?;
+            value = filters::call(&self.context, &filter.name, &value, args)?;
         }
         Ok(value)
     }
 
-    /// Runs a loop over what `iterable` gives.
+    /// Executes a loop over the items of `iterable`.
     fn for_loop(
         &self,
         node: &Arc<For>,
@@ -303,7 +299,7 @@ impl<'a> Interpreter<'a> {
                 self.assign(&node.target, item.clone(), &inner)?;
                 if self.value(test, &inner)?.is_true() {
                     if chosen.len() == chosen.capacity() {
-                        room_for(self.budget, 2 * chosen.len())?;
+                        check_values(self.budget, 2 * chosen.len())?;
                     }
                     chosen.push(item.clone());
                 }
@@ -312,23 +308,23 @@ impl<'a> Interpreter<'a> {
         }
         let recursion = match node.is_recursive {
             true => {
-                self.keep_scope(scope)?;
+                self.retain_scope(scope)?;
                 Some((node.clone(), scope.clone()))
             }
             false => None,
         };
         let state = Rc::new(LoopState {
             items: items.clone(),
-            at: Cell::new(0),
+            idx: Cell::new(0),
             depth,
             last_changed: RefCell::new(None),
             recursion,
         });
-        // jinja2 takes a loop for empty as long as no iteration has reached its end.
+        // For jinja2's `else`, a loop counts as empty until an iteration has reached its end.
         let mut is_empty = true;
         let mut result = Ok(Flow::Next);
         for (at, item) in items.items.iter().enumerate() {
-            state.at.set(at);
+            state.idx.set(at);
             match self.iteration(node, &state, item, scope, out) {
                 Ok(Flow::Next) => is_empty = false,
                 Ok(Flow::Continue) => {}
@@ -339,7 +335,7 @@ impl<'a> Interpreter<'a> {
                 }
             }
         }
-        // It may hold the loop itself.
+        // Breaks a reference cycle: it may contain the loop itself.
         drop(state.last_changed.take());
         if result.is_ok() && is_empty && !node.otherwise.is_empty() {
             return self.body(&node.otherwise, &Scope::new(Some(scope.clone())), out);
@@ -368,7 +364,7 @@ impl<'a> Interpreter<'a> {
         Ok(())
     }
 
-    /// Attributes are assigned to namespaces only.
+    /// Checks that attributes are assigned to namespaces only.
     fn check_target(&self, target: &Target, scope: &Rc<Scope>) -> Result<(), Error> {
         match target {
             Target::Name(_) => Ok(()),

@@ -1,90 +1,29 @@
-//! jinja2's filters, and `tojson` as transformers has it.
+//! jinja2's filters, and transformers' `tojson`.
 
-mod choose;
 mod html;
 mod lines;
+pub(crate) mod names;
 mod numeric;
+mod select;
 mod sequence;
 mod string;
 
 use crate::Error;
 use crate::args::CallArgs;
-use crate::eval::Interpreter;
+use crate::context::Context;
 use crate::json;
 use crate::repr;
 use crate::text::Text;
 use crate::value::Value;
 
-const NAMES: &[&str] = &[
-    "abs",
-    "attr",
-    "batch",
-    "capitalize",
-    "center",
-    "count",
-    "d",
-    "default",
-    "dictsort",
-    "e",
-    "escape",
-    "filesizeformat",
-    "first",
-    "float",
-    "forceescape",
-    "format",
-    "groupby",
-    "indent",
-    "int",
-    "items",
-    "join",
-    "last",
-    "length",
-    "list",
-    "lower",
-    "map",
-    "max",
-    "min",
-    "pprint",
-    "random",
-    "reject",
-    "rejectattr",
-    "replace",
-    "reverse",
-    "round",
-    "safe",
-    "select",
-    "selectattr",
-    "slice",
-    "sort",
-    "string",
-    "striptags",
-    "sum",
-    "title",
-    "tojson",
-    "trim",
-    "truncate",
-    "unique",
-    "upper",
-    "urlencode",
-    "urlize",
-    "wordcount",
-    "wordwrap",
-    "xmlattr",
-];
-
-/// Whether there is a filter of that name.
-pub(crate) fn exists(name: &str) -> bool {
-    NAMES.binary_search(&name).is_ok()
-}
-
-/// `value | name(args)`.
+/// Evaluates `value | name(args)`.
 pub(crate) fn call(
-    interpreter: &Interpreter<'_>,
+    context: &Context<'_>,
     name: &str,
     value: &Value,
     args: CallArgs,
 ) -> Result<Value, Error> {
-    let budget = interpreter.budget;
+    let budget = context.budget;
     budget.tick(1)?;
     match name {
         "default" | "d" => {
@@ -97,7 +36,7 @@ pub(crate) fn call(
                 None => Value::str(""),
             })
         }
-        "tojson" => to_json(interpreter, value, args),
+        "tojson" => to_json(context, value, args),
         "string" => {
             args.expect_none(name)?;
             repr::text(budget, value).map(Value::Str)
@@ -107,24 +46,24 @@ pub(crate) fn call(
             let Some(Value::Str(attribute)) = attribute else {
                 return Err(Error::type_error("attribute name must be string"));
             };
-            // Unlike `value.name` it never takes an item.
+            // Unlike `value.name`, it never looks up items.
             let found = crate::attribute::attribute(budget, value, attribute.as_str())?;
             let is_item = matches!(value, Value::Dict(dict)
                 if dict.get_str(attribute.as_str()).is_some_and(|item| item.is_same(&found)));
             Ok(if is_item { Value::hint("it has no such attribute") } else { found })
         }
         "abs" | "float" | "int" | "round" | "sum" | "filesizeformat" => {
-            numeric::call(interpreter, name, value, args)
+            numeric::call(context, name, value, args)
         }
         "batch" | "count" | "first" | "items" | "join" | "last" | "length" | "list" | "random"
-        | "reverse" | "slice" => sequence::call(interpreter, name, value, args),
+        | "reverse" | "slice" => sequence::call(context, name, value, args),
         "dictsort" | "groupby" | "map" | "max" | "min" | "reject" | "rejectattr" | "select"
-        | "selectattr" | "sort" | "unique" => choose::call(interpreter, name, value, args),
+        | "selectattr" | "sort" | "unique" => select::call(context, name, value, args),
         "e" | "escape" | "forceescape" | "safe" | "striptags" | "urlencode" | "urlize"
-        | "xmlattr" => html::call(interpreter, name, value, args),
-        "indent" | "truncate" | "wordwrap" => lines::call(interpreter, name, value, args),
+        | "xmlattr" => html::call(context, name, value, args),
+        "indent" | "truncate" | "wordwrap" => lines::call(context, name, value, args),
         "capitalize" | "center" | "format" | "lower" | "pprint" | "replace" | "title" | "trim"
-        | "upper" | "wordcount" => string::call(interpreter, name, value, args),
+        | "upper" | "wordcount" => string::call(context, name, value, args),
         _ => {
             let what = format!("No filter named '{name}'.");
             Err(Error::runtime("TemplateRuntimeError", what))
@@ -132,8 +71,8 @@ pub(crate) fn call(
     }
 }
 
-fn to_json(interpreter: &Interpreter<'_>, value: &Value, args: CallArgs) -> Result<Value, Error> {
-    let budget = interpreter.budget;
+fn to_json(context: &Context<'_>, value: &Value, args: CallArgs) -> Result<Value, Error> {
+    let budget = context.budget;
     let names = ["ensure_ascii", "indent", "separators", "sort_keys"];
     let [ensure_ascii, indent, separators, sort_keys] = args.bind("tojson", names, 0)?;
     let is_true = |value: Option<Value>| value.is_some_and(|value| value.is_true());

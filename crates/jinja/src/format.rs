@@ -1,4 +1,4 @@
-//! Formatting of values: `%`, `str.format`, and the format specifications of both.
+//! Python's string formatting: `%`, `str.format`, and number formatting for both.
 
 mod brace;
 mod percent;
@@ -7,12 +7,12 @@ mod spec;
 pub(crate) use brace::brace;
 pub(crate) use percent::percent;
 
-/// Fractional digits of a float beyond these are zeros.
+/// Fractional digits of a float beyond this many are zeros.
 const MAX_FRACTION: usize = 1074;
-/// Significant digits of a float beyond these are zeros.
+/// Significant digits of a float beyond this many are zeros.
 const MAX_SIGNIFICANT: usize = 766;
 
-/// `%.Nf` without the sign of `number`.
+/// Formats like `%.Nf`, without the sign of `number`.
 fn fixed(number: f64, precision: usize) -> String {
     let shown = precision.min(MAX_FRACTION);
     let mut text = format!("{:.shown$}", number.abs());
@@ -20,7 +20,7 @@ fn fixed(number: f64, precision: usize) -> String {
     text
 }
 
-/// `%.Ne` without the sign of `number`.
+/// Formats like `%.Ne`, without the sign of `number`.
 fn exponential(number: f64, precision: usize) -> String {
     let shown = precision.min(MAX_SIGNIFICANT);
     let text = format!("{:.shown$e}", number.abs());
@@ -31,7 +31,7 @@ fn exponential(number: f64, precision: usize) -> String {
     format!("{digits}{zeros}e{sign}{:02}", exponent.abs())
 }
 
-/// `%.Ng` without the sign of `number`; `keeps_zeros` as `#` asks for.
+/// Formats like `%.Ng`, without the sign of `number`; `keeps_zeros` is the flag `#`.
 fn general(number: f64, precision: usize, keeps_zeros: bool) -> String {
     let precision = precision.max(1);
     let scientific = exponential(number, precision.min(MAX_SIGNIFICANT) - 1);
@@ -58,7 +58,7 @@ fn general(number: f64, precision: usize, keeps_zeros: bool) -> String {
     }
 }
 
-/// A float in the format `kind` (of `eEfFgG`), without its sign.
+/// Formats a float with the conversion `kind` (one of `eEfFgG`), without its sign.
 fn float(number: f64, kind: char, precision: usize, keeps_zeros: bool) -> String {
     let text = if number.is_nan() {
         "nan".to_owned()
@@ -74,7 +74,7 @@ fn float(number: f64, kind: char, precision: usize, keeps_zeros: bool) -> String
     if kind.is_ascii_uppercase() { text.to_uppercase() } else { text }
 }
 
-/// A whole number's digits in a base.
+/// The digits of an integer in the base of `kind`.
 fn digits(number: u128, kind: char) -> String {
     match kind {
         'x' => format!("{number:x}"),

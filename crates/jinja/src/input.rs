@@ -1,15 +1,15 @@
-//! Messages and variables from JSON, with marks on what people and models wrote.
+//! Converts messages and variables from JSON, marking message content.
 
 use serde_json::Value as Json;
 
 use crate::Error;
-use crate::dict::DictBuilder;
 use crate::limits::Budget;
 use crate::text::{Mark, Text};
-use crate::value::{Seq, Value, room_for};
+use crate::value::dict::DictBuilder;
+use crate::value::{Seq, Value, check_values};
 
-/// The list of messages: every string inside of a message is marked with the message's index, but
-/// for its role and the names of its own fields.
+/// Converts the list of messages. All strings in a message are marked with its index, except its
+/// role and the names of its top-level fields.
 pub(crate) fn messages(budget: &Budget<'_>, json: &Json) -> Result<Value, Error> {
     let Json::Array(messages) = json else { return value(budget, json, Some(0)) };
     let mut items = Vec::with_capacity(messages.len());
@@ -29,7 +29,7 @@ pub(crate) fn messages(budget: &Budget<'_>, json: &Json) -> Result<Value, Error>
     Ok(Value::List(Seq::new(budget, items)?))
 }
 
-/// A value with all its strings marked.
+/// Converts a value, with `mark` on all its strings.
 pub(crate) fn value(budget: &Budget<'_>, json: &Json, mark: Option<Mark>) -> Result<Value, Error> {
     budget.tick(1)?;
     budget.check_stack()?;
@@ -42,11 +42,11 @@ pub(crate) fn value(budget: &Budget<'_>, json: &Json, mark: Option<Mark>) -> Res
             (None, None) => Value::Float(number.as_f64().unwrap_or(f64::NAN)),
         },
         Json::String(text) => {
-            budget.room(text.len())?;
+            budget.check_value(text.len())?;
             Value::Str(Text::marked(text.as_str(), mark))
         }
         Json::Array(array) => {
-            room_for(budget, array.len())?;
+            check_values(budget, array.len())?;
             let items: Result<Vec<_>, _> =
                 array.iter().map(|item| value(budget, item, mark)).collect();
             Value::List(Seq::new(budget, items?)?)
@@ -62,7 +62,7 @@ pub(crate) fn value(budget: &Budget<'_>, json: &Json, mark: Option<Mark>) -> Res
     })
 }
 
-/// About how many bytes of memory a value takes: what budgets grow with.
+/// The approximate size of a value in memory; limits are proportional to it.
 pub(crate) fn size_bytes(json: &Json) -> usize {
     let mut total = 0_usize;
     let mut open = vec![json];

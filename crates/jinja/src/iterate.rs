@@ -1,20 +1,20 @@
-//! Going through values, and their lengths.
+//! Iteration over values, and their lengths.
 
 use std::rc::Rc;
 
 use crate::Error;
 use crate::limits::Budget;
 use crate::text::Text;
-use crate::value::{Range, Seq, Value, View, room_for};
+use crate::value::{Range, Seq, Value, View, check_values};
 
-/// The items of `value`, as a `for` loop takes them.
+/// The items that a `for` loop over `value` visits.
 pub(crate) fn items(budget: &Budget<'_>, value: &Value) -> Result<Rc<Seq>, Error> {
     match value {
         Value::List(seq) | Value::Tuple(seq) => Ok(seq.clone()),
         Value::Iter(iter) => iter.rest(budget),
         Value::Loop(state) => {
-            // A loop inside of itself goes on with what is left.
-            let at = (state.at.get() + 1).min(state.items.items.len());
+            // Iterating over `loop` yields the remaining items.
+            let at = (state.idx.get() + 1).min(state.items.items.len());
             Seq::new(budget, state.items.items[at..].to_vec())
         }
         _ => Seq::new(budget, to_vec(budget, value)?),
@@ -26,17 +26,17 @@ fn to_vec(budget: &Budget<'_>, value: &Value) -> Result<Vec<Value>, Error> {
         Value::Undefined(_) => Ok(Vec::new()),
         Value::Str(text) => characters(budget, text),
         Value::Dict(dict) | Value::View(View::Keys, dict) => {
-            room_for(budget, dict.len())?;
+            check_values(budget, dict.len())?;
             budget.tick(dict.len())?;
             Ok(dict.entries().iter().map(|(key, _)| key.clone()).collect())
         }
         Value::View(View::Values, dict) => {
-            room_for(budget, dict.len())?;
+            check_values(budget, dict.len())?;
             budget.tick(dict.len())?;
             Ok(dict.entries().iter().map(|(_, value)| value.clone()).collect())
         }
         Value::View(View::Items, dict) => {
-            room_for(budget, dict.len())?;
+            check_values(budget, dict.len())?;
             let mut items = Vec::with_capacity(dict.len());
             for (key, value) in dict.entries() {
                 budget.tick(1)?;
@@ -54,7 +54,7 @@ pub(crate) fn pair(budget: &Budget<'_>, first: Value, second: Value) -> Result<V
 }
 
 fn characters(budget: &Budget<'_>, text: &Text) -> Result<Vec<Value>, Error> {
-    room_for(budget, text.n_chars())?;
+    check_values(budget, text.n_chars())?;
     let mut items = Vec::with_capacity(text.n_chars());
     let mut buffer = [0; 4];
     for (c, mark) in text.chars() {
@@ -65,7 +65,7 @@ fn characters(budget: &Budget<'_>, text: &Text) -> Result<Vec<Value>, Error> {
 }
 
 fn range_items(budget: &Budget<'_>, range: &Range) -> Result<Vec<Value>, Error> {
-    room_for(budget, range.len())?;
+    check_values(budget, range.len())?;
     budget.tick(range.len())?;
     Ok((0..range.len()).map(|idx| range.get(idx)).collect())
 }

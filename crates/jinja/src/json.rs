@@ -1,4 +1,4 @@
-//! `tojson` as transformers has it: Python's `json.dumps`, not escaped for HTML.
+//! transformers' `tojson`: Python's `json.dumps`, without HTML escaping.
 
 use crate::Error;
 use crate::limits::Budget;
@@ -8,16 +8,16 @@ use crate::repr;
 use crate::text::{Text, TextBuf};
 use crate::value::{Seq, Value};
 
-/// The parameters of `json.dumps` that transformers passes on.
+/// The parameters of `json.dumps` that transformers exposes.
 pub(crate) struct Style {
     pub(crate) ensures_ascii: bool,
-    /// What a level is indented by; `None` for one line.
+    /// The indentation per level; `None` for a single line.
     pub(crate) indent: Option<Text>,
     pub(crate) separators: (Text, Text),
     pub(crate) sorts_keys: bool,
 }
 
-/// The JSON of `value`.
+/// Serialises `value`.
 pub(crate) fn dumps(budget: &Budget<'_>, value: &Value, style: &Style) -> Result<Text, Error> {
     let mut out = TextBuf::new(budget);
     style.write(&mut out, budget, value, 0)?;
@@ -172,20 +172,20 @@ fn float(number: f64) -> String {
     }
 }
 
-/// The indentation that `value` asks for.
+/// Converts the `indent` argument.
 pub(crate) fn indentation(budget: &Budget<'_>, value: &Value) -> Result<Option<Text>, Error> {
     Ok(match value {
         Value::None => None,
         Value::Str(text) => Some(text.clone()),
         _ => {
             let n = ops::size(value)?;
-            budget.room(n)?;
+            budget.check_value(n)?;
             Some(Text::plain(" ".repeat(n)))
         }
     })
 }
 
-/// The two separators that `value` gives.
+/// Converts the `separators` argument.
 pub(crate) fn separators(budget: &Budget<'_>, value: &Value) -> Result<(Text, Text), Error> {
     let items = crate::iterate::items(budget, value)?;
     match items.items.as_slice() {
@@ -195,7 +195,7 @@ pub(crate) fn separators(budget: &Budget<'_>, value: &Value) -> Result<(Text, Te
     }
 }
 
-/// The text of a value that is written into a message of Python's.
+/// A value as a quoted string, for Python's error messages.
 pub(crate) fn quoted(budget: &Budget<'_>, value: &Value) -> Result<String, Error> {
     Ok(repr::repr(budget, value)?.as_str().to_owned())
 }

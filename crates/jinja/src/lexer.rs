@@ -1,19 +1,19 @@
-//! Source to tokens, as jinja2's lexer does with `trim_blocks` and `lstrip_blocks`.
+//! Converts source to tokens like jinja2's lexer with `trim_blocks` and `lstrip_blocks`.
 
-use crate::limits::{Bound, MAX_SOURCE};
+use crate::limits::MAX_SOURCE_BYTES;
 use crate::unicode::is_space;
-use crate::{Error, escape};
+use crate::{Error, Limit, escape};
 
-/// A token and the line where it begins.
+/// A token and the line on which it starts.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Token {
     pub(crate) line: u32,
-    pub(crate) kind: Kind,
+    pub(crate) kind: TokenKind,
 }
 
-/// What a token is.
+/// The kind of a token.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Kind {
+pub(crate) enum TokenKind {
     Data(String),
     VariableBegin,
     VariableEnd,
@@ -27,28 +27,28 @@ pub(crate) enum Kind {
     Eof,
 }
 
-/// Longest first.
+/// The operators, longest first.
 const OPERATORS: &[&str] = &[
     "//", "**", "==", "!=", ">=", "<=", "+", "-", "/", "*", "%", "~", "[", "]", "(", ")", "{", "}",
     ">", "<", "=", ".", ":", "|", ",", ";",
 ];
 
-/// Reads all tokens; the last one is [`Kind::Eof`].
+/// Returns all tokens; the last one is [`TokenKind::Eof`].
 pub(crate) fn tokenize(source: &str) -> Result<Vec<Token>, Error> {
-    if source.len() > MAX_SOURCE {
-        return Err(Error::Limit { bound: Bound::Source });
+    if source.len() > MAX_SOURCE_BYTES {
+        return Err(Error::LimitExceeded { limit: Limit::Source });
     }
-    let source = plain_lines(source);
+    let source = normalise_line_endings(source);
     let mut lexer =
-        Lexer { source: &source, at: 0, line: 1, line_starts: true, tokens: Vec::new() };
+        Lexer { source: &source, offset: 0, line: 1, line_starts: true, tokens: Vec::new() };
     lexer.run()?;
     let line = lexer.line;
-    lexer.tokens.push(Token { line, kind: Kind::Eof });
+    lexer.tokens.push(Token { line, kind: TokenKind::Eof });
     Ok(lexer.tokens)
 }
 
-/// The source with every line end as `\n`, without the last one.
-fn plain_lines(source: &str) -> String {
+/// Converts line endings to `\n` and removes a final one.
+fn normalise_line_endings(source: &str) -> String {
     let mut plain = source.replace("\r\n", "\n").replace('\r', "\n");
     if plain.ends_with('\n') {
         plain.pop();
@@ -58,16 +58,18 @@ fn plain_lines(source: &str) -> String {
 
 struct Lexer<'s> {
     source: &'s str,
-    at: usize,
+    /// The byte offset of the next character.
+    offset: usize,
     line: u32,
-    /// Whether what was read last ended a line, so that white space before a block begins one.
+    /// Whether the last token ended a line, so that white space before a block is at the start of
+    /// one.
     line_starts: bool,
     tokens: Vec<Token>,
 }
 
-/// What begins at a place of the text.
+/// The kind of tag that starts at a position.
 #[derive(Clone, Copy, PartialEq)]
-enum Begin {
+enum TagStart {
     Raw,
     Comment,
     Block,
@@ -76,17 +78,17 @@ enum Begin {
 
 impl<'s> Lexer<'s> {
     fn rest(&self) -> &'s str {
-        &self.source[self.at..]
+        &self.source[self.offset..]
     }
 
-    fn push(&mut self, kind: Kind) {
+    fn push(&mut self, kind: TokenKind) {
         self.tokens.push(Token { line: self.line, kind });
     }
 
-    /// Takes `n` bytes and counts their lines.
+    /// Consumes `n` bytes and counts their lines.
     fn take(&mut self, n: usize) -> &'s str {
-        let taken = &self.source[self.at..self.at + n];
-        self.at += n;
+        let taken = &self.source[self.offset..self.offset + n];
+        self.offset += n;
         self.line += taken.bytes().filter(|byte| *byte == b'\n').count() as u32;
         if let Some(last) = taken.bytes().last() {
             self.line_starts = last == b'\n';
@@ -95,36 +97,36 @@ impl<'s> Lexer<'s> {
     }
 
     fn run(&mut self) -> Result<(), Error> {
-        while self.at < self.source.len() {
+        while self.offset < self.source.len() {
             let rest = self.rest();
-            let Some((start, begin, open_len)) = find_begin(rest) else {
+            let Some((start, begin, open_len)) = find_tag_start(rest) else {
                 let data = self.take(rest.len()).to_owned();
                 self.push_data(data);
                 return Ok(());
             };
             let sign = match begin {
-                // The raw tag's own sign was found with it.
-                Begin::Raw => rest[start + 2..].chars().next(),
+                // The length of a raw tag includes its sign.
+                TagStart::Raw => rest[start + 2..].chars().next(),
                 _ => rest[start + open_len..].chars().next(),
             }
             .filter(|sign| matches!(sign, '-' | '+'));
             self.data(start, sign, begin);
             match begin {
-                Begin::Raw => {
+                TagStart::Raw => {
                     self.take(open_len);
                     self.raw()?;
                 }
-                Begin::Comment => {
+                TagStart::Comment => {
                     self.take(open_len + sign.map_or(0, char::len_utf8));
                     self.comment()?;
                 }
-                Begin::Block => {
-                    self.push(Kind::BlockBegin);
+                TagStart::Block => {
+                    self.push(TokenKind::BlockBegin);
                     self.take(open_len + sign.map_or(0, char::len_utf8));
                     self.code(true)?;
                 }
-                Begin::Variable => {
-                    self.push(Kind::VariableBegin);
+                TagStart::Variable => {
+                    self.push(TokenKind::VariableBegin);
                     self.take(open_len + sign.map_or(0, char::len_utf8));
                     self.code(false)?;
                 }
@@ -133,20 +135,20 @@ impl<'s> Lexer<'s> {
         Ok(())
     }
 
-    /// The text of `n` bytes before a tag.
-    fn data(&mut self, n: usize, sign: Option<char>, begin: Begin) {
+    /// Emits the `n` bytes of text before a tag.
+    fn data(&mut self, n: usize, sign: Option<char>, begin: TagStart) {
         let line_starts = self.line_starts;
         let line = self.line;
         let text = self.take(n);
-        let kept = strip_before(text, sign, begin != Begin::Variable, line_starts);
+        let kept = strip_before(text, sign, begin != TagStart::Variable, line_starts);
         if !kept.is_empty() {
-            self.tokens.push(Token { line, kind: Kind::Data(kept.to_owned()) });
+            self.tokens.push(Token { line, kind: TokenKind::Data(kept.to_owned()) });
         }
     }
 
     fn push_data(&mut self, data: String) {
         if !data.is_empty() {
-            self.push(Kind::Data(data));
+            self.push(TokenKind::Data(data));
         }
     }
 
@@ -160,7 +162,7 @@ impl<'s> Lexer<'s> {
         Ok(())
     }
 
-    /// What the end of a tag takes with it.
+    /// Consumes the white space after the end of a tag that is stripped with it.
     fn after_end(&mut self, sign: Option<char>, trims: bool) {
         match sign {
             Some('-') => {
@@ -181,7 +183,7 @@ impl<'s> Lexer<'s> {
         while let Some(found) = rest[from..].find("{%") {
             let start = from + found;
             if let Some((sign, end_sign, len)) = match_endraw(&rest[start..]) {
-                self.data(start, sign, Begin::Raw);
+                self.data(start, sign, TagStart::Raw);
                 self.take(len);
                 self.after_end(end_sign, true);
                 return Ok(());
@@ -191,15 +193,15 @@ impl<'s> Lexer<'s> {
         Err(Error::syntax(self.line, "Missing end of raw directive"))
     }
 
-    /// The inside of a tag up to its end.
+    /// Tokenises the inside of a tag, up to its end.
     fn code(&mut self, is_block: bool) -> Result<(), Error> {
         let mut brackets: Vec<&'static str> = Vec::new();
-        while self.at < self.source.len() {
+        while self.offset < self.source.len() {
             let rest = self.rest();
             if brackets.is_empty()
                 && let Some((sign, len)) = match_end(rest, is_block)
             {
-                self.push(if is_block { Kind::BlockEnd } else { Kind::VariableEnd });
+                self.push(if is_block { TokenKind::BlockEnd } else { TokenKind::VariableEnd });
                 self.take(len);
                 self.after_end(sign, is_block);
                 return Ok(());
@@ -220,14 +222,14 @@ impl<'s> Lexer<'s> {
                 if name.starts_with(char::is_numeric) {
                     return Err(Error::syntax(self.line, "Invalid character in identifier"));
                 }
-                self.push(Kind::Name(name.to_owned()));
+                self.push(TokenKind::Name(name.to_owned()));
                 self.take(word);
                 continue;
             }
             if let Some(len) = match_string(rest) {
                 let text = escape::unescape(&rest[1..len - 1])
                     .map_err(|what| Error::syntax(self.line, what))?;
-                self.push(Kind::Str(text));
+                self.push(TokenKind::Str(text));
                 self.take(len);
                 continue;
             }
@@ -239,7 +241,7 @@ impl<'s> Lexer<'s> {
     fn operator(&mut self, rest: &str, brackets: &mut Vec<&'static str>) -> Result<(), Error> {
         let Some(operator) = OPERATORS.iter().find(|operator| rest.starts_with(**operator)) else {
             let c = rest.chars().next().unwrap_or_default();
-            let what = format!("unexpected char {c:?} at {}", self.at);
+            let what = format!("unexpected char {c:?} at {}", self.offset);
             return Err(Error::syntax(self.line, what));
         };
         match *operator {
@@ -258,21 +260,21 @@ impl<'s> Lexer<'s> {
             },
             _ => {}
         }
-        self.push(Kind::Op(operator));
+        self.push(TokenKind::Op(operator));
         self.take(operator.len());
         Ok(())
     }
 
-    /// A number at the beginning of `rest`, with its length.
-    fn number(&self, rest: &str) -> Result<Option<(Kind, usize)>, Error> {
+    /// Parses a number at the start of `rest`; returns it with its length.
+    fn number(&self, rest: &str) -> Result<Option<(TokenKind, usize)>, Error> {
         if !rest.starts_with(|c: char| c.is_ascii_digit()) {
             return Ok(None);
         }
-        let after_dot = self.source[..self.at].ends_with('.');
+        let after_dot = self.source[..self.offset].ends_with('.');
         if !after_dot && let Some(len) = match_float(rest) {
             let number = rest[..len].replace('_', "").parse();
             let number = number.map_err(|_| Error::syntax(self.line, "invalid number"))?;
-            return Ok(Some((Kind::Float(number), len)));
+            return Ok(Some((TokenKind::Float(number), len)));
         }
         let bytes = rest.as_bytes();
         let (radix, prefix) = match bytes.get(1).map(u8::to_ascii_lowercase) {
@@ -293,7 +295,7 @@ impl<'s> Lexer<'s> {
         let text = rest[start..len].replace('_', "");
         let number = i128::from_str_radix(&text, radix)
             .map_err(|_| Error::syntax(self.line, "the number is too large"))?;
-        Ok(Some((Kind::Int(number), len)))
+        Ok(Some((TokenKind::Int(number), len)))
     }
 }
 
@@ -301,7 +303,7 @@ fn is_word(c: char) -> bool {
     c == '_' || c.is_alphanumeric()
 }
 
-/// Length of digits that single underscores may separate.
+/// The length of digits that may be separated by single underscores.
 fn digits(text: &str, leading: bool, is_digit: impl Fn(char) -> bool) -> usize {
     let mut len = 0;
     let mut may_separate = leading;
@@ -318,7 +320,7 @@ fn digits(text: &str, leading: bool, is_digit: impl Fn(char) -> bool) -> usize {
     len
 }
 
-/// Length of a float: digits with a fraction, an exponent or both.
+/// The length of a float: digits with a fraction, an exponent or both.
 fn match_float(text: &str) -> Option<usize> {
     let decimal = |text: &str| digits(text, false, |c| c.is_ascii_digit());
     let whole = decimal(text);
@@ -342,7 +344,7 @@ fn match_float(text: &str) -> Option<usize> {
     (whole > 0 && is_float).then_some(len)
 }
 
-/// Length of a quoted string, quotes included.
+/// The length of a quoted string, quotes included.
 fn match_string(text: &str) -> Option<usize> {
     let quote = text.chars().next().filter(|c| matches!(c, '\'' | '"'))?;
     let mut escaped = false;
@@ -357,7 +359,7 @@ fn match_string(text: &str) -> Option<usize> {
     None
 }
 
-/// The end of a tag at the beginning of `rest`: its sign and length.
+/// Matches the end of a tag at the start of `rest`; returns its sign and length.
 fn match_end(rest: &str, is_block: bool) -> Option<(Option<char>, usize)> {
     let close = if is_block { "%}" } else { "}}" };
     if rest.starts_with(close) {
@@ -368,27 +370,27 @@ fn match_end(rest: &str, is_block: bool) -> Option<(Option<char>, usize)> {
     (is_sign && rest[1..].starts_with(close)).then_some((Some(sign), 3))
 }
 
-/// The first tag of the text: where, what, and how long its beginning is.
-fn find_begin(text: &str) -> Option<(usize, Begin, usize)> {
+/// Finds the first tag of the text; returns its position, kind and the length of its opening.
+fn find_tag_start(text: &str) -> Option<(usize, TagStart, usize)> {
     let mut from = 0;
     while let Some(found) = text[from..].find('{') {
         let start = from + found;
         match text.as_bytes().get(start + 1) {
             Some(b'%') => {
                 return Some(match match_raw(&text[start..]) {
-                    Some(len) => (start, Begin::Raw, len),
-                    None => (start, Begin::Block, 2),
+                    Some(len) => (start, TagStart::Raw, len),
+                    None => (start, TagStart::Block, 2),
                 });
             }
-            Some(b'{') => return Some((start, Begin::Variable, 2)),
-            Some(b'#') => return Some((start, Begin::Comment, 2)),
+            Some(b'{') => return Some((start, TagStart::Variable, 2)),
+            Some(b'#') => return Some((start, TagStart::Comment, 2)),
             _ => from = start + 1,
         }
     }
     None
 }
 
-/// Length of `{% raw %}` at the beginning of `text`.
+/// The length of `{% raw %}` at the start of `text`.
 fn match_raw(text: &str) -> Option<usize> {
     let rest = text.strip_prefix("{%")?;
     let rest = rest.strip_prefix(['-', '+']).unwrap_or(rest).trim_start_matches(is_space);
@@ -400,7 +402,8 @@ fn match_raw(text: &str) -> Option<usize> {
     Some(text.len() - rest.len())
 }
 
-/// `{% endraw %}` at the beginning of `text`: the signs of its beginning and end, and its length.
+/// Matches `{% endraw %}` at the start of `text`; returns its opening and closing signs and its
+/// length.
 fn match_endraw(text: &str) -> Option<(Option<char>, Option<char>, usize)> {
     let rest = text.strip_prefix("{%")?;
     let sign = rest.chars().next().filter(|sign| matches!(sign, '-' | '+'));
@@ -410,7 +413,7 @@ fn match_endraw(text: &str) -> Option<(Option<char>, Option<char>, usize)> {
     Some((sign, end_sign, text.len() - rest.len() + len))
 }
 
-/// The text before a tag without the white space that the tag takes.
+/// Strips white space before a tag, according to the tag's sign and `lstrip_blocks`.
 fn strip_before(text: &str, sign: Option<char>, is_block: bool, line_starts: bool) -> &str {
     match sign {
         Some('-') => text.trim_end_matches(is_space),

@@ -1,20 +1,20 @@
-//! Chat templates: jinja2's language, as transformers sets it up, for templates that no person has
-//! checked.
+//! Renders chat templates: jinja2's language, configured as in transformers, for untrusted
+//! templates.
 //!
-//! The templates come with models of strangers. So everything that they take is bounded (source,
-//! nesting, steps, time, memory, stack), and a flag ends a rendering. And strings know which of
-//! their bytes come from messages, through every operation; so the text around them, and no text
-//! of people, can become control tokens.
+//! Templates come with downloaded models. Therefore all resources are limited (source, nesting,
+//! steps, time, memory, stack), and a flag cancels a rendering. Strings track through every
+//! operation which of their bytes come from messages, so that only the text around them, and never
+//! message content, can become control tokens. Tokenising is not done here.
 //!
 //! *Source*: jinja2 3.1's `ImmutableSandboxedEnvironment` with `trim_blocks`, `lstrip_blocks` and
 //! `loopcontrols`; `raise_exception`, `strftime_now`, `tojson` and `{% generation %}` of
-//! transformers' `chat_template_utils`; Python 3.11 for types and methods. Whole numbers have 128
-//! bits; `include`, `import` and `extends` find nothing to load.
+//! transformers' `chat_template_utils`; Python 3.11 for types and methods. Deviations: integers
+//! have 128 bits; `include`, `import` and `extends` always fail.
 
 mod args;
 mod ast;
 mod attribute;
-mod dict;
+mod context;
 mod error;
 mod escape;
 mod eval;
@@ -31,7 +31,7 @@ mod ops;
 mod parser;
 mod predicates;
 mod repr;
-mod scope;
+mod slice;
 mod text;
 mod time;
 mod unicode;
@@ -42,8 +42,8 @@ use std::sync::atomic::AtomicBool;
 
 use chrono::NaiveDateTime;
 
-pub use error::Error;
-pub use limits::{Bound, MAX_SOURCE};
+pub use error::{Error, Limit};
+pub use limits::MAX_SOURCE_BYTES;
 
 /// A parsed template.
 #[derive(Debug)]
@@ -51,25 +51,25 @@ pub struct Template {
     parsed: parser::Parsed,
 }
 
-/// What a template is rendered with.
+/// The inputs of a rendering.
 pub struct Input<'a> {
     /// The variable `messages`: a list of objects.
     pub messages: &'a serde_json::Value,
     /// All other variables.
     pub variables: &'a [(&'a str, serde_json::Value)],
-    /// The clock that `strftime_now` tells.
+    /// The current local time, for `strftime_now`.
     pub now: &'a dyn Fn() -> NaiveDateTime,
-    /// Ends the rendering when it is set.
+    /// Cancels the rendering when set.
     pub cancel: &'a AtomicBool,
 }
 
-/// What a template made of messages.
+/// The result of rendering a template.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rendering {
-    /// The prompt.
+    /// The rendered prompt.
     pub text: String,
-    /// The bytes of `text` that come from the contents of messages, with each message's index; in
-    /// order, not overlapping.
+    /// The byte ranges of `text` that come from message contents, with each message's index; sorted
+    /// and not overlapping.
     pub contents: Vec<(Range<usize>, usize)>,
 }
 
@@ -78,7 +78,7 @@ impl Template {
     ///
     /// # Errors
     ///
-    /// [`Error::Syntax`]; [`Error::Limit`] where it is too long or nested too deeply.
+    /// [`Error::Syntax`]; [`Error::LimitExceeded`] if it is too long or nested too deeply.
     pub fn parse(source: &str) -> Result<Self, Error> {
         Ok(Self { parsed: parser::parse(source)? })
     }
@@ -87,8 +87,8 @@ impl Template {
     ///
     /// # Errors
     ///
-    /// [`Error::Raised`] with the template's own sentence where it refuses the messages,
-    /// [`Error::Runtime`] where jinja2 would fail, [`Error::Limit`], [`Error::Cancelled`].
+    /// [`Error::Raised`] with the template's own message if it rejects the messages,
+    /// [`Error::Runtime`] where jinja2 would fail, [`Error::LimitExceeded`], [`Error::Cancelled`].
     pub fn render(&self, input: &Input<'_>) -> Result<Rendering, Error> {
         let budget = limits::Budget::new(input::size_bytes(input.messages), input.cancel);
         let parsed = &self.parsed;

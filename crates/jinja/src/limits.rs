@@ -1,76 +1,51 @@
-//! What a foreign template may take: steps, time, memory, stack.
+//! Resource limits of a rendering: steps, time, memory, stack.
 //!
-//! Every loop over data calls [`Budget::tick`]; every value that holds memory holds a [`Charge`],
-//! so that a look at one number says how much is alive.
+//! Every loop over data calls [`Budget::tick`]; every value that owns memory has a [`Charge`], so
+//! that the total of live memory is one counter. Enforced by the callers: nothing is limited
+//! without them.
 
 use std::cell::Cell;
-use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::Error;
+use crate::error::{Error, Limit};
 
-/// Bytes of source.
-pub const MAX_SOURCE: usize = 512 << 10;
-/// Brackets and blocks inside one another.
+/// Maximum length of a template's source, in bytes.
+pub const MAX_SOURCE_BYTES: usize = 512 << 10;
+/// Maximum nesting of brackets and blocks.
 pub(crate) const MAX_NESTING: usize = 100;
-/// Lists and dictionaries inside one another.
+/// Maximum nesting of lists and dictionaries.
 pub(crate) const MAX_VALUE_DEPTH: u32 = 200;
-/// Macros, loops and callers inside one another while rendering.
+/// Maximum nesting of macros, loops and callers while rendering.
 pub(crate) const MAX_CALLS: usize = 200;
-/// Bytes of stack, of the 2 MiB that threads have: whatever the frames of a build take.
+/// Maximum stack use in bytes, of the 2 MiB that threads have; independent of the build's frame
+/// sizes.
 pub(crate) const MAX_STACK: usize = 1 << 20;
-/// Namespaces and scopes that macros keep.
-pub(crate) const MAX_KEPT: usize = 100_000;
+/// Maximum number of namespaces, and of scopes, that are retained until the end of a rendering.
+pub(crate) const MAX_RETAINED: usize = 100_000;
 
 const BASE_STEPS: u64 = 10_000_000;
 const STEPS_PER_MESSAGE_BYTE: u64 = 200;
 const BASE_VALUE_BYTES: usize = 8 << 20;
-const BASE_ALIVE_BYTES: usize = 64 << 20;
-const TIME: Duration = Duration::from_secs(3);
-/// Milliseconds more for each MiB of messages.
+const BASE_LIVE_BYTES: usize = 64 << 20;
+const BASE_TIME: Duration = Duration::from_secs(3);
+/// Additional milliseconds per MiB of messages.
 const MS_PER_MIB: u64 = 500;
-/// Steps between two looks at the clock and at the cancel flag.
-const LOOK_EVERY: u64 = 4096;
-
-/// A bound that a template reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Bound {
-    /// The source is longer than [`MAX_SOURCE`].
-    Source,
-    /// Brackets, blocks, values or calls are nested too deeply.
-    Nesting,
-    /// It runs for too many steps.
-    Steps,
-    /// It runs for too long.
-    Time,
-    /// It holds too much memory, or makes one value that is too large.
-    Memory,
-}
-
-impl fmt::Display for Bound {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Source => "the template is too long",
-            Self::Nesting => "it is nested too deeply",
-            Self::Steps | Self::Time => "it runs too long",
-            Self::Memory => "it takes too much memory",
-        })
-    }
-}
+/// Steps between two checks of the clock and the cancel flag.
+const CHECK_INTERVAL: u64 = 4096;
 
 thread_local! {
-    /// Bytes that the values of the rendering on this thread hold.
-    static ALIVE: Cell<usize> = const { Cell::new(0) };
+    /// Bytes owned by all live values on this thread.
+    static LIVE_BYTES: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Bytes that a value holds, given back when it is dropped.
+/// Accounts for the bytes owned by a value, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Charge(usize);
 
 impl Charge {
     pub(crate) fn new(bytes: usize) -> Self {
-        ALIVE.with(|alive| alive.set(alive.get().saturating_add(bytes)));
+        LIVE_BYTES.with(|live| live.set(live.get().saturating_add(bytes)));
         Self(bytes)
     }
 
@@ -81,16 +56,16 @@ impl Charge {
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        ALIVE.with(|alive| alive.set(alive.get().saturating_sub(self.0)));
+        LIVE_BYTES.with(|live| live.set(live.get().saturating_sub(self.0)));
     }
 }
 
-/// What is left for one parse or rendering.
+/// The limits of one rendering, and what it has used of them.
 pub(crate) struct Budget<'a> {
     steps: Cell<u64>,
-    next_look: Cell<u64>,
+    next_check: Cell<u64>,
     max_steps: u64,
-    max_alive: usize,
+    max_live: usize,
     max_value: usize,
     deadline: Instant,
     cancel: &'a AtomicBool,
@@ -101,18 +76,18 @@ impl<'a> Budget<'a> {
     /// The budget for messages of `input_bytes`.
     pub(crate) fn new(input_bytes: usize, cancel: &'a AtomicBool) -> Self {
         let mib = (input_bytes >> 20) as u64;
-        let base = ALIVE.with(Cell::get);
+        let base = LIVE_BYTES.with(Cell::get);
         let input_steps = (input_bytes as u64).saturating_mul(STEPS_PER_MESSAGE_BYTE);
         Self {
             steps: Cell::new(0),
-            next_look: Cell::new(0),
+            next_check: Cell::new(0),
             max_steps: BASE_STEPS.saturating_add(input_steps),
-            max_alive: base.saturating_add(BASE_ALIVE_BYTES + input_bytes.saturating_mul(16)),
-            // Marks count in 32 bits.
+            max_live: base.saturating_add(BASE_LIVE_BYTES + input_bytes.saturating_mul(16)),
+            // Offsets of marks have 32 bits.
             max_value: BASE_VALUE_BYTES
                 .saturating_add(input_bytes.saturating_mul(8))
                 .min(u32::MAX as usize / 2),
-            deadline: Instant::now() + TIME + Duration::from_millis(mib * MS_PER_MIB),
+            deadline: Instant::now() + BASE_TIME + Duration::from_millis(mib * MS_PER_MIB),
             cancel,
             stack: Stack::here(),
         }
@@ -123,55 +98,55 @@ impl<'a> Budget<'a> {
     pub(crate) fn tick(&self, n: usize) -> Result<(), Error> {
         let steps = self.steps.get().saturating_add(n as u64);
         self.steps.set(steps);
-        if steps >= self.next_look.get() || ALIVE.with(Cell::get) > self.max_alive {
-            return self.look(steps);
+        if steps >= self.next_check.get() || LIVE_BYTES.with(Cell::get) > self.max_live {
+            return self.check(steps);
         }
         Ok(())
     }
 
     #[cold]
-    fn look(&self, steps: u64) -> Result<(), Error> {
-        self.next_look.set(steps.saturating_add(LOOK_EVERY));
+    fn check(&self, steps: u64) -> Result<(), Error> {
+        self.next_check.set(steps.saturating_add(CHECK_INTERVAL));
         if self.cancel.load(Ordering::Relaxed) {
             return Err(Error::Cancelled);
         }
-        let bound = if steps > self.max_steps {
-            Bound::Steps
-        } else if ALIVE.with(Cell::get) > self.max_alive {
-            Bound::Memory
+        let limit = if steps > self.max_steps {
+            Limit::Steps
+        } else if LIVE_BYTES.with(Cell::get) > self.max_live {
+            Limit::Memory
         } else if Instant::now() > self.deadline {
-            Bound::Time
+            Limit::Time
         } else {
             return Ok(());
         };
-        Err(Error::Limit { bound })
+        Err(Error::LimitExceeded { limit })
     }
 
-    /// Whether a value of `bytes` may be made now. Costs steps in proportion.
-    pub(crate) fn room(&self, bytes: usize) -> Result<(), Error> {
-        let alive = ALIVE.with(Cell::get);
-        if bytes > self.max_value || alive.saturating_add(bytes) > self.max_alive {
-            return Err(Error::Limit { bound: Bound::Memory });
+    /// Checks that a value of `bytes` may be allocated; costs a proportional number of steps.
+    pub(crate) fn check_value(&self, bytes: usize) -> Result<(), Error> {
+        let live = LIVE_BYTES.with(Cell::get);
+        if bytes > self.max_value || live.saturating_add(bytes) > self.max_live {
+            return Err(Error::LimitExceeded { limit: Limit::Memory });
         }
         self.tick(bytes / 64)
     }
 
-    /// Whether many values that take `bytes` together may be made now.
-    pub(crate) fn room_alive(&self, bytes: usize) -> Result<(), Error> {
-        if ALIVE.with(Cell::get).saturating_add(bytes) > self.max_alive {
-            return Err(Error::Limit { bound: Bound::Memory });
+    /// Checks that several values with a total of `bytes` may be allocated.
+    pub(crate) fn check_live(&self, bytes: usize) -> Result<(), Error> {
+        if LIVE_BYTES.with(Cell::get).saturating_add(bytes) > self.max_live {
+            return Err(Error::LimitExceeded { limit: Limit::Memory });
         }
         Ok(())
     }
 
-    /// Refuses to go on when the stack below the beginning is used up.
+    /// Checks the use of the stack since the budget was created.
     #[inline]
     pub(crate) fn check_stack(&self) -> Result<(), Error> {
         self.stack.check()
     }
 }
 
-/// How deep the stack was at the beginning.
+/// The stack position at the start.
 pub(crate) struct Stack(usize);
 
 impl Stack {
@@ -183,13 +158,13 @@ impl Stack {
     #[inline]
     pub(crate) fn check(&self) -> Result<(), Error> {
         if self.0.abs_diff(address()) > MAX_STACK {
-            return Err(Error::Limit { bound: Bound::Nesting });
+            return Err(Error::LimitExceeded { limit: Limit::Nesting });
         }
         Ok(())
     }
 }
 
-/// Where the stack is now, near enough.
+/// The approximate current stack position.
 #[inline(always)]
 fn address() -> usize {
     let here = 0_u8;

@@ -1,30 +1,32 @@
-//! Methods of Python's types.
+//! The methods of Python's types that the sandbox allows.
 
+mod arguments;
 mod case;
 mod search;
 mod split;
 mod string;
 
+pub(crate) use arguments::limit;
 pub(crate) use case::change as change_case;
 pub(crate) use split::lines;
-pub(crate) use string::{is_of, justify, limit, replace, strip};
+pub(crate) use string::{is_of, justify, replace, strip};
 
 use std::rc::Rc;
 
 use crate::Error;
 use crate::args::CallArgs;
-use crate::dict::DictBuilder;
 use crate::limits::Budget;
 use crate::ops;
+use crate::value::dict::DictBuilder;
 use crate::value::{LoopState, Method, Seq, Value, View};
 
 const SEQUENCE: &[&str] = &["count", "index"];
 const DICT: &[&str] = &["copy", "get", "items", "keys", "values"];
-const CHANGE_LIST: &[&str] =
+const MUTATING_LIST: &[&str] =
     &["append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort"];
-const CHANGE_DICT: &[&str] = &["clear", "pop", "popitem", "setdefault", "update"];
+const MUTATING_DICT: &[&str] = &["clear", "pop", "popitem", "setdefault", "update"];
 
-/// The method `name` of `value`, if its type has one that the sandbox allows.
+/// The method `name` of `value`, if its type has it and the sandbox allows it.
 pub(crate) fn find(value: &Value, name: &str) -> Option<&'static str> {
     let names: &[&'static str] = match value {
         Value::Str(_) => string::NAMES,
@@ -42,11 +44,11 @@ pub(crate) fn find(value: &Value, name: &str) -> Option<&'static str> {
     names.iter().find(|known| **known == name).copied()
 }
 
-/// Whether `name` is a method that would change `value`.
-pub(crate) fn changes(value: &Value, name: &str) -> bool {
+/// Whether `name` is a method that would mutate `value`.
+pub(crate) fn is_mutating(value: &Value, name: &str) -> bool {
     match value {
-        Value::List(_) => CHANGE_LIST.contains(&name),
-        Value::Dict(_) => CHANGE_DICT.contains(&name),
+        Value::List(_) => MUTATING_LIST.contains(&name),
+        Value::Dict(_) => MUTATING_DICT.contains(&name),
         _ => false,
     }
 }
@@ -96,12 +98,12 @@ pub(crate) fn call(budget: &Budget<'_>, method: &Method, args: CallArgs) -> Resu
         }
         Value::Cycler(cycler) => {
             args.expect_none(name)?;
-            let at = cycler.at.get();
+            let at = cycler.idx.get();
             if name == "reset" {
-                cycler.at.set(0);
+                cycler.idx.set(0);
                 return Ok(Value::None);
             }
-            cycler.at.set((at + 1) % cycler.items.items.len().max(1));
+            cycler.idx.set((at + 1) % cycler.items.items.len().max(1));
             Ok(cycler.items.items.get(at).cloned().unwrap_or(Value::None))
         }
         Value::Loop(state) => loop_method(budget, state, name, args),
@@ -132,7 +134,7 @@ fn sequence(
     let [wanted, start, stop] = args.bind(name, ["value", "start", "stop"], 1)?;
     let wanted = wanted.unwrap_or(Value::None);
     let bound = |value: Option<Value>| value.and_then(|value| value.as_index());
-    let range = crate::attribute::bounds(items.items.len(), bound(start), bound(stop), None)?;
+    let range = crate::slice::bounds(items.items.len(), bound(start), bound(stop), None)?;
     let first = usize::try_from(range.start).unwrap_or(0);
     let mut n = 0;
     for (at, item) in items.items.iter().enumerate().skip(first).take(range.len) {
@@ -164,7 +166,7 @@ fn loop_method(
         if values.is_empty() {
             return Err(Error::type_error("no items for cycling given"));
         }
-        return Ok(values[state.at.get() % values.len()].clone());
+        return Ok(values[state.idx.get() % values.len()].clone());
     }
     let last = state.last_changed.borrow().clone();
     let is_same = match &last {

@@ -1,4 +1,4 @@
-//! Numbers as Python writes and reads them.
+//! Formats, parses and rounds numbers like Python.
 
 use crate::unicode::{decimal, is_space};
 
@@ -10,7 +10,7 @@ pub(crate) fn float_repr(number: f64) -> String {
     if number.is_infinite() {
         return if number > 0.0 { "inf" } else { "-inf" }.to_owned();
     }
-    // Rust's shortest digits that read back are Python's; only their layout differs.
+    // Rust and Python both use the shortest digits that round-trip; only the layout differs.
     let shortest = format!("{number:e}");
     let (digits, exponent) = shortest.split_once('e').unwrap_or((&shortest, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
@@ -21,7 +21,7 @@ pub(crate) fn float_repr(number: f64) -> String {
     format!("{digits}e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.abs())
 }
 
-/// Python's `int(text, base)`; `None` where the text is no number or a huge one.
+/// Python's `int(text, base)`; `None` if the text is not a number or does not fit.
 pub(crate) fn parse_int(text: &str, base: u32) -> Option<i128> {
     let text = text.trim_matches(is_space);
     let (is_negative, digits) = match text.strip_prefix('-') {
@@ -63,7 +63,7 @@ pub(crate) fn parse_float(text: &str) -> Option<f64> {
         .collect();
     let bare = digits.strip_prefix(['-', '+']).unwrap_or(&digits);
     if !bare.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
-        // Rust and Python read the same words: inf, infinity, nan.
+        // Rust and Python accept the same words: inf, infinity, nan.
         return digits.parse().ok();
     }
     if digits.contains('_') {
@@ -84,7 +84,7 @@ fn has_lone_underscores(digits: &str) -> bool {
         && !digits.contains("__")
 }
 
-/// A float as a whole number, towards zero; `None` beyond what is counted.
+/// Converts a float to an integer, rounding towards zero; `None` if it does not fit.
 pub(crate) fn truncate(number: f64) -> Option<i128> {
     (number.is_finite() && number.abs() < 1.7e38).then_some(number.trunc() as i128)
 }
@@ -95,7 +95,7 @@ pub(crate) fn round(number: f64, n_digits: i32) -> f64 {
         return number;
     }
     if let Ok(places) = usize::try_from(n_digits) {
-        // The decimal text is exact before it is rounded, half to even, as in Python.
+        // Formatting rounds the exact decimal value half to even, like Python.
         return format!("{number:.places$}").parse().unwrap_or(number);
     }
     if n_digits < -308 {
@@ -105,7 +105,7 @@ pub(crate) fn round(number: f64, n_digits: i32) -> f64 {
     (number / factor).round_ties_even() * factor
 }
 
-/// Python's `round` of whole numbers to tens, hundreds and so on.
+/// Python's `round` of integers to tens, hundreds and so on.
 pub(crate) fn round_int(number: i128, n_digits: i32) -> i128 {
     if n_digits >= 0 {
         return number;

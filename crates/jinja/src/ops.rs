@@ -1,104 +1,16 @@
-//! Operators as Python has them.
+//! Python's operators.
 
 use std::cmp::Ordering;
 
-use crate::Error;
 use crate::ast::Binary;
 use crate::format;
-use crate::limits::{Bound, Budget};
+use crate::limits::Budget;
 use crate::text::{Text, TextBuf};
-use crate::value::{Seq, Value, View, room_for};
+pub(crate) use crate::value::equality::{Number, equals};
+use crate::value::{Seq, Value, View, check_values};
+use crate::{Error, Limit};
 
-/// A number of either kind.
-#[derive(Clone, Copy)]
-pub(crate) enum Number {
-    Int(i128),
-    Float(f64),
-}
-
-impl Number {
-    pub(crate) fn of(value: &Value) -> Option<Self> {
-        match value {
-            Value::Float(number) => Some(Self::Float(*number)),
-            _ => value.as_index().map(Self::Int),
-        }
-    }
-
-    pub(crate) fn to_float(self) -> f64 {
-        match self {
-            Self::Int(number) => number as f64,
-            Self::Float(number) => number,
-        }
-    }
-
-    fn compare(self, other: Self) -> Option<Ordering> {
-        match (self, other) {
-            (Self::Int(a), Self::Int(b)) => Some(a.cmp(&b)),
-            (a, b) => a.to_float().partial_cmp(&b.to_float()),
-        }
-    }
-}
-
-/// `left == right`.
-pub(crate) fn equals(budget: &Budget<'_>, left: &Value, right: &Value) -> Result<bool, Error> {
-    budget.tick(1)?;
-    if let (Some(left), Some(right)) = (Number::of(left), Number::of(right)) {
-        return Ok(left.compare(right) == Some(Ordering::Equal));
-    }
-    Ok(match (left, right) {
-        (Value::Str(left), Value::Str(right)) => {
-            budget.tick(left.len().min(right.len()) / 64)?;
-            left.as_str() == right.as_str()
-        }
-        (Value::List(left), Value::List(right)) | (Value::Tuple(left), Value::Tuple(right)) => {
-            equal_items(budget, &left.items, &right.items)?
-        }
-        (Value::Dict(left), Value::Dict(right)) => {
-            if left.len() != right.len() {
-                return Ok(false);
-            }
-            budget.check_stack()?;
-            for (key, value) in left.entries() {
-                match right.get(budget, key)? {
-                    Some(other) if value.is_same(other) || equals(budget, value, other)? => {}
-                    _ => return Ok(false),
-                }
-            }
-            true
-        }
-        (Value::Range(left), Value::Range(right)) => {
-            let n = left.len();
-            n == right.len()
-                && (n == 0 || left.start == right.start)
-                && (n <= 1 || left.step == right.step)
-        }
-        (Value::View(View::Keys, left), Value::View(View::Keys, right)) => {
-            let mut is_equal = left.len() == right.len();
-            for (key, _) in left.entries() {
-                is_equal = is_equal && right.get(budget, key)?.is_some();
-            }
-            is_equal
-        }
-        (Value::Undefined(_), Value::Undefined(_)) => true,
-        _ => left.is_same(right),
-    })
-}
-
-fn equal_items(budget: &Budget<'_>, left: &[Value], right: &[Value]) -> Result<bool, Error> {
-    if left.len() != right.len() {
-        return Ok(false);
-    }
-    budget.check_stack()?;
-    for (left, right) in left.iter().zip(right) {
-        budget.tick(1)?;
-        if !left.is_same(right) && !equals(budget, left, right)? {
-            return Ok(false);
-        }
-    }
-    Ok(true)
-}
-
-/// How `left` and `right` are ordered; `None` where neither is first, as with not-a-number.
+/// Compares `left` and `right`; `None` if they are unordered, as with NaN.
 pub(crate) fn order(
     budget: &Budget<'_>,
     operator: &str,
@@ -135,19 +47,19 @@ pub(crate) fn order(
     }
 }
 
-/// `left < right`.
+/// Evaluates `left < right`.
 pub(crate) fn is_less(budget: &Budget<'_>, left: &Value, right: &Value) -> Result<bool, Error> {
     Ok(order(budget, "<", left, right)? == Some(Ordering::Less))
 }
 
-/// Sorts by `keys`, stably, and returns the order. Rust's own sort may panic where the order is
-/// none, as with not-a-number.
+/// Returns the indices of `keys` in stable sorted order. Own merge sort, because the standard
+/// library's sort may panic if the order is not total, as with NaN.
 pub(crate) fn sort_order(
     budget: &Budget<'_>,
     keys: &[Value],
     reverse: bool,
 ) -> Result<Vec<usize>, Error> {
-    room_for(budget, keys.len())?;
+    check_values(budget, keys.len())?;
     let mut current: Vec<usize> = (0..keys.len()).collect();
     let mut width = 1;
     while width < keys.len() {
@@ -173,7 +85,7 @@ pub(crate) fn sort_order(
     Ok(current)
 }
 
-/// `left operator right`.
+/// Evaluates `left operator right`.
 pub(crate) fn binary(
     budget: &Budget<'_>,
     operator: Binary,
@@ -235,7 +147,7 @@ fn is_sequence(value: &Value) -> bool {
     matches!(value, Value::Str(_) | Value::List(_) | Value::Tuple(_))
 }
 
-/// `left + right`; where one of them is `Markup`, the other is escaped.
+/// Evaluates `left + right` of strings; if one of them is `Markup`, the other is escaped.
 pub(crate) fn add_texts(budget: &Budget<'_>, left: &Text, right: &Text) -> Result<Text, Error> {
     let is_markup = left.is_markup() || right.is_markup();
     let mut sum = TextBuf::new(budget);
@@ -249,7 +161,7 @@ pub(crate) fn add_texts(budget: &Budget<'_>, left: &Text, right: &Text) -> Resul
     Ok(sum.finish_markup(is_markup))
 }
 
-/// The text escaped for HTML, unless it is `Markup`.
+/// Escapes the text for HTML, unless it is `Markup`.
 pub(crate) fn escape(budget: &Budget<'_>, text: &Text) -> Result<Text, Error> {
     if text.is_markup() {
         return Ok(text.clone());
@@ -276,7 +188,7 @@ pub(crate) fn escape(budget: &Budget<'_>, text: &Text) -> Result<Text, Error> {
 
 fn chain(budget: &Budget<'_>, left: &[Value], right: &[Value]) -> Result<Vec<Value>, Error> {
     let n = left.len().saturating_add(right.len());
-    room_for(budget, n)?;
+    check_values(budget, n)?;
     budget.tick(n)?;
     let mut items = Vec::with_capacity(n);
     items.extend_from_slice(left);
@@ -289,7 +201,7 @@ fn repeat(budget: &Budget<'_>, sequence: &Value, n: i128) -> Result<Value, Error
     match sequence {
         Value::Str(text) => {
             let mut repeated = TextBuf::new(budget);
-            budget.room(text.len().saturating_mul(n))?;
+            budget.check_value(text.len().saturating_mul(n))?;
             if text.is_empty() {
                 return Ok(Value::Str(text.clone()));
             }
@@ -304,7 +216,7 @@ fn repeat(budget: &Budget<'_>, sequence: &Value, n: i128) -> Result<Value, Error
         }
         Value::List(seq) | Value::Tuple(seq) => {
             let total = seq.items.len().saturating_mul(n);
-            room_for(budget, total)?;
+            check_values(budget, total)?;
             budget.tick(total)?;
             let mut items = Vec::with_capacity(total);
             if !seq.items.is_empty() {
@@ -387,7 +299,7 @@ fn arithmetic(operator: Binary, left: Number, right: Number) -> Result<Value, Er
     }))
 }
 
-/// Quotient and rest as Python rounds them.
+/// Python's floored quotient and remainder.
 fn floor_mod(a: f64, b: f64) -> (f64, f64) {
     let mut rest = a % b;
     let mut quotient = (a - rest) / b;
@@ -412,7 +324,7 @@ fn power(base: i128, exponent: i128) -> Option<i128> {
     }
 }
 
-/// `-value` or `+value`.
+/// Evaluates `-value` or `+value`.
 pub(crate) fn sign(value: &Value, is_minus: bool) -> Result<Value, Error> {
     match (Number::of(value), value) {
         (Some(Number::Int(number)), _) if is_minus => {
@@ -431,7 +343,7 @@ pub(crate) fn sign(value: &Value, is_minus: bool) -> Result<Value, Error> {
     }
 }
 
-/// `item in container`.
+/// Evaluates `item in container`.
 pub(crate) fn contains(
     budget: &Budget<'_>,
     container: &Value,
@@ -485,7 +397,7 @@ pub(crate) fn contains(
     }
 }
 
-/// A count of the template as a size: negative ones are nothing, huge ones more than may be made.
+/// Converts a number of the template to a size; negative numbers become 0, huge ones are an error.
 pub(crate) fn size(value: &Value) -> Result<usize, Error> {
     match value.as_index() {
         Some(number) => Ok(usize::try_from(number.max(0)).unwrap_or(usize::MAX)),
@@ -499,8 +411,8 @@ pub(crate) fn size(value: &Value) -> Result<usize, Error> {
     }
 }
 
-/// As [`size`], for numbers below `max`.
+/// Like [`size`], limited to `max`.
 pub(crate) fn small_size(value: &Value, max: usize) -> Result<usize, Error> {
     let size = size(value)?;
-    if size > max { Err(Error::Limit { bound: Bound::Memory }) } else { Ok(size) }
+    if size > max { Err(Error::LimitExceeded { limit: Limit::Memory }) } else { Ok(size) }
 }

@@ -1,17 +1,17 @@
-//! Statements, as jinja2's parser reads them.
+//! Parses statements like jinja2's parser; expressions are in the submodule.
 
 mod expression;
 
 use std::sync::Arc;
 
-use crate::Error;
 use crate::ast::{
     CALLER, Expr, Filter, For, KWARGS, Macro, Names, Stmt, StmtKind, Symbol, Target, Uses, VARARGS,
 };
-use crate::lexer::{Kind, Token, tokenize};
-use crate::limits::{Bound, MAX_NESTING, Stack};
+use crate::lexer::{Token, TokenKind, tokenize};
+use crate::limits::{MAX_NESTING, Stack};
+use crate::{Error, Limit};
 
-/// What a source parses to.
+/// A parsed template.
 #[derive(Debug)]
 pub(crate) struct Parsed {
     pub(crate) body: Vec<Stmt>,
@@ -23,7 +23,7 @@ pub(crate) struct Parsed {
 pub(crate) fn parse(source: &str) -> Result<Parsed, Error> {
     let mut parser = Parser {
         tokens: tokenize(source)?,
-        at: 0,
+        position: 0,
         names: Names::new(),
         strings: Vec::new(),
         nesting: 0,
@@ -44,25 +44,26 @@ pub(crate) fn parse(source: &str) -> Result<Parsed, Error> {
 
 struct Parser {
     tokens: Vec<Token>,
-    at: usize,
+    /// The index of the current token.
+    position: usize,
     names: Names,
     strings: Vec<String>,
     nesting: usize,
     stack: Stack,
-    /// Whether filters and tests may be unknown: jinja2 looks for them when they are used, inside
-    /// of conditions.
+    /// Whether unknown filters and tests are allowed: inside of conditions, jinja2 resolves them
+    /// only when they are used.
     is_soft: bool,
-    /// Filters and tests that do not exist, outside of conditions as far as is known.
+    /// Unknown filters and tests that are, as far as known, outside of conditions.
     unknown: Vec<Error>,
     in_loop: bool,
-    /// What the macros around the current place read of their special variables.
+    /// The special variables used by each enclosing macro.
     macros: Vec<SpecialUses>,
     block_names: Vec<String>,
-    /// The open tags.
+    /// The tags that are open.
     tags: Vec<String>,
 }
 
-/// What a macro does with its special variables, the first use counting.
+/// How a macro uses its special variables; the first use decides.
 #[derive(Default)]
 struct SpecialUses {
     uses: Uses,
@@ -71,16 +72,16 @@ struct SpecialUses {
 
 impl Parser {
     fn token(&self) -> &Token {
-        // The last token is `Eof`, which is never passed.
-        &self.tokens[self.at.min(self.tokens.len() - 1)]
+        // The last token is `Eof`, and the parser never advances past it.
+        &self.tokens[self.position.min(self.tokens.len() - 1)]
     }
 
-    fn kind(&self) -> &Kind {
+    fn kind(&self) -> &TokenKind {
         &self.token().kind
     }
 
-    fn peek(&self) -> &Kind {
-        &self.tokens[(self.at + 1).min(self.tokens.len() - 1)].kind
+    fn peek(&self) -> &TokenKind {
+        &self.tokens[(self.position + 1).min(self.tokens.len() - 1)].kind
     }
 
     fn line(&self) -> u32 {
@@ -88,15 +89,15 @@ impl Parser {
     }
 
     fn advance(&mut self) {
-        self.at = (self.at + 1).min(self.tokens.len() - 1);
+        self.position = (self.position + 1).min(self.tokens.len() - 1);
     }
 
     fn is_op(&self, operator: &str) -> bool {
-        matches!(self.kind(), Kind::Op(op) if *op == operator)
+        matches!(self.kind(), TokenKind::Op(op) if *op == operator)
     }
 
     fn is_name(&self, name: &str) -> bool {
-        matches!(self.kind(), Kind::Name(found) if found == name)
+        matches!(self.kind(), TokenKind::Name(found) if found == name)
     }
 
     fn skip_op(&mut self, operator: &str) -> bool {
@@ -119,7 +120,7 @@ impl Parser {
         if self.skip_op(operator) { Ok(()) } else { Err(self.expected(operator)) }
     }
 
-    fn expect(&mut self, kind: Kind) -> Result<(), Error> {
+    fn expect(&mut self, kind: TokenKind) -> Result<(), Error> {
         if *self.kind() == kind {
             self.advance();
             return Ok(());
@@ -129,7 +130,7 @@ impl Parser {
 
     fn expect_name(&mut self) -> Result<String, Error> {
         match self.kind() {
-            Kind::Name(name) => {
+            TokenKind::Name(name) => {
                 let name = name.clone();
                 self.advance();
                 Ok(name)
@@ -140,7 +141,7 @@ impl Parser {
 
     fn expected(&self, what: &str) -> Error {
         let what = match self.kind() {
-            Kind::Eof => format!("unexpected end of template, expected '{what}'"),
+            TokenKind::Eof => format!("unexpected end of template, expected '{what}'"),
             kind => format!("expected token '{what}', got '{}'", describe(kind)),
         };
         self.fail(what)
@@ -150,10 +151,10 @@ impl Parser {
         Error::syntax(self.line(), what)
     }
 
-    /// Runs `inner` one level deeper.
+    /// Runs `inner` one nesting level deeper.
     fn nested<T>(&mut self, inner: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
         if self.nesting >= MAX_NESTING {
-            return Err(Error::Limit { bound: Bound::Nesting });
+            return Err(Error::LimitExceeded { limit: Limit::Nesting });
         }
         self.stack.check()?;
         self.nesting += 1;
@@ -162,30 +163,30 @@ impl Parser {
         result
     }
 
-    /// Statements up to one of `ends`, whose name is the current token then; up to the end of the
-    /// template where there are none.
+    /// Parses statements up to one of the tags `ends`, whose name is then the current token; if
+    /// `ends` is empty, up to the end of the template.
     fn statements(&mut self, ends: &[&str]) -> Result<Vec<Stmt>, Error> {
         let mut body = Vec::new();
         loop {
             let line = self.line();
             match self.kind() {
-                Kind::Data(_) => {
-                    let at = self.at;
+                TokenKind::Data(_) => {
+                    let position = self.position;
                     self.advance();
-                    if let Kind::Data(data) = &mut self.tokens[at].kind {
+                    if let TokenKind::Data(data) = &mut self.tokens[position].kind {
                         let data = std::mem::take(data);
                         body.push(Stmt { line, kind: StmtKind::Data(data) });
                     }
                 }
-                Kind::VariableBegin => {
+                TokenKind::VariableBegin => {
                     self.advance();
                     let value = self.tuple(true, false)?;
-                    self.expect(Kind::VariableEnd)?;
+                    self.expect(TokenKind::VariableEnd)?;
                     body.push(Stmt { line, kind: StmtKind::Print(vec![value]) });
                 }
-                Kind::BlockBegin => {
+                TokenKind::BlockBegin => {
                     self.advance();
-                    if let Kind::Name(name) = self.kind()
+                    if let TokenKind::Name(name) = self.kind()
                         && ends.contains(&name.as_str())
                     {
                         return Ok(body);
@@ -193,10 +194,10 @@ impl Parser {
                     let line = self.line();
                     let kind = self.nested(Self::statement)?;
                     body.push(Stmt { line, kind });
-                    self.expect(Kind::BlockEnd)?;
+                    self.expect(TokenKind::BlockEnd)?;
                 }
-                Kind::Eof if ends.is_empty() => return Ok(body),
-                Kind::Eof => return Err(self.unexpected_end(ends)),
+                TokenKind::Eof if ends.is_empty() => return Ok(body),
+                TokenKind::Eof => return Err(self.unexpected_end(ends)),
                 _ => return Err(self.fail("unexpected token")),
             }
         }
@@ -214,21 +215,21 @@ impl Parser {
         self.fail(what)
     }
 
-    /// The body of a block tag, up to one of `ends`.
+    /// Parses the body of a block tag, up to one of `ends`.
     fn body(&mut self, ends: &[&str]) -> Result<Vec<Stmt>, Error> {
         self.skip_op(":");
-        self.expect(Kind::BlockEnd)?;
+        self.expect(TokenKind::BlockEnd)?;
         self.statements(ends)
     }
 
-    /// The body of a block tag with one end, which is taken.
+    /// Parses the body of a block tag and its end tag.
     fn whole_body(&mut self, end: &str) -> Result<Vec<Stmt>, Error> {
         let body = self.body(&[end])?;
         self.advance();
         Ok(body)
     }
 
-    /// A body in which filters have to exist.
+    /// Parses a body in which all filters must exist.
     fn hard_body(&mut self, end: &str) -> Result<Vec<Stmt>, Error> {
         let was_soft = std::mem::replace(&mut self.is_soft, false);
         let body = self.whole_body(end);
@@ -236,7 +237,7 @@ impl Parser {
         body
     }
 
-    /// A body that Python compiles to a function, so that loops outside cannot be left from it.
+    /// Parses a body that jinja2 compiles to a function, from which outer loops cannot be left.
     fn function_body(&mut self, end: &str) -> Result<Vec<Stmt>, Error> {
         let in_loop = std::mem::replace(&mut self.in_loop, false);
         let body = self.hard_body(end);
@@ -246,7 +247,7 @@ impl Parser {
 
     fn statement(&mut self) -> Result<StmtKind, Error> {
         let line = self.line();
-        let Kind::Name(tag) = self.kind() else { return Err(self.fail("tag name expected")) };
+        let TokenKind::Name(tag) = self.kind() else { return Err(self.fail("tag name expected")) };
         let tag = tag.clone();
         self.tags.push(tag.clone());
         let statement = self.statement_of(&tag, line)?;
@@ -283,7 +284,7 @@ impl Parser {
             "block" => self.block(),
             "print" => {
                 let mut values = Vec::new();
-                while *self.kind() != Kind::BlockEnd {
+                while *self.kind() != TokenKind::BlockEnd {
                     if !values.is_empty() {
                         self.expect_op(",")?;
                     }
@@ -304,9 +305,9 @@ impl Parser {
         }
     }
 
-    /// A tag that would load another template: what follows is not read.
+    /// Parses a tag that would load another template; its arguments are skipped.
     fn load(&mut self, tag: &'static str) -> Result<StmtKind, Error> {
-        while !matches!(self.kind(), Kind::BlockEnd | Kind::Eof) {
+        while !matches!(self.kind(), TokenKind::BlockEnd | TokenKind::Eof) {
             self.advance();
         }
         Ok(StmtKind::Load(tag))
@@ -377,7 +378,7 @@ impl Parser {
 
     fn with(&mut self) -> Result<StmtKind, Error> {
         let mut variables = Vec::new();
-        while *self.kind() != Kind::BlockEnd {
+        while *self.kind() != TokenKind::BlockEnd {
             if !variables.is_empty() {
                 self.expect_op(",")?;
             }
@@ -403,7 +404,7 @@ impl Parser {
     }
 
     fn call_block(&mut self, line: u32) -> Result<StmtKind, Error> {
-        // The parameters stand before the call, the body after it.
+        // The parameters precede the call, and the body follows it.
         let (params, defaults) =
             if self.is_op("(") { self.signature()? } else { (Vec::new(), Vec::new()) };
         let call = self.expression(true)?;
@@ -472,7 +473,7 @@ impl Parser {
         Ok((params, defaults))
     }
 
-    /// The filters of a block.
+    /// Parses the filters of a block.
     fn filters(&mut self, starts_at_once: bool) -> Result<Vec<Filter>, Error> {
         let mut filters = Vec::new();
         if starts_at_once {
@@ -484,7 +485,8 @@ impl Parser {
         Ok(filters)
     }
 
-    /// What is assigned to: names, attributes of namespaces where `with_namespace`, tuples.
+    /// Parses an assignment target: names, tuples, and with `with_namespace` attributes of
+    /// namespaces.
     fn target(&mut self, with_namespace: bool) -> Result<Target, Error> {
         let mut targets = Vec::new();
         let mut is_tuple = false;
@@ -516,7 +518,7 @@ impl Parser {
             self.expect_op(")")?;
             return Ok(target);
         }
-        if !matches!(self.kind(), Kind::Name(_)) {
+        if !matches!(self.kind(), TokenKind::Name(_)) {
             return Err(self.fail(format!("can't assign to '{}'", describe(self.kind()))));
         }
         let name = self.expect_name()?;
@@ -532,7 +534,7 @@ impl Parser {
     }
 
     fn is_tuple_end(&self) -> bool {
-        matches!(self.kind(), Kind::VariableEnd | Kind::BlockEnd | Kind::Op(")"))
+        matches!(self.kind(), TokenKind::VariableEnd | TokenKind::BlockEnd | TokenKind::Op(")"))
     }
 
     fn note_store(&mut self, symbol: Symbol) {
@@ -575,20 +577,20 @@ fn is_constant(name: &str) -> bool {
     matches!(name, "true" | "false" | "none" | "True" | "False" | "None")
 }
 
-/// A token as errors name it.
-fn describe(kind: &Kind) -> String {
+/// The name of a token in error messages.
+fn describe(kind: &TokenKind) -> String {
     match kind {
-        Kind::Data(_) => "template data / text",
-        Kind::VariableBegin => "begin of print statement",
-        Kind::VariableEnd => "end of print statement",
-        Kind::BlockBegin => "begin of statement block",
-        Kind::BlockEnd => "end of statement block",
-        Kind::Name(name) => name,
-        Kind::Str(_) => "string",
-        Kind::Int(_) => "integer",
-        Kind::Float(_) => "float",
-        Kind::Op(operator) => operator,
-        Kind::Eof => "end of template",
+        TokenKind::Data(_) => "template data / text",
+        TokenKind::VariableBegin => "begin of print statement",
+        TokenKind::VariableEnd => "end of print statement",
+        TokenKind::BlockBegin => "begin of statement block",
+        TokenKind::BlockEnd => "end of statement block",
+        TokenKind::Name(name) => name,
+        TokenKind::Str(_) => "string",
+        TokenKind::Int(_) => "integer",
+        TokenKind::Float(_) => "float",
+        TokenKind::Op(operator) => operator,
+        TokenKind::Eof => "end of template",
     }
     .to_owned()
 }

@@ -1,9 +1,9 @@
-//! jinja2's tests: what stands after `is`.
+//! jinja2's tests, as in `value is defined`.
 
 use crate::Error;
 use crate::args::CallArgs;
 use crate::ast::Binary;
-use crate::eval::Interpreter;
+use crate::context::Context;
 use crate::filters;
 use crate::iterate;
 use crate::methods::is_of;
@@ -53,19 +53,19 @@ const NAMES: &[&str] = &[
     "upper",
 ];
 
-/// Whether there is a test of that name.
+/// Whether a test of that name exists.
 pub(crate) fn exists(name: &str) -> bool {
     NAMES.binary_search(&name).is_ok()
 }
 
-/// `value is name(args)`.
+/// Evaluates `value is name(args)`.
 pub(crate) fn call(
-    interpreter: &Interpreter<'_>,
+    context: &Context<'_>,
     name: &str,
     value: &Value,
     args: CallArgs,
 ) -> Result<bool, Error> {
-    let budget = interpreter.budget;
+    let budget = context.budget;
     budget.tick(1)?;
     match name {
         "divisibleby" | "sameas" | "in" | "==" | "eq" | "equalto" | "!=" | "ne" | ">" | "gt"
@@ -132,7 +132,7 @@ pub(crate) fn call(
             budget.tick(text.len() / 16)?;
             is_of(text.as_str(), if name == "lower" { "islower" } else { "isupper" })
         }
-        "filter" => value.as_str().is_some_and(filters::exists),
+        "filter" => value.as_str().is_some_and(filters::names::exists),
         "test" => value.as_str().is_some_and(exists),
         _ => {
             let what = format!("No test named '{name}'.");

@@ -39,7 +39,7 @@ pub(crate) fn repr(budget: &Budget<'_>, value: &Value) -> Result<Text, Error> {
     Ok(out.finish())
 }
 
-/// Appends `repr(value)`; `open` are the namespaces that are being written.
+/// Appends `repr(value)`; `open` are the enclosing namespaces, for detecting cycles.
 fn write_repr(
     out: &mut TextBuf<'_>,
     budget: &Budget<'_>,
@@ -102,7 +102,7 @@ fn write_repr(
             None => out.push_str("<Macro anonymous>", None),
         },
         Value::Loop(state) => {
-            let (at, n) = (state.at.get() + 1, state.items.items.len());
+            let (at, n) = (state.idx.get() + 1, state.items.items.len());
             out.push_str(&format!("<LoopContext {at}/{n}>"), None)
         }
         Value::Function(Function::Dict) => out.push_str("<class 'dict'>", None),
@@ -167,7 +167,7 @@ fn write_entries(
     out.push_str("}", None)
 }
 
-/// Appends a string in quotes, as Python chooses and escapes them.
+/// Appends a string with Python's choice of quotes and its escapes.
 fn write_quoted(out: &mut TextBuf<'_>, text: &Text) -> Result<(), Error> {
     if text.is_markup() {
         out.push_str("Markup(", None)?;

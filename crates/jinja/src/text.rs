@@ -1,4 +1,4 @@
-//! Strings that know which of their bytes come from which message.
+//! Strings that track which of their bytes come from which message.
 
 use std::ops::Range;
 use std::rc::Rc;
@@ -6,10 +6,10 @@ use std::rc::Rc;
 use crate::Error;
 use crate::limits::{Budget, Charge};
 
-/// The index of the message that bytes come from.
+/// The mark of bytes that come from a message: the message's index.
 pub(crate) type Mark = u32;
 
-/// Bytes that come from one message.
+/// A byte range that comes from one message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Span {
     pub(crate) start: u32,
@@ -24,15 +24,15 @@ pub(crate) struct Text(Rc<Inner>);
 #[derive(Debug)]
 struct Inner {
     text: String,
-    /// In order, not overlapping, not empty.
+    /// Sorted, not overlapping, not empty.
     spans: Vec<Span>,
     is_ascii: bool,
-    /// Whether it is jinja2's `Markup`, which is not escaped again.
+    /// Whether it is jinja2's `Markup`: already escaped for HTML.
     is_markup: bool,
     _charge: Charge,
 }
 
-/// What an allocation costs beside its bytes.
+/// Accounted overhead per string, in bytes.
 const OVERHEAD: usize = 128;
 
 impl Text {
@@ -47,20 +47,20 @@ impl Text {
         Self(Rc::new(Inner { text, spans, is_ascii, is_markup, _charge: charge }))
     }
 
-    /// A string of the template itself.
+    /// A string without marks, such as a literal of the template.
     pub(crate) fn plain(text: impl Into<String>) -> Self {
         Self::build(text.into(), Vec::new(), false)
     }
 
-    /// A string that wholly comes from a message.
+    /// A string that comes entirely from a message.
     pub(crate) fn marked(text: impl Into<String>, mark: Option<Mark>) -> Self {
         let text = text.into();
         let spans = mark.and_then(|mark| whole(&text, mark)).into_iter().collect();
         Self::build(text, spans, false)
     }
 
-    /// A string made from `sources` in a way that mixes their bytes: where any of them comes from
-    /// a message, all of it counts as coming from there.
+    /// A string derived from `sources` without a byte-wise mapping: if any of them has a mark, the
+    /// whole string gets the first one.
     pub(crate) fn mixed(text: impl Into<String>, sources: &[&Text]) -> Self {
         Self::marked(text, sources.iter().find_map(|source| source.first_mark()))
     }
@@ -85,7 +85,7 @@ impl Text {
         Rc::ptr_eq(&self.0, &other.0)
     }
 
-    /// The same string as `Markup`, or no longer.
+    /// The same string, as `Markup` or not.
     pub(crate) fn with_markup(&self, is_markup: bool) -> Self {
         if self.is_markup() == is_markup {
             return self.clone();
@@ -101,12 +101,12 @@ impl Text {
         &self.0.spans
     }
 
-    /// Number of characters.
+    /// The number of characters.
     pub(crate) fn n_chars(&self) -> usize {
         if self.0.is_ascii { self.len() } else { self.as_str().chars().count() }
     }
 
-    /// Where the character of index `n` begins; the end where there are fewer.
+    /// The byte offset of the character with index `n`; the length if there are fewer.
     pub(crate) fn byte_of_char(&self, n: usize) -> usize {
         if self.0.is_ascii {
             return n.min(self.len());
@@ -114,12 +114,12 @@ impl Text {
         self.as_str().char_indices().nth(n).map_or(self.len(), |(byte, _)| byte)
     }
 
-    /// The index of the character that begins at `byte`.
+    /// The index of the character at byte offset `byte`.
     pub(crate) fn char_of_byte(&self, byte: usize) -> usize {
         if self.0.is_ascii { byte } else { self.as_str()[..byte].chars().count() }
     }
 
-    /// The part at `range`, in bytes.
+    /// The substring at `range`, in bytes.
     pub(crate) fn slice(&self, range: Range<usize>) -> Self {
         if range == (0..self.len()) {
             return self.clone();
@@ -130,7 +130,7 @@ impl Text {
         Self::build(text, spans, self.is_markup())
     }
 
-    /// The parts with one mark each, in order.
+    /// Splits into parts with one mark each.
     pub(crate) fn segments(&self) -> impl Iterator<Item = (&str, Option<Mark>)> {
         let text = self.as_str();
         let mut at = 0;
@@ -152,18 +152,18 @@ impl Text {
         })
     }
 
-    /// Characters with their marks.
+    /// The characters with their marks.
     pub(crate) fn chars(&self) -> impl Iterator<Item = (char, Option<Mark>)> {
         self.segments().flat_map(|(part, mark)| part.chars().map(move |c| (c, mark)))
     }
 
-    /// The string with each part replaced by what `change` makes of it, marks kept.
+    /// Applies `change` to each part, keeping its mark.
     pub(crate) fn map(
         &self,
         budget: &Budget<'_>,
         mut change: impl FnMut(&str) -> String,
     ) -> Result<Self, Error> {
-        budget.room(self.len())?;
+        budget.check_value(self.len())?;
         let mut changed = TextBuf::new(budget);
         for (part, mark) in self.segments() {
             changed.push_str(&change(part), mark)?;
@@ -177,7 +177,8 @@ fn whole(text: &str, mark: Mark) -> Option<Span> {
     Some(Span { start: 0, end, mark })
 }
 
-/// Appends what of `spans` lies in `range` to `found`, as it stands when the range begins at `at`.
+/// Appends to `found` the parts of `spans` inside `range`, shifted so that the range starts at
+/// `at`.
 fn clip(spans: &[Span], range: &Range<usize>, at: usize, found: &mut Vec<Span>) {
     let first = spans.partition_point(|span| span.end as usize <= range.start);
     for span in &spans[first..] {
@@ -186,12 +187,12 @@ fn clip(spans: &[Span], range: &Range<usize>, at: usize, found: &mut Vec<Span>) 
         }
         let start = (span.start as usize).max(range.start) - range.start + at;
         let end = (span.end as usize).min(range.end) - range.start + at;
-        // Offsets fit: values are bounded far below 4 GiB.
+        // No overflow: values are limited to far less than 4 GiB.
         push_span(found, Span { start: start as u32, end: end as u32, mark: span.mark });
     }
 }
 
-/// Appends a span, joined to the last one where they touch.
+/// Appends a span, merging it with the last one if they are adjacent.
 fn push_span(spans: &mut Vec<Span>, span: Span) {
     match spans.last_mut() {
         Some(last) if last.end == span.start && last.mark == span.mark => last.end = span.end,
@@ -199,7 +200,7 @@ fn push_span(spans: &mut Vec<Span>, span: Span) {
     }
 }
 
-/// A string that grows within the budget.
+/// A growing string that is accounted in the budget.
 pub(crate) struct TextBuf<'a> {
     budget: &'a Budget<'a>,
     text: String,
@@ -218,12 +219,12 @@ impl<'a> TextBuf<'a> {
         self.text.len()
     }
 
-    /// Makes room for `more` bytes.
+    /// Reserves `more` bytes.
     fn grow(&mut self, more: usize) -> Result<(), Error> {
         let needed = self.text.len().saturating_add(more);
         if needed > self.text.capacity() || self.spans.len() == self.spans.capacity() {
-            // The string grows to twice what it was.
-            self.budget.room(needed.saturating_add(self.text.len()))?;
+            // `reserve` may double the capacity.
+            self.budget.check_value(needed.saturating_add(self.text.len()))?;
             self.text.reserve(more);
             self.spans.reserve(4);
         }
@@ -252,9 +253,9 @@ impl<'a> TextBuf<'a> {
         self.push_str(c.encode_utf8(&mut [0; 4]), mark)
     }
 
-    /// Appends `n` times `text`, unmarked.
+    /// Appends `text` `n` times, unmarked.
     pub(crate) fn push_repeated(&mut self, text: &str, n: usize) -> Result<(), Error> {
-        self.budget.room(text.len().saturating_mul(n))?;
+        self.budget.check_value(text.len().saturating_mul(n))?;
         self.grow(text.len() * n)?;
         self.text.extend(std::iter::repeat_n(text, n));
         Ok(())
@@ -264,7 +265,7 @@ impl<'a> TextBuf<'a> {
         self.push_slice(text, 0..text.len())
     }
 
-    /// Appends the part of `text` at `range`, in bytes.
+    /// Appends the substring of `text` at `range`, in bytes.
     pub(crate) fn push_slice(&mut self, text: &Text, range: Range<usize>) -> Result<(), Error> {
         self.grow(range.len())?;
         if !text.spans().is_empty() {
@@ -283,7 +284,7 @@ impl<'a> TextBuf<'a> {
         Text::build(self.text, self.spans, is_markup)
     }
 
-    /// The text and its marks.
+    /// Returns the text and its marks.
     pub(crate) fn into_parts(self) -> (String, Vec<Span>) {
         (self.text, self.spans)
     }

@@ -1,13 +1,13 @@
-//! `strftime` as glibc has it in the C locale.
+//! glibc's `strftime` in the C locale.
 
 use std::fmt::Write;
 
 use chrono::{Datelike, NaiveDateTime, Timelike};
 
-/// Longest field that a width may ask for.
+/// Maximum width of a field.
 const MAX_WIDTH: usize = 256;
 
-/// The time in the given format. What is no directive stays as it is.
+/// Formats `time`. Text that is not a directive is kept.
 pub(crate) fn strftime(format: &str, time: &NaiveDateTime) -> String {
     let mut text = String::new();
     let mut rest = format;
@@ -24,7 +24,7 @@ pub(crate) fn strftime(format: &str, time: &NaiveDateTime) -> String {
     text
 }
 
-/// Writes the directive at the beginning of `rest` and returns its length.
+/// Writes the directive at the start of `rest` and returns its length.
 fn directive(text: &mut String, rest: &str, time: &NaiveDateTime) -> Option<usize> {
     let after = &rest[1..];
     let flags = after.trim_start_matches(['-', '_', '0', '^', '#']);
@@ -55,14 +55,14 @@ fn directive(text: &mut String, rest: &str, time: &NaiveDateTime) -> Option<usiz
     Some(rest.len() - digits.len() + skipped + kind.len_utf8())
 }
 
-/// A directive's value, and what it is filled with to which width.
+/// The value of a directive, with its default padding character and width.
 fn field(kind: char, time: &NaiveDateTime) -> Option<(String, Option<(char, usize)>)> {
     let number = |value: i64, width: usize| Some((value.to_string(), Some(('0', width))));
     let spaced = |value: i64, width: usize| Some((value.to_string(), Some((' ', width))));
     let plain = |value: String| Some((value, None));
     let formatted = |format: &str| {
         let mut text = String::new();
-        // Only directives that chrono knows are passed.
+        // Only directives that chrono supports reach this.
         write!(text, "{}", time.format(format)).ok()?;
         Some((text, None))
     };
@@ -110,7 +110,7 @@ fn field(kind: char, time: &NaiveDateTime) -> Option<(String, Option<(char, usiz
         'W' => number((yday + 7 - from_monday) / 7, 2),
         'y' => number(year.rem_euclid(100), 2),
         'Y' => number(year, 1),
-        // The clock tells no time zone.
+        // The time has no time zone.
         'z' | 'Z' => plain(String::new()),
         '%' => plain("%".to_owned()),
         _ => None,

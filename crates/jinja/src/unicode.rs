@@ -1,7 +1,7 @@
-//! What Python knows of characters where Rust's standard library tells something else: tables of
-//! Unicode 14, made from Python 3.11's `str` methods.
+//! Python's character classes where they differ from Rust's standard library: tables of Unicode 14,
+//! generated from Python 3.11's `str` methods.
 
-/// `str.isspace`: white space and the four separators of ASCII.
+/// `str.isspace`: white space and the four ASCII separators.
 pub(crate) fn is_space(c: char) -> bool {
     c.is_whitespace() || ('\x1c'..='\x1f').contains(&c)
 }
@@ -16,7 +16,7 @@ pub(crate) fn is_alpha(c: char) -> bool {
     if c.is_ascii() { c.is_ascii_alphabetic() } else { in_ranges(ALPHABETIC, c) }
 }
 
-/// The value of a decimal digit of any script; such characters are `str.isdecimal`.
+/// The value of a decimal digit of any script; these are the characters of `str.isdecimal`.
 pub(crate) fn decimal(c: char) -> Option<u32> {
     if c.is_ascii() {
         return c.to_digit(10);
@@ -37,15 +37,15 @@ pub(crate) fn is_numeric(c: char) -> bool {
     if c.is_ascii() { c.is_ascii_digit() } else { in_ranges(NUMERIC, c) }
 }
 
-/// Whether a table of first and last code points holds `c`.
+/// Whether a table of first and last code points contains `c`.
 fn in_ranges(table: &[u32], c: char) -> bool {
-    // An odd number of bounds before `c` means that a range is open.
+    // An odd number of bounds up to `c` means that `c` is inside a range.
     let code = u32::from(c);
     let n_before = table.partition_point(|bound| *bound < code);
     n_before % 2 == 1 || table.get(n_before) == Some(&code)
 }
 
-/// First and last code points of what `repr` escapes.
+/// First and last code points of characters that `repr` escapes.
 #[rustfmt::skip]
 const NOT_PRINTABLE: &[u32] = &[
     0x0, 0x1f, 0x7f, 0xa0, 0xad, 0xad, 0x378, 0x379, 0x380, 0x383, 0x38b, 0x38b, 0x38d, 0x38d,
@@ -177,7 +177,7 @@ const NOT_PRINTABLE: &[u32] = &[
     0x2ffff, 0x3134b, 0xe00ff, 0xe01f0, 0x10ffff,
 ];
 
-/// First and last code points of letters.
+/// First and last code points of letters (`str.isalpha`).
 #[rustfmt::skip]
 const ALPHABETIC: &[u32] = &[
     0x41, 0x5a, 0x61, 0x7a, 0xaa, 0xaa, 0xb5, 0xb5, 0xba, 0xba, 0xc0, 0xd6, 0xd8, 0xf6, 0xf8, 0x2c1,
@@ -297,7 +297,7 @@ const ALPHABETIC: &[u32] = &[
     0x2cea1, 0x2ceb0, 0x2ebe0, 0x2f800, 0x2fa1d, 0x30000, 0x3134a,
 ];
 
-/// First and last code points of numbers.
+/// First and last code points of numeric characters (`str.isnumeric`).
 #[rustfmt::skip]
 const NUMERIC: &[u32] = &[
     0x30, 0x39, 0xb2, 0xb3, 0xb9, 0xb9, 0xbc, 0xbe, 0x660, 0x669, 0x6f0, 0x6f9, 0x7c0, 0x7c9, 0x966,
@@ -339,7 +339,7 @@ const NUMERIC: &[u32] = &[
     0x23b1b, 0x23b1b, 0x2626d, 0x2626d, 0x2f890, 0x2f890,
 ];
 
-/// First and last code points of digits that are not decimal.
+/// First and last code points of non-decimal digits (`str.isdigit`).
 #[rustfmt::skip]
 const DIGITS: &[u32] = &[
     0xb2, 0xb3, 0xb9, 0xb9, 0x1369, 0x1371, 0x19da, 0x19da, 0x2070, 0x2070, 0x2074, 0x2079, 0x2080,
@@ -348,7 +348,7 @@ const DIGITS: &[u32] = &[
     0x11052, 0x1105a, 0x1f100, 0x1f10a,
 ];
 
-/// The zero of each script's decimal digits.
+/// The digit zero of each script.
 #[rustfmt::skip]
 const ZEROS: &[u32] = &[
     0x30, 0x660, 0x6f0, 0x7c0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xbe6, 0xc66, 0xce6, 0xd66, 0xde6,

@@ -1,17 +1,25 @@
-//! The values of a template: Python's, as far as templates meet them.
+//! The values of a template: the subset of Python's types that templates use.
+//!
+//! Values, dictionaries and scopes contain each other, so their types are one module. Operators are
+//! in `ops`, methods in `methods`.
+
+pub(crate) mod dict;
+pub(crate) mod equality;
+pub(crate) mod scope;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::Error;
 use crate::ast;
-use crate::dict::Dict;
-use crate::limits::{Bound, Budget, Charge, MAX_VALUE_DEPTH};
-use crate::scope::Scope;
+use crate::limits::{Budget, Charge, MAX_VALUE_DEPTH};
 use crate::text::Text;
+use crate::{Error, Limit};
 
-/// Any value. All but namespaces, loops and iterators are immutable, as in jinja2's sandbox.
+use dict::Dict;
+use scope::Scope;
+
+/// A value. All except namespaces, loops and iterators are immutable, as in jinja2's sandbox.
 #[derive(Clone)]
 pub(crate) enum Value {
     Undefined(Rc<Undefined>),
@@ -35,7 +43,7 @@ pub(crate) enum Value {
     Function(Function),
 }
 
-/// Why a value is undefined, for the error when it is used.
+/// The reason why a value is undefined, for the error when it is used.
 pub(crate) enum Undefined {
     Name(Arc<str>),
     Attribute {
@@ -47,7 +55,7 @@ pub(crate) enum Undefined {
         key: String,
     },
     Hint(String),
-    /// What the sandbox keeps.
+    /// An attribute that the sandbox hides.
     Unsafe {
         type_name: &'static str,
         name: String,
@@ -73,7 +81,7 @@ impl Undefined {
     }
 }
 
-/// A type as jinja2's messages name its objects.
+/// The description of an object of this type in jinja2's messages.
 fn object(type_name: &str) -> String {
     match type_name {
         "NoneType" => "None".to_owned(),
@@ -87,7 +95,7 @@ fn object(type_name: &str) -> String {
 pub(crate) struct Seq {
     pub(crate) items: Vec<Value>,
     depth: u32,
-    /// Whether it is one of `groupby`'s pairs, whose items have names.
+    /// Whether it is one of `groupby`'s pairs, a named tuple.
     pub(crate) is_group: bool,
     _charge: Charge,
 }
@@ -104,24 +112,27 @@ impl Seq {
     fn build(budget: &Budget<'_>, items: Vec<Value>, is_group: bool) -> Result<Rc<Self>, Error> {
         let depth = depth_over(items.iter())?;
         let bytes = 64 + items.capacity() * size_of::<Value>();
-        budget.room(bytes)?;
+        budget.check_value(bytes)?;
         budget.tick(items.len() / 8)?;
         Ok(Rc::new(Self { items, depth, is_group, _charge: Charge::new(bytes) }))
     }
 }
 
-/// The depth of what holds `items`, which is bounded.
+/// The nesting depth of a container of `items`.
+///
+/// # Errors
+/// [`Error::LimitExceeded`] if it is too deep.
 pub(crate) fn depth_over<'v>(items: impl Iterator<Item = &'v Value>) -> Result<u32, Error> {
     let depth = 1 + items.map(Value::depth).max().unwrap_or(0);
     if depth > MAX_VALUE_DEPTH {
-        return Err(Error::Limit { bound: Bound::Nesting });
+        return Err(Error::LimitExceeded { limit: Limit::Nesting });
     }
     Ok(depth)
 }
 
-/// A room for `n` values that are going to be made.
-pub(crate) fn room_for(budget: &Budget<'_>, n: usize) -> Result<(), Error> {
-    budget.room(n.saturating_mul(size_of::<Value>()))
+/// Checks that a container of `n` values may be allocated.
+pub(crate) fn check_values(budget: &Budget<'_>, n: usize) -> Result<(), Error> {
+    budget.check_value(n.saturating_mul(size_of::<Value>()))
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -150,7 +161,7 @@ impl Range {
     }
 }
 
-/// What a dictionary's view shows.
+/// The kind of a dictionary view.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum View {
     Keys,
@@ -158,24 +169,24 @@ pub(crate) enum View {
     Items,
 }
 
-/// What can be gone through once: the results of `map`, `select` and the like.
+/// A single-pass iterator: the result of `map`, `select` and similar filters.
 pub(crate) struct Iter {
     items: Rc<Seq>,
-    at: Cell<usize>,
-    /// What Python would raise after the last item, as it makes the items when they are wanted.
+    idx: Cell<usize>,
+    /// The error to raise after the last item: Python's generators are lazy and raise it only then.
     error: RefCell<Option<Error>>,
     pub(crate) type_name: &'static str,
 }
 
 impl Iter {
     pub(crate) fn value(items: Rc<Seq>, error: Option<Error>, type_name: &'static str) -> Value {
-        let (at, error) = (Cell::new(0), RefCell::new(error));
-        Value::Iter(Rc::new(Self { items, at, error, type_name }))
+        let (idx, error) = (Cell::new(0), RefCell::new(error));
+        Value::Iter(Rc::new(Self { items, idx, error, type_name }))
     }
 
     pub(crate) fn next(&self) -> Result<Option<Value>, Error> {
-        if let Some(item) = self.items.items.get(self.at.get()) {
-            self.at.set(self.at.get() + 1);
+        if let Some(item) = self.items.items.get(self.idx.get()) {
+            self.idx.set(self.idx.get() + 1);
             return Ok(Some(item.clone()));
         }
         match self.error.borrow_mut().take() {
@@ -185,42 +196,42 @@ impl Iter {
     }
 
     pub(crate) fn rest(&self, budget: &Budget<'_>) -> Result<Rc<Seq>, Error> {
-        let at = self.at.replace(self.items.items.len());
+        let idx = self.idx.replace(self.items.items.len());
         if let Some(error) = self.error.borrow_mut().take() {
             return Err(error);
         }
-        if at == 0 {
+        if idx == 0 {
             return Ok(self.items.clone());
         }
-        room_for(budget, self.items.items.len() - at.min(self.items.items.len()))?;
-        Seq::new(budget, self.items.items[at.min(self.items.items.len())..].to_vec())
+        check_values(budget, self.items.items.len() - idx.min(self.items.items.len()))?;
+        Seq::new(budget, self.items.items[idx.min(self.items.items.len())..].to_vec())
     }
 }
 
-/// What `namespace()` makes: the one value that changes.
+/// The result of `namespace()`: the only mutable value.
 pub(crate) struct Namespace {
     pub(crate) values: RefCell<Rc<Dict>>,
 }
 
 pub(crate) struct MacroValue {
     pub(crate) definition: Arc<ast::Macro>,
-    /// Where it was defined.
+    /// The scope in which it was defined.
     pub(crate) scope: Rc<Scope>,
 }
 
 /// The variable `loop`.
 pub(crate) struct LoopState {
     pub(crate) items: Rc<Seq>,
-    pub(crate) at: Cell<usize>,
+    pub(crate) idx: Cell<usize>,
     pub(crate) depth: usize,
     pub(crate) last_changed: RefCell<Option<Vec<Value>>>,
-    /// The loop and where it stands, if it may be called.
+    /// The loop's statement and scope, if it is recursive.
     pub(crate) recursion: Option<(Arc<ast::For>, Rc<Scope>)>,
 }
 
 pub(crate) struct Cycler {
     pub(crate) items: Rc<Seq>,
-    pub(crate) at: Cell<usize>,
+    pub(crate) idx: Cell<usize>,
 }
 
 pub(crate) struct Joiner {
@@ -228,13 +239,13 @@ pub(crate) struct Joiner {
     pub(crate) used: Cell<bool>,
 }
 
-/// A method with its object.
+/// A bound method.
 pub(crate) struct Method {
     pub(crate) object: Value,
     pub(crate) name: &'static str,
 }
 
-/// The functions that every template has.
+/// The global functions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Function {
     Range,
@@ -264,7 +275,7 @@ impl Value {
         if let Self::Str(text) = self { Some(text.as_str()) } else { None }
     }
 
-    /// A whole number, as Python's `__index__` gives it.
+    /// The integer value, like Python's `__index__`.
     pub(crate) fn as_index(&self) -> Option<i128> {
         match self {
             Self::Int(number) => Some(*number),
@@ -273,7 +284,7 @@ impl Value {
         }
     }
 
-    /// How deeply values are nested in it. Namespaces do not count, as they change.
+    /// The nesting depth of the value. Namespaces are not counted, because they are mutable.
     pub(crate) fn depth(&self) -> u32 {
         match self {
             Self::List(seq) | Self::Tuple(seq) => seq.depth,
@@ -287,7 +298,7 @@ impl Value {
         }
     }
 
-    /// Python's truth.
+    /// Python's truth value.
     pub(crate) fn is_true(&self) -> bool {
         match self {
             Self::Undefined(_) | Self::None => false,
@@ -303,7 +314,7 @@ impl Value {
         }
     }
 
-    /// The name of its Python type.
+    /// The name of the Python type.
     pub(crate) fn type_name(&self) -> &'static str {
         match self {
             Self::Undefined(_) => "Undefined",
@@ -333,7 +344,7 @@ impl Value {
         }
     }
 
-    /// Whether both are the same object, for Python's comparisons by identity.
+    /// Whether both are the same object, like Python's `is`.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::None, Self::None) => true,

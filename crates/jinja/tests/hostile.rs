@@ -1,5 +1,5 @@
-//! Hostile templates end with a sentence: none takes more than 5 s, 300 MiB or the process, also
-//! on a thread with 2 MiB of stack (A1, A2).
+//! Hostile templates end with an error: none takes more than 5 s or 300 MiB or ends the process,
+//! even on a thread with 2 MiB of stack (A1, A2).
 
 #![expect(clippy::unwrap_used, reason = "tests, whose helpers Clippy does not recognise")]
 #![expect(unsafe_code, reason = "an allocator that counts is unsafe by its trait")]
@@ -16,13 +16,13 @@ use serde_json::json;
 const MAX_TIME: Duration = Duration::from_secs(5);
 const MAX_BYTES: usize = 300 << 20;
 
-/// Counts the bytes that are allocated, and the most that were at once.
+/// Counts the allocated bytes and their peak.
 struct Counting;
 
 static NOW: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
 
-// SAFETY: all calls go to the system's allocator as they are.
+// SAFETY: all calls are forwarded to the system's allocator unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let now = NOW.fetch_add(layout.size(), Relaxed) + layout.size();
@@ -56,11 +56,11 @@ fn render(source: &str) -> Result<String, Error> {
     Template::parse(source)?.render(&input).map(|rendering| rendering.text)
 }
 
-/// A construct grown to several sizes.
+/// Constructs repeated to several sizes.
 fn grown() -> Vec<(String, String)> {
     let mut templates = Vec::new();
     let mut add = |name: &str, source: String| templates.push((name.to_owned(), source));
-    // What nests: brackets, operators, accesses, calls, statements.
+    // Nested constructs: brackets, operators, accesses, calls, statements.
     let nests: &[(&str, &str, &str, &str, &str)] = &[
         ("parentheses", "{{ ", "(", "1", ")"),
         ("lists", "{{ ", "[", "1", "]"),
@@ -137,7 +137,7 @@ fn grown() -> Vec<(String, String)> {
     templates
 }
 
-/// Templates that ask for much, or double what they have.
+/// Templates that request large values or grow exponentially.
 fn greedy() -> Vec<(String, String)> {
     let single = [
         "'a' * 99999999",
@@ -392,7 +392,7 @@ fn greedy() -> Vec<(String, String)> {
     templates
 }
 
-/// Runs each template on a thread with 2 MiB of stack and returns those that took too much.
+/// Renders each template on a thread with 2 MiB of stack and returns those that exceed the limits.
 fn excesses(templates: Vec<(String, String)>) -> Vec<String> {
     let mut excesses = Vec::new();
     for (name, source) in templates {
@@ -413,7 +413,7 @@ fn excesses(templates: Vec<(String, String)>) -> Vec<String> {
 }
 
 #[test]
-fn a1_a2_hostile_templates_stay_within_their_bounds() {
+fn a1_a2_hostile_templates_stay_within_the_limits() {
     let templates: Vec<_> = grown().into_iter().chain(greedy()).collect();
     let n = templates.len();
     assert!(n >= 200, "only {n} templates");
@@ -422,7 +422,7 @@ fn a1_a2_hostile_templates_stay_within_their_bounds() {
 }
 
 #[test]
-fn a1_a_rendering_ends_when_it_is_cancelled() {
+fn a1_cancel_ends_a_rendering() {
     let template = Template::parse(
         "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
     )
@@ -434,9 +434,9 @@ fn a1_a_rendering_ends_when_it_is_cancelled() {
     assert_eq!(template.render(&input), Err(Error::Cancelled));
 }
 
-/// Pieces of the grammar, in any order.
-fn piece() -> impl Strategy<Value = String> {
-    let pieces = [
+/// A random fragment of the grammar.
+fn fragment() -> impl Strategy<Value = String> {
+    let fragments = [
         "{{ ",
         " }}",
         "{% ",
@@ -538,20 +538,20 @@ fn piece() -> impl Strategy<Value = String> {
         "\u{0}",
         "é",
     ];
-    prop::sample::select(pieces.map(str::to_owned).to_vec())
+    prop::sample::select(fragments.map(str::to_owned).to_vec())
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
-    fn a1_no_template_panics(pieces in prop::collection::vec(piece(), 0..40)) {
-        let _ = render(&pieces.concat());
+    fn a1_no_template_panics(fragments in prop::collection::vec(fragment(), 0..40)) {
+        let _ = render(&fragments.concat());
     }
 
     #[test]
-    fn a1_no_expression_panics(pieces in prop::collection::vec(piece(), 0..12)) {
-        let _ = render(&format!("{{{{ {} }}}}", pieces.concat()));
+    fn a1_no_expression_panics(fragments in prop::collection::vec(fragment(), 0..12)) {
+        let _ = render(&format!("{{{{ {} }}}}", fragments.concat()));
     }
 
     #[test]

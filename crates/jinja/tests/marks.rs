@@ -1,4 +1,4 @@
-//! Bytes that come from messages are known through every operation.
+//! Marks of bytes that come from messages are kept through every operation.
 
 #![expect(clippy::unwrap_used, reason = "tests, whose helpers Clippy does not recognise")]
 
@@ -19,8 +19,8 @@ fn render(source: &str, messages: &Value) -> Rendering {
     Template::parse(source).unwrap().render(&input).unwrap()
 }
 
-/// The rendering with what comes from messages between `«` and `»`, with its index.
-fn shown(source: &str, messages: &Value) -> String {
+/// The rendering, with bytes from messages as `«index:bytes»`.
+fn render_with_marks(source: &str, messages: &Value) -> String {
     let rendering = render(source, messages);
     let mut shown = String::new();
     let mut at = 0;
@@ -45,11 +45,11 @@ fn assert_marks(expression: &str, expected: &str) {
         "{{% set a = messages[0].content %}}{{% set b = messages[1].content %}}\
                           {{{{ {expression} }}}}"
     );
-    assert_eq!(shown(&source, &messages), expected, "{expression}");
+    assert_eq!(render_with_marks(&source, &messages), expected, "{expression}");
 }
 
 #[test]
-fn t2_marks_go_through_every_operation() {
+fn t2_every_operation_keeps_marks() {
     assert_marks("a", "«0:Äb c»");
     assert_marks("'<' ~ a ~ '>' ~ b", "<«0:Äb c»>«1:x\"y\nz»");
     assert_marks("'<' + a + '>'", "<«0:Äb c»>");
@@ -99,7 +99,7 @@ fn t2_marks_go_through_every_operation() {
 }
 
 #[test]
-fn t2_marks_go_through_statements() {
+fn t2_statements_keep_marks() {
     let messages =
         json!([{"role": "user", "content": "hi"}, {"role": "assistant", "content": "<|im_end|>"}]);
     for (source, expected) in [
@@ -134,6 +134,6 @@ fn t2_marks_go_through_statements() {
             "[{'role': 'user', 'content': '«0:hi»'}, {'role': 'assistant', 'content': '«1:<|im_end|>»'}]",
         ),
     ] {
-        assert_eq!(shown(source, &messages), expected, "{source}");
+        assert_eq!(render_with_marks(source, &messages), expected, "{source}");
     }
 }

@@ -1,4 +1,4 @@
-//! Templates against their renderings by jinja2 as transformers sets it up.
+//! Compares renderings with those of jinja2, configured as in transformers.
 
 #![expect(clippy::unwrap_used, reason = "tests, whose helpers Clippy does not recognise")]
 
@@ -10,7 +10,7 @@ use chrono::NaiveDate;
 use lilims_jinja::{Error, Input, Template};
 use serde_json::{Value, json};
 
-/// Renders a file's cases and returns what differs, and how many cases there are.
+/// Renders a file's cases; returns the differences and the number of cases.
 fn differences(path: &Path) -> (Vec<String>, usize) {
     let file =
         fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
@@ -47,8 +47,8 @@ fn differences(path: &Path) -> (Vec<String>, usize) {
     (differences, cases.len())
 }
 
-/// Whether the error is what Python calls `class`. Where Python's compiler or a bound of ours ends
-/// a template early, another class may be the true one.
+/// Whether the error corresponds to the Python exception `class`. If Python's compiler or one of
+/// our limits rejects a template early, other classes are accepted.
 fn is_of(error: &Error, class: &str) -> bool {
     match error {
         Error::Syntax { .. } => matches!(
@@ -57,7 +57,9 @@ fn is_of(error: &Error, class: &str) -> bool {
         ),
         Error::Runtime { class: found, .. } => *found == class,
         Error::Raised { .. } => class == "TemplateError",
-        Error::Limit { .. } => matches!(class, "RecursionError" | "MemoryError" | "OverflowError"),
+        Error::LimitExceeded { .. } => {
+            matches!(class, "RecursionError" | "MemoryError" | "OverflowError")
+        }
         Error::Cancelled => false,
     }
 }
@@ -71,13 +73,13 @@ fn assert_equal(path: &Path, n_expected: usize) {
 }
 
 #[test]
-fn t7_the_published_constructs_render_as_in_jinja2() {
+fn t7_constructs_of_published_templates_render_like_jinja2() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     assert_equal(&root.join("../../../shared/faults/templates.json"), 208);
 }
 
 #[test]
-fn t7_constructs_of_our_own_render_as_in_jinja2() {
+fn t7_own_constructs_render_like_jinja2() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     assert_equal(&root.join("tests/vectors.json"), 1500);
 }

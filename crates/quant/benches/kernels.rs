@@ -1,10 +1,10 @@
-//! The kernels: `cargo bench -p lilims-quant`, and a part of a name after `--` for some of them.
-//! On one thread but for reading from memory, which several threads share.
+//! Benchmarks of the kernels: `cargo bench -p lilims-quant`, with part of a name after `--` to
+//! select some. On one thread, except that reading from memory is also measured on all threads.
 //!
-//! Products of one row are measured in bytes of weights per second (GB/s): from 64 MiB, more than
-//! the caches hold, where reading them plainly is the roof; and from what a core's own cache holds,
-//! where the arithmetic is. Products of many rows are measured in multiply-adds per second (1 Gelem/s
-//! of them is 2 GOP/s), all else in values per second.
+//! Products with one activation row are measured in bytes of weights per second (GB/s): from 64
+//! MiB, more than the caches hold, where plain reading is the upper limit; and from a core's own
+//! cache, where arithmetic is the limit. Products with many rows are measured in multiply-adds per
+//! second (1 Gelem/s is 2 GOP/s), everything else in values per second.
 
 use std::hint::black_box;
 use std::thread;
@@ -18,17 +18,17 @@ use half::f16;
 use lilims_gguf::TensorType;
 use lilims_quant::{Activations, Kernel, PANEL_ROWS, vector};
 
-/// Values in a row of weights.
+/// Values per weight row.
 const N_COLS: usize = 2048;
-/// Activation rows of a product of many.
+/// Activation rows in products with many rows.
 const N_TOKENS: usize = 64;
-/// Weights that no cache of one core holds.
+/// Size of weights that exceeds the caches.
 const MEMORY_BYTES: usize = 64 << 20;
-/// Weights that fit into a core's own cache.
+/// Size of weights that fits into a core's own cache.
 const CACHED_BYTES: usize = 128 << 10;
-/// About the weights of one call of a kernel.
+/// Approximate size of the weights of one kernel call.
 const CHUNK_BYTES: usize = 16 << 10;
-/// Values of a head, and keys of it that are in the cache.
+/// Values per attention head, and number of cached keys.
 const HEAD_DIM: usize = 64;
 const N_KEYS: usize = 512;
 
@@ -51,7 +51,7 @@ fn kernel(ty: TensorType) -> Kernel {
     Kernel::new(ty).expect("a supported type")
 }
 
-/// Weights: an ordinary byte in every type, no infinities, NaNs or subnormals.
+/// Weights whose bytes give no infinities, NaNs or subnormals in any type.
 fn weights(size_bytes: usize) -> Vec<u8> {
     vec![0x3c; size_bytes]
 }
@@ -66,13 +66,13 @@ fn quantised(n_rows: usize) -> Activations {
     quantised
 }
 
-/// The weights of as many whole rows as fit.
+/// The longest prefix of `bytes` that is whole rows.
 fn whole_rows(kernel: Kernel, bytes: &[u8]) -> &[u8] {
     let row_bytes = kernel.row_bytes(N_COLS);
     &bytes[..bytes.len() / row_bytes * row_bytes]
 }
 
-/// Measures `body`, which does `work`, under the type's name.
+/// Measures `body`, which processes `work`, under the type's name.
 fn per_type(
     group: &mut BenchmarkGroup<'_, WallTime>,
     ty: TensorType,
@@ -83,7 +83,7 @@ fn per_type(
     group.bench_function(BenchmarkId::from_parameter(ty), |bencher| bencher.iter(&mut body));
 }
 
-/// Products of one activation row, which generating is made of.
+/// Products with one activation row: decoding.
 fn matvec(criterion: &mut Criterion) {
     let bytes = weights(MEMORY_BYTES);
     let all_threads = thread::available_parallelism().map_or(1, usize::from);
@@ -97,7 +97,7 @@ fn matvec(criterion: &mut Criterion) {
         let read = |part: &[u8]| {
             black_box(sum(black_box(part)));
         };
-        group.bench_function("roof: plain reading", |bencher| {
+        group.bench_function("limit: plain reading", |bencher| {
             bencher.iter(|| on_threads(bytes.chunks(part_bytes), read));
         });
         all_matvecs(&mut group, &bytes, n_threads);
@@ -115,7 +115,7 @@ fn all_matvecs(group: &mut BenchmarkGroup<'_, WallTime>, bytes: &[u8], n_threads
         let row_bytes = kernel.row_bytes(N_COLS);
         let rows = whole_rows(kernel, bytes);
         let mut out = vec![0.0; rows.len() / row_bytes];
-        // Each call as large as the engine makes it.
+        // Calls of the same size as in the engine.
         let chunk_rows = (CHUNK_BYTES / row_bytes).next_multiple_of(PANEL_ROWS);
         let part_rows = out.len().div_ceil(n_threads).next_multiple_of(chunk_rows);
         let multiply = |(rows, out): (&[u8], &mut [f32])| {
@@ -136,21 +136,21 @@ fn all_matvecs(group: &mut BenchmarkGroup<'_, WallTime>, bytes: &[u8], n_threads
     }
 }
 
-/// Runs `body` for each part on a thread of its own; one part stays here.
+/// Runs `body` for each part on its own thread; the first part runs on the current thread.
 fn on_threads<T: Send>(parts: impl Iterator<Item = T>, body: impl Fn(T) + Sync) {
     let mut parts = parts;
-    let Some(mine) = parts.next() else { return };
+    let Some(first) = parts.next() else { return };
     let body = &body;
     thread::scope(|scope| {
         for part in parts {
             scope.spawn(move || body(part));
         }
-        body(mine);
+        body(first);
     });
 }
 
-/// The sum of all words, which costs nothing beside reading them. Four places are read at once, as
-/// the kernels do: hardware serves several streams faster than one.
+/// Sums all words, which costs nothing compared to reading them. Reads four streams at once, like
+/// the kernels, because hardware serves several streams faster than one.
 fn sum(bytes: &[u8]) -> u64 {
     let mut sums = [[0_u64; 8]; 4];
     for chunk in bytes.chunks_exact(4 * CHUNK_BYTES) {
@@ -167,7 +167,7 @@ fn sum(bytes: &[u8]) -> u64 {
     sums.as_flattened().iter().fold(0, |all, &sum| all.wrapping_add(sum))
 }
 
-/// Products of many activation rows, which reading a prompt is made of, and unpacking before them.
+/// Products with many activation rows, and unpacking into panels: prefill.
 fn panels(criterion: &mut Criterion) {
     let quantised = quantised(N_TOKENS);
     let bytes = weights(PANEL_ROWS * N_COLS * size_of::<f32>());
@@ -193,7 +193,7 @@ fn panels(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Products of float weights with many rows, and attention's two products.
+/// Products of float weights with many rows, and the two products of attention.
 fn floats(criterion: &mut Criterion) {
     let x = activations(N_TOKENS);
     let bytes = weights(PANEL_ROWS * N_COLS * size_of::<f32>());
@@ -226,7 +226,7 @@ fn floats(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// What stands between the products.
+/// Vector operations between the products.
 fn vectors(criterion: &mut Criterion) {
     let x = activations(1);
     let ones = vec![1.0; N_COLS];
@@ -252,7 +252,7 @@ fn vectors(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Short: most of what another process disturbs shows in the range that is printed.
+/// Short runs: disturbances by other processes mostly show in the printed range.
 fn settings() -> Criterion {
     Criterion::default()
         .sample_size(20)

@@ -1,5 +1,6 @@
-//! The quantisers: `cargo bench -p lilims-quant --bench quantize`, and a part of a name after `--` for
-//! some of them. Values per second of one thread, with and without an importance of the columns.
+//! Benchmarks of the quantisers: `cargo bench -p lilims-quant --bench quantize`, with part of a
+//! name after `--` to select some. Values per second on one thread, with and without column
+//! importance.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -8,9 +9,9 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use lilims_gguf::TensorType;
 use lilims_quant::quantize;
 
-/// Values in a row.
+/// Values per row.
 const N_COLS: usize = 2048;
-/// Rows of a measurement; with their blocks they fit into a core's own cache.
+/// Rows per measurement; with their blocks they fit into a core's own cache.
 const N_ROWS: usize = 32;
 
 const TYPES: [TensorType; 13] = [
@@ -29,7 +30,7 @@ const TYPES: [TensorType; 13] = [
     TensorType::Q2_K,
 ];
 
-/// Values spread like weights: the sum of four even ones, by a linear congruential generator.
+/// Values distributed like weights: sums of four uniform values of a linear congruential generator.
 fn weights(n: usize) -> Vec<f32> {
     let mut state = 1_u64;
     let mut even = || {
@@ -64,7 +65,7 @@ fn quantisers(criterion: &mut Criterion) {
     }
 }
 
-/// Short: most of what another process disturbs shows in the range that is printed.
+/// Short runs: disturbances by other processes mostly show in the printed range.
 fn settings() -> Criterion {
     Criterion::default()
         .sample_size(20)

@@ -1,18 +1,18 @@
-//! Activations as small integers: what integer kernels multiply weights with.
+//! Activations quantised to small integers, which integer kernels multiply weights with.
 //!
 //! Each block of 32 values becomes `i8` in -127..=127 with one f32 scale (the largest magnitude
-//! over 127), rounded half to even. The sums of each 16 and 32 integers, times the scale, go
-//! with them: a weight group's minimum is multiplied by the sum of its activations.
+//! over 127), rounded half to even. The sums of each 16 and 32 integers, times the scale, are
+//! stored as well: a weight group's minimum is multiplied by the sum of its activations.
 //!
-//! A block that holds an infinity or a NaN gets a NaN scale, so that the fault shows in the
-//! result instead of vanishing. A block whose largest magnitude is below [`SMALLEST`] is zero.
+//! A block that contains an infinity or a NaN gets a NaN scale, so that the error propagates to the
+//! result. A block whose largest magnitude is below [`SMALLEST`] becomes zero.
 
 use super::Isa;
 
 /// Values that share a scale.
 pub const BLOCK: usize = 32;
 
-/// The least magnitude that is told from zero; below it, 127 / magnitude could overflow.
+/// Blocks whose largest magnitude is below this become zero; 127 / magnitude could overflow.
 const SMALLEST: f32 = 1e-30;
 
 /// A batch of quantised rows of equal length.
@@ -28,7 +28,7 @@ pub struct Activations {
 
 /// A batch of quantised rows, borrowed.
 #[derive(Clone, Copy, Debug)]
-pub struct Batch<'a> {
+pub struct ActivationBatch<'a> {
     n_cols: usize,
     values: &'a [i8],
     scales: &'a [f32],
@@ -45,24 +45,30 @@ pub struct ActivationRow<'a> {
     pub(super) sums_16: &'a [f32],
 }
 
-/// A row to be written.
+/// One quantised row, to write to.
 #[derive(Debug)]
 pub struct ActivationRowMut<'a> {
     pub(super) values: &'a mut [i8],
     pub(super) scales: &'a mut [f32],
     pub(super) sums_32: &'a mut [f32],
     pub(super) sums_16: &'a mut [f32],
-    isa: Isa,
+    pub(super) isa: Isa,
 }
 
 impl Activations {
-    /// `n_rows` rows of `n_cols` zeros. Panics when `n_cols` is no multiple of [`BLOCK`].
+    /// `n_rows` rows of `n_cols` zeros.
+    ///
+    /// # Panics
+    /// When `n_cols` is not a multiple of [`BLOCK`].
     pub fn new(n_rows: usize, n_cols: usize) -> Self {
         Self::with_isa(n_rows, n_cols, Isa::detected())
     }
 
-    /// As [`Activations::new`], quantising with one instruction set; an unavailable one falls
+    /// Like [`Activations::new`], quantising with a given instruction set; an unavailable one falls
     /// back to scalar code.
+    ///
+    /// # Panics
+    /// As for [`Activations::new`].
     pub fn with_isa(n_rows: usize, n_cols: usize, isa: Isa) -> Self {
         let mut activations = Self {
             n_cols: 0,
@@ -76,7 +82,10 @@ impl Activations {
         activations
     }
 
-    /// Changes the shape and keeps the allocation; the values are unspecified until quantised.
+    /// Changes the shape, reusing the allocation; the values are unspecified until quantised.
+    ///
+    /// # Panics
+    /// When `n_cols` is not a multiple of [`BLOCK`].
     pub fn resize(&mut self, n_rows: usize, n_cols: usize) {
         assert_eq!(n_cols % BLOCK, 0, "quantised rows are whole blocks of {BLOCK}");
         self.n_cols = n_cols;
@@ -86,17 +95,22 @@ impl Activations {
         self.sums_16.resize(n_rows * n_cols / 16, 0.0);
     }
 
-    /// Rows held.
+    /// The number of rows.
     pub fn n_rows(&self) -> usize {
         self.values.len().checked_div(self.n_cols).unwrap_or(0)
     }
 
-    /// Values in a row.
+    /// Values per row.
     pub fn n_cols(&self) -> usize {
         self.n_cols
     }
 
-    /// Quantises all rows. *Shapes*: `x` `[n_rows, n_cols]`.
+    /// Quantises all rows.
+    ///
+    /// *Shapes*: `x` `[n_rows, n_cols]`.
+    ///
+    /// # Panics
+    /// When `x` has another length.
     pub fn quantize(&mut self, x: &[f32]) {
         assert_eq!(x.len(), self.values.len(), "as many values as the batch holds");
         if x.is_empty() {
@@ -114,8 +128,8 @@ impl Activations {
     }
 
     /// All rows.
-    pub fn batch(&self) -> Batch<'_> {
-        Batch {
+    pub fn batch(&self) -> ActivationBatch<'_> {
+        ActivationBatch {
             n_cols: self.n_cols,
             values: &self.values,
             scales: &self.scales,
@@ -124,7 +138,7 @@ impl Activations {
         }
     }
 
-    /// All rows for writing, so that several threads can each quantise some.
+    /// All rows, to write to: several threads can each quantise some.
     pub fn rows_mut(&mut self) -> impl Iterator<Item = ActivationRowMut<'_>> {
         let (n, isa) = (self.n_cols.max(BLOCK), self.isa);
         self.values
@@ -142,11 +156,14 @@ impl Activations {
     }
 }
 
-impl<'a> Batch<'a> {
-    /// Rows of `n_cols` values in buffers of the caller's.
+impl<'a> ActivationBatch<'a> {
+    /// Rows of `n_cols` values in buffers owned by the caller.
     ///
-    /// *Shapes*: as many `values` as there are rows and columns, a scale and a sum for each
-    /// [`BLOCK`] of them, and a sum for each 16. Panics when they do not fit.
+    /// *Shapes*: `values` `[n_rows, n_cols]`; `scales` and `sums_32` one per [`BLOCK`] values;
+    /// `sums_16` one per 16 values.
+    ///
+    /// # Panics
+    /// When the lengths do not match.
     pub fn new(
         n_cols: usize,
         values: &'a [i8],
@@ -159,12 +176,12 @@ impl<'a> Batch<'a> {
         Self { n_cols, values, scales, sums_32, sums_16 }
     }
 
-    /// Rows held.
+    /// The number of rows.
     pub fn n_rows(&self) -> usize {
         self.values.len().checked_div(self.n_cols).unwrap_or(0)
     }
 
-    /// Values in a row.
+    /// Values per row.
     pub fn n_cols(&self) -> usize {
         self.n_cols
     }
@@ -182,12 +199,15 @@ impl<'a> Batch<'a> {
 }
 
 impl ActivationRow<'_> {
-    /// Values in the row.
+    /// The number of values.
     pub fn n_cols(&self) -> usize {
         self.values.len()
     }
 
-    /// What the integers stand for.
+    /// Writes the dequantised values to `out`.
+    ///
+    /// # Panics
+    /// When `out` has another length than the row.
     pub fn dequantize(&self, out: &mut [f32]) {
         assert_eq!(out.len(), self.values.len(), "one result per value");
         for ((out, values), scale) in
@@ -206,7 +226,12 @@ fn assert_lengths(values: usize, scales: usize, sums_32: usize, sums_16: usize) 
 }
 
 impl<'a> ActivationRowMut<'a> {
-    /// A row in buffers of the caller's; *Shapes* as for [`Batch::new`].
+    /// A row in buffers owned by the caller.
+    ///
+    /// *Shapes*: as for [`ActivationBatch::new`], with one row.
+    ///
+    /// # Panics
+    /// When the lengths do not match.
     pub fn new(
         values: &'a mut [i8],
         scales: &'a mut [f32],
@@ -216,21 +241,9 @@ impl<'a> ActivationRowMut<'a> {
         assert_lengths(values.len(), scales.len(), sums_32.len(), sums_16.len());
         Self { values, scales, sums_32, sums_16, isa: Isa::detected() }
     }
-
-    /// Quantises `x` into the row.
-    pub fn quantize(&mut self, x: &[f32]) {
-        assert_eq!(x.len(), self.values.len(), "one integer per value");
-        match self.isa {
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512Vnni | Isa::AvxVnni | Isa::Avx2 => super::avx2::quantize(self, x),
-            #[cfg(target_arch = "aarch64")]
-            Isa::NeonI8mm | Isa::NeonDotprod | Isa::Neon => super::neon::quantize(self, x),
-            _ => quantize_scalar(self, x),
-        }
-    }
 }
 
-/// The scale of a block whose largest magnitude has these bits, and its inverse.
+/// The scale of a block, and its inverse, from the bits of its largest magnitude.
 #[inline(always)]
 pub(super) fn scale_of(largest_bits: u32) -> (f32, f32) {
     let largest = f32::from_bits(largest_bits);
@@ -245,8 +258,8 @@ pub(super) fn scale_of(largest_bits: u32) -> (f32, f32) {
 
 /// Rounds to the 11 significant bits that f16 has, half to even, without f16's range.
 ///
-/// ggml's 8-bit blocks store their scale as f16. With the same rounding, near ties between two
-/// next tokens mostly fall as they do in llama.cpp.
+/// ggml's 8-bit blocks store their scale as f16. With the same rounding, near ties between two next
+/// tokens are mostly decided as in llama.cpp.
 fn round_to_half_precision(x: f32) -> f32 {
     const DROPPED: u32 = f32::MANTISSA_DIGITS - 11;
     let bits = x.to_bits();
@@ -254,11 +267,12 @@ fn round_to_half_precision(x: f32) -> f32 {
     f32::from_bits((bits + half_to_even) >> DROPPED << DROPPED)
 }
 
-fn quantize_scalar(row: &mut ActivationRowMut<'_>, x: &[f32]) {
+/// Quantises `x` into `row`.
+pub(super) fn quantize_scalar(row: &mut ActivationRowMut<'_>, x: &[f32]) {
     for (block_idx, (x, q)) in
         x.chunks_exact(BLOCK).zip(row.values.chunks_exact_mut(BLOCK)).enumerate()
     {
-        // As integers, the bits of magnitudes order like the magnitudes, with NaN above all.
+        // Compared as integers, the bits of non-negative floats order like the floats, NaN last.
         let largest = x.iter().map(|x| x.abs().to_bits()).fold(0, u32::max);
         let (scale, inverse) = scale_of(largest);
         for (q, x) in q.iter_mut().zip(x) {

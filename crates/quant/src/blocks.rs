@@ -1,30 +1,30 @@
-//! The block formats of GGUF: how each type's bytes become small integers, scales and minimums.
+//! The block formats of GGUF: unpacks each type's bytes into small integers, scales and minimums.
 //!
 //! Every quantised type unpacks into the same canonical form: one `i8` per value and, for each
 //! group of 16 or 32 values, an f32 scale and an f32 minimum, with `value = scale * q + min`.
 //! Types that ggml writes with a fixed offset (`Q4_0` is `d * (q - 8)`) keep `q` unsigned here
 //! and carry the offset in the minimum: integer kernels multiply unsigned weights by signed
-//! activations. The products are exact in f32, so the form loses nothing.
+//! activations. The products are exact in f32, so this form loses no precision.
 //!
 //! Source: `ggml-common.h` and `ggml-quants.c` of <https://github.com/ggml-org/ggml>.
 
 use half::f16;
 use lilims_gguf::TensorType;
 
-/// The sixteen values of `IQ4_NL`.
+/// The value table of `IQ4_NL`.
 pub(super) const IQ4_NL_VALUES: [i8; 16] =
     [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
 
-/// The shape of a quantised type.
+/// The block layout of a quantised type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Format {
-    /// Values in a block.
+    /// Values per block.
     pub block_values: usize,
-    /// Bytes of a block.
+    /// Bytes per block.
     pub block_bytes: usize,
     /// Values that share a scale and a minimum: 16 or 32.
     pub group: usize,
-    /// The largest unpacked integer where none is negative; `None` where they are signed.
+    /// The largest unpacked integer of an unsigned type; `None` if the integers are signed.
     pub max: Option<u8>,
 }
 
@@ -49,7 +49,10 @@ impl Format {
         })
     }
 
-    /// Bytes of a row of `n_cols` values, which must fill whole blocks.
+    /// Size in bytes of a row of `n_cols` values.
+    ///
+    /// # Panics
+    /// When the row ends inside a block.
     pub fn row_bytes(&self, n_cols: usize) -> usize {
         assert_eq!(n_cols % self.block_values, 0, "a row ends inside a block");
         n_cols / self.block_values * self.block_bytes
@@ -66,8 +69,10 @@ fn word_at(block: &[u8], offset: usize) -> u32 {
 
 /// Unpacks whole blocks of a quantised type.
 ///
-/// *Shapes*: `q` one per value; `scales` and `mins` one per group. Panics when the lengths do
-/// not fit each other, or `ty` has no [`Format`].
+/// *Shapes*: `q` one per value; `scales` and `mins` one per group.
+///
+/// # Panics
+/// When the lengths do not match, or `ty` has no [`Format`].
 #[inline(always)]
 pub(super) fn unpack(
     ty: TensorType,
@@ -98,7 +103,7 @@ pub(super) fn unpack(
     }
 }
 
-/// Runs `block` over blocks of `B` bytes, `V` values and `G` groups.
+/// Calls `block` for each block of `B` bytes, `V` values and `G` groups.
 #[inline(always)]
 fn each<const B: usize, const V: usize, const G: usize>(
     blocks: &[u8],
@@ -181,9 +186,9 @@ fn iq4_nl(block: &[u8; 18], q: &mut [i8; 32], scale: &mut [f32; 1], min: &mut [f
     }
 }
 
-/// Two bits a value: each 32 bytes hold four rows of 32 values, lowest bits first.
+/// Unpacks two bits per value: each 32 bytes hold four rows of 32 values, lowest bits first.
 #[inline(always)]
-fn crumbs(bytes: &[u8], q: &mut [i8; 256]) {
+fn two_bit_rows(bytes: &[u8], q: &mut [i8; 256]) {
     for (bytes, q) in bytes.as_chunks::<32>().0.iter().zip(q.as_chunks_mut::<128>().0) {
         for (row, q) in q.as_chunks_mut::<32>().0.iter_mut().enumerate() {
             for (q, &byte) in q.iter_mut().zip(bytes) {
@@ -201,7 +206,7 @@ fn q2_k(block: &[u8; 84], q: &mut [i8; 256], scales: &mut [f32; 16], mins: &mut 
         *scale = d * f32::from(packed & 15);
         *min = -(d_min * f32::from(packed >> 4));
     }
-    crumbs(&block[16..80], q);
+    two_bit_rows(&block[16..80], q);
 }
 
 /// The sixteen 6-bit scales of a `Q3_K` block, still offset by 32.
@@ -224,7 +229,7 @@ fn q3_k(block: &[u8; 110], q: &mut [i8; 256], scales: &mut [f32; 16], mins: &mut
         *scale = d * (f32::from(packed) - 32.0);
         *min = -4.0 * *scale;
     }
-    crumbs(&block[32..96], q);
+    two_bit_rows(&block[32..96], q);
     for (row, q) in q.as_chunks_mut::<32>().0.iter_mut().enumerate() {
         for (q, &bits) in q.iter_mut().zip(&block[..32]) {
             *q |= ((bits >> row & 1) << 2) as i8;
@@ -232,7 +237,7 @@ fn q3_k(block: &[u8; 110], q: &mut [i8; 256], scales: &mut [f32; 16], mins: &mut
     }
 }
 
-/// [`q4_k_scales`] as the bytes of two words, for kernels.
+/// Same as [`q4_k_scales`], as the bytes of two words, for SIMD kernels.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 #[inline(always)]
 pub(super) fn six_bits([a, b, c]: [u32; 3]) -> (u64, u64) {
@@ -258,7 +263,7 @@ fn q4_k_scales(packed: &[u8; 12]) -> ([u8; 8], [u8; 8]) {
     (scales, mins)
 }
 
-/// The scales and minimums that open a `Q4_K` or `Q5_K` block.
+/// The scales and minimums at the start of a `Q4_K` or `Q5_K` block.
 #[inline(always)]
 fn q4_k_head(block: &[u8], scales: &mut [f32; 8], mins: &mut [f32; 8]) {
     let d = half_at(block, 0);
@@ -271,7 +276,7 @@ fn q4_k_head(block: &[u8], scales: &mut [f32; 8], mins: &mut [f32; 8]) {
     }
 }
 
-/// Four bits a value: each 32 bytes hold two rows of 32 values, low nibbles first.
+/// Unpacks four bits per value: each 32 bytes hold two rows of 32 values, low nibbles first.
 #[inline(always)]
 fn nibble_rows(bytes: &[u8], q: &mut [i8; 256]) {
     for (bytes, q) in bytes.as_chunks::<32>().0.iter().zip(q.as_chunks_mut::<64>().0) {

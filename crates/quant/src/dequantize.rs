@@ -1,37 +1,39 @@
-//! Blocks to f32, for embeddings, checks and everything that is not a hot dot product.
+//! Converts blocks to f32, for embeddings, tests and everything else outside of the hot dot
+//! products.
 //!
-//! Equal to ggml's dequantisation to the last bit for finite scales (a zero may differ in sign).
+//! Bit-identical to ggml's dequantisation for finite scales, except that a zero may differ in sign.
 
 use half::{bf16, f16};
 use lilims_gguf::TensorType;
 
 use super::blocks::{self, Format};
 
-/// Why blocks could not be decoded.
+/// Why blocks could not be dequantised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// There is no decoder for the type.
-    #[error("tensor type {ty} cannot be decoded")]
+    /// The type is not supported.
+    #[error("tensor type {ty} cannot be dequantised")]
     Unsupported {
         /// The type.
         ty: TensorType,
     },
-    /// The bytes are not whole blocks of as many values as asked for.
-    #[error("{got} bytes do not hold {values} values of type {ty}")]
+    /// The number of bytes is not that of the requested number of values.
+    #[error("{got} bytes are not {values} values of type {ty}")]
     Length {
         /// The type.
         ty: TensorType,
-        /// Values asked for.
+        /// The requested number of values.
         values: usize,
-        /// Bytes given.
+        /// The given number of bytes.
         got: usize,
     },
 }
 
-/// Decodes `blocks` into as many values as `out` holds.
+/// Dequantises `blocks` into `out`.
 ///
-/// *Errors*: [`DecodeError::Unsupported`] for a type without a decoder, [`DecodeError::Length`]
-/// when `blocks` does not hold exactly `out.len()` values.
+/// # Errors
+/// [`DecodeError::Unsupported`] for types that [`crate::supported`] rejects,
+/// [`DecodeError::Length`] when `blocks` does not hold exactly `out.len()` values.
 pub fn dequantize(ty: TensorType, blocks: &[u8], out: &mut [f32]) -> Result<(), DecodeError> {
     let unsupported = DecodeError::Unsupported { ty };
     if !super::supported(ty) {

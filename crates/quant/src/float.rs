@@ -1,10 +1,13 @@
-//! Float rows against f32 rows: nothing is quantised, sums are f32. Weights and activations meet
-//! here, and queries, keys and values of attention.
+//! Products of float rows with f32 rows, without quantisation and with f32 sums: weights with
+//! activations, and attention's products with keys and values.
+//!
+//! Only checks lengths and dispatches: the scalar versions are in `scalar`, the SIMD versions in
+//! `float_tiles`.
 
-use half::{bf16, f16};
 use lilims_gguf::TensorType;
 
 use super::Isa;
+use super::scalar::{axpy, dot_float};
 
 /// `out[t][r]` = weight row `r` · activation row `t`.
 pub(super) fn matmul(
@@ -37,7 +40,7 @@ pub(super) fn matmul(
         _ => {
             for (t, x) in x.chunks_exact(n_cols).enumerate() {
                 for (r, row) in rows.chunks_exact(row_bytes).enumerate() {
-                    out[t * n_rows + r] = dot(ty, row, x);
+                    out[t * n_rows + r] = dot_float(ty, row, x);
                 }
             }
         }
@@ -80,38 +83,4 @@ pub(super) fn add_weighted(
             }
         }
     }
-}
-
-/// `out += p * row`.
-pub(super) fn axpy(ty: TensorType, row: &[u8], p: f32, out: &mut [f32]) {
-    match ty {
-        TensorType::F32 => axpy_with(row, p, out, f32::from_le_bytes),
-        TensorType::F16 => axpy_with(row, p, out, |bytes| f16::from_le_bytes(bytes).to_f32()),
-        _ => axpy_with(row, p, out, |bytes| bf16::from_le_bytes(bytes).to_f32()),
-    }
-}
-
-fn axpy_with<const B: usize>(row: &[u8], p: f32, out: &mut [f32], value: impl Fn([u8; B]) -> f32) {
-    for (out, &bytes) in out.iter_mut().zip(row.as_chunks::<B>().0) {
-        *out += p * value(bytes);
-    }
-}
-
-/// The scalar twin of a dot product: eight running sums, as a vector would hold, so that long rows stay accurate.
-pub(super) fn dot(ty: TensorType, row: &[u8], x: &[f32]) -> f32 {
-    match ty {
-        TensorType::F32 => dot_with(row, x, f32::from_le_bytes),
-        TensorType::F16 => dot_with(row, x, |bytes| f16::from_le_bytes(bytes).to_f32()),
-        _ => dot_with(row, x, |bytes| bf16::from_le_bytes(bytes).to_f32()),
-    }
-}
-
-fn dot_with<const B: usize>(row: &[u8], x: &[f32], value: impl Fn([u8; B]) -> f32) -> f32 {
-    let mut sums = [0.0; 8];
-    for (row, x) in row.as_chunks::<B>().0.chunks(8).zip(x.chunks(8)) {
-        for ((sum, &bytes), x) in sums.iter_mut().zip(row).zip(x) {
-            *sum += value(bytes) * x;
-        }
-    }
-    sums.iter().sum()
 }

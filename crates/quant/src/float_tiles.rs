@@ -1,24 +1,25 @@
-//! Float rows against f32 rows: the tiles of dot products and of weighted sums, for any vectors.
+//! Products of float rows with f32 rows in register tiles, generic over the vector type.
 //!
-//! An instruction set gives its vectors ([`Lanes`]) and runs [`matmul`] and [`add_weighted`] inside
-//! of a function that enables its target features. All here is inlined into that function, and
-//! nothing is done in closures, which would not inherit the features.
+//! Each instruction set implements [`Lanes`] and calls [`matmul`] and [`add_weighted`] from a
+//! function that enables its target features. Everything here is inlined into that function;
+//! closures are avoided because they would not inherit the features.
 #![expect(unsafe_code, reason = "vector intrinsics over raw pointers")]
 #![expect(clippy::needless_range_loop, reason = "one index walks several arrays of registers")]
 
 use lilims_gguf::TensorType;
 
-use super::float::{axpy, dot};
+use super::scalar::{axpy, dot_float};
 
-/// A vector of f32 and what is done with it.
+/// A vector of f32 and its operations.
 ///
-/// SAFETY of all methods: the instruction set is available, and what is loaded or stored is there.
+/// All unsafe methods require that the instruction set is available and that the memory that is
+/// read or written is valid.
 pub(super) trait Lanes {
     type Vector: Copy;
-    /// Values in a vector.
+    /// Values per vector.
     const LEN: usize;
-    /// Whether there are registers for sixteen sums and as many values again.
-    const MANY: bool;
+    /// Whether there are enough registers for sixteen accumulators and as many operands.
+    const WIDE_TILES: bool;
 
     unsafe fn splat(x: f32) -> Self::Vector;
     unsafe fn load(pointer: *const f32) -> Self::Vector;
@@ -28,7 +29,7 @@ pub(super) trait Lanes {
     /// `a * b + c`.
     unsafe fn fma(a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
     unsafe fn sum(x: Self::Vector) -> f32;
-    /// Fetches `n_bytes` from `from` on into the cache, where there is an instruction for that.
+    /// Prefetches `n_bytes` from `from`, if the instruction set supports it.
     fn prefetch(_from: *const u8, _n_bytes: usize) {}
 }
 
@@ -37,7 +38,10 @@ pub(super) trait Float {
     const TYPE: TensorType;
     const BYTES: usize;
 
-    /// As many values as a vector holds. SAFETY: as [`Lanes`].
+    /// Loads one vector of values.
+    ///
+    /// # Safety
+    /// As for [`Lanes`].
     unsafe fn load<L: Lanes>(pointer: *const u8) -> L::Vector;
 }
 
@@ -47,7 +51,7 @@ impl Float for F32 {
     const BYTES: usize = 4;
     #[inline(always)]
     unsafe fn load<L: Lanes>(pointer: *const u8) -> L::Vector {
-        // SAFETY: the caller's promise; vectors are loaded from any address.
+        // SAFETY: guaranteed by the caller; vector loads need no alignment.
         unsafe { L::load(pointer.cast()) }
     }
 }
@@ -58,7 +62,7 @@ impl Float for F16 {
     const BYTES: usize = 2;
     #[inline(always)]
     unsafe fn load<L: Lanes>(pointer: *const u8) -> L::Vector {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe { L::load_f16(pointer) }
     }
 }
@@ -69,12 +73,15 @@ impl Float for Bf16 {
     const BYTES: usize = 2;
     #[inline(always)]
     unsafe fn load<L: Lanes>(pointer: *const u8) -> L::Vector {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe { L::load_bf16(pointer) }
     }
 }
 
-/// `out[t][r]` = weight row `r` · activation row `t`. SAFETY: `L` is available.
+/// `out[t][r]` = weight row `r` · activation row `t`.
+///
+/// # Safety
+/// `L` is available.
 #[inline(always)]
 pub(super) unsafe fn matmul<L: Lanes, F: Float>(
     rows: &[u8],
@@ -90,9 +97,9 @@ pub(super) unsafe fn matmul<L: Lanes, F: Float>(
         return;
     }
     for (x, out) in x.chunks(4 * n_cols).zip(out.chunks_mut(4 * n_rows)) {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe {
-            match (x.len() / n_cols, L::MANY) {
+            match (x.len() / n_cols, L::WIDE_TILES) {
                 (4, true) => band::<L, F, 4, 4>(rows, ahead, x, n_cols, out),
                 (4, false) => band::<L, F, 4, 2>(rows, ahead, x, n_cols, out),
                 (3, true) => band::<L, F, 3, 4>(rows, ahead, x, n_cols, out),
@@ -104,7 +111,10 @@ pub(super) unsafe fn matmul<L: Lanes, F: Float>(
     }
 }
 
-/// All weight rows times `T` activation rows, `R` weight rows at once. SAFETY: `L` is available.
+/// Multiplies all weight rows with `T` activation rows, `R` weight rows at once.
+///
+/// # Safety
+/// `L` is available.
 #[inline(always)]
 unsafe fn band<L: Lanes, F: Float, const T: usize, const R: usize>(
     rows: &[u8],
@@ -116,7 +126,7 @@ unsafe fn band<L: Lanes, F: Float, const T: usize, const R: usize>(
     let row_bytes = n_cols * F::BYTES;
     let n_rows = rows.len() / row_bytes;
     let whole = n_rows / R * R;
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         for r in (0..whole).step_by(R) {
             let start = r * row_bytes;
@@ -139,7 +149,10 @@ unsafe fn band<L: Lanes, F: Float, const T: usize, const R: usize>(
     }
 }
 
-/// `R` weight rows times `T` activation rows. SAFETY: `L` is available.
+/// Multiplies `R` weight rows with `T` activation rows.
+///
+/// # Safety
+/// `L` is available.
 #[inline(always)]
 unsafe fn tile<L: Lanes, F: Float, const T: usize, const R: usize>(
     rows: &[u8],
@@ -150,7 +163,8 @@ unsafe fn tile<L: Lanes, F: Float, const T: usize, const R: usize>(
     let (row_bytes, whole) = (n_cols * F::BYTES, n_cols / L::LEN * L::LEN);
     assert!(rows.len() >= R * row_bytes && x.len() >= T * n_cols, "whole rows");
     let mut out = [[0.0; T]; R];
-    // SAFETY: the caller's promise; a vector from each such column on is inside each row.
+    // SAFETY: guaranteed by the caller; each vector that starts at such a column lies inside its
+    // row.
     unsafe {
         let mut sums = [[L::splat(0.0); T]; R];
         for col in (0..whole).step_by(L::LEN) {
@@ -172,7 +186,7 @@ unsafe fn tile<L: Lanes, F: Float, const T: usize, const R: usize>(
                 out[r][t] = L::sum(sums[r][t]);
                 if whole < n_cols {
                     let rest_of_x = &x[t * n_cols + whole..(t + 1) * n_cols];
-                    out[r][t] += dot(F::TYPE, &row[whole * F::BYTES..], rest_of_x);
+                    out[r][t] += dot_float(F::TYPE, &row[whole * F::BYTES..], rest_of_x);
                 }
             }
         }
@@ -180,7 +194,10 @@ unsafe fn tile<L: Lanes, F: Float, const T: usize, const R: usize>(
     out
 }
 
-/// `out[t]` += the sum of `p[t][r]` times value row `r`. SAFETY: `L` is available.
+/// `out[t]` += the sum of `p[t][r]` times value row `r`.
+///
+/// # Safety
+/// `L` is available.
 #[inline(always)]
 pub(super) unsafe fn add_weighted<L: Lanes, F: Float>(
     values: &[u8],
@@ -195,9 +212,9 @@ pub(super) unsafe fn add_weighted<L: Lanes, F: Float>(
         return;
     }
     for (p, out) in p.chunks(4 * n_values).zip(out.chunks_mut(4 * n_cols)) {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe {
-            match (out.len() / n_cols, L::MANY) {
+            match (out.len() / n_cols, L::WIDE_TILES) {
                 (4, true) => add_band::<L, F, 4, 4>(values, ahead, p, n_cols, out),
                 (4, false) => add_band::<L, F, 4, 2>(values, ahead, p, n_cols, out),
                 (3, true) => add_band::<L, F, 3, 4>(values, ahead, p, n_cols, out),
@@ -209,7 +226,10 @@ pub(super) unsafe fn add_weighted<L: Lanes, F: Float>(
     }
 }
 
-/// `T` rows of `out`, `V` vectors at once. SAFETY: `L` is available.
+/// Updates `T` rows of `out`, `V` vectors at once.
+///
+/// # Safety
+/// `L` is available.
 #[inline(always)]
 unsafe fn add_band<L: Lanes, F: Float, const T: usize, const V: usize>(
     values: &[u8],
@@ -220,7 +240,7 @@ unsafe fn add_band<L: Lanes, F: Float, const T: usize, const V: usize>(
 ) {
     let whole = n_cols / L::LEN * L::LEN;
     let wide = n_cols / (L::LEN * V) * (L::LEN * V);
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         for col in (0..wide).step_by(L::LEN * V) {
             add_tile::<L, F, T, V>(values, ahead, p, n_cols, col, out);
@@ -240,7 +260,10 @@ unsafe fn add_band<L: Lanes, F: Float, const T: usize, const V: usize>(
     }
 }
 
-/// `V` vectors of columns from `col` on, of `T` rows. SAFETY: `L` is available.
+/// Updates `V` vectors of columns from `col` on, in `T` rows.
+///
+/// # Safety
+/// `L` is available.
 #[inline(always)]
 unsafe fn add_tile<L: Lanes, F: Float, const T: usize, const V: usize>(
     values: &[u8],
@@ -253,8 +276,8 @@ unsafe fn add_tile<L: Lanes, F: Float, const T: usize, const V: usize>(
     let n_values = p.len() / T;
     assert!(out.len() == T * n_cols && col + L::LEN * V <= n_cols, "the columns are there");
     assert!(values.len() >= n_values * n_cols * F::BYTES, "a value row for each weight");
-    // SAFETY: the caller's promise; V vectors from `col` on are inside each row of `out` and of the
-    // values; `p` has `n_values` weights for each row of `out`.
+    // SAFETY: guaranteed by the caller; V vectors from `col` on lie inside each row of `out` and of
+    // the values, and `p` has `n_values` weights for each row of `out`.
     unsafe {
         let mut sums = [[L::splat(0.0); V]; T];
         for t in 0..T {

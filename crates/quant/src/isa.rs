@@ -1,4 +1,4 @@
-//! Which instruction set the kernels use.
+//! Detects and names the instruction sets that have kernels; the kernels themselves are elsewhere.
 
 use std::sync::OnceLock;
 
@@ -14,29 +14,29 @@ pub enum Isa {
     AvxVnni,
     /// AVX2 with FMA and F16C, on x86-64.
     Avx2,
-    /// NEON with the dot products of Armv8.2 and the matrix products of Armv8.6.
+    /// NEON with the dot products of Armv8.2 (`sdot`) and the matrix products of Armv8.6 (`smmla`).
     NeonI8mm,
-    /// NEON with the dot products of Armv8.2.
+    /// NEON with the dot products of Armv8.2 (`sdot`).
     NeonDotprod,
-    /// The NEON that every 64-bit Arm processor has.
+    /// Baseline NEON, which every 64-bit Arm processor has.
     Neon,
-    /// Plain Rust, on every processor.
+    /// Plain Rust, for every processor.
     Scalar,
 }
 
-/// Why `LILIMS_ISA` cannot be followed.
+/// Why the value of `LILIMS_ISA` cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IsaError {
     /// The value names no instruction set.
-    #[error("{VARIABLE} is \"{name}\"; it may be one of {}", names())]
+    #[error("{VARIABLE} is \"{name}\", expected one of {}", names())]
     Unknown {
         /// The value.
         name: String,
     },
     /// The processor lacks the instruction set.
-    #[error("{VARIABLE} is \"{}\", which this processor does not have", isa.name())]
+    #[error("{VARIABLE} is \"{}\", which this processor does not support", isa.name())]
     Unavailable {
-        /// What the value names.
+        /// The requested instruction set.
         isa: Isa,
     },
 }
@@ -53,7 +53,7 @@ impl Isa {
         Self::Scalar,
     ];
 
-    /// Whether this processor has it.
+    /// Whether this processor supports it.
     pub fn is_available(self) -> bool {
         match self {
             Self::Scalar => true,
@@ -84,42 +84,44 @@ impl Isa {
             }
             #[cfg(target_arch = "aarch64")]
             Self::Neon => std::arch::is_aarch64_feature_detected!("neon"),
-            // What belongs to other architectures.
-            #[allow(unreachable_patterns, reason = "an architecture may have them all")]
+            // Instruction sets of other architectures.
+            #[allow(unreachable_patterns, reason = "an architecture may have all variants")]
             _ => false,
         }
     }
 
-    /// Itself where available, else [`Isa::Scalar`].
+    /// This instruction set if available, else [`Isa::Scalar`].
     pub fn or_scalar(self) -> Self {
         if self.is_available() { self } else { Self::Scalar }
     }
 
-    /// The one to use: what `LILIMS_ISA` names if this processor has it, else the best.
+    /// The instruction set to use: the one that `LILIMS_ISA` names if it is available, else the
+    /// best.
     pub fn detected() -> Self {
         static DETECTED: OnceLock<Isa> = OnceLock::new();
         *DETECTED.get_or_init(|| {
             let best = || Self::ALL.into_iter().find(|isa| isa.is_available());
-            Self::forced().ok().flatten().or_else(best).unwrap_or(Self::Scalar)
+            Self::from_env().ok().flatten().or_else(best).unwrap_or(Self::Scalar)
         })
     }
 
-    /// What `LILIMS_ISA` names; `None` where it is not set or empty.
+    /// The instruction set that `LILIMS_ISA` names; `None` if it is unset or empty.
     ///
-    /// *Errors*: [`IsaError::Unknown`] when it names nothing, [`IsaError::Unavailable`] when this
-    /// processor lacks it. [`Isa::detected`] then takes the best, so a program should say so.
-    pub fn forced() -> Result<Option<Self>, IsaError> {
+    /// # Errors
+    /// [`IsaError::Unknown`] for an unknown name, [`IsaError::Unavailable`] when this processor
+    /// lacks the instruction set. [`Isa::detected`] ignores both, so a program should report them.
+    pub fn from_env() -> Result<Option<Self>, IsaError> {
         let name = std::env::var_os(VARIABLE).unwrap_or_default();
-        if name.is_empty() { Ok(None) } else { Self::named(&name.to_string_lossy()).map(Some) }
+        if name.is_empty() { Ok(None) } else { Self::from_name(&name.to_string_lossy()).map(Some) }
     }
 
-    fn named(name: &str) -> Result<Self, IsaError> {
+    fn from_name(name: &str) -> Result<Self, IsaError> {
         let isa = Self::ALL.into_iter().find(|isa| isa.name() == name);
         let isa = isa.ok_or_else(|| IsaError::Unknown { name: name.to_string() })?;
         if isa.is_available() { Ok(isa) } else { Err(IsaError::Unavailable { isa }) }
     }
 
-    /// The name that `LILIMS_ISA` knows it by.
+    /// The name, as used in `LILIMS_ISA`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Avx512Vnni => "avx512vnni",
@@ -142,23 +144,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_known_and_the_rest_is_refused() {
-        assert_eq!(Isa::named("scalar"), Ok(Isa::Scalar));
+    fn from_name_accepts_only_available_sets() {
+        assert_eq!(Isa::from_name("scalar"), Ok(Isa::Scalar));
         for isa in Isa::ALL {
-            let named = Isa::named(isa.name());
+            let named = Isa::from_name(isa.name());
             assert!(named == Ok(isa) || named == Err(IsaError::Unavailable { isa }));
         }
-        let error = Isa::named("avx3").expect_err("no such instruction set");
+        let error = Isa::from_name("avx3").expect_err("no such instruction set");
         assert!(error.to_string().contains("avx512vnni, avxvnni, avx2"), "{error}");
         let foreign = if cfg!(target_arch = "x86_64") { Isa::Neon } else { Isa::Avx2 };
-        assert_eq!(Isa::named(foreign.name()), Err(IsaError::Unavailable { isa: foreign }));
+        assert_eq!(Isa::from_name(foreign.name()), Err(IsaError::Unavailable { isa: foreign }));
     }
 
     #[test]
-    fn the_best_available_one_is_used() {
+    fn detects_the_best_available_set() {
         let detected = Isa::detected();
         assert!(detected.is_available());
-        if Isa::forced() == Ok(None) {
+        if Isa::from_env() == Ok(None) {
             assert!(Isa::ALL.into_iter().find(|isa| isa.is_available()) == Some(detected));
         }
     }

@@ -1,22 +1,23 @@
-//! The arithmetic of GGUF's tensor types: decoding, dot products and the small vector kernels of
-//! the forward pass.
+//! Kernels for GGUF's tensor types: dequantisation, quantisation, dot products and the small vector
+//! operations of the forward pass.
 //!
-//! A [`Kernel`] is chosen once per weight matrix. Quantised weights meet activations that were
+//! A [`Kernel`] is chosen once per weight matrix. Quantised weights are multiplied with activations
 //! quantised to `i8` ([`Activations`]): directly from their blocks for one activation row
-//! ([`Kernel::matvec`]), through unpacked panels of sixteen weight rows for several
-//! ([`Kernel::panel`]). Float weights meet f32 activations and nothing is quantised
-//! ([`Kernel::matmul_float`]); attention multiplies with keys and values in the same way. Small kernels
-//! over f32 and f16 slices are in [`vector`]. [`quantize`] makes blocks, for files.
+//! ([`Kernel::matvec`]), or through unpacked panels of sixteen weight rows for several
+//! ([`Kernel::panel`]). Float weights are multiplied with f32 activations, without quantisation
+//! ([`Kernel::matmul_float`]); attention multiplies with keys and values in the same way. Small
+//! operations on f32 and f16 slices are in [`vector`]. [`quantize()`] produces blocks for files.
 //!
-//! Each SIMD kernel has a scalar twin, which is its reference in the tests. The instruction set is
-//! the best that the processor reports; the environment variable `LILIMS_ISA` forces one of
-//! [`Isa::ALL`] by its name. Nothing here knows threads, tensors or models.
+//! Each SIMD kernel has a scalar twin: a plain Rust version that is its reference in the tests. The
+//! best instruction set that the processor reports is used; the environment variable `LILIMS_ISA`
+//! forces one of [`Isa::ALL`] by its name. This crate has no threads, tensors or models.
 
 mod activation;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 mod blocks;
 mod dequantize;
+mod dispatch;
 mod float;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod float_tiles;
@@ -34,14 +35,14 @@ mod vnni;
 
 use lilims_gguf::TensorType;
 
-pub use activation::{ActivationRow, ActivationRowMut, Activations, BLOCK, Batch};
+pub use activation::{ActivationBatch, ActivationRow, ActivationRowMut, Activations, BLOCK};
 pub use blocks::Format;
 pub use dequantize::{DecodeError, dequantize};
 pub use isa::{Isa, IsaError};
 pub use panel::{PANEL_ROWS, Panel};
 pub use quantize::{QuantizeError, quantize, quantize_q8_0};
 
-/// Whether [`dequantize`] and [`Kernel`] know the type.
+/// Whether [`dequantize()`] and [`Kernel`] support the type.
 pub fn supported(ty: TensorType) -> bool {
     is_float(ty) || Format::of(ty).is_some()
 }
@@ -53,28 +54,15 @@ fn is_float(ty: TensorType) -> bool {
 /// Unpacks whole blocks of a quantised type to integers, scales and minimums.
 ///
 /// *Shapes*: `q` one per value; `scales` and `mins` one per group of [`Format::group`] values.
-/// `value = scale * q + min`. Panics when a length does not fit or the type is not quantised.
+/// `value = scale * q + min`.
+///
+/// # Panics
+/// When a length does not match or the type is not quantised.
 pub fn unpack(ty: TensorType, blocks: &[u8], q: &mut [i8], scales: &mut [f32], mins: &mut [f32]) {
-    unpack_with(Isa::detected(), ty, blocks, q, scales, mins);
+    dispatch::unpack(Isa::detected(), ty, blocks, q, scales, mins);
 }
 
-/// [`unpack`] with an available instruction set. On Arm, plain Rust is vectorised as it stands.
-fn unpack_with(
-    isa: Isa,
-    ty: TensorType,
-    blocks: &[u8],
-    q: &mut [i8],
-    scales: &mut [f32],
-    mins: &mut [f32],
-) {
-    match isa {
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx512Vnni | Isa::AvxVnni | Isa::Avx2 => avx2::unpack(ty, blocks, q, scales, mins),
-        _ => blocks::unpack(ty, blocks, q, scales, mins),
-    }
-}
-
-/// How one weight matrix is multiplied: its type and the instruction set.
+/// The kernel for a weight matrix: its type and the instruction set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kernel {
     ty: TensorType,
@@ -88,7 +76,7 @@ impl Kernel {
         Self::with_isa(ty, Isa::detected())
     }
 
-    /// The kernel with one instruction set; an unavailable one falls back to scalar code.
+    /// The kernel with a given instruction set; an unavailable one falls back to scalar code.
     pub fn with_isa(ty: TensorType, isa: Isa) -> Option<Self> {
         supported(ty).then(|| Self { ty, format: Format::of(ty), isa: isa.or_scalar() })
     }
@@ -98,25 +86,31 @@ impl Kernel {
         self.ty
     }
 
-    /// Whether activations must be quantised: [`Kernel::matvec`] and [`Kernel::panel`] are for
-    /// such types, [`Kernel::matmul_float`] for the others.
+    /// Whether activations must be quantised: then use [`Kernel::matvec`] and [`Kernel::panel`],
+    /// otherwise [`Kernel::matmul_float`].
     pub fn quantizes_activations(&self) -> bool {
         self.format.is_some()
     }
 
-    /// Bytes of a weight row of `n_cols` values. Panics when the row ends inside a block.
+    /// Size in bytes of a weight row of `n_cols` values.
+    ///
+    /// # Panics
+    /// When the row ends inside a block.
     pub fn row_bytes(&self, n_cols: usize) -> usize {
         let bytes = self.ty.size_bytes(n_cols as u64);
         bytes.expect("rows are whole blocks of a supported type") as usize
     }
 
-    /// The dot product of each weight row with one activation row, straight from the blocks.
+    /// Computes the dot product of each weight row with one activation row, directly from the
+    /// blocks.
     ///
-    /// `ahead` is what the caller reads next, if it knows: as many bytes of it as there are in `rows`
-    /// come into the cache while the rows are multiplied, at the same pace.
+    /// `ahead` is the memory that the caller reads next, or empty: while the rows are multiplied,
+    /// as many bytes of it as `rows` has are prefetched, at the same pace.
     ///
     /// *Shapes*: `rows` holds `out.len()` consecutive rows of `activations.n_cols()` values.
-    /// Panics when they differ, or the weights are floats.
+    ///
+    /// # Panics
+    /// When the lengths differ, or the weights are floats.
     pub fn matvec(
         &self,
         rows: &[u8],
@@ -146,16 +140,21 @@ impl Kernel {
         }
     }
 
-    /// An empty panel for weight rows of `n_cols` values. Panics when the weights are floats.
+    /// An empty panel for weight rows of `n_cols` values.
+    ///
+    /// # Panics
+    /// When the weights are floats.
     pub fn panel(&self, n_cols: usize) -> Panel {
         Panel::new(self.ty, self.format.expect("quantised weights"), self.isa, n_cols)
     }
 
-    /// The dot products of float weight rows with f32 activation rows.
+    /// Computes the dot products of float weight rows with f32 activation rows.
     ///
     /// *Shapes*: `rows` `[n_rows, n_cols]` in the weights' type, `x` `[n_tokens, n_cols]`, `out`
-    /// `[n_tokens, n_rows]`; `ahead` as for [`Kernel::matvec`]. Panics when they do not fit, or the
-    /// weights are quantised.
+    /// `[n_tokens, n_rows]`; `ahead` as for [`Kernel::matvec`].
+    ///
+    /// # Panics
+    /// When the lengths do not match, or the weights are quantised.
     pub fn matmul_float(
         &self,
         rows: &[u8],
@@ -168,11 +167,13 @@ impl Kernel {
         float::matmul(self.ty, self.isa, rows, ahead, x, n_cols, out);
     }
 
-    /// Adds float rows, each times its weight, to rows of f32: what attention does with values.
+    /// Adds weighted sums of float rows to `out`: attention's product with the values.
     ///
     /// *Shapes*: `values` `[n_values, n_cols]` in the kernel's type, `p` `[n_rows, n_values]`,
-    /// `out` `[n_rows, n_cols]`; `ahead` as for [`Kernel::matvec`]. Panics when they do not fit, or the
-    /// type is quantised.
+    /// `out` `[n_rows, n_cols]`; `ahead` as for [`Kernel::matvec`].
+    ///
+    /// # Panics
+    /// When the lengths do not match, or the type is quantised.
     pub fn add_weighted(
         &self,
         values: &[u8],

@@ -1,6 +1,7 @@
-//! The scalar twins of the integer kernels: the reference that every SIMD kernel is tested
-//! against, and what runs on processors without one.
+//! Scalar versions of the matrix kernels: the reference that every SIMD kernel is tested against,
+//! and the fallback on other processors.
 
+use half::{bf16, f16};
 use lilims_gguf::TensorType;
 
 use super::activation::ActivationRow;
@@ -77,4 +78,38 @@ pub(super) fn panel_row(panel: &Panel, activations: ActivationRow<'_>) -> [f32; 
         }
     }
     out
+}
+
+/// `out += p * row`.
+pub(super) fn axpy(ty: TensorType, row: &[u8], p: f32, out: &mut [f32]) {
+    match ty {
+        TensorType::F32 => axpy_with(row, p, out, f32::from_le_bytes),
+        TensorType::F16 => axpy_with(row, p, out, |bytes| f16::from_le_bytes(bytes).to_f32()),
+        _ => axpy_with(row, p, out, |bytes| bf16::from_le_bytes(bytes).to_f32()),
+    }
+}
+
+fn axpy_with<const B: usize>(row: &[u8], p: f32, out: &mut [f32], value: impl Fn([u8; B]) -> f32) {
+    for (out, &bytes) in out.iter_mut().zip(row.as_chunks::<B>().0) {
+        *out += p * value(bytes);
+    }
+}
+
+/// The scalar dot product: eight partial sums, like a vector's lanes, keep long rows accurate.
+pub(super) fn dot_float(ty: TensorType, row: &[u8], x: &[f32]) -> f32 {
+    match ty {
+        TensorType::F32 => dot_float_with(row, x, f32::from_le_bytes),
+        TensorType::F16 => dot_float_with(row, x, |bytes| f16::from_le_bytes(bytes).to_f32()),
+        _ => dot_float_with(row, x, |bytes| bf16::from_le_bytes(bytes).to_f32()),
+    }
+}
+
+fn dot_float_with<const B: usize>(row: &[u8], x: &[f32], value: impl Fn([u8; B]) -> f32) -> f32 {
+    let mut sums = [0.0; 8];
+    for (row, x) in row.as_chunks::<B>().0.chunks(8).zip(x.chunks(8)) {
+        for ((sum, &bytes), x) in sums.iter_mut().zip(row).zip(x) {
+            *sum += value(bytes) * x;
+        }
+    }
+    sums.iter().sum()
 }

@@ -334,7 +334,7 @@ impl Task<'_> {
     /// Gives the whole file a free name.
     fn publish(&mut self, partial: &Path, wanted: &Path, sha256: &str) -> Result<PathBuf, Error> {
         for number in 1..=MAX_NAMES {
-            let path = lilims_files::numbered(wanted, number);
+            let path = lilims_files::numbered_name(wanted, number);
             if path.exists() {
                 continue;
             }

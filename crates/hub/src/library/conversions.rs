@@ -115,7 +115,7 @@ impl Library {
         self.carry_out(plan, agreed)?;
         self.folder.make(&self.folder.converted())?;
         let name = format!("{}-{target}.gguf", without_quantisation(&source.name));
-        let (path, _) = lilims_files::free_name(&self.folder.converted().join(name), |path| {
+        let (path, _) = lilims_files::with_free_name(&self.folder.converted().join(name), |path| {
             match folder::manifest_of(path).exists() {
                 true => Err(lilims_files::Error::Exists { path: path.to_owned() }),
                 false => lilims_files::create_new(path),

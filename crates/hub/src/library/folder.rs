@@ -133,7 +133,7 @@ impl Folder {
     pub(crate) fn publish_new(&self, from: &Path, to: &Path) -> Result<bool, Error> {
         self.make(parent(to))?;
         self.check_owned(to)?;
-        match lilims_files::publish_new(from, to) {
+        match lilims_files::rename_no_replace(from, to) {
             Ok(()) => Ok(true),
             Err(error) if error.is_exists() => Ok(false),
             Err(error) => Err(Error::io(to)(error.into())),

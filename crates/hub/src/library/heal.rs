@@ -104,7 +104,7 @@ fn try_open(folder: &Folder) -> Result<(Connection, Prepared), Unusable> {
 /// Gives a damaged index another name, with what SQLite has written beside it.
 fn put_aside(path: &Path) -> Result<PathBuf, Error> {
     let wanted = with_suffix(path, ".damaged");
-    let aside = lilims_files::publish_free(path, &wanted);
+    let aside = lilims_files::rename_to_free_name(path, &wanted);
     let aside = aside.map_err(|error| Error::io(path)(error.into()))?;
     for suffix in ["-wal", "-shm"] {
         // Left beside the new index they would be taken for its own.

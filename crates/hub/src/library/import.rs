@@ -68,7 +68,7 @@ impl Library {
         let copying = self.begin_copy()?;
         folder::copy(path, copying.path(), cancel)?;
         let wanted = self.folder.imported().join(kept_name(path));
-        let (target, ()) = lilims_files::free_name(&wanted, |name| {
+        let (target, ()) = lilims_files::with_free_name(&wanted, |name| {
             match self.folder.publish_new(copying.path(), name) {
                 Ok(true) => Ok(()),
                 Ok(false) => Err(lilims_files::Error::Exists { path: name.to_owned() }),

@@ -1,4 +1,4 @@
-//! Calls: macros, functions, methods, loops.
+//! Evaluates calls of macros, functions, methods and loops.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -6,31 +6,31 @@ use std::rc::Rc;
 use crate::Error;
 use crate::args::CallArgs;
 use crate::ast::{Access, CALLER, Expr, KWARGS, VARARGS};
-use crate::dict::DictBuilder;
 use crate::iterate;
 use crate::methods;
 use crate::ops;
 use crate::repr;
-use crate::scope::Scope;
 use crate::text::{Text, TextBuf};
 use crate::time;
+use crate::value::dict::DictBuilder;
+use crate::value::scope::Scope;
 use crate::value::{Cycler, Function, Joiner, MacroValue, Namespace, Range, Seq, Value};
 
 use super::Interpreter;
 
-/// Items that a range may have, as in jinja2's sandbox.
+/// Maximum length of a range, as in jinja2's sandbox.
 const MAX_RANGE: usize = 100_000;
-/// Paragraphs that `lipsum` writes at most.
+/// Maximum number of paragraphs of `lipsum`.
 const MAX_PARAGRAPHS: usize = 100;
-/// Characters of a refusal that are shown.
-const MAX_SENTENCE: usize = 2000;
+/// Maximum length of a message of `raise_exception` in characters.
+const MAX_RAISED_CHARS: usize = 2000;
 
 impl Interpreter<'_> {
-    /// `value(args)`.
+    /// Evaluates `value(args)`.
     pub(super) fn call(&self, value: &Value, args: CallArgs) -> Result<Value, Error> {
         self.budget.tick(1)?;
         match value {
-            Value::Macro(definition) => self.called(|| self.call_macro(definition, args)),
+            Value::Macro(definition) => self.with_call_depth(|| self.call_macro(definition, args)),
             Value::Method(method) => methods::call(self.budget, method, args),
             Value::Function(function) => self.call_function(*function, args),
             Value::Loop(state) => {
@@ -42,8 +42,10 @@ impl Interpreter<'_> {
                 let [iterable] = args.bind("loop", ["iterable"], 1)?;
                 let iterable = iterable.unwrap_or(Value::None);
                 let mut out = TextBuf::new(self.budget);
-                self.called(|| self.for_loop(node, &iterable, scope, state.depth + 1, &mut out))?;
-                Ok(Value::Str(out.finish_markup(self.escapes())))
+                self.with_call_depth(|| {
+                    self.for_loop(node, &iterable, scope, state.depth + 1, &mut out)
+                })?;
+                Ok(Value::Str(out.finish_markup(self.context.escapes())))
             }
             Value::Joiner(joiner) => {
                 args.expect_none("joiner")?;
@@ -55,14 +57,14 @@ impl Interpreter<'_> {
         }
     }
 
-    /// The call of a call block, whose body is passed as `caller`.
+    /// Evaluates the call of a call block, whose body is passed as `caller`.
     pub(super) fn call_with_caller(
         &self,
         call: &Expr,
         caller: Value,
         scope: &Rc<Scope>,
     ) -> Result<Value, Error> {
-        // The parser made sure that a call is last.
+        // The parser guarantees that the last access is a call.
         let Expr::Access(base, accesses) = call else { return Ok(Value::None) };
         let mut value = self.value(base, scope)?;
         let Some((Access::Call(args), before)) = accesses.split_last() else {
@@ -129,7 +131,7 @@ impl Interpreter<'_> {
         }
         let (_, text) =
             self.capture(&definition.body, &scope).map_err(|error| error.at(definition.line))?;
-        Ok(Value::Str(text.with_markup(self.escapes())))
+        Ok(Value::Str(text.with_markup(self.context.escapes())))
     }
 
     fn call_function(&self, function: Function, args: CallArgs) -> Result<Value, Error> {
@@ -139,7 +141,7 @@ impl Interpreter<'_> {
             Function::Namespace => {
                 let values = RefCell::new(self.dict(args)?.finish()?);
                 let namespace = Rc::new(Namespace { values });
-                self.keep_namespace(&namespace)?;
+                self.retain_namespace(&namespace)?;
                 Ok(Value::Namespace(namespace))
             }
             Function::Cycler => {
@@ -148,7 +150,7 @@ impl Interpreter<'_> {
                     return Err(Error::runtime("RuntimeError", what));
                 }
                 let items = Seq::new(self.budget, args.positional)?;
-                Ok(Value::Cycler(Rc::new(Cycler { items, at: Cell::new(0) })))
+                Ok(Value::Cycler(Rc::new(Cycler { items, idx: Cell::new(0) })))
             }
             Function::Joiner => {
                 let [separator] = args.bind("joiner", ["sep"], 0)?;
@@ -172,17 +174,17 @@ impl Interpreter<'_> {
             }
             Function::RaiseException => {
                 let [message] = args.bind("raise_exception", ["message"], 1)?;
-                let sentence = repr::text(self.budget, &message.unwrap_or(Value::None))?;
-                let sentence = sentence.as_str().chars().take(MAX_SENTENCE).collect();
-                Err(Error::Raised { sentence })
+                let message = repr::text(self.budget, &message.unwrap_or(Value::None))?;
+                let message = message.as_str().chars().take(MAX_RAISED_CHARS).collect();
+                Err(Error::Raised { message })
             }
             Function::StrftimeNow => {
                 let [format] = args.bind("strftime_now", ["format"], 1)?;
                 let Some(Value::Str(format)) = format else {
                     return Err(Error::type_error("strftime() argument 1 must be str"));
                 };
-                // A directive of three bytes may ask for 256.
-                self.budget.room(format.len().saturating_mul(100))?;
+                // A directive of three bytes may produce 256.
+                self.budget.check_value(format.len().saturating_mul(100))?;
                 Ok(Value::Str(Text::mixed(
                     time::strftime(format.as_str(), &(self.now)()),
                     &[&format],
@@ -191,7 +193,7 @@ impl Interpreter<'_> {
         }
     }
 
-    /// Python's `dict(mapping, **named)`.
+    /// Evaluates Python's `dict(mapping, **named)`.
     fn dict(&self, args: CallArgs) -> Result<DictBuilder<'_>, Error> {
         if args.positional.len() > 1 {
             let what = format!("dict expected at most 1 argument, got {}", args.positional.len());

@@ -6,20 +6,21 @@ use crate::Error;
 use crate::args::CallArgs;
 use crate::ast::{Access, Args, Compare, Expr, Symbol};
 use crate::attribute;
-use crate::dict::{DictBuilder, text_key};
 use crate::filters;
 use crate::iterate;
 use crate::ops;
 use crate::predicates;
 use crate::repr;
-use crate::scope::Scope;
+use crate::slice;
 use crate::text::{Text, TextBuf};
+use crate::value::dict::{DictBuilder, text_key};
+use crate::value::scope::Scope;
 use crate::value::{Function, Seq, Undefined, Value};
 
 use super::Interpreter;
 
 impl Interpreter<'_> {
-    /// The value of an expression.
+    /// Evaluates an expression.
     pub(super) fn value(&self, expression: &Expr, scope: &Rc<Scope>) -> Result<Value, Error> {
         self.budget.tick(1)?;
         match expression {
@@ -105,7 +106,7 @@ impl Interpreter<'_> {
                 }
                 Ok(value)
             }
-            // All others are evaluated by the caller.
+            // The caller has evaluated all other kinds.
             _ => Ok(Value::None),
         }
     }
@@ -138,7 +139,7 @@ impl Interpreter<'_> {
         items.iter().map(|item| self.value(item, scope)).collect()
     }
 
-    /// The first item whose truth is `wanted`, otherwise the last one.
+    /// Evaluates items until one has the truth value `wanted`; returns the last evaluated one.
     fn first_where(&self, items: &[Expr], scope: &Rc<Scope>, wanted: bool) -> Result<Value, Error> {
         let mut value = Value::None;
         for item in items {
@@ -168,7 +169,7 @@ impl Interpreter<'_> {
     fn concat(&self, items: &[Expr], scope: &Rc<Scope>) -> Result<Value, Error> {
         let budget = self.budget;
         let mut out = TextBuf::new(budget);
-        if !self.escapes() {
+        if !self.context.escapes() {
             for item in items {
                 repr::write_str(&mut out, budget, &self.value(item, scope)?)?;
             }
@@ -209,7 +210,7 @@ impl Interpreter<'_> {
                         None => None,
                     };
                 }
-                attribute::slice(self.budget, &value, values)
+                slice::slice(self.budget, &value, values)
             }
             Access::Call(args) => {
                 let args = self.args(args, scope)?;
@@ -217,11 +218,11 @@ impl Interpreter<'_> {
             }
             Access::Filter(filter) => {
                 let args = self.args(&filter.args, scope)?;
-                filters::call(self, &filter.name, &value, args)
+                filters::call(&self.context, &filter.name, &value, args)
             }
             Access::Test { name, args, is_negated } => {
                 let args = self.args(args, scope)?;
-                let truth = predicates::call(self, name, &value, args)?;
+                let truth = predicates::call(&self.context, name, &value, args)?;
                 Ok(Value::Bool(truth != *is_negated))
             }
         }
@@ -236,7 +237,7 @@ impl Interpreter<'_> {
         if let Some(star) = &args.star {
             let star = self.value(star, scope)?;
             let items = iterate::items(self.budget, &star)?;
-            crate::value::room_for(self.budget, items.items.len())?;
+            crate::value::check_values(self.budget, items.items.len())?;
             positional.extend_from_slice(&items.items);
         }
         let mut names_mark = None;
@@ -244,7 +245,7 @@ impl Interpreter<'_> {
             let Value::Dict(dict) = self.value(double_star, scope)? else {
                 return Err(Error::type_error("argument after ** must be a mapping"));
             };
-            crate::value::room_for(self.budget, 2 * dict.len())?;
+            crate::value::check_values(self.budget, 2 * dict.len())?;
             for (key, value) in dict.entries() {
                 self.budget.tick(1)?;
                 let name = text_key(key)?;

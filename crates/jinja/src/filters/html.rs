@@ -1,10 +1,10 @@
-//! Filters for HTML and addresses.
+//! Filters for HTML and URLs.
 
 use std::fmt::Write;
 
 use crate::Error;
 use crate::args::CallArgs;
-use crate::eval::Interpreter;
+use crate::context::Context;
 use crate::iterate;
 use crate::json::quoted;
 use crate::limits::Budget;
@@ -15,12 +15,12 @@ use crate::unicode::is_space;
 use crate::value::{Value, View};
 
 pub(super) fn call(
-    interpreter: &Interpreter<'_>,
+    context: &Context<'_>,
     name: &str,
     value: &Value,
     args: CallArgs,
 ) -> Result<Value, Error> {
-    let budget = interpreter.budget;
+    let budget = context.budget;
     match name {
         "e" | "escape" => {
             args.expect_none(name)?;
@@ -70,17 +70,13 @@ pub(super) fn call(
         _ => {
             let [autospace] = args.bind(name, ["autospace"], 0)?;
             let spaces = autospace.is_none_or(|autospace| autospace.is_true());
-            xml_attributes(interpreter, value, spaces).map(Value::Str)
+            xml_attributes(context, value, spaces).map(Value::Str)
         }
     }
 }
 
-fn xml_attributes(
-    interpreter: &Interpreter<'_>,
-    value: &Value,
-    spaces: bool,
-) -> Result<Text, Error> {
-    let budget = interpreter.budget;
+fn xml_attributes(context: &Context<'_>, value: &Value, spaces: bool) -> Result<Text, Error> {
+    let budget = context.budget;
     if let Value::Undefined(undefined) = value {
         return Err(undefined.error());
     }
@@ -109,7 +105,7 @@ fn xml_attributes(
         out.push(&ops::escape(budget, &repr::text(budget, value)?)?)?;
         out.push_str("\"", None)?;
     }
-    Ok(out.finish_markup(interpreter.escapes()))
+    Ok(out.finish_markup(context.escapes()))
 }
 
 fn url_encode(budget: &Budget<'_>, value: &Value) -> Result<Text, Error> {
@@ -124,8 +120,8 @@ fn url_encode(budget: &Budget<'_>, value: &Value) -> Result<Text, Error> {
         quote(&mut out, &repr::text(budget, value)?, false)?;
         return Ok(out.finish());
     };
-    for (at, pair) in pairs.items.iter().enumerate() {
-        if at > 0 {
+    for (idx, pair) in pairs.items.iter().enumerate() {
+        if idx > 0 {
             out.push_str("&", None)?;
         }
         let pair = iterate::items(budget, pair)?;
@@ -154,9 +150,9 @@ fn quote(out: &mut TextBuf<'_>, text: &Text, in_query: bool) -> Result<(), Error
     Ok(())
 }
 
-/// Takes comments and tags away, joins white space, and resolves entities.
+/// Removes comments and tags, collapses white space, and decodes entities.
 fn strip_tags(budget: &Budget<'_>, text: &Text) -> Result<Text, Error> {
-    budget.room(text.len().saturating_mul(3))?;
+    budget.check_value(text.len().saturating_mul(3))?;
     let mut plain = text.as_str().to_owned();
     for (open, close) in [("<!--", "-->"), ("<", ">")] {
         let mut kept = String::with_capacity(plain.len());
@@ -174,13 +170,13 @@ fn strip_tags(budget: &Budget<'_>, text: &Text) -> Result<Text, Error> {
     Ok(Text::mixed(unescape(&words.join(" ")), &[text]))
 }
 
-/// The commonest entities of HTML, and numeric ones.
+/// Decodes the most common HTML entities and numeric ones.
 fn unescape(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut rest = text;
-    while let Some(at) = rest.find('&') {
-        plain.push_str(&rest[..at]);
-        rest = &rest[at..];
+    while let Some(idx) = rest.find('&') {
+        plain.push_str(&rest[..idx]);
+        rest = &rest[idx..];
         let end = rest.bytes().take(12).position(|byte| byte == b';');
         let resolved = end.and_then(|end| {
             let name = &rest[1..end];
@@ -214,7 +210,7 @@ fn unescape(text: &str) -> String {
     plain
 }
 
-/// Turns addresses into links. What is made counts as coming from where the text comes from.
+/// Turns URLs and mail addresses into links. All of the result gets the first mark of the text.
 fn urlize(budget: &Budget<'_>, text: &Text, limit: usize, attributes: &str) -> Result<Text, Error> {
     let escaped = ops::escape(budget, text)?;
     let mut out = TextBuf::new(budget);
@@ -230,10 +226,10 @@ fn urlize(budget: &Budget<'_>, text: &Text, limit: usize, attributes: &str) -> R
         let (head, middle, tail) = around(word);
         out.push_str(head, mark)?;
         let shown = match middle.char_indices().nth(limit) {
-            Some((at, _)) => format!("{}...", &middle[..at]),
+            Some((idx, _)) => format!("{}...", &middle[..idx]),
             None => middle.to_owned(),
         };
-        if is_address(middle) {
+        if is_url(middle) {
             let scheme = if middle.starts_with("http") { "" } else { "https://" };
             let link = format!("<a href=\"{scheme}{middle}\"{attributes}>{shown}</a>");
             out.push_str(&link, mark)?;
@@ -249,7 +245,7 @@ fn urlize(budget: &Budget<'_>, text: &Text, limit: usize, attributes: &str) -> R
     Ok(out.finish())
 }
 
-/// A word without the brackets before it and the punctuation after it.
+/// Splits leading brackets and trailing punctuation off a word.
 fn around(word: &str) -> (&str, &str, &str) {
     let mut start = 0;
     while let Some(len) =
@@ -263,7 +259,7 @@ fn around(word: &str) -> (&str, &str, &str) {
         .find(|close| word[start..end].ends_with(**close))
         .map(|close| close.len())
     {
-        // A bracket that the word itself opens belongs to it.
+        // A closing bracket that is balanced inside the word belongs to it.
         let inside = &word[start..end - len];
         if &word[end - len..end] == ")" && inside.matches('(').count() > inside.matches(')').count()
         {
@@ -274,7 +270,7 @@ fn around(word: &str) -> (&str, &str, &str) {
     (&word[..start], &word[start..end], &word[end..])
 }
 
-fn is_address(word: &str) -> bool {
+fn is_url(word: &str) -> bool {
     let lower = word.to_ascii_lowercase();
     let (host, has_scheme) =
         match lower.strip_prefix("https://").or_else(|| lower.strip_prefix("http://")) {

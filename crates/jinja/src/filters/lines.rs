@@ -1,10 +1,10 @@
-//! Filters that lay out lines.
+//! Filters that indent, truncate and wrap text.
 
 use std::ops::Range;
 
 use crate::Error;
 use crate::args::CallArgs;
-use crate::eval::Interpreter;
+use crate::context::Context;
 use crate::iterate;
 use crate::limits::Budget;
 use crate::methods::lines;
@@ -14,12 +14,12 @@ use crate::text::{Mark, Text, TextBuf};
 use crate::value::Value;
 
 pub(super) fn call(
-    interpreter: &Interpreter<'_>,
+    context: &Context<'_>,
     name: &str,
     value: &Value,
     args: CallArgs,
 ) -> Result<Value, Error> {
-    let budget = interpreter.budget;
+    let budget = context.budget;
     match name {
         "indent" => {
             let [width, first, blank] = args.bind(name, ["width", "first", "blank"], 0)?;
@@ -31,7 +31,7 @@ pub(super) fn call(
                 Some(Value::Str(indention)) => indention,
                 width => {
                     let n = width.map_or(Ok(4), |width| ops::size(&width))?;
-                    budget.room(n)?;
+                    budget.check_value(n)?;
                     Text::plain(" ".repeat(n))
                 }
             };
@@ -131,7 +131,7 @@ fn indent(
     Ok(out.finish_markup(text.is_markup()))
 }
 
-/// Python's `textwrap`, with the settings that jinja2 gives it.
+/// Python's `textwrap.TextWrapper`, with jinja2's settings.
 struct Wrapper<'b> {
     budget: &'b Budget<'b>,
     width: usize,
@@ -150,7 +150,7 @@ impl Wrapper<'_> {
                 out.push(wrap)?;
             }
             is_first_line = false;
-            self.budget.room(line.len().saturating_mul(16))?;
+            self.budget.check_value(line.len().saturating_mul(16))?;
             let chars: Vec<_> = line.chars().collect();
             for (at, part) in self.lines(&chars)?.into_iter().enumerate() {
                 if at > 0 {
@@ -164,7 +164,7 @@ impl Wrapper<'_> {
         Ok(out.finish())
     }
 
-    /// The chunks of each line.
+    /// Distributes the chunks over lines.
     fn lines(&self, chars: &Chars) -> Result<Vec<Vec<Range<usize>>>, Error> {
         let mut chunks = self.chunks(chars)?;
         chunks.reverse();
@@ -190,7 +190,7 @@ impl Wrapper<'_> {
                 && chunk.len() > self.width
             {
                 if self.breaks_words {
-                    // An empty piece too: it keeps the white space before it from being cut.
+                    // Even if it is empty: otherwise the white space before it would be dropped.
                     let cut = self.cut(chars, &chunk, self.width - length);
                     line.push(chunk.start..cut);
                     chunks.pop();
@@ -209,7 +209,7 @@ impl Wrapper<'_> {
         Ok(lines)
     }
 
-    /// Where a chunk that is too long is cut so that `space` characters of it stay.
+    /// The position at which to split a chunk that is too long, after at most `space` characters.
     fn cut(&self, chars: &Chars, chunk: &Range<usize>, space: usize) -> usize {
         let end = (chunk.start + space).min(chunk.end);
         if self.on_hyphens && chunk.len() > space {
@@ -224,7 +224,7 @@ impl Wrapper<'_> {
         end
     }
 
-    /// What lines may be broken between.
+    /// Splits into chunks, between which lines may be broken.
     fn chunks(&self, chars: &Chars) -> Result<Vec<Range<usize>>, Error> {
         let mut chunks = Vec::new();
         let mut start = 0;
@@ -258,7 +258,7 @@ impl Wrapper<'_> {
         let is_word_end =
             |idx: usize| is_word(idx) || at(idx).is_some_and(|c| "!\"'&.,?".contains(c));
         let is_hyphen = |idx: usize| at(idx) == Some('-');
-        // Two hyphens or more between words.
+        // A dash: two hyphens or more between words.
         let dash_end = |from: usize| {
             let end = run(from, &is_hyphen);
             (from > 0 && is_word_end(from - 1) && end >= from + 2 && is_word(end)).then_some(end)

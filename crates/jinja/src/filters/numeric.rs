@@ -1,23 +1,23 @@
-//! Filters of numbers.
+//! Filters on numbers.
 
 use crate::Error;
 use crate::args::CallArgs;
 use crate::ast::Binary;
-use crate::eval::Interpreter;
+use crate::context::Context;
 use crate::iterate;
 use crate::number;
 use crate::ops::{self, Number};
 use crate::value::Value;
 
-use super::choose::Getter;
+use super::select::Getter;
 
 pub(super) fn call(
-    interpreter: &Interpreter<'_>,
+    context: &Context<'_>,
     name: &str,
     value: &Value,
     args: CallArgs,
 ) -> Result<Value, Error> {
-    let budget = interpreter.budget;
+    let budget = context.budget;
     match name {
         "abs" => {
             args.expect_none(name)?;

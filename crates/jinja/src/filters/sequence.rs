@@ -1,25 +1,25 @@
-//! Filters of sequences.
+//! Filters on sequences.
 
 use std::hash::{BuildHasher, RandomState};
 
 use crate::Error;
 use crate::args::CallArgs;
-use crate::eval::Interpreter;
+use crate::context::Context;
 use crate::iterate;
 use crate::ops;
 use crate::repr;
 use crate::text::{Text, TextBuf};
-use crate::value::{Iter, Seq, Value, View, room_for};
+use crate::value::{Iter, Seq, Value, View, check_values};
 
-use super::choose::Getter;
+use super::select::Getter;
 
 pub(super) fn call(
-    interpreter: &Interpreter<'_>,
+    context: &Context<'_>,
     name: &str,
     value: &Value,
     args: CallArgs,
 ) -> Result<Value, Error> {
-    let budget = interpreter.budget;
+    let budget = context.budget;
     match name {
         "count" | "length" => {
             args.expect_none(name)?;
@@ -55,15 +55,15 @@ pub(super) fn call(
             args.expect_none(name)?;
             let items = iterate::items(budget, value)?;
             let n = items.items.len().max(1) as u64;
-            let at = RandomState::new().hash_one(n) % n;
-            let item = items.items.get(at as usize).cloned();
+            let idx = RandomState::new().hash_one(n) % n;
+            let item = items.items.get(idx as usize).cloned();
             Ok(item.unwrap_or_else(|| Value::hint("No random item, sequence was empty.")))
         }
         "reverse" => {
             args.expect_none(name)?;
             if let Value::Str(text) = value {
                 let mut out = TextBuf::new(budget);
-                budget.room(text.len().saturating_mul(8))?;
+                budget.check_value(text.len().saturating_mul(8))?;
                 let chars: Vec<_> = text.chars().collect();
                 for (c, mark) in chars.into_iter().rev() {
                     out.push_char(c, mark)?;
@@ -76,7 +76,7 @@ pub(super) fn call(
                 }
                 error => error,
             })?;
-            room_for(budget, items.items.len())?;
+            check_values(budget, items.items.len())?;
             budget.tick(items.items.len())?;
             let reversed = items.items.iter().rev().cloned().collect();
             let reversed = Seq::new(budget, reversed)?;
@@ -96,7 +96,7 @@ pub(super) fn call(
             };
             Ok(Iter::value(items, None, "generator"))
         }
-        "join" => join(interpreter, value, args),
+        "join" => join(context, value, args),
         "batch" => {
             let [n, fill] = args.bind(name, ["linecount", "fill_with"], 1)?;
             let n = n.unwrap_or(Value::None);
@@ -111,7 +111,7 @@ pub(super) fn call(
                 budget.tick(1)?;
                 let mut batch = chunk.to_vec();
                 if let Some(fill) = &fill {
-                    room_for(budget, n)?;
+                    check_values(budget, n)?;
                     budget.tick(n - batch.len())?;
                     batch.resize(n, fill.clone());
                 }
@@ -128,15 +128,15 @@ pub(super) fn call(
                 let what = "integer division or modulo by zero";
                 return Err(Error::runtime("ZeroDivisionError", what));
             }
-            room_for(budget, n)?;
+            check_values(budget, n)?;
             let (each, more) = (items.items.len() / n, items.items.len() % n);
             let mut slices = Vec::with_capacity(n);
             let mut start = 0;
-            for at in 0..n {
+            for idx in 0..n {
                 budget.tick(1)?;
-                let end = start + each + usize::from(at < more);
+                let end = start + each + usize::from(idx < more);
                 let mut slice = items.items[start..end].to_vec();
-                if let Some(fill) = fill.as_ref().filter(|_| at >= more) {
+                if let Some(fill) = fill.as_ref().filter(|_| idx >= more) {
                     slice.push(fill.clone());
                 }
                 slices.push(Value::List(Seq::new(budget, slice)?));
@@ -151,8 +151,8 @@ fn not_reversible(value: &Value) -> Error {
     Error::type_error(format!("'{}' object is not reversible", value.type_name()))
 }
 
-fn join(interpreter: &Interpreter<'_>, value: &Value, args: CallArgs) -> Result<Value, Error> {
-    let budget = interpreter.budget;
+fn join(context: &Context<'_>, value: &Value, args: CallArgs) -> Result<Value, Error> {
+    let budget = context.budget;
     let [separator, attribute] = args.bind("join", ["d", "attribute"], 0)?;
     let separator = match separator {
         Some(separator) => repr::text(budget, &separator)?,
@@ -163,7 +163,7 @@ fn join(interpreter: &Interpreter<'_>, value: &Value, args: CallArgs) -> Result<
     let items = iterate::items(budget, value)?;
     let mut texts = Vec::new();
     let mut is_markup = false;
-    if interpreter.escapes() {
+    if context.escapes() {
         for item in &items.items {
             let text = repr::text(budget, &getter.get(budget, item)?)?;
             is_markup |= text.is_markup();
@@ -175,11 +175,11 @@ fn join(interpreter: &Interpreter<'_>, value: &Value, args: CallArgs) -> Result<
     let escaped = |text: &Text| {
         if is_markup { ops::escape(budget, text) } else { Ok(text.clone()) }
     };
-    for (at, item) in items.items.iter().enumerate() {
-        if at > 0 {
+    for (idx, item) in items.items.iter().enumerate() {
+        if idx > 0 {
             out.push(&escaped(&separator)?)?;
         }
-        match texts.get(at) {
+        match texts.get(idx) {
             Some(Value::Str(text)) => out.push(&escaped(text)?)?,
             _ => repr::write_str(&mut out, budget, &getter.get(budget, item)?)?,
         }

@@ -1,9 +1,8 @@
-//! Filters of one string.
+//! Filters on strings.
 
 use crate::Error;
 use crate::args::CallArgs;
-use crate::dict::DictBuilder;
-use crate::eval::Interpreter;
+use crate::context::Context;
 use crate::format;
 use crate::limits::Budget;
 use crate::methods::{self, justify, limit, replace, strip};
@@ -11,15 +10,16 @@ use crate::ops;
 use crate::repr;
 use crate::text::{Text, TextBuf};
 use crate::unicode::is_space;
+use crate::value::dict::DictBuilder;
 use crate::value::{Seq, Value};
 
 pub(super) fn call(
-    interpreter: &Interpreter<'_>,
+    context: &Context<'_>,
     name: &str,
     value: &Value,
     args: CallArgs,
 ) -> Result<Value, Error> {
-    let budget = interpreter.budget;
+    let budget = context.budget;
     match name {
         "pprint" => {
             args.expect_none(name)?;
@@ -70,7 +70,7 @@ pub(super) fn call(
             let old = repr::text(budget, &old.unwrap_or(Value::None))?;
             let new = repr::text(budget, &new.unwrap_or(Value::None))?;
             let count = limit(count)?;
-            if interpreter.escapes() {
+            if context.escapes() {
                 let is_escaped = old.is_markup() || (new.is_markup() && !text.is_markup());
                 let text = if is_escaped { ops::escape(budget, &text)? } else { text };
                 replace(budget, &text, &old, &new, count)?
@@ -88,7 +88,8 @@ pub(super) fn call(
     Ok(Value::Str(result))
 }
 
-/// Words begin with a capital and go on in lower case; they end at white space, `-` and brackets.
+/// Converts to title case: words start with a capital and continue in lower case; they end at white
+/// space, `-` and brackets.
 fn title(budget: &Budget<'_>, text: &Text) -> Result<Text, Error> {
     let mut out = TextBuf::new(budget);
     let mut starts_word = true;
@@ -110,7 +111,7 @@ fn title(budget: &Budget<'_>, text: &Text) -> Result<Text, Error> {
     Ok(out.finish_markup(text.is_markup()))
 }
 
-/// The value with the keys of its dictionaries sorted, where they can be.
+/// The value with the keys of its dictionaries sorted, if they are comparable.
 fn sorted(budget: &Budget<'_>, value: &Value) -> Result<Value, Error> {
     budget.check_stack()?;
     budget.tick(1)?;

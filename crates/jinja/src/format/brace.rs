@@ -1,4 +1,4 @@
-//! `'{}'.format(value)`, as jinja2's sandbox runs it.
+//! `'{}'.format(value)`, as in jinja2's sandbox.
 
 use crate::Error;
 use crate::args::CallArgs;
@@ -11,7 +11,7 @@ use crate::value::Value;
 
 use super::spec;
 
-/// How deep fields may stand in specifications.
+/// Maximum nesting of fields in format specifications.
 const MAX_NESTED: i32 = 2;
 
 /// Formats `template` with `args`.
@@ -25,7 +25,8 @@ pub(crate) fn brace(budget: &Budget<'_>, template: &Text, args: &CallArgs) -> Re
 struct Brace<'b> {
     budget: &'b Budget<'b>,
     args: &'b CallArgs,
-    /// The number of the next field without one; `None` once fields have numbers.
+    /// The index for the next automatically numbered field; `None` once a field has an explicit
+    /// index.
     next: Option<usize>,
     is_markup: bool,
 }
@@ -56,7 +57,7 @@ impl Brace<'_> {
         out.push_slice(template, at..text.len())
     }
 
-    /// The length of a field up to its closing brace.
+    /// The length of a field, up to its closing brace.
     fn field_end(&self, text: &str) -> Result<usize, Error> {
         let mut open = 1;
         let mut in_brackets = false;
@@ -121,7 +122,7 @@ impl Brace<'_> {
         spec::write(out, self.budget, &value, spec.as_str())
     }
 
-    /// The value that `name` (such as `0.a[b]`) stands for.
+    /// Evaluates a field name such as `0.a[b]`.
     fn value(&mut self, name: &str) -> Result<Value, Error> {
         let first_end = name.find(['.', '[']).unwrap_or(name.len());
         let (first, mut rest) = name.split_at(first_end);

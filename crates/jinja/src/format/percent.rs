@@ -1,12 +1,12 @@
-//! `'%s' % value`.
+//! printf-style formatting: `'%s' % value`.
 
-use crate::Error;
-use crate::limits::{Bound, Budget};
+use crate::limits::Budget;
 use crate::number;
 use crate::ops::{self, Number};
 use crate::repr;
 use crate::text::{Text, TextBuf};
 use crate::value::Value;
+use crate::{Error, Limit};
 
 use super::{digits, float};
 
@@ -39,7 +39,7 @@ struct Percent<'b> {
     used_name: bool,
 }
 
-/// What stands between `%` and the letter.
+/// The part of a conversion between `%` and the letter.
 #[derive(Default)]
 struct Conversion {
     left: bool,
@@ -64,7 +64,7 @@ impl Percent<'_> {
         arg.ok_or_else(|| Error::type_error("not enough arguments for format string"))
     }
 
-    /// Writes the conversion whose `%` stands before `at`, and returns where it ends.
+    /// Writes the conversion whose `%` precedes `at`, and returns its end.
     fn conversion(&mut self, template: &Text, at: usize) -> Result<usize, Error> {
         let incomplete = || Error::value_error("incomplete format");
         let text = template.as_str();
@@ -112,7 +112,7 @@ impl Percent<'_> {
             let precision = self.count(&mut rest)?.unwrap_or(0).max(0);
             conversion.precision = Some(bounded(precision.unsigned_abs())?);
         }
-        self.budget.room(conversion.width.max(conversion.precision.unwrap_or(0)))?;
+        self.budget.check_value(conversion.width.max(conversion.precision.unwrap_or(0)))?;
         rest = rest.strip_prefix(['h', 'l', 'L']).unwrap_or(rest);
         let kind = rest.chars().next().ok_or_else(incomplete)?;
         if kind == '%' {
@@ -127,7 +127,7 @@ impl Percent<'_> {
         Ok(text.len() - rest.len() + kind.len_utf8())
     }
 
-    /// A number, or `*` for an argument.
+    /// Parses a width or precision: a number, or `*` for an argument.
     fn count(&mut self, rest: &mut &str) -> Result<Option<i128>, Error> {
         if let Some(after) = rest.strip_prefix('*') {
             *rest = after;
@@ -250,7 +250,7 @@ impl Percent<'_> {
 }
 
 fn bounded(count: u128) -> Result<usize, Error> {
-    usize::try_from(count).map_err(|_| Error::Limit { bound: Bound::Memory })
+    usize::try_from(count).map_err(|_| Error::LimitExceeded { limit: Limit::Memory })
 }
 
 fn not_a_number(kind: char, value: &Value) -> Error {

@@ -1,11 +1,11 @@
-//! Format specifications: what stands after the colon of `{:>8.3f}`.
+//! Format specifications: the part after the colon in `{:>8.3f}`.
 
-use crate::Error;
-use crate::limits::{Bound, Budget};
+use crate::limits::Budget;
 use crate::number::float_repr;
 use crate::repr;
 use crate::text::{Text, TextBuf};
 use crate::value::Value;
+use crate::{Error, Limit};
 
 use super::{digits, float};
 
@@ -61,7 +61,7 @@ impl Spec {
         spec.alternate = skip(&mut rest, &['#']).is_some();
         if spec.fill.is_none() && skip(&mut rest, &['0']).is_some() {
             spec.fill = Some('0');
-            // Numbers are filled after their sign then.
+            // Numbers are then padded after their sign.
             spec.zero = spec.align.is_none();
         }
         spec.width = count(&mut rest)?.unwrap_or(0);
@@ -81,7 +81,7 @@ impl Spec {
     }
 }
 
-/// Takes the next character if it is one of `wanted`.
+/// Consumes the next character if it is one of `wanted`.
 fn skip(rest: &mut &str, wanted: &[char]) -> Option<char> {
     let found = rest.chars().next().filter(|c| wanted.contains(c))?;
     *rest = &rest[found.len_utf8()..];
@@ -93,7 +93,7 @@ fn count(rest: &mut &str) -> Result<Option<usize>, Error> {
     if len == 0 {
         return Ok(None);
     }
-    let number = rest[..len].parse().map_err(|_| Error::Limit { bound: Bound::Memory })?;
+    let number = rest[..len].parse().map_err(|_| Error::LimitExceeded { limit: Limit::Memory })?;
     *rest = &rest[len..];
     Ok(Some(number))
 }
@@ -116,7 +116,7 @@ pub(super) fn write(
         Value::Str(_) | Value::Int(_) | Value::Bool(_) | Value::Float(_) => Spec::parse(spec)?,
         _ => return Err(unsupported()),
     };
-    budget.room(parsed.width.max(parsed.precision.unwrap_or(0)))?;
+    budget.check_value(parsed.width.max(parsed.precision.unwrap_or(0)))?;
     let unknown = |kind: char| {
         let name = value.type_name();
         let what = format!("Unknown format code '{kind}' for object of type '{name}'");
@@ -176,7 +176,7 @@ fn write_float(out: &mut TextBuf<'_>, spec: &Spec, number: f64) -> Result<(), Er
         (None, None) => float_repr(number.abs()),
         (None, Some(precision)) => {
             let text = float(number, 'g', precision, spec.alternate);
-            // Without a letter at least one fractional digit is shown.
+            // Without a type letter, at least one fractional digit is shown.
             if text.contains(['.', 'e', 'n', 'i']) { text } else { text + ".0" }
         }
         (Some('n'), precision) => float(number, 'g', precision.unwrap_or(6), spec.alternate),
@@ -193,7 +193,7 @@ fn write_float(out: &mut TextBuf<'_>, spec: &Spec, number: f64) -> Result<(), Er
     write_number(out, spec, is_negative, "", &text[..whole], &text[whole..], 3)
 }
 
-/// Writes a number of its parts: the whole digits, which may be grouped, and what follows.
+/// Writes a number from its parts: the integer digits, which may be grouped, and the rest.
 fn write_number(
     out: &mut TextBuf<'_>,
     spec: &Spec,
@@ -228,7 +228,7 @@ fn write_number(
     pad(out, spec, '>', &Text::plain(head + &text))
 }
 
-/// Digits with separators, filled with zeros up to `width`.
+/// Inserts separators into digits and pads with zeros to `width`.
 fn grouped(digits: &str, separator: char, group: usize, width: usize) -> String {
     let mut reversed = String::new();
     let mut n = 0;

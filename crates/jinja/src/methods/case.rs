@@ -1,10 +1,10 @@
-//! Upper and lower case.
+//! Case conversion.
 
 use crate::Error;
 use crate::limits::Budget;
 use crate::text::{Mark, Text, TextBuf};
 
-/// `str.lower`, `upper`, `title`, `capitalize`, `swapcase` or `casefold`.
+/// Implements `str.lower`, `upper`, `title`, `capitalize`, `swapcase` and `casefold`.
 pub(crate) fn change(budget: &Budget<'_>, text: &Text, name: &str) -> Result<Text, Error> {
     match name {
         "lower" => return text.map(budget, str::to_lowercase),
@@ -35,7 +35,8 @@ fn push_all(
     chars.try_for_each(|c| out.push_char(c, mark))
 }
 
-/// A character as a word begins: of several capitals the first stays one.
+/// Appends a character in title case; if its upper case is several letters, only the first is a
+/// capital.
 fn push_title(out: &mut TextBuf<'_>, c: char, mark: Option<Mark>) -> Result<(), Error> {
     for (at, upper) in c.to_uppercase().enumerate() {
         if at == 0 {
@@ -47,7 +48,7 @@ fn push_title(out: &mut TextBuf<'_>, c: char, mark: Option<Mark>) -> Result<(), 
     Ok(())
 }
 
-/// Full case folding: capitals in lower case, but for what has no capital of its own.
+/// Appends a character with full case folding.
 fn fold(out: &mut TextBuf<'_>, c: char, mark: Option<Mark>) -> Result<(), Error> {
     if c == 'ı' {
         return out.push_char(c, mark);

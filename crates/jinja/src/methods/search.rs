@@ -1,16 +1,15 @@
-//! Looking for a string in another one. Offsets count characters.
+//! String search. Offsets are in characters.
 
 use crate::Error;
 use crate::args::CallArgs;
-use crate::attribute::bounds;
 use crate::limits::Budget;
+use crate::slice::bounds;
 use crate::text::Text;
 use crate::value::Value;
 
-use super::string::string;
+use super::arguments::string;
 
-/// The bytes between two offsets in characters, as slices take them; `None` where the first one
-/// lies beyond the end.
+/// Converts slice offsets in characters to a byte range; `None` if the start is beyond the end.
 fn range(
     text: &Text,
     start: Option<Value>,
@@ -33,7 +32,7 @@ fn range(
     Ok(Some(from..text.byte_of_char(first + bounds.len).max(from)))
 }
 
-/// `find`, `rfind`, `index`, `rindex` and `count`.
+/// Implements `find`, `rfind`, `index`, `rindex` and `count`.
 pub(super) fn search(
     budget: &Budget<'_>,
     text: &Text,
@@ -67,7 +66,7 @@ pub(super) fn search(
     }
 }
 
-/// `startswith` and `endswith`, of one string or any of a tuple.
+/// Implements `startswith` and `endswith`, for one string or any of a tuple.
 pub(super) fn has_affix(
     budget: &Budget<'_>,
     text: &Text,

@@ -1,4 +1,4 @@
-//! Cutting strings into pieces, which keep their marks.
+//! String splitting; the parts keep their marks.
 
 use crate::Error;
 use crate::limits::Budget;
@@ -6,9 +6,9 @@ use crate::text::Text;
 use crate::unicode::is_space;
 use crate::value::Value;
 
-use super::string::{limit, string};
+use super::arguments::{limit, string};
 
-/// `split` and `rsplit`.
+/// Implements `split` and `rsplit`.
 pub(super) fn split(
     budget: &Budget<'_>,
     text: &Text,
@@ -42,13 +42,13 @@ pub(super) fn split(
 
 type Ranges = Vec<(usize, usize)>;
 
-/// What a piece takes once it is a string in a list.
-const PIECE_BYTES: usize = 192;
+/// The memory of one part as a string in a list.
+const PART_BYTES: usize = 192;
 
-/// Adds a piece, if all of them may become strings.
+/// Adds a part, after checking that all parts may become strings.
 fn push(budget: &Budget<'_>, ranges: &mut Ranges, range: (usize, usize)) -> Result<(), Error> {
     if ranges.len() == ranges.capacity() {
-        budget.room_alive(ranges.len().saturating_mul(PIECE_BYTES))?;
+        budget.check_live(ranges.len().saturating_mul(PART_BYTES))?;
     }
     ranges.push(range);
     budget.tick(1)
@@ -122,7 +122,7 @@ fn words_from_end(budget: &Budget<'_>, text: &str, max: usize) -> Result<Ranges,
     }
 }
 
-/// `splitlines`.
+/// Implements `splitlines`.
 pub(crate) fn lines(
     budget: &Budget<'_>,
     text: &Text,
@@ -152,7 +152,7 @@ fn is_line_end(c: char) -> bool {
     )
 }
 
-/// `partition` and `rpartition`.
+/// Implements `partition` and `rpartition`.
 pub(super) fn partition(
     text: &Text,
     separator: &Text,

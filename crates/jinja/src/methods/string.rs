@@ -10,9 +10,10 @@ use crate::text::{Text, TextBuf};
 use crate::unicode::{decimal, is_alpha, is_digit, is_numeric, is_printable, is_space};
 use crate::value::{Seq, Value};
 
+use super::arguments::{limit, string};
 use super::{case, search, split};
 
-/// The methods of `str`.
+/// The names of the methods, sorted.
 pub(super) const NAMES: &[&str] = &[
     "capitalize",
     "casefold",
@@ -63,7 +64,7 @@ pub(super) const NAMES: &[&str] = &[
     "zfill",
 ];
 
-/// Those that take keywords; Python 3.13 has added `replace`.
+/// Methods that accept keyword arguments; Python 3.13 added `replace`.
 const WITH_KEYWORDS: &[&str] =
     &["expandtabs", "format", "replace", "rsplit", "split", "splitlines"];
 
@@ -183,30 +184,7 @@ pub(super) fn call(
     }
 }
 
-/// A string argument.
-pub(super) fn string(value: Option<Value>, function: &str) -> Result<Text, Error> {
-    match value {
-        Some(Value::Str(text)) => Ok(text),
-        Some(other) => Err(Error::type_error(format!(
-            "{function}() argument must be str, not {}",
-            other.type_name()
-        ))),
-        None => Err(Error::type_error(format!("{function}() takes more arguments"))),
-    }
-}
-
-/// How often something is done: negative numbers and none mean without end.
-pub(crate) fn limit(count: Option<Value>) -> Result<usize, Error> {
-    match count {
-        None | Some(Value::None) => Ok(usize::MAX),
-        Some(count) => match count.as_index() {
-            Some(count) => Ok(usize::try_from(count).unwrap_or(usize::MAX)),
-            None => ops::size(&count),
-        },
-    }
-}
-
-/// `str.strip` on either side.
+/// Implements `str.strip`, for either or both sides.
 pub(crate) fn strip(
     text: &Text,
     chars: Option<Value>,
@@ -228,7 +206,7 @@ pub(crate) fn strip(
     Ok(text.slice(start..start + kept.len()))
 }
 
-/// `str.replace`.
+/// Implements `str.replace`.
 pub(crate) fn replace(
     budget: &Budget<'_>,
     text: &Text,
@@ -242,12 +220,12 @@ pub(crate) fn replace(
     let mut from = 0;
     let mut n = 0;
     if old.is_empty() {
-        for (at, c) in all.char_indices() {
+        for (idx, c) in all.char_indices() {
             if n < count {
                 out.push(&new)?;
                 n += 1;
             }
-            out.push_slice(text, at..at + c.len_utf8())?;
+            out.push_slice(text, idx..idx + c.len_utf8())?;
         }
         if n < count {
             out.push(&new)?;
@@ -271,14 +249,14 @@ pub(crate) fn replace(
 
 fn join(budget: &Budget<'_>, separator: &Text, items: &[Value]) -> Result<Text, Error> {
     let mut out = TextBuf::new(budget);
-    for (at, item) in items.iter().enumerate() {
+    for (idx, item) in items.iter().enumerate() {
         let Value::Str(item) = item else {
             return Err(Error::type_error(format!(
-                "sequence item {at}: expected str instance, {} found",
+                "sequence item {idx}: expected str instance, {} found",
                 item.type_name()
             )));
         };
-        if at > 0 {
+        if idx > 0 {
             out.push(separator)?;
         }
         if separator.is_markup() {
@@ -290,7 +268,7 @@ fn join(budget: &Budget<'_>, separator: &Text, items: &[Value]) -> Result<Text, 
     Ok(out.finish_markup(separator.is_markup()))
 }
 
-/// `str.center`, `ljust` and `rjust`.
+/// Implements `str.center`, `ljust` and `rjust`.
 pub(crate) fn justify(
     budget: &Budget<'_>,
     text: &Text,
@@ -300,11 +278,11 @@ pub(crate) fn justify(
 ) -> Result<Text, Error> {
     let width = ops::size(width)?;
     let missing = width.saturating_sub(text.n_chars());
-    budget.room(missing)?;
+    budget.check_value(missing)?;
     let before = match name {
         "ljust" => 0,
         "rjust" => missing,
-        // Python puts the odd one before where the width is odd.
+        // If the padding is odd, Python puts the extra character on the left if the width is odd.
         _ => missing / 2 + (missing & width & 1),
     };
     let mut out = TextBuf::new(budget);
@@ -367,7 +345,7 @@ fn translate(budget: &Budget<'_>, text: &Text, table: &Value) -> Result<Text, Er
     Ok(out.finish())
 }
 
-/// `str.islower` and the like.
+/// Implements `str.islower` and similar methods.
 pub(crate) fn is_of(text: &str, name: &str) -> bool {
     let all = |test: &dyn Fn(char) -> bool| !text.is_empty() && text.chars().all(test);
     match name {

@@ -1,15 +1,15 @@
-//! Expressions. Every chain is read in a loop, so that only brackets go deeper.
+//! Parses expressions. Chains are parsed in loops, so that only brackets recurse.
 
-use crate::Error;
 use crate::ast::{Access, Args, Binary, Compare, Condition, Expr, Filter};
-use crate::lexer::Kind;
-use crate::limits::{Bound, MAX_NESTING};
+use crate::lexer::TokenKind;
+use crate::limits::MAX_NESTING;
+use crate::{Error, Limit};
 use crate::{filters, predicates};
 
 use super::{Parser, describe};
 
 impl Parser {
-    /// An expression, or several with commas between them.
+    /// Parses an expression, or a tuple of several separated by commas.
     pub(super) fn tuple(
         &mut self,
         with_condition: bool,
@@ -63,10 +63,10 @@ impl Parser {
                 branches.push((value, test));
                 value = self.or()?;
             } else if self.is_name("if") {
-                // `a if b if c`: `a if b` is the value of the next condition.
+                // In `a if b if c`, `a if b` is the value of the next condition.
                 n_wrapped += 1;
                 if n_wrapped > MAX_NESTING {
-                    return Err(Error::Limit { bound: Bound::Nesting });
+                    return Err(Error::LimitExceeded { limit: Limit::Nesting });
                 }
                 let branches = vec![(value, test)];
                 let condition = Condition { branches, otherwise: None, line };
@@ -76,7 +76,7 @@ impl Parser {
                 break;
             }
         }
-        // Inside of conditions jinja2 looks for filters and tests when they are used.
+        // Inside of conditions, jinja2 resolves filters and tests only when they are used.
         self.unknown.truncate(n_unknown);
         Ok(Expr::Condition(Box::new(Condition { branches, otherwise, line })))
     }
@@ -119,15 +119,16 @@ impl Parser {
         let mut rest = Vec::new();
         loop {
             let operator = match self.kind() {
-                Kind::Op("==") => Compare::Eq,
-                Kind::Op("!=") => Compare::Ne,
-                Kind::Op("<") => Compare::Lt,
-                Kind::Op("<=") => Compare::Le,
-                Kind::Op(">") => Compare::Gt,
-                Kind::Op(">=") => Compare::Ge,
-                Kind::Name(name) if name == "in" => Compare::In,
-                Kind::Name(name)
-                    if name == "not" && matches!(self.peek(), Kind::Name(next) if next == "in") =>
+                TokenKind::Op("==") => Compare::Eq,
+                TokenKind::Op("!=") => Compare::Ne,
+                TokenKind::Op("<") => Compare::Lt,
+                TokenKind::Op("<=") => Compare::Le,
+                TokenKind::Op(">") => Compare::Gt,
+                TokenKind::Op(">=") => Compare::Ge,
+                TokenKind::Name(name) if name == "in" => Compare::In,
+                TokenKind::Name(name)
+                    if name == "not"
+                        && matches!(self.peek(), TokenKind::Name(next) if next == "in") =>
                 {
                     self.advance();
                     Compare::NotIn
@@ -174,7 +175,7 @@ impl Parser {
         self.binary(Self::unary, |operator| (operator == "**").then_some(Binary::Pow))
     }
 
-    /// Operators of one precedence between what `operand` reads.
+    /// Parses a chain of operators of one precedence between operands.
     fn binary(
         &mut self,
         operand: fn(&mut Self) -> Result<Expr, Error>,
@@ -182,7 +183,7 @@ impl Parser {
     ) -> Result<Expr, Error> {
         let first = operand(self)?;
         let mut rest = Vec::new();
-        while let Kind::Op(operator) = self.kind()
+        while let TokenKind::Op(operator) = self.kind()
             && let Some(operator) = find(operator)
         {
             self.advance();
@@ -193,7 +194,7 @@ impl Parser {
 
     fn unary(&mut self) -> Result<Expr, Error> {
         let mut signs = Vec::new();
-        while let Kind::Op(operator @ ("-" | "+")) = self.kind() {
+        while let TokenKind::Op(operator @ ("-" | "+")) = self.kind() {
             signs.push(*operator == "-");
             self.advance();
         }
@@ -205,35 +206,35 @@ impl Parser {
         let mut accesses = Vec::new();
         loop {
             match self.kind() {
-                Kind::Op("|") => {
+                TokenKind::Op("|") => {
                     self.advance();
                     accesses.push(Access::Filter(self.filter()?));
                 }
-                Kind::Op("(") => accesses.push(Access::Call(self.args()?)),
-                Kind::Name(name) if name == "is" => accesses.push(self.test()?),
+                TokenKind::Op("(") => accesses.push(Access::Call(self.args()?)),
+                TokenKind::Name(name) if name == "is" => accesses.push(self.test()?),
                 _ => break,
             }
         }
         Ok(with_accesses(value, accesses))
     }
 
-    /// `value.a[b](c)`.
+    /// Parses postfix operations, as in `value.a[b](c)`.
     fn postfix(&mut self, value: Expr) -> Result<Expr, Error> {
         let mut accesses = Vec::new();
         loop {
             match self.kind() {
-                Kind::Op(".") => {
+                TokenKind::Op(".") => {
                     self.advance();
                     let access = match self.kind() {
-                        Kind::Name(name) => Access::Attribute(name.as_str().into()),
-                        Kind::Int(number) => Access::Item(Expr::Int(*number)),
+                        TokenKind::Name(name) => Access::Attribute(name.as_str().into()),
+                        TokenKind::Int(number) => Access::Item(Expr::Int(*number)),
                         _ => return Err(self.fail("expected name or number")),
                     };
                     self.advance();
                     accesses.push(access);
                 }
-                Kind::Op("[") => accesses.push(self.nested(Self::subscript)?),
-                Kind::Op("(") => accesses.push(Access::Call(self.args()?)),
+                TokenKind::Op("[") => accesses.push(self.nested(Self::subscript)?),
+                TokenKind::Op("(") => accesses.push(Access::Call(self.args()?)),
                 _ => break,
             }
         }
@@ -276,7 +277,7 @@ impl Parser {
         };
         self.advance();
         let bound = |parser: &mut Self| {
-            let is_absent = matches!(parser.kind(), Kind::Op(":" | "]" | ","));
+            let is_absent = matches!(parser.kind(), TokenKind::Op(":" | "]" | ","));
             if is_absent { Ok(None) } else { parser.expression(true).map(Some) }
         };
         let stop = bound(self)?;
@@ -286,7 +287,7 @@ impl Parser {
 
     fn primary(&mut self) -> Result<Expr, Error> {
         match self.kind() {
-            Kind::Name(name) => {
+            TokenKind::Name(name) => {
                 let value = match name.as_str() {
                     "true" | "True" => Expr::Bool(true),
                     "false" | "False" => Expr::Bool(false),
@@ -301,9 +302,9 @@ impl Parser {
                 self.advance();
                 Ok(value)
             }
-            Kind::Str(_) => {
+            TokenKind::Str(_) => {
                 let mut text = String::new();
-                while let Kind::Str(part) = self.kind() {
+                while let TokenKind::Str(part) = self.kind() {
                     text.push_str(part);
                     self.advance();
                 }
@@ -311,24 +312,24 @@ impl Parser {
                 self.strings.push(text);
                 Ok(Expr::Str(index))
             }
-            Kind::Int(number) => {
+            TokenKind::Int(number) => {
                 let number = *number;
                 self.advance();
                 Ok(Expr::Int(number))
             }
-            Kind::Float(number) => {
+            TokenKind::Float(number) => {
                 let number = *number;
                 self.advance();
                 Ok(Expr::Float(number))
             }
-            Kind::Op("(") => {
+            TokenKind::Op("(") => {
                 self.advance();
                 let value = self.tuple(true, true)?;
                 self.expect_op(")")?;
                 Ok(value)
             }
-            Kind::Op("[") => self.list(),
-            Kind::Op("{") => self.dict(),
+            TokenKind::Op("[") => self.list(),
+            TokenKind::Op("{") => self.dict(),
             kind => Err(self.fail(format!("unexpected '{}'", describe(kind)))),
         }
     }
@@ -395,7 +396,9 @@ impl Parser {
                     return Err(invalid());
                 }
                 args.double_star = Some(Box::new(self.expression(true)?));
-            } else if matches!(self.kind(), Kind::Name(_)) && *self.peek() == Kind::Op("=") {
+            } else if matches!(self.kind(), TokenKind::Name(_))
+                && *self.peek() == TokenKind::Op("=")
+            {
                 if args.double_star.is_some() {
                     return Err(invalid());
                 }
@@ -428,7 +431,7 @@ impl Parser {
 
     pub(super) fn filter(&mut self) -> Result<Filter, Error> {
         let name = self.dotted_name()?;
-        if !self.is_soft && !filters::exists(&name) {
+        if !self.is_soft && !filters::names::exists(&name) {
             let error = self.fail(format!("No filter named '{name}'."));
             self.unknown.push(error);
         }
@@ -446,8 +449,11 @@ impl Parser {
         }
         let mut args = Args::default();
         let takes_arg = match self.kind() {
-            Kind::Name(name) => !matches!(name.as_str(), "else" | "or" | "and"),
-            Kind::Str(_) | Kind::Int(_) | Kind::Float(_) | Kind::Op("[" | "{") => true,
+            TokenKind::Name(name) => !matches!(name.as_str(), "else" | "or" | "and"),
+            TokenKind::Str(_)
+            | TokenKind::Int(_)
+            | TokenKind::Float(_)
+            | TokenKind::Op("[" | "{") => true,
             _ => false,
         };
         if self.is_op("(") {

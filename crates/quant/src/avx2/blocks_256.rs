@@ -1,8 +1,8 @@
 //! Matrix-vector kernels for the K types: blocks of 256 values in eight groups of 32.
 //!
 //! A group's 6-bit or 8-bit integer scales are applied in the multiplication that adds pairs of
-//! 16-bit products, so that only the activations' scale of each group and the block's own remain
-//! for f32. Fixed offsets and minimums are multiplied by the activations' sums.
+//! 16-bit products, so that only the activations' scale of each group and the block's f16 scale are
+//! applied in f32. Fixed offsets and minimums are multiplied with the activations' sums.
 #![expect(unsafe_code, reason = "AVX2 intrinsics over raw pointers")]
 
 use std::arch::x86_64::*;
@@ -10,39 +10,42 @@ use std::arch::x86_64::*;
 use super::{Row, RowsKernel, hsum, prefetch};
 use crate::blocks::q3_k_scales;
 
-/// How a block type is multiplied.
+/// The dot product of a block type.
 pub(super) trait Block {
     /// Bytes of a block.
     const BYTES: usize;
 
-    /// Eight partial sums of a block with the activations that start at `row`.
+    /// Eight partial sums of the dot product of a block with the activations at `row`.
     ///
-    /// SAFETY: AVX2, FMA and F16C are available; a whole block can be read, and 256 activations
-    /// with their scales and sums.
+    /// # Safety
+    /// AVX2, FMA and F16C are available; `block` points to a whole block, and `row` to 256
+    /// activations with their scales and sums.
     unsafe fn dot(block: *const u8, row: Row) -> __m256;
 }
 
-/// Two running sums over a block's groups, so that one addition need not wait for the last.
+/// Two accumulators over a block's groups, to shorten the dependency chain of additions.
 struct Sums {
     even: __m256,
     odd: __m256,
 }
 
 impl Sums {
-    /// SAFETY: AVX2 is available.
+    /// # Safety
+    /// AVX2 is available.
     #[inline(always)]
     unsafe fn zero() -> Self {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe { Self { even: _mm256_setzero_ps(), odd: _mm256_setzero_ps() } }
     }
 
     /// Adds group `group` with the unsigned integers `q`; `scales` has eight 16-bit integers in
-    /// each half, of which number `group` is applied to that half of the group.
+    /// each half, and the one at index `group` is applied to that half of the group.
     ///
-    /// SAFETY: as [`Block::dot`].
+    /// # Safety
+    /// As for [`Block::dot`].
     #[inline(always)]
     unsafe fn add(&mut self, group: usize, q: __m256i, scales: __m256i, row: Row) {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             let activations = _mm256_loadu_si256(row.values.add(32 * group).cast());
             let lane = (2 * group as i16) | ((2 * group as i16 + 1) << 8);
@@ -54,37 +57,46 @@ impl Sums {
         }
     }
 
-    /// SAFETY: AVX2 is available.
+    /// # Safety
+    /// AVX2 is available.
     #[inline(always)]
     unsafe fn total(self) -> __m256 {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe { _mm256_add_ps(self.even, self.odd) }
     }
 }
 
-/// An f16 in all lanes. SAFETY: AVX2 and F16C are available, 2 bytes can be read.
+/// Loads an f16 and broadcasts it to all lanes.
+///
+/// # Safety
+/// AVX2 and F16C are available, 2 bytes are readable.
 #[inline(always)]
 pub(crate) unsafe fn half(pointer: *const u8) -> __m256 {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { _mm256_cvtph_ps(_mm_set1_epi16(pointer.cast::<i16>().read_unaligned())) }
 }
 
-/// Scales of sixteen half groups, arranged for [`Sums::add`]: first halves' low, second halves'
-/// high. SAFETY: AVX2 is available.
+/// Arranges the scales of sixteen half groups for [`Sums::add`]: those of first halves in the low
+/// lane, those of second halves in the high one.
+///
+/// # Safety
+/// AVX2 is available.
 #[inline(always)]
 unsafe fn by_halves(scales: __m128i) -> __m256i {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         let order = _mm_setr_epi8(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15);
         _mm256_cvtepi8_epi16(_mm_shuffle_epi8(scales, order))
     }
 }
 
-/// The sum of sixteen signed bytes times the sums of sixteen half groups.
-/// SAFETY: as [`Block::dot`].
+/// The dot product of sixteen signed bytes with the sums of sixteen half groups, in partial sums.
+///
+/// # Safety
+/// As for [`Block::dot`].
 #[inline(always)]
 pub(crate) unsafe fn with_sums_16(factors: __m128i, row: Row) -> __m256 {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         let low = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(factors));
         let high = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_unpackhi_epi64(factors, factors)));
@@ -96,11 +108,13 @@ pub(crate) unsafe fn with_sums_16(factors: __m128i, row: Row) -> __m256 {
     }
 }
 
-/// Scales and minimums of a `Q4_K` or `Q5_K` block: eight bytes each. SAFETY: the 12 bytes can be
-/// read.
+/// Unpacks the scales and minimums of a `Q4_K` or `Q5_K` block to eight bytes each.
+///
+/// # Safety
+/// 12 bytes are readable.
 #[inline(always)]
 unsafe fn six_bits(packed: *const u8) -> (u64, u64) {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     let [a, b, c] = unsafe { packed.cast::<[u32; 3]>().read_unaligned() };
     let join = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
     let top = |word: u32| (word >> 6 & 0x0303_0303) << 4;
@@ -110,18 +124,19 @@ unsafe fn six_bits(packed: *const u8) -> (u64, u64) {
     )
 }
 
-/// What `Q4_K` and `Q5_K` share: a block's scales, given to [`Sums::add`], and what its minimums
-/// take off.
+/// The part that `Q4_K` and `Q5_K` share: a block's scales for [`Sums::add`], and the contribution
+/// of its minimums.
 struct ScalesAndMins {
     scales: __m256i,
     mins: __m256,
 }
 
 impl ScalesAndMins {
-    /// SAFETY: as [`Block::dot`].
+    /// # Safety
+    /// As for [`Block::dot`].
     #[inline(always)]
     unsafe fn load(block: *const u8, row: Row) -> Self {
-        // SAFETY: the caller's promise; the packed scales and minimums start at 4.
+        // SAFETY: guaranteed by the caller; the packed scales and minimums start at 4.
         unsafe {
             let (scales, mins) = six_bits(block.add(4));
             let scales = _mm_cvtepu8_epi16(_mm_cvtsi64_si128(scales as i64));
@@ -133,10 +148,13 @@ impl ScalesAndMins {
         }
     }
 
-    /// The block's eight partial sums. SAFETY: as [`Block::dot`].
+    /// The block's eight partial sums.
+    ///
+    /// # Safety
+    /// As for [`Block::dot`].
     #[inline(always)]
     unsafe fn finish(self, block: *const u8, sums: Sums) -> __m256 {
-        // SAFETY: the caller's promise; the scales of scales and minimums are the first 4 bytes.
+        // SAFETY: guaranteed by the caller; the block starts with two f16 scales.
         unsafe {
             let scaled = _mm256_mul_ps(sums.total(), half(block));
             _mm256_fnmadd_ps(self.mins, half(block.add(2)), scaled)
@@ -149,7 +167,7 @@ impl Block for Q4K {
     const BYTES: usize = 144;
     #[inline(always)]
     unsafe fn dot(block: *const u8, row: Row) -> __m256 {
-        // SAFETY: the caller's promise; four times 32 bytes of nibbles start at 16.
+        // SAFETY: guaranteed by the caller; four times 32 bytes of nibbles start at 16.
         unsafe {
             let parts = ScalesAndMins::load(block, row);
             let mut sums = Sums::zero();
@@ -170,14 +188,14 @@ impl Block for Q5K {
     const BYTES: usize = 176;
     #[inline(always)]
     unsafe fn dot(block: *const u8, row: Row) -> __m256 {
-        // SAFETY: the caller's promise; fifth bits start at 16, nibbles at 48.
+        // SAFETY: guaranteed by the caller; fifth bits start at 16, nibbles at 48.
         unsafe {
             let parts = ScalesAndMins::load(block, row);
             let mut sums = Sums::zero();
             let mask = _mm256_set1_epi8(15);
             let sixteen = _mm256_set1_epi8(16);
             let fifths = _mm256_loadu_si256(block.add(16).cast());
-            // Bit g of each byte belongs to group g; shifts by g bring it to bit 4.
+            // Bit g of each byte belongs to group g; it is shifted to bit 4.
             let mut left = _mm256_slli_epi16::<4>(fifths);
             for i in 0..4 {
                 let bytes = _mm256_loadu_si256(block.add(48 + 32 * i).cast());
@@ -195,10 +213,13 @@ impl Block for Q5K {
     }
 }
 
-/// Bits of `low` below 16 and of `bits` in 0x30. SAFETY: AVX2 is available.
+/// Joins the low four bits of `low` with the bits 0x30 of `bits`.
+///
+/// # Safety
+/// AVX2 is available.
 #[inline(always)]
 unsafe fn join(low: __m256i, bits: __m256i) -> __m256i {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         let low = _mm256_and_si256(low, _mm256_set1_epi8(15));
         _mm256_or_si256(low, _mm256_and_si256(bits, _mm256_set1_epi8(0x30)))
@@ -210,7 +231,7 @@ impl Block for Q6K {
     const BYTES: usize = 210;
     #[inline(always)]
     unsafe fn dot(block: *const u8, row: Row) -> __m256 {
-        // SAFETY: the caller's promise; 128 bytes of nibbles, 64 of upper bits, 16 scales, f16.
+        // SAFETY: guaranteed by the caller; 128 bytes of nibbles, 64 of upper bits, 16 scales, f16.
         unsafe {
             let packed = _mm_loadu_si128(block.add(192).cast());
             let scales = by_halves(packed);
@@ -232,11 +253,13 @@ impl Block for Q6K {
     }
 }
 
-/// Two bits of each value of group `4 i + j`, `bytes` being the block's `i`th 32 bytes of them.
-/// SAFETY: AVX2 is available.
+/// The two-bit values of group `4 i + j`, where `bytes` are the block's `i`th 32 bytes of them.
+///
+/// # Safety
+/// AVX2 is available.
 #[inline(always)]
 unsafe fn two_bits(bytes: __m256i, j: usize) -> __m256i {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         let shifted = match j {
             0 => bytes,
@@ -253,7 +276,7 @@ impl Block for Q2K {
     const BYTES: usize = 84;
     #[inline(always)]
     unsafe fn dot(block: *const u8, row: Row) -> __m256 {
-        // SAFETY: the caller's promise; 16 bytes of scales and minimums, 64 of values, two f16.
+        // SAFETY: guaranteed by the caller; 16 bytes of scales and minimums, 64 of values, two f16.
         unsafe {
             let packed = _mm_loadu_si128(block.cast());
             let nibble = _mm_set1_epi8(15);
@@ -277,7 +300,8 @@ impl Block for Q3K {
     const BYTES: usize = 110;
     #[inline(always)]
     unsafe fn dot(block: *const u8, row: Row) -> __m256 {
-        // SAFETY: the caller's promise; 32 bytes of third bits, 64 of values, 12 of scales, f16.
+        // SAFETY: guaranteed by the caller; 32 bytes of third bits, 64 of values, 12 of scales,
+        // f16.
         unsafe {
             let packed = q3_k_scales(&block.add(96).cast::<[u8; 12]>().read_unaligned());
             let packed = _mm_loadu_si128(packed.as_ptr().cast());
@@ -285,7 +309,7 @@ impl Block for Q3K {
             let scales = by_halves(packed);
             let four = _mm256_set1_epi8(4);
             let thirds = _mm256_loadu_si256(block.cast());
-            // Bit g of each byte belongs to group g; shifts bring it to bit 2.
+            // Bit g of each byte belongs to group g; it is shifted to bit 2.
             let shifted = [
                 _mm256_slli_epi16::<2>(thirds),
                 _mm256_slli_epi16::<1>(thirds),
@@ -311,7 +335,10 @@ impl Block for Q3K {
     }
 }
 
-/// `N` rows at once. SAFETY: as [`RowsKernel`].
+/// Multiplies `N` rows at once.
+///
+/// # Safety
+/// As for [`RowsKernel`].
 #[inline(always)]
 unsafe fn rows_at_once<B: Block, const N: usize>(
     rows: *const u8,
@@ -320,7 +347,7 @@ unsafe fn rows_at_once<B: Block, const N: usize>(
     activations: Row,
     ahead: *const u8,
 ) -> [f32; N] {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         let mut sums = [_mm256_setzero_ps(); N];
         for block_idx in 0..n_blocks {
@@ -339,7 +366,8 @@ unsafe fn rows_at_once<B: Block, const N: usize>(
     }
 }
 
-/// SAFETY: as [`RowsKernel`], with AVX2.
+/// # Safety
+/// As for [`RowsKernel`], with AVX2.
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn with_avx2<B: Block>(
     rows: *const u8,
@@ -349,7 +377,7 @@ unsafe fn with_avx2<B: Block>(
     ahead: *const u8,
     out: &mut [f32],
 ) {
-    // SAFETY: the caller's promise; `rows` has a row for each place in `out`.
+    // SAFETY: guaranteed by the caller; `rows` has a row for each element of `out`.
     unsafe {
         each_row!(
             rows,

@@ -1,11 +1,11 @@
 //! Matrix-vector kernels for the types with blocks of 32 values.
 //!
-//! Two neighbouring blocks A and B go through one vector: its low half holds A's values, its high
-//! half B's. The partial sums of two such pairs are folded to two sums a block, so that one
-//! multiplication applies the scales of four blocks. Four rows share the activations.
+//! Two neighbouring blocks A and B are processed in one vector: its low half holds A's values, its
+//! high half B's. The partial sums of two such pairs are folded to two sums per block, so that one
+//! multiplication applies the scales of four blocks. Four rows share each load of the activations.
 //!
-//! How bytes are multiplied is a parameter ([`Multiply`]): here as AVX2 does it, in
-//! [`crate::vnni`] with `vpdpbusd`.
+//! Generic over the multiplication of bytes ([`Multiply`]): AVX2's instructions here, `vpdpbusd` in
+//! [`crate::vnni`].
 #![expect(unsafe_code, reason = "AVX2 intrinsics over raw pointers")]
 
 use std::arch::x86_64::*;
@@ -13,9 +13,9 @@ use std::arch::x86_64::*;
 use super::{Row, RowsKernel, hsum, prefetch};
 use crate::blocks::IQ4_NL_VALUES;
 
-/// How a block type's integers are stored.
+/// The layout of a block type's integers.
 pub(crate) trait Block {
-    /// Bytes of a block. The first two are the f16 scale.
+    /// Bytes per block. The first two are the f16 scale.
     const BYTES: usize;
     /// Whether an f16 minimum follows the scale.
     const MIN: bool = false;
@@ -23,32 +23,35 @@ pub(crate) trait Block {
     const BIAS: i8 = 0;
     /// Whether the integers are signed.
     const SIGNED: bool = false;
-    /// Where the fifth bits of the integers start, before 16 bytes of nibbles.
+    /// The offset of the integers' fifth bits, which precede 16 bytes of nibbles.
     const FIFTH_BITS: Option<usize> = None;
 
     /// Values 0 to 15 of blocks `a` and `b`, and values 16 to 31.
     ///
-    /// SAFETY: AVX2 is available; a whole block can be read at each pointer.
+    /// # Safety
+    /// AVX2 is available; a whole block is readable at each pointer.
     unsafe fn quants(a: *const u8, b: *const u8) -> (__m256i, __m256i);
 }
 
-/// What instruction sets do differently. SAFETY of all methods: the set is available.
+/// The operations that differ between instruction sets. All unsafe methods require that the
+/// instruction set is available.
 pub(crate) trait Multiply {
-    /// What the dot products of a type's blocks with these activations start from.
+    /// The initial value of the dot products of a type's blocks with these activations.
     unsafe fn start<B: Block>(low: __m256i, high: __m256i) -> __m256i;
 
-    /// Four partial sums of block A's dot product and four of B's: of the weights `w` with the
-    /// activations `x`, values 0 to 15 and 16 to 31 of both.
+    /// Four partial sums of block A's dot product and four of B's, of the weights `w` with the
+    /// activations `x`: values 0 to 15 and 16 to 31 of both.
     unsafe fn dot<B: Block>(
         w: (__m256i, __m256i),
         x: (__m256i, __m256i),
         start: __m256i,
     ) -> __m256i;
 
-    /// Whether fifth bits serve as a mask: types with them then go through [`Multiply::dot_masked`].
+    /// Whether types with fifth bits use [`Multiply::dot_masked`], with these bits as a mask.
     const HAS_MASKS: bool = false;
 
-    /// Eight partial sums of one block of a type with fifth bits with 32 activations.
+    /// Eight partial sums of the dot product of one block of a type with fifth bits with 32
+    /// activations.
     unsafe fn dot_masked<B: Block>(block: *const u8, x: __m256i) -> __m256i;
 }
 
@@ -58,7 +61,7 @@ pub(super) struct Avx2;
 impl Multiply for Avx2 {
     #[inline(always)]
     unsafe fn start<B: Block>(_low: __m256i, _high: __m256i) -> __m256i {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe { _mm256_setzero_si256() }
     }
 
@@ -68,11 +71,11 @@ impl Multiply for Avx2 {
         x: (__m256i, __m256i),
         _start: __m256i,
     ) -> __m256i {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             let ones = _mm256_set1_epi16(1);
             if B::SIGNED {
-                // Two products of 128 * 127 leave no room in 16 bits for two more.
+                // The sum of two products of 128 * 127 fits in 16 bits, that of four does not.
                 _mm256_add_epi32(
                     _mm256_madd_epi16(signed_products(w.0, x.0), ones),
                     _mm256_madd_epi16(signed_products(w.1, x.1), ones),
@@ -89,17 +92,23 @@ impl Multiply for Avx2 {
     }
 }
 
-/// 16 bytes at `a` below 16 bytes at `b`. SAFETY: as [`Block::quants`].
+/// Loads 16 bytes at `a` into the low half and 16 bytes at `b` into the high half.
+///
+/// # Safety
+/// As for [`Block::quants`].
 #[inline(always)]
 pub(crate) unsafe fn load_pair(a: *const u8, b: *const u8) -> __m256i {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { _mm256_loadu2_m128i(b.cast(), a.cast()) }
 }
 
-/// The nibbles of 16 bytes of each block. SAFETY: as [`Block::quants`].
+/// The nibbles of 16 bytes of each block.
+///
+/// # Safety
+/// As for [`Block::quants`].
 #[inline(always)]
 unsafe fn nibbles(a: *const u8, b: *const u8) -> (__m256i, __m256i) {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         let bytes = load_pair(a, b);
         let mask = _mm256_set1_epi8(15);
@@ -107,11 +116,13 @@ unsafe fn nibbles(a: *const u8, b: *const u8) -> (__m256i, __m256i) {
     }
 }
 
-/// 4 bytes at `a` in the four low lanes, 4 bytes at `b` in the high ones. SAFETY: as
-/// [`Block::quants`].
+/// Broadcasts 4 bytes at `a` to the four low lanes and 4 bytes at `b` to the four high ones.
+///
+/// # Safety
+/// As for [`Block::quants`].
 #[inline(always)]
 unsafe fn word_pair(a: *const u8, b: *const u8) -> __m256i {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         _mm256_blend_epi32::<0b1111_0000>(
             _mm256_set1_epi32(a.cast::<i32>().read_unaligned()),
@@ -120,15 +131,17 @@ unsafe fn word_pair(a: *const u8, b: *const u8) -> __m256i {
     }
 }
 
-/// Sets bit 4 of each value whose bit in the blocks' 32-bit words is set. SAFETY: as
-/// [`Block::quants`], for 4 bytes.
+/// Sets bit 4 of each value whose bit in the blocks' 32-bit words is set.
+///
+/// # Safety
+/// As for [`Block::quants`], for 4 bytes.
 #[inline(always)]
 unsafe fn fifth_bits(
     a: *const u8,
     b: *const u8,
     (low, high): (__m256i, __m256i),
 ) -> (__m256i, __m256i) {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         let words = word_pair(a, b);
         let bit = _mm256_set1_epi64x(0x8040_2010_0804_0201_u64 as i64);
@@ -146,11 +159,14 @@ unsafe fn fifth_bits(
     }
 }
 
-/// Sums of two products of signed bytes: |w| * sign(w) a, since the first factor of the
-/// multiplication must be unsigned. SAFETY: AVX2 is available.
+/// Sums of two products of signed bytes, computed as |w| * (sign(w) a) because the instruction's
+/// first factor must be unsigned.
+///
+/// # Safety
+/// AVX2 is available.
 #[inline(always)]
 unsafe fn signed_products(w: __m256i, a: __m256i) -> __m256i {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(a, w)) }
 }
 
@@ -228,13 +244,13 @@ impl Block for Iq4Nl {
 
 /// The activations of four blocks A, B, C and D.
 struct Quad {
-    /// Of A and B, and of C and D: values 0 to 15 and 16 to 31. With masks: of A, B, C and D.
+    /// Values 0 to 15 and 16 to 31 of A and B, then of C and D. With masks: all of A, B, C and D.
     values: [(__m256i, __m256i); 2],
     starts: [__m256i; 2],
     /// Scales in the order of the dot products' lanes.
     scales: __m256,
-    /// The activations' sums: times what their lanes of the weights' scales and minimums are, they give
-    /// what the minimums or the bias add.
+    /// The activations' sums, in the lanes of the weights' scales or minimums: their product is the
+    /// contribution of the minimums or the bias.
     sums: __m256,
 }
 
@@ -242,23 +258,25 @@ struct Quad {
 #[derive(Clone, Copy)]
 struct Sum {
     dots: __m256,
-    /// What the minimums add: summed apart as in llama.cpp, so that near ties mostly fall as there.
+    /// The contribution of the minimums: summed separately as in llama.cpp, so that near ties are
+    /// mostly decided as there.
     mins: __m256,
 }
 
-/// Whether blocks are multiplied one by one, under masks. The lanes of the dot products are then
+/// Whether blocks are multiplied one by one, with masks. The lanes of the dot products are then
 /// A B C D, A B C D, else A A C C, B B D D.
 const fn one_by_one<B: Block, M: Multiply>() -> bool {
     M::HAS_MASKS && B::FIFTH_BITS.is_some()
 }
 
 impl Quad {
-    /// The activations at `row`, of which `N` blocks are there; zeros stand for the rest.
+    /// Loads the first `N` blocks of activations at `row`; the other blocks are zero.
     ///
-    /// SAFETY: `M` is available and the row holds `N` blocks.
+    /// # Safety
+    /// `M` is available and the row holds `N` blocks.
     #[inline(always)]
     unsafe fn load<B: Block, M: Multiply, const N: usize>(row: Row) -> Self {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             let zero = _mm256_setzero_si256();
             let (mut values, mut starts) = ([(zero, zero); 2], [zero; 2]);
@@ -276,7 +294,7 @@ impl Quad {
             }
             let (scales, sums) = (first::<N>(row.scales), first::<N>(row.sums_32));
             let sums = if B::MIN {
-                // Minimums are the odd halves of the blocks' heads.
+                // Minimums are the odd f16 lanes of the blocks' headers.
                 let odd = _mm256_setr_ps(0.0, 1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 1.0);
                 _mm256_mul_ps(in_lanes::<false>(sums), odd)
             } else if one_by_one::<B, M>() {
@@ -295,10 +313,11 @@ impl Quad {
 
     /// Adds the dot products with `N` weight blocks to `sum`.
     ///
-    /// SAFETY: `M` is available; `N` blocks can be read.
+    /// # Safety
+    /// `M` is available; `N` blocks are readable.
     #[inline(always)]
     unsafe fn dot<B: Block, M: Multiply, const N: usize>(&self, blocks: *const u8, sum: &mut Sum) {
-        // SAFETY: the caller's promise; blocks that are not there are not read.
+        // SAFETY: guaranteed by the caller; only the first `N` blocks are read.
         unsafe {
             let a = blocks;
             let b = blocks.add(1.min(N - 1) * B::BYTES);
@@ -321,8 +340,8 @@ impl Quad {
                 fold(ab, cd)
             };
             let dots = _mm256_cvtepi32_ps(dots);
-            // Even f16 lanes are the scale; odd ones the minimum, or bits to be ignored.
-            let heads = _mm256_cvtph_ps(heads(a, b, c, d));
+            // Even f16 lanes are the scale, odd ones the minimum or unused bits.
+            let heads = _mm256_cvtph_ps(headers(a, b, c, d));
             let scales = if one_by_one::<B, M>() {
                 _mm256_permutevar8x32_ps(heads, _mm256_setr_epi32(0, 4, 2, 6, 0, 4, 2, 6))
             } else {
@@ -340,19 +359,24 @@ impl Quad {
     }
 }
 
-/// The sums of neighbouring lanes, in each half first those of `a` and then those of `b`. Eight
-/// products of 31 * 127 at most fit in the 16 bits that each lane goes through. SAFETY: AVX2 is
-/// available.
+/// Adds neighbouring lanes; each half of the result has those of `a`, then those of `b`.
+/// Intermediate lanes have 16 bits, which hold up to eight products of 31 * 127.
+///
+/// # Safety
+/// AVX2 is available.
 #[inline(always)]
 unsafe fn fold(a: __m256i, b: __m256i) -> __m256i {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { _mm256_madd_epi16(_mm256_packs_epi32(a, b), _mm256_set1_epi16(1)) }
 }
 
-/// The first `N` of four values, and zeros. SAFETY: AVX2 is available, `N` values can be read.
+/// Loads the first `N` of four values; the others are zero.
+///
+/// # Safety
+/// AVX2 is available, `N` values are readable.
 #[inline(always)]
 unsafe fn first<const N: usize>(values: *const f32) -> __m128 {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         match N {
             1 => _mm_load_ss(values),
@@ -366,10 +390,13 @@ unsafe fn first<const N: usize>(values: *const f32) -> __m128 {
     }
 }
 
-/// Values A to D in the order A B C D, A B C D, or A A C C, B B D D. SAFETY: AVX2 is available.
+/// Arranges the values A to D as A B C D, A B C D, or as A A C C, B B D D.
+///
+/// # Safety
+/// AVX2 is available.
 #[inline(always)]
 unsafe fn in_lanes<const ONE_BY_ONE: bool>(values: __m128) -> __m256 {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         let twice = _mm256_set_m128(values, values);
         if ONE_BY_ONE {
@@ -379,11 +406,13 @@ unsafe fn in_lanes<const ONE_BY_ONE: bool>(values: __m128) -> __m256 {
     }
 }
 
-/// The first four bytes of each block, in the order A C B D. SAFETY: AVX2 is available, the bytes
-/// can be read.
+/// Loads the first four bytes of each block, in the order A C B D.
+///
+/// # Safety
+/// AVX2 is available, the bytes are readable.
 #[inline(always)]
-unsafe fn heads(a: *const u8, b: *const u8, c: *const u8, d: *const u8) -> __m128i {
-    // SAFETY: the caller's promise.
+unsafe fn headers(a: *const u8, b: *const u8, c: *const u8, d: *const u8) -> __m128i {
+    // SAFETY: guaranteed by the caller.
     unsafe {
         let ac = _mm_unpacklo_epi32(_mm_loadu_si32(a), _mm_loadu_si32(c));
         let bd = _mm_unpacklo_epi32(_mm_loadu_si32(b), _mm_loadu_si32(d));
@@ -391,7 +420,10 @@ unsafe fn heads(a: *const u8, b: *const u8, c: *const u8, d: *const u8) -> __m12
     }
 }
 
-/// `N` rows at once. SAFETY: as [`RowsKernel`].
+/// Multiplies `N` rows at once.
+///
+/// # Safety
+/// As for [`RowsKernel`].
 #[inline(always)]
 unsafe fn rows_at_once<B: Block, M: Multiply, const N: usize>(
     rows: *const u8,
@@ -400,7 +432,7 @@ unsafe fn rows_at_once<B: Block, M: Multiply, const N: usize>(
     activations: Row,
     ahead: *const u8,
 ) -> [f32; N] {
-    // SAFETY: the caller's promise; there are as many blocks as the parts take together.
+    // SAFETY: guaranteed by the caller; the parts together have `n_blocks` blocks.
     unsafe {
         let mut sums = [Sum { dots: _mm256_setzero_ps(), mins: _mm256_setzero_ps() }; N];
         let whole = n_blocks / 4 * 4;
@@ -427,8 +459,10 @@ unsafe fn rows_at_once<B: Block, M: Multiply, const N: usize>(
     }
 }
 
-/// Adds the dot products of `BLOCKS` blocks, at most four, from `first` on. SAFETY: as
-/// [`RowsKernel`].
+/// Adds the dot products of `BLOCKS` blocks, at most four, from `first` on.
+///
+/// # Safety
+/// As for [`RowsKernel`].
 #[inline(always)]
 unsafe fn four_blocks<B: Block, M: Multiply, const N: usize, const BLOCKS: usize>(
     rows: *const u8,
@@ -437,7 +471,7 @@ unsafe fn four_blocks<B: Block, M: Multiply, const N: usize, const BLOCKS: usize
     activations: Row,
     sums: &mut [Sum; N],
 ) {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         let quad = Quad::load::<B, M, BLOCKS>(activations.at_block(first));
         for (row_idx, sum) in sums.iter_mut().enumerate() {
@@ -447,8 +481,10 @@ unsafe fn four_blocks<B: Block, M: Multiply, const N: usize, const BLOCKS: usize
     }
 }
 
-/// All rows, four at once, which share each load of the activations. SAFETY: as [`RowsKernel`], with
-/// `M` available.
+/// Multiplies all rows, four at once, which share each load of the activations.
+///
+/// # Safety
+/// As for [`RowsKernel`], with `M` available.
 #[inline(always)]
 pub(crate) unsafe fn all_rows<B: Block, M: Multiply>(
     rows: *const u8,
@@ -458,7 +494,7 @@ pub(crate) unsafe fn all_rows<B: Block, M: Multiply>(
     ahead: *const u8,
     out: &mut [f32],
 ) {
-    // SAFETY: the caller's promise; `rows` has a row for each place in `out`.
+    // SAFETY: guaranteed by the caller; `rows` has a row for each element of `out`.
     unsafe {
         each_row!(
             rows,
@@ -471,7 +507,8 @@ pub(crate) unsafe fn all_rows<B: Block, M: Multiply>(
     }
 }
 
-/// SAFETY: as [`RowsKernel`], with AVX2.
+/// # Safety
+/// As for [`RowsKernel`], with AVX2.
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn with_avx2<B: Block>(
     rows: *const u8,
@@ -481,7 +518,7 @@ unsafe fn with_avx2<B: Block>(
     ahead: *const u8,
     out: &mut [f32],
 ) {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { all_rows::<B, Avx2>(rows, row_bytes, n_blocks, activations, ahead, out) }
 }
 

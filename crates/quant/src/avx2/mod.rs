@@ -1,15 +1,15 @@
-//! The kernels for x86-64 with AVX2, FMA and F16C.
+//! Kernels for x86-64 with AVX2, FMA and F16C.
 //!
-//! Every function here that is visible outside is safe on one condition that the callers keep:
-//! it runs only where [`crate::Isa::Avx2`] is available. Those functions check the lengths
-//! of their slices; the kernels below them take raw pointers.
+//! The functions visible outside of this module are sound only if [`crate::Isa::Avx2`] is
+//! available, which their callers check. They check the lengths of their slices; the kernels that
+//! they call take raw pointers.
 #![expect(unsafe_code, reason = "AVX2 intrinsics over raw pointers")]
 
-/// Runs `$four` for four neighbouring rows, until three or fewer are left for `$one`, each with the
-/// place to fetch from meanwhile.
+/// Evaluates `$four` for each four neighbouring rows and `$one` for each remaining row, each with
+/// the address to prefetch from.
 ///
-/// A macro and not a function: what it runs is inlined into functions with target features, which
-/// closures do not inherit.
+/// A macro and not a function, because closures would not inherit the target features of the
+/// function that they are used in.
 macro_rules! each_row {
     (
         $rows:ident, $row_bytes:ident, $ahead:ident, $out:ident,
@@ -47,19 +47,19 @@ use super::blocks::{self, Format};
 pub(super) use float::{add_weighted, matmul_float};
 pub(super) use panel::{interleave, panel_matmul};
 
-/// Fetches `n_bytes` from `from` on into the second cache. They need not be there.
+/// Prefetches `n_bytes` from `from` into the L2 cache. The address need not be valid.
 ///
-/// Into the first, no more lines can be under way than it has buffers for misses: with 24 of them and
-/// 130 ns to memory, 12 GB/s.
+/// Not into L1: its line fill buffers limit the number of misses in flight; with 24 of them and 130
+/// ns memory latency, that is 12 GB/s.
 #[inline(always)]
 pub(crate) fn prefetch(from: *const u8, n_bytes: usize) {
     for line in (0..n_bytes).step_by(64) {
-        // SAFETY: a prefetch never faults.
+        // SAFETY: prefetching never faults.
         unsafe { _mm_prefetch::<_MM_HINT_T1>(from.wrapping_add(line).cast()) };
     }
 }
 
-/// Where the parts of a quantised activation row lie.
+/// Pointers to the parts of a quantised activation row.
 #[derive(Clone, Copy)]
 pub(crate) struct Row {
     pub(crate) values: *const i8,
@@ -80,10 +80,13 @@ impl Row {
 }
 
 impl Row {
-    /// The part of the row from this block of 32 values on. SAFETY: the block exists.
+    /// The rest of the row from this block of 32 values on.
+    ///
+    /// # Safety
+    /// The block exists.
     #[inline(always)]
     pub(crate) unsafe fn at_block(self, block: usize) -> Self {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             Self {
                 values: self.values.add(32 * block),
@@ -127,7 +130,7 @@ pub(super) fn matvec(
 }
 
 /// Multiplies `out.len()` rows of `n_blocks` blocks, `row_bytes` apart, with an activation row, and
-/// fetches as many bytes from another place into the cache meanwhile.
+/// meanwhile prefetches as many bytes from another address.
 pub(crate) type RowsKernel = unsafe fn(*const u8, usize, usize, Row, *const u8, &mut [f32]);
 
 /// [`blocks::unpack`], compiled with AVX2.
@@ -168,7 +171,7 @@ fn quantize_row(row: &mut ActivationRowMut<'_>, x: &[f32]) {
         let (scale, inverse) = scale_of(hmax(largest));
         if scale > 0.0 {
             let inverse = _mm256_set1_ps(inverse);
-            // The conversion rounds half to even, the processor's default mode.
+            // The conversion rounds half to even, the processor's default rounding mode.
             let i = parts.map(|part| _mm256_cvtps_epi32(_mm256_mul_ps(part, inverse)));
             let low = _mm256_packs_epi32(i[0], i[1]);
             let high = _mm256_packs_epi32(i[2], i[3]);
@@ -207,10 +210,13 @@ pub(crate) fn hsum(x: __m256) -> f32 {
     _mm_cvtss_f32(_mm_add_ss(x, _mm_movehdup_ps(x)))
 }
 
-/// Eight f16 values as f32. SAFETY: 16 bytes can be read.
+/// Loads eight f16 values as f32.
+///
+/// # Safety
+/// 16 bytes are readable.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 unsafe fn load_f16(pointer: *const u8) -> __m256 {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     _mm256_cvtph_ps(unsafe { _mm_loadu_si128(pointer.cast()) })
 }

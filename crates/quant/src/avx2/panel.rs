@@ -1,23 +1,23 @@
-//! Panels of sixteen weight rows times several activation rows: the hot loop of prefill.
+//! Multiplies panels of sixteen weight rows with several activation rows: the hot loop of prefill.
 //!
 //! Each step multiplies four values of sixteen weight rows, in two vectors, with four activations,
-//! repeated eight times. Where the weights are unsigned and small, several steps are added in 16 bits before
-//! they are widened: 15 * 127 * 2 products * 8 steps still fits.
+//! repeated eight times. If the weights are unsigned and small, several steps are added in 16 bits
+//! before widening: 15 * 127 * 2 products * 8 steps fits.
 #![expect(unsafe_code, reason = "AVX2 intrinsics over raw pointers")]
 
 use std::arch::x86_64::*;
 
 use super::Row;
-use crate::activation::Batch;
+use crate::activation::ActivationBatch;
 use crate::panel::{PANEL_ROWS, Panel};
 
 /// Activation rows that share each load of weights.
 const TOKENS: usize = 4;
 
-/// Multiplies a panel with the activation rows from `first` on, one per entry of `out`.
+/// Multiplies a panel with `out.len()` activation rows, starting at row `first`.
 pub(crate) fn panel_matmul(
     panel: &Panel,
-    activations: Batch<'_>,
+    activations: ActivationBatch<'_>,
     first: usize,
     out: &mut [[f32; PANEL_ROWS]],
 ) {
@@ -40,17 +40,18 @@ pub(crate) fn panel_matmul(
     }
 }
 
-/// The tile for weights up to `max` in groups of `group`.
+/// Calls the tile function for weights up to `max` in groups of `group`.
 ///
-/// SAFETY: AVX2 and FMA are available; the activation rows are as long as the panel's.
+/// # Safety
+/// AVX2 and FMA are available; the activation rows are as long as the panel's.
 unsafe fn tile_of<const T: usize>(
     max: Option<u8>,
     group: usize,
     panel: &Panel,
     rows: [Row; T],
 ) -> [[f32; PANEL_ROWS]; T] {
-    // The steps are as many as fit in 16 bits: steps * 4 products... see `tile`.
-    // SAFETY: the caller's promise.
+    // As many narrow steps as fit in 16 bits; see `tile`.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         match (max, group) {
             (None, _) => tile_signed(panel, rows),
@@ -62,10 +63,11 @@ unsafe fn tile_of<const T: usize>(
     }
 }
 
-/// Unsigned weights in groups of `STEPS` times four values; `NARROW` steps are added in 16 bits,
-/// which holds while max * 127 * 2 * `NARROW` < 32,768.
+/// For unsigned weights in groups of `STEPS` times four values. `NARROW` steps are added in 16
+/// bits, which is exact while max * 127 * 2 * `NARROW` < 32,768.
 ///
-/// SAFETY: as [`tile_of`].
+/// # Safety
+/// As for [`tile_of`].
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn tile<const T: usize, const STEPS: usize, const NARROW: usize>(
     panel: &Panel,
@@ -119,9 +121,10 @@ unsafe fn tile<const T: usize, const STEPS: usize, const NARROW: usize>(
     lanes(sums)
 }
 
-/// Signed weights of 8 bits in groups of 32, without minimums.
+/// For signed 8-bit weights in groups of 32, without minimums.
 ///
-/// SAFETY: as [`tile_of`].
+/// # Safety
+/// As for [`tile_of`].
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn tile_signed<const T: usize>(panel: &Panel, rows: [Row; T]) -> [[f32; PANEL_ROWS]; T] {
     let ones = _mm256_set1_epi16(1);
@@ -136,7 +139,7 @@ unsafe fn tile_signed<const T: usize>(panel: &Panel, rows: [Row; T]) -> [[f32; P
                 for t in 0..T {
                     let x = repeat(rows[t], step);
                     for half in 0..2 {
-                        // |w| * sign(w) a, since the first factor must be unsigned.
+                        // |w| * (sign(w) a), because the first factor must be unsigned.
                         let signed = _mm256_sign_epi8(x, w[half]);
                         let products = _mm256_maddubs_epi16(magnitude[half], signed);
                         let products = _mm256_madd_epi16(products, ones);
@@ -160,48 +163,60 @@ unsafe fn tile_signed<const T: usize>(panel: &Panel, rows: [Row; T]) -> [[f32; P
     lanes(sums)
 }
 
-/// `x`, which the compiler takes for something new: without this it turns the running sums into
-/// trees, whose many leaves do not fit in the registers.
+/// Returns `x`, hiding from the compiler where it comes from: otherwise the compiler reassociates
+/// the running sums into trees whose many leaves do not fit in the registers.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 fn pin(mut x: __m256i) -> __m256i {
-    // SAFETY: no instruction at all.
+    // SAFETY: the assembly is empty.
     unsafe {
         std::arch::asm!("/* {0} */", inlateout(ymm_reg) x, options(pure, nomem, nostack, preserves_flags))
     };
     x
 }
 
-/// The 64 weights of a step. SAFETY: AVX2 is available and `step` below n_cols / 4.
+/// Loads the 64 weights of a step.
+///
+/// # Safety
+/// AVX2 is available and `step` is below n_cols / 4.
 #[inline(always)]
 unsafe fn load_step(panel: &Panel, step: usize) -> [__m256i; 2] {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         let from = panel.values.as_ptr().add(64 * step);
         [load(from), load(from.add(32))]
     }
 }
 
-/// Half of a group's scales or minimums. SAFETY: AVX2 is available, the group is in `of`.
+/// Loads half of a group's scales or minimums.
+///
+/// # Safety
+/// AVX2 is available, the group is in `of`.
 #[inline(always)]
 unsafe fn load_floats(of: &[f32], group: usize, half: usize) -> __m256 {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { _mm256_loadu_ps(of.as_ptr().add(PANEL_ROWS * group + 8 * half)) }
 }
 
-/// 32 weights. SAFETY: they can be read.
+/// Loads 32 weights.
+///
+/// # Safety
+/// They are readable.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 unsafe fn load(pointer: *const i8) -> __m256i {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { _mm256_loadu_si256(pointer.cast()) }
 }
 
-/// Activations `4 step..4 step + 4` eight times. SAFETY: they can be read.
+/// Loads activations `4 step..4 step + 4`, repeated eight times.
+///
+/// # Safety
+/// They are readable.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 unsafe fn repeat(row: Row, step: usize) -> __m256i {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { _mm256_set1_epi32(row.values.add(4 * step).cast::<i32>().read_unaligned()) }
 }
 
@@ -219,13 +234,14 @@ fn lanes<const T: usize>(sums: [[__m256; 2]; T]) -> [[f32; PANEL_ROWS]; T] {
     lanes
 }
 
-/// Sixteen rows of `n_cols` bytes to groups of four, row by row: a transposition of 32-bit words.
+/// Converts sixteen rows of `n_cols` bytes to groups of four, row by row: a transposition of 32-bit
+/// words.
 pub(crate) fn interleave(rows: &[i8], n_cols: usize, values: &mut [i8]) {
     assert!(n_cols.is_multiple_of(32), "whole groups");
     assert!(rows.len() == PANEL_ROWS * n_cols && values.len() == rows.len(), "sixteen rows");
     for half in 0..2 {
-        // SAFETY: AVX2 is available (see `avx2`), the lengths were checked: eight rows of each
-        // half, and their places in groups of 64 bytes.
+        // SAFETY: AVX2 is available (see `avx2`), and the lengths were checked: each half has eight
+        // rows, which are written to groups of 64 bytes.
         unsafe {
             let rows = rows.as_ptr().add(8 * half * n_cols);
             transpose(rows, n_cols, values.as_mut_ptr().add(32 * half));
@@ -233,14 +249,15 @@ pub(crate) fn interleave(rows: &[i8], n_cols: usize, values: &mut [i8]) {
     }
 }
 
-/// Eight rows to groups of 32 bytes, 64 bytes apart.
+/// Transposes eight rows to groups of 32 bytes, 64 bytes apart.
 ///
-/// SAFETY: AVX2 is available; `rows` is eight times `n_cols` bytes, and `values` has as many groups
-/// as `n_cols` has fours.
+/// # Safety
+/// AVX2 is available; `rows` is eight times `n_cols` bytes, and `values` has as many groups as
+/// `n_cols` has fours.
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn transpose(rows: *const i8, n_cols: usize, values: *mut i8) {
     for col in (0..n_cols).step_by(32) {
-        // SAFETY: 32 bytes from `col` on are inside each row.
+        // SAFETY: 32 bytes from `col` on lie inside each row.
         let r: [__m256i; 8] = std::array::from_fn(|i| unsafe { load(rows.add(i * n_cols + col)) });
         let pairs = |i: usize| {
             (_mm256_unpacklo_epi32(r[i], r[i + 1]), _mm256_unpackhi_epi32(r[i], r[i + 1]))

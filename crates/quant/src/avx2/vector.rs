@@ -1,4 +1,4 @@
-//! The small vector kernels in AVX2; see [`crate::vector`] for what each computes.
+//! The operations of [`crate::vector`] in AVX2.
 #![expect(unsafe_code, reason = "AVX2 intrinsics over raw pointers")]
 
 use std::arch::x86_64::*;
@@ -6,7 +6,7 @@ use std::arch::x86_64::*;
 use half::f16;
 
 use super::hsum;
-use crate::vector::{EXP_MAX, EXP_MIN, F16_MAX, GELU_A, GELU_B, scalar};
+use crate::vector::scalar::{self, EXP_MAX, EXP_MIN, F16_MAX, GELU_A, GELU_B};
 
 /// Wraps a kernel that needs AVX2, FMA and F16C in a safe function.
 macro_rules! kernel {
@@ -80,16 +80,16 @@ kernel! {
 }
 
 kernel! {
-    fn largest(x: &[f32]) -> f32 {
+    fn max(x: &[f32]) -> f32 {
         let (x, rest) = x.as_chunks::<8>();
         let mut largest = _mm256_set1_ps(f32::NEG_INFINITY);
         for x in x {
-            // The second argument wins over a NaN in the first.
+            // If the first argument is NaN, the instruction returns the second.
             largest = _mm256_max_ps(load(x), largest);
         }
         let mut lanes = [0.0; 8];
         store(&mut lanes, largest);
-        scalar::largest(&lanes).max(scalar::largest(rest))
+        scalar::max(&lanes).max(scalar::max(rest))
     }
 }
 
@@ -134,7 +134,7 @@ kernel! {
         let (out, out_rest) = out.as_chunks_mut::<8>();
         for (out, x) in out.iter_mut().zip(x) {
             let x = load(x);
-            // The limits return their second argument for a NaN, which then stays a NaN.
+            // Both instructions return their second argument if one is NaN, so NaN is kept.
             let within = _mm256_min_ps(_mm256_set1_ps(F16_MAX), x);
             let within = _mm256_max_ps(_mm256_set1_ps(-F16_MAX), within);
             let magnitude = _mm256_andnot_ps(_mm256_set1_ps(-0.0), x);
@@ -241,20 +241,20 @@ fn gelu_8(x: __m256) -> __m256 {
     x_sigmoid(x, _mm256_mul_ps(_mm256_mul_ps(_mm256_set1_ps(GELU_A), x), factor))
 }
 
-/// e^x = 2^n e^r with n = round(x / ln 2), so that |r| <= ln 2 / 2, and a polynomial of degree 6
-/// for e^r (Taylor's first terms with the last two fitted, after Cephes' `expf`).
+/// Computes e^x = 2^n e^r with n = round(x / ln 2), so that |r| <= ln 2 / 2, and a polynomial of
+/// degree 6 for e^r (the Taylor series with the last two terms fitted, as in Cephes' `expf`).
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 fn exp_8(x: __m256) -> __m256 {
     let set = |x: f32| _mm256_set1_ps(x);
     let tiny = _mm256_cmp_ps::<_CMP_LT_OQ>(x, set(EXP_MIN));
-    // The clamps return their second argument for a NaN, which then stays a NaN.
+    // Both instructions return their second argument if one is NaN, so NaN is kept.
     let x = _mm256_max_ps(set(EXP_MIN), _mm256_min_ps(set(EXP_MAX), x));
     let n = _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(_mm256_mul_ps(
         x,
         set(std::f32::consts::LOG2_E),
     ));
-    // ln 2 in two parts: n times the first is exact.
+    // ln 2 in two parts, so that n times the first is exact.
     let r = _mm256_fnmadd_ps(n, set(355.0 / 512.0), x);
     let r = _mm256_fnmadd_ps(n, set(-2.121_944_4e-4), r);
     let mut p = set(1.987_569_1e-4);

@@ -1,8 +1,8 @@
 //! Matrix-vector kernels for the K types: blocks of 256 values in eight groups of 32.
 //!
-//! Types with a scale for 32 values multiply each group's dot product by weight and activation
-//! scale at once; those with a scale for 16 apply the two integer scales of a group first. Fixed
-//! offsets and minimums are multiplied by the activations' sums.
+//! For types with a scale for 32 values, each group's dot product is multiplied with the product of
+//! weight and activation scale; for types with a scale for 16, the two integer scales of a group
+//! are applied first. Fixed offsets and minimums are multiplied with the activations' sums.
 #![expect(unsafe_code, reason = "NEON intrinsics over raw pointers")]
 
 use std::arch::aarch64::*;
@@ -13,39 +13,49 @@ use super::{Row, RowsKernel, each_row, f16_to_f32, prefetch};
 use crate::Isa;
 use crate::blocks::{q3_k_scales, six_bits};
 
-/// How a block type is multiplied.
+/// The dot product of a block type.
 pub(super) trait Block {
     /// Bytes of a block.
     const BYTES: usize;
 
-    /// Four partial sums of a block with the activations that start at `row`.
+    /// Four partial sums of the dot product of a block with the activations at `row`.
     ///
-    /// SAFETY: `D` is available; a whole block can be read, and 256 activations with their scales
-    /// and sums.
+    /// # Safety
+    /// `D` is available; `block` points to a whole block, and `row` to 256 activations with their
+    /// scales and sums.
     unsafe fn dot<D: Dot>(block: *const u8, row: Row) -> float32x4_t;
 }
 
-/// An f16 in all lanes. SAFETY: 2 bytes can be read.
+/// Loads an f16 and broadcasts it to all lanes.
+///
+/// # Safety
+/// 2 bytes are readable.
 #[inline(always)]
 unsafe fn half(pointer: *const u8) -> float32x4_t {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { f16_to_f32(vdup_n_u16(pointer.cast::<u16>().read_unaligned())) }
 }
 
-/// Eight bytes as f32. SAFETY: NEON is available.
+/// Eight bytes as f32.
+///
+/// # Safety
+/// NEON is available.
 #[inline(always)]
 unsafe fn floats(bytes: u64) -> [float32x4_t; 2] {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         let words = vmovl_u8(vcreate_u8(bytes));
         [vcvtq_f32_u32(vmovl_u16(vget_low_u16(words))), vcvtq_f32_u32(vmovl_high_u16(words))]
     }
 }
 
-/// The dot product of 32 activations with `q`. SAFETY: `D` is available, 32 bytes can be read.
+/// The dot product of 32 activations with `q`.
+///
+/// # Safety
+/// `D` is available, 32 bytes are readable.
 #[inline(always)]
 unsafe fn dot_32<D: Dot>(q: [uint8x16_t; 2], activations: *const i8) -> float32x4_t {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         let low = D::dot(vdupq_n_s32(0), vreinterpretq_s8_u8(q[0]), vld1q_s8(activations));
         let high = vld1q_s8(activations.add(16));
@@ -53,20 +63,21 @@ unsafe fn dot_32<D: Dot>(q: [uint8x16_t; 2], activations: *const i8) -> float32x
     }
 }
 
-/// What `Q4_K` and `Q5_K` share: scales and minimums, and a sum over the groups.
+/// The part that `Q4_K` and `Q5_K` share: scales and minimums, and a sum over the groups.
 struct WithMin {
     /// Weight scale times activation scale, by group.
     factors: [f32; 8],
     min_sum: float32x4_t,
-    /// Two running sums, so that one addition need not wait for the last.
+    /// Two accumulators, to shorten the dependency chain of additions.
     sums: [float32x4_t; 2],
 }
 
 impl WithMin {
-    /// SAFETY: as [`Block::dot`].
+    /// # Safety
+    /// As for [`Block::dot`].
     #[inline(always)]
     unsafe fn of(block: *const u8, row: Row) -> Self {
-        // SAFETY: the caller's promise; the twelve bytes of scales start at 4.
+        // SAFETY: guaranteed by the caller; the twelve bytes of scales start at 4.
         unsafe {
             let (scales, mins) = six_bits(block.add(4).cast::<[u32; 3]>().read_unaligned());
             let scales = floats(scales);
@@ -83,10 +94,11 @@ impl WithMin {
         }
     }
 
-    /// SAFETY: as [`Block::dot`].
+    /// # Safety
+    /// As for [`Block::dot`].
     #[inline(always)]
     unsafe fn add<D: Dot>(&mut self, group: usize, q: [uint8x16_t; 2], row: Row) {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             let dot = dot_32::<D>(q, row.values.add(32 * group));
             let sum = &mut self.sums[group % 2];
@@ -94,10 +106,11 @@ impl WithMin {
         }
     }
 
-    /// SAFETY: as [`Block::dot`].
+    /// # Safety
+    /// As for [`Block::dot`].
     #[inline(always)]
     unsafe fn total(self, block: *const u8) -> float32x4_t {
-        // SAFETY: the caller's promise; the block begins with two f16.
+        // SAFETY: guaranteed by the caller; the block starts with two f16.
         unsafe {
             let scaled = vmulq_f32(vaddq_f32(self.sums[0], self.sums[1]), half(block));
             vfmsq_f32(scaled, self.min_sum, half(block.add(2)))
@@ -110,7 +123,7 @@ impl Block for Q4K {
     const BYTES: usize = 144;
     #[inline(always)]
     unsafe fn dot<D: Dot>(block: *const u8, row: Row) -> float32x4_t {
-        // SAFETY: the caller's promise; four times 32 bytes of nibbles start at 16.
+        // SAFETY: guaranteed by the caller; four times 32 bytes of nibbles start at 16.
         unsafe {
             let mut sums = WithMin::of(block, row);
             let mask = vdupq_n_u8(15);
@@ -126,10 +139,14 @@ impl Block for Q4K {
     }
 }
 
-/// Adds 16 to the nibbles whose bit `group` in `fifths` is set. SAFETY: NEON is available.
+/// Adds 16 to the nibbles whose bit `group` in `fifths` is set.
+///
+/// # Safety
+/// NEON is available.
 #[inline(always)]
 unsafe fn with_fifth(nibbles: uint8x16_t, fifths: uint8x16_t, group: usize) -> uint8x16_t {
-    // SAFETY: the caller's promise. A set bit makes a byte of ones, -1: minus 16 times that.
+    // SAFETY: guaranteed by the caller. A set bit gives a byte of all ones, -1, which is multiplied
+    // with -16.
     unsafe {
         let set = vtstq_u8(fifths, vdupq_n_u8(1 << group));
         vmlsq_u8(nibbles, set, vdupq_n_u8(16))
@@ -141,7 +158,7 @@ impl Block for Q5K {
     const BYTES: usize = 176;
     #[inline(always)]
     unsafe fn dot<D: Dot>(block: *const u8, row: Row) -> float32x4_t {
-        // SAFETY: the caller's promise; fifth bits start at 16, nibbles at 48.
+        // SAFETY: guaranteed by the caller; fifth bits start at 16, nibbles at 48.
         unsafe {
             let mut sums = WithMin::of(block, row);
             let mask = vdupq_n_u8(15);
@@ -164,18 +181,21 @@ impl Block for Q5K {
     }
 }
 
-/// A sum over groups with two integer scales each.
+/// A sum over groups that have two integer scales each.
 struct Halves {
-    /// By half group.
+    /// The scales, one per half group.
     scales: [i32; 16],
-    /// Two running sums, so that one addition need not wait for the last.
+    /// Two accumulators, to shorten the dependency chain of additions.
     sums: [float32x4_t; 2],
 }
 
-/// Sixteen signed bytes as 32-bit integers. SAFETY: NEON is available.
+/// Sixteen signed bytes as 32-bit integers.
+///
+/// # Safety
+/// NEON is available.
 #[inline(always)]
 unsafe fn widen(bytes: int8x16_t) -> [int32x4_t; 4] {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         let low = vmovl_s8(vget_low_s8(bytes));
         let high = vmovl_high_s8(bytes);
@@ -188,10 +208,13 @@ unsafe fn widen(bytes: int8x16_t) -> [int32x4_t; 4] {
     }
 }
 
-/// The sum of sixteen integers times the sums of sixteen half groups. SAFETY: as [`Block::dot`].
+/// The dot product of sixteen integers with the sums of sixteen half groups, in partial sums.
+///
+/// # Safety
+/// As for [`Block::dot`].
 #[inline(always)]
 unsafe fn with_sums_16(factors: [int32x4_t; 4], row: Row) -> float32x4_t {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         let mut sum = vdupq_n_f32(0.0);
         for (i, factors) in factors.into_iter().enumerate() {
@@ -202,10 +225,11 @@ unsafe fn with_sums_16(factors: [int32x4_t; 4], row: Row) -> float32x4_t {
 }
 
 impl Halves {
-    /// SAFETY: NEON is available.
+    /// # Safety
+    /// NEON is available.
     #[inline(always)]
     unsafe fn with_scales(scales: [int32x4_t; 4]) -> Self {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             Self {
                 scales: transmute::<[int32x4_t; 4], [i32; 16]>(scales),
@@ -214,10 +238,11 @@ impl Halves {
         }
     }
 
-    /// SAFETY: as [`Block::dot`].
+    /// # Safety
+    /// As for [`Block::dot`].
     #[inline(always)]
     unsafe fn add<D: Dot>(&mut self, group: usize, q: [int8x16_t; 2], row: Row) {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             let zero = vdupq_n_s32(0);
             let activations = row.values.add(32 * group);
@@ -230,10 +255,11 @@ impl Halves {
         }
     }
 
-    /// SAFETY: NEON is available.
+    /// # Safety
+    /// NEON is available.
     #[inline(always)]
     unsafe fn total(self) -> float32x4_t {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe { vaddq_f32(self.sums[0], self.sums[1]) }
     }
 }
@@ -243,7 +269,7 @@ impl Block for Q6K {
     const BYTES: usize = 210;
     #[inline(always)]
     unsafe fn dot<D: Dot>(block: *const u8, row: Row) -> float32x4_t {
-        // SAFETY: the caller's promise; 128 bytes of nibbles, 64 of upper bits, 16 scales, f16.
+        // SAFETY: guaranteed by the caller; 128 bytes of nibbles, 64 of upper bits, 16 scales, f16.
         unsafe {
             let scales = widen(vld1q_s8(block.add(192).cast()));
             let offset = vmulq_n_f32(with_sums_16(scales, row), 32.0);
@@ -268,15 +294,18 @@ impl Block for Q6K {
     }
 }
 
-/// Sixteen values of each of four groups: the nibbles of `first` and `second`, two `bits` above
-/// each. SAFETY: NEON is available.
+/// Sixteen values of each of four groups: the nibbles of `first` and `second`, with two of `bits`
+/// above each.
+///
+/// # Safety
+/// NEON is available.
 #[inline(always)]
 unsafe fn six_bit_values(
     first: uint8x16_t,
     second: uint8x16_t,
     bits: uint8x16_t,
 ) -> [int8x16_t; 4] {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         let nibble = vdupq_n_u8(15);
         let upper = vdupq_n_u8(0x30);
@@ -290,18 +319,20 @@ unsafe fn six_bit_values(
         [
             vreinterpretq_s8_u8(vorrq_u8(low[0], upper[0])),
             vreinterpretq_s8_u8(vorrq_u8(low[1], upper[1])),
-            // Shifted in below the two bits.
+            // The nibble is inserted below the two bits.
             vreinterpretq_s8_u8(vsriq_n_u8::<4>(upper[2], first)),
             vreinterpretq_s8_u8(vsriq_n_u8::<4>(upper[3], second)),
         ]
     }
 }
 
-/// Two bits of each value of group `4 i + j`, `bytes` being of the block's `i`th 32 bytes of them.
-/// SAFETY: NEON is available.
+/// The two-bit values of group `4 i + j`, where `bytes` are of the block's `i`th 32 bytes of them.
+///
+/// # Safety
+/// NEON is available.
 #[inline(always)]
 unsafe fn two_bits(bytes: uint8x16_t, j: usize) -> uint8x16_t {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         let three = vdupq_n_u8(3);
         match j {
@@ -318,7 +349,7 @@ impl Block for Q2K {
     const BYTES: usize = 84;
     #[inline(always)]
     unsafe fn dot<D: Dot>(block: *const u8, row: Row) -> float32x4_t {
-        // SAFETY: the caller's promise; 16 bytes of scales and minimums, 64 of values, two f16.
+        // SAFETY: guaranteed by the caller; 16 bytes of scales and minimums, 64 of values, two f16.
         unsafe {
             let packed = vld1q_u8(block);
             let scales = vreinterpretq_s8_u8(vandq_u8(packed, vdupq_n_u8(15)));
@@ -346,7 +377,8 @@ impl Block for Q3K {
     const BYTES: usize = 110;
     #[inline(always)]
     unsafe fn dot<D: Dot>(block: *const u8, row: Row) -> float32x4_t {
-        // SAFETY: the caller's promise; 32 bytes of third bits, 64 of values, 12 of scales, f16.
+        // SAFETY: guaranteed by the caller; 32 bytes of third bits, 64 of values, 12 of scales,
+        // f16.
         unsafe {
             let packed = q3_k_scales(&block.add(96).cast::<[u8; 12]>().read_unaligned());
             let packed = vsubq_s8(vld1q_s8(packed.as_ptr().cast()), vdupq_n_s8(32));
@@ -368,24 +400,30 @@ impl Block for Q3K {
     }
 }
 
-/// Subtracts 4 from the values whose bit `group` in `unset` is set. SAFETY: NEON is available.
+/// Subtracts 4 from the values whose bit `group` in `unset` is set.
+///
+/// # Safety
+/// NEON is available.
 #[inline(always)]
 unsafe fn with_third(two_bits: uint8x16_t, unset: uint8x16_t, group: usize) -> int8x16_t {
-    // SAFETY: the caller's promise. Ones above the two bits are minus 4.
+    // SAFETY: guaranteed by the caller. Ones above the two bits are -4.
     unsafe {
         let unset = vtstq_u8(unset, vdupq_n_u8(1 << group));
         vreinterpretq_s8_u8(vsliq_n_u8::<2>(two_bits, unset))
     }
 }
 
-/// `N` rows at once. SAFETY: as [`RowsKernel`], with `D` available.
+/// Multiplies `N` rows at once.
+///
+/// # Safety
+/// As for [`RowsKernel`], with `D` available.
 #[inline(always)]
 unsafe fn rows_at_once<B: Block, D: Dot, const N: usize>(
     rows: [*const u8; N],
     n_blocks: usize,
     activations: Row,
 ) -> [f32; N] {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         let mut sums = [vdupq_n_f32(0.0); N];
         for block_idx in 0..n_blocks {
@@ -408,7 +446,10 @@ unsafe fn rows_at_once<B: Block, D: Dot, const N: usize>(
     }
 }
 
-/// All rows. SAFETY: as [`RowsKernel`], with `D` available.
+/// Multiplies all rows.
+///
+/// # Safety
+/// As for [`RowsKernel`], with `D` available.
 #[inline(always)]
 unsafe fn all_rows<B: Block, D: Dot>(
     rows: *const u8,
@@ -418,7 +459,7 @@ unsafe fn all_rows<B: Block, D: Dot>(
     ahead: *const u8,
     out: &mut [f32],
 ) {
-    // SAFETY: the caller's promise; `rows` has a row for each place in `out`.
+    // SAFETY: guaranteed by the caller; `rows` has a row for each element of `out`.
     unsafe {
         each_row!(
             rows,
@@ -431,7 +472,8 @@ unsafe fn all_rows<B: Block, D: Dot>(
     }
 }
 
-/// SAFETY: as [`RowsKernel`], on a processor with `sdot`.
+/// # Safety
+/// As for [`RowsKernel`], on a processor with `sdot`.
 #[target_feature(enable = "dotprod")]
 unsafe fn with_dotprod<B: Block>(
     rows: *const u8,
@@ -441,7 +483,7 @@ unsafe fn with_dotprod<B: Block>(
     ahead: *const u8,
     out: &mut [f32],
 ) {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { all_rows::<B, Sdot>(rows, row_bytes, n_blocks, activations, ahead, out) }
 }
 

@@ -1,7 +1,7 @@
 //! Matrix-vector kernels for the types with blocks of 32 values.
 //!
-//! Blocks go in pairs A and B, so that one conversion and one multiplication serve the scales and
-//! minimums of both. Four rows share the activations.
+//! Blocks are processed in pairs A and B, so that one conversion and one multiplication handle the
+//! scales and minimums of both. Four rows share each load of the activations.
 #![expect(unsafe_code, reason = "NEON intrinsics over raw pointers")]
 
 use std::arch::aarch64::*;
@@ -11,37 +11,46 @@ use super::{Row, RowsKernel, each_row, f16_to_f32, prefetch};
 use crate::Isa;
 use crate::blocks::IQ4_NL_VALUES;
 
-/// How a block type's integers are stored.
+/// The layout of a block type's integers.
 pub(super) trait Block {
-    /// Bytes of a block. The first two are the f16 scale.
+    /// Bytes per block. The first two are the f16 scale.
     const BYTES: usize;
     /// Whether an f16 minimum follows the scale.
     const MIN: bool = false;
     /// Subtracted from the integers.
     const BIAS: i8 = 0;
 
-    /// Values 0 to 15 of a block, and values 16 to 31. SAFETY: a whole block can be read.
+    /// Values 0 to 15 of a block, and values 16 to 31.
+    ///
+    /// # Safety
+    /// A whole block is readable.
     unsafe fn quants(block: *const u8) -> [int8x16_t; 2];
 }
 
-/// Bytes without a sign bit, as signed ones. SAFETY: NEON is available.
+/// Reinterprets bytes below 128 as signed.
+///
+/// # Safety
+/// NEON is available.
 #[inline(always)]
 unsafe fn signed(q: [uint8x16_t; 2]) -> [int8x16_t; 2] {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { [vreinterpretq_s8_u8(q[0]), vreinterpretq_s8_u8(q[1])] }
 }
 
-/// The nibbles of 16 bytes. SAFETY: they can be read.
+/// Loads the nibbles of 16 bytes.
+///
+/// # Safety
+/// They are readable.
 #[inline(always)]
 unsafe fn nibbles(bytes: *const u8) -> [uint8x16_t; 2] {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         let bytes = vld1q_u8(bytes);
         [vandq_u8(bytes, vdupq_n_u8(15)), vshrq_n_u8::<4>(bytes)]
     }
 }
 
-/// All bits of the bytes whose bit in `word` is set.
+/// Expands each bit of `word` to a byte of all ones or all zeros.
 #[inline(always)]
 fn spread(word: u32) -> [uint8x16_t; 2] {
     // SAFETY: NEON belongs to the architecture.
@@ -84,7 +93,7 @@ impl Block for Q5_0 {
     unsafe fn quants(block: *const u8) -> [int8x16_t; 2] {
         // SAFETY: fifth bits start at 2, the 16 bytes of nibbles at 6.
         unsafe {
-            // Ones above a nibble without its fifth bit subtract the 16 that the type is offset by.
+            // If the fifth bit is clear, ones above the nibble subtract the type's offset of 16.
             let unset = spread(!block.add(2).cast::<u32>().read_unaligned());
             let q = nibbles(block.add(6));
             signed([vsliq_n_u8::<4>(q[0], unset[0]), vsliq_n_u8::<4>(q[1], unset[1])])
@@ -100,7 +109,7 @@ impl Block for Q5_1 {
     unsafe fn quants(block: *const u8) -> [int8x16_t; 2] {
         // SAFETY: fifth bits start at 4, the 16 bytes of nibbles at 8.
         unsafe {
-            // A set bit is -1: minus 16 times that.
+            // A set bit is -1, which is multiplied with -16.
             let set = spread(block.add(4).cast::<u32>().read_unaligned());
             let q = nibbles(block.add(8));
             let sixteen = vdupq_n_u8(16);
@@ -137,19 +146,20 @@ impl Block for Iq4Nl {
 struct Pair {
     a: [int8x16_t; 2],
     b: [int8x16_t; 2],
-    /// What the bias takes from the dot products, to start them with.
+    /// The initial value of the dot products, which compensates for the bias.
     bias: [int32x4_t; 2],
     /// Scale and sum of A, scale and sum of B.
     factors: float32x4_t,
 }
 
 impl Pair {
-    /// Blocks `a` and `b` of the activations; without `b`, zeros stand for its scale and sum.
+    /// Loads blocks `a` and `b` of the activations; without `b`, its scale and sum are zero.
     ///
-    /// SAFETY: `D` is available and the row holds both blocks.
+    /// # Safety
+    /// `D` is available and the row holds both blocks.
     #[inline(always)]
     unsafe fn load<B: Block, D: Dot>(row: Row, a: usize, b: Option<usize>) -> Self {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             let (scale, sum) = match b {
                 Some(b) => (*row.scales.add(b), *row.sums_32.add(b)),
@@ -173,10 +183,11 @@ impl Pair {
         }
     }
 
-    /// Adds the dot products with weight blocks `a` and `b` to `sum`, and what the minimums give
-    /// to the odd lanes of `min_sum`.
+    /// Adds the dot products with weight blocks `a` and `b` to `sum`, and the contribution of the
+    /// minimums to the odd lanes of `min_sum`.
     ///
-    /// SAFETY: `D` is available; a whole block can be read at each pointer.
+    /// # Safety
+    /// `D` is available; a whole block is readable at each pointer.
     #[inline(always)]
     unsafe fn dot<B: Block, D: Dot>(
         &self,
@@ -185,12 +196,12 @@ impl Pair {
         sum: &mut float32x4_t,
         min_sum: &mut float32x4_t,
     ) {
-        // SAFETY: the caller's promise; the smallest block has 18 bytes.
+        // SAFETY: guaranteed by the caller; the smallest block has 18 bytes.
         unsafe {
             let (qa, qb) = (B::quants(a), B::quants(b));
             let dot_a = D::dot(D::dot(self.bias[0], qa[0], self.a[0]), qa[1], self.a[1]);
             let dot_b = D::dot(D::dot(self.bias[1], qb[0], self.b[0]), qb[1], self.b[1]);
-            // Even lanes are the scales; odd ones the minimums, or bits to be ignored.
+            // Even lanes are the scales, odd ones the minimums or unused bits.
             let heads = u64::from(a.cast::<u32>().read_unaligned())
                 | u64::from(b.cast::<u32>().read_unaligned()) << 32;
             let factors = vmulq_f32(f16_to_f32(vcreate_u16(heads)), self.factors);
@@ -203,14 +214,17 @@ impl Pair {
     }
 }
 
-/// `N` rows at once. SAFETY: as [`RowsKernel`], with `D` available.
+/// Multiplies `N` rows at once.
+///
+/// # Safety
+/// As for [`RowsKernel`], with `D` available.
 #[inline(always)]
 unsafe fn rows_at_once<B: Block, D: Dot, const N: usize>(
     rows: [*const u8; N],
     n_blocks: usize,
     activations: Row,
 ) -> [f32; N] {
-    // SAFETY: the caller's promise; blocks 2 i and 2 i + 1 are below `n_blocks`.
+    // SAFETY: guaranteed by the caller; blocks 2 i and 2 i + 1 are below `n_blocks`.
     unsafe {
         let mut sums = [vdupq_n_f32(0.0); N];
         let mut min_sums = [vdupq_n_f32(0.0); N];
@@ -239,7 +253,10 @@ unsafe fn rows_at_once<B: Block, D: Dot, const N: usize>(
     }
 }
 
-/// All rows. SAFETY: as [`RowsKernel`], with `D` available.
+/// Multiplies all rows.
+///
+/// # Safety
+/// As for [`RowsKernel`], with `D` available.
 #[inline(always)]
 unsafe fn all_rows<B: Block, D: Dot>(
     rows: *const u8,
@@ -249,7 +266,7 @@ unsafe fn all_rows<B: Block, D: Dot>(
     ahead: *const u8,
     out: &mut [f32],
 ) {
-    // SAFETY: the caller's promise; `rows` has a row for each place in `out`.
+    // SAFETY: guaranteed by the caller; `rows` has a row for each element of `out`.
     unsafe {
         each_row!(
             rows,
@@ -262,7 +279,8 @@ unsafe fn all_rows<B: Block, D: Dot>(
     }
 }
 
-/// SAFETY: as [`RowsKernel`], on a processor with `sdot`.
+/// # Safety
+/// As for [`RowsKernel`], on a processor with `sdot`.
 #[target_feature(enable = "dotprod")]
 unsafe fn with_dotprod<B: Block>(
     rows: *const u8,
@@ -272,7 +290,7 @@ unsafe fn with_dotprod<B: Block>(
     ahead: *const u8,
     out: &mut [f32],
 ) {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { all_rows::<B, Sdot>(rows, row_bytes, n_blocks, activations, ahead, out) }
 }
 

@@ -1,6 +1,6 @@
-//! The integer multiplications: what tells the kernels with `sdot` from those for older processors.
+//! Integer multiplications: with `sdot` and `smmla`, and with baseline NEON for older processors.
 //!
-//! The dot and matrix products are written as assembly, since their intrinsics are not stable.
+//! `sdot` and `smmla` are inline assembly because their intrinsics are not stable.
 #![expect(unsafe_code, reason = "NEON intrinsics and assembly")]
 
 use std::arch::aarch64::*;
@@ -8,34 +8,36 @@ use std::arch::asm;
 
 /// Dot products of signed bytes.
 ///
-/// The methods are inlined into functions that enable what they need. None may be called in a
-/// closure: closures inherit no target feature here, and each call would be a real one.
+/// The methods are inlined into functions that enable the target features. They must not be called
+/// in closures, which do not inherit these features, so that nothing would be inlined.
 pub(super) trait Dot {
-    /// Adds the products of `a` and `b` to the lanes of `sum`, in any arrangement.
+    /// Adds the products of `a` and `b` to the lanes of `sum`, in any order.
     ///
-    /// SAFETY: the processor has the instructions; `b` holds no -128.
+    /// # Safety
+    /// The processor has the instructions; `b` holds no -128.
     unsafe fn dot(sum: int32x4_t, a: int8x16_t, b: int8x16_t) -> int32x4_t;
 
     /// Adds to lane `i` of `sum` the products of four bytes of `a`, from `4 i` on, with the four
-    /// bytes of `b` in its lane `LANE`.
+    /// bytes in lane `LANE` of `b`.
     ///
-    /// SAFETY: as [`Dot::dot`].
+    /// # Safety
+    /// As for [`Dot::dot`].
     unsafe fn dot_lane<const LANE: i32>(sum: int32x4_t, a: int8x16_t, b: int8x16_t) -> int32x4_t;
 }
 
-/// With the `sdot` of Armv8.2.
+/// Multiplies with the `sdot` of Armv8.2.
 pub(super) struct Sdot;
 
 impl Dot for Sdot {
     #[inline(always)]
     unsafe fn dot(sum: int32x4_t, a: int8x16_t, b: int8x16_t) -> int32x4_t {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe { sdot(sum, a, b) }
     }
 
     #[inline(always)]
     unsafe fn dot_lane<const LANE: i32>(sum: int32x4_t, a: int8x16_t, b: int8x16_t) -> int32x4_t {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe { sdot_lane::<LANE>(sum, a, b) }
     }
 }
@@ -43,7 +45,7 @@ impl Dot for Sdot {
 #[target_feature(enable = "dotprod")]
 #[inline]
 fn sdot(mut sum: int32x4_t, a: int8x16_t, b: int8x16_t) -> int32x4_t {
-    // SAFETY: registers alone; the feature is enabled.
+    // SAFETY: only registers are used; the feature is enabled.
     unsafe {
         asm!(
             "sdot {sum:v}.4s, {a:v}.16b, {b:v}.16b",
@@ -57,7 +59,7 @@ fn sdot(mut sum: int32x4_t, a: int8x16_t, b: int8x16_t) -> int32x4_t {
 #[target_feature(enable = "dotprod")]
 #[inline]
 fn sdot_lane<const LANE: i32>(mut sum: int32x4_t, a: int8x16_t, b: int8x16_t) -> int32x4_t {
-    // SAFETY: registers alone; the feature is enabled.
+    // SAFETY: only registers are used; the feature is enabled.
     unsafe {
         asm!(
             "sdot {sum:v}.4s, {a:v}.16b, {b:v}.4b[{lane}]",
@@ -68,11 +70,11 @@ fn sdot_lane<const LANE: i32>(mut sum: int32x4_t, a: int8x16_t, b: int8x16_t) ->
     sum
 }
 
-/// Adds the product of two matrices of two rows of eight bytes, the second one transposed.
+/// Adds the product of two 2 × 8 matrices of bytes, the second one transposed, to a 2 × 2 matrix.
 #[target_feature(enable = "i8mm")]
 #[inline]
 pub(super) fn smmla(mut sum: int32x4_t, a: int8x16_t, b: int8x16_t) -> int32x4_t {
-    // SAFETY: registers alone; the feature is enabled.
+    // SAFETY: only registers are used; the feature is enabled.
     unsafe {
         asm!(
             "smmla {sum:v}.4s, {a:v}.16b, {b:v}.16b",
@@ -83,7 +85,7 @@ pub(super) fn smmla(mut sum: int32x4_t, a: int8x16_t, b: int8x16_t) -> int32x4_t
     sum
 }
 
-/// With multiplications that every processor has. Two products of -128 and 127 fit in 16 bits.
+/// Multiplies with baseline instructions. The sum of two products of -128 and 127 fits in 16 bits.
 pub(super) struct Smull;
 
 impl Dot for Smull {

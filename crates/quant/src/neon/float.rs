@@ -1,4 +1,4 @@
-//! Float rows against f32 rows in NEON: the vectors for [`crate::float_tiles`].
+//! NEON vectors for [`crate::float_tiles`]: products of float rows with f32 rows.
 #![expect(unsafe_code, reason = "NEON intrinsics over raw pointers")]
 
 use std::arch::aarch64::*;
@@ -9,24 +9,24 @@ use super::load_f16;
 use super::prefetch;
 use crate::float_tiles::{self, Bf16, F16, F32, Lanes};
 
-/// Two registers: a half-precision vector is widened to both, and one token's sums in two chains
-/// wait less for each other.
-struct Two;
+/// Two registers as one vector: a half-precision register widens to both, and two independent sums
+/// per token shorten the dependency chain.
+struct F32x8;
 
-impl Lanes for Two {
+impl Lanes for F32x8 {
     type Vector = [float32x4_t; 2];
     const LEN: usize = 8;
-    const MANY: bool = false;
+    const WIDE_TILES: bool = false;
 
     #[inline(always)]
     unsafe fn splat(x: f32) -> Self::Vector {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe { [vdupq_n_f32(x), vdupq_n_f32(x)] }
     }
 
     #[inline(always)]
     unsafe fn load(pointer: *const f32) -> Self::Vector {
-        // SAFETY: the caller's promise; as bytes they need no alignment.
+        // SAFETY: guaranteed by the caller; byte loads need no alignment.
         unsafe {
             let pointer = pointer.cast::<u8>();
             [
@@ -38,13 +38,13 @@ impl Lanes for Two {
 
     #[inline(always)]
     unsafe fn load_f16(pointer: *const u8) -> Self::Vector {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe { load_f16(pointer) }
     }
 
     #[inline(always)]
     unsafe fn load_bf16(pointer: *const u8) -> Self::Vector {
-        // SAFETY: the caller's promise; as bytes they need no alignment.
+        // SAFETY: guaranteed by the caller; byte loads need no alignment.
         unsafe {
             let x = vreinterpretq_u16_u8(vld1q_u8(pointer));
             [
@@ -56,7 +56,7 @@ impl Lanes for Two {
 
     #[inline(always)]
     unsafe fn store(pointer: *mut f32, x: Self::Vector) {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             vst1q_f32(pointer, x[0]);
             vst1q_f32(pointer.add(4), x[1]);
@@ -65,13 +65,13 @@ impl Lanes for Two {
 
     #[inline(always)]
     unsafe fn fma(a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe { [vfmaq_f32(c[0], a[0], b[0]), vfmaq_f32(c[1], a[1], b[1])] }
     }
 
     #[inline(always)]
     unsafe fn sum(x: Self::Vector) -> f32 {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe { vaddvq_f32(vaddq_f32(x[0], x[1])) }
     }
 
@@ -93,14 +93,14 @@ pub(crate) fn matmul_float(
     // SAFETY: NEON belongs to the architecture.
     unsafe {
         match ty {
-            TensorType::F32 => float_tiles::matmul::<Two, F32>(rows, ahead, x, n_cols, out),
-            TensorType::F16 => float_tiles::matmul::<Two, F16>(rows, ahead, x, n_cols, out),
-            _ => float_tiles::matmul::<Two, Bf16>(rows, ahead, x, n_cols, out),
+            TensorType::F32 => float_tiles::matmul::<F32x8, F32>(rows, ahead, x, n_cols, out),
+            TensorType::F16 => float_tiles::matmul::<F32x8, F16>(rows, ahead, x, n_cols, out),
+            _ => float_tiles::matmul::<F32x8, Bf16>(rows, ahead, x, n_cols, out),
         }
     }
 }
 
-/// `out[t]` += the sum of `p[t][r]` times value row `r`.
+/// `out[t] += p[t][r] * values[r]`, summed over `r`.
 pub(crate) fn add_weighted(
     ty: TensorType,
     values: &[u8],
@@ -112,9 +112,13 @@ pub(crate) fn add_weighted(
     // SAFETY: NEON belongs to the architecture.
     unsafe {
         match ty {
-            TensorType::F32 => float_tiles::add_weighted::<Two, F32>(values, ahead, p, n_cols, out),
-            TensorType::F16 => float_tiles::add_weighted::<Two, F16>(values, ahead, p, n_cols, out),
-            _ => float_tiles::add_weighted::<Two, Bf16>(values, ahead, p, n_cols, out),
+            TensorType::F32 => {
+                float_tiles::add_weighted::<F32x8, F32>(values, ahead, p, n_cols, out)
+            }
+            TensorType::F16 => {
+                float_tiles::add_weighted::<F32x8, F16>(values, ahead, p, n_cols, out)
+            }
+            _ => float_tiles::add_weighted::<F32x8, Bf16>(values, ahead, p, n_cols, out),
         }
     }
 }

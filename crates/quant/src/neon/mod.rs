@@ -1,8 +1,8 @@
-//! The kernels for 64-bit Arm: NEON with `smmla`, with `sdot`, and without either.
+//! Kernels for 64-bit Arm: NEON with `smmla`, with `sdot`, and without either.
 //!
-//! Every function here that is visible outside is safe on one condition that the callers keep:
-//! it runs only where the instruction set that it is given is available. Those functions check the
-//! lengths of their slices; the kernels below them take raw pointers.
+//! The functions visible outside of this module are sound only if the given instruction set is
+//! available, which their callers check. They check the lengths of their slices; the kernels that
+//! they call take raw pointers.
 #![expect(unsafe_code, reason = "NEON intrinsics over raw pointers")]
 #![expect(clippy::needless_range_loop, reason = "one index walks several arrays of registers")]
 
@@ -20,13 +20,13 @@ use std::arch::asm;
 use lilims_gguf::TensorType;
 
 use super::Isa;
-use super::activation::{ActivationRow, ActivationRowMut, BLOCK, Batch, scale_of};
+use super::activation::{ActivationBatch, ActivationRow, ActivationRowMut, BLOCK, scale_of};
 use super::blocks::Format;
 use super::panel::{PANEL_ROWS, Panel};
 
 pub(super) use float::{add_weighted, matmul_float};
 
-/// Where the parts of a quantised activation row lie.
+/// Pointers to the parts of a quantised activation row.
 #[derive(Clone, Copy)]
 struct Row {
     values: *const i8,
@@ -47,15 +47,15 @@ impl Row {
 }
 
 /// Multiplies `out.len()` rows of `n_blocks` blocks, `row_bytes` apart, with an activation row, and
-/// fetches as many bytes from another place into the cache meanwhile.
+/// meanwhile prefetches as many bytes from another address.
 type RowsKernel = unsafe fn(*const u8, usize, usize, Row, *const u8, &mut [f32]);
 
-/// Fetches `n_bytes` from `from` on into the first cache. They need not be there.
+/// Prefetches `n_bytes` from `from` into the L1 cache. The address need not be valid.
 #[inline(always)]
 fn prefetch(from: *const u8, n_bytes: usize) {
     for line in (0..n_bytes).step_by(64) {
         let address = from.wrapping_add(line);
-        // SAFETY: a prefetch never faults and changes nothing.
+        // SAFETY: prefetching never faults and has no side effects.
         unsafe { asm!("prfm pldl1keep, [{}]", in(reg) address, options(nostack, readonly)) };
     }
 }
@@ -92,7 +92,7 @@ pub(super) fn matvec(
     unsafe { kernel(rows.as_ptr(), row_bytes, n_blocks, Row::of(activations), ahead.as_ptr(), out) }
 }
 
-/// Sixteen unpacked rows of `n_cols` values to the arrangement that [`panel_matmul`] reads.
+/// Converts sixteen unpacked rows of `n_cols` values to the layout that [`panel_matmul`] reads.
 pub(super) fn interleave(isa: Isa, ty: TensorType, rows: &[i8], n_cols: usize, values: &mut [i8]) {
     assert!(n_cols.is_multiple_of(32), "whole groups");
     assert!(rows.len() == PANEL_ROWS * n_cols && values.len() == rows.len(), "sixteen rows");
@@ -105,11 +105,11 @@ pub(super) fn interleave(isa: Isa, ty: TensorType, rows: &[i8], n_cols: usize, v
     }
 }
 
-/// Multiplies a panel with the activation rows from `first` on, one per entry of `out`.
+/// Multiplies a panel with `out.len()` activation rows, starting at row `first`.
 pub(super) fn panel_matmul(
     isa: Isa,
     panel: &Panel,
-    activations: Batch<'_>,
+    activations: ActivationBatch<'_>,
     first: usize,
     out: &mut [[f32; PANEL_ROWS]],
 ) {
@@ -137,16 +137,20 @@ pub(super) fn quantize(row: &mut ActivationRowMut<'_>, x: &[f32]) {
     }
 }
 
-/// The scale of a block and the sums of its two halves. SAFETY: NEON is available.
+/// Quantises a block and returns its scale and the sums of its two halves.
+///
+/// # Safety
+/// NEON is available.
 #[inline(always)]
 unsafe fn quantize_block(x: &[f32; BLOCK], q: &mut [i8; BLOCK]) -> (f32, i16, i16) {
-    // SAFETY: the caller's promise; the arrays hold what is read and written.
+    // SAFETY: guaranteed by the caller; all reads and writes are inside the arrays.
     unsafe {
         let mut parts = [vdupq_n_f32(0.0); 8];
         let mut largest = vdupq_n_u32(0);
         for (part, x) in parts.iter_mut().zip(x.as_chunks::<4>().0) {
             *part = vld1q_f32(x.as_ptr());
-            // As integers, the bits of magnitudes order like the magnitudes, with NaN above all.
+            // Compared as integers, the bits of non-negative floats order like the floats, NaN
+            // last.
             let bits = vreinterpretq_u32_f32(vabsq_f32(*part));
             largest = vmaxq_u32(largest, bits);
         }
@@ -172,11 +176,11 @@ unsafe fn quantize_block(x: &[f32; BLOCK], q: &mut [i8; BLOCK]) -> (f32, i16, i1
     }
 }
 
-/// Four f16 values as f32. The intrinsic is younger than the oldest compiler that we support.
+/// Converts four f16 values to f32. In assembly, because the intrinsic is newer than our MSRV.
 #[inline(always)]
 fn f16_to_f32(x: uint16x4_t) -> float32x4_t {
     let out: float32x4_t;
-    // SAFETY: registers alone; the instruction belongs to the architecture.
+    // SAFETY: only registers are used; the instruction belongs to the architecture.
     unsafe {
         asm!(
             "fcvtl {out:v}.4s, {x:v}.4h",
@@ -187,11 +191,11 @@ fn f16_to_f32(x: uint16x4_t) -> float32x4_t {
     out
 }
 
-/// Four values rounded to f16, half to even.
+/// Rounds four values to f16, half to even.
 #[inline(always)]
 fn f32_to_f16(x: float32x4_t) -> uint16x4_t {
     let out: uint16x4_t;
-    // SAFETY: registers alone; the instruction belongs to the architecture.
+    // SAFETY: only registers are used; the instruction belongs to the architecture.
     unsafe {
         asm!(
             "fcvtn {out:v}.4h, {x:v}.4s",
@@ -202,21 +206,24 @@ fn f32_to_f16(x: float32x4_t) -> uint16x4_t {
     out
 }
 
-/// Eight f16 values as f32. SAFETY: 16 bytes can be read.
+/// Loads eight f16 values as f32.
+///
+/// # Safety
+/// 16 bytes are readable.
 #[inline(always)]
 unsafe fn load_f16(pointer: *const u8) -> [float32x4_t; 2] {
-    // SAFETY: the caller's promise; bytes need no alignment.
+    // SAFETY: guaranteed by the caller; byte loads need no alignment.
     unsafe {
         let x = vreinterpretq_u16_u8(vld1q_u8(pointer));
         [f16_to_f32(vget_low_u16(x)), f16_to_f32(vget_high_u16(x))]
     }
 }
 
-/// Runs `$four` for four neighbouring rows, until three or fewer are left for `$one`, and fetches as
-/// many bytes from `$ahead` on into the cache.
+/// Evaluates `$four` for each four neighbouring rows and `$one` for each remaining row, and
+/// prefetches as many bytes from `$ahead`.
 ///
-/// A macro and not a function: what it runs is inlined into functions with target features, which
-/// closures do not inherit.
+/// A macro and not a function, because closures would not inherit the target features of the
+/// function that they are used in.
 macro_rules! each_row {
     ($rows:ident, $row_bytes:ident, $ahead:ident, $out:ident, |$pointers:ident| $four:expr, |$last:ident| $one:expr) => {
         let whole = $out.len() / 4 * 4;

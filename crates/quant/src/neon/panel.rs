@@ -1,9 +1,9 @@
-//! Panels of sixteen weight rows times several activation rows: the hot loop of prefill, by dot
-//! products of four values.
+//! Multiplies panels of sixteen weight rows with several activation rows, by dot products of four
+//! values: the hot loop of prefill.
 //!
 //! A vector holds four values of four weight rows; each dot product multiplies it with four
-//! activations of one row, which `sdot` takes from a lane of a vector of sixteen. Half a panel at a
-//! time, so that all sums of four activation rows stay in registers.
+//! activations of one row, which `sdot` takes from a lane of a vector of sixteen. Half a panel is
+//! processed at a time, so that all sums of four activation rows stay in registers.
 #![expect(unsafe_code, reason = "NEON intrinsics over raw pointers")]
 
 use std::arch::aarch64::*;
@@ -12,10 +12,11 @@ use lilims_gguf::TensorType;
 
 use super::Row;
 use super::dot::{Dot, Sdot, Smull};
-use crate::activation::Batch;
+use crate::activation::ActivationBatch;
 use crate::panel::{PANEL_ROWS, Panel};
 
-/// What a type's integers are offset by: subtracted when a panel is filled, which leaves no minimum.
+/// The fixed offset of a type's integers. It is subtracted when a panel is filled, so no minimum is
+/// left.
 pub(super) fn offset(ty: TensorType) -> i8 {
     match ty {
         TensorType::Q4_0 => 8,
@@ -26,18 +27,20 @@ pub(super) fn offset(ty: TensorType) -> i8 {
     }
 }
 
-/// Whether a type has minimums that vary.
+/// Whether a type has a stored minimum per group.
 pub(super) fn has_min(ty: TensorType) -> bool {
     use TensorType::*;
     matches!(ty, Q4_1 | Q5_1 | Q2_K | Q4_K | Q5_K)
 }
 
-/// Sixteen rows of `n_cols` values to groups of four, row by row: a transposition of 32-bit words.
+/// Converts sixteen rows of `n_cols` values to groups of four, row by row: a transposition of
+/// 32-bit words.
 ///
-/// SAFETY: both slices hold sixteen rows; `n_cols` is a multiple of 16.
+/// # Safety
+/// Both slices hold sixteen rows; `n_cols` is a multiple of 16.
 pub(super) unsafe fn interleave(ty: TensorType, rows: &[i8], n_cols: usize, values: &mut [i8]) {
-    // SAFETY: the caller's promise: 16 bytes from each multiple of 16 on are inside a row, and
-    // their places in groups of 64 bytes inside `values`.
+    // SAFETY: guaranteed by the caller: 16 bytes from each multiple of 16 on lie inside a row, and
+    // the groups of 64 bytes that they are written to lie inside `values`.
     unsafe {
         let offset = vdupq_n_s8(offset(ty));
         for quad in 0..PANEL_ROWS / 4 {
@@ -64,43 +67,46 @@ pub(super) unsafe fn interleave(ty: TensorType, rows: &[i8], n_cols: usize, valu
 
 /// Multiplies a panel with the activation rows from `first` on.
 ///
-/// SAFETY: the processor has `sdot`; the activation rows are as long as the panel's.
+/// # Safety
+/// The processor has `sdot`; the activation rows are as long as the panel's.
 #[target_feature(enable = "dotprod")]
 pub(super) unsafe fn matmul_dotprod(
     panel: &Panel,
-    activations: Batch<'_>,
+    activations: ActivationBatch<'_>,
     first: usize,
     out: &mut [[f32; PANEL_ROWS]],
 ) {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { matmul::<Sdot>(panel, activations, first, out) }
 }
 
 /// Multiplies a panel with the activation rows from `first` on.
 ///
-/// SAFETY: the activation rows are as long as the panel's.
+/// # Safety
+/// The activation rows are as long as the panel's.
 pub(super) unsafe fn matmul_baseline(
     panel: &Panel,
-    activations: Batch<'_>,
+    activations: ActivationBatch<'_>,
     first: usize,
     out: &mut [[f32; PANEL_ROWS]],
 ) {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { matmul::<Smull>(panel, activations, first, out) }
 }
 
-/// SAFETY: `D` is available; the activation rows are as long as the panel's.
+/// # Safety
+/// `D` is available; the activation rows are as long as the panel's.
 #[inline(always)]
 unsafe fn matmul<D: Dot>(
     panel: &Panel,
-    activations: Batch<'_>,
+    activations: ActivationBatch<'_>,
     first: usize,
     out: &mut [[f32; PANEL_ROWS]],
 ) {
     let (group, min) = (panel.format().group, has_min(panel.tensor_type()));
     let (fours, rest) = out.as_chunks_mut::<4>();
     let rest_first = first + 4 * fours.len();
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         for (i, out) in fours.iter_mut().enumerate() {
             let t = first + 4 * i;
@@ -130,15 +136,19 @@ unsafe fn matmul<D: Dot>(
     }
 }
 
-/// A panel times `T` activation rows. SAFETY: as [`matmul`].
+/// Multiplies a panel with `T` activation rows.
+///
+/// # Safety
+/// As for [`matmul`].
 #[inline(always)]
 unsafe fn tile<D: Dot, const T: usize, const GROUP: usize, const MIN: bool>(
     panel: &Panel,
     rows: [Row; T],
     out: &mut [[f32; PANEL_ROWS]; T],
 ) {
-    // SAFETY: the caller's promise: a panel has sixteen values for each column and sixteen scales
-    // and minimums for each group; an activation row has a scale for 32 columns and sums.
+    // SAFETY: guaranteed by the caller: a panel has sixteen values for each column and sixteen
+    // scales and minimums for each group; an activation row has a scale and sums for each 32
+    // columns.
     unsafe {
         for half in 0..2 {
             let values = panel.values.as_ptr().add(32 * half);
@@ -183,14 +193,17 @@ unsafe fn tile<D: Dot, const T: usize, const GROUP: usize, const MIN: bool>(
     }
 }
 
-/// Four columns: number `LANE` of the four fours at `values` and in `x`. SAFETY: as [`matmul`].
+/// Processes four columns: the group with index `LANE` of the four at `values` and in `x`.
+///
+/// # Safety
+/// As for [`matmul`].
 #[inline(always)]
 unsafe fn step<D: Dot, const T: usize, const LANE: i32>(
     values: *const i8,
     x: [int8x16_t; T],
     dots: &mut [[int32x4_t; 2]; T],
 ) {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         let values = values.add(64 * LANE as usize);
         let w = [vld1q_s8(values), vld1q_s8(values.add(16))];

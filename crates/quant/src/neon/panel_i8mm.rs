@@ -1,8 +1,9 @@
-//! Panels of sixteen weight rows times several activation rows, by products of matrices.
+//! Multiplies panels of sixteen weight rows with several activation rows, by matrix products.
 //!
-//! `smmla` multiplies two rows of eight values with two others and gives four sums. A panel lies
-//! accordingly: eight values of row 0 and of row 1, of rows 2 and 3, ... then the next eight
-//! columns. Half a panel at a time, so that all sums of four activation rows stay in registers.
+//! `smmla` multiplies two rows of eight values with two others and gives four sums. The panel's
+//! layout follows from this: eight values of row 0 and of row 1, of rows 2 and 3, … then the next
+//! eight columns. Half a panel is processed at a time, so that all sums of four activation rows
+//! stay in registers.
 #![expect(unsafe_code, reason = "NEON intrinsics over raw pointers")]
 
 use std::arch::aarch64::*;
@@ -12,18 +13,19 @@ use lilims_gguf::TensorType;
 use super::Row;
 use super::dot::smmla;
 use super::panel::{has_min, offset};
-use crate::activation::Batch;
+use crate::activation::ActivationBatch;
 use crate::panel::{PANEL_ROWS, Panel};
 
 /// Pairs of rows in half a panel.
 const PAIRS: usize = PANEL_ROWS / 4;
 
-/// Sixteen rows of `n_cols` values to pairs of rows, eight columns at a time.
+/// Converts sixteen rows of `n_cols` values to pairs of rows, eight columns at a time.
 ///
-/// SAFETY: both slices hold sixteen rows; `n_cols` is a multiple of 16.
+/// # Safety
+/// Both slices hold sixteen rows; `n_cols` is a multiple of 16.
 pub(super) unsafe fn interleave(ty: TensorType, rows: &[i8], n_cols: usize, values: &mut [i8]) {
-    // SAFETY: the caller's promise: 16 bytes from each multiple of 16 on are inside a row, and
-    // their places in groups of 128 bytes inside `values`.
+    // SAFETY: guaranteed by the caller: 16 bytes from each multiple of 16 on lie inside a row, and
+    // the groups of 128 bytes that they are written to lie inside `values`.
     unsafe {
         let offset = vdupq_n_s8(offset(ty));
         for pair in 0..PANEL_ROWS / 2 {
@@ -40,10 +42,13 @@ pub(super) unsafe fn interleave(ty: TensorType, rows: &[i8], n_cols: usize, valu
     }
 }
 
-/// The first eight bytes of both, and the last eight. SAFETY: NEON is available.
+/// Returns the first eight bytes of both, and the last eight.
+///
+/// # Safety
+/// NEON is available.
 #[inline(always)]
 unsafe fn by_eights(a: int8x16_t, b: int8x16_t) -> [int8x16_t; 2] {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         let (a, b) = (vreinterpretq_s64_s8(a), vreinterpretq_s64_s8(b));
         [vreinterpretq_s8_s64(vzip1q_s64(a, b)), vreinterpretq_s8_s64(vzip2q_s64(a, b))]
@@ -52,11 +57,12 @@ unsafe fn by_eights(a: int8x16_t, b: int8x16_t) -> [int8x16_t; 2] {
 
 /// Multiplies a panel with the activation rows from `first` on.
 ///
-/// SAFETY: the processor has `smmla`; the activation rows are as long as the panel's.
+/// # Safety
+/// The processor has `smmla`; the activation rows are as long as the panel's.
 #[target_feature(enable = "i8mm")]
 pub(super) unsafe fn matmul(
     panel: &Panel,
-    activations: Batch<'_>,
+    activations: ActivationBatch<'_>,
     first: usize,
     out: &mut [[f32; PANEL_ROWS]],
 ) {
@@ -64,10 +70,10 @@ pub(super) unsafe fn matmul(
     for (i, out) in out.chunks_mut(4).enumerate() {
         let n = out.len();
         let row = |t: usize| Row::of(activations.row(first + 4 * i + t.min(n - 1)));
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             if n > 2 {
-                // A fourth row that is not there is the third again, computed and left.
+                // A missing fourth row is replaced by the third, and its result discarded.
                 let rows = [[row(0), row(1)], [row(2), row(3)]];
                 match (group, min) {
                     (32, false) => tile::<2, 32, false>(panel, rows, out),
@@ -88,17 +94,20 @@ pub(super) unsafe fn matmul(
     }
 }
 
-/// A panel times `T` pairs of activation rows, of which those in `out` are written.
+/// Multiplies a panel with `T` pairs of activation rows; only the results that fit into `out` are
+/// written.
 ///
-/// SAFETY: as [`matmul`].
+/// # Safety
+/// As for [`matmul`].
 #[inline(always)]
 unsafe fn tile<const T: usize, const GROUP: usize, const MIN: bool>(
     panel: &Panel,
     rows: [[Row; 2]; T],
     out: &mut [[f32; PANEL_ROWS]],
 ) {
-    // SAFETY: the caller's promise: a panel has sixteen values for each column and sixteen scales
-    // and minimums for each group; an activation row has a scale for 32 columns and sums.
+    // SAFETY: guaranteed by the caller: a panel has sixteen values for each column and sixteen
+    // scales and minimums for each group; an activation row has a scale and sums for each 32
+    // columns.
     unsafe {
         for half in 0..2 {
             let values = panel.values.as_ptr().add(16 * PAIRS * half);
@@ -165,20 +174,26 @@ unsafe fn tile<const T: usize, const GROUP: usize, const MIN: bool>(
     }
 }
 
-/// Eight values, each twice: one vector for each pair of rows. SAFETY: they can be read.
+/// Loads eight values, each twice: one vector per pair of rows.
+///
+/// # Safety
+/// They are readable.
 #[inline(always)]
 unsafe fn twice(values: *const f32) -> [float32x4_t; PAIRS] {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         let (a, b) = (vld1q_f32(values), vld1q_f32(values.add(4)));
         [vzip1q_f32(a, a), vzip2q_f32(a, a), vzip1q_f32(b, b), vzip2q_f32(b, b)]
     }
 }
 
-/// One value of each activation row, repeated: `a`, `b`, `a`, `b`. SAFETY: they can be read.
+/// Loads one value of each activation row, repeated: `a`, `b`, `a`, `b`.
+///
+/// # Safety
+/// They are readable.
 #[inline(always)]
 unsafe fn both(a: *const f32, b: *const f32) -> float32x4_t {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         let pair = vld1_lane_f32::<1>(b, vld1_dup_f32(a));
         vcombine_f32(pair, pair)

@@ -1,4 +1,4 @@
-//! The small vector kernels in NEON; see [`crate::vector`] for what each computes.
+//! The operations of [`crate::vector`] in NEON.
 #![expect(unsafe_code, reason = "NEON intrinsics over raw pointers")]
 
 use std::arch::aarch64::*;
@@ -6,9 +6,9 @@ use std::arch::aarch64::*;
 use half::f16;
 
 use super::f32_to_f16;
-use crate::vector::{EXP_MAX, EXP_MIN, F16_MAX, GELU_A, GELU_B, scalar};
+use crate::vector::scalar::{self, EXP_MAX, EXP_MIN, F16_MAX, GELU_A, GELU_B};
 
-/// Vectors in flight, so that one addition need not wait for the last.
+/// Number of accumulators, to shorten the dependency chain of additions.
 const SUMS: usize = 8;
 
 pub(crate) fn dot_f32(a: &[f32], b: &[f32]) -> f32 {
@@ -60,7 +60,7 @@ pub(crate) fn scale_and_shift(x: &mut [f32], factor: f32, weight: &[f32], bias: 
     scalar::scale_and_shift(x_rest, factor, weight_rest, bias_rest);
 }
 
-pub(crate) fn largest(x: &[f32]) -> f32 {
+pub(crate) fn max(x: &[f32]) -> f32 {
     let (x, rest) = x.as_chunks::<4>();
     let mut largest = [set(f32::NEG_INFINITY); 4];
     for x in x.chunks(4) {
@@ -71,7 +71,7 @@ pub(crate) fn largest(x: &[f32]) -> f32 {
     let [a, b, c, d] = largest;
     // SAFETY: NEON belongs to the architecture.
     let largest = unsafe { vmaxnmvq_f32(larger(larger(a, b), larger(c, d))) };
-    largest.max(scalar::largest(rest))
+    largest.max(scalar::max(rest))
 }
 
 pub(crate) fn scale(x: &mut [f32], factor: f32) {
@@ -107,8 +107,8 @@ pub(crate) fn to_f16(x: &[f32], out: &mut [f16]) {
     let (out, out_rest) = out.as_chunks_mut::<4>();
     for (out, x) in out.iter_mut().zip(x) {
         let x = load(x);
-        // SAFETY: NEON belongs to the architecture, and `out` is 8 writable bytes. Both limits keep a
-        // NaN.
+        // SAFETY: NEON belongs to the architecture, and `out` is 8 writable bytes. Both clamping
+        // instructions keep NaN.
         unsafe {
             let within = vmaxq_f32(set(-F16_MAX), vminq_f32(set(F16_MAX), x));
             let kept = vbslq_f32(vceqq_f32(vabsq_f32(x), set(f32::INFINITY)), x, within);
@@ -166,7 +166,7 @@ pub(crate) fn gelu(x: &mut [f32]) {
     scalar::gelu(rest);
 }
 
-/// Safe names for the intrinsics that need no more than the architecture gives.
+/// Defines safe wrappers of baseline intrinsics.
 macro_rules! operation {
     ($(fn $name:ident($($argument:ident),*) = $intrinsic:ident($($place:ident),*);)*) => {
         $(
@@ -184,7 +184,7 @@ operation! {
     fn sub(a, b) = vsubq_f32(a, b);
     fn mul(a, b) = vmulq_f32(a, b);
     fn fma(a, b, sum) = vfmaq_f32(sum, a, b);
-    // A number is larger than a NaN.
+    // Returns the number if the other argument is NaN.
     fn larger(a, b) = vmaxnmq_f32(a, b);
 }
 
@@ -232,17 +232,17 @@ fn gelu_4(x: float32x4_t) -> float32x4_t {
     x_sigmoid(x, mul(mul(set(GELU_A), x), factor))
 }
 
-/// e^x = 2^n e^r with n = round(x / ln 2), so that |r| <= ln 2 / 2, and a polynomial of degree 6
-/// for e^r (Taylor's first terms with the last two fitted, after Cephes' `expf`).
+/// Computes e^x = 2^n e^r with n = round(x / ln 2), so that |r| <= ln 2 / 2, and a polynomial of
+/// degree 6 for e^r (the Taylor series with the last two terms fitted, as in Cephes' `expf`).
 #[inline(always)]
 fn exp_4(x: float32x4_t) -> float32x4_t {
     // SAFETY: NEON belongs to the architecture.
     unsafe {
         let tiny = vcltq_f32(x, set(EXP_MIN));
-        // Both clamps keep a NaN.
+        // Both clamping instructions keep NaN.
         let x = vmaxq_f32(set(EXP_MIN), vminq_f32(set(EXP_MAX), x));
         let n = vrndnq_f32(mul(x, set(std::f32::consts::LOG2_E)));
-        // ln 2 in two parts: n times the first is exact.
+        // ln 2 in two parts, so that n times the first is exact.
         let r = vfmsq_f32(x, n, set(355.0 / 512.0));
         let r = vfmsq_f32(r, n, set(-2.121_944_4e-4));
         let mut p = set(1.987_569_1e-4);

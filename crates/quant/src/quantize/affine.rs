@@ -1,13 +1,14 @@
-//! The search for scale and minimum of groups whose values are `scale * q + min`.
+//! Searches the scale and minimum of groups whose values are `scale * q + min`.
 
 use super::half::{self, Halves};
-use super::tile::{Grid, Tile, Weighing, inverse};
+use super::tile::{Grid, Tile, Weighting, inverse};
 
-/// How many steps of the grid the ends of a group's range move inwards, where plain rounding is what
-/// the speed compares with. One step outwards, 31 steps become 30, which hold what had 15 before.
+/// Candidates for the range: by how many grid steps its low and high ends move inwards. The short
+/// list, for types where the search must not cost much more than round-to-nearest. One step
+/// outwards turns 31 steps into 30, which represent exactly what 15 steps do.
 const FEW_INSETS: &[[f32; 2]] = &[[0.0, 0.0], [0.6, 0.0], [0.0, 0.6], [0.0, -1.0]];
-/// The same, where searching is the rule: with a minimum that is an integer in turn, or with values of
-/// which some count more than others, so that an end of the range may not count at all.
+/// The long list, for quantised minimums and for weighted values, where an end of the range may
+/// have no weight at all.
 const MANY_INSETS: &[[f32; 2]] = &[
     [0.0, 0.0],
     [0.5, 0.5],
@@ -22,7 +23,7 @@ const MANY_INSETS: &[[f32; 2]] = &[
     [2.0, 2.0],
 ];
 
-/// Scales and minimums, and what they take off the squared errors.
+/// Scales and minimums, with the reduction of the squared error as score.
 #[derive(Clone, Copy)]
 pub(super) struct Fit<const L: usize> {
     pub(super) scale: [f32; L],
@@ -30,10 +31,10 @@ pub(super) struct Fit<const L: usize> {
     score: [f32; L],
 }
 
-/// The scale and the minimum of each group by least squares, `q` being what the best of some ranges
-/// gives. `CAPPED`: no minimum is above 0.
+/// Fits the scale and the minimum of each group by least squares, with `q` from the best of several
+/// candidate ranges. `CAPPED`: no minimum is above 0.
 #[inline(always)]
-pub(super) fn fit<G: Grid, const N: usize, const L: usize, W: Weighing, const CAPPED: bool>(
+pub(super) fn fit<G: Grid, const N: usize, const L: usize, W: Weighting, const CAPPED: bool>(
     tile: &Tile<N, L, W>,
     (low, high): &([f32; L], [f32; L]),
     max: f32,
@@ -77,7 +78,7 @@ fn keep_better<const L: usize>(best: &mut Fit<L>, tried: &Fit<L>) {
 }
 
 #[inline(always)]
-fn regress<G: Grid, const N: usize, const L: usize, W: Weighing, const CAPPED: bool>(
+fn regress<G: Grid, const N: usize, const L: usize, W: Weighting, const CAPPED: bool>(
     tile: &Tile<N, L, W>,
     (w, x): &([f32; L], [f32; L]),
     inverses: &[f32; L],
@@ -102,9 +103,10 @@ fn regress<G: Grid, const N: usize, const L: usize, W: Weighing, const CAPPED: b
     fit
 }
 
-/// The best scale and minimum of each group as f16, never worse than plain rounding's.
+/// Returns the best scale and minimum of each group as f16, never worse than those of
+/// round-to-nearest.
 #[inline(always)]
-pub(super) fn search<G: Grid, const N: usize, const L: usize, W: Weighing>(
+pub(super) fn search<G: Grid, const N: usize, const L: usize, W: Weighting>(
     tile: &Tile<N, L, W>,
     max: f32,
 ) -> [Halves<L>; 2] {
@@ -120,7 +122,7 @@ pub(super) fn search<G: Grid, const N: usize, const L: usize, W: Weighing>(
     let best_error = tile.affine_error::<G>(&best.1, &best_min.1);
     let plain_error = tile.affine_error::<G>(&plain.1, &low.1);
     [
-        half::choose(&plain, &best, &plain_error, &best_error),
-        half::choose(&low, &best_min, &plain_error, &best_error),
+        half::select(&plain, &best, &plain_error, &best_error),
+        half::select(&low, &best_min, &plain_error, &best_error),
     ]
 }

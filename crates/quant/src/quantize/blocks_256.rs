@@ -1,46 +1,46 @@
-//! Blocks of 256 values: `Q2_K`, `Q3_K`, `Q4_K`, `Q5_K` and `Q6_K`.
+//! Quantises to blocks of 256 values: `Q2_K`, `Q3_K`, `Q4_K`, `Q5_K` and `Q6_K`.
 //!
-//! The groups of a block are searched together, one in each lane.
+//! All groups of a block are searched at once, one per lane.
 
-use super::Importance;
 use super::super_affine::{self, Scales as AffineScales};
 use super::super_scaled::{self, Range, Scales};
-use super::tile::{Grid, Integers, Tile, Weighing, inverse, low_byte};
+use super::tile::{Grid, Importance, Integers, Tile, Weighting, inverse, low_byte};
 
 const VALUES: usize = 256;
 
-/// A type whose blocks have a scale, and integers that scale groups of 16 values.
+/// A type whose blocks have an f16 scale and an integer scale for each group of 16 values.
 pub(super) trait Scaled<const BYTES: usize> {
-    /// What `q` can be.
+    /// The possible `q`.
     type Grid: Grid;
-    /// What the groups' integers can be.
+    /// The possible integer scales.
     const RANGE: Range;
-    /// Added to `q`, leaves nothing below 0.
+    /// Offset that makes every `q` non-negative.
     const ZERO: f32;
-    /// The block, from its scales and its `q` above the lowest.
+    /// Writes the block from its scales and its `q` plus the offset.
     fn pack(scales: &Scales<16>, q: &[u8; VALUES], block: &mut [u8; BYTES]);
 }
 
-/// A type whose blocks have a scale and a minimum, and integers for `L` groups' scales and minimums.
+/// A type whose blocks have an f16 scale and minimum, and integer scales and minimums for `L`
+/// groups.
 pub(super) trait Affine<const BYTES: usize, const L: usize> {
-    /// What `q` can be: from 0 on.
+    /// The possible `q`, from 0 on.
     type Grid: Grid;
     /// The largest `q`.
     const MAX: f32;
-    /// The largest integer of a scale or minimum.
+    /// The largest integer scale or minimum.
     const STEPS: i32;
-    /// The block, from its scales and its `q`.
+    /// Writes the block from its scales and its `q`.
     fn pack(scales: &AffineScales<L>, q: &[u8; VALUES], block: &mut [u8; BYTES]);
 }
 
-/// Quantises a row to a type with scales.
+/// Quantises a row to a type with integer scales.
 #[inline(always)]
-pub(super) fn scaled<T: Scaled<BYTES>, const BYTES: usize, W: Weighing>(
+pub(super) fn scaled<T: Scaled<BYTES>, const BYTES: usize, W: Weighting>(
     row: &[f32],
     importance: Importance<'_>,
     out: &mut [u8],
 ) {
-    // No closure takes part in the loops: it would be compiled without the target's features.
+    // No closures in the loops: they would be compiled without the target features.
     let blocks = row.as_chunks::<VALUES>().0.iter().zip(out.as_chunks_mut::<BYTES>().0);
     for (idx, (values, block)) in blocks.enumerate() {
         let importance = importance.part(idx * VALUES, VALUES);
@@ -62,14 +62,14 @@ pub(super) fn scaled<T: Scaled<BYTES>, const BYTES: usize, W: Weighing>(
     }
 }
 
-/// Quantises a row to a type with scales and minimums, in `L` groups of `N`.
+/// Quantises a row to a type with integer scales and minimums, in `L` groups of `N`.
 #[inline(always)]
 pub(super) fn affine<
     T: Affine<BYTES, L>,
     const BYTES: usize,
     const N: usize,
     const L: usize,
-    W: Weighing,
+    W: Weighting,
 >(
     row: &[f32],
     importance: Importance<'_>,
@@ -102,9 +102,9 @@ fn put_half(bits: u32, to: &mut [u8]) {
     to[..2].copy_from_slice(&bits.to_le_bytes()[..2]);
 }
 
-/// Two bits a value: each 32 bytes hold four rows of 32 values, lowest bits first.
+/// Packs two bits per value: each 32 bytes hold four rows of 32 values, lowest bits first.
 #[inline(always)]
-fn put_crumbs(q: &[u8; VALUES], to: &mut [u8]) {
+fn put_two_bits(q: &[u8; VALUES], to: &mut [u8]) {
     for (q, to) in q.as_chunks::<128>().0.iter().zip(to.as_chunks_mut::<32>().0) {
         for i in 0..32 {
             let [a, b, c, d] = [0, 32, 64, 96].map(|row| q[row + i] & 3);
@@ -113,7 +113,7 @@ fn put_crumbs(q: &[u8; VALUES], to: &mut [u8]) {
     }
 }
 
-/// Four bits a value: each 32 bytes hold two rows of 32 values, low nibbles first.
+/// Packs four bits per value: each 32 bytes hold two rows of 32 values, low nibbles first.
 #[inline(always)]
 fn put_nibbles(q: &[u8; VALUES], to: &mut [u8]) {
     for (q, to) in q.as_chunks::<64>().0.iter().zip(to.as_chunks_mut::<32>().0) {
@@ -123,7 +123,7 @@ fn put_nibbles(q: &[u8; VALUES], to: &mut [u8]) {
     }
 }
 
-/// Bit `BIT` of each value: bit `r` of byte `i` belongs to value `32 r + i`.
+/// Packs bit `BIT` of each value: bit `r` of byte `i` belongs to value `32 r + i`.
 #[inline(always)]
 fn put_bits<const BIT: u32>(q: &[u8; VALUES], to: &mut [u8]) {
     let mut bits = [0; 32];
@@ -135,7 +135,7 @@ fn put_bits<const BIT: u32>(q: &[u8; VALUES], to: &mut [u8]) {
     to[..32].copy_from_slice(&bits);
 }
 
-/// Eight 6-bit scales and eight 6-bit minimums.
+/// Packs eight 6-bit scales and eight 6-bit minimums.
 #[inline(always)]
 fn put_six_bits(scales: &AffineScales<8>, to: &mut [u8]) {
     for i in 0..4 {
@@ -159,7 +159,7 @@ impl Affine<84, 16> for Q2K {
         for i in 0..16 {
             block[i] = low_byte(scales.scales[i]) | low_byte(scales.mins[i]) << 4;
         }
-        put_crumbs(q, &mut block[16..80]);
+        put_two_bits(q, &mut block[16..80]);
         put_half(scales.d.0, &mut block[80..]);
         put_half(scales.d_min.0, &mut block[82..]);
     }
@@ -176,7 +176,7 @@ impl Scaled<110> for Q3K {
     #[inline(always)]
     fn pack(scales: &Scales<16>, q: &[u8; VALUES], block: &mut [u8; 110]) {
         put_bits::<2>(q, &mut block[..32]);
-        put_crumbs(q, &mut block[32..96]);
+        put_two_bits(q, &mut block[32..96]);
         block[96..108].fill(0);
         for (i, &scale) in scales.scales.iter().enumerate() {
             let scale = low_byte(scale + 32.0);

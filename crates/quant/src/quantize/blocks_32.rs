@@ -1,46 +1,45 @@
-//! Blocks of 32 values: `Q4_0`, `Q4_1`, `Q5_0`, `Q5_1`, `Q8_0` and `IQ4_NL`.
+//! Quantises to blocks of 32 values: `Q4_0`, `Q4_1`, `Q5_0`, `Q5_1`, `Q8_0` and `IQ4_NL`.
 //!
-//! Eight blocks are searched at once, one in each lane; then each is written by itself.
+//! Eight blocks are searched at once, one per lane; then each is written separately.
 
-use super::Importance;
 use super::half::Bits;
-use super::tile::{Grid, Integers, Tile, Weighing, inverse, low_byte};
+use super::tile::{Grid, Importance, Integers, Tile, Weighting, inverse, low_byte};
 use super::{affine, scaled};
 use crate::blocks::IQ4_NL_VALUES;
 
-/// Values of a block.
+/// Values per block.
 const VALUES: usize = 32;
 /// Blocks that are searched at once.
 const LANES: usize = 8;
 
-/// A type whose blocks have a scale alone.
+/// A type whose blocks have a scale and no minimum.
 pub(super) trait Scaled<const BYTES: usize> {
-    /// What `q` can be.
+    /// The possible `q`.
     type Grid: Grid;
-    /// Where on the grid the largest value may come to lie; plain rounding has the first.
+    /// Candidate grid positions for the largest value; round-to-nearest uses the first.
     const TARGETS: &'static [f32];
-    /// The block, from its values in units of the scale.
+    /// Writes the block from its values in units of the scale.
     fn pack(scale: Bits, units: &[f32; VALUES], block: &mut [u8; BYTES]);
 }
 
 /// A type whose blocks have a scale and a minimum.
 pub(super) trait Affine<const BYTES: usize> {
-    /// What `q` can be: from 0 on.
+    /// The possible `q`, from 0 on.
     type Grid: Grid;
     /// The largest `q`.
     const MAX: f32;
-    /// The block, from its values in units of the scale above the minimum.
+    /// Writes the block from its values above the minimum, in units of the scale.
     fn pack(scale: Bits, min: Bits, units: &[f32; VALUES], block: &mut [u8; BYTES]);
 }
 
 /// Quantises a row to a type with scales.
 #[inline(always)]
-pub(super) fn scaled<T: Scaled<BYTES>, const BYTES: usize, W: Weighing>(
+pub(super) fn scaled<T: Scaled<BYTES>, const BYTES: usize, W: Weighting>(
     row: &[f32],
     importance: Importance<'_>,
     out: &mut [u8],
 ) {
-    // No closure takes part in the loops: it would be compiled without the target's features.
+    // No closures in the loops: they would be compiled without the target features.
     for (idx, (values, blocks)) in tiles::<BYTES>(row, out).enumerate() {
         let importance = importance.part(idx * VALUES * LANES, VALUES * LANES);
         let tile = Tile::<VALUES, LANES, W>::load(values.as_flattened(), importance);
@@ -58,7 +57,7 @@ pub(super) fn scaled<T: Scaled<BYTES>, const BYTES: usize, W: Weighing>(
 
 /// Quantises a row to a type with scales and minimums.
 #[inline(always)]
-pub(super) fn affine<T: Affine<BYTES>, const BYTES: usize, W: Weighing>(
+pub(super) fn affine<T: Affine<BYTES>, const BYTES: usize, W: Weighting>(
     row: &[f32],
     importance: Importance<'_>,
     out: &mut [u8],
@@ -79,7 +78,7 @@ pub(super) fn affine<T: Affine<BYTES>, const BYTES: usize, W: Weighing>(
     }
 }
 
-/// The values and the bytes of up to eight blocks each.
+/// Iterates over the values and output bytes of up to eight blocks at a time.
 #[inline(always)]
 fn tiles<'a, const BYTES: usize>(
     row: &'a [f32],
@@ -89,7 +88,7 @@ fn tiles<'a, const BYTES: usize>(
     values.zip(out.as_chunks_mut::<BYTES>().0.chunks_mut(LANES))
 }
 
-/// Two halves of a block in the low and the high nibbles.
+/// Packs the two halves of a block into the low and the high nibbles.
 #[inline(always)]
 fn pack_nibbles(q: &[u8; VALUES], out: &mut [u8]) {
     let (low, high) = q.split_at(VALUES / 2);
@@ -158,7 +157,7 @@ impl Scaled<34> for Q8_0 {
     }
 }
 
-/// The sixteen values of `IQ4_NL`.
+/// The value table of `IQ4_NL`.
 pub(super) struct Iq4Nl;
 
 impl Grid for Iq4Nl {

@@ -1,17 +1,19 @@
-//! f32 to the blocks of each tensor type, one row at a time.
+//! Quantises f32 rows to the blocks of each tensor type, one row at a time.
 //!
-//! Blocks hold what makes the squared error smallest, as far as a bounded search finds it: several
-//! scales are tried, each then fitted by least squares to the integers that it leads to, and what
-//! plain rounding would give is kept where nothing beats it. Where a block has a scale alone, large
-//! values count more in the search: least squares would rather clip them, and in real models they meet
-//! large activations (on SmolLM2 this takes 1.4 % off the error of the products, most of it off keys,
-//! although the error of the weights grows by 0.5 %). With an importance for each column, as
-//! llama.cpp's importance matrices hold it (the mean square of the activations that meet the column),
-//! squared errors count by it. The same input gives the same bytes on every processor.
+//! The quantisers minimise the squared error by a bounded search: several scales are tried, each is
+//! refitted by least squares to the integers that it leads to, and the result of round-to-nearest
+//! is kept if nothing beats it. For blocks with a scale but no minimum, large values get more
+//! weight in the search: plain least squares would rather clip them, and in real models they are
+//! multiplied with large activations (on SmolLM2 the weighting reduces the error of the products by
+//! 1.4 %, mostly that of keys, although the error of the weights grows by 0.5 %). With an
+//! importance for each column, as in llama.cpp's importance matrices (the mean square of the
+//! activations that the column is multiplied with), squared errors are weighted by it. The same
+//! input gives the same bytes on every processor.
 //!
-//! The searches run over many groups at once, a group in each lane (`tile`): for groups that have a
-//! scale (`scaled`) or a scale and a minimum (`affine`) of their own, and for groups whose scales are
-//! integers in turn (`super_scaled`, `super_affine`). Nothing here knows threads: rows are independent.
+//! The searches process many groups at once, one group per lane (`tile`): groups with their own
+//! scale (`scaled`) or scale and minimum (`affine`), and groups whose scales are themselves
+//! quantised to integers (`super_scaled`, `super_affine`). There are no threads here: rows are
+//! independent.
 #![expect(clippy::needless_range_loop, reason = "a lane belongs to several arrays at once")]
 
 mod affine;
@@ -31,52 +33,52 @@ use lilims_gguf::TensorType;
 
 use crate::Isa;
 pub use q8_0::quantize_q8_0;
-use tile::{Alike, ByImportance, BySize, Weighing};
+use tile::{ByImportance, BySize, Importance, Uniform, Weighting};
 
 /// The largest bf16.
 const BF16_MAX: f32 = bf16::MAX.to_f32_const();
-/// How many values are checked at once.
-const CHECKED: usize = 64;
+/// Number of values that are checked for range together.
+const CHECK_CHUNK: usize = 64;
 
 /// Why a row could not be quantised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QuantizeError {
-    /// There is no quantiser for the type.
-    #[error("nothing can be quantised to tensor type {ty}")]
+    /// Quantising to the type is not supported.
+    #[error("quantising to tensor type {ty} is not supported")]
     Unsupported {
         /// The type.
         ty: TensorType,
     },
-    /// The values are not whole blocks, or their blocks do not have this many bytes.
-    #[error("{values} values do not fill {bytes} bytes of type {ty}")]
+    /// The values are not whole blocks, or the output has another length than their blocks.
+    #[error("{values} values of type {ty} do not fill exactly {bytes} bytes")]
     Length {
         /// The type.
         ty: TensorType,
-        /// Values given.
+        /// The number of values.
         values: usize,
-        /// Bytes to write to.
+        /// The length of the output in bytes.
         bytes: usize,
     },
-    /// The importance row has another length than the values.
-    #[error("{got} columns have an importance, of {expected}")]
+    /// The importance has another length than the row.
+    #[error("the importance has {got} columns, expected {expected}")]
     ImportanceLength {
         /// Columns of the row.
         expected: usize,
-        /// Columns with an importance.
+        /// Columns of the importance.
         got: usize,
     },
     /// A value is NaN or infinite.
     #[error("value {index} of the row is not finite")]
     NotFinite {
-        /// Where it stands in the row.
+        /// Its index in the row.
         index: usize,
     },
-    /// A value is larger than any that the type can hold.
+    /// A value is larger than the type can hold.
     #[error("value {index} of the row is too large for type {ty}")]
     TooLarge {
         /// The type.
         ty: TensorType,
-        /// Where it stands in the row.
+        /// Its index in the row.
         index: usize,
     },
     /// An importance is negative, NaN or infinite.
@@ -89,13 +91,14 @@ pub enum QuantizeError {
 
 /// Quantises one row, which must be whole blocks, into `out`.
 ///
-/// `importance` has the weight of each column's squared error; a block without any weight counts all
-/// its values alike. Float types round to the nearest and have no use for it.
+/// `importance` holds the weight of each column's squared error; if all weights of a group are
+/// zero, its values are weighted equally. Float types round to nearest and ignore it.
 ///
-/// *Errors*: [`QuantizeError::Unsupported`] for types that [`crate::supported`] does not name and for
-/// F32, which has nothing to quantise; the length errors when the slices do not fit;
-/// [`QuantizeError::NotFinite`], [`QuantizeError::TooLarge`] (what f16, or bf16, cannot hold) and
-/// [`QuantizeError::Importance`] for what no block could stand for. `out` is then left as it was.
+/// # Errors
+/// [`QuantizeError::Unsupported`] for types that [`crate::supported`] rejects and for F32;
+/// [`QuantizeError::Length`] and [`QuantizeError::ImportanceLength`] when the lengths do not match;
+/// [`QuantizeError::NotFinite`], [`QuantizeError::TooLarge`] (beyond the range of f16, or bf16) and
+/// [`QuantizeError::Importance`] for invalid values. `out` is then unchanged.
 pub fn quantize(
     ty: TensorType,
     row: &[f32],
@@ -121,7 +124,7 @@ fn quantize_with(
     }
     check_values(ty, row)?;
     match importance {
-        None => write::<BySize, Alike>(isa, ty, row, Importance { row: &[], unit: 1.0 }, out),
+        None => write::<BySize, Uniform>(isa, ty, row, Importance::none(), out),
         Some(importance) => {
             check_importance(row.len(), importance)?;
             write::<ByImportance, ByImportance>(isa, ty, row, Importance::of(importance), out);
@@ -139,14 +142,14 @@ fn check_values(ty: TensorType, row: &[f32]) -> Result<(), QuantizeError> {
     }
 }
 
-/// Where the first value stands that is not within `low..=high`.
+/// The index of the first value outside of `low..=high`, NaN included.
 fn first_outside(values: &[f32], low: f32, high: f32) -> Option<usize> {
     let inside = |value: &f32| (*value >= low) & (*value <= high);
-    // One answer for many values: a branch for each would keep them out of vectors.
-    let mut chunks = values.chunks(CHECKED);
+    // One branch for many values: a branch for each would prevent vectorisation.
+    let mut chunks = values.chunks(CHECK_CHUNK);
     let chunk_idx =
         chunks.position(|chunk| !chunk.iter().fold(true, |all, value| all & inside(value)))?;
-    let start = chunk_idx * CHECKED;
+    let start = chunk_idx * CHECK_CHUNK;
     values[start..].iter().position(|value| !inside(value)).map(|found| start + found)
 }
 
@@ -160,34 +163,9 @@ fn check_importance(expected: usize, importance: &[f32]) -> Result<(), QuantizeE
     }
 }
 
-/// The importance of a row's columns.
-#[derive(Clone, Copy)]
-struct Importance<'a> {
-    row: &'a [f32],
-    /// What each is multiplied with: the power of two that brings the largest near 1, since sums of
-    /// products of what activation statistics hold would leave f32's range.
-    unit: f32,
-}
-
-impl<'a> Importance<'a> {
-    fn of(row: &'a [f32]) -> Self {
-        let largest = row.iter().fold(0.0_f32, |all, value| all.max(*value));
-        let exponent = (largest.to_bits() >> 23).clamp(1, 253);
-        Self { row, unit: f32::from_bits((254 - exponent) << 23) }
-    }
-
-    /// The part for `len` columns from `start` on, if there is any importance.
-    #[inline(always)]
-    fn part(self, start: usize, len: usize) -> Self {
-        let start = start.min(self.row.len());
-        let end = (start + len).min(self.row.len());
-        Self { row: &self.row[start..end], unit: self.unit }
-    }
-}
-
-/// Writes the blocks of a row that was checked, with the instructions that `isa` has. `S` weighs values
-/// of types whose blocks have a scale alone, `W` those of the others.
-fn write<S: Weighing, W: Weighing>(
+/// Quantises a validated row with the instructions of `isa`. `S` is the weighting for types whose
+/// blocks have a scale but no minimum, `W` that for the others.
+fn write<S: Weighting, W: Weighting>(
     isa: Isa,
     ty: TensorType,
     row: &[f32],
@@ -198,7 +176,8 @@ fn write<S: Weighing, W: Weighing>(
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512Vnni | Isa::AvxVnni | Isa::Avx2 => {
             #[expect(unsafe_code, reason = "calling a function with target features")]
-            // SAFETY: the caller promises that the instruction set is available; all have AVX2.
+            // SAFETY: the caller guarantees that the instruction set is available, and all of these
+            // include AVX2.
             unsafe {
                 write_avx2::<S, W>(ty, row, importance, out);
             }
@@ -207,10 +186,10 @@ fn write<S: Weighing, W: Weighing>(
     }
 }
 
-/// The same code for wider vectors. Without FMA, so that the results stay the same.
+/// [`write_plain`] compiled for AVX2; without FMA, so that the results are bit-identical.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
-fn write_avx2<S: Weighing, W: Weighing>(
+fn write_avx2<S: Weighting, W: Weighting>(
     ty: TensorType,
     row: &[f32],
     importance: Importance<'_>,
@@ -220,7 +199,7 @@ fn write_avx2<S: Weighing, W: Weighing>(
 }
 
 #[inline(always)]
-fn write_plain<S: Weighing, W: Weighing>(
+fn write_plain<S: Weighting, W: Weighting>(
     ty: TensorType,
     row: &[f32],
     importance: Importance<'_>,
@@ -266,7 +245,7 @@ fn put_f16<const L: usize>(values: &[f32; L], out: &mut [u8]) {
     }
 }
 
-/// Rounds to the nearest bf16, ties to even: the upper half of an f32.
+/// Rounds to the nearest bf16, ties to even; a bf16 is the upper half of an f32.
 #[inline(always)]
 fn write_bf16(row: &[f32], out: &mut [u8]) {
     for (value, out) in row.iter().zip(out.as_chunks_mut::<2>().0) {

@@ -1,12 +1,12 @@
-//! The search for the scale of groups whose values are `scale * q`.
+//! Searches the scale of groups whose values are `scale * q`.
 
 use super::half::{self, Halves};
-use super::tile::{Grid, Tile, Weighing, inverse};
+use super::tile::{Grid, Tile, Weighting, inverse};
 
-/// The scale of each group by least squares, `q` being where each of the targets brings the largest
-/// value; the first target's own scale comes with it.
+/// Fits the scale of each group by least squares, with `q` from the best target for the largest
+/// value. Returns it with the unfitted scale of the first target.
 #[inline(always)]
-pub(super) fn fit<G: Grid, const N: usize, const L: usize, W: Weighing>(
+pub(super) fn fit<G: Grid, const N: usize, const L: usize, W: Weighting>(
     tile: &Tile<N, L, W>,
     targets: &[f32],
 ) -> ([f32; L], [f32; L]) {
@@ -15,7 +15,7 @@ pub(super) fn fit<G: Grid, const N: usize, const L: usize, W: Weighing>(
     for lane in 0..L {
         largest[lane] = if -low[lane] > high[lane] { low[lane] } else { high[lane] };
         plain[lane] = largest[lane] / targets[0];
-        // The same as the others, less a division for each target.
+        // Inverted once, which saves a division for each target.
         largest[lane] = inverse(largest[lane]);
     }
     let (mut best, mut best_score) = (plain, [0.0; L]);
@@ -26,7 +26,7 @@ pub(super) fn fit<G: Grid, const N: usize, const L: usize, W: Weighing>(
         }
         let (xq, qq) = tile.project::<G>(&inverses);
         for lane in 0..L {
-            // What the best scale for this `q` takes off the squared error.
+            // The least-squares scale for this `q`, and by how much it reduces the squared error.
             let scale = if qq[lane] > 0.0 { xq[lane] / qq[lane] } else { 0.0 };
             let score = scale * xq[lane];
             let better = score > best_score[lane];
@@ -37,9 +37,9 @@ pub(super) fn fit<G: Grid, const N: usize, const L: usize, W: Weighing>(
     (best, plain)
 }
 
-/// The best scale of each group as f16, never worse than plain rounding's.
+/// Returns the best scale of each group as f16, never worse than that of round-to-nearest.
 #[inline(always)]
-pub(super) fn search<G: Grid, const N: usize, const L: usize, W: Weighing>(
+pub(super) fn search<G: Grid, const N: usize, const L: usize, W: Weighting>(
     tile: &Tile<N, L, W>,
     targets: &[f32],
 ) -> Halves<L> {
@@ -47,5 +47,5 @@ pub(super) fn search<G: Grid, const N: usize, const L: usize, W: Weighing>(
     let (best, plain) = (half::round(&best), half::round(&plain));
     let best_error = tile.error::<G>(&best.1);
     let plain_error = tile.error::<G>(&plain.1);
-    half::choose(&plain, &best, &plain_error, &best_error)
+    half::select(&plain, &best, &plain_error, &best_error)
 }

@@ -1,41 +1,41 @@
-//! The search for the scales and minimums of a block of groups: `value = d * s * q - e * m`, with
-//! integers `s` and `m`.
+//! Searches the scales and minimums of a block of groups whose values are `d * s * q - d_min * m`,
+//! with integers `s` and `m` for each group.
 
 use super::affine;
 use super::half;
-use super::tile::{Grid, Tile, Weighing, inverse, nearest};
+use super::tile::{Grid, Tile, Weighting, inverse, nearest};
 
 /// The scales and minimums of a block.
 #[derive(Clone, Copy)]
 pub(super) struct Scales<const L: usize> {
-    /// The bits of an f16, and what they stand for.
+    /// The f16 scale of the block: its bits and its value.
     pub(super) d: (half::Bits, f32),
-    /// The same for the minimums.
+    /// The f16 scale of the minimums.
     pub(super) d_min: (half::Bits, f32),
-    /// An integer for each group.
+    /// The integer scale of each group.
     pub(super) scales: [f32; L],
-    /// The same for the minimums.
+    /// The integer minimum of each group.
     pub(super) mins: [f32; L],
     error: f32,
 }
 
 impl<const L: usize> Scales<L> {
-    /// The scale and the minimum of a group.
+    /// The resulting scale and minimum of a group.
     #[inline(always)]
     pub(super) fn of(&self, group: usize) -> (f32, f32) {
         (self.d.1 * self.scales[group], -(self.d_min.1 * self.mins[group]))
     }
 }
 
-/// How often a block's scale and minimum are fitted again.
+/// How many times a block's scale and minimum are refitted.
 const ROUNDS: usize = 3;
-/// What is tried beside the nearest integer.
+/// Offsets from the nearest integer to try.
 const NEIGHBOURS: [i32; 3] = [0, -1, 1];
 
-/// The best scales and minimums, never worse than plain rounding's. `steps` is the largest integer
-/// of a scale or minimum, `max` the largest `q`.
+/// Returns the best scales and minimums, never worse than those of round-to-nearest. `steps` is the
+/// largest integer scale or minimum, `max` the largest `q`.
 #[inline(always)]
-pub(super) fn search<G: Grid, const N: usize, const L: usize, W: Weighing>(
+pub(super) fn search<G: Grid, const N: usize, const L: usize, W: Weighting>(
     tile: &Tile<N, L, W>,
     max: f32,
     steps: i32,
@@ -47,21 +47,21 @@ pub(super) fn search<G: Grid, const N: usize, const L: usize, W: Weighing>(
         plain[lane] = (bounds.1[lane] - bounds.0[lane]) / max;
     }
     let best = affine::fit::<G, N, L, W, true>(tile, &bounds, max);
-    let mut found = plainly::<G, N, L, W>(tile, &plain, &bounds.0, steps);
+    let mut found = round_to_nearest::<G, N, L, W>(tile, &plain, &bounds.0, steps);
     let start = largest(&best.scale, &best.min, steps);
-    let mut tried = settle::<G, N, L, W>(tile, &best.scale, &best.min, start, steps);
+    let mut tried = fit_integers::<G, N, L, W>(tile, &best.scale, &best.min, start, steps);
     for _ in 0..ROUNDS {
         if tried.error >= found.error {
             break;
         }
         found = tried;
-        let d = solve::<G, N, L, W>(tile, &found);
-        tried = settle::<G, N, L, W>(tile, &best.scale, &best.min, d, steps);
+        let d = fit_block_scales::<G, N, L, W>(tile, &found);
+        tried = fit_integers::<G, N, L, W>(tile, &best.scale, &best.min, d, steps);
     }
     if tried.error < found.error { tried } else { found }
 }
 
-/// A block's scale and minimum that bring the largest of the groups' to the end of the range.
+/// The block's scales that map the largest scale and minimum of its groups to `steps`.
 #[inline(always)]
 fn largest<const L: usize>(scales: &[f32; L], mins: &[f32; L], steps: i32) -> [f32; 2] {
     let (mut scale, mut min) = (0.0, 0.0);
@@ -72,9 +72,9 @@ fn largest<const L: usize>(scales: &[f32; L], mins: &[f32; L], steps: i32) -> [f
     [scale / steps as f32, -min / steps as f32]
 }
 
-/// What plain rounding gives.
+/// The result of round-to-nearest.
 #[inline(always)]
-fn plainly<G: Grid, const N: usize, const L: usize, W: Weighing>(
+fn round_to_nearest<G: Grid, const N: usize, const L: usize, W: Weighting>(
     tile: &Tile<N, L, W>,
     scales: &[f32; L],
     mins: &[f32; L],
@@ -93,9 +93,10 @@ fn plainly<G: Grid, const N: usize, const L: usize, W: Weighing>(
     Scales { d: (bits[0], d), d_min: (bits[1], d_min), scales: s, mins: m, error }
 }
 
-/// The best integers for a block's scale and minimum, near what the groups' own ask for.
+/// Finds the best integer scales and minimums for given block scales, near those that the groups'
+/// own scales and minimums would give.
 #[inline(always)]
-fn settle<G: Grid, const N: usize, const L: usize, W: Weighing>(
+fn fit_integers<G: Grid, const N: usize, const L: usize, W: Weighting>(
     tile: &Tile<N, L, W>,
     scales: &[f32; L],
     mins: &[f32; L],
@@ -109,12 +110,12 @@ fn settle<G: Grid, const N: usize, const L: usize, W: Weighing>(
     for neighbour in NEIGHBOURS {
         let [mut s, mut m, mut scale, mut inverses, mut min] = [[0.0; L]; 5];
         for lane in 0..L {
-            let asked = nearest(scales[lane] * per_d, 0, steps);
-            s[lane] = nearest(asked + neighbour as f32, 0, steps);
+            let rounded = nearest(scales[lane] * per_d, 0, steps);
+            s[lane] = nearest(rounded + neighbour as f32, 0, steps);
             scale[lane] = d * s[lane];
             inverses[lane] = inverse(scale[lane]);
         }
-        // With another scale than its own, another minimum suits the group best.
+        // The rounded scale differs from the group's own, so its best minimum differs as well.
         let [q, _, _] = tile.regress::<G>(&inverses, mins);
         for lane in 0..L {
             let wanted = (scale[lane] * q[lane] - x[lane]) / w[lane];
@@ -138,9 +139,9 @@ fn settle<G: Grid, const N: usize, const L: usize, W: Weighing>(
     }
 }
 
-/// The block's scale and minimum by least squares, all integers staying as they are.
+/// Fits the block's scales by least squares, keeping all integers.
 #[inline(always)]
-fn solve<G: Grid, const N: usize, const L: usize, W: Weighing>(
+fn fit_block_scales<G: Grid, const N: usize, const L: usize, W: Weighting>(
     tile: &Tile<N, L, W>,
     found: &Scales<L>,
 ) -> [f32; 2] {
@@ -152,7 +153,7 @@ fn solve<G: Grid, const N: usize, const L: usize, W: Weighing>(
     }
     let (w, x) = tile.totals();
     let [q, xq, qq] = tile.regress::<G>(&inverses, &min);
-    // The normal equations of value = d * (s q) + e * (-m).
+    // The normal equations of value = d * (s q) + d_min * (-m).
     let [mut ss, mut sm, mut mm, mut xs, mut xm] = [0.0; 5];
     for lane in 0..L {
         let (s, m) = (found.scales[lane], found.mins[lane]);

@@ -1,10 +1,11 @@
-//! The search for the scales of a block of groups: `value = d * s * q`, with integers `s`.
+//! Searches the scales of a block of groups whose values are `d * s * q`, with an integer `s` for
+//! each group.
 
 use super::half;
 use super::scaled;
-use super::tile::{Grid, Tile, Weighing, inverse, nearest};
+use super::tile::{Grid, Tile, Weighting, inverse, nearest};
 
-/// What the integers of a block's scales can be, and where its largest value comes to lie.
+/// The possible integer scales, and the candidate grid positions of the largest value.
 pub(super) struct Range {
     pub(super) low: i32,
     pub(super) high: i32,
@@ -15,41 +16,43 @@ pub(super) struct Range {
 /// The scales of a block.
 #[derive(Clone, Copy)]
 pub(super) struct Scales<const L: usize> {
-    /// The bits of an f16, and what they stand for.
+    /// The f16 scale of the block: its bits and its value.
     pub(super) d: (half::Bits, f32),
-    /// An integer for each group.
+    /// The integer scale of each group.
     pub(super) scales: [f32; L],
     error: f32,
 }
 
-/// The best scales, never worse than plain rounding's.
+/// Returns the best scales, never worse than those of round-to-nearest.
 #[inline(always)]
-pub(super) fn search<G: Grid, const N: usize, const L: usize, W: Weighing>(
+pub(super) fn search<G: Grid, const N: usize, const L: usize, W: Weighting>(
     tile: &Tile<N, L, W>,
     range: &Range,
 ) -> Scales<L> {
     let (best, plain) = scaled::fit::<G, N, L, W>(tile, range.targets);
-    let mut found = settle::<G, N, L, W>(tile, range, &plain, largest(&plain, range), &[0]);
-    // A scale that is too small could not be made up for by the integers: they are at their end.
-    let start = half::outwards(largest(&best, range));
-    let mut tried = settle::<G, N, L, W>(tile, range, &best, start, &NEIGHBOURS);
+    let mut found = fit_integers::<G, N, L, W>(tile, range, &plain, largest(&plain, range), &[0]);
+    // Rounded up, because the integers are already at the end of their range and could not make up
+    // for a scale that is too small.
+    let start = half::round_subnormal_up(largest(&best, range));
+    let mut tried = fit_integers::<G, N, L, W>(tile, range, &best, start, &NEIGHBOURS);
     for _ in 0..ROUNDS {
         if tried.error >= found.error {
             break;
         }
         found = tried;
-        let d = solve::<G, N, L, W>(tile, &found);
-        tried = settle::<G, N, L, W>(tile, range, &best, d, &NEIGHBOURS);
+        let d = fit_block_scale::<G, N, L, W>(tile, &found);
+        tried = fit_integers::<G, N, L, W>(tile, range, &best, d, &NEIGHBOURS);
     }
     if tried.error < found.error { tried } else { found }
 }
 
-/// How often a block's scale is fitted again.
+/// How many times a block's scale is refitted.
 const ROUNDS: usize = 2;
-/// What is tried beside the nearest integer.
+/// Offsets from the nearest integer to try.
 const NEIGHBOURS: [i32; 3] = [0, -1, 1];
 
-/// A block's scale that brings the largest of the groups' to the low end, which reaches furthest.
+/// The block's scale that maps the largest scale of its groups to the low end of the range, which
+/// has the larger magnitude.
 #[inline(always)]
 fn largest<const L: usize>(scales: &[f32; L], range: &Range) -> f32 {
     let mut largest = 0.0_f32;
@@ -59,9 +62,10 @@ fn largest<const L: usize>(scales: &[f32; L], range: &Range) -> f32 {
     largest / range.low as f32
 }
 
-/// The best integers for a block's scale, near what the groups' own scales ask for.
+/// Finds the best integer scales for a given block scale, near those that the groups' own scales
+/// would give.
 #[inline(always)]
-fn settle<G: Grid, const N: usize, const L: usize, W: Weighing>(
+fn fit_integers<G: Grid, const N: usize, const L: usize, W: Weighting>(
     tile: &Tile<N, L, W>,
     range: &Range,
     wanted: &[f32; L],
@@ -74,8 +78,8 @@ fn settle<G: Grid, const N: usize, const L: usize, W: Weighing>(
     for &neighbour in neighbours {
         let [mut tried, mut scale] = [[0.0; L]; 2];
         for lane in 0..L {
-            let asked = nearest(wanted[lane] * per_d, range.low, range.high);
-            tried[lane] = nearest(asked + neighbour as f32, range.low, range.high);
+            let rounded = nearest(wanted[lane] * per_d, range.low, range.high);
+            tried[lane] = nearest(rounded + neighbour as f32, range.low, range.high);
             scale[lane] = d * tried[lane];
         }
         let error = tile.error::<G>(&scale);
@@ -88,9 +92,9 @@ fn settle<G: Grid, const N: usize, const L: usize, W: Weighing>(
     Scales { d: (bits[0], d), scales: best, error: best_error.iter().sum() }
 }
 
-/// The block's scale by least squares, all integers staying as they are.
+/// Fits the block's scale by least squares, keeping all integers.
 #[inline(always)]
-fn solve<G: Grid, const N: usize, const L: usize, W: Weighing>(
+fn fit_block_scale<G: Grid, const N: usize, const L: usize, W: Weighting>(
     tile: &Tile<N, L, W>,
     found: &Scales<L>,
 ) -> f32 {

@@ -1,4 +1,4 @@
-//! Quantisers against the decoder, and against plain rounding.
+//! Tests the quantisers against `dequantize` and against round-to-nearest.
 
 use half::{bf16, f16};
 use lilims_gguf::TensorType;
@@ -8,8 +8,9 @@ use super::{QuantizeError, quantize, quantize_with};
 use crate::tests::{QUANTIZED, Random, scale_offsets};
 use crate::{Format, Isa, dequantize};
 
-/// Errors are compared after the quantiser added them up in f32, and decoding rounds once more.
-const SUMMING: f64 = 1e-3;
+/// Relative slack for comparing errors: the quantiser sums them in f32, and decoding rounds once
+/// more.
+const SUM_SLACK: f64 = 1e-3;
 
 fn blocks(ty: TensorType, row: &[f32], importance: Option<&[f32]>) -> Vec<u8> {
     let mut out = vec![0xaa; ty.size_bytes(row.len() as u64).expect("whole blocks") as usize];
@@ -33,7 +34,7 @@ fn rms_error(row: &[f32], back: &[f32]) -> f64 {
     (squared_error(row, back, None) / row.len() as f64).sqrt()
 }
 
-/// The root mean square error to expect of values spread evenly over -1..1, with some room.
+/// The expected root mean square error of values uniform in -1..1, with some margin.
 fn expected_error(ty: TensorType) -> f64 {
     match ty {
         TensorType::Q8_0 => 0.0025,
@@ -48,7 +49,7 @@ fn expected_error(ty: TensorType) -> f64 {
 }
 
 #[test]
-fn random_rows_come_back_nearly() {
+fn random_rows_round_trip_within_the_expected_error() {
     let row = Random(11).values(256 * 16);
     for ty in QUANTIZED {
         let error = rms_error(&row, &round_trip(ty, &row, None));
@@ -60,7 +61,7 @@ fn random_rows_come_back_nearly() {
 }
 
 #[test]
-fn zeros_stay_zeros_and_constants_nearly_so() {
+fn zeros_are_exact_and_constants_nearly_so() {
     for ty in QUANTIZED {
         assert_eq!(round_trip(ty, &[0.0; 512], None), [0.0; 512], "{ty}");
         for constant in [1.0, -1.0, 0.37, -0.05, 60_000.0] {
@@ -69,7 +70,7 @@ fn zeros_stay_zeros_and_constants_nearly_so() {
                 assert!(off < 2e-3, "{ty}: {constant} became {value}");
             }
         }
-        // So small that scales of scales are subnormal.
+        // So small that the block's f16 scale is subnormal.
         for value in round_trip(ty, &[-0.002; 512], None) {
             let off = (value / -0.002 - 1.0).abs();
             assert!(off < 5e-3, "{ty}: -0.002 became {value}");
@@ -78,34 +79,34 @@ fn zeros_stay_zeros_and_constants_nearly_so() {
 }
 
 #[test]
-fn an_outlier_keeps_its_size() {
+fn outliers_keep_their_size() {
     let mut row = Random(12).values(512);
-    for (place, value) in [(3, 50.0), (300, -50.0)] {
-        row[place] = value;
+    for (idx, value) in [(3, 50.0), (300, -50.0)] {
+        row[idx] = value;
     }
     for ty in QUANTIZED {
         let back = round_trip(ty, &row, None);
-        for place in [3, 300] {
-            let off = (back[place] / row[place] - 1.0).abs();
-            assert!(off < 0.05, "{ty}: {} became {}", row[place], back[place]);
+        for idx in [3, 300] {
+            let off = (back[idx] / row[idx] - 1.0).abs();
+            assert!(off < 0.05, "{ty}: {} became {}", row[idx], back[idx]);
         }
     }
 }
 
 #[test]
-fn tiny_values_become_tiny_values() {
+fn tiny_values_stay_tiny() {
     for ty in QUANTIZED {
         for size in [1e-7, 1e-20, 1e-40] {
             let row: Vec<f32> = Random(13).values(512).iter().map(|value| value * size).collect();
             let back = round_trip(ty, &row, None);
-            // Scales are f16, whose least step is 6e-8.
+            // Scales are f16, whose smallest step is 6e-8.
             assert!(back.iter().all(|value| value.abs() <= 2e-7), "{ty}, {size}");
         }
     }
 }
 
 #[test]
-fn scales_are_finite_up_to_the_largest_values() {
+fn scales_are_finite_for_the_largest_values() {
     let mut row = vec![65_504.0; 512];
     row[256..].iter_mut().step_by(2).for_each(|value| *value = -65_504.0);
     for ty in QUANTIZED {
@@ -131,7 +132,7 @@ fn float_types_round_to_the_nearest() {
 }
 
 #[test]
-fn every_instruction_set_writes_the_same_bytes() {
+fn all_instruction_sets_write_the_same_bytes() {
     let mut random = Random(15);
     let row = random.activations(256 * 9);
     let importance: Vec<f32> = random.values(row.len()).iter().map(|x| x.abs()).collect();
@@ -149,7 +150,7 @@ fn every_instruction_set_writes_the_same_bytes() {
 }
 
 #[test]
-fn rows_do_not_depend_on_their_neighbours() {
+fn blocks_are_independent_of_each_other() {
     let row = Random(16).values(256 * 5);
     for ty in QUANTIZED {
         let n = Format::of(ty).expect("a quantised type").block_values;
@@ -159,7 +160,7 @@ fn rows_do_not_depend_on_their_neighbours() {
 }
 
 #[test]
-fn importance_moves_the_error_to_what_does_not_matter() {
+fn importance_reduces_the_weighted_error() {
     let mut random = Random(17);
     let row = random.values(256 * 16);
     let importance: Vec<f32> = random.values(row.len()).iter().map(|x| x.powi(8)).collect();
@@ -172,7 +173,7 @@ fn importance_moves_the_error_to_what_does_not_matter() {
 }
 
 #[test]
-fn only_the_ratios_of_importance_count() {
+fn only_relative_importance_matters() {
     let mut random = Random(18);
     let row = random.values(512);
     let importance: Vec<f32> = random.values(row.len()).iter().map(|x| x.abs() + 0.1).collect();
@@ -182,20 +183,20 @@ fn only_the_ratios_of_importance_count() {
             let scaled: Vec<f32> = importance.iter().map(|x| x * 2.0_f32.powi(power)).collect();
             assert_eq!(blocks(ty, &row, Some(&scaled)), expected, "{ty}, 2^{power}");
         }
-        // Without any weight, all values count alike.
+        // If all weights are zero, all values are weighted equally.
         let error = rms_error(&row, &round_trip(ty, &row, Some(&[0.0; 512])));
         assert!(error < 1.1 * expected_error(ty), "{ty}: {error}");
     }
 }
 
 #[test]
-fn refuses_what_no_block_can_stand_for() {
+fn rejects_invalid_input_and_leaves_the_output_unchanged() {
     let mut out = [7; 68];
     let mut row = [0.5; 64];
     let mut refused = |row: &[f32], importance: Option<&[f32]>| {
         let result = quantize(TensorType::Q8_0, row, importance, &mut out);
-        assert_eq!(out, [7; 68], "left as it was");
-        result.expect_err("no such block")
+        assert_eq!(out, [7; 68], "unchanged");
+        result.expect_err("invalid input")
     };
     for (value, index) in [(f32::NAN, 0), (f32::INFINITY, 33), (f32::NEG_INFINITY, 63)] {
         row[index] = value;
@@ -221,7 +222,7 @@ fn refuses_what_no_block_can_stand_for() {
     }
 }
 
-/// A value as f16 stands for it.
+/// Rounds to f16.
 fn rounded(value: f32) -> f32 {
     f16::from_f32_const(value).to_f32_const()
 }
@@ -231,7 +232,7 @@ fn snap(value: f32, scale: f32, low: f32, high: f32) -> f32 {
     if scale == 0.0 { 0.0 } else { (value / scale).round_ties_even().clamp(low, high) }
 }
 
-/// The value of the largest size, the positive one of two.
+/// The value of the largest magnitude, the positive one if there are two.
 fn largest(values: &[f32]) -> f32 {
     let (low, high) = bounds(values);
     if -low > high { low } else { high }
@@ -242,21 +243,21 @@ fn bounds(values: &[f32]) -> (f32, f32) {
     values.iter().fold((low, high), |(low, high), &value| (low.min(value), high.max(value)))
 }
 
-/// A block as plain rounding with the scale alone has it: the largest value at `end`.
-fn plainly_scaled(block: &[f32], end: f32, low: f32, high: f32) -> Vec<f32> {
+/// A block rounded to nearest with a scale that maps the largest value to `end`.
+fn nearest_scaled(block: &[f32], end: f32, low: f32, high: f32) -> Vec<f32> {
     let scale = rounded(largest(block) / end);
     block.iter().map(|&value| scale * snap(value, scale, low, high)).collect()
 }
 
-/// A block as plain rounding with scale and minimum has it.
-fn plainly_affine(block: &[f32], max: f32) -> Vec<f32> {
+/// A block rounded to nearest with a scale and a minimum.
+fn nearest_affine(block: &[f32], max: f32) -> Vec<f32> {
     let (low, high) = bounds(block);
     let (scale, min) = (rounded((high - low) / max), rounded(low));
     block.iter().map(|&value| scale * snap(value - min, scale, 0.0, max) + min).collect()
 }
 
-/// The same for `IQ4_NL`, whose grid is a table.
-fn plainly_by_table(block: &[f32]) -> Vec<f32> {
+/// A block rounded to nearest with `IQ4_NL`'s table.
+fn nearest_by_table(block: &[f32]) -> Vec<f32> {
     let table = crate::blocks::IQ4_NL_VALUES.map(f32::from);
     let scale = rounded(largest(block) / table[0]);
     let off = |value: f32, q: f32| (value - scale * q).abs();
@@ -267,8 +268,8 @@ fn plainly_by_table(block: &[f32]) -> Vec<f32> {
     block.iter().map(|&value| nearest(value)).collect()
 }
 
-/// The same for groups of 16 whose scales are integers of at least `low`.
-fn plainly_super_scaled(block: &[f32], end: f32, low: f32) -> Vec<f32> {
+/// A block rounded to nearest, with groups of 16 whose scales are integers of at least `low`.
+fn nearest_super_scaled(block: &[f32], end: f32, low: f32) -> Vec<f32> {
     let groups = block.chunks(16);
     let scales = groups.clone().map(|group| largest(group) / end);
     let larger = |a: f32, b: f32| if b.abs() > a.abs() { b } else { a };
@@ -281,8 +282,9 @@ fn plainly_super_scaled(block: &[f32], end: f32, low: f32) -> Vec<f32> {
     groups.zip(scales).flat_map(decode).collect()
 }
 
-/// The same for groups of `n` whose scales and minimums are integers up to `steps`.
-fn plainly_super_affine(block: &[f32], n: usize, max: f32, steps: f32) -> Vec<f32> {
+/// A block rounded to nearest, with groups of `n` whose scales and minimums are integers up to
+/// `steps`.
+fn nearest_super_affine(block: &[f32], n: usize, max: f32, steps: f32) -> Vec<f32> {
     let ranges = block.chunks(n).map(|group| {
         let (low, high) = bounds(group);
         ((high - low.min(0.0)) / max, -low.min(0.0))
@@ -298,25 +300,25 @@ fn plainly_super_affine(block: &[f32], n: usize, max: f32, steps: f32) -> Vec<f3
     block.chunks(n).zip(ranges).flat_map(decode).collect()
 }
 
-/// A block as plain rounding to the nearest has it.
-fn plainly(ty: TensorType, block: &[f32]) -> Vec<f32> {
+/// A block rounded to nearest.
+fn nearest(ty: TensorType, block: &[f32]) -> Vec<f32> {
     match ty {
-        TensorType::Q4_0 => plainly_scaled(block, -8.0, -8.0, 7.0),
-        TensorType::Q5_0 => plainly_scaled(block, -16.0, -16.0, 15.0),
-        TensorType::Q8_0 => plainly_scaled(block, 127.0, -127.0, 127.0),
-        TensorType::IQ4_NL => plainly_by_table(block),
-        TensorType::Q4_1 => plainly_affine(block, 15.0),
-        TensorType::Q5_1 => plainly_affine(block, 31.0),
-        TensorType::Q3_K => plainly_super_scaled(block, -4.0, -32.0),
-        TensorType::Q6_K => plainly_super_scaled(block, -32.0, -128.0),
-        TensorType::Q2_K => plainly_super_affine(block, 16, 3.0, 15.0),
-        TensorType::Q4_K => plainly_super_affine(block, 32, 15.0, 63.0),
-        TensorType::Q5_K => plainly_super_affine(block, 32, 31.0, 63.0),
+        TensorType::Q4_0 => nearest_scaled(block, -8.0, -8.0, 7.0),
+        TensorType::Q5_0 => nearest_scaled(block, -16.0, -16.0, 15.0),
+        TensorType::Q8_0 => nearest_scaled(block, 127.0, -127.0, 127.0),
+        TensorType::IQ4_NL => nearest_by_table(block),
+        TensorType::Q4_1 => nearest_affine(block, 15.0),
+        TensorType::Q5_1 => nearest_affine(block, 31.0),
+        TensorType::Q3_K => nearest_super_scaled(block, -4.0, -32.0),
+        TensorType::Q6_K => nearest_super_scaled(block, -32.0, -128.0),
+        TensorType::Q2_K => nearest_super_affine(block, 16, 3.0, 15.0),
+        TensorType::Q4_K => nearest_super_affine(block, 32, 15.0, 63.0),
+        TensorType::Q5_K => nearest_super_affine(block, 32, 31.0, 63.0),
         other => panic!("{other} is not quantised"),
     }
 }
 
-/// Rows of many kinds: each group even, of one sign, constant, of few levels, or with an outlier.
+/// Rows whose groups are uniform, of one sign, constant, of few levels, or with an outlier.
 fn rows() -> impl Strategy<Value = Vec<f32>> {
     let group = (0..6u8, -6..3i32, prop::collection::vec(-1000..=1000i16, 32)).prop_map(
         |(kind, power, values)| {
@@ -338,7 +340,7 @@ fn rows() -> impl Strategy<Value = Vec<f32>> {
 
 proptest! {
     #[test]
-    fn nothing_is_worse_than_plain_rounding(
+    fn never_worse_than_round_to_nearest(
         row in rows(),
         importance in prop::option::of(prop::collection::vec(1..1000u16, 256)),
     ) {
@@ -351,10 +353,10 @@ proptest! {
                 let (row, back) = (&row[start..start + n], &back[start..start + n]);
                 let importance = importance.as_ref().map(|all| &all[start..start + n]);
                 let ours = squared_error(row, back, importance);
-                let plain = squared_error(row, &plainly(ty, row), importance);
-                // What rounding to f32 alone can do to values of this size.
+                let plain = squared_error(row, &nearest(ty, row), importance);
+                // The error of f32 rounding for values of this size.
                 let size = squared_error(row, &vec![0.0; n], importance);
-                let slack = SUMMING * plain + 1e-12 * size;
+                let slack = SUM_SLACK * plain + 1e-12 * size;
                 prop_assert!(ours <= plain + slack, "{ty}: {ours} above {plain}");
             }
         }

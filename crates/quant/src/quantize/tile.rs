@@ -1,21 +1,19 @@
-//! Groups of values side by side: what the searches for scales measure.
+//! Groups of values in transposed layout, and the sums over them that the scale searches need.
 //!
-//! Lane `l` of all arrays belongs to group `l`, so that each sum over a group is a plain loop over
-//! vectors, with nothing to add across lanes. No product is contracted and no sum reordered: each
-//! instruction set finds the same bits.
+//! Lane `l` of all arrays belongs to group `l`, so that each sum over a group is a loop over
+//! vectors without horizontal sums. No multiply-add is fused and no sum reordered, so all
+//! instruction sets give the same bits.
 
 use std::marker::PhantomData;
 
-use super::Importance;
-
-/// Added to what lies within ±2²², it leaves an f32 whose lowest bits are the nearest integer, ties to
-/// even, in two's complement.
+/// Magic number for rounding: added to a value within ±2²², it gives an f32 whose lowest bits are
+/// the nearest integer, ties to even, in two's complement.
 const ROUNDER: f32 = 12_582_912.0;
 
-/// The nearest of the integers `low..=high`.
+/// Rounds to the nearest integer of `low..=high`.
 ///
-/// The range is kept among the bits of the rounded sum: comparing integers takes an instruction where
-/// comparing floats takes care of NaN. Sums out of range, even infinite ones, keep their order.
+/// Clamps the bits of the rounded sum as integers, which takes one instruction; clamping floats
+/// would have to handle NaN. The order of sums out of range, even infinite ones, is the same.
 #[inline(always)]
 pub(super) fn nearest(value: f32, low: i32, high: i32) -> f32 {
     let zero = ROUNDER.to_bits() as i32;
@@ -29,15 +27,15 @@ pub(super) fn low_byte(integer: f32) -> u8 {
     (integer + ROUNDER).to_bits() as u8
 }
 
-/// The reciprocal, or 0 where there is none.
+/// The reciprocal; 0 for 0.
 #[inline(always)]
 pub(super) fn inverse(value: f32) -> f32 {
     if value == 0.0 { 0.0 } else { 1.0 / value }
 }
 
-/// What a stored integer may stand for, before the scale.
+/// The values that stored integers can represent, before scaling.
 pub(super) trait Grid {
-    /// The point of the grid that is nearest to each value.
+    /// Rounds each value to the nearest grid point.
     fn snap<const L: usize>(values: [f32; L]) -> [f32; L];
 }
 
@@ -54,66 +52,97 @@ impl<const LOW: i32, const HIGH: i32> Grid for Integers<LOW, HIGH> {
     }
 }
 
-/// How much the values of a group count.
-pub(super) trait Weighing {
-    /// By the columns' importance, in searches and in errors.
+/// The importance of a row's columns.
+#[derive(Clone, Copy)]
+pub(super) struct Importance<'a> {
+    row: &'a [f32],
+    /// The factor for all of them: the power of two that brings the largest near 1. Otherwise sums
+    /// of products could leave f32's range, since activation statistics may be very large or small.
+    unit: f32,
+}
+
+impl<'a> Importance<'a> {
+    /// No importance.
+    pub(super) fn none() -> Self {
+        Self { row: &[], unit: 1.0 }
+    }
+
+    pub(super) fn of(row: &'a [f32]) -> Self {
+        let largest = row.iter().fold(0.0_f32, |all, value| all.max(*value));
+        let exponent = (largest.to_bits() >> 23).clamp(1, 253);
+        Self { row, unit: f32::from_bits((254 - exponent) << 23) }
+    }
+
+    /// The part for `len` columns from `start` on, clamped to the row.
+    #[inline(always)]
+    pub(super) fn part(self, start: usize, len: usize) -> Self {
+        let start = start.min(self.row.len());
+        let end = (start + len).min(self.row.len());
+        Self { row: &self.row[start..end], unit: self.unit }
+    }
+}
+
+/// How the values of a group are weighted.
+pub(super) trait Weighting {
+    /// By the importance of their columns, in searches and in errors.
     const BY_IMPORTANCE: bool = false;
-    /// In searches by their size: the more, the further a value is from 0. Errors count alike.
+    /// By their magnitude, in searches only; errors are unweighted.
     const BY_SIZE: bool = false;
 }
 
-/// All values count alike.
-pub(super) struct Alike;
+/// All values have the same weight.
+pub(super) struct Uniform;
 
-impl Weighing for Alike {}
+impl Weighting for Uniform {}
 
-/// Values count by the importance of their columns.
+/// Values are weighted by the importance of their columns.
 pub(super) struct ByImportance;
 
-impl Weighing for ByImportance {
+impl Weighting for ByImportance {
     const BY_IMPORTANCE: bool = true;
 }
 
-/// Values count by their size, which goes with what they multiply.
+/// Values are weighted by their magnitude, which correlates with that of the activations.
 pub(super) struct BySize;
 
-impl Weighing for BySize {
+impl Weighting for BySize {
     const BY_SIZE: bool = true;
 }
 
-/// `N` values each of `L` groups, and what they count.
-pub(super) struct Tile<const N: usize, const L: usize, W: Weighing> {
+/// `L` groups of `N` values, with their weights.
+pub(super) struct Tile<const N: usize, const L: usize, W: Weighting> {
     values: [[f32; L]; N],
-    /// Used where importance counts.
+    /// Used with [`Weighting::BY_IMPORTANCE`].
     weights: [[f32; L]; N],
-    /// The mean size of each group's values, 1 for zeros alone. Used where size counts.
+    /// The mean magnitude of each group, 1 if all values are zero. Used with
+    /// [`Weighting::BY_SIZE`].
     sizes: [f32; L],
-    weighing: PhantomData<W>,
+    weighting: PhantomData<W>,
 }
 
-impl<const N: usize, const L: usize, W: Weighing> Tile<N, L, W> {
-    /// The groups in `values`, at most `L`; the lanes beyond them hold zeros.
+impl<const N: usize, const L: usize, W: Weighting> Tile<N, L, W> {
+    /// Loads the groups in `values`, at most `L`; unused lanes hold zeros.
     #[inline(always)]
     pub(super) fn load(values: &[f32], importance: Importance<'_>) -> Self {
         let mut tile = Self {
             values: [[0.0; L]; N],
             weights: [[1.0; L]; N],
             sizes: [1.0; L],
-            weighing: PhantomData,
+            weighting: PhantomData,
         };
         transpose(values, &mut tile.values);
         if W::BY_IMPORTANCE {
             transpose(importance.row, &mut tile.weights);
-            tile.weigh(importance.unit);
+            tile.normalise_weights(importance.unit);
         }
         if W::BY_SIZE {
-            tile.measure();
+            tile.compute_sizes();
         }
         tile
     }
 
     #[inline(always)]
-    fn measure(&mut self) {
+    fn compute_sizes(&mut self) {
         let mut sums = [0.0; L];
         for values in &self.values {
             for lane in 0..L {
@@ -125,10 +154,10 @@ impl<const N: usize, const L: usize, W: Weighing> Tile<N, L, W> {
         }
     }
 
-    /// Brings the weights to their unit. A group without any would have no best scale: its values
-    /// count alike.
+    /// Multiplies the weights with `unit`. A group whose weights are all zero would have no best
+    /// scale, so its values are weighted equally.
     #[inline(always)]
-    fn weigh(&mut self, unit: f32) {
+    fn normalise_weights(&mut self, unit: f32) {
         let mut sums = [0.0; L];
         for weights in &mut self.weights {
             for lane in 0..L {
@@ -143,10 +172,10 @@ impl<const N: usize, const L: usize, W: Weighing> Tile<N, L, W> {
         }
     }
 
-    /// The values side by side, with what they count in searches.
+    /// Iterates over the values of all lanes with their weights in searches.
     #[inline(always)]
-    fn pairs(&self) -> impl Iterator<Item = (&[f32; L], [f32; L])> {
-        self.judged().map(|(values, mut weights)| {
+    fn with_search_weights(&self) -> impl Iterator<Item = (&[f32; L], [f32; L])> {
+        self.with_error_weights().map(|(values, mut weights)| {
             if W::BY_SIZE {
                 for lane in 0..L {
                     weights[lane] = self.sizes[lane] + values[lane].abs();
@@ -156,14 +185,14 @@ impl<const N: usize, const L: usize, W: Weighing> Tile<N, L, W> {
         })
     }
 
-    /// The values side by side, with what their errors count.
+    /// Iterates over the values of all lanes with the weights of their errors.
     #[inline(always)]
-    fn judged(&self) -> impl Iterator<Item = (&[f32; L], [f32; L])> {
+    fn with_error_weights(&self) -> impl Iterator<Item = (&[f32; L], [f32; L])> {
         let weight = |weights: &[f32; L]| if W::BY_IMPORTANCE { *weights } else { [1.0; L] };
         self.values.iter().zip(self.weights.iter().map(weight))
     }
 
-    /// The least and the greatest value of each group.
+    /// The smallest and the largest value of each group.
     #[inline(always)]
     pub(super) fn bounds(&self) -> ([f32; L], [f32; L]) {
         let (mut low, mut high) = (self.values[0], self.values[0]);
@@ -180,7 +209,7 @@ impl<const N: usize, const L: usize, W: Weighing> Tile<N, L, W> {
     #[inline(always)]
     pub(super) fn totals(&self) -> ([f32; L], [f32; L]) {
         let (mut w_sum, mut x_sum) = ([0.0; L], [0.0; L]);
-        for (x, w) in self.pairs() {
+        for (x, w) in self.with_search_weights() {
             for lane in 0..L {
                 w_sum[lane] += w[lane];
                 x_sum[lane] += w[lane] * x[lane];
@@ -189,12 +218,11 @@ impl<const N: usize, const L: usize, W: Weighing> Tile<N, L, W> {
         (w_sum, x_sum)
     }
 
-    /// With `q` the grid's nearest points to the values times `inverse`: the weighted sums of
-    /// `x q` and `q²`.
+    /// The weighted sums of `x q` and `q²`, where `q` is `x * inverse` rounded to the grid.
     #[inline(always)]
     pub(super) fn project<G: Grid>(&self, inverse: &[f32; L]) -> ([f32; L], [f32; L]) {
         let (mut xq_sum, mut qq_sum) = ([0.0; L], [0.0; L]);
-        for (x, w) in self.pairs() {
+        for (x, w) in self.with_search_weights() {
             let mut q = [0.0; L];
             for lane in 0..L {
                 q[lane] = x[lane] * inverse[lane];
@@ -217,7 +245,7 @@ impl<const N: usize, const L: usize, W: Weighing> Tile<N, L, W> {
             inverses[lane] = inverse(scale[lane]);
         }
         let mut sum = [0.0; L];
-        for (x, w) in self.judged() {
+        for (x, w) in self.with_error_weights() {
             let mut q = [0.0; L];
             for lane in 0..L {
                 q[lane] = x[lane] * inverses[lane];
@@ -231,12 +259,12 @@ impl<const N: usize, const L: usize, W: Weighing> Tile<N, L, W> {
         sum
     }
 
-    /// With `q` the grid's nearest points to the values above `min`, times `inverse`: the weighted
-    /// sums of `q`, `x q` and `q²`.
+    /// The weighted sums of `q`, `x q` and `q²`, where `q` is `(x - min) * inverse` rounded to the
+    /// grid.
     #[inline(always)]
     pub(super) fn regress<G: Grid>(&self, inverse: &[f32; L], min: &[f32; L]) -> [[f32; L]; 3] {
         let [mut q_sum, mut xq_sum, mut qq_sum] = [[0.0; L]; 3];
-        for (x, w) in self.pairs() {
+        for (x, w) in self.with_search_weights() {
             let mut q = [0.0; L];
             for lane in 0..L {
                 q[lane] = (x[lane] - min[lane]) * inverse[lane];
@@ -260,7 +288,7 @@ impl<const N: usize, const L: usize, W: Weighing> Tile<N, L, W> {
             inverses[lane] = inverse(scale[lane]);
         }
         let mut sum = [0.0; L];
-        for (x, w) in self.judged() {
+        for (x, w) in self.with_error_weights() {
             let mut q = [0.0; L];
             for lane in 0..L {
                 q[lane] = (x[lane] - min[lane]) * inverses[lane];

@@ -1,4 +1,4 @@
-//! Decoding and unpacking. That decoding equals candle's is a test of the engine.
+//! Tests dequantising and unpacking. The engine's tests compare dequantising with candle's.
 
 use half::f16;
 use lilims_gguf::TensorType;
@@ -7,7 +7,7 @@ use super::super::{DecodeError, Format, Isa, blocks, dequantize, supported, unpa
 use super::{FLOATS, QUANTIZED, Random};
 
 #[test]
-fn decodes_iq4_nl_by_its_table() {
+fn dequantises_iq4_nl_with_its_table() {
     let table = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
     let mut block = f16::from_f32(0.5).to_le_bytes().to_vec();
     // Byte i holds value i in its low nibble and value i + 16 in its high one.
@@ -21,7 +21,7 @@ fn decodes_iq4_nl_by_its_table() {
 }
 
 #[test]
-fn refuses_what_it_cannot_decode() {
+fn rejects_unsupported_types_and_wrong_lengths() {
     let mut out = [0.0; 32];
     assert_eq!(
         dequantize(TensorType::Unknown(99), &[], &mut out),
@@ -40,7 +40,7 @@ fn refuses_what_it_cannot_decode() {
 }
 
 #[test]
-fn unpacks_the_same_on_every_isa() {
+fn all_instruction_sets_unpack_the_same() {
     let mut random = Random(2);
     for ty in QUANTIZED {
         let format = Format::of(ty).expect("a quantised type");

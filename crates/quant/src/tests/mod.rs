@@ -1,8 +1,8 @@
-//! The kernels against their scalar twins.
+//! Tests the SIMD kernels against the scalar ones.
 
 mod formats;
 mod products;
-#[expect(dead_code, unreachable_pub, reason = "shared by path with crates that use all of it")]
+#[expect(dead_code, unreachable_pub, reason = "shared with crates that use all of it")]
 #[path = "../../../../tests/src/skips.rs"]
 mod skips;
 mod vectors;
@@ -30,7 +30,7 @@ pub(crate) const QUANTIZED: [TensorType; 11] = [
 /// The float types.
 const FLOATS: [TensorType; 3] = [TensorType::F32, TensorType::F16, TensorType::BF16];
 
-/// A source of test values: SplitMix64.
+/// A generator of test values: SplitMix64.
 pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
@@ -46,7 +46,7 @@ impl Random {
         (self.next() % n as u64) as usize
     }
 
-    /// Even over -1..1.
+    /// Uniform in -1..1.
     fn value(&mut self) -> f32 {
         (self.next() >> 40) as f32 / (1 << 23) as f32 - 1.0
     }
@@ -55,7 +55,7 @@ impl Random {
         (0..n).map(|_| self.value()).collect()
     }
 
-    /// A finite f16 scale: mostly ordinary, sometimes zero, subnormal or the largest.
+    /// A finite f16 scale: mostly in -1..1, sometimes zero, subnormal or the largest.
     fn scale(&mut self) -> f16 {
         match self.below(8) {
             0 => f16::ZERO,
@@ -65,7 +65,7 @@ impl Random {
         }
     }
 
-    /// Rows of values with blocks of zeros, of one outlier, and of very small values among them.
+    /// Values in -1..1, where some blocks are zeros, contain an outlier, are very small or only ±1.
     pub(crate) fn activations(&mut self, n: usize) -> Vec<f32> {
         let mut x = self.values(n);
         for block in x.chunks_mut(32) {
@@ -80,7 +80,7 @@ impl Random {
         x
     }
 
-    /// Blocks of random bytes, or all bits clear or set, with finite scales.
+    /// Blocks of random bytes, all zeros or all ones, with finite scales.
     pub(crate) fn blocks(&mut self, ty: TensorType, n_values: usize) -> Vec<u8> {
         let format = Format::of(ty).expect("a quantised type");
         let mut bytes = vec![0; format.row_bytes(n_values)];
@@ -98,7 +98,7 @@ impl Random {
     }
 }
 
-/// Where a block's f16 scales and minimums lie.
+/// The offsets of a block's f16 scales and minimums.
 pub(crate) fn scale_offsets(ty: TensorType) -> &'static [usize] {
     match ty {
         TensorType::Q4_0 | TensorType::Q5_0 | TensorType::Q8_0 | TensorType::IQ4_NL => &[0],
@@ -109,15 +109,18 @@ pub(crate) fn scale_offsets(ty: TensorType) -> &'static [usize] {
     }
 }
 
-/// The tests loop over all instruction sets, and those that the processor lacks fall back to scalar
-/// code. This one counts those as skipped that another processor of this kind may have, and holds
-/// an emulated processor to what it is run for.
+/// The other tests loop over all instruction sets, and those that the processor lacks fall back to
+/// scalar code. This test reports the missing ones of this architecture as skipped, and checks that
+/// an emulated processor has the instruction set that it is run for.
 #[test]
-fn says_which_instruction_sets_are_tested() {
+fn reports_untested_instruction_sets() {
     for isa in Isa::ALL {
         let is_arm = isa.name().starts_with("neon");
         if !isa.is_available() && is_arm == cfg!(target_arch = "aarch64") {
-            skips::skip_part(&format!("kernels of {}", isa.name()), "not on this processor");
+            skips::skip_part(
+                &format!("kernels of {}", isa.name()),
+                "not supported by this processor",
+            );
         }
     }
     let best = Isa::ALL.into_iter().find(|isa| isa.is_available()).map(Isa::name);

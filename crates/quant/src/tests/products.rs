@@ -1,4 +1,4 @@
-//! Quantised activations and the dot products.
+//! Tests quantised activations and the dot products.
 
 use half::{bf16, f16};
 use lilims_gguf::TensorType;
@@ -13,8 +13,8 @@ const SUM_TOLERANCE: f64 = 1e-6;
 /// Half a step of rounding, and the scale's rounding to 11 bits: 127 steps by 2⁻¹¹.
 const HALF_STEP: f32 = 0.5 + 127.0 / 2048.0 + 1e-4;
 
-/// What a dot product must be, computed in f64 from the decoded values, and the magnitude that
-/// its rounding is relative to: offsets and minimums are added apart from the products.
+/// The exact dot product, computed in f64 from the dequantised values, and the magnitude that
+/// rounding errors are relative to: kernels add offsets and minimums separately from the products.
 fn exact(ty: TensorType, row: &[u8], activations: &[f32]) -> (f64, f64) {
     let n = activations.len();
     let mut weights = vec![0.0; n];
@@ -56,7 +56,7 @@ fn bits(x: &[f32]) -> Vec<u32> {
 
 proptest! {
     #[test]
-    fn activations_are_the_same_bytes_on_every_isa(
+    fn all_instruction_sets_quantise_activations_the_same(
         n_blocks in 1_usize..9,
         seed: u64,
         odd in prop::option::of((0_usize..32, prop::sample::select(vec![
@@ -65,8 +65,8 @@ proptest! {
         ]))),
     ) {
         let mut x = Random(seed).activations(n_blocks * BLOCK);
-        if let Some((place, value)) = odd {
-            x[place] = value;
+        if let Some((idx, value)) = odd {
+            x[idx] = value;
         }
         let scalar = quantized(Isa::Scalar, &x, x.len());
         let scalar = scalar.row(0);
@@ -92,7 +92,7 @@ proptest! {
     }
 
     #[test]
-    fn dot_products_are_right_on_every_isa(
+    fn dot_products_are_accurate_on_all_instruction_sets(
         ty in prop::sample::select(QUANTIZED.to_vec()),
         n_blocks in 1_usize..6,
         n_rows in 1_usize..10,
@@ -148,7 +148,7 @@ proptest! {
     }
 
     #[test]
-    fn float_products_are_right_on_every_isa(
+    fn float_products_are_accurate_on_all_instruction_sets(
         ty in prop::sample::select(FLOATS.to_vec()),
         n_cols in 1_usize..70,
         n_rows in 1_usize..8,
@@ -179,7 +179,7 @@ proptest! {
 
 proptest! {
     #[test]
-    fn weighted_sums_are_right_on_every_isa(
+    fn weighted_sums_are_accurate_on_all_instruction_sets(
         ty in prop::sample::select(FLOATS.to_vec()),
         n_cols in 1_usize..150,
         n_values in 0_usize..9,
@@ -210,7 +210,7 @@ proptest! {
 
 #[test]
 fn extreme_integers_do_not_saturate() {
-    // Every byte set and every activation at its largest is where 16-bit sums would overflow.
+    // With the largest weights and activations, too narrow 16-bit sums would overflow.
     for ty in QUANTIZED {
         let format = Format::of(ty).expect("a quantised type");
         for (fill, sign) in [(0xff, 1.0), (0xff, -1.0), (0x80, 1.0), (0x80, -1.0), (0x00, -1.0)] {
@@ -221,7 +221,7 @@ fn extreme_integers_do_not_saturate() {
                     block[offset..offset + 2].copy_from_slice(&f16::ONE.to_le_bytes());
                 }
             }
-            // A scale of 1, which is exact.
+            // Quantised with a scale of 1, which is exact.
             let x = vec![sign * 127.0; 5 * n_cols];
             for isa in Isa::ALL {
                 let activations = quantized(isa, &x, n_cols);

@@ -1,4 +1,4 @@
-//! The small vector kernels.
+//! Tests the vector operations.
 
 use half::f16;
 use proptest::prelude::*;
@@ -9,7 +9,7 @@ use super::Random;
 /// Rounding of f32 sums in different orders, relative to the sum of the terms' magnitudes.
 const SUM_TOLERANCE: f32 = 1e-6;
 
-/// Activation functions: an exponential, a division and a few multiplications.
+/// Relative error of activation functions: an exponential, a division and a few multiplications.
 const FUNCTION_TOLERANCE: f32 = 2e-6;
 
 fn halves(x: &[f32]) -> Vec<f16> {
@@ -18,7 +18,7 @@ fn halves(x: &[f32]) -> Vec<f16> {
 
 proptest! {
     #[test]
-    fn sums_match_their_scalar_twins(n in 0_usize..150, seed: u64) {
+    fn sums_match_the_scalar_versions(n in 0_usize..150, seed: u64) {
         let mut random = Random(seed);
         let (a, b) = (random.values(n), random.values(n));
         let squares = scalar::dot_f32(&a, &a);
@@ -30,16 +30,16 @@ proptest! {
         vector::axpy_f32(p, &a, &mut fused);
         scalar::axpy_f32(p, &a, &mut plain);
         for (fused, plain) in fused.iter().zip(&plain) {
-            // A fused multiplication and addition rounds once, the plain pair twice.
+            // A fused multiply-add rounds once, separate operations twice.
             prop_assert!((fused - plain).abs() <= SUM_TOLERANCE);
         }
     }
 
     #[test]
-    fn scaled_values_are_their_scalar_twins(n in 0_usize..150, seed: u64) {
+    fn scaled_values_match_the_scalar_versions(n in 0_usize..150, seed: u64) {
         let mut random = Random(seed);
         let (a, weight, factor) = (random.values(n), random.values(n), random.value());
-        prop_assert_eq!(vector::largest(&a), scalar::largest(&a));
+        prop_assert_eq!(vector::max(&a), scalar::max(&a));
         let (mut got, mut expected) = (a.clone(), a.clone());
         vector::scale(&mut got, factor);
         scalar::scale(&mut expected, factor);
@@ -52,7 +52,7 @@ proptest! {
     }
 
     #[test]
-    fn layer_norms_match_their_scalar_twins(n in 1_usize..150, shift in -3.0_f32..3.0, seed: u64) {
+    fn layer_norms_match_the_scalar_versions(n in 1_usize..150, shift in -3.0_f32..3.0, seed: u64) {
         let mut random = Random(seed);
         let x: Vec<f32> = random.values(n).iter().map(|x| x + shift).collect();
         let (weight, bias) = (random.values(n), random.values(n));
@@ -63,7 +63,8 @@ proptest! {
         let variance = scalar::center(&x, mean, &mut expected) / n as f32;
         let factor = 1.0 / (variance + 1e-5).sqrt();
         scalar::scale_and_shift(&mut expected, factor, &weight, &bias);
-        // A mean in another order of sums moves every value, and the factor enlarges that.
+        // Another order of summing changes the mean and thus every value; the factor magnifies
+        // that.
         let tolerance = SUM_TOLERANCE * (1.0 + (shift.abs() + 1.0) * factor);
         for (got, expected) in got.iter().zip(&expected) {
             prop_assert!((got - expected).abs() <= tolerance * (1.0 + expected.abs()));
@@ -71,12 +72,12 @@ proptest! {
     }
 
     #[test]
-    fn f16_rounds_as_the_half_crate_does_within_its_range(x: Vec<f32>) {
+    fn to_f16_rounds_like_the_half_crate(x: Vec<f32>) {
         let mut got = vec![f16::ZERO; x.len()];
         vector::to_f16(&x, &mut got);
         for ((got, expected), x) in got.iter().zip(halves(&x)).zip(&x) {
-            let is_cut = expected.is_infinite() && x.is_finite();
-            let expected = if is_cut { f16::MAX.copysign(expected) } else { expected };
+            let is_clamped = expected.is_infinite() && x.is_finite();
+            let expected = if is_clamped { f16::MAX.copysign(expected) } else { expected };
             prop_assert!(got.to_bits() == expected.to_bits() || got.is_nan() && expected.is_nan());
         }
     }
@@ -119,7 +120,7 @@ proptest! {
                 (silu[i], exact_silu), (silu_twin[i], exact_silu),
                 (gelu[i], exact_gelu), (gelu_twin[i], exact_gelu),
             ] {
-                // Far below zero the result is of the order of f32 rounding of the argument.
+                // Far below zero the result is as small as the rounding error of the argument.
                 let tolerance = FUNCTION_TOLERANCE * (exact.abs() as f32 + 1e-3 * x.abs() as f32);
                 prop_assert!((f64::from(got) - exact).abs() as f32 <= tolerance + 1e-30);
             }
@@ -139,7 +140,7 @@ fn exp_is_accurate_over_its_range() {
 }
 
 #[test]
-fn exp_keeps_its_promises_at_the_ends() {
+fn exp_handles_extreme_arguments() {
     let mut x = [f32::NEG_INFINITY, -1000.0, -87.4, 0.0, -0.0, 1000.0, f32::INFINITY, f32::NAN];
     vector::exp(&mut x);
     assert_eq!(x[..5], [0.0, 0.0, 0.0, 1.0, 1.0]);
@@ -182,14 +183,14 @@ fn layer_norm_follows_its_formula() {
     for i in 0..577 {
         let normed = (f64::from(x[i]) - mean) / (variance + 1e-5).sqrt();
         let exact = normed * f64::from(weight[i]) + f64::from(bias[i]);
-        // The mean, 3, is rounded to f32 before it is taken away.
+        // The mean, about 3, is rounded to f32 before it is subtracted.
         assert!((f64::from(out[i]) - exact).abs() <= 2e-6);
     }
     vector::layer_norm(&[], &[], &[], 1e-5, &mut []);
 }
 
 #[test]
-fn t12_f16_keeps_what_is_no_number_and_cuts_what_it_does_not_reach() {
+fn t12_to_f16_keeps_nan_and_infinity_and_clamps_finite_values() {
     let mut x =
         [1e30, -1e30, 65504.0, 65519.0, 65520.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN]
             .repeat(3);

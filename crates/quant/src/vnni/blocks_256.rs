@@ -1,8 +1,8 @@
 //! Matrix-vector kernels for the K types: blocks of 256 values in eight groups of 32.
 //!
-//! Two groups go through one vector of 64 bytes, most often the same 32 bytes of weights shifted
-//! differently in its halves. Their dot products are multiplied by weight and activation scale at
-//! once. Fixed offsets and minimums are multiplied by the activations' sums.
+//! Two groups are processed in one vector of 64 bytes, usually the same 32 bytes of weights,
+//! shifted differently in its halves. Their dot products are multiplied with the product of weight
+//! and activation scale. Fixed offsets and minimums are multiplied with the activations' sums.
 #![expect(unsafe_code, reason = "AVX intrinsics over raw pointers")]
 
 use std::arch::x86_64::*;
@@ -14,31 +14,36 @@ use crate::avx2::blocks_256::{half, with_sums_16};
 use crate::avx2::{Row, RowsKernel, each_row, hsum, prefetch};
 use crate::blocks::{q3_k_scales, six_bits};
 
-/// How a block type is multiplied.
+/// The dot product of a block type.
 pub(super) trait Block {
     /// Bytes of a block.
     const BYTES: usize;
 
-    /// Eight partial sums of a block with the activations that start at `row`.
+    /// Eight partial sums of the dot product of a block with the activations at `row`.
     ///
-    /// SAFETY: `W` is available; a whole block can be read, and 256 activations with their scales
-    /// and sums.
+    /// # Safety
+    /// `W` is available; `block` points to a whole block, and `row` to 256 activations with their
+    /// scales and sums.
     unsafe fn dot<W: Wide>(block: *const u8, row: Row) -> __m256;
 }
 
 /// The dot products of groups `2 P` and `2 P + 1` with the unsigned integers `q`, as floats.
-/// SAFETY: as [`Block::dot`].
+///
+/// # Safety
+/// As for [`Block::dot`].
 #[inline(always)]
 unsafe fn dot_64<W: Wide, const P: usize>(q: W::Int, row: Row) -> W::Float {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { W::from_int(W::dot(W::zero(), q, W::load(row.values.add(64 * P).cast()))) }
 }
 
 /// Adds four vectors of dot products, each times its groups' scales: one scale for 32 values.
-/// SAFETY: as [`Block::dot`].
+///
+/// # Safety
+/// As for [`Block::dot`].
 #[inline(always)]
 unsafe fn scaled_32<W: Wide>(q: [W::Int; 4], scales: W::Float, row: Row) -> __m256 {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         let even = W::mul(dot_64::<W, 0>(q[0], row), W::halves::<0>(scales));
         let odd = W::mul(dot_64::<W, 1>(q[1], row), W::halves::<1>(scales));
@@ -48,11 +53,14 @@ unsafe fn scaled_32<W: Wide>(q: [W::Int; 4], scales: W::Float, row: Row) -> __m2
     }
 }
 
-/// Adds four vectors of dot products, each times its groups' scales: sixteen integers, one for 16
-/// values. SAFETY: as [`Block::dot`].
+/// Adds four vectors of dot products, each times its groups' scales: sixteen integer scales, one
+/// for 16 values.
+///
+/// # Safety
+/// As for [`Block::dot`].
 #[inline(always)]
 unsafe fn scaled_16<W: Wide>(q: [W::Int; 4], scales: __m128i, row: Row) -> __m256 {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         let scales = W::mul(W::from_i8(scales), W::each_twice(row.scales));
         let even = W::mul(dot_64::<W, 0>(q[0], row), W::quarters::<0>(scales));
@@ -63,11 +71,13 @@ unsafe fn scaled_16<W: Wide>(q: [W::Int; 4], scales: __m128i, row: Row) -> __m25
     }
 }
 
-/// What `Q4_K` and `Q5_K` share: scales and minimums around the integers `q`. SAFETY: as
-/// [`Block::dot`].
+/// The part that `Q4_K` and `Q5_K` share: applies scales and minimums to the integers `q`.
+///
+/// # Safety
+/// As for [`Block::dot`].
 #[inline(always)]
 unsafe fn with_min<W: Wide>(block: *const u8, q: [W::Int; 4], row: Row) -> __m256 {
-    // SAFETY: the caller's promise; two f16 and twelve bytes of scales begin the block.
+    // SAFETY: guaranteed by the caller; the block starts with two f16 and twelve bytes of scales.
     unsafe {
         let (scales, mins) = six_bits(block.add(4).cast::<[u32; 3]>().read_unaligned());
         let scales = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128(scales as i64));
@@ -79,10 +89,13 @@ unsafe fn with_min<W: Wide>(block: *const u8, q: [W::Int; 4], row: Row) -> __m25
     }
 }
 
-/// The nibbles of 128 bytes, group by group. SAFETY: as [`Block::dot`].
+/// Loads the nibbles of 128 bytes, group by group.
+///
+/// # Safety
+/// As for [`Block::dot`].
 #[inline(always)]
 unsafe fn nibbles<W: Wide>(bytes: *const u8) -> [W::Int; 4] {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         let mask = W::splat_i8(15);
         [
@@ -99,7 +112,7 @@ impl Block for Q4K {
     const BYTES: usize = 144;
     #[inline(always)]
     unsafe fn dot<W: Wide>(block: *const u8, row: Row) -> __m256 {
-        // SAFETY: the caller's promise; nibbles start at 16.
+        // SAFETY: guaranteed by the caller; nibbles start at 16.
         unsafe { with_min::<W>(block, nibbles::<W>(block.add(16)), row) }
     }
 }
@@ -109,10 +122,10 @@ impl Block for Q5K {
     const BYTES: usize = 176;
     #[inline(always)]
     unsafe fn dot<W: Wide>(block: *const u8, row: Row) -> __m256 {
-        // SAFETY: the caller's promise; fifth bits start at 16, nibbles at 48.
+        // SAFETY: guaranteed by the caller; fifth bits start at 16, nibbles at 48.
         unsafe {
             let q = nibbles::<W>(block.add(48));
-            // Bit g of each byte belongs to group g; shifts bring it to bit 4.
+            // Bit g of each byte belongs to group g; it is shifted to bit 4.
             let fifths = W::twice(block.add(16));
             let mask = W::splat_i8(16);
             let q = [
@@ -131,7 +144,7 @@ impl Block for Q6K {
     const BYTES: usize = 210;
     #[inline(always)]
     unsafe fn dot<W: Wide>(block: *const u8, row: Row) -> __m256 {
-        // SAFETY: the caller's promise; 128 bytes of nibbles, 64 of upper bits, 16 scales, f16.
+        // SAFETY: guaranteed by the caller; 128 bytes of nibbles, 64 of upper bits, 16 scales, f16.
         unsafe {
             let scales = _mm_loadu_si128(block.add(192).cast());
             let [a, b] = six_bit_values::<W>(block, block.add(128));
@@ -143,10 +156,13 @@ impl Block for Q6K {
     }
 }
 
-/// Four groups: the nibbles of 64 bytes, and two bits above each. SAFETY: as [`Block::dot`].
+/// Loads four groups: the nibbles of 64 bytes, with two bits above each.
+///
+/// # Safety
+/// As for [`Block::dot`].
 #[inline(always)]
 unsafe fn six_bit_values<W: Wide>(nibbles: *const u8, bits: *const u8) -> [W::Int; 2] {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         let (nibbles, bits) = (W::load(nibbles), W::twice(bits));
         let (nibble, upper) = (W::splat_i8(15), W::splat_i8(0x30));
@@ -159,10 +175,13 @@ unsafe fn six_bit_values<W: Wide>(nibbles: *const u8, bits: *const u8) -> [W::In
     }
 }
 
-/// The values of 64 bytes with two bits each. SAFETY: as [`Block::dot`].
+/// Loads the two-bit values of 64 bytes.
+///
+/// # Safety
+/// As for [`Block::dot`].
 #[inline(always)]
 unsafe fn two_bits<W: Wide>(bytes: *const u8) -> [W::Int; 4] {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         let (first, second) = (W::twice(bytes), W::twice(bytes.add(32)));
         let mask = W::splat_i8(3);
@@ -180,7 +199,7 @@ impl Block for Q2K {
     const BYTES: usize = 84;
     #[inline(always)]
     unsafe fn dot<W: Wide>(block: *const u8, row: Row) -> __m256 {
-        // SAFETY: the caller's promise; 16 bytes of scales and minimums, 64 of values, two f16.
+        // SAFETY: guaranteed by the caller; 16 bytes of scales and minimums, 64 of values, two f16.
         unsafe {
             let packed = _mm_loadu_si128(block.cast());
             let nibble = _mm_set1_epi8(15);
@@ -198,13 +217,14 @@ impl Block for Q3K {
     const BYTES: usize = 110;
     #[inline(always)]
     unsafe fn dot<W: Wide>(block: *const u8, row: Row) -> __m256 {
-        // SAFETY: the caller's promise; 32 bytes of third bits, 64 of values, 12 of scales, f16.
+        // SAFETY: guaranteed by the caller; 32 bytes of third bits, 64 of values, 12 of scales,
+        // f16.
         unsafe {
             let packed = q3_k_scales(&block.add(96).cast::<[u8; 12]>().read_unaligned());
             let scales = _mm_loadu_si128(packed.as_ptr().cast());
             let scales = _mm_sub_epi8(scales, _mm_set1_epi8(32));
             let q = two_bits::<W>(block.add(32));
-            // Bit g of each byte belongs to group g; shifts bring it to bit 2.
+            // Bit g of each byte belongs to group g; it is shifted to bit 2.
             let thirds = W::twice(block);
             let mask = W::splat_i8(4);
             let q = [
@@ -220,7 +240,10 @@ impl Block for Q3K {
     }
 }
 
-/// `N` rows at once. SAFETY: as [`RowsKernel`], with `W` available.
+/// Multiplies `N` rows at once.
+///
+/// # Safety
+/// As for [`RowsKernel`], with `W` available.
 #[inline(always)]
 unsafe fn rows_at_once<B: Block, W: Wide, const N: usize>(
     rows: *const u8,
@@ -229,7 +252,7 @@ unsafe fn rows_at_once<B: Block, W: Wide, const N: usize>(
     activations: Row,
     ahead: *const u8,
 ) -> [f32; N] {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         let mut sums = [_mm256_setzero_ps(); N];
         for block_idx in 0..n_blocks {
@@ -248,8 +271,10 @@ unsafe fn rows_at_once<B: Block, W: Wide, const N: usize>(
     }
 }
 
-/// All rows, four at once, which share each load of the activations. SAFETY: as [`RowsKernel`], with
-/// `W` available.
+/// Multiplies all rows, four at once, which share each load of the activations.
+///
+/// # Safety
+/// As for [`RowsKernel`], with `W` available.
 #[inline(always)]
 unsafe fn all_rows<B: Block, W: Wide>(
     rows: *const u8,
@@ -259,7 +284,7 @@ unsafe fn all_rows<B: Block, W: Wide>(
     ahead: *const u8,
     out: &mut [f32],
 ) {
-    // SAFETY: the caller's promise; `rows` has a row for each place in `out`.
+    // SAFETY: guaranteed by the caller; `rows` has a row for each element of `out`.
     unsafe {
         each_row!(
             rows,
@@ -272,7 +297,8 @@ unsafe fn all_rows<B: Block, W: Wide>(
     }
 }
 
-/// SAFETY: as [`RowsKernel`], with AVX-512 VNNI.
+/// # Safety
+/// As for [`RowsKernel`], with AVX-512 VNNI.
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 unsafe fn with_avx512<B: Block>(
     rows: *const u8,
@@ -282,11 +308,12 @@ unsafe fn with_avx512<B: Block>(
     ahead: *const u8,
     out: &mut [f32],
 ) {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { all_rows::<B, Zmm>(rows, row_bytes, n_blocks, activations, ahead, out) }
 }
 
-/// SAFETY: as [`RowsKernel`], with AVX-VNNI.
+/// # Safety
+/// As for [`RowsKernel`], with AVX-VNNI.
 #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
 unsafe fn with_avx_vnni<B: Block>(
     rows: *const u8,
@@ -296,11 +323,12 @@ unsafe fn with_avx_vnni<B: Block>(
     ahead: *const u8,
     out: &mut [f32],
 ) {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { all_rows::<B, Ymm<AvxVnni>>(rows, row_bytes, n_blocks, activations, ahead, out) }
 }
 
-/// SAFETY: as [`RowsKernel`], with AVX2.
+/// # Safety
+/// As for [`RowsKernel`], with AVX2.
 #[cfg(test)]
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn with_avx2<B: Block>(
@@ -312,7 +340,7 @@ unsafe fn with_avx2<B: Block>(
     out: &mut [f32],
 ) {
     use super::dot::StandIn;
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { all_rows::<B, Ymm<StandIn>>(rows, row_bytes, n_blocks, activations, ahead, out) }
 }
 

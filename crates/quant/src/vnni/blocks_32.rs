@@ -1,7 +1,7 @@
-//! Matrix-vector kernels for the types with blocks of 32 values: AVX2's, multiplying with `vpdpbusd`.
+//! Matrix-vector kernels for the types with blocks of 32 values: those of AVX2 with `vpdpbusd`.
 //!
-//! Signed weights are made unsigned by adding 128; what that adds is taken from the dot products by
-//! starting them with the negative, which costs the activations' sums once for four rows.
+//! Signed weights are made unsigned by adding 128. The dot products start with the negative of what
+//! this adds, for which the activations' sums are computed once per four rows.
 #![expect(unsafe_code, reason = "AVX intrinsics over raw pointers")]
 
 use std::arch::x86_64::*;
@@ -12,13 +12,13 @@ use super::dot::{Avx512Vnni, AvxVnni, Dot};
 use crate::avx2::blocks_32::{Block, Multiply, all_rows};
 use crate::avx2::{Row, RowsKernel};
 
-/// Multiplies with `D`.
+/// Implements [`Multiply`] with the instructions of `D`.
 struct With<D>(PhantomData<D>);
 
 impl<D: Dot> Multiply for With<D> {
     #[inline(always)]
     unsafe fn start<B: Block>(low: __m256i, high: __m256i) -> __m256i {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             let zero = _mm256_setzero_si256();
             if !B::SIGNED {
@@ -35,7 +35,7 @@ impl<D: Dot> Multiply for With<D> {
         x: (__m256i, __m256i),
         start: __m256i,
     ) -> __m256i {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             if B::SIGNED {
                 low = _mm256_xor_si256(low, _mm256_set1_epi8(i8::MIN));
@@ -49,7 +49,7 @@ impl<D: Dot> Multiply for With<D> {
 
     #[inline(always)]
     unsafe fn dot_masked<B: Block>(block: *const u8, x: __m256i) -> __m256i {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             let start = B::FIFTH_BITS.unwrap_or_default();
             let fifths = block.add(start).cast::<u32>().read_unaligned();
@@ -62,7 +62,8 @@ impl<D: Dot> Multiply for With<D> {
     }
 }
 
-/// SAFETY: as [`RowsKernel`], with AVX-512 VNNI.
+/// # Safety
+/// As for [`RowsKernel`], with AVX-512 VNNI.
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 unsafe fn with_avx512<B: Block>(
     rows: *const u8,
@@ -72,11 +73,12 @@ unsafe fn with_avx512<B: Block>(
     ahead: *const u8,
     out: &mut [f32],
 ) {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { all_rows::<B, With<Avx512Vnni>>(rows, row_bytes, n_blocks, activations, ahead, out) }
 }
 
-/// SAFETY: as [`RowsKernel`], with AVX-VNNI.
+/// # Safety
+/// As for [`RowsKernel`], with AVX-VNNI.
 #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
 unsafe fn with_avx_vnni<B: Block>(
     rows: *const u8,
@@ -86,11 +88,12 @@ unsafe fn with_avx_vnni<B: Block>(
     ahead: *const u8,
     out: &mut [f32],
 ) {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { all_rows::<B, With<AvxVnni>>(rows, row_bytes, n_blocks, activations, ahead, out) }
 }
 
-/// SAFETY: as [`RowsKernel`], with AVX2.
+/// # Safety
+/// As for [`RowsKernel`], with AVX2.
 #[cfg(test)]
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn with_avx2<B: Block>(
@@ -102,7 +105,7 @@ unsafe fn with_avx2<B: Block>(
     out: &mut [f32],
 ) {
     use super::dot::StandIn;
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { all_rows::<B, With<StandIn>>(rows, row_bytes, n_blocks, activations, ahead, out) }
 }
 

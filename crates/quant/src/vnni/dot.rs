@@ -1,4 +1,4 @@
-//! The multiplication of 32 bytes: what tells AVX-512 VNNI from AVX-VNNI.
+//! The multiplication of 32 bytes with `vpdpbusd`, in AVX-512 VNNI, in AVX-VNNI and emulated.
 #![expect(unsafe_code, reason = "AVX intrinsics")]
 
 use std::arch::asm;
@@ -6,18 +6,21 @@ use std::arch::x86_64::*;
 
 /// Dot products of unsigned with signed bytes.
 pub(super) trait Dot {
-    /// Whether bytes can be added under a mask of bits, as AVX-512 does.
+    /// Whether masked addition of bytes is supported, as in AVX-512.
     const HAS_MASKS: bool = false;
 
-    /// Adds `b` to the bytes of `a` whose bits in `mask` are set. SAFETY: as [`Dot::dot`]; only with
-    /// [`Dot::HAS_MASKS`].
+    /// Adds `b` to the bytes of `a` whose bits in `mask` are set.
+    ///
+    /// # Safety
+    /// As for [`Dot::dot`]; only with [`Dot::HAS_MASKS`].
     unsafe fn add_masked(_a: __m256i, _mask: u32, _b: __m256i) -> __m256i {
-        unreachable!("there are no masks")
+        unreachable!("masks are not supported")
     }
 
     /// Adds to lane `i` of `sum` the products of the four bytes of `a` and `b` from `4 i` on.
     ///
-    /// SAFETY: the instruction set is available.
+    /// # Safety
+    /// The instruction set is available.
     unsafe fn dot(sum: __m256i, a: __m256i, b: __m256i) -> __m256i;
 }
 
@@ -27,12 +30,12 @@ pub(super) struct Avx512Vnni;
 impl Dot for Avx512Vnni {
     const HAS_MASKS: bool = true;
 
-    /// In assembly, as the compiler makes two instructions of the intrinsic where it knows that the
-    /// sum is an "or".
+    /// In assembly, because the compiler splits the intrinsic into two instructions where it knows
+    /// that the addition is an "or".
     #[target_feature(enable = "avx2,avx512bw,avx512vl")]
     #[inline]
     unsafe fn add_masked(mut a: __m256i, mask: u32, b: __m256i) -> __m256i {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             asm!(
                 "vpaddb {a}{{{mask}}}, {a}, {b}",
@@ -47,7 +50,7 @@ impl Dot for Avx512Vnni {
 
     #[inline(always)]
     unsafe fn dot(sum: __m256i, a: __m256i, b: __m256i) -> __m256i {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe { _mm256_dpbusd_epi32(sum, a, b) }
     }
 }
@@ -58,12 +61,12 @@ pub(super) struct AvxVnni;
 impl Dot for AvxVnni {
     #[inline(always)]
     unsafe fn dot(sum: __m256i, a: __m256i, b: __m256i) -> __m256i {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe { _mm256_dpbusd_avx_epi32(sum, a, b) }
     }
 }
 
-/// AVX2, exact for all bytes.
+/// Emulation with AVX2 for tests, exact for all bytes.
 #[cfg(test)]
 pub(super) struct StandIn;
 
@@ -71,7 +74,7 @@ pub(super) struct StandIn;
 impl Dot for StandIn {
     #[inline(always)]
     unsafe fn dot(sum: __m256i, a: __m256i, b: __m256i) -> __m256i {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             let low = _mm256_and_si256(a, _mm256_set1_epi16(0xff));
             let even = _mm256_madd_epi16(low, _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(b)));

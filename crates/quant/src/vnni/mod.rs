@@ -1,12 +1,12 @@
-//! The kernels for x86-64 with `vpdpbusd`: AVX-512 VNNI and AVX-VNNI.
+//! Kernels for x86-64 with `vpdpbusd`: AVX-512 VNNI and AVX-VNNI.
 //!
-//! The code is written once. It is generic over the multiplication of half a register set
-//! ([`dot::Dot`], 256 bits) and over vectors of 64 bytes ([`wide::Wide`]): one register of AVX-512,
-//! two of AVX-VNNI, and in tests two of AVX2, so that the code is tested where neither is.
+//! The code is generic over the multiplication of 256-bit vectors ([`dot::Dot`]) and over vectors
+//! of 64 bytes ([`wide::Wide`]): one register of AVX-512, two of AVX-VNNI, or, in tests, two of
+//! AVX2, so that the code is tested on processors without VNNI.
 //!
-//! Every function here that is visible outside is safe on one condition that the callers keep:
-//! it runs only where the instruction set that it is given is available. Those functions check the
-//! lengths of their slices; the kernels below them take raw pointers.
+//! The functions visible outside of this module are sound only if the given instruction set is
+//! available, which their callers check. They check the lengths of their slices; the kernels that
+//! they call take raw pointers.
 #![expect(unsafe_code, reason = "AVX intrinsics over raw pointers")]
 #![expect(clippy::needless_range_loop, reason = "one index walks several arrays of registers")]
 
@@ -22,25 +22,25 @@ mod wide;
 use lilims_gguf::TensorType;
 
 use super::Isa;
-use super::activation::{ActivationRow, Batch};
+use super::activation::{ActivationBatch, ActivationRow};
 use super::avx2::{self, Row, RowsKernel, blocks_32 as layouts};
 use super::blocks::Format;
 use super::panel::{PANEL_ROWS, Panel};
 
 pub(super) use float::{add_weighted, matmul_float};
 
-/// What runs the kernels.
+/// The instruction set that a kernel is instantiated for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Set {
     Avx512Vnni,
     AvxVnni,
-    /// AVX2, multiplying by several instructions: a stand-in that runs wherever AVX2 does.
+    /// Emulation of `vpdpbusd` by several AVX2 instructions.
     #[cfg(test)]
     StandIn,
 }
 
 impl Set {
-    /// The set of an instruction set with `vpdpbusd`.
+    /// The variant for an instruction set with `vpdpbusd`.
     pub(super) fn of(isa: Isa) -> Self {
         match isa {
             Isa::Avx512Vnni => Self::Avx512Vnni,
@@ -81,7 +81,8 @@ pub(super) fn matvec(
     unsafe { kernel(rows.as_ptr(), row_bytes, n_blocks, Row::of(activations), ahead.as_ptr(), out) }
 }
 
-/// Sixteen unpacked rows as AVX2 has them, but unsigned: signed values are moved up by 128.
+/// Converts sixteen unpacked rows to the layout of AVX2, but unsigned: 128 is added to signed
+/// values.
 pub(super) fn interleave(format: Format, rows: &[i8], n_cols: usize, values: &mut [i8]) {
     avx2::interleave(rows, n_cols, values);
     if format.max.is_none() {
@@ -91,11 +92,11 @@ pub(super) fn interleave(format: Format, rows: &[i8], n_cols: usize, values: &mu
     }
 }
 
-/// Multiplies a panel with the activation rows from `first` on, one per entry of `out`.
+/// Multiplies a panel with `out.len()` activation rows, starting at row `first`.
 pub(super) fn panel_matmul(
     set: Set,
     panel: &Panel,
-    activations: Batch<'_>,
+    activations: ActivationBatch<'_>,
     first: usize,
     out: &mut [[f32; PANEL_ROWS]],
 ) {

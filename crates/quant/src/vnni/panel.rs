@@ -1,65 +1,69 @@
-//! Panels of sixteen weight rows times several activation rows: the hot loop of prefill.
+//! Multiplies panels of sixteen weight rows with several activation rows: the hot loop of prefill.
 //!
-//! Each step multiplies four values of sixteen weight rows, 64 bytes, with four activations, repeated
-//! sixteen times. Signed weights were moved up by 128 when the panel was filled; dot products then
-//! start with the activations' sum times -128, so that they end exact.
+//! Each step multiplies four values of sixteen weight rows, 64 bytes, with four activations,
+//! repeated sixteen times. When the panel is filled, 128 is added to signed weights; their dot
+//! products therefore start with the activations' sum times -128.
 #![expect(unsafe_code, reason = "AVX intrinsics over raw pointers")]
 
 use super::dot::AvxVnni;
 use super::wide::{Wide, Ymm, Zmm};
-use crate::activation::Batch;
+use crate::activation::ActivationBatch;
 use crate::avx2::Row;
 use crate::panel::{PANEL_ROWS, Panel};
 
-/// Groups whose sums are prepared at once for signed weights.
+/// Number of groups whose initial sums are computed at once for signed weights.
 const PREPARED: usize = 32;
 
-/// SAFETY: AVX-512 VNNI is available; the activation rows are as long as the panel's.
+/// # Safety
+/// AVX-512 VNNI is available; the activation rows are as long as the panel's.
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub(super) unsafe fn with_avx512(
     panel: &Panel,
-    activations: Batch<'_>,
+    activations: ActivationBatch<'_>,
     first: usize,
     out: &mut [[f32; PANEL_ROWS]],
 ) {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { matmul::<Zmm>(panel, activations, first, out) }
 }
 
-/// SAFETY: AVX-VNNI is available; the activation rows are as long as the panel's.
+/// # Safety
+/// AVX-VNNI is available; the activation rows are as long as the panel's.
 #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
 pub(super) unsafe fn with_avx_vnni(
     panel: &Panel,
-    activations: Batch<'_>,
+    activations: ActivationBatch<'_>,
     first: usize,
     out: &mut [[f32; PANEL_ROWS]],
 ) {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { matmul::<Ymm<AvxVnni>>(panel, activations, first, out) }
 }
 
-/// SAFETY: AVX2 is available; the activation rows are as long as the panel's.
+/// # Safety
+/// AVX2 is available; the activation rows are as long as the panel's.
 #[cfg(test)]
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) unsafe fn with_avx2(
     panel: &Panel,
-    activations: Batch<'_>,
+    activations: ActivationBatch<'_>,
     first: usize,
     out: &mut [[f32; PANEL_ROWS]],
 ) {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { matmul::<Ymm<super::dot::StandIn>>(panel, activations, first, out) }
 }
 
-/// SAFETY: `W` is available; the activation rows are as long as the panel's.
+/// # Safety
+/// `W` is available; the activation rows are as long as the panel's.
 #[inline(always)]
 unsafe fn matmul<W: Wide>(
     panel: &Panel,
-    activations: Batch<'_>,
+    activations: ActivationBatch<'_>,
     mut first: usize,
     mut out: &mut [[f32; PANEL_ROWS]],
 ) {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         while !out.is_empty() {
             let n = match out.len() {
@@ -80,11 +84,14 @@ unsafe fn matmul<W: Wide>(
     }
 }
 
-/// `T` activation rows from `first` on, for the panel's kind of weights. SAFETY: as [`matmul`].
+/// Multiplies `T` activation rows from `first` on, with the tile function for the panel's type.
+///
+/// # Safety
+/// As for [`matmul`].
 #[inline(always)]
 unsafe fn tile_of<W: Wide, const T: usize>(
     panel: &Panel,
-    activations: Batch<'_>,
+    activations: ActivationBatch<'_>,
     first: usize,
     out: &mut [[f32; PANEL_ROWS]],
 ) {
@@ -93,7 +100,7 @@ unsafe fn tile_of<W: Wide, const T: usize>(
         *row = Row::of(activations.row(first + t));
     }
     let format = panel.format();
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         match (format.max.is_none(), format.group) {
             (true, _) => tile::<W, T, 32, true>(panel, rows, out),
@@ -103,9 +110,10 @@ unsafe fn tile_of<W: Wide, const T: usize>(
     }
 }
 
-/// A panel times `T` activation rows. Signed weights have no minimums.
+/// Multiplies a panel with `T` activation rows. Signed weights have no minimums.
 ///
-/// SAFETY: as [`matmul`].
+/// # Safety
+/// As for [`matmul`].
 #[inline(always)]
 unsafe fn tile<W: Wide, const T: usize, const GROUP: usize, const SIGNED: bool>(
     panel: &Panel,
@@ -115,8 +123,9 @@ unsafe fn tile<W: Wide, const T: usize, const GROUP: usize, const SIGNED: bool>(
     let n_groups = panel.n_cols() / GROUP;
     let values = panel.values.as_ptr();
     let (scales, mins) = (panel.scales.as_ptr(), panel.mins.as_ptr());
-    // SAFETY: the caller's promise: a panel has sixteen values for each column and sixteen scales
-    // and minimums for each group; an activation row has a scale for 32 columns and sums.
+    // SAFETY: guaranteed by the caller: a panel has sixteen values for each column and sixteen
+    // scales and minimums for each group; an activation row has a scale and sums for each 32
+    // columns.
     unsafe {
         let mut sums = [W::zero_f(); T];
         let mut starts = [[0; PREPARED]; T];
@@ -161,17 +170,18 @@ unsafe fn tile<W: Wide, const T: usize, const GROUP: usize, const SIGNED: bool>(
     }
 }
 
-/// The sums of the integers of groups `first..end`, times -128.
+/// Computes the sums of the integers of groups `first..end`, times -128.
 ///
-/// A row holds these sums times the scale, in f32: below 2^12, they come back exact. A block of
-/// zeros has no scale, and 0 / 0 becomes 0. A block whose scaled sum overflows f32 (values above
-/// 8e34) gives numbers that are wrong instead of infinite.
+/// A row stores these sums times the scale, in f32; dividing by the scale is exact for sums below
+/// 2^12. A block of zeros has scale 0, and 0 / 0 becomes 0. A block whose scaled sum overflows f32
+/// (values above 8e34) gives wrong instead of infinite results.
 ///
-/// SAFETY: the row holds the groups.
+/// # Safety
+/// The row holds the groups.
 #[inline(always)]
 unsafe fn prepare(row: Row, first: usize, end: usize, starts: &mut [i32; PREPARED]) {
     for (i, start) in starts[..end - first].iter_mut().enumerate() {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         let (sum, scale) = unsafe { (*row.sums_32.add(first + i), *row.scales.add(first + i)) };
         *start = ((sum / scale).round_ties_even() as i32).wrapping_mul(-128);
     }

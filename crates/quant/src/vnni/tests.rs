@@ -1,7 +1,8 @@
-//! The generic code on AVX2, against the scalar twins: for machines without `vpdpbusd`.
+//! Tests the generic code with emulated `vpdpbusd` against the scalar kernels, for machines without
+//! VNNI.
 //!
-//! What AVX-512 alone runs (its vectors, the float tiles) is tested by the properties in
-//! `crate::tests` on processors that have it.
+//! Code specific to AVX-512 (its vectors, the float tiles) is tested by `crate::tests` on
+//! processors that have it.
 
 use proptest::prelude::*;
 
@@ -10,13 +11,13 @@ use crate::panel::{PANEL_ROWS, Panel};
 use crate::tests::{QUANTIZED, Random};
 use crate::{Activations, Format, Isa, scalar};
 
-/// Rounding of f32 sums in different orders, relative to the largest magnitude of a partial sum:
-/// scales reach f16's largest value, integers 127 by 127.
+/// Rounding of f32 sums in different orders, relative to the largest magnitude of a partial sum;
+/// scales are up to the largest f16, products of integers up to 127 * 127.
 const SUM_TOLERANCE: f32 = 2e-6;
 
 proptest! {
     #[test]
-    fn products_are_their_scalar_twins(
+    fn products_match_the_scalar_kernels(
         ty in prop::sample::select(QUANTIZED.to_vec()),
         n_blocks in 1_usize..40,
         n_rows in 1_usize..=PANEL_ROWS,
@@ -33,7 +34,7 @@ proptest! {
         let mut rows = random.blocks(ty, n_rows * n_cols);
         let mut x = random.activations(n_tokens * n_cols);
         if ones {
-            // The extremes, where sums of too few bits would overflow.
+            // The extremes, where too narrow sums would overflow.
             for block in rows.chunks_exact_mut(format.block_bytes) {
                 for (i, byte) in block.iter_mut().enumerate() {
                     let of_scale = crate::tests::scale_offsets(ty).iter().any(|&at| i == at || i == at + 1);
@@ -44,7 +45,7 @@ proptest! {
         }
         let mut activations = Activations::with_isa(n_tokens, n_cols, Isa::Scalar);
         activations.quantize(&x);
-        // What a sum of the terms' magnitudes can reach.
+        // An upper bound of the sum of the terms' magnitudes.
         let magnitude = |t: usize| {
             let mut positive = activations.clone();
             let x: Vec<f32> = x[t * n_cols..][..n_cols].iter().map(|x| x.abs()).collect();

@@ -1,4 +1,4 @@
-//! Vectors of 64 bytes: a register of AVX-512, or two registers of 32 bytes.
+//! Vectors of 64 bytes: one register of AVX-512, or two registers of 32 bytes.
 #![expect(unsafe_code, reason = "AVX intrinsics over raw pointers")]
 
 use std::arch::x86_64::*;
@@ -8,25 +8,26 @@ use super::dot::Dot;
 
 /// A vector of 64 bytes, 16 integers or 16 floats.
 ///
-/// SAFETY of all methods: the instruction set is available, and what is loaded or stored is there.
+/// All unsafe methods require that the instruction set is available and that the memory that is
+/// read or written is valid.
 pub(super) trait Wide {
     type Int: Copy;
     type Float: Copy;
-    /// Activation rows whose sums fit in the registers together.
+    /// Number of activation rows whose sums fit in the registers.
     const ROWS: usize;
 
     unsafe fn zero() -> Self::Int;
     unsafe fn load(pointer: *const u8) -> Self::Int;
-    /// 32 bytes, in both halves.
+    /// Loads 32 bytes into both halves.
     unsafe fn twice(pointer: *const u8) -> Self::Int;
-    /// Four bytes, sixteen times.
+    /// Broadcasts four bytes sixteen times.
     unsafe fn repeat(pointer: *const i8) -> Self::Int;
     unsafe fn splat_i8(x: i8) -> Self::Int;
     unsafe fn splat_i32(x: i32) -> Self::Int;
     unsafe fn and(a: Self::Int, b: Self::Int) -> Self::Int;
     unsafe fn or(a: Self::Int, b: Self::Int) -> Self::Int;
-    /// Shifts the low half left by `LOW` bits in each 16, the high half by `HIGH`. Negative
-    /// numbers shift right; both have the same sign.
+    /// Shifts each 16-bit lane left, by `LOW` bits in the low half and by `HIGH` in the high half.
+    /// Negative counts shift right; both must have the same sign.
     unsafe fn shift<const LOW: i32, const HIGH: i32>(x: Self::Int) -> Self::Int;
     /// Adds to lane `i` of `sum` the products of the four bytes of `a` (unsigned) and `b` (signed).
     unsafe fn dot(sum: Self::Int, a: Self::Int, b: Self::Int) -> Self::Int;
@@ -35,20 +36,20 @@ pub(super) trait Wide {
     unsafe fn load_f(pointer: *const f32) -> Self::Float;
     unsafe fn store_f(pointer: *mut f32, x: Self::Float);
     unsafe fn splat_f(x: f32) -> Self::Float;
-    /// Eight floats in the low half.
+    /// Widens eight floats, which become the low half.
     unsafe fn low_f(x: __m256) -> Self::Float;
-    /// Eight floats, each twice in a row.
+    /// Loads eight floats and duplicates each: a, a, b, b, …
     unsafe fn each_twice(pointer: *const f32) -> Self::Float;
-    /// Sixteen signed bytes.
+    /// Converts sixteen signed bytes.
     unsafe fn from_i8(x: __m128i) -> Self::Float;
     unsafe fn from_int(x: Self::Int) -> Self::Float;
     unsafe fn mul(a: Self::Float, b: Self::Float) -> Self::Float;
     /// `a * b + c`.
     unsafe fn fma(a: Self::Float, b: Self::Float, c: Self::Float) -> Self::Float;
     unsafe fn add(a: Self::Float, b: Self::Float) -> Self::Float;
-    /// Lane `2 P` of `x` in the low half, lane `2 P + 1` in the high half.
+    /// Broadcasts lane `2 P` of `x` to the low half and lane `2 P + 1` to the high half.
     unsafe fn halves<const P: usize>(x: Self::Float) -> Self::Float;
-    /// Lanes `4 P..4 P + 4` of `x`, each four times.
+    /// Repeats each of the lanes `4 P..4 P + 4` of `x` four times.
     unsafe fn quarters<const P: usize>(x: Self::Float) -> Self::Float;
     /// The sum of both halves.
     unsafe fn fold(x: Self::Float) -> __m256;
@@ -65,7 +66,7 @@ impl Wide for Zmm {
 
     #[inline(always)]
     unsafe fn zero() -> __m512i {
-        // SAFETY: the caller's promise, here and below.
+        // SAFETY: guaranteed by the caller, here and below.
         unsafe { _mm512_setzero_si512() }
     }
     #[inline(always)]
@@ -202,7 +203,7 @@ impl Wide for Zmm {
     }
 }
 
-/// Two registers of 32 bytes, multiplied by `D`.
+/// Two registers of 32 bytes, multiplied with the instructions of `D`.
 pub(super) struct Ymm<D>(PhantomData<D>);
 
 #[rustfmt::skip]
@@ -213,7 +214,7 @@ impl<D: Dot> Wide for Ymm<D> {
 
     #[inline(always)]
     unsafe fn zero() -> [__m256i; 2] {
-        // SAFETY: the caller's promise, here and below.
+        // SAFETY: guaranteed by the caller, here and below.
         unsafe { [_mm256_setzero_si256(); 2] }
     }
     #[inline(always)]
@@ -253,7 +254,7 @@ impl<D: Dot> Wide for Ymm<D> {
     }
     #[inline(always)]
     unsafe fn shift<const LOW: i32, const HIGH: i32>(x: [__m256i; 2]) -> [__m256i; 2] {
-        // SAFETY: as above. The counts are constants, so these are shifts by immediates.
+        // SAFETY: as above. The counts are constants, so these compile to shifts by immediates.
         unsafe {
             let low = _mm_cvtsi32_si128(LOW.abs());
             let high = _mm_cvtsi32_si128(HIGH.abs());
@@ -339,7 +340,7 @@ impl<D: Dot> Wide for Ymm<D> {
     }
     #[inline(always)]
     unsafe fn halves<const P: usize>(x: [__m256; 2]) -> [__m256; 2] {
-        // SAFETY: as above. There are eight values, in the low half.
+        // SAFETY: as above. `x` has eight values, in the low half.
         unsafe {
             [
                 _mm256_permutevar8x32_ps(x[0], _mm256_set1_epi32(2 * P as i32)),

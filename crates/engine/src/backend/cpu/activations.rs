@@ -4,7 +4,7 @@
 
 use super::buffer::SharedBuffer;
 use crate::Error;
-use crate::quant::{ActivationRowMut, BLOCK, Batch};
+use crate::quant::{ActivationBatch, ActivationRowMut, BLOCK};
 
 /// Room for a batch of rows.
 pub(crate) struct SharedActivations {
@@ -61,11 +61,11 @@ impl SharedActivations {
     ///
     /// # Safety
     /// No worker writes them until the next barrier.
-    pub(crate) unsafe fn batch(&self, n_rows: usize, n_cols: usize) -> Batch<'_> {
+    pub(crate) unsafe fn batch(&self, n_rows: usize, n_cols: usize) -> ActivationBatch<'_> {
         let n = n_rows * n_cols;
         // SAFETY: the caller's promise.
         unsafe {
-            Batch::new(
+            ActivationBatch::new(
                 n_cols,
                 self.values.read(0, n),
                 self.scales.read(0, n / BLOCK),

@@ -448,7 +448,7 @@ impl<'a> Item<'a> {
 /// largest grows, what was summed before is scaled down.
 fn weigh(scores: &mut [f32], seen: Range<usize>, weights: &mut [f32; 2], sums: &mut [f32]) {
     let [largest, total] = weights;
-    let new_largest = vector::largest(&scores[seen.clone()]).max(*largest);
+    let new_largest = vector::max(&scores[seen.clone()]).max(*largest);
     if new_largest > *largest {
         let factor = (*largest - new_largest).exp();
         vector::scale(sums, factor);

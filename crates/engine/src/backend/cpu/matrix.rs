@@ -6,7 +6,7 @@ use std::sync::Arc;
 use lilims_gguf::{File, TensorInfo, TensorType};
 
 use super::attention::AttentionScratch;
-use crate::quant::{Activations, Batch, Kernel, PANEL_ROWS, Panel, dequantize};
+use crate::quant::{ActivationBatch, Activations, Kernel, PANEL_ROWS, Panel, dequantize};
 use crate::{Error, ModelSpec};
 
 /// From this many tokens on, weights are unpacked once for all of them.
@@ -192,7 +192,7 @@ pub(crate) struct Rows<'a> {
     /// `[n_tokens, n_cols]`
     pub(crate) floats: &'a [f32],
     /// The same rows, or none where no matrix asks for them.
-    pub(crate) quantized: Batch<'a>,
+    pub(crate) quantized: ActivationBatch<'a>,
 }
 
 /// One worker's buffers; they grow to what the model needs and stay.

@@ -1,18 +1,18 @@
-//! Filters that sort, group and choose items.
+//! Filters that sort, group and select items.
 
 use crate::Error;
 use crate::args::CallArgs;
 use crate::attribute;
-use crate::dict::DictBuilder;
-use crate::eval::Interpreter;
+use crate::context::Context;
 use crate::iterate;
 use crate::limits::Budget;
 use crate::methods;
 use crate::ops;
 use crate::predicates;
-use crate::value::{Iter, Seq, Value, room_for};
+use crate::value::dict::DictBuilder;
+use crate::value::{Iter, Seq, Value, check_values};
 
-/// Gets an attribute such as `a.0.b` from items.
+/// Looks up a dotted attribute such as `a.0.b` on items.
 pub(super) struct Getter {
     parts: Vec<Value>,
     default: Option<Value>,
@@ -51,7 +51,7 @@ fn parts(name: &str) -> Vec<Value> {
         .collect()
 }
 
-/// The value in lower case, if it is a string and case does not count.
+/// The value in lower case, if it is a string and not `case_sensitive`.
 fn folded(budget: &Budget<'_>, value: Value, case_sensitive: bool) -> Result<Value, Error> {
     match &value {
         Value::Str(text) if !case_sensitive => {
@@ -66,12 +66,12 @@ fn is_true(value: Option<Value>) -> bool {
 }
 
 pub(super) fn call(
-    interpreter: &Interpreter<'_>,
+    context: &Context<'_>,
     name: &str,
     value: &Value,
     args: CallArgs,
 ) -> Result<Value, Error> {
-    let budget = interpreter.budget;
+    let budget = context.budget;
     match name {
         "dictsort" => dict_sort(budget, value, args),
         "sort" => sort(budget, value, args),
@@ -99,8 +99,8 @@ pub(super) fn call(
                 None => Value::hint("No aggregated item, sequence was empty."),
             })
         }
-        "map" => map(interpreter, value, args),
-        _ => select(interpreter, name, value, args),
+        "map" => map(context, value, args),
+        _ => select(context, name, value, args),
     }
 }
 
@@ -124,15 +124,15 @@ fn dict_sort(budget: &Budget<'_>, value: &Value, args: CallArgs) -> Result<Value
             return Err(Error::runtime("AttributeError", what));
         }
     };
-    room_for(budget, 2 * dict.len())?;
+    check_values(budget, 2 * dict.len())?;
     let mut keys = Vec::with_capacity(dict.len());
     for (key, value) in dict.entries() {
         let key = if by_value { value } else { key };
         keys.push(folded(budget, key.clone(), case_sensitive)?);
     }
     let mut sorted = Vec::with_capacity(dict.len());
-    for at in ops::sort_order(budget, &keys, is_true(reverse))? {
-        let (key, value) = &dict.entries()[at];
+    for idx in ops::sort_order(budget, &keys, is_true(reverse))? {
+        let (key, value) = &dict.entries()[idx];
         sorted.push(iterate::pair(budget, key.clone(), value.clone())?);
     }
     Ok(Value::List(Seq::new(budget, sorted)?))
@@ -151,7 +151,7 @@ fn sort(budget: &Budget<'_>, value: &Value, args: CallArgs) -> Result<Value, Err
         attribute => vec![Getter::new(attribute.as_ref(), None)?],
     };
     let items = iterate::items(budget, value)?;
-    room_for(budget, 2 * items.items.len())?;
+    check_values(budget, 2 * items.items.len())?;
     let mut keys = Vec::with_capacity(items.items.len());
     for item in &items.items {
         let mut key = Vec::with_capacity(getters.len());
@@ -161,7 +161,7 @@ fn sort(budget: &Budget<'_>, value: &Value, args: CallArgs) -> Result<Value, Err
         keys.push(Value::List(Seq::new(budget, key)?));
     }
     let order = ops::sort_order(budget, &keys, is_true(reverse))?;
-    let sorted = order.into_iter().map(|at| items.items[at].clone()).collect();
+    let sorted = order.into_iter().map(|idx| items.items[idx].clone()).collect();
     Ok(Value::List(Seq::new(budget, sorted)?))
 }
 
@@ -171,19 +171,19 @@ fn group(budget: &Budget<'_>, value: &Value, args: CallArgs) -> Result<Value, Er
     let case_sensitive = is_true(case_sensitive);
     let getter = Getter::new(attribute.as_ref(), default)?;
     let items = iterate::items(budget, value)?;
-    room_for(budget, 2 * items.items.len())?;
+    check_values(budget, 2 * items.items.len())?;
     let mut keys = Vec::with_capacity(items.items.len());
     for item in &items.items {
         keys.push(folded(budget, getter.get(budget, item)?, case_sensitive)?);
     }
     let mut groups: Vec<(usize, Vec<Value>)> = Vec::new();
-    for at in ops::sort_order(budget, &keys, false)? {
-        let item = items.items[at].clone();
+    for idx in ops::sort_order(budget, &keys, false)? {
+        let item = items.items[idx].clone();
         match groups.last_mut() {
-            Some((first, group)) if ops::equals(budget, &keys[*first], &keys[at])? => {
+            Some((first, group)) if ops::equals(budget, &keys[*first], &keys[idx])? => {
                 group.push(item);
             }
-            _ => groups.push((at, vec![item])),
+            _ => groups.push((idx, vec![item])),
         }
     }
     let mut result = Vec::with_capacity(groups.len());
@@ -211,7 +211,7 @@ fn unique(budget: &Budget<'_>, value: &Value, args: CallArgs) -> Result<Value, E
     })
 }
 
-/// What a generator of Python's would give: items up to the first error, which appears when it is
+/// Emulates a Python generator: yields items up to the first error, which is raised only when it is
 /// reached.
 fn generate(
     budget: &Budget<'_>,
@@ -221,7 +221,7 @@ fn generate(
     let mut results = Vec::new();
     for item in items {
         if results.len() == results.capacity() {
-            room_for(budget, results.len() * 2)?;
+            check_values(budget, results.len() * 2)?;
         }
         match next(item) {
             Ok(Some(result)) => results.push(result),
@@ -235,13 +235,13 @@ fn generate(
     Ok(Iter::value(Seq::new(budget, results)?, None, "generator"))
 }
 
-/// The items of `value`; none where it is false, as `map` and `select` have it.
+/// The items of `value`; none if it is falsy, as in `map` and `select`.
 fn items_if_true(budget: &Budget<'_>, value: &Value) -> Result<std::rc::Rc<Seq>, Error> {
     if value.is_true() { iterate::items(budget, value) } else { Seq::new(budget, Vec::new()) }
 }
 
-fn map(interpreter: &Interpreter<'_>, value: &Value, args: CallArgs) -> Result<Value, Error> {
-    let budget = interpreter.budget;
+fn map(context: &Context<'_>, value: &Value, args: CallArgs) -> Result<Value, Error> {
+    let budget = context.budget;
     let items = items_if_true(budget, value)?;
     let has_attribute = args.named.iter().any(|(name, _)| &**name == "attribute");
     if args.positional.is_empty() && has_attribute {
@@ -251,11 +251,11 @@ fn map(interpreter: &Interpreter<'_>, value: &Value, args: CallArgs) -> Result<V
     }
     let (name, args) = split_name(args, "map requires a filter argument")?;
     generate(budget, &items.items, |item| {
-        super::call(interpreter, name_of(&name)?, item, args.clone()).map(Some)
+        super::call(context, name_of(&name)?, item, args.clone()).map(Some)
     })
 }
 
-/// The first argument, which names a filter, a test or an attribute, and the others.
+/// Splits off the first argument, which names a filter, a test or an attribute.
 fn split_name(mut args: CallArgs, missing: &str) -> Result<(Value, CallArgs), Error> {
     if args.positional.is_empty() {
         return Err(Error::runtime("FilterArgumentError", missing));
@@ -272,12 +272,12 @@ fn name_of(value: &Value) -> Result<&str, Error> {
 }
 
 fn select(
-    interpreter: &Interpreter<'_>,
+    context: &Context<'_>,
     name: &str,
     value: &Value,
     args: CallArgs,
 ) -> Result<Value, Error> {
-    let budget = interpreter.budget;
+    let budget = context.budget;
     let items = items_if_true(budget, value)?;
     let wanted = name.starts_with("select");
     let (getter, args) = if name.ends_with("attr") {
@@ -303,9 +303,7 @@ fn select(
         let tested = getter.get(budget, item)?;
         let result = match &test {
             None => tested.is_true(),
-            Some((name, args)) => {
-                predicates::call(interpreter, name_of(name)?, &tested, args.clone())?
-            }
+            Some((name, args)) => predicates::call(context, name_of(name)?, &tested, args.clone())?,
         };
         Ok((result == wanted).then(|| item.clone()))
     })

@@ -1,4 +1,4 @@
-//! Dictionaries that keep the order of their keys, as Python's do.
+//! Dictionaries that keep insertion order, like Python's.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -7,20 +7,21 @@ use std::sync::LazyLock;
 
 use crate::Error;
 use crate::limits::{Budget, Charge};
-use crate::ops;
 use crate::text::Text;
-use crate::value::{Value, depth_over};
 
-/// Dictionaries of at most so many keys are searched without an index.
+use super::equality::equals;
+use super::{Value, depth_over};
+
+/// Dictionaries with at most this many keys are searched linearly.
 const MAX_UNINDEXED: usize = 8;
 
-/// Keyed at random, so that no template knows keys that collide.
+/// Randomly keyed, so that templates cannot provoke hash collisions.
 static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
-/// A dictionary; built once, then shared.
+/// An immutable, shared dictionary.
 pub(crate) struct Dict {
     entries: Vec<(Value, Value)>,
-    /// Where the keys of each hash are.
+    /// The entries with each hash.
     index: HashMap<u64, Vec<u32>>,
     depth: u32,
     _charge: Charge,
@@ -50,18 +51,18 @@ impl Dict {
         let found = self.index.get(&hash_str(name))?;
         found
             .iter()
-            .map(|at| &self.entries[*at as usize])
+            .map(|idx| &self.entries[*idx as usize])
             .find(|(key, _)| key.as_str() == Some(name))
             .map(|(_, value)| value)
     }
 
-    /// The value of `key`. Keys that Python cannot hash are an error.
+    /// The value of `key`. Unhashable keys are an error, as in Python.
     pub(crate) fn get(&self, budget: &Budget<'_>, key: &Value) -> Result<Option<&Value>, Error> {
         if let Some(name) = key.as_str() {
             return Ok(self.get_str(name));
         }
         let found = find(budget, &self.entries, &self.index, key)?;
-        Ok(found.map(|at| &self.entries[at].1))
+        Ok(found.map(|idx| &self.entries[idx].1))
     }
 }
 
@@ -73,22 +74,22 @@ fn find(
 ) -> Result<Option<usize>, Error> {
     let key_hash = hash(budget, key)?;
     if index.is_empty() {
-        for (at, (other, _)) in entries.iter().enumerate() {
-            if ops::equals(budget, other, key)? {
-                return Ok(Some(at));
+        for (idx, (other, _)) in entries.iter().enumerate() {
+            if equals(budget, other, key)? {
+                return Ok(Some(idx));
             }
         }
         return Ok(None);
     }
-    for at in index.get(&key_hash).into_iter().flatten() {
-        if ops::equals(budget, &entries[*at as usize].0, key)? {
-            return Ok(Some(*at as usize));
+    for idx in index.get(&key_hash).into_iter().flatten() {
+        if equals(budget, &entries[*idx as usize].0, key)? {
+            return Ok(Some(*idx as usize));
         }
     }
     Ok(None)
 }
 
-/// A dictionary that is being built.
+/// Builds a [`Dict`].
 pub(crate) struct DictBuilder<'b> {
     budget: &'b Budget<'b>,
     entries: Vec<(Value, Value)>,
@@ -102,10 +103,10 @@ impl<'b> DictBuilder<'b> {
         Self { budget, entries: Vec::new(), index: HashMap::new(), charge }
     }
 
-    /// Begins with what `dict` holds.
+    /// Starts with the entries of `dict`.
     pub(crate) fn from(budget: &'b Budget<'b>, dict: &Dict) -> Result<Self, Error> {
         let mut builder = Self::new(budget);
-        budget.room(bytes(dict.len()))?;
+        budget.check_value(bytes(dict.len()))?;
         builder.entries = dict.entries.clone();
         builder.index = dict.index.clone();
         builder.charge.resize(bytes(dict.len()));
@@ -113,26 +114,26 @@ impl<'b> DictBuilder<'b> {
         Ok(builder)
     }
 
-    /// Sets `key`, which keeps its place and its first form if it is there.
+    /// Sets the value of `key`. An existing key keeps its position and its original form.
     pub(crate) fn insert(&mut self, key: Value, value: Value) -> Result<(), Error> {
         self.budget.tick(1)?;
-        if let Some(at) = find(self.budget, &self.entries, &self.index, &key)? {
-            self.entries[at].1 = value;
+        if let Some(idx) = find(self.budget, &self.entries, &self.index, &key)? {
+            self.entries[idx].1 = value;
             return Ok(());
         }
-        let at = self.entries.len();
-        if at >= MAX_UNINDEXED {
+        let idx = self.entries.len();
+        if idx >= MAX_UNINDEXED {
             if self.index.is_empty() {
-                for (at, (key, _)) in self.entries.iter().enumerate() {
+                for (idx, (key, _)) in self.entries.iter().enumerate() {
                     let hash = hash(self.budget, key)?;
-                    self.index.entry(hash).or_default().push(at as u32);
+                    self.index.entry(hash).or_default().push(idx as u32);
                 }
             }
-            self.index.entry(hash(self.budget, &key)?).or_default().push(at as u32);
+            self.index.entry(hash(self.budget, &key)?).or_default().push(idx as u32);
         }
         if self.entries.len() == self.entries.capacity() {
-            let grown = bytes(2 * at.max(2));
-            self.budget.room(grown)?;
+            let grown = bytes(2 * idx.max(2));
+            self.budget.check_value(grown)?;
             self.charge.resize(grown);
         }
         self.entries.push((key, value));
@@ -151,7 +152,7 @@ impl<'b> DictBuilder<'b> {
     }
 }
 
-/// What `n` entries take, index included.
+/// The memory of `n` entries, index included.
 fn bytes(n: usize) -> usize {
     64 + n.saturating_mul(2 * size_of::<Value>() + 96)
 }
@@ -160,7 +161,7 @@ fn hash_str(text: &str) -> u64 {
     HASHER.hash_one(text)
 }
 
-/// Python's hash: equal values have equal ones.
+/// Python's `hash`: equal values have equal hashes.
 pub(crate) fn hash(budget: &Budget<'_>, value: &Value) -> Result<u64, Error> {
     Ok(match value {
         Value::Str(text) => {
@@ -192,7 +193,7 @@ pub(crate) fn hash(budget: &Budget<'_>, value: &Value) -> Result<u64, Error> {
     })
 }
 
-/// The texts of a dictionary's keys, for arguments.
+/// A dictionary key as a keyword name.
 pub(crate) fn text_key(key: &Value) -> Result<&Text, Error> {
     match key {
         Value::Str(text) => Ok(text),

@@ -1,13 +1,14 @@
-//! Variables and where they are visible.
+//! Variables and their scopes.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::ast::Symbol;
 use crate::limits::Charge;
-use crate::value::Value;
 
-/// The variables of a block, and what is around it.
+use super::Value;
+
+/// The variables of a block, and its parent scope.
 pub(crate) struct Scope {
     variables: RefCell<Vec<(Symbol, Value)>>,
     parent: Option<Rc<Scope>>,
@@ -40,12 +41,12 @@ impl Scope {
         }
     }
 
-    /// Number of variables of this scope alone.
+    /// The number of variables in this scope, parents excluded.
     pub(crate) fn len(&self) -> usize {
         self.variables.borrow().len()
     }
 
-    /// Takes the variables away, so that what refers to itself is freed.
+    /// Removes all variables, which breaks reference cycles.
     pub(crate) fn clear(&self) -> Vec<(Symbol, Value)> {
         std::mem::take(&mut self.variables.borrow_mut())
     }
