@@ -5,7 +5,6 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use lilims_convert::Mix;
 use lilims_engine::{
@@ -303,20 +302,21 @@ fn a_cancelled_reading_leaves_what_was_read() {
     let model = smollm2(2048);
     let prompt = ids(1000, 40_000);
     let fresh = answer(&mut model.session().unwrap(), &prompt, 8);
-    for delay_ms in [0, 40, 300] {
+    // Cancelled before, after the first and after the third chunk of reading, and while writing.
+    for (n_read, n_written) in [(0, 0), (256, 0), (768, 0), (1000, 3)] {
         let mut session = model.session().unwrap();
-        let cancel = AtomicBool::new(false);
+        let cancel = AtomicBool::new(n_read == 0);
         let options = GenerateOptions { max_tokens: 8, ignore_eos: true, ..Default::default() };
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                std::thread::sleep(Duration::from_millis(delay_ms));
+        let on_text = &mut |_: &str, progress: &Progress| {
+            if progress.read_tokens == n_read && progress.tokens == n_written {
                 cancel.store(true, Ordering::Relaxed);
-            });
-            let cancelled = session.generate(&prompt, &options, &cancel, &mut |_, _| {}).unwrap();
-            assert!(cancelled.finish == Finish::Cancelled || cancelled.tokens == fresh.tokens);
-        });
-        println!("cancelled after {delay_ms} ms: {} tokens read", session.tokens().len());
-        assert_eq!(answer(&mut session, &prompt, 8).tokens, fresh.tokens, "{delay_ms} ms");
+            }
+        };
+        let cancelled = session.generate(&prompt, &options, &cancel, on_text).unwrap();
+        assert_eq!(cancelled.finish, Finish::Cancelled, "{n_read} read, {n_written} written");
+        let n_held = session.tokens().len();
+        assert!(n_held >= n_read && n_held < n_read + 256, "{n_held} held, {n_read} read");
+        assert_eq!(answer(&mut session, &prompt, 8).tokens, fresh.tokens, "{n_read} read");
     }
 }
 

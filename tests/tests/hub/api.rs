@@ -107,8 +107,11 @@ async fn gates_are_explained() {
         let said = if status == 401 { "accept its terms" } else { "not in the authorized list" };
         assert!(error.to_string().contains(said), "{error}");
     }
-    let failure = failure(store.pull().await);
-    assert!(failure.contains(&format!("{}/{ID}", hub.endpoint())), "{failure}");
+    let outcome = store.pull().await;
+    let Problem::TermsNotAccepted { page, .. } = problem(&store, &outcome) else {
+        panic!("{outcome:?}");
+    };
+    assert_eq!(page, format!("{}/{ID}", hub.endpoint()));
     store.assert_nothing_shows();
     let client = store.client.clone().with_token(Some("hf_reader".to_owned()));
     client.beginning(ID, "main", FILE, 100).await.unwrap();
@@ -135,8 +138,9 @@ async fn what_is_missing_is_named() {
         assert_eq!(client.card(ID, "main").await.unwrap(), "", "it has none");
     }
     let none = Source { file: "none.gguf".to_owned(), ..source() };
-    let failure = failure(store.pull_of(&none).await);
-    assert!(failure.contains("none.gguf in owner/tiny does not exist"), "{failure}");
+    let outcome = store.pull_of(&none).await;
+    let Problem::NotOnHub { what, .. } = problem(&store, &outcome) else { panic!("{outcome:?}") };
+    assert_eq!(what, format!("none.gguf in {ID}"));
     store.assert_nothing_shows();
 }
 

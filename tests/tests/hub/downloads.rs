@@ -128,6 +128,7 @@ async fn a_certain_file_that_changed_is_an_error() {
     let (old, new) = (model(8, 9 << 20), model(9, 9 << 20));
     let wanted = Source { sha256: Some(old.sha256().unwrap()), ..source() };
     let (store, outcome) = pull_over_a_change(wanted, &old, &new).await;
+    assert_eq!(problem(&store, &outcome), Problem::SourceChanged { file: FILE.to_owned() });
     let failure = failure(outcome);
     assert!(failure.contains("changed at its source"), "{failure}");
     assert!(failure.contains(&new.sha256().unwrap()), "{failure}");
@@ -142,7 +143,9 @@ async fn bytes_that_are_wrong_at_their_source_are_an_error() {
         let hub = hub_with(&content);
         hub.set_faults(FaultPlan::new(0, [FaultRule::always(Target::Bytes, fault)]));
         let store = Store::of(&hub);
-        let failure = failure(store.pull().await);
+        let outcome = store.pull().await;
+        assert_eq!(problem(&store, &outcome), Problem::HashMismatch { file: FILE.to_owned() });
+        let failure = failure(outcome);
         let is_clear = failure.contains("has the SHA-256") && failure.contains(FILE);
         assert!(is_clear && failure.contains(&content.sha256().unwrap()), "{failure}");
         store.assert_nothing_shows();

@@ -154,7 +154,7 @@ fn l3_another_programs_files_are_never_touched_whatever_the_index_says() {
     index.execute(claim, []).unwrap();
     let before: Vec<_> = files(&theirs).into_iter().map(|it| fs::read(it).unwrap()).collect();
     library.set_quota(Some(0)).unwrap();
-    assert!(library.make_room(1 << 20).is_err(), "nothing of ours could leave");
+    assert!(library.make_room(1 << 20, &[]).is_err(), "nothing of ours could leave");
     for entry in library.entries().unwrap() {
         assert!(entry.owner.is_some(), "{entry:?}");
         let cancel = AtomicBool::new(false);

@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 
 use lilims_gguf::{TensorType, Value, Writer};
 use lilims_hub::{Client, DownloadRow, Downloader, Library, Outcome, Patience, Source};
+use lilims_ipc::Problem;
 use lilims_tests::hub_server::{Content, Host, HubServer, Repo};
 use tempfile::TempDir;
 
@@ -177,10 +178,19 @@ async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// Why a download broke off.
+/// Why a download broke off: the code that its row keeps.
+fn problem(store: &Store, outcome: &Outcome) -> Problem {
+    let Outcome::Failed(error) = outcome else { panic!("it did not break off: {outcome:?}") };
+    let rows = store.library.downloads().unwrap();
+    let stored = rows.into_iter().filter_map(|row| row.failure).next_back();
+    assert_eq!(stored.as_ref(), Some(&**error), "the row keeps the whole error");
+    error.problem.clone()
+}
+
+/// Why a download broke off, in technical terms.
 fn failure(outcome: Outcome) -> String {
     match outcome {
-        Outcome::Failed(failure) => failure,
+        Outcome::Failed(error) => error.detail.expect("a download's failure has a detail"),
         other => panic!("it did not break off: {other:?}"),
     }
 }

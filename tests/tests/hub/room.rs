@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use lilims_hub::{DownloadState, Error};
+use lilims_ipc::StayReason;
 use lilims_tests::hub_server::{Fault, FaultPlan, FaultRule, Target};
 
 use super::*;
@@ -109,24 +110,31 @@ async fn room_is_made_by_the_least_recently_used() {
     library.set_quota(Some(used + SIZE / 2)).unwrap();
     let plan = library.plan(SIZE).unwrap();
     let stay = |plan: &lilims_hub::Plan| {
-        let keeps = plan.keeps.iter().map(|it| (it.name.clone(), it.stays.unwrap_or_default()));
+        let keeps = plan.keeps.iter().map(|it| (it.name.clone(), it.stays.unwrap()));
         keeps.collect::<Vec<_>>()
     };
     let kept = |n: usize, why| (names[n].clone(), why);
-    assert_eq!(stay(&plan), [kept(0, "pinned"), kept(2, "downloading")]);
-    assert_eq!(library.make_room(SIZE).unwrap(), [names[3].clone()]);
-    assert!(matches!(library.make_room(4 * SIZE), Err(Error::Quota { .. })));
+    assert_eq!(stay(&plan), [kept(0, StayReason::Pinned), kept(2, StayReason::Downloading)]);
+    // Only what was agreed to is removed, and nothing if the plan is another one by now.
+    for agreed in [&[][..], &names[4..5], &names[3..5]] {
+        let changed = library.make_room(SIZE, agreed);
+        let is_told = matches!(&changed, Err(Error::PlanChanged { removes }) if *removes == names[3..4]);
+        assert!(is_told, "{agreed:?}: {changed:?}");
+    }
+    assert_eq!(library.entries().unwrap().len(), 5, "nothing was removed");
+    library.make_room(SIZE, &names[3..4]).unwrap();
+    assert!(matches!(library.make_room(4 * SIZE, &[]), Err(Error::Quota { .. })));
     assert_eq!(library.entries().unwrap().len(), 4, "nothing leaves in vain");
 
     let here = library.use_model(&names[4]).unwrap();
     assert!(matches!(library.remove(&names[4]), Err(Error::InUse { .. })));
     let all_stay =
-        [kept(0, "pinned"), kept(2, "downloading"), kept(1, "loaded"), kept(4, "loaded")];
+        [kept(0, StayReason::Pinned), kept(2, StayReason::Downloading), kept(1, StayReason::Loaded), kept(4, StayReason::Loaded)];
     assert_eq!(stay(&library.plan(2 * SIZE).unwrap()), all_stay);
-    assert!(matches!(library.make_room(2 * SIZE), Err(Error::Quota { .. })));
+    assert!(matches!(library.make_room(2 * SIZE, &[]), Err(Error::Quota { .. })));
     drop((here, held));
     holder.wait().unwrap();
-    assert_eq!(library.make_room(2 * SIZE).unwrap(), [names[1].clone()]);
+    library.make_room(2 * SIZE, &names[1..2]).unwrap();
     running.abort();
 }
 
@@ -148,8 +156,12 @@ async fn a_download_that_does_not_fit_the_quota_says_so() {
     let hub = hub_with(&content);
     let store = Store::of(&hub);
     store.library.set_quota(Some(1 << 20)).unwrap();
-    let failure = failure(store.pull().await);
-    assert!(failure.contains("do not fit the quota of 1.0 MB"), "{failure}");
+    let outcome = store.pull().await;
+    let is_over = matches!(
+        problem(&store, &outcome),
+        Problem::OverQuota { needed_bytes: 5_242_880, quota_bytes: 1_048_576, kept_bytes: 0 }
+    );
+    assert!(is_over, "{outcome:?}");
     store.assert_nothing_shows();
     store.library.set_quota(None).unwrap();
     assert!(matches!(store.pull().await, Outcome::Done(_)));

@@ -48,9 +48,11 @@ async fn follow(seed: u64, content: &Content) -> bool {
             store.assert_has(content);
             true
         }
-        Outcome::Failed(failure) => {
-            assert!(plan.is_hopeless(), "{failure} after {:?}\n{}", start.elapsed(), so_far());
-            assert!(failure.len() > 20, "{failure}");
+        Outcome::Failed(error) => {
+            let is_hopeless = plan.is_hopeless();
+            assert!(is_hopeless, "{error:?} after {:?}\n{}", start.elapsed(), so_far());
+            let has_code = !matches!(error.problem, Problem::Unknown | Problem::Internal);
+            assert!(has_code && error.detail.is_some_and(|it| it.len() > 20), "{:?}", so_far());
             store.assert_nothing_shows();
             let rows = store.library.downloads().unwrap();
             assert!(rows.iter().all(|row| row.model.is_none()), "{rows:?}");
