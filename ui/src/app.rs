@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use leptos::{ev, prelude::*, task::spawn_local};
-use lilims_ipc::{Attempt, ContextView, Error, ErrorCode, ModelInfo, ModelStatus, Overflow};
+use lilims_ipc::{Attempt, ContextView, Error, ModelInfo, ModelStatus, Overflow, Problem};
 
 use crate::bridge;
 use crate::components::{
@@ -75,7 +75,9 @@ fn ChatPage() -> impl IntoView {
     let copy = Callback::new(move |text: String| {
         spawn_local(async move {
             let copied = bridge::copy(&text).await;
-            chat.announcement.set(if copied { text!(announce.copied) } else { text!(announce.copy_failed) }.into());
+            chat.announcement.set(
+                if copied { text!(announce.copied) } else { text!(announce.copy_failed) }.into(),
+            );
         });
     });
     let choose_overflow = Callback::new(move |overflow| choose_overflow(chat, overflow));
@@ -294,12 +296,12 @@ fn failure(status: Option<ModelStatus>) -> Option<Error> {
 
 /// Whether no model was chosen and the app includes none.
 fn has_no_model(status: Option<ModelStatus>) -> bool {
-    failure(status).is_some_and(|error| error.code == ErrorCode::NoModel)
+    failure(status).is_some_and(|error| error.problem == Problem::NoModel)
 }
 
 fn suspended_load(status: Option<ModelStatus>) -> Option<Attempt> {
     match status {
-        Some(ModelStatus::Held { attempt }) => Some(attempt),
+        Some(ModelStatus::LoadSuspended { attempt }) => Some(attempt),
         _ => None,
     }
 }

@@ -71,7 +71,13 @@ pub(crate) fn execute_actions(state: LibraryState) -> Callback<Action> {
         state.action_started(&action);
         spawn_local(async move {
             let outcome = bridge::execute(&action).await;
+            let next = action.after_plan_changed(&outcome);
             state.action_finished(&action, outcome);
+            if let Some(next) = next {
+                // Not `action_started`, which would clear the error: it explains the new plan.
+                let outcome = bridge::execute(&next).await;
+                state.action_finished(&next, outcome);
+            }
         });
     })
 }
@@ -224,7 +230,7 @@ pub(crate) fn follow_first_model(state: LibraryState, chat: Chat, act: Callback<
         match step {
             Some(FirstStep::Download) => {
                 state.plan.set(None);
-                act.run(Action::Download(file));
+                act.run(Action::Download { file, agreed_removals: Vec::new() });
             }
             Some(FirstStep::ShowPlan) => state.show(Tab::Discover),
             Some(FirstStep::Use(name)) if exists(&name) => {

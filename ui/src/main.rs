@@ -16,5 +16,6 @@ mod text;
 
 fn main() {
     console_error_panic_hook::set_once();
+    bridge::set_language(text::choose_language(&bridge::preferred_languages()));
     leptos::mount::mount_to_body(app::App);
 }

@@ -92,8 +92,14 @@ pub(crate) async fn execute(action: &Action) -> Result<Outcome, Error> {
             query("repository", &[("repository", repository)]).await.map(Outcome::Repository)
         }
         Action::ReadHeader(file) => query("fit", &file_arguments(file)).await.map(Outcome::Fit),
-        Action::Plan(file) => query("plan_download", &file_arguments(file)).await.map(Outcome::Plan),
-        Action::Download(file) => run("download", &file_arguments(file)).await,
+        Action::Plan(file) => {
+            query("plan_download", &file_arguments(file)).await.map(Outcome::Plan)
+        }
+        Action::Download { file: HubFile { repository, file }, agreed_removals } => {
+            let arguments: [(&str, &dyn Argument); 3] =
+                [("repository", repository), ("file", file), ("agreedRemovals", agreed_removals)];
+            run("download", &arguments).await
+        }
         Action::Pause(id) => run("pause_download", &[("id", id)]).await,
         Action::Resume(id) => run("resume_download", &[("id", id)]).await,
         Action::Cancel(id) => run("cancel_download", &[("id", id)]).await,
@@ -117,7 +123,10 @@ async fn run(command: &str, arguments: &[(&str, &dyn Argument)]) -> Result<Outco
 }
 
 /// Runs a command that returns a report, or nothing if its dialog was dismissed.
-async fn run_with_report(command: &str, arguments: &[(&str, &dyn Argument)]) -> Result<Outcome, Error> {
+async fn run_with_report(
+    command: &str,
+    arguments: &[(&str, &dyn Argument)],
+) -> Result<Outcome, Error> {
     let report: Option<Report> = query(command, arguments).await?;
     Ok(report.map_or(Outcome::Done, Outcome::Report))
 }

@@ -11,7 +11,7 @@ pub(crate) use library::{
 };
 
 use js_sys::{Array, Object, Reflect};
-use lilims_ipc::{Conversation, Error, ErrorCode, Event, ModelStatus, Options, Overflow, Request};
+use lilims_ipc::{Conversation, Error, Event, ModelStatus, Options, Overflow, Request};
 use serde::{Serialize, de::DeserializeOwned};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen::{JsCast, closure::Closure};
@@ -104,6 +104,19 @@ pub(crate) fn store_options(options: &Options) {
     }
 }
 
+/// The languages that the user prefers, most preferred first, such as `en-GB`.
+pub(crate) fn preferred_languages() -> Vec<String> {
+    window().navigator().languages().iter().filter_map(|tag| tag.as_string()).collect()
+}
+
+/// Declares the language of the page, for screen readers and hyphenation.
+pub(crate) fn set_language(tag: &str) {
+    let root = window().document().and_then(|document| document.document_element());
+    if let Some(root) = root {
+        let _ = root.set_attribute("lang", tag);
+    }
+}
+
 /// Returns the current time and time zone.
 pub(crate) fn clock() -> Clock {
     let now = js_sys::Date::new_0();
@@ -185,11 +198,7 @@ fn rejection(value: JsValue) -> Error {
 }
 
 fn broken(detail: &str) -> Error {
-    Error {
-        code: ErrorCode::Internal,
-        message: "The app did not answer as it should. Restart Lilims and try again.".into(),
-        detail: Some(detail.into()),
-    }
+    Error::internal(detail)
 }
 
 fn get(object: &JsValue, key: &str) -> Result<JsValue, Error> {

@@ -7,7 +7,7 @@ use super::context_meter::{ContextBar, window_tokens};
 use super::panel::Panel;
 use super::untrusted::UntrustedText;
 use crate::format;
-use crate::text::text;
+use crate::text::{self, text};
 
 /// What may happen when the context is full.
 struct Choice {
@@ -85,8 +85,8 @@ pub(crate) fn ContextPanel(
                 <div class="context-notes" data-testid="context-notes">
                     <h3>{text!(context.prompt_changes)}</h3>
                     <ul>
-                        <For each=move || view.with(|view| view.notes.clone()) key=String::clone let:note>
-                            <li>{note}</li>
+                        <For each=move || view.with(|view| view.notes.clone()) key=|note| text::prompt_note(*note) let:note>
+                            <li>{text::prompt_note(note)}</li>
                         </For>
                     </ul>
                 </div>

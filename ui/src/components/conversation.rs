@@ -5,7 +5,7 @@ use wasm_bindgen::{JsCast, closure::Closure};
 
 use super::icon::Icon;
 use super::message::TurnView;
-use super::prose_clicks::{handle_click, block_middle_click};
+use super::prose_clicks::{block_middle_click, handle_click};
 use crate::state::{MessagePosition, Turn};
 use crate::text::text;
 

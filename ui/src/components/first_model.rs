@@ -6,7 +6,7 @@ use lilims_ipc::{Download, DownloadState, Error, LibraryModel, Recommended};
 use super::icon::mark;
 use super::untrusted::{UntrustedName, UntrustedText};
 use crate::format;
-use crate::text::text;
+use crate::text::{self, text};
 
 /// The offer. Nothing is downloaded before its button is pressed.
 #[component]
@@ -96,7 +96,7 @@ pub(crate) fn FirstModelOffer(
             <div class="first-model-offer">{offer}</div>
             <Show when=move || failure.with(Option::is_some)>
                 <p class="first-model-error" role="alert" data-testid="first-model-error">
-                    <UntrustedText text=Signal::derive(move || failure.get().map(|it| it.message).unwrap_or_default())/>
+                    <UntrustedText text=Signal::derive(move || failure.with(|it| it.as_ref().map(text::error).unwrap_or_default()))/>
                 </p>
             </Show>
             <button type="button" class="button quiet link" data-testid="first-model-others" on:click=move |_| on_others.run(())>

@@ -7,7 +7,7 @@ use super::icon::{Icon, mark};
 use super::tooltip::title_from_label;
 use super::untrusted::UntrustedName;
 use crate::format;
-use crate::text::text;
+use crate::text::{self, text};
 
 /// The top bar.
 #[component]
@@ -115,7 +115,7 @@ fn state_name(model: Option<&ModelStatus>) -> &'static str {
         Some(ModelStatus::Ready { .. }) => "ready",
         Some(ModelStatus::Failed { .. }) => "failed",
         Some(ModelStatus::Unloaded { .. }) => "unloaded",
-        Some(ModelStatus::Held { .. }) => "held",
+        Some(ModelStatus::LoadSuspended { .. }) => "load-suspended",
     }
 }
 
@@ -123,7 +123,7 @@ fn name(model: Option<&ModelStatus>) -> String {
     match model {
         None => text!(header.app_name).into(),
         Some(ModelStatus::Loading { name } | ModelStatus::Unloaded { name, .. }) => name.clone(),
-        Some(ModelStatus::Held { attempt }) => attempt.name.clone(),
+        Some(ModelStatus::LoadSuspended { attempt }) => attempt.name.clone(),
         Some(ModelStatus::Ready { model }) => model.name.clone(),
         Some(ModelStatus::Failed { .. }) => text!(header.no_model).into(),
     }
@@ -134,7 +134,9 @@ fn line(model: Option<&ModelStatus>) -> String {
         None => text!(header.starting).into(),
         Some(ModelStatus::Loading { .. }) => text!(header.loading).into(),
         Some(ModelStatus::Ready { model }) => format::model_line(model),
-        Some(ModelStatus::Unloaded { why, .. }) => text!(header.unloaded, why = why.clone()),
-        Some(ModelStatus::Failed { .. } | ModelStatus::Held { .. }) => text!(header.not_loaded).into(),
+        Some(ModelStatus::Unloaded { reason, .. }) => text::unload_reason(*reason),
+        Some(ModelStatus::Failed { .. } | ModelStatus::LoadSuspended { .. }) => {
+            text!(header.not_loaded).into()
+        }
     }
 }

@@ -235,7 +235,7 @@ fn current_name(status: Option<&ModelStatus>) -> String {
     match status {
         Some(ModelStatus::Loading { name } | ModelStatus::Unloaded { name, .. }) => name.clone(),
         Some(ModelStatus::Ready { model }) => model.name.clone(),
-        Some(ModelStatus::Held { attempt }) => attempt.name.clone(),
+        Some(ModelStatus::LoadSuspended { attempt }) => attempt.name.clone(),
         None => text!(picker.model).into(),
         Some(ModelStatus::Failed { .. }) => text!(picker.choose).into(),
     }

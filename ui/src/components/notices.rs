@@ -7,7 +7,7 @@ use lilims_ipc::Error;
 
 use super::icon::mark;
 use super::untrusted::UntrustedText;
-use crate::text::text;
+use crate::text::{self, text};
 
 /// Example questions: their titles and prompts.
 fn examples() -> [(&'static str, &'static str); 3] {
@@ -59,8 +59,9 @@ pub(crate) fn ErrorNotice(
     /// Called to try again.
     on_retry: Callback<()>,
 ) -> impl IntoView {
-    let message =
-        Signal::derive(move || error.get().map(|error| error.message).unwrap_or_default());
+    let message = Signal::derive(move || {
+        error.with(|error| error.as_ref().map(text::error).unwrap_or_default())
+    });
     let detail = Memo::new(move |_| error.get().and_then(|error| error.detail));
     view! {
         <section class="error-notice" role="alert">

@@ -20,7 +20,9 @@ pub(super) fn Pending(
         if waits.get() {
             text!(conversation.waiting_for_model)
         } else {
-            reading.with(|reading| reading.as_ref().map_or(text!(conversation.reading), Reading::label))
+            reading.with(|reading| {
+                reading.as_ref().map_or(text!(conversation.reading), Reading::label)
+            })
         }
     });
     let percent =

@@ -5,7 +5,7 @@ use lilims_ipc::Attempt;
 
 use super::untrusted::{UntrustedName, UntrustedText};
 use crate::format;
-use crate::text::{text, text_view};
+use crate::text::{self, text, text_view};
 
 /// The notice, with buttons to load with less context, load as before, or choose another model.
 #[component]
@@ -22,14 +22,9 @@ pub(crate) fn SuspendedLoadNotice(
     /// Called to choose another model.
     on_choose: Callback<()>,
 ) -> impl IntoView {
-    let Attempt {
-        name,
-        context_tokens,
-        needed_bytes,
-        available_bytes,
-        message,
-        safer_context_tokens,
-    } = attempt;
+    let message = text::attempt(&attempt);
+    let Attempt { name, context_tokens, needed_bytes, available_bytes, safer_context_tokens } =
+        attempt;
     let figures = text!(
         suspended_load.figures,
         needed = format::bytes(needed_bytes),

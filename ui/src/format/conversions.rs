@@ -130,6 +130,7 @@ mod tests {
             target: "Q4_0".into(),
             is_weighed: false,
             is_measured: true,
+            agreed_removals: Vec::new(),
         };
         Conversion { id: 1, request, title: "M".into(), source_bytes: 98_362_432, state }
     }

@@ -58,8 +58,9 @@ pub(crate) fn count(number: u64) -> String {
 }
 
 /// A number of tokens: `1,204 tokens`.
-pub(crate) fn tokens(tokens: u32) -> String {
-    text!(unit.tokens, count = tokens, number = count(tokens.into()))
+pub(crate) fn tokens(tokens: impl Into<u64>) -> String {
+    let tokens = tokens.into();
+    text!(unit.tokens, count = tokens, number = count(tokens))
 }
 
 /// How much of a context is used: `1,204 of 8,192 tokens`.
@@ -146,7 +147,7 @@ mod tests {
         assert_eq!(count(1_000), "1,000");
         assert_eq!(count(131_072), "131,072");
         assert_eq!(count(1_048_576), "1,048,576");
-        assert_eq!(tokens(1), "1 token");
+        assert_eq!(tokens(1_u32), "1 token");
         assert_eq!(tokens_of(1204, 8192), "1,204 of 8,192 tokens");
     }
 

@@ -186,7 +186,11 @@ fn page_disables_script_links() {
     let addresses: Vec<&str> =
         html.split("href=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
     assert_eq!(addresses, ["https://ok.example/a_(b)", "http://t.example/p.png"]);
-    assert!(html.contains("<span class=\"image\" data-label=\"Image\">img2</span>") && !html.contains("src="), "{html}");
+    assert!(
+        html.contains("<span class=\"image\" data-label=\"Image\">img2</span>")
+            && !html.contains("src="),
+        "{html}"
+    );
 }
 
 #[test]

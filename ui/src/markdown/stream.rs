@@ -179,7 +179,10 @@ mod tests {
             "See [a].\n\nAnd [b][a].\n\n[a]: https://c.example\n\nAfter [a].\n",
             1,
         );
-        assert_streams_like_complete_text("[a]:\nhttps://b.example\n'title'\n\n[a]\n\n> [c]: /d\n\n[c]\n", 1);
+        assert_streams_like_complete_text(
+            "[a]:\nhttps://b.example\n'title'\n\n[a]\n\n> [c]: /d\n\n[c]\n",
+            1,
+        );
     }
 
     #[test]

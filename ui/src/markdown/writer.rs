@@ -416,7 +416,11 @@ mod tests {
     #[test]
     fn images_are_links_and_never_loaded() {
         let html = render("![a cat](https://b.example/c.png)");
-        assert!(html.contains("<a class=\"image\" data-label=\"Image\" href=\"https://b.example/c.png\""));
+        assert!(
+            html.contains(
+                "<a class=\"image\" data-label=\"Image\" href=\"https://b.example/c.png\""
+            )
+        );
         assert!(html.contains(">a cat</a>"));
         assert!(!html.contains("<img"));
         let html = render("[![a](https://b.example/c.png)](https://d.example)");

@@ -15,7 +15,7 @@ use super::answer::{Answer, AnswerState, AnswerWriter};
 use super::messages::{self, MessagePosition};
 use super::reading::Reading;
 use crate::markdown::plain_text;
-use crate::text::text;
+use crate::text::{self, text};
 
 /// A question and its answer.
 #[derive(Clone)]
@@ -292,7 +292,7 @@ impl Chat {
         self.announcement.set(match &state {
             AnswerState::Done { .. } => answer.body.text.with_untracked(|text| plain_text(text)),
             AnswerState::Stopped { .. } => text!(announce.stopped).into(),
-            AnswerState::Failed { error } => error.message.clone(),
+            AnswerState::Failed { error } => text::error(error),
             AnswerState::Waiting | AnswerState::Streaming => String::new(),
         });
         answer.state.set(state);

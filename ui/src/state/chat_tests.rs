@@ -1,6 +1,6 @@
 //! Tests of the conversation state, without a page or a shell.
 
-use lilims_ipc::{ErrorCode, Finish, Message, ModelInfo, Phase, Role, Stats};
+use lilims_ipc::{Finish, Message, ModelInfo, Phase, Problem, Role, Stats};
 
 use super::super::Part;
 use super::*;
@@ -29,7 +29,7 @@ fn ready() -> ModelStatus {
 }
 
 fn error() -> Error {
-    Error { code: ErrorCode::Busy, message: "Busy.".into(), detail: None }
+    Problem::Answering.into()
 }
 
 fn text(text: &str) -> Event {
@@ -171,7 +171,7 @@ fn failed_answers_are_left_out_of_later_requests() {
         let sent = chat.ask("Hi").unwrap();
         chat.rejected(sent.turn, error());
         assert_eq!(state(chat), AnswerState::Failed { error: error() });
-        assert_eq!(chat.announcement.get_untracked(), "Busy.");
+        assert_eq!(chat.announcement.get_untracked(), crate::text::error(&error()));
         assert_eq!(contents(&chat.ask("Again").unwrap()), [(Role::User, "Again")]);
     });
 }

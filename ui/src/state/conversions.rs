@@ -32,7 +32,6 @@ mod tests {
     fn target(name: &str, size_bytes: u64, is_common: bool) -> ConversionTarget {
         ConversionTarget {
             name: name.into(),
-            good_for: String::new(),
             quality: Quality::Good,
             bits_per_weight: 4.5,
             is_recommended: name == "Q4_K_M",

@@ -39,9 +39,11 @@ pub(crate) fn next_step(
         let is_free = plan.obstacle.is_none() && plan.removes.is_empty();
         return Some(if is_free { FirstStep::Download } else { FirstStep::ShowPlan });
     }
-    downloads.iter().filter(|it| is_awaited(&it.repository, &it.file)).find_map(|it| match &it.state {
-        DownloadState::Done { name } => Some(FirstStep::Use(name.clone())),
-        _ => None,
+    downloads.iter().filter(|it| is_awaited(&it.repository, &it.file)).find_map(|it| {
+        match &it.state {
+            DownloadState::Done { name } => Some(FirstStep::Use(name.clone())),
+            _ => None,
+        }
     })
 }
 
@@ -95,7 +97,7 @@ mod tests {
             title: "b".into(),
             disk_bytes: 1,
             last_used_ms: None,
-            why: String::new(),
+            stays: None,
         });
         assert_eq!(next_step(&awaited, Some(&plan), &[]), Some(FirstStep::ShowPlan));
         plan.file = "other.gguf".into();

@@ -9,8 +9,10 @@ use std::collections::HashMap;
 use leptos::prelude::*;
 use lilims_ipc::{
     Conversion, ConversionOffer, ConversionRequest, ConversionState, Download, DownloadPlan, Error,
-    Fit, Found, Library, Limits, Recommended, Report, Repository, Search,
+    Fit, Found, Library, Limits, Problem, Recommended, Report, Repository, Search,
 };
+
+use crate::text;
 
 /// The tabs of the library.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -113,7 +115,12 @@ pub(crate) enum Action {
     /// Get the plan of a download.
     Plan(HubFile),
     /// Download, after the user accepted the plan.
-    Download(HubFile),
+    Download {
+        /// The file.
+        file: HubFile,
+        /// Short names of the models that the user agreed to remove.
+        agreed_removals: Vec<String>,
+    },
     /// Pause a download.
     Pause(i64),
     /// Resume or retry a download.
@@ -187,7 +194,7 @@ impl Action {
             Self::Search(_) => Concern::Search,
             Self::Open(_) => Concern::Repository,
             Self::ReadHeader(file) | Self::Plan(file) => Concern::File(file.clone()),
-            Self::Download(_) => Concern::Plan,
+            Self::Download { .. } => Concern::Plan,
             Self::Pause(id) | Self::Resume(id) | Self::Cancel(id) | Self::Clear(id) => {
                 Concern::Download(*id)
             }
@@ -220,7 +227,7 @@ pub(crate) enum Outcome {
 
 /// The last error, and where it is shown.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Problem {
+pub(crate) struct ShownError {
     /// Where it is shown.
     pub(crate) concern: Concern,
     /// The error.
@@ -270,7 +277,7 @@ pub(crate) struct LibraryState {
     /// The last report.
     pub(crate) notice: RwSignal<Option<Notice>>,
     /// The last error.
-    pub(crate) problem: RwSignal<Option<Problem>>,
+    pub(crate) problem: RwSignal<Option<ShownError>>,
     /// The running actions.
     pub(crate) busy: RwSignal<Vec<Action>>,
     /// Whether files are being dragged over the window.
@@ -394,7 +401,7 @@ impl LibraryState {
                     });
                 }
             }
-            (Action::Download(_), Ok(_)) => self.plan.set(None),
+            (Action::Download { .. }, Ok(_)) => self.plan.set(None),
             (Action::Convert(_), Ok(_)) => {
                 // If the dialog was closed meanwhile, the conversion is in the list of downloads.
                 if self.convert_view.with_untracked(Option::is_some) {
@@ -412,7 +419,7 @@ impl LibraryState {
             }
             (action, Ok(outcome)) => self.apply(action, outcome),
             (action, Err(error)) => {
-                self.problem.set(Some(Problem { concern: action.concern(), error }));
+                self.problem.set(Some(ShownError { concern: action.concern(), error }));
             }
         }
     }
@@ -424,7 +431,7 @@ impl LibraryState {
             }
             (_, Outcome::Plan(plan)) => self.plan.set(Some(plan)),
             (action, Outcome::Report(report)) => {
-                let notice = Notice { concern: action.concern(), message: report.message };
+                let notice = Notice { concern: action.concern(), message: text::report(&report) };
                 self.notice.set(Some(notice));
             }
             _ => {}
@@ -456,6 +463,20 @@ impl LibraryState {
             let notice = notice.as_ref().filter(|notice| notice.concern == *concern);
             notice.map(|notice| notice.message.clone())
         })
+    }
+}
+
+impl Action {
+    /// The action that shows a changed plan again, after this one failed because of it.
+    pub(crate) fn after_plan_changed(&self, outcome: &Result<Outcome, Error>) -> Option<Self> {
+        let is_changed = matches!(outcome, Err(error) if error.problem == Problem::PlanChanged);
+        match self {
+            Self::Download { file, .. } if is_changed => Some(Self::Plan(file.clone())),
+            Self::Convert(request) if is_changed => {
+                Some(Self::Offer { name: request.name.clone(), is_weighed: request.is_weighed })
+            }
+            _ => None,
+        }
     }
 }
 

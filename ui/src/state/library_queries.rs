@@ -140,8 +140,14 @@ mod tests {
     #[test]
     fn recent_models_include_the_loaded_one() {
         let all = ["a", "b", "c", "d", "e", "f", "g", "h"];
-        assert_eq!(names(&recent_models(&library(&all, Some("b")))), ["a", "b", "c", "d", "e", "f"]);
-        assert_eq!(names(&recent_models(&library(&all, Some("h")))), ["a", "b", "c", "d", "e", "h"]);
+        assert_eq!(
+            names(&recent_models(&library(&all, Some("b")))),
+            ["a", "b", "c", "d", "e", "f"]
+        );
+        assert_eq!(
+            names(&recent_models(&library(&all, Some("h")))),
+            ["a", "b", "c", "d", "e", "h"]
+        );
         assert_eq!(names(&recent_models(&library(&all, None))).len(), 6);
     }
 
@@ -159,7 +165,6 @@ mod tests {
             context_tokens: 8192,
             needed_bytes: 2,
             available_bytes: 1,
-            message: "It ended.".into(),
             safer_context_tokens: 2048,
         };
         assert_eq!(suspended_model(&library(&["a", "b"], None), &attempt).as_deref(), Some("b"));

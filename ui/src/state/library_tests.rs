@@ -1,6 +1,6 @@
 //! Tests of the library state, without a page or a shell.
 
-use lilims_ipc::ErrorCode;
+use lilims_ipc::Problem;
 
 use super::*;
 
@@ -9,7 +9,7 @@ fn with_library(test: impl FnOnce(LibraryState)) {
 }
 
 fn error() -> Error {
-    Error { code: ErrorCode::Network, message: "The hub cannot be reached.".into(), detail: None }
+    Problem::HubUnreachable { host: "hub.example".into() }.into()
 }
 
 fn search(text: &str) -> Action {
@@ -41,6 +41,10 @@ fn repository(name: &str) -> Outcome {
 
 fn file() -> HubFile {
     HubFile { repository: "a/b".into(), file: "c.gguf".into() }
+}
+
+fn download() -> Action {
+    Action::Download { file: file(), agreed_removals: Vec::new() }
 }
 
 fn plan() -> DownloadPlan {
@@ -121,11 +125,11 @@ fn error_is_shown_at_its_concern_until_the_next_action() {
 fn report_is_shown_at_its_concern() {
     with_library(|state| {
         let verify = Action::Verify { name: "a".into() };
-        let report = Report { names: vec!["a".into()], message: "It is whole.".into() };
+        let report = Report::Verified { name: "a".into() };
         state.action_started(&verify);
         state.action_finished(&verify, Ok(Outcome::Report(report)));
         let concern = Concern::Model("a".into());
-        assert_eq!(state.notice_of(&concern).as_deref(), Some("It is whole."));
+        assert_eq!(state.notice_of(&concern).as_deref(), Some("a matches its hash."));
         assert_eq!(state.notice_of(&Concern::Device), None);
     });
 }
@@ -133,7 +137,7 @@ fn report_is_shown_at_its_concern() {
 #[test]
 fn plan_stays_until_it_is_confirmed() {
     with_library(|state| {
-        let (plan_it, confirm) = (Action::Plan(file()), Action::Download(file()));
+        let (plan_it, confirm) = (Action::Plan(file()), download());
         state.action_started(&plan_it);
         state.action_finished(&plan_it, Ok(Outcome::Plan(plan())));
         assert_eq!(state.plan.get_untracked(), Some(plan()));
@@ -145,6 +149,14 @@ fn plan_stays_until_it_is_confirmed() {
         state.action_finished(&confirm, Ok(Outcome::Done));
         assert_eq!(state.plan.get_untracked(), None);
     });
+}
+
+#[test]
+fn changed_plan_is_requested_again() {
+    let changed = || Err(Problem::PlanChanged.into());
+    assert_eq!(download().after_plan_changed(&changed()), Some(Action::Plan(file())));
+    assert_eq!(download().after_plan_changed(&Err(error())), None);
+    assert_eq!(Action::Scan.after_plan_changed(&changed()), None);
 }
 
 #[test]

@@ -20,8 +20,10 @@ pub(super) fn ConversionRow(
     /// Called with the requested action.
     act: Callback<Action>,
 ) -> impl IntoView {
-    let title = Memo::new(move |_| with_conversion(state, format::conversion_title).unwrap_or_default());
-    let line = Signal::derive(move || with_conversion(state, format::conversion_line).unwrap_or_default());
+    let title =
+        Memo::new(move |_| with_conversion(state, format::conversion_title).unwrap_or_default());
+    let line =
+        Signal::derive(move || with_conversion(state, format::conversion_line).unwrap_or_default());
     let error = Memo::new(move |_| with_conversion(state, failure).flatten());
     view! {
         <li class="download" data-testid="conversion-row" data-state=move || with_conversion(state, state_name)>
@@ -171,7 +173,10 @@ pub(super) fn ConversionOfCard(
 }
 
 /// Applies `part` to the conversion, if there is one.
-pub(super) fn with_conversion<T>(state: LibraryState, part: impl FnOnce(&Conversion) -> T) -> Option<T> {
+pub(super) fn with_conversion<T>(
+    state: LibraryState,
+    part: impl FnOnce(&Conversion) -> T,
+) -> Option<T> {
     state.conversion.with(|conversion| conversion.as_ref().map(part))
 }
 

@@ -7,10 +7,10 @@ use web_sys::{ScrollIntoViewOptions, ScrollLogicalPosition};
 use super::conversion_row::with_conversion;
 use super::parts::{ActionResult, ErrorLine};
 use super::plan_dialog::{models, removed_line};
-use crate::components::untrusted::{UntrustedName, UntrustedText};
+use crate::components::untrusted::UntrustedName;
 use crate::format::{self, Clock};
 use crate::state::{Action, Concern, ConvertView, LibraryState, first_choice, offered_targets};
-use crate::text::{text, text_view};
+use crate::text::{self, text, text_view};
 
 /// The form: the types, two switches, the consequences and the buttons.
 #[component]
@@ -31,7 +31,7 @@ pub(super) fn ConvertChoice(
     let source = source(&first);
     let name = first.name.clone();
     let offer = Memo::new(move |_| {
-        state.offer.with(|offer| offer.here().cloned()).unwrap_or_else(|| first.clone())
+        state.offer.with(|offer| offer.ready().cloned()).unwrap_or_else(|| first.clone())
     });
     let target = Memo::new(move |_| {
         offer.with(|offer| offer.targets.iter().find(|it| it.name == chosen.get()).cloned())
@@ -48,6 +48,10 @@ pub(super) fn ConvertChoice(
             target: chosen.get_untracked(),
             is_weighed: is_weighed.get_untracked(),
             is_measured: is_measured.get_untracked(),
+            agreed_removals: target.with_untracked(|target| {
+                let removes = target.iter().flat_map(|target| &target.removes);
+                removes.map(|model| model.name.clone()).collect()
+            }),
         }));
     };
     view! {
@@ -131,6 +135,7 @@ fn show_chosen() {
 fn TypeRow(target: ConversionTarget, chosen: RwSignal<String>) -> impl IntoView {
     let name = target.name.clone();
     let (own, value) = (name.clone(), name.clone());
+    let good_for = text::good_for(&name);
     view! {
         <label class="convert-type">
             <input
@@ -149,7 +154,7 @@ fn TypeRow(target: ConversionTarget, chosen: RwSignal<String>) -> impl IntoView 
             <span class="convert-type-size">{format::bytes(target.size_bytes)}</span>
             <span class="convert-type-words">
                 <b data-quality=quality_name(&target)>{format::quality(target.quality)}</b>
-                {format!(" · {}", target.good_for)}
+                {(!good_for.is_empty()).then(|| format!(" · {good_for}"))}
             </span>
             <span class="convert-type-figure">{format::bits_per_weight(target.bits_per_weight)}</span>
         </label>
@@ -187,8 +192,10 @@ fn Switch(
 fn Consequences(target: ConversionTarget, clock: Clock) -> impl IntoView {
     let summary = summary(&target);
     view! {
-        {target.caution.clone().map(|caution| view! {
-            <div class="condition" data-testid="convert-caution"><p><UntrustedText text=caution/></p></div>
+        {target.caution.map(|caution| view! {
+            <div class="condition" data-testid="convert-caution">
+                <p>{text::caution(caution, &target.name)}</p>
+            </div>
         })}
         <p class="convert-room" data-testid="convert-room">{summary}</p>
         {models(text!(plan.will_be_removed), &target.removes, |model| removed_line(model, clock))}

@@ -74,8 +74,13 @@ fn Choosing(
 
 /// The running conversion, or the result of the last one.
 #[component]
-fn CurrentConversion(state: LibraryState, close: Callback<()>, act: Callback<Action>) -> impl IntoView {
-    let title = Memo::new(move |_| with_conversion(state, format::conversion_title).unwrap_or_default());
+fn CurrentConversion(
+    state: LibraryState,
+    close: Callback<()>,
+    act: Callback<Action>,
+) -> impl IntoView {
+    let title =
+        Memo::new(move |_| with_conversion(state, format::conversion_title).unwrap_or_default());
     let outcome =
         Memo::new(move |_| with_conversion(state, outcome).unwrap_or(ConversionOutcome::Running));
     // A cancelled conversion leaves nothing to look at later.
@@ -121,13 +126,15 @@ enum ConversionOutcome {
 fn outcome(conversion: &Conversion) -> ConversionOutcome {
     match &conversion.state {
         ConversionState::Running { .. } => ConversionOutcome::Running,
-        ConversionState::Done { name, size_bytes, figures, unmeasured } => ConversionOutcome::Done {
-            name: name.clone(),
-            before: conversion.source_bytes,
-            after: *size_bytes,
-            figures: figures.clone(),
-            unmeasured: unmeasured.clone(),
-        },
+        ConversionState::Done { name, size_bytes, figures, unmeasured } => {
+            ConversionOutcome::Done {
+                name: name.clone(),
+                before: conversion.source_bytes,
+                after: *size_bytes,
+                figures: figures.clone(),
+                unmeasured: unmeasured.clone(),
+            }
+        }
         ConversionState::Failed { .. } => ConversionOutcome::Failed,
         ConversionState::Cancelled => ConversionOutcome::Cancelled,
     }

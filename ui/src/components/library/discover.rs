@@ -125,7 +125,8 @@ fn SearchForm(state: LibraryState, act: Callback<Action>) -> impl IntoView {
 /// The search results, or the recommended models before a search.
 #[component]
 fn Results(state: LibraryState, act: Callback<Action>) -> impl IntoView {
-    move || match state.found.get() {
+    move || {
+        match state.found.get() {
         Fetched::NotRequested => view! { <Catalogue state act/> }.into_any(),
         Fetched::Pending => view! { <Pending label=text!(discover.asking)/> }.into_any(),
         Fetched::Failed(error) => view! { <SearchFailed error state act/> }.into_any(),
@@ -136,6 +137,7 @@ fn Results(state: LibraryState, act: Callback<Action>) -> impl IntoView {
         }
         .into_any(),
         Fetched::Ready(found) => view! { <FoundList found state act/> }.into_any(),
+    }
     }
 }
 
@@ -213,7 +215,8 @@ fn FoundList(found: Vec<Found>, state: LibraryState, act: Callback<Action>) -> i
 /// The recommended models. The list is part of the app and needs no network.
 #[component]
 fn Catalogue(state: LibraryState, act: Callback<Action>) -> impl IntoView {
-    let list = move || match state.catalogue.get() {
+    let list = move || {
+        match state.catalogue.get() {
         Fetched::NotRequested | Fetched::Pending => {
             view! { <Pending label=text!(discover.opening_list)/> }.into_any()
         }
@@ -226,6 +229,7 @@ fn Catalogue(state: LibraryState, act: Callback<Action>) -> impl IntoView {
             </ul>
         }
         .into_any(),
+    }
     };
     view! {
         <div class="list-head">
@@ -237,7 +241,11 @@ fn Catalogue(state: LibraryState, act: Callback<Action>) -> impl IntoView {
 }
 
 #[component]
-fn RecommendedCard(model: Recommended, state: LibraryState, act: Callback<Action>) -> impl IntoView {
+fn RecommendedCard(
+    model: Recommended,
+    state: LibraryState,
+    act: Callback<Action>,
+) -> impl IntoView {
     let file = HubFile { repository: model.repository.clone(), file: model.file.clone() };
     let facts = vec![
         format::bytes(model.size_bytes),
@@ -287,20 +295,16 @@ fn RecommendedCard(model: Recommended, state: LibraryState, act: Callback<Action
 fn facts(found: &Found) -> Vec<String> {
     let updated = found.updated.as_deref().and_then(|updated| updated.get(..10));
     [
-        found.parameters.map(|count| {
-            text!(discover.parameters, parameters = format::parameters(count))
-        }),
+        found
+            .parameters
+            .map(|count| text!(discover.parameters, parameters = format::parameters(count))),
         found.licence.clone(),
         Some(text!(
             discover.monthly_downloads,
             count = found.downloads,
             number = format::large_count(found.downloads)
         )),
-        Some(text!(
-            discover.likes,
-            count = found.likes,
-            number = format::large_count(found.likes)
-        )),
+        Some(text!(discover.likes, count = found.likes, number = format::large_count(found.likes))),
         updated.map(|day| text!(discover.changed, day = day.to_owned())),
     ]
     .into_iter()

@@ -11,7 +11,7 @@ use crate::components::tooltip::title_if_truncated;
 use crate::components::untrusted::{UntrustedName, UntrustedText};
 use crate::format;
 use crate::state::{Action, Concern, LibraryState, Tab, file_name};
-use crate::text::text;
+use crate::text::{self, text};
 
 /// How many downloads may run at once.
 const AT_ONCE: [u32; 4] = [1, 2, 3, 4];
@@ -186,7 +186,7 @@ fn LimitsForm(state: LibraryState, act: Callback<Action>) -> impl IntoView {
     let limits = Memo::new(move |_| {
         state
             .library
-            .with(|library| library.here().map(|library| library.limits).unwrap_or_default())
+            .with(|library| library.ready().map(|library| library.limits).unwrap_or_default())
     });
     let set_at_once = move |event| {
         if let Ok(at_once) = event_target_value(&event).parse() {
@@ -243,8 +243,9 @@ fn line(download: &Download) -> String {
     let mut facts = match &download.state {
         DownloadState::Queued => vec![text!(download.queued).into(), progress],
         DownloadState::Running => vec![progress],
-        DownloadState::Retrying { why, in_seconds } => {
-            vec![text!(download.retrying, why = sentence(why), seconds = *in_seconds), progress]
+        DownloadState::Retrying { error, in_seconds } => {
+            let why = text::retry_reason(error);
+            vec![text!(download.retrying, why, seconds = *in_seconds), progress]
         }
         DownloadState::Checking => vec![text!(download.checking).into(), progress],
         DownloadState::Paused => vec![text!(download.paused).into(), progress],
@@ -258,12 +259,6 @@ fn line(download: &Download) -> String {
         facts.extend(download.seconds_left.map(format::time_left));
     }
     format::facts(facts)
-}
-
-/// `text` with a full stop.
-fn sentence(text: &str) -> String {
-    let text = text.trim();
-    if text.ends_with(['.', '!', '?', '…']) { text.to_owned() } else { format!("{text}.") }
 }
 
 fn failure(state: &DownloadState) -> Option<Error> {
@@ -288,6 +283,8 @@ fn state_name(state: &DownloadState) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use lilims_ipc::Problem;
+
     use super::*;
 
     #[test]
@@ -303,8 +300,12 @@ mod tests {
             seconds_left: Some(234),
         };
         assert_eq!(line(&download), "1.2 GB of 4.1 GB · 12.4 MB/s · 4 min left");
-        download.state = DownloadState::Retrying { why: "No answer".into(), in_seconds: 8 };
-        assert_eq!(line(&download), "No answer. Trying again in 8 s · 1.2 GB of 4.1 GB");
+        let error = Problem::HubStatus { host: "hub.example".into(), status: 503 }.into();
+        download.state = DownloadState::Retrying { error, in_seconds: 8 };
+        assert_eq!(
+            line(&download),
+            "hub.example answered with error 503. Trying again in 8 s · 1.2 GB of 4.1 GB"
+        );
         download.state = DownloadState::Done { name: "c".into() };
         assert_eq!(line(&download), "In the library · 4.1 GB");
     }

@@ -5,7 +5,7 @@ use lilims_ipc::{Fit, FitPart, Verdict};
 
 use crate::components::tooltip::Tooltip;
 use crate::format;
-use crate::text::text;
+use crate::text::{self, text};
 
 /// The badge: a button with a tooltip that explains the estimate.
 #[component]
@@ -82,17 +82,18 @@ fn size_only(can_read: bool, is_reading: bool) -> impl IntoView {
 }
 
 fn estimate(fit: Fit) -> impl IntoView {
-    let (needed, available) =
-        (format::bytes(fit.needed_bytes), format::bytes(fit.available_bytes));
-    let total = text!(fit.needs, needed, available = available.clone());
+    let (needed, available) = (format::bytes(fit.needed_bytes), format::bytes(fit.available_bytes));
+    let total = text!(fit.needs, needed, available);
     let context = text!(fit.with_context, context = format::tokens(fit.context_tokens));
     let share = share(fit.needed_bytes, fit.available_bytes);
-    let speed = match (fit.tokens_per_second.map(format::speed), fit.is_measured) {
+    let speed = match (fit.tokens_per_second.map(format::speed), fit.measured_ratio.is_some()) {
         (Some(speed), true) => text!(fit.speed_measured, speed),
         (Some(speed), false) => text!(fit.speed_estimated, speed),
         (None, true) => text!(fit.memory_measured).into(),
         (None, false) => text!(fit.memory_estimated).into(),
     };
+    let parts = fit.parts.iter().map(|it| part(it, &fit)).collect_view();
+    let suggestion = fit.suggestion.as_ref().and_then(text::suggestion);
     view! {
         <strong class="fit-total">
             {total}
@@ -101,19 +102,20 @@ fn estimate(fit: Fit) -> impl IntoView {
         <span class="fit-bar" data-verdict=verdict_name(fit.verdict) aria-hidden="true">
             <i style=("--share", share)></i>
         </span>
-        <span class="fit-parts">{fit.parts.into_iter().map(part).collect_view()}</span>
-        <span>{text!(fit.may_be_used, available, why = fit.available_from)}</span>
+        <span class="fit-parts">{parts}</span>
+        <span>{text::memory_source(fit.available_from, fit.available_bytes)}</span>
         <span>{speed}</span>
-        {fit.suggestion.map(|suggestion| view! { <span class="fit-suggestion">{suggestion}</span> })}
+        {suggestion.map(|suggestion| view! { <span class="fit-suggestion">{suggestion}</span> })}
     }
 }
 
-fn part(part: FitPart) -> impl IntoView {
+fn part(part: &FitPart, fit: &Fit) -> impl IntoView + use<> {
+    let (label, how) = text::fit_part(part, fit);
     view! {
         <span class="fit-part">
-            <span>{part.label}</span>
-            <span>{format::bytes(part.bytes)}</span>
-            <small>{part.how}</small>
+            <span>{label}</span>
+            <span>{format::bytes(part.size_bytes)}</span>
+            <small>{how}</small>
         </span>
     }
 }

@@ -11,7 +11,7 @@ use crate::components::icon::Icon;
 use crate::components::untrusted::{UntrustedName, UntrustedText};
 use crate::format::{self, Clock};
 use crate::state::{Action, Concern, ConvertView, LibraryState};
-use crate::text::text;
+use crate::text::{self, text};
 
 /// The card.
 #[component]
@@ -119,7 +119,8 @@ fn Controls(
         state.busy.with(|busy| busy.contains(&own))
     });
     let can_use = Memo::new(move |_| model.with(|model| model.condition == Condition::Good));
-    let is_available = Memo::new(move |_| model.with(|model| model.condition != Condition::Missing));
+    let is_available =
+        Memo::new(move |_| model.with(|model| model.condition != Condition::Missing));
     // For a model that is being converted, this shows the progress.
     let convert = move || {
         let is_source = |it: &Conversion| it.request.name == name();
@@ -240,7 +241,8 @@ fn Removal(
             let _ = keep.focus();
         }
     });
-    let frees = move || model.with(|model| text!(model.frees, size = format::bytes(model.disk_bytes)));
+    let frees =
+        move || model.with(|model| text!(model.frees, size = format::bytes(model.disk_bytes)));
     let remove = move |_| {
         is_removing.set(false);
         act.run(Action::Remove { name: model.with_untracked(|model| model.name.clone()) });
@@ -313,9 +315,9 @@ fn ConditionNote(
             </div>
         }
         .into_any(),
-        Condition::Unsupported { why } => view! {
+        Condition::Unsupported { error } => view! {
             <div class="condition" data-condition="unsupported">
-                <p><UntrustedText text=why/></p>
+                <p><UntrustedText text=text::error(&error)/></p>
             </div>
         }
         .into_any(),
@@ -335,7 +337,7 @@ fn uses(model: &LibraryModel, clock: Clock) -> Vec<String> {
     let place = match &model.place {
         Place::Ours => String::new(),
         Place::Bundled => text!(model.bundled).into(),
-        Place::InPlace { owner } => text!(model.in_place, owner = owner.clone()),
+        Place::InPlace { owner } => text!(model.in_place, owner = text::owner(owner)),
     };
     let size = text!(model.on_disk, size = format::bytes(model.disk_bytes));
     vec![size, format::last_used(model.last_used_ms, clock), place]

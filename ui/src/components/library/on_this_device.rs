@@ -7,10 +7,10 @@ use super::model_card::ModelCard;
 use super::parts::{ActionResult, EmptyNotice, ErrorLine, Pending};
 use super::quota::Quota;
 use crate::components::icon::Icon;
-use crate::components::untrusted::UntrustedName;
+use crate::components::untrusted::{UntrustedName, UntrustedText};
 use crate::format::{self, Clock};
 use crate::state::{Action, Concern, Fetched, LibraryState, Tab};
-use crate::text::text;
+use crate::text::{self, text};
 
 /// The tab *On this device*.
 #[component]
@@ -63,8 +63,10 @@ fn DeviceModels(
     view! {
         <Quota storage state act/>
         <Sources state act/>
-        <For each=move || notes.get() key=String::clone let:note>
-            <p class="report" role="status" data-testid="library-note">{note}</p>
+        <For each=move || notes.get() key=text::library_note let:note>
+            <p class="report" role="status" data-testid="library-note">
+                <UntrustedText text=text::library_note(&note)/>
+            </p>
         </For>
         <ActionResult state concern=Concern::Loaded/>
         <Show when=move || is_empty.get()>

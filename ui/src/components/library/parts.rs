@@ -6,7 +6,7 @@ use lilims_ipc::Error;
 use crate::components::untrusted::{UntrustedName, UntrustedText};
 use crate::format;
 use crate::state::{Action, Concern, LibraryState};
-use crate::text::text;
+use crate::text::{self, text};
 
 /// The current state of a row's list item; its last state once it has left the list.
 pub(super) fn current<T, K>(list: Signal<Vec<T>>, first: T, key: fn(&T) -> K) -> Memo<T>
@@ -65,8 +65,9 @@ pub(super) fn ErrorLine(
     #[prop(into)]
     error: Signal<Option<Error>>,
 ) -> impl IntoView {
-    let message =
-        Signal::derive(move || error.get().map(|error| error.message).unwrap_or_default());
+    let message = Signal::derive(move || {
+        error.with(|error| error.as_ref().map(text::error).unwrap_or_default())
+    });
     let detail = Memo::new(move |_| error.get().and_then(|error| error.detail));
     view! {
         <div class="error-line" role="alert" data-testid="library-error">

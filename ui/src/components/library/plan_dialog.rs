@@ -8,7 +8,7 @@ use crate::components::panel::Panel;
 use crate::components::untrusted::UntrustedName;
 use crate::format::{self, Clock};
 use crate::state::{Action, Concern, HubFile, LibraryState, file_name};
-use crate::text::text;
+use crate::text::{self, text};
 
 /// The dialog.
 #[component]
@@ -24,8 +24,10 @@ pub(super) fn PlanDialog(
 ) -> impl IntoView {
     let close = Callback::new(move |()| state.plan.set(None));
     let can_go = plan.obstacle.is_none();
-    let agree =
-        Action::Download(HubFile { repository: plan.repository.clone(), file: plan.file.clone() });
+    let confirm = Action::Download {
+        file: HubFile { repository: plan.repository.clone(), file: plan.file.clone() },
+        agreed_removals: plan.removes.iter().map(|model| model.name.clone()).collect(),
+    };
     let label = confirm_label(plan.removes.len());
     let is_busy = Memo::new(move |_| state.is_busy(&Concern::Plan));
     view! {
@@ -47,7 +49,7 @@ pub(super) fn PlanDialog(
                             class="button primary"
                             data-testid="plan-confirm"
                             disabled=is_busy
-                            on:click=move |_| act.run(agree.clone())
+                            on:click=move |_| act.run(confirm.clone())
                         >
                             {label}
                         </button>
@@ -101,7 +103,8 @@ pub(super) fn removed_line(model: &PlanModel, clock: Clock) -> String {
 }
 
 fn kept_line(model: &PlanModel) -> String {
-    format::facts([format::bytes(model.disk_bytes), model.why.clone()])
+    let why = model.stays.map(text::stay_reason).unwrap_or_default();
+    format::facts([format::bytes(model.disk_bytes), why.to_owned()])
 }
 
 fn confirm_label(removed: usize) -> String {
@@ -113,7 +116,7 @@ fn confirm_label(removed: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use lilims_ipc::{Error, ErrorCode};
+    use lilims_ipc::{Problem, StayReason};
 
     use super::*;
 
@@ -123,7 +126,7 @@ mod tests {
             title: title.into(),
             disk_bytes,
             last_used_ms: None,
-            why: "pinned".into(),
+            stays: Some(StayReason::Pinned),
         }
     }
 
@@ -143,11 +146,7 @@ mod tests {
             summary(&plan),
             "Needs 4.1 GB. 2 models are removed from this device for it, which frees 4.2 GB."
         );
-        plan.obstacle = Some(Error {
-            code: ErrorCode::NoRoom,
-            message: "The disk is full.".into(),
-            detail: None,
-        });
+        plan.obstacle = Some(Problem::DiskFull { needed_bytes: 2, free_bytes: 1 }.into());
         assert_eq!(summary(&plan), "Needs 4.1 GB.", "the obstacle says the rest");
     }
 

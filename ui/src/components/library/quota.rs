@@ -89,9 +89,8 @@ fn Legend(storage: Memo<Storage>) -> impl IntoView {
         let unfinished = (storage.unfinished_bytes > 0).then(|| {
             entry("unfinished", text!(quota.unfinished, size = bytes(storage.unfinished_bytes)))
         });
-        let in_place = (storage.in_place_bytes > 0).then(|| {
-            entry("", text!(quota.in_place, size = bytes(storage.in_place_bytes)))
-        });
+        let in_place = (storage.in_place_bytes > 0)
+            .then(|| entry("", text!(quota.in_place, size = bytes(storage.in_place_bytes))));
         view! {
             {entry("models", text!(quota.models, size = bytes(finished(&storage))))}
             {unfinished}

@@ -9,11 +9,11 @@ use super::parts::{EmptyNotice, ErrorLine, Pending};
 use crate::components::icon::Icon;
 use crate::components::prose_clicks::{block_middle_click, handle_click};
 use crate::components::tooltip::title_if_truncated;
-use crate::components::untrusted::{UntrustedName, UntrustedText};
+use crate::components::untrusted::UntrustedName;
 use crate::format;
 use crate::markdown;
 use crate::state::{Action, Fetched, HubFile, LibraryState, file_name};
-use crate::text::{text, text_view};
+use crate::text::{self, text, text_view};
 
 /// The opened repository.
 #[component]
@@ -35,7 +35,7 @@ pub(super) fn RepositoryView(
     };
     let body = move || {
         match state.repository.get() {
-        Fetched::NotAsked | Fetched::OnItsWay => {
+        Fetched::NotRequested | Fetched::Pending => {
             view! { <Pending label=text!(discover.asking)/> }.into_any()
         }
         Fetched::Failed(error) => view! {
@@ -48,7 +48,7 @@ pub(super) fn RepositoryView(
             </div>
         }
         .into_any(),
-        Fetched::Here(repository) => view! { <Body repository state act on_copy/> }.into_any(),
+        Fetched::Ready(repository) => view! { <Body repository state act on_copy/> }.into_any(),
     }
     };
     view! {
@@ -131,7 +131,7 @@ fn FileRow(
     let hub_file = HubFile { repository, file: file.clone() };
     let name = file_name(&file).to_owned();
     let control = match unsuitable {
-        Some(why) => view! { <p class="unsuitable"><UntrustedText text=why/></p> }.into_any(),
+        Some(what) => view! { <p class="unsuitable">{text::unsuitable(what)}</p> }.into_any(),
         None => view! {
             <FileFit file=hub_file.clone() verdict state act/>
             <FileControl file=hub_file known=here state act/>
