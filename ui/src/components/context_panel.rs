@@ -67,7 +67,7 @@ pub(crate) fn ContextPanel(
             <div class="context-use">
                 <p class="context-total" data-testid="context-used">
                     {move || view.with(|view| format::tokens_of(view.used_tokens, view.context_tokens))}
-                    <span>{move || view.with(|view| used_percent(view))}</span>
+                    <span>{move || view.with(used_percent)}</span>
                 </p>
                 <ContextBar view/>
                 <Figures view model/>

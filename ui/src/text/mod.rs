@@ -67,6 +67,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn texts_name_no_development_tools() {
+        let texts = include_str!("../../locales/en.json");
+        for word in ["cargo", "xtask", "LILIMS_", "HF_", ".rs", "src/"] {
+            assert!(!texts.contains(word), "{word}");
+        }
+    }
+
+    #[test]
     fn falls_back_to_english() {
         let preferred = |tags: &[&str]| {
             supported(&tags.iter().map(|tag| (*tag).to_owned()).collect::<Vec<_>>())

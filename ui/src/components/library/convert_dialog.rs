@@ -117,7 +117,7 @@ enum ConversionOutcome {
         before: u64,
         after: u64,
         figures: Option<Figures>,
-        unmeasured: Option<Error>,
+        unmeasured: Option<Box<Error>>,
     },
     Failed,
     Cancelled,
@@ -132,7 +132,7 @@ fn outcome(conversion: &Conversion) -> ConversionOutcome {
                 before: conversion.source_bytes,
                 after: *size_bytes,
                 figures: figures.clone(),
-                unmeasured: unmeasured.clone(),
+                unmeasured: unmeasured.clone().map(Box::new),
             }
         }
         ConversionState::Failed { .. } => ConversionOutcome::Failed,
@@ -225,7 +225,7 @@ fn Done(
     before: u64,
     after: u64,
     figures: Option<Figures>,
-    unmeasured: Option<Error>,
+    unmeasured: Option<Box<Error>>,
     close: Callback<()>,
     act: Callback<Action>,
 ) -> impl IntoView {
@@ -238,7 +238,7 @@ fn Done(
     view! {
         <p class="report" role="status">{done}</p>
         <FiguresTable before_bytes=before after_bytes=after figures/>
-        {unmeasured.map(|error| view! { <ErrorLine error=Signal::stored(Some(error))/> })}
+        {unmeasured.map(|error| view! { <ErrorLine error=Signal::stored(Some(*error))/> })}
         <div class="plan-buttons">
             <button type="button" class="button" data-testid="convert-close" on:click=move |_| close.run(())>
                 {text!(button.close)}
