@@ -1,10 +1,10 @@
-//! The whole page: joins the components with the state, and the state with the shell.
+//! The page: connects the components with the state, and the state with the shell.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use leptos::{ev, prelude::*, task::spawn_local};
-use lilims_ipc::{Attempt, ContextView, Error, ErrorCode, ModelInfo, ModelStatus, Overflow};
+use lilims_ipc::{Attempt, ContextView, Error, ModelInfo, ModelStatus, Overflow, Problem};
 
 use crate::bridge;
 use crate::components::{
@@ -12,32 +12,34 @@ use crate::components::{
     Outside, Settings,
 };
 use crate::library_page::{
-    FirstModel, Held, LibraryPage, Picker, carry_out, follow_first_model, follow_library,
+    FirstModel, LibraryPage, Picker, SuspendedLoad, execute_actions, follow_first_model,
+    follow_library,
 };
-use crate::state::{Chat, LibraryState, Outgoing, is_moving, restore};
+use crate::state::{Chat, LibraryState, Outgoing, is_active, restore};
+use crate::text::text;
 
-/// How often the shell is asked about a model that is loading, should its event not arrive.
+/// How often the status of a loading model is polled, in case its event does not arrive.
 const STATUS_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The page.
 #[component]
 pub(crate) fn App() -> impl IntoView {
     if bridge::is_available() {
-        view! { <Chatting/> }.into_any()
+        view! { <ChatPage/> }.into_any()
     } else {
         view! { <Outside/> }.into_any()
     }
 }
 
 #[component]
-fn Chatting() -> impl IntoView {
+fn ChatPage() -> impl IntoView {
     let chat = Chat::new(bridge::stored_options().map(restore).unwrap_or_default());
     let draft = RwSignal::new(String::new());
     let settings_open = RwSignal::new(false);
     let context_open = RwSignal::new(false);
     let picker_open = RwSignal::new(false);
     let library = LibraryState::new();
-    let act = carry_out(library);
+    let act = execute_actions(library);
     Effect::new(move || bridge::store_options(&chat.options.get()));
     follow_model(chat);
     restore_conversation(chat);
@@ -73,7 +75,9 @@ fn Chatting() -> impl IntoView {
     let copy = Callback::new(move |text: String| {
         spawn_local(async move {
             let copied = bridge::copy(&text).await;
-            chat.announcement.set(if copied { "Copied." } else { "Copying failed." }.into());
+            chat.announcement.set(
+                if copied { text!(announce.copied) } else { text!(announce.copy_failed) }.into(),
+            );
         });
     });
     let choose_overflow = Callback::new(move |overflow| choose_overflow(chat, overflow));
@@ -82,15 +86,15 @@ fn Chatting() -> impl IntoView {
     let is_empty = Memo::new(move |_| chat.turns.with(Vec::is_empty));
     let has_no_model = Memo::new(move |_| has_no_model(chat.model.get()));
     let failure = Memo::new(move |_| failure(chat.model.get()).filter(|_| !has_no_model.get()));
-    let held = Memo::new(move |_| held(chat.model.get()));
-    // Nothing will load by itself: the user has to choose how to go on.
+    let suspended = Memo::new(move |_| suspended_load(chat.model.get()));
+    // No model loads automatically: the user must choose.
     let is_stuck = Memo::new(move |_| {
-        has_no_model.get() || failure.with(Option::is_some) || held.with(Option::is_some)
+        has_no_model.get() || failure.with(Option::is_some) || suspended.with(Option::is_some)
     });
     let is_unloaded =
         Memo::new(move |_| matches!(chat.model.get(), Some(ModelStatus::Unloaded { .. })));
     let is_at_work = Memo::new(move |_| {
-        library.downloads.with(|downloads| downloads.iter().any(is_moving))
+        library.downloads.with(|downloads| downloads.iter().any(is_active))
             || library.is_converting()
     });
     let model_info = Memo::new(move |_| model_info(chat.model.get()));
@@ -137,9 +141,9 @@ fn Chatting() -> impl IntoView {
             >
                 <Show when=move || failure.with(Option::is_some)>
                     <ErrorNotice
-                        title="The model did not load"
+                        title=text!(model_load_failed)
                         error=Signal::derive(move || failure.get())
-                        retry_label="Try again"
+                        retry_label=text!(button.try_again)
                         retry_id="retry-load"
                         on_retry=retry_load
                     />
@@ -147,7 +151,7 @@ fn Chatting() -> impl IntoView {
                 <Show when=move || has_no_model.get()>
                     <FirstModel state=library act/>
                 </Show>
-                <Held state=library attempt=held act on_retry=retry_load/>
+                <SuspendedLoad state=library attempt=suspended act on_retry=retry_load/>
                 <Show when=move || is_empty.get() && !chat.is_restoring.get() && !is_stuck.get()>
                     <Empty on_pick=ask/>
                 </Show>
@@ -171,26 +175,26 @@ fn Chatting() -> impl IntoView {
     }
 }
 
-/// Keeps [`Chat::model`] up to date, from the shell's event and by asking while it loads.
+/// Keeps [`Chat::model`] up to date, from the shell's event and by polling while it loads.
 fn follow_model(chat: Chat) {
     spawn_local(bridge::on_model_status(move |status| {
         dispatch(chat, chat.model_changed(status));
     }));
-    ask_status(chat);
+    poll_status(chat);
 }
 
-fn ask_status(chat: Chat) {
+fn poll_status(chat: Chat) {
     spawn_local(async move {
         let status = bridge::status().await.unwrap_or_else(|error| ModelStatus::Failed { error });
         let is_loading = matches!(status, ModelStatus::Loading { .. });
         dispatch(chat, chat.model_changed(status));
         if is_loading {
-            set_timeout(move || ask_status(chat), STATUS_INTERVAL);
+            set_timeout(move || poll_status(chat), STATUS_INTERVAL);
         }
     });
 }
 
-/// Brings back the conversation of the last visit. Without it the page begins a new one.
+/// Restores the last conversation, if there is one.
 fn restore_conversation(chat: Chat) {
     spawn_local(async move {
         let conversation = bridge::conversation().await.ok().flatten();
@@ -201,13 +205,13 @@ fn restore_conversation(chat: Chat) {
 fn retry_load(chat: Chat) {
     spawn_local(async move {
         match bridge::retry_load().await {
-            Ok(()) => ask_status(chat),
+            Ok(()) => poll_status(chat),
             Err(error) => dispatch(chat, chat.model_changed(ModelStatus::Failed { error })),
         }
     });
 }
 
-/// Has a model that gave its memory back loaded again, when a question waits for it.
+/// Loads an unloaded model again when a question waits for it.
 fn load_for_waiting(chat: Chat) {
     let is_unloaded = matches!(chat.model.get_untracked(), Some(ModelStatus::Unloaded { .. }));
     if is_unloaded && chat.answering.with_untracked(Option::is_some) {
@@ -215,37 +219,37 @@ fn load_for_waiting(chat: Chat) {
     }
 }
 
-/// Sends what the state wants sent, and hands the events back to it.
+/// Sends a request of the state and passes the events back to it.
 fn dispatch(chat: Chat, outgoing: Option<Outgoing>) {
     let Some(Outgoing { turn, request }) = outgoing else { return };
     spawn_local(async move {
         let on_event = move |event| chat.apply(turn, event);
         if let Err(error) = bridge::send(&request, on_event).await {
-            chat.refused(turn, error);
+            chat.rejected(turn, error);
         }
     });
 }
 
 fn stop(chat: Chat) {
     if chat.stop() {
-        tell_to_stop();
+        request_stop();
     }
 }
 
-fn tell_to_stop() {
+fn request_stop() {
     spawn_local(async {
-        // An answer that ended by itself in the meantime leaves nothing to stop.
+        // The answer may have ended meanwhile.
         let _ = bridge::stop().await;
     });
 }
 
-/// Has the shell forget the conversation, after it has stopped the answer to it if it must.
+/// Deletes the conversation in the shell, after stopping its answer if necessary.
 fn forget(must_stop: bool) {
     spawn_local(async move {
         if must_stop {
             let _ = bridge::stop().await;
         }
-        // The page begins anew all the same; the next request replaces what the shell keeps.
+        // An error can be ignored: the next request replaces the saved conversation.
         let _ = bridge::forget().await;
     });
 }
@@ -253,12 +257,12 @@ fn forget(must_stop: bool) {
 fn choose_overflow(chat: Chat, overflow: Overflow) {
     chat.overflow.set(overflow);
     spawn_local(async move {
-        // Each request carries it too; the shell is told so that it outlasts this visit.
+        // Each request carries it as well; this saves it with the conversation.
         let _ = bridge::set_overflow(overflow).await;
     });
 }
 
-/// Escape closes what is open, innermost first: a panel, the library, an edit, the answer.
+/// Escape closes a panel, the library or an edit, innermost first, or stops the answer.
 fn handle_escape(
     chat: Chat,
     draft: RwSignal<String>,
@@ -272,7 +276,7 @@ fn handle_escape(
         if let Some(panel) = panels.into_iter().find(|panel| panel.get_untracked()) {
             panel.set(false);
         } else if library.step_back() {
-            // The conversation behind it stays as it is.
+            // The conversation behind the library is unchanged.
         } else if chat.editing.get_untracked().is_some() {
             chat.editing.set(None);
             draft.set(String::new());
@@ -290,14 +294,14 @@ fn failure(status: Option<ModelStatus>) -> Option<Error> {
     }
 }
 
-/// Whether no model was chosen and none came with the app.
+/// Whether no model was chosen and the app includes none.
 fn has_no_model(status: Option<ModelStatus>) -> bool {
-    failure(status).is_some_and(|error| error.code == ErrorCode::NoModel)
+    failure(status).is_some_and(|error| error.problem == Problem::NoModel)
 }
 
-fn held(status: Option<ModelStatus>) -> Option<Attempt> {
+fn suspended_load(status: Option<ModelStatus>) -> Option<Attempt> {
     match status {
-        Some(ModelStatus::Held { attempt }) => Some(attempt),
+        Some(ModelStatus::LoadSuspended { attempt }) => Some(attempt),
         _ => None,
     }
 }

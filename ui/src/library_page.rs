@@ -1,19 +1,19 @@
-//! Joins the library with the shell: its events, its commands, and its picker under the composer.
+//! Connects the library with the shell: its events, its commands, and the model picker.
 
 use leptos::{prelude::*, task::spawn_local};
 use lilims_ipc::{Attempt, Error, ModelStatus, Recommended};
 
 use crate::bridge::{self, Drag};
-use crate::components::{FirstModelOffer, HeldNotice, LibraryView, ModelPicker};
+use crate::components::{FirstModelOffer, LibraryView, ModelPicker, SuspendedLoadNotice};
 use crate::state::{
-    Action, Chat, Concern, Fetched, FirstStep, HubFile, LibraryState, Tab, first_model, held_name,
-    next_step, recent,
+    Action, Chat, Concern, Fetched, FirstStep, HubFile, LibraryState, Tab, first_model, next_step,
+    recent_models, suspended_model,
 };
 
 /// Keeps the library up to date.
 pub(crate) fn follow_library(state: LibraryState, act: Callback<Action>) {
     spawn_local(bridge::on_library_changed(move |library| {
-        state.library.set(Fetched::Here(library));
+        state.library.set(Fetched::Ready(library));
     }));
     spawn_local(bridge::on_downloads_changed(move |downloads| state.downloads.set(downloads)));
     spawn_local(bridge::on_conversion_changed(move |conversion| state.conversion.set(conversion)));
@@ -22,7 +22,7 @@ pub(crate) fn follow_library(state: LibraryState, act: Callback<Action>) {
         Drag::Leave => state.is_dragging.set(false),
         Drag::Drop(paths) => {
             state.is_dragging.set(false);
-            // Where the library is not shown, nothing says what a drop would do.
+            // Drops count only while the library shows where they go.
             if state.is_open.get_untracked() && !paths.is_empty() {
                 state.tab.set(Tab::Device);
                 act.run(Action::ImportFiles(paths));
@@ -30,7 +30,7 @@ pub(crate) fn follow_library(state: LibraryState, act: Callback<Action>) {
         }
     }));
     refresh(state);
-    // Another try, in case the shell was not there yet or something has changed unheard.
+    // Refresh again, in case the shell was not ready or an event was missed.
     Effect::new(move || {
         if state.is_open.get() {
             refresh(state);
@@ -38,11 +38,11 @@ pub(crate) fn follow_library(state: LibraryState, act: Callback<Action>) {
     });
 }
 
-/// Asks for all that is known without the network.
+/// Queries everything that is known without the network.
 fn refresh(state: LibraryState) {
     spawn_local(async move {
         match bridge::library().await {
-            Ok(library) => state.library.set(Fetched::Here(library)),
+            Ok(library) => state.library.set(Fetched::Ready(library)),
             Err(error) => state.library.update(|library| replace_missing(library, error)),
         }
         if let Ok(downloads) = bridge::downloads().await {
@@ -52,38 +52,44 @@ fn refresh(state: LibraryState) {
             state.conversion.set(conversion);
         }
         match bridge::catalogue().await {
-            Ok(models) => state.catalogue.set(Fetched::Here(models)),
+            Ok(models) => state.catalogue.set(Fetched::Ready(models)),
             Err(error) => state.catalogue.update(|models| replace_missing(models, error)),
         }
     });
 }
 
-/// Puts the error where there is no earlier answer.
+/// Keeps an earlier answer; otherwise stores the error.
 fn replace_missing<T>(fetched: &mut Fetched<T>, error: Error) {
-    if fetched.here().is_none() {
+    if fetched.ready().is_none() {
         *fetched = Fetched::Failed(error);
     }
 }
 
-/// Carries actions out.
-pub(crate) fn carry_out(state: LibraryState) -> Callback<Action> {
+/// A callback that executes actions through the shell.
+pub(crate) fn execute_actions(state: LibraryState) -> Callback<Action> {
     Callback::new(move |action: Action| {
-        state.begin(&action);
+        state.action_started(&action);
         spawn_local(async move {
-            let outcome = bridge::carry_out(&action).await;
-            state.end(&action, outcome);
+            let outcome = bridge::execute(&action).await;
+            let next = action.after_plan_changed(&outcome);
+            state.action_finished(&action, outcome);
+            if let Some(next) = next {
+                // Not `action_started`, which would clear the error: it explains the new plan.
+                let outcome = bridge::execute(&next).await;
+                state.action_finished(&next, outcome);
+            }
         });
     })
 }
 
-/// The library, where it is shown.
+/// The library, while it is open.
 #[component]
 pub(crate) fn LibraryPage(
     /// The state of the library.
     state: LibraryState,
-    /// The conversation, which goes on behind it.
+    /// The conversation, which continues behind it.
     chat: Chat,
-    /// Carries actions out.
+    /// Executes actions.
     act: Callback<Action>,
     /// Called with text for the clipboard.
     on_copy: Callback<String>,
@@ -95,23 +101,23 @@ pub(crate) fn LibraryPage(
     }
 }
 
-/// The picker under the composer.
+/// The model picker under the composer.
 #[component]
 pub(crate) fn Picker(
     /// The state of the library.
     state: LibraryState,
-    /// The conversation, which another model goes on with.
+    /// The conversation, which the picked model continues.
     chat: Chat,
-    /// Whether its list is shown.
+    /// Whether its list is open.
     is_open: RwSignal<bool>,
-    /// Carries actions out.
+    /// Executes actions.
     act: Callback<Action>,
 ) -> impl IntoView {
     let models = Memo::new(move |_| {
-        state.library.with(|library| library.here().map(recent).unwrap_or_default())
+        state.library.with(|library| library.ready().map(recent_models).unwrap_or_default())
     });
     let loaded = Memo::new(move |_| {
-        state.library.with(|library| library.here().and_then(|library| library.loaded.clone()))
+        state.library.with(|library| library.ready().and_then(|library| library.loaded.clone()))
     });
     let is_ready = move || matches!(chat.model.get_untracked(), Some(ModelStatus::Ready { .. }));
     let on_pick = Callback::new(move |name: String| {
@@ -133,21 +139,21 @@ pub(crate) fn Picker(
     }
 }
 
-/// The notice about a held load, where there is one.
+/// The notice about a model that is not loaded again, if there is one.
 #[component]
-pub(crate) fn Held(
+pub(crate) fn SuspendedLoad(
     /// The state of the library.
     state: LibraryState,
-    /// What happened.
+    /// The load that ended with the app.
     attempt: Memo<Option<Attempt>>,
-    /// Carries actions out.
+    /// Executes actions.
     act: Callback<Action>,
     /// Called to load as before.
     on_retry: Callback<()>,
 ) -> impl IntoView {
     let name = Memo::new(move |_| {
         let attempt = attempt.get()?;
-        state.library.with(|library| held_name(library.here()?, &attempt))
+        state.library.with(|library| suspended_model(library.ready()?, &attempt))
     });
     let on_safer = Callback::new(move |context_tokens: u32| {
         if let Some(name) = name.get_untracked() {
@@ -158,7 +164,7 @@ pub(crate) fn Held(
     let can_load_safer = Memo::new(move |_| name.with(Option::is_some));
     move || {
         attempt.get().map(|attempt| {
-            view! { <HeldNotice attempt can_load_safer on_safer on_retry on_choose/> }
+            view! { <SuspendedLoadNotice attempt can_load_safer on_safer on_retry on_choose/> }
         })
     }
 }
@@ -168,18 +174,18 @@ pub(crate) fn Held(
 pub(crate) fn FirstModel(
     /// The state of the library.
     state: LibraryState,
-    /// Carries actions out.
+    /// Executes actions.
     act: Callback<Action>,
 ) -> impl IntoView {
     let model = Memo::new(move |_| {
-        state.catalogue.with(|catalogue| catalogue.here().and_then(|it| first_model(it).cloned()))
+        state.catalogue.with(|catalogue| catalogue.ready().and_then(|it| first_model(it).cloned()))
     });
     let file = Memo::new(move |_| model.with(|model| model.as_ref().map(hub_file)));
     let download = Memo::new(move |_| {
         let file = file.get()?;
-        let is_its =
+        let is_of_file =
             |it: &&lilims_ipc::Download| it.repository == file.repository && it.file == file.file;
-        state.downloads.with(|downloads| downloads.iter().find(is_its).cloned())
+        state.downloads.with(|downloads| downloads.iter().find(is_of_file).cloned())
     });
     let is_busy = Memo::new(move |_| {
         let of_file = file.get().is_some_and(|file| state.is_busy(&Concern::File(file)));
@@ -190,12 +196,12 @@ pub(crate) fn FirstModel(
         of_file.or_else(|| state.problem_of(&Concern::Plan))
     });
     let usable = Memo::new(move |_| {
-        state.library.with(|library| library.here().map(recent).unwrap_or_default())
+        state.library.with(|library| library.ready().map(recent_models).unwrap_or_default())
     });
     let on_download = Callback::new(move |()| {
         let Some(file) = file.get_untracked() else { return };
-        state.awaited.set(Some(file.clone()));
-        // One that broke off goes on from where it is.
+        state.awaited_file.set(Some(file.clone()));
+        // An interrupted download continues where it stopped.
         match download.get_untracked() {
             Some(download) => act.run(Action::Resume(download.id)),
             None => act.run(Action::Plan(file)),
@@ -208,28 +214,28 @@ pub(crate) fn FirstModel(
     }
 }
 
-/// Takes the first model from its plan to its use, once it was asked for.
+/// Downloads the first model and switches to it, once the user asked for it.
 pub(crate) fn follow_first_model(state: LibraryState, chat: Chat, act: Callback<Action>) {
     Effect::new(move || {
-        let Some(file) = state.awaited.get() else { return };
+        let Some(file) = state.awaited_file.get() else { return };
         let step = state.plan.with(|plan| {
             state.downloads.with(|downloads| next_step(&file, plan.as_ref(), downloads))
         });
-        // A download that is reported as done may be of a model that was removed since.
-        let is_here = |name: &String| {
+        // The model of a finished download may have been removed since.
+        let exists = |name: &String| {
             state.library.with(|library| {
-                library.here().is_some_and(|it| it.models.iter().any(|model| model.name == *name))
+                library.ready().is_some_and(|it| it.models.iter().any(|model| model.name == *name))
             })
         };
         match step {
             Some(FirstStep::Download) => {
                 state.plan.set(None);
-                act.run(Action::Download(file));
+                act.run(Action::Download { file, agreed_removals: Vec::new() });
             }
             Some(FirstStep::ShowPlan) => state.show(Tab::Discover),
-            Some(FirstStep::Use(name)) if is_here(&name) => {
-                state.awaited.set(None);
-                // Another one may have been chosen meanwhile.
+            Some(FirstStep::Use(name)) if exists(&name) => {
+                state.awaited_file.set(None);
+                // Another model may have been chosen meanwhile.
                 let is_missing =
                     chat.model.with_untracked(|it| matches!(it, Some(ModelStatus::Failed { .. })));
                 if is_missing {

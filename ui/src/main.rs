@@ -1,7 +1,7 @@
 //! The page of Lilims: a conversation with a model that runs on this device.
 //!
-//! [`components`] draw from data and call back; [`app`] and [`library_page`] join them with the
-//! [`state`] and with the shell, which [`bridge`] alone can reach.
+//! [`components`] take data and callbacks; [`app`] and [`library_page`] connect them with the
+//! [`state`] and with the shell, which only [`bridge`] can call. Every text is in [`text`].
 
 #![expect(unreachable_pub, reason = "the component macro makes every component public")]
 
@@ -12,8 +12,10 @@ mod format;
 mod library_page;
 mod markdown;
 mod state;
+mod text;
 
 fn main() {
     console_error_panic_hook::set_once();
+    bridge::set_language(text::choose_language(&bridge::preferred_languages()));
     leptos::mount::mount_to_body(app::App);
 }

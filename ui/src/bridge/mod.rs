@@ -1,17 +1,17 @@
-//! The one module that knows JavaScript and Tauri: commands, events, clipboard and storage.
+//! The only module that uses JavaScript and Tauri: commands, events, clipboard and storage.
 //!
-//! The shell puts its interface at `window.__TAURI__`. In a plain browser there is none; then
-//! [`is_available`] says so and the page shows a notice.
+//! The shell provides its interface as `window.__TAURI__`. In a plain browser it is missing:
+//! [`is_available`] returns false, and the page shows a notice.
 
 mod library;
 
 pub(crate) use library::{
-    Drag, carry_out, catalogue, conversion, downloads, library, on_conversion_changed,
+    Drag, catalogue, conversion, downloads, execute, library, on_conversion_changed,
     on_downloads_changed, on_drag, on_library_changed,
 };
 
 use js_sys::{Array, Object, Reflect};
-use lilims_ipc::{Conversation, Error, ErrorCode, Event, ModelStatus, Options, Overflow, Request};
+use lilims_ipc::{Conversation, Error, Event, ModelStatus, Options, Overflow, Request};
 use serde::{Serialize, de::DeserializeOwned};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen::{JsCast, closure::Closure};
@@ -19,7 +19,7 @@ use wasm_bindgen_futures::JsFuture;
 
 use crate::format::Clock;
 
-/// Where the sampling options are kept between visits.
+/// The storage key of the sampling options.
 const OPTIONS_KEY: &str = "lilims.options";
 
 /// Whether the page runs inside the shell.
@@ -27,13 +27,13 @@ pub(crate) fn is_available() -> bool {
     interface("core").is_ok()
 }
 
-/// Asks where the model stands.
+/// Returns the status of the model.
 pub(crate) async fn status() -> Result<ModelStatus, Error> {
     let answer = invoke("status", &Object::new()).await?;
     decode(answer)
 }
 
-/// Calls `on_status` whenever the shell tells where the model stands.
+/// Calls `on_status` whenever the status of the model changes.
 pub(crate) async fn on_model_status(on_status: impl FnMut(ModelStatus) + 'static) {
     listen("model-status", on_status).await;
 }
@@ -62,18 +62,18 @@ pub(crate) async fn retry_load() -> Result<(), Error> {
     invoke("retry_load", &Object::new()).await.map(drop)
 }
 
-/// Asks for the conversation of the last visit.
+/// Returns the last conversation, if one is saved.
 pub(crate) async fn conversation() -> Result<Option<Conversation>, Error> {
     let answer = invoke("conversation", &Object::new()).await?;
     decode(answer)
 }
 
-/// Has the shell forget the conversation, so that a new one begins.
+/// Deletes the saved conversation, so that a new one begins.
 pub(crate) async fn forget() -> Result<(), Error> {
     invoke("forget", &Object::new()).await.map(drop)
 }
 
-/// Keeps what is to happen when the conversation outgrows the context.
+/// Saves what happens when the conversation outgrows the context.
 pub(crate) async fn set_overflow(overflow: Overflow) -> Result<(), Error> {
     let arguments = Object::new();
     set(&arguments, "overflow", &encode(&overflow)?)?;
@@ -83,20 +83,20 @@ pub(crate) async fn set_overflow(overflow: Overflow) -> Result<(), Error> {
 /// Puts `text` on the clipboard and returns whether that worked.
 pub(crate) async fn copy(text: &str) -> bool {
     let clipboard = window().navigator().clipboard();
-    // Outside a secure context the property is undefined, whatever its type says.
+    // Outside a secure context the property is undefined, despite its type.
     if !clipboard.is_undefined() && JsFuture::from(clipboard.write_text(text)).await.is_ok() {
         return true;
     }
     copy_by_selection(text).unwrap_or(false)
 }
 
-/// The sampling options of the last visit.
+/// Returns the saved sampling options.
 pub(crate) fn stored_options() -> Option<Options> {
     let json = window().local_storage().ok()??.get_item(OPTIONS_KEY).ok()??;
     decode(js_sys::JSON::parse(&json).ok()?).ok()
 }
 
-/// Keeps the sampling options for the next visit. Without storage they last as long as the page.
+/// Saves the sampling options. Without storage they last as long as the page.
 pub(crate) fn store_options(options: &Options) {
     let json = encode(options).ok().and_then(|value| js_sys::JSON::stringify(&value).ok());
     if let (Some(json), Ok(Some(storage))) = (json, window().local_storage()) {
@@ -104,20 +104,33 @@ pub(crate) fn store_options(options: &Options) {
     }
 }
 
-/// What the clock on the wall shows.
+/// The languages that the user prefers, most preferred first, such as `en-GB`.
+pub(crate) fn preferred_languages() -> Vec<String> {
+    window().navigator().languages().iter().filter_map(|tag| tag.as_string()).collect()
+}
+
+/// Declares the language of the page, for screen readers and hyphenation.
+pub(crate) fn set_language(tag: &str) {
+    let root = window().document().and_then(|document| document.document_element());
+    if let Some(root) = root {
+        let _ = root.set_attribute("lang", tag);
+    }
+}
+
+/// Returns the current time and time zone.
 pub(crate) fn clock() -> Clock {
     let now = js_sys::Date::new_0();
-    // The browser counts how far local time is behind.
+    // The browser reports how far local time is behind UTC.
     Clock { now_ms: now.get_time() as i64, ahead_minutes: -(now.get_timezone_offset() as i64) }
 }
 
-/// Whether a keyboard and a mouse are likely: focusing a field then opens no screen keyboard.
+/// Whether the device has a mouse or touchpad: then focusing a field opens no on-screen keyboard.
 pub(crate) fn has_fine_pointer() -> bool {
     let query = window().match_media("(hover: hover) and (pointer: fine)");
     query.ok().flatten().is_some_and(|query| query.matches())
 }
 
-/// The older way to the clipboard: selects a text field that nobody sees.
+/// Copies through the older clipboard interface, by selecting an invisible text field.
 fn copy_by_selection(text: &str) -> Option<bool> {
     let document = window().document()?.dyn_into::<web_sys::HtmlDocument>().ok()?;
     let focused = document.active_element()?.dyn_into::<web_sys::HtmlElement>().ok();
@@ -139,7 +152,7 @@ fn window() -> web_sys::Window {
     web_sys::window().expect("the page runs in a window")
 }
 
-/// The part `name` of the shell's interface.
+/// Part `name` of the shell's interface.
 fn interface(name: &str) -> Result<JsValue, Error> {
     let tauri = get(&window(), "__TAURI__")?;
     let part = if tauri.is_object() { get(&tauri, name)? } else { JsValue::UNDEFINED };
@@ -155,7 +168,7 @@ async fn listen<T: DeserializeOwned>(name: &str, mut on_payload: impl FnMut(T) +
         }
     });
     let arguments = Array::of2(&name.into(), &handler.into_js_value());
-    // Without events the page still learns from the answers to what it asks.
+    // Without events, the page still gets the answers to its commands.
     let _ = call("event", "listen", &arguments).await;
 }
 
@@ -171,7 +184,7 @@ async fn call(part: &str, function: &str, arguments: &Array) -> Result<JsValue, 
     JsFuture::from(js_sys::Promise::resolve(&promise)).await.map_err(rejection)
 }
 
-/// A channel of the shell that hands its messages to `handler`.
+/// A channel of the shell that passes its messages to `handler`.
 fn channel(handler: &JsValue) -> Result<JsValue, Error> {
     let constructor: js_sys::Function = get(&interface("core")?, "Channel")?
         .dyn_into()
@@ -179,17 +192,13 @@ fn channel(handler: &JsValue) -> Result<JsValue, Error> {
     Reflect::construct(&constructor, &Array::of1(handler)).map_err(rejection)
 }
 
-/// The error of a command that failed: its own, or one that says that there was none.
+/// The error of a failed command; an internal error if the value is none.
 fn rejection(value: JsValue) -> Error {
     decode(value.clone()).unwrap_or_else(|_| broken(&format!("{value:?}")))
 }
 
 fn broken(detail: &str) -> Error {
-    Error {
-        code: ErrorCode::Internal,
-        message: "The app did not answer as it should. Restart Lilims and try again.".into(),
-        detail: Some(detail.into()),
-    }
+    Error::internal(detail)
 }
 
 fn get(object: &JsValue, key: &str) -> Result<JsValue, Error> {

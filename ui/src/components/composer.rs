@@ -1,40 +1,41 @@
-//! Where questions are written.
+//! The text field for questions, with its send and stop button.
 
 use leptos::{ev, html, prelude::*};
 
 use super::icon::Icon;
 use crate::bridge::has_fine_pointer;
+use crate::text::text;
 
 /// The key code that browsers report for keys that an input method handles.
 const COMPOSING_KEY: u32 = 229;
 
-/// The text field with its button.
+/// The text field with its button. Enter sends, Shift+Enter breaks the line.
 #[component]
 pub(crate) fn Composer(
-    /// What is being written.
+    /// The draft.
     draft: RwSignal<String>,
-    /// Whether the model is loading: a question then waits for it.
+    /// Whether the model is loading: a question is then sent once it is ready.
     #[prop(into)]
     is_loading: Signal<bool>,
-    /// Whether no model is loaded and none will be by itself: no question can be asked.
+    /// Whether no model is loaded or loading: no question can be asked.
     #[prop(into)]
     has_failed: Signal<bool>,
-    /// Whether the model has given its memory back: a question loads it again.
+    /// Whether the model was unloaded: a question loads it again.
     #[prop(into)]
     is_unloaded: Signal<bool>,
     /// Whether an answer is being written.
     #[prop(into)]
     is_answering: Signal<bool>,
-    /// The turn whose question is being rewritten.
+    /// The turn whose question is being edited.
     #[prop(into)]
     editing: Signal<Option<u64>>,
     /// Called to send the draft.
     on_submit: Callback<()>,
     /// Called to stop the answer.
     on_stop: Callback<()>,
-    /// What stands under the field, before the hints.
+    /// Shown under the field, before the hints.
     picker: AnyView,
-    /// What stands under the field, after the hints.
+    /// Shown under the field, after the hints.
     children: Children,
 ) -> impl IntoView {
     let field = NodeRef::<html::Textarea>::new();
@@ -66,26 +67,26 @@ pub(crate) fn Composer(
     };
     let hint = move || {
         if editing.get().is_some() {
-            "Editing your message"
+            text!(composer.editing)
         } else if has_failed.get() {
-            "No model is loaded"
+            text!(composer.no_model)
         } else if is_loading.get() && !is_answering.get() {
-            "The model is loading; a message waits for it"
+            text!(composer.model_loading)
         } else if is_unloaded.get() && !is_answering.get() {
-            "Your next message loads the model again"
+            text!(composer.loads_again)
         } else {
             ""
         }
     };
     let keys = move || {
         if editing.get().is_some() {
-            "Esc cancels"
+            text!(composer.esc_cancels)
         } else if is_answering.get() {
-            "Esc stops"
+            text!(composer.esc_stops)
         } else if is_blank.get() || has_failed.get() {
             ""
         } else {
-            "Enter sends · Shift+Enter breaks the line"
+            text!(composer.enter_sends)
         }
     };
     view! {
@@ -103,8 +104,8 @@ pub(crate) fn Composer(
                         node_ref=field
                         rows="1"
                         data-testid="composer-input"
-                        aria-label="Message"
-                        placeholder="Write a message"
+                        aria-label=text!(composer.label)
+                        placeholder=text!(composer.placeholder)
                         dir="auto"
                         autocomplete="off"
                         enterkeyhint="send"
@@ -121,8 +122,14 @@ pub(crate) fn Composer(
                                     type="submit"
                                     class="button primary round"
                                     data-testid="send"
-                                    aria-label=move || if is_loading.get() { "Send when the model is loaded" } else { "Send" }
-                                    title="Send"
+                                    aria-label=move || {
+                                        if is_loading.get() {
+                                            text!(composer.send_when_loaded)
+                                        } else {
+                                            text!(composer.send)
+                                        }
+                                    }
+                                    title=text!(composer.send)
                                     disabled=move || is_blank.get() || has_failed.get()
                                 >
                                     {Icon::Send.view()}
@@ -134,8 +141,8 @@ pub(crate) fn Composer(
                             type="button"
                             class="button primary round stop"
                             data-testid="stop"
-                            aria-label="Stop the answer"
-                            title="Stop (Esc)"
+                            aria-label=text!(composer.stop)
+                            title=text!(composer.stop_hint)
                             on:click=move |_| {
                                 on_stop.run(());
                                 focus();

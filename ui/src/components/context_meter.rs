@@ -1,11 +1,12 @@
-//! How full the model's context is, as a small bar with its figures.
+//! The context meter: a small bar with figures that shows how full the model's context is.
 
 use leptos::prelude::*;
 use lilims_ipc::ContextView;
 
 use crate::format;
+use crate::text::text;
 
-/// The meter: a button that opens the panel about the context.
+/// The meter; it is a button that opens the context panel.
 #[component]
 pub(crate) fn ContextMeter(
     /// What the model sees; nothing used before the first answer, `None` before the context's size
@@ -18,10 +19,10 @@ pub(crate) fn ContextMeter(
     let known = Memo::new(move |_| view.get().unwrap_or_default());
     let wide = move || known.with(figures);
     let narrow = move || known.with(short_figures);
-    let label = move || format!("Context: {}", known.with(figures));
+    let label = move || text!(context.meter, figures = known.with(figures));
     view! {
         <Show when=move || view.with(Option::is_some)>
-            // It needs no tooltip: that would repeat the figures, and stand where Send is pressed.
+            // No tooltip: it would repeat the figures and cover the send button.
             <button
                 type="button"
                 class="meter"
@@ -39,7 +40,7 @@ pub(crate) fn ContextMeter(
     }
 }
 
-/// The context as a bar: what is pinned, the window, and what is free.
+/// The context as a bar of pinned, window and free tokens.
 #[component]
 pub(super) fn ContextBar(
     /// What the model sees.
@@ -59,7 +60,7 @@ pub(super) fn ContextBar(
     }
 }
 
-/// The tokens of the window: what is used and not pinned.
+/// The number of tokens in the window: used and not pinned.
 pub(super) fn window_tokens(view: &ContextView) -> u32 {
     view.used_tokens.saturating_sub(view.pinned_tokens)
 }
@@ -72,11 +73,11 @@ fn figures(view: &ContextView) -> String {
     }
 }
 
-/// The same where there is little room.
+/// The figures for narrow windows.
 fn short_figures(view: &ContextView) -> String {
     match view.used_tokens {
         0 => format::tokens(view.context_tokens),
-        used => format!("{}%", format::percent(used, view.context_tokens)),
+        used => format::percent_text(format::percent(used.into(), view.context_tokens.into())),
     }
 }
 
@@ -85,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_used_shows_the_capacity_alone() {
+    fn unused_context_shows_only_its_capacity() {
         let mut view = ContextView { context_tokens: 8192, ..ContextView::default() };
         assert_eq!(figures(&view), "8,192 tokens");
         assert_eq!(short_figures(&view), "8,192 tokens");

@@ -1,17 +1,18 @@
-//! The scrolling conversation. It follows a growing answer as long as the user is at its end.
+//! The scrolling conversation. It follows a growing answer while the reader is at its end.
 
 use leptos::{ev, html, prelude::*};
 use wasm_bindgen::{JsCast, closure::Closure};
 
 use super::icon::Icon;
 use super::message::TurnView;
-use super::prose_clicks::{handle_click, keep_links_shut};
-use crate::state::{Place, Turn};
+use super::prose_clicks::{block_middle_click, handle_click};
+use crate::state::{MessagePosition, Turn};
+use crate::text::text;
 
-/// How close to the end, in pixels, counts as being there.
+/// How close to the end, in pixels, counts as being at the end.
 const END_MARGIN_PX: i32 = 48;
 
-/// The conversation, with its children after the last message.
+/// The conversation, followed by its children.
 #[component]
 pub(crate) fn Conversation(
     /// The turns, oldest first.
@@ -20,19 +21,19 @@ pub(crate) fn Conversation(
     /// The turn whose answer is being written.
     #[prop(into)]
     answering: Signal<Option<u64>>,
-    /// The message that the model's window begins with, where something has left it.
+    /// The message that the model's window begins with; `None` if the window holds everything.
     #[prop(into)]
-    window_start: Signal<Option<Place>>,
-    /// The summary that stands for what has left the window.
+    window_start: Signal<Option<MessagePosition>>,
+    /// The summary of what has left the window.
     #[prop(into)]
     summary: Signal<Option<String>>,
-    /// Called to write the last answer anew.
+    /// Called to regenerate the last answer.
     on_regenerate: Callback<()>,
-    /// Called with the turn whose question is to be rewritten.
+    /// Called with the turn whose question is to be edited.
     on_edit: Callback<u64>,
     /// Called with text for the clipboard.
     on_copy: Callback<String>,
-    /// What stands after the last message.
+    /// Shown after the last message.
     children: Children,
 ) -> impl IntoView {
     let scroller = NodeRef::<html::Main>::new();
@@ -41,7 +42,7 @@ pub(crate) fn Conversation(
     let last_id = Memo::new(move |_| turns.with(|turns| turns.last().map(|turn| turn.id)));
     follow_growth(scroller, content, at_end);
     Effect::new(move || {
-        // A new turn was asked for at the composer: show it wherever the user had scrolled to.
+        // A question was just sent: show it, wherever the reader had scrolled to.
         last_id.track();
         at_end.set(true);
         scroll_to_end(scroller);
@@ -51,18 +52,18 @@ pub(crate) fn Conversation(
         <main
             class="conversation"
             tabindex="0"
-            aria-label="Conversation"
+            aria-label=text!(conversation.label)
             node_ref=scroller
             on:scroll=track_position(scroller, at_end)
             on:click=move |event| handle_click(&event, on_copy)
-            on:auxclick=move |event| keep_links_shut(&event)
+            on:auxclick=move |event| block_middle_click(&event)
         >
             <div class="column" node_ref=content>
                 <For each=move || turns.get() key=|turn| turn.id let:turn>
                     {
                         let id = turn.id;
                         let own_start = Memo::new(move |_| {
-                            window_start.get().filter(|place| place.turn == id).map(|it| it.part)
+                            window_start.get().filter(|start| start.turn == id).map(|it| it.part)
                         });
                         view! {
                             <TurnView
@@ -87,8 +88,8 @@ pub(crate) fn Conversation(
                     type="button"
                     class="button round"
                     data-testid="jump-to-latest"
-                    aria-label="Jump to the latest message"
-                    title="Jump to the latest message"
+                    aria-label=text!(conversation.jump_to_latest)
+                    title=text!(conversation.jump_to_latest)
                     on:click=move |_| {
                         at_end.set(true);
                         scroll_to_end(scroller);
@@ -101,7 +102,7 @@ pub(crate) fn Conversation(
     }
 }
 
-/// Scrolls along whenever the content grows or the window changes, while the user is at the end.
+/// Scrolls to the end when the content grows or the window changes size, while the reader is there.
 fn follow_growth(
     scroller: NodeRef<html::Main>,
     content: NodeRef<html::Div>,
@@ -124,8 +125,8 @@ fn follow_growth(
     });
 }
 
-/// Notes whether the user is at the end. Only scrolling up leaves it: an answer that grew before
-/// the event arrived would otherwise look like a user who left.
+/// Tracks whether the reader is at the end. Only scrolling up leaves it: an answer that grew before
+/// the event arrived would otherwise look like a reader who scrolled away.
 fn track_position(
     scroller: NodeRef<html::Main>,
     at_end: RwSignal<bool>,

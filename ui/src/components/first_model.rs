@@ -1,28 +1,29 @@
-//! What stands in place of a conversation while there is no model: an offer to download one.
+//! The offer to download a first model, shown in place of a conversation while there is none.
 
 use leptos::prelude::*;
 use lilims_ipc::{Download, DownloadState, Error, LibraryModel, Recommended};
 
-use super::foreign::{Foreign, ForeignText};
 use super::icon::mark;
+use super::untrusted::{UntrustedName, UntrustedText};
 use crate::format;
+use crate::text::{self, text};
 
-/// The offer. Nothing is fetched before its button is pressed.
+/// The offer. Nothing is downloaded before its button is pressed.
 #[component]
 pub(crate) fn FirstModelOffer(
-    /// The model that is offered, once the list is open.
+    /// The model that is offered, once the catalogue is read.
     #[prop(into)]
     model: Signal<Option<Recommended>>,
-    /// Its download, while that is under way.
+    /// Its download, if there is one.
     #[prop(into)]
     download: Signal<Option<Download>>,
-    /// Whether the press is being carried out.
+    /// Whether an action on it is running.
     #[prop(into)]
     is_busy: Signal<bool>,
-    /// What went wrong with it.
+    /// The error of its last action.
     #[prop(into)]
     problem: Signal<Option<Error>>,
-    /// The models on this device that could be used as they are.
+    /// The models on this device that can be used.
     #[prop(into)]
     usable: Signal<Vec<LibraryModel>>,
     /// Called to download the model that is offered, or to try again.
@@ -33,22 +34,22 @@ pub(crate) fn FirstModelOffer(
     on_others: Callback<()>,
 ) -> impl IntoView {
     let is_here = Memo::new(move |_| usable.with(|usable| !usable.is_empty()));
-    let under_way = Memo::new(move |_| download.get().filter(is_under_way));
+    let in_progress = Memo::new(move |_| download.get().filter(is_in_progress));
     let failure = Memo::new(move |_| download.get().and_then(failure).or_else(|| problem.get()));
     let offer = move || {
         model.get().map(|model| {
             let size = format::size(model.size_bytes);
-            let line = format!("{size} · {} · {}", model.licence, model.good_at);
+            let line = format::facts([size.clone(), model.licence, model.good_at]);
             let label = move || match failure.with(Option::is_some) {
-                true => format!("Try again ({size})"),
-                false => format!("Download {size}"),
+                true => text!(first_model.try_again, size = size.clone()),
+                false => text!(first_model.download, size = size.clone()),
             };
             view! {
-                <h2 data-testid="first-model-name"><Foreign text=model.title/></h2>
-                <p class="first-model-line"><Foreign text=line/></p>
+                <h2 data-testid="first-model-name"><UntrustedName text=model.title/></h2>
+                <p class="first-model-line"><UntrustedName text=line/></p>
                 <Show
-                    when=move || under_way.with(Option::is_none)
-                    fallback=move || view! { <Progress under_way/> }
+                    when=move || in_progress.with(Option::is_none)
+                    fallback=move || view! { <Progress in_progress/> }
                 >
                     <button
                         type="button"
@@ -67,24 +68,24 @@ pub(crate) fn FirstModelOffer(
     view! {
         <section class="empty first-model" data-testid="first-model" aria-labelledby="first-model-title">
             {mark()}
-            <h1 id="first-model-title">"Lilims needs a model"</h1>
-            <p>"It runs on this device; what you write stays here. There is none yet that is ready."</p>
+            <h1 id="first-model-title">{text!(first_model.title)}</h1>
+            <p>{text!(first_model.text)}</p>
             <Show when=move || is_here.get()>
-                <ul class="first-model-here" aria-label="Models on this device">
+                <ul class="first-model-here" aria-label=text!(first_model.here)>
                     <For each=move || usable.get() key=|model| model.name.clone() let:model>
                         {
                             let name = model.name.clone();
                             view! {
                                 <li>
-                                    <Foreign text=model.title.clone()/>
+                                    <UntrustedName text=model.title.clone()/>
                                     <button
                                         type="button"
                                         class="button primary"
                                         data-testid="first-model-use"
-                                        aria-label=format!("Use {}", format::visible_name(&model.title))
+                                        aria-label=text!(button.use_model_named, name = format::visible_name(&model.title))
                                         on:click=move |_| on_use.run(name.clone())
                                     >
-                                        "Use"
+                                        {text!(button.use_model)}
                                     </button>
                                 </li>
                             }
@@ -95,32 +96,32 @@ pub(crate) fn FirstModelOffer(
             <div class="first-model-offer">{offer}</div>
             <Show when=move || failure.with(Option::is_some)>
                 <p class="first-model-error" role="alert" data-testid="first-model-error">
-                    <ForeignText text=Signal::derive(move || failure.get().map(|it| it.message).unwrap_or_default())/>
+                    <UntrustedText text=Signal::derive(move || failure.with(|it| it.as_ref().map(text::error).unwrap_or_default()))/>
                 </p>
             </Show>
             <button type="button" class="button quiet link" data-testid="first-model-others" on:click=move |_| on_others.run(())>
-                "Other models and files"
+                {text!(first_model.others)}
             </button>
         </section>
     }
 }
 
-/// How far the download is.
+/// The progress of the download.
 #[component]
-fn Progress(under_way: Memo<Option<Download>>) -> impl IntoView {
+fn Progress(in_progress: Memo<Option<Download>>) -> impl IntoView {
     let percent = move || {
-        under_way.with(|it| {
+        in_progress.with(|it| {
             let (done, total) = it.as_ref().map_or((0, 1), |it| (it.done_bytes, it.total_bytes));
-            (u128::from(done) * 100 / u128::from(total.max(1))).min(100)
+            format::percent(done, total)
         })
     };
-    let line = move || under_way.with(|it| it.as_ref().map(format::download_progress));
+    let line = move || in_progress.with(|it| it.as_ref().map(format::download_progress));
     view! {
         <div
             class="progress"
             role="progressbar"
             data-testid="first-model-progress"
-            aria-label="Download of the model"
+            aria-label=text!(first_model.progress)
             aria-valuemin="0"
             aria-valuemax="100"
             aria-valuenow=move || percent().to_string()
@@ -131,7 +132,7 @@ fn Progress(under_way: Memo<Option<Download>>) -> impl IntoView {
     }
 }
 
-fn is_under_way(download: &Download) -> bool {
+fn is_in_progress(download: &Download) -> bool {
     !matches!(download.state, DownloadState::Failed { .. } | DownloadState::Done { .. })
 }
 

@@ -1,17 +1,18 @@
-//! The top of the page: the model, its speed, and what concerns the whole conversation.
+//! The top bar: the model, its speed, and the buttons for a new conversation, library and settings.
 
 use leptos::prelude::*;
 use lilims_ipc::ModelStatus;
 
-use super::foreign::Foreign;
 use super::icon::{Icon, mark};
-use super::tooltip::explain_picture;
+use super::tooltip::title_from_label;
+use super::untrusted::UntrustedName;
 use crate::format;
+use crate::text::{self, text};
 
-/// The bar at the top.
+/// The top bar.
 #[component]
 pub(crate) fn Header(
-    /// Where the model stands; `None` until that is known.
+    /// The status of the model; `None` until it is known.
     #[prop(into)]
     model: Signal<Option<ModelStatus>>,
     /// The speed of the newest answer.
@@ -37,9 +38,9 @@ pub(crate) fn Header(
                 {mark()}
                 <div class="model-text">
                     <span class="model-name" data-testid="model-name">
-                        <Foreign text=Signal::derive(move || model.with(|model| name(model.as_ref())))/>
+                        <UntrustedName text=Signal::derive(move || model.with(|model| name(model.as_ref())))/>
                     </span>
-                    <span class="model-line"><Foreign text=Signal::derive(move || model.with(|model| line(model.as_ref())))/></span>
+                    <span class="model-line"><UntrustedName text=Signal::derive(move || model.with(|model| line(model.as_ref())))/></span>
                     <Show when=move || speed.with(Option::is_some)>
                         <span class="speed" data-testid="tokens-per-second">
                             {move || speed.get().map(format::speed)}
@@ -52,33 +53,35 @@ pub(crate) fn Header(
                     type="button"
                     class="button quiet"
                     data-testid="new-chat"
-                    aria-label="New conversation"
-                    on:mouseenter=|event| explain_picture(&event)
+                    aria-label=text!(header.new_conversation)
+                    on:mouseenter=|event| title_from_label(&event)
                     disabled=is_empty
                     on:click=move |_| on_new_chat.run(())
                 >
                     {Icon::NewChat.view()}
-                    <span class="wide-only">"New"</span>
+                    <span class="wide-only">{text!(header.new)}</span>
                 </button>
                 <button
                     type="button"
                     class="button quiet library-toggle"
                     class:active=is_at_work
                     data-testid="library-toggle"
-                    aria-label=move || if is_at_work.get() { "Library, at work" } else { "Library" }
-                    on:mouseenter=|event| explain_picture(&event)
+                    aria-label=move || {
+                        if is_at_work.get() { text!(header.library_at_work) } else { text!(header.library) }
+                    }
+                    on:mouseenter=|event| title_from_label(&event)
                     aria-pressed=move || library_open.get().to_string()
                     on:click=move |_| library_open.update(|open| *open = !*open)
                 >
                     {Icon::Library.view()}
-                    <span class="wide-only">"Library"</span>
+                    <span class="wide-only">{text!(header.library)}</span>
                 </button>
                 <button
                     type="button"
                     class="button quiet"
                     data-testid="settings-toggle"
-                    aria-label="Settings"
-                    title="Settings"
+                    aria-label=text!(header.settings)
+                    title=text!(header.settings)
                     aria-haspopup="dialog"
                     aria-expanded=move || settings_open.get().to_string()
                     on:click=move |_| settings_open.update(|open| *open = !*open)
@@ -90,17 +93,17 @@ pub(crate) fn Header(
     }
 }
 
-/// The line under the header that moves while the model loads.
+/// The animated line under the header while the model loads.
 #[component]
 pub(crate) fn LoadingBar(
-    /// Whether it does.
+    /// Whether the model is loading.
     #[prop(into)]
     is_loading: Signal<bool>,
 ) -> impl IntoView {
     view! {
         <div class="loading-bar" class:active=is_loading role="presentation">
             <Show when=move || is_loading.get()>
-                <div role="progressbar" aria-label="Loading the model"></div>
+                <div role="progressbar" aria-label=text!(header.loading_the_model)></div>
             </Show>
         </div>
     }
@@ -112,26 +115,28 @@ fn state_name(model: Option<&ModelStatus>) -> &'static str {
         Some(ModelStatus::Ready { .. }) => "ready",
         Some(ModelStatus::Failed { .. }) => "failed",
         Some(ModelStatus::Unloaded { .. }) => "unloaded",
-        Some(ModelStatus::Held { .. }) => "held",
+        Some(ModelStatus::LoadSuspended { .. }) => "load-suspended",
     }
 }
 
 fn name(model: Option<&ModelStatus>) -> String {
     match model {
-        None => "Lilims".into(),
+        None => text!(header.app_name).into(),
         Some(ModelStatus::Loading { name } | ModelStatus::Unloaded { name, .. }) => name.clone(),
-        Some(ModelStatus::Held { attempt }) => attempt.name.clone(),
+        Some(ModelStatus::LoadSuspended { attempt }) => attempt.name.clone(),
         Some(ModelStatus::Ready { model }) => model.name.clone(),
-        Some(ModelStatus::Failed { .. }) => "No model".into(),
+        Some(ModelStatus::Failed { .. }) => text!(header.no_model).into(),
     }
 }
 
 fn line(model: Option<&ModelStatus>) -> String {
     match model {
-        None => "Starting…".into(),
-        Some(ModelStatus::Loading { .. }) => "Loading…".into(),
+        None => text!(header.starting).into(),
+        Some(ModelStatus::Loading { .. }) => text!(header.loading).into(),
         Some(ModelStatus::Ready { model }) => format::model_line(model),
-        Some(ModelStatus::Unloaded { why, .. }) => format!("Unloaded {why}"),
-        Some(ModelStatus::Failed { .. } | ModelStatus::Held { .. }) => "Not loaded".into(),
+        Some(ModelStatus::Unloaded { reason, .. }) => text::unload_reason(*reason),
+        Some(ModelStatus::Failed { .. } | ModelStatus::LoadSuspended { .. }) => {
+            text!(header.not_loaded).into()
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! The icons: one-colour line drawings on a grid of 20, in the colour of the text around them.
+//! The icons: line drawings on a 20 × 20 grid, in the colour of the surrounding text.
 
 use leptos::prelude::*;
 
@@ -105,7 +105,7 @@ impl Icon {
         }
     }
 
-    /// The drawing. It says nothing to a screen reader: the control around it has the label.
+    /// The drawing, hidden from screen readers: the control around it has the label.
     pub(crate) fn view(self) -> impl IntoView {
         view! {
             <svg class="icon" viewBox="0 0 20 20" aria-hidden="true" focusable="false">
@@ -115,7 +115,7 @@ impl Icon {
     }
 }
 
-/// The crescent of Lilims.
+/// The logo, a crescent.
 pub(crate) fn mark() -> impl IntoView {
     view! {
         <svg class="mark" viewBox="0 0 20 20" aria-hidden="true" focusable="false">

@@ -1,4 +1,4 @@
-//! One turn: the question, the answer as it grows, and what can be done with them.
+//! One turn: the question, the answer as it grows, and their buttons.
 
 use std::time::Duration;
 
@@ -11,29 +11,30 @@ use super::reasoning::ReasoningView;
 use super::window_line::WindowLine;
 use crate::format;
 use crate::state::{Answer, AnswerState, Growing, Part, Turn};
+use crate::text::text;
 
-/// How long a control says that it has copied.
+/// How long a control confirms that it has copied.
 pub(super) const CONFIRMATION: Duration = Duration::from_millis(1600);
 
 /// A question and its answer.
 #[component]
 pub(super) fn TurnView(
-    /// What is shown.
+    /// The turn.
     turn: Turn,
-    /// Whether it is the last: only that one can be changed.
+    /// Whether it is the last turn: only that one can be changed.
     #[prop(into)]
     is_last: Signal<bool>,
     /// Whether an answer is being written.
     #[prop(into)]
     is_busy: Signal<bool>,
-    /// The part of this turn that the model's window begins with, if it does here.
+    /// The part of this turn that the model's window begins with, if it begins in this turn.
     #[prop(into)]
     window_start: Signal<Option<Part>>,
-    /// The summary that stands for what has left the window.
+    /// The summary of what has left the window.
     summary: Signal<Option<String>>,
-    /// Called to write the answer anew.
+    /// Called to regenerate the answer.
     on_regenerate: Callback<()>,
-    /// Called with the turn's id to rewrite the question.
+    /// Called with the turn's id to edit the question.
     on_edit: Callback<u64>,
     /// Called with text for the clipboard.
     on_copy: Callback<String>,
@@ -50,7 +51,7 @@ pub(super) fn TurnView(
     };
     view! {
         {line_before(Part::Question)}
-        <article class="message user" data-testid="message" data-role="user" data-state="done" aria-label="You">
+        <article class="message user" data-testid="message" data-role="user" data-state="done" aria-label=text!(conversation.you)>
             <div class="bubble" dir="auto">{format::visible_text(&question)}</div>
             <div class="actions">
                 <Show when=move || can_change.get()>
@@ -58,15 +59,15 @@ pub(super) fn TurnView(
                         type="button"
                         class="button quiet small"
                         data-testid="edit"
-                        aria-label="Edit message"
-                        title="Edit"
+                        aria-label=text!(conversation.edit_message)
+                        title=text!(conversation.edit)
                         on:click=move |_| on_edit.run(id)
                     >
                         {Icon::Edit.view()}
                     </button>
                 </Show>
                 <CopyButton
-                    label="Copy message"
+                    label=text!(conversation.copy_message)
                     test_id="copy-question"
                     on_copy=move || on_copy.run(question_text.clone())
                 />
@@ -105,7 +106,7 @@ fn AnswerView(
     });
     let waits = Memo::new(move |_| state.with(|state| *state == AnswerState::Waiting));
     let reading = Signal::from(reading);
-    // A model that reads again in the middle of an answer says so below the text.
+    // If the model reads again in the middle of an answer, this is shown below the text.
     let is_pending = Memo::new(move |_| {
         is_open.get() && ((is_blank.get() && !is_reasoning.get()) || reading.with(Option::is_some))
     });
@@ -117,7 +118,7 @@ fn AnswerView(
             data-testid="message"
             data-role="assistant"
             data-state=move || state.with(AnswerState::name)
-            aria-label="Lilims"
+            aria-label=text!(header.app_name)
             aria-busy=move || is_open.get().to_string()
         >
             <Show when=move || has_reasoning.get()>
@@ -134,9 +135,9 @@ fn AnswerView(
             </Show>
             <Show when=move || failure.with(Option::is_some)>
                 <ErrorNotice
-                    title="The answer broke off"
+                    title=text!(conversation.answer_failed)
                     error=Signal::derive(move || failure.get())
-                    retry_label="Try again"
+                    retry_label=text!(button.try_again)
                     retry_id="retry"
                     on_retry=on_regenerate
                 />
@@ -144,15 +145,15 @@ fn AnswerView(
             <Ending state/>
             <div class="actions" class:hidden=is_open>
                 <Show when=move || !is_blank.get()>
-                    <CopyButton label="Copy answer" test_id="copy" on_copy=copy.clone()/>
+                    <CopyButton label=text!(conversation.copy_answer) test_id="copy" on_copy=copy.clone()/>
                 </Show>
                 <Show when=move || can_change.get() && failure.with(Option::is_none)>
                     <button
                         type="button"
                         class="button quiet small"
                         data-testid="regenerate"
-                        aria-label="Write the answer again"
-                        title="Write again"
+                        aria-label=text!(conversation.write_answer_again)
+                        title=text!(conversation.write_again)
                         on:click=move |_| on_regenerate.run(())
                     >
                         {Icon::Again.view()}
@@ -164,12 +165,12 @@ fn AnswerView(
     }
 }
 
-/// Why the answer is no longer than it is.
+/// Why the answer ended, where that is worth showing.
 #[component]
 fn Ending(state: Signal<AnswerState>) -> impl IntoView {
     let note = Memo::new(move |_| match state.get() {
         AnswerState::Done { finish, .. } => format::finish(finish),
-        AnswerState::Stopped { .. } => Some("Stopped."),
+        AnswerState::Stopped { .. } => Some(text!(conversation.stopped)),
         _ => None,
     });
     view! {
@@ -179,7 +180,7 @@ fn Ending(state: Signal<AnswerState>) -> impl IntoView {
     }
 }
 
-/// A button that shows a tick for a moment after it was pressed.
+/// A copy button, which shows a tick for a moment after it was pressed.
 #[component]
 fn CopyButton(
     label: &'static str,
@@ -204,7 +205,7 @@ fn CopyButton(
             class="button quiet small"
             data-testid=test_id
             aria-label=label
-            title="Copy"
+            title=text!(button.copy)
             on:click=click
         >
             {move || if copied.get() { Icon::Check } else { Icon::Copy }.view()}

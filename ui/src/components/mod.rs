@@ -1,13 +1,11 @@
-//! The parts of the page. Each takes data and callbacks; none asks the shell for anything.
+//! The components of the page. Each takes data and callbacks; none calls the shell.
 
 mod composer;
 mod context_meter;
 mod context_panel;
 mod conversation;
 mod first_model;
-mod foreign;
 mod header;
-mod held;
 mod icon;
 mod library;
 mod message;
@@ -18,7 +16,9 @@ mod prose_clicks;
 mod reading;
 mod reasoning;
 mod settings;
+mod suspended_load;
 mod tooltip;
+mod untrusted;
 mod window_line;
 
 pub(crate) use composer::Composer;
@@ -27,8 +27,8 @@ pub(crate) use context_panel::ContextPanel;
 pub(crate) use conversation::Conversation;
 pub(crate) use first_model::FirstModelOffer;
 pub(crate) use header::{Header, LoadingBar};
-pub(crate) use held::HeldNotice;
 pub(crate) use library::LibraryView;
 pub(crate) use model_picker::ModelPicker;
 pub(crate) use notices::{Empty, ErrorNotice, Outside};
 pub(crate) use settings::Settings;
+pub(crate) use suspended_load::SuspendedLoadNotice;

@@ -1,20 +1,21 @@
-//! The model that answers, as a button under the message field; it opens a list of recent ones.
+//! The model picker: a button under the message field that opens a list of recent models.
 
 use leptos::{ev, html, prelude::*};
 use lilims_ipc::{LibraryModel, ModelStatus};
 
-use super::foreign::Foreign;
 use super::icon::Icon;
 use super::library::FitMark;
+use super::untrusted::UntrustedName;
 use crate::format;
+use crate::text::text;
 
 /// The picker.
 #[component]
 pub(crate) fn ModelPicker(
-    /// Where the model stands.
+    /// The status of the model.
     #[prop(into)]
     status: Signal<Option<ModelStatus>>,
-    /// The models to pick from, those used last first.
+    /// The models to pick from, most recently used first.
     #[prop(into)]
     models: Signal<Vec<LibraryModel>>,
     /// The short name of the loaded model.
@@ -22,9 +23,9 @@ pub(crate) fn ModelPicker(
     loaded: Signal<Option<String>>,
     /// Whether the list is shown.
     is_open: RwSignal<bool>,
-    /// Called with the short name of the model that was picked.
+    /// Called with the short name of the picked model.
     on_pick: Callback<String>,
-    /// Called to have the loaded model give its memory back.
+    /// Called to unload the model.
     on_unload: Callback<()>,
     /// Called to show the library.
     on_library: Callback<()>,
@@ -49,14 +50,14 @@ pub(crate) fn ModelPicker(
                 type="button"
                 class="meter picker-button"
                 data-testid="model-picker"
-                aria-label=move || format!("Model: {}", format::visible_name(&name()))
+                aria-label=move || text!(picker.current, name = format::visible_name(&name()))
                 aria-haspopup="listbox"
                 aria-expanded=move || is_open.get().to_string()
                 node_ref=button
                 on:click=move |_| is_open.update(|open| *open = !*open)
                 on:keydown=on_keydown
             >
-                <span><Foreign text=Signal::derive(name)/></span>
+                <span><UntrustedName text=Signal::derive(name)/></span>
                 {Icon::Unfold.view()}
             </button>
             <Show when=move || is_open.get()>
@@ -84,7 +85,7 @@ pub(crate) fn ModelPicker(
     }
 }
 
-/// The list. It has the focus; the option that Enter picks is marked.
+/// The list. It has the focus; the option that Enter picks is highlighted.
 #[component]
 fn Choices(
     status: Signal<Option<ModelStatus>>,
@@ -96,7 +97,7 @@ fn Choices(
     #[prop(into)] on_close: Callback<()>,
 ) -> impl IntoView {
     let list = NodeRef::<html::Div>::new();
-    // The index of the marked option; the list may become shorter while it is shown.
+    // The index of the highlighted option; the list may become shorter while it is shown.
     let marked = RwSignal::new(untrack(|| loaded_index(&models.get(), loaded.get().as_deref())));
     Effect::new(move || {
         if let Some(list) = list.get() {
@@ -122,7 +123,7 @@ fn Choices(
     };
     let on_keydown = move |event: ev::KeyboardEvent| {
         if event.key() == "Escape" {
-            // It closes the list and nothing else.
+            // Closes only the list.
             event.stop_propagation();
             on_close.run(());
         }
@@ -134,7 +135,7 @@ fn Choices(
             <div
                 role="listbox"
                 tabindex="0"
-                aria-label="Recent models"
+                aria-label=text!(picker.recent)
                 aria-activedescendant=move || option_id(marked.get())
                 data-testid="model-picker-list"
                 node_ref=list
@@ -149,23 +150,23 @@ fn Choices(
                 </For>
             </div>
             <Show when=move || is_empty.get()>
-                <p class="picker-empty">"No model on this device can be used yet."</p>
+                <p class="picker-empty">{text!(picker.empty)}</p>
             </Show>
             <div class="picker-foot">
                 <button type="button" class="button quiet" data-testid="picker-library" on:click=move |_| on_library.run(())>
                     {Icon::Library.view()}
-                    "Open library"
+                    {text!(picker.open_library)}
                 </button>
                 <Show when=can_unload>
                     <button
                         type="button"
                         class="button quiet"
                         data-testid="unload-model"
-                        title="Give the model’s memory back; the next question loads it again"
+                        title=text!(picker.unload_hint)
                         on:click=move |_| on_unload.run(())
                     >
                         {Icon::Unload.view()}
-                        "Unload"
+                        {text!(button.unload)}
                     </button>
                 </Show>
             </div>
@@ -185,14 +186,7 @@ fn Choice(
     let name = model.name.clone();
     let (own, picked) = (name.clone(), name.clone());
     let is_loaded = Memo::new(move |_| loaded.with(|loaded| loaded.as_ref() == Some(&own)));
-    let line = {
-        let size = format::bytes(model.size_bytes);
-        if model.quantisation.is_empty() {
-            size
-        } else {
-            format!("{} · {size}", model.quantisation)
-        }
-    };
+    let line = format::facts([model.quantisation.clone(), format::bytes(model.size_bytes)]);
     let verdict = move || {
         let fit = models.with(|models| models.get(index).and_then(|model| model.fit.clone()));
         fit.map(|fit| view! { <FitMark verdict=fit.verdict/> })
@@ -210,8 +204,8 @@ fn Choice(
             on:click=move |_| on_pick.run(picked.clone())
         >
             <span class="picker-tick">{move || is_loaded.get().then(|| Icon::Check.view())}</span>
-            <span class="picker-title"><Foreign text=model.title/></span>
-            <span class="picker-line"><Foreign text=line/></span>
+            <span class="picker-title"><UntrustedName text=model.title/></span>
+            <span class="picker-line"><UntrustedName text=line/></span>
             {verdict}
         </div>
     }
@@ -241,9 +235,9 @@ fn current_name(status: Option<&ModelStatus>) -> String {
     match status {
         Some(ModelStatus::Loading { name } | ModelStatus::Unloaded { name, .. }) => name.clone(),
         Some(ModelStatus::Ready { model }) => model.name.clone(),
-        Some(ModelStatus::Held { attempt }) => attempt.name.clone(),
-        None => "Model".into(),
-        Some(ModelStatus::Failed { .. }) => "Choose a model".into(),
+        Some(ModelStatus::LoadSuspended { attempt }) => attempt.name.clone(),
+        None => text!(picker.model).into(),
+        Some(ModelStatus::Failed { .. }) => text!(picker.choose).into(),
     }
 }
 

@@ -1,24 +1,27 @@
-//! What the page shows in place of a conversation: a beginning, an error, a wrong place.
+//! Notices in place of a conversation: the empty state, errors, and the page outside the app.
 
 use std::sync::Arc;
 
 use leptos::prelude::*;
 use lilims_ipc::Error;
 
-use super::foreign::ForeignText;
 use super::icon::mark;
+use super::untrusted::UntrustedText;
+use crate::text::{self, text};
 
-/// Questions to begin with: what is shown, and what is asked.
-const EXAMPLES: [(&str, &str); 3] = [
-    ("Explain something", "Explain in simple words why the sky is blue."),
-    ("Draft a message", "Write a short, friendly email asking to move a meeting to Thursday."),
-    ("Make a plan", "Give me a checklist for a weekend of hiking."),
-];
+/// Example questions: their titles and prompts.
+fn examples() -> [(&'static str, &'static str); 3] {
+    [
+        (text!(empty.explain_title), text!(empty.explain_prompt)),
+        (text!(empty.draft_title), text!(empty.draft_prompt)),
+        (text!(empty.plan_title), text!(empty.plan_prompt)),
+    ]
+}
 
-/// What stands where no conversation has begun.
+/// The empty state, with example questions.
 #[component]
 pub(crate) fn Empty(
-    /// Called with the example that was picked.
+    /// Called with the prompt of the picked example.
     on_pick: Callback<Arc<str>>,
 ) -> impl IntoView {
     let example = move |(title, prompt): (&'static str, &'static str)| {
@@ -34,14 +37,14 @@ pub(crate) fn Empty(
     view! {
         <section class="empty" data-testid="empty-state">
             {mark()}
-            <h1>"Ask in private"</h1>
-            <p>"The model runs on this device. What you write stays here."</p>
-            <ul class="examples" aria-label="Examples">{EXAMPLES.map(example).collect_view()}</ul>
+            <h1>{text!(empty.title)}</h1>
+            <p>{text!(empty.text)}</p>
+            <ul class="examples" aria-label=text!(empty.examples)>{examples().map(example).collect_view()}</ul>
         </section>
     }
 }
 
-/// An error: what happened, what to do, and the detail for who wants it.
+/// An error: what happened, what to do, and the technical detail, folded away.
 #[component]
 pub(crate) fn ErrorNotice(
     /// What failed, in a few words.
@@ -49,24 +52,25 @@ pub(crate) fn ErrorNotice(
     /// The error; `None` shows an empty notice.
     #[prop(into)]
     error: Signal<Option<Error>>,
-    /// What the button says.
+    /// The button's label.
     retry_label: &'static str,
     /// The button's test id.
     retry_id: &'static str,
     /// Called to try again.
     on_retry: Callback<()>,
 ) -> impl IntoView {
-    let message =
-        Signal::derive(move || error.get().map(|error| error.message).unwrap_or_default());
+    let message = Signal::derive(move || {
+        error.with(|error| error.as_ref().map(text::error).unwrap_or_default())
+    });
     let detail = Memo::new(move |_| error.get().and_then(|error| error.detail));
     view! {
         <section class="error-notice" role="alert">
             <h2>{title}</h2>
-            <p data-testid="error-message"><ForeignText text=message/></p>
+            <p data-testid="error-message"><UntrustedText text=message/></p>
             <Show when=move || detail.with(Option::is_some)>
                 <details>
-                    <summary>"Details"</summary>
-                    <pre><ForeignText text=Signal::derive(move || detail.get().unwrap_or_default())/></pre>
+                    <summary>{text!(details)}</summary>
+                    <pre><UntrustedText text=Signal::derive(move || detail.get().unwrap_or_default())/></pre>
                 </details>
             </Show>
             <button type="button" class="button" data-testid=retry_id on:click=move |_| on_retry.run(())>
@@ -76,14 +80,14 @@ pub(crate) fn ErrorNotice(
     }
 }
 
-/// What a plain browser shows, where the shell is missing.
+/// Shown in a plain browser, where the shell is missing.
 #[component]
 pub(crate) fn Outside() -> impl IntoView {
     view! {
         <main class="outside" data-testid="outside">
             {mark()}
-            <h1>"Lilims runs in its own window"</h1>
-            <p>"This page is the inside of the app. Open Lilims instead of this page."</p>
+            <h1>{text!(outside.title)}</h1>
+            <p>{text!(outside.text)}</p>
         </main>
     }
 }

@@ -1,22 +1,23 @@
-//! A small dialogue: beside its button on a desktop, a sheet on a phone.
+//! A small dialog: beside its button on a desktop, a sheet on a phone.
 
 use leptos::{html, prelude::*};
 use wasm_bindgen::JsCast;
 
 use super::icon::Icon;
+use crate::text::text;
 
-/// The panel. It takes the focus while it is there and gives it back afterwards.
+/// The panel. It takes the focus while it is open and restores it when it closes.
 #[component]
 pub(super) fn Panel(
-    /// The test id, the class, and the stem of the test id of what closes it.
+    /// The test id, the class, and the prefix of the close button's test id.
     id: &'static str,
-    /// Its title.
+    /// The title.
     title: &'static str,
-    /// What the button that closes it says.
+    /// The close button's label.
     close_label: &'static str,
     /// Called to close it.
     on_close: Callback<()>,
-    /// What stands under the title.
+    /// The content under the title.
     children: Children,
 ) -> impl IntoView {
     let panel = NodeRef::<html::Div>::new();
@@ -25,7 +26,7 @@ pub(super) fn Panel(
             let _ = panel.focus();
         }
     });
-    give_focus_back();
+    restore_focus_on_close();
     let title_id = format!("{id}-title");
     view! {
         <div class="scrim" on:click=move |_| on_close.run(())></div>
@@ -44,7 +45,7 @@ pub(super) fn Panel(
                     class="button quiet small"
                     data-testid=format!("{id}-close")
                     aria-label=close_label
-                    title="Close (Esc)"
+                    title=text!(panel.close_hint)
                     on:click=move |_| on_close.run(())
                 >
                     {Icon::Close.view()}
@@ -55,8 +56,8 @@ pub(super) fn Panel(
     }
 }
 
-/// When the panel goes, focuses what was focused when it came.
-fn give_focus_back() {
+/// When the panel closes, focuses the element that was focused when it opened.
+fn restore_focus_on_close() {
     let focused = document().active_element();
     let focused = StoredValue::new_local(focused);
     on_cleanup(move || {

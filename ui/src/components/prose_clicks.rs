@@ -1,11 +1,12 @@
-//! What a click does inside rendered Markdown. Nothing there ever leads out of the page.
+//! Clicks inside rendered Markdown. Links never leave the page: their address is copied instead.
 
 use leptos::{ev, prelude::*};
 use wasm_bindgen::JsCast;
 
 use super::message::CONFIRMATION;
+use crate::text::text;
 
-/// Clicks inside rendered Markdown: code is copied, and a link's address is copied instead of opened.
+/// Copies the code of a copy button, or the address of a link instead of opening it.
 pub(super) fn handle_click(event: &ev::MouseEvent, on_copy: Callback<String>) {
     let Some(target) = target_of(event) else { return };
     if let Ok(Some(link)) = target.closest(".prose a[href]") {
@@ -24,20 +25,21 @@ pub(super) fn handle_click(event: &ev::MouseEvent, on_copy: Callback<String>) {
     }
 }
 
-/// The middle button would open a link in a new window.
-pub(super) fn keep_links_shut(event: &ev::MouseEvent) {
+/// Stops the middle button from opening a link in a new window.
+pub(super) fn block_middle_click(event: &ev::MouseEvent) {
     if target_of(event).is_some_and(|target| matches!(target.closest("a[href]"), Ok(Some(_)))) {
         event.prevent_default();
     }
 }
 
-/// The element that was clicked.
+/// The clicked element.
 fn target_of(event: &ev::MouseEvent) -> Option<web_sys::Element> {
     event.target()?.dyn_into().ok()
 }
 
-/// Marks `element` as copied for a moment; the style sheet says so beside it.
+/// Marks `element` as copied for a moment; the style sheet shows `data-copied` beside a link.
 fn confirm(element: &web_sys::Element) {
+    let _ = element.set_attribute("data-copied", text!(prose.address_copied));
     let _ = element.class_list().add_1("copied");
     let element = element.clone();
     set_timeout(

@@ -1,24 +1,28 @@
-//! What the model does before the first word of an answer.
+//! The indicator of what the model does before the first word of an answer.
 
 use leptos::prelude::*;
 
+use crate::format;
 use crate::state::Reading;
+use crate::text::text;
 
-/// The paragraph that stands for an answer to come: a ring where it takes long, else three dots.
+/// The placeholder of an answer to come: a progress ring for long prompts, else three dots.
 #[component]
 pub(super) fn Pending(
     /// Whether the question waits for the model to load.
     #[prop(into)]
     waits: Signal<bool>,
-    /// What is read, once the model has begun.
+    /// The progress of reading, once the model has begun.
     #[prop(into)]
     reading: Signal<Option<Reading>>,
 ) -> impl IntoView {
     let label = Memo::new(move |_| {
         if waits.get() {
-            "Waiting for the model to load"
+            text!(conversation.waiting_for_model)
         } else {
-            reading.with(|reading| reading.as_ref().map_or("Reading", Reading::label))
+            reading.with(|reading| {
+                reading.as_ref().map_or(text!(conversation.reading), Reading::label)
+            })
         }
     });
     let percent =
@@ -34,13 +38,13 @@ pub(super) fn Pending(
             </Show>
             <span>{label}</span>
             <Show when=move || is_long.get()>
-                <span class="share" aria-hidden="true">{move || percent.get().map(|it| format!("{it}%"))}</span>
+                <span class="share" aria-hidden="true">{move || percent.get().map(format::percent_text)}</span>
             </Show>
         </p>
     }
 }
 
-/// The share read, as a ring that fills.
+/// The percentage read as a ring that fills.
 #[component]
 fn Ring(label: Memo<&'static str>, percent: Signal<u32>) -> impl IntoView {
     view! {

@@ -1,19 +1,19 @@
-//! What a model wrote for itself before its answer: one line that opens.
+//! The reasoning of a model before its answer, folded to one line.
 
 use leptos::prelude::*;
 
 use crate::format;
 use crate::state::Growing;
 
-/// The line, which a reader opens and closes; it never opens by itself.
+/// The line, which only the reader opens and closes.
 #[component]
 pub(super) fn ReasoningView(
     /// The text.
     reasoning: Growing,
-    /// How long it took or takes, in milliseconds.
+    /// How long it took, or has taken so far, in milliseconds.
     #[prop(into)]
     elapsed_ms: Signal<Option<u32>>,
-    /// Whether more may come.
+    /// Whether the model is still reasoning.
     #[prop(into)]
     is_running: Signal<bool>,
 ) -> impl IntoView {

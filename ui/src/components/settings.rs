@@ -1,15 +1,16 @@
-//! How answers are sampled, in a small panel.
+//! The settings panel: how answers are sampled.
 
 use leptos::prelude::*;
 use lilims_ipc::Options;
 
 use super::panel::Panel;
 use crate::state::{Field, set};
+use crate::text::text;
 
 /// The settings panel.
 #[component]
 pub(crate) fn Settings(
-    /// What is set.
+    /// The sampling options.
     options: RwSignal<Options>,
     /// Called to close the panel.
     #[prop(into)]
@@ -17,12 +18,12 @@ pub(crate) fn Settings(
 ) -> impl IntoView {
     let is_default = Memo::new(move |_| options.get() == Options::default());
     view! {
-        <Panel id="settings" title="Settings" close_label="Close settings" on_close>
+        <Panel id="settings" title=text!(settings.title) close_label=text!(settings.close) on_close>
             <Slider field=Field::Temperature options/>
             <Slider field=Field::TopP options/>
             <NumberField field=Field::MaxTokens options/>
             <div class="settings-foot">
-                <span>"Applies from the next answer."</span>
+                <span>{text!(settings.applies)}</span>
                 <button
                     type="button"
                     class="button"
@@ -30,7 +31,7 @@ pub(crate) fn Settings(
                     disabled=is_default
                     on:click=move |_| options.set(Options::default())
                 >
-                    "Reset"
+                    {text!(button.reset)}
                 </button>
             </div>
         </Panel>
@@ -58,7 +59,7 @@ fn Slider(field: Field, options: RwSignal<Options>) -> impl IntoView {
                 step=range.step
                 prop:value=text
                 style=("--fill", fill)
-                on:input=move |event| take_over(options, field, &event)
+                on:input=move |event| apply_entry(options, field, &event)
             />
         </Setting>
     }
@@ -80,15 +81,15 @@ fn NumberField(field: Field, options: RwSignal<Options>) -> impl IntoView {
                 max=range.max
                 step=range.step
                 prop:value=text
-                on:input=move |event| take_over(options, field, &event)
-                // What was typed may be empty or no number: show what holds.
+                on:input=move |event| apply_entry(options, field, &event)
+                // The entry may be empty or not a number: show the value that applies.
                 on:blur:target=move |event| text.with_untracked(|text| event.target().set_value(text))
             />
         </Setting>
     }
 }
 
-/// A field's label, its controls and what it does.
+/// The label, control and hint of a field.
 #[component]
 fn Setting(field: Field, children: Children) -> impl IntoView {
     let range = field.range();
@@ -106,13 +107,13 @@ fn hint_id(field: Field) -> String {
     format!("{}-hint", field.range().id)
 }
 
-/// What a field's control shows. It changes only with the value, so that an entry that sets
-/// nothing, such as an emptied field, stays as it was typed.
+/// The text of a field's control. It changes only with the value, so that an entry without effect,
+/// such as an emptied field, stays as it was typed.
 fn text_of(field: Field, options: RwSignal<Options>) -> Memo<String> {
     Memo::new(move |_| options.with(|options| field.text(options)))
 }
 
-/// Sets what was entered.
-fn take_over(options: RwSignal<Options>, field: Field, event: &web_sys::Event) {
+/// Sets the entered value.
+fn apply_entry(options: RwSignal<Options>, field: Field, event: &web_sys::Event) {
     options.update(|options| set(options, field, &event_target_value(event)));
 }

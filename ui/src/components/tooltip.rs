@@ -1,9 +1,8 @@
-//! An explanation that appears beside a control under the pointer or with the keyboard's focus.
+//! Tooltips: explanations beside a control that has the pointer or the keyboard's focus.
 //!
-//! It never repeats what the control shows, and it never is in the way: of all places around it
-//! it takes the one where it covers the fewest other controls, under a resting pointer alone does it
-//! appear, and what appeared for the pointer lets clicks through and goes with it. A click on the
-//! control, or the keyboard's focus, makes it stay, to be read or scrolled.
+//! A tooltip is placed where it covers the fewest other controls. It appears only when the pointer
+//! rests; then it lets clicks through and closes when the pointer leaves. A click on the control or
+//! the keyboard's focus keeps it open, to be read or scrolled.
 
 use std::time::Duration;
 
@@ -12,19 +11,19 @@ use leptos::{ev, html, prelude::*};
 use wasm_bindgen::JsCast;
 use web_sys::{DomRect, Element, HtmlElement};
 
-/// How long the pointer rests on a control before it is explained: who is about to press it, or
-/// passes over it, is faster.
-const REST: Duration = Duration::from_millis(450);
+/// How long the pointer rests on a control before the tooltip opens: longer than pressing it or
+/// passing over it takes.
+const HOVER_DELAY: Duration = Duration::from_millis(450);
 
-/// What can be pressed, and should not be covered.
+/// Elements that should not be covered.
 const CONTROLS: &str = "button, a[href], input, select, textarea, summary, [role=option]";
 
-/// Where controls have a place and are not seen: in the conversation behind the library, and in details
-/// that are closed.
+/// Where controls have a size but cannot be seen: in the conversation behind the library, and in
+/// closed details.
 const HIDDEN: &str = ".behind, details:not([open]) > :not(summary)";
 
-/// Where an explanation may stand: above or below its control, from its beginning or to its end;
-/// or beside it, from its top or up to its bottom.
+/// The possible placements: above or below the control, aligned with its start or end; or beside it,
+/// aligned with its top or bottom.
 const PLACEMENTS: [&str; 8] = [
     "above end",
     "above start",
@@ -36,32 +35,30 @@ const PLACEMENTS: [&str; 8] = [
     "before up",
 ];
 
-/// How an explanation is shown.
+/// Whether a tooltip is visible.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Shown {
-    No,
-    /// As long as the pointer is on the control.
-    Passing,
-    /// Until it is left or closed.
-    Staying,
+enum Visibility {
+    Hidden,
+    /// While the pointer is on the control.
+    Hovered,
+    /// Until the focus leaves or it is closed.
+    Pinned,
 }
 
-/// A control, and the explanation that belongs to it. The control names `id` in its
-/// `aria-describedby`.
+/// A control with its tooltip. The control must name `id` in its `aria-describedby`.
 #[component]
 pub(super) fn Tooltip(
-    /// The element id of the explanation.
+    /// The element id of the tooltip.
     #[prop(into)]
     id: String,
-    /// The explanation.
+    /// The content of the tooltip.
     tip: AnyView,
-    /// The control. A click on it makes the explanation stay, which is the way to it on a touch
-    /// screen.
+    /// The control. A click on it keeps the tooltip open, also on a touch screen.
     children: Children,
 ) -> impl IntoView {
     let host = NodeRef::<html::Span>::new();
     let tooltip = NodeRef::<html::Span>::new();
-    let shown = RwSignal::new(Shown::No);
+    let visibility = RwSignal::new(Visibility::Hidden);
     let placement = RwSignal::new(PLACEMENTS[0]);
     let waiting = StoredValue::new(None::<TimeoutHandle>);
     let stop_waiting = move || {
@@ -73,41 +70,41 @@ pub(super) fn Tooltip(
     let show = move |how| {
         stop_waiting();
         if let (Some(host), Some(tooltip)) = (host.get_untracked(), tooltip.get_untracked()) {
-            // It has a size once it is not hidden, and gets its place before it is drawn.
+            // It has a size only when it is not hidden; it is placed before it is drawn.
             tooltip.set_hidden(false);
             placement.set(best_placement(&host, &tooltip));
         }
-        shown.set(how);
+        visibility.set(how);
     };
     let hide = move || {
         stop_waiting();
-        shown.set(Shown::No);
+        visibility.set(Visibility::Hidden);
     };
     let on_enter = move |_| {
-        if shown.get_untracked() == Shown::No {
-            let passing = move || {
-                // The control may be gone by then.
-                if shown.try_get_untracked() == Some(Shown::No) {
-                    show(Shown::Passing);
+        if visibility.get_untracked() == Visibility::Hidden {
+            let open = move || {
+                // The control may be gone by now.
+                if visibility.try_get_untracked() == Some(Visibility::Hidden) {
+                    show(Visibility::Hovered);
                 }
             };
-            waiting.set_value(set_timeout_with_handle(passing, REST).ok());
+            waiting.set_value(set_timeout_with_handle(open, HOVER_DELAY).ok());
         }
     };
     let on_leave = move |_| {
         stop_waiting();
-        if shown.get_untracked() == Shown::Passing {
+        if visibility.get_untracked() == Visibility::Hovered {
             hide();
         }
     };
     let on_focus = move |event: ev::FocusEvent| {
         if is_focus_visible(&event) {
-            show(Shown::Staying);
+            show(Visibility::Pinned);
         }
     };
     let on_keydown = move |event: ev::KeyboardEvent| {
-        if event.key() == "Escape" && shown.get_untracked() != Shown::No {
-            // It closes the explanation and nothing else.
+        if event.key() == "Escape" && visibility.get_untracked() != Visibility::Hidden {
+            // Closes only the tooltip.
             event.stop_propagation();
             hide();
         }
@@ -121,19 +118,19 @@ pub(super) fn Tooltip(
             on:focusin=on_focus
             on:focusout=move |_| hide()
             on:keydown=on_keydown
-            on:click=move |_| show(Shown::Staying)
+            on:click=move |_| show(Visibility::Pinned)
         >
             {children()}
             <span
                 class=move || {
-                    let passing = if shown.get() == Shown::Passing { " passing" } else { "" };
+                    let passing = if visibility.get() == Visibility::Hovered { " passing" } else { "" };
                     format!("tooltip {}{passing}", placement.get())
                 }
                 role="tooltip"
                 id=id.clone()
                 data-testid=id
                 node_ref=tooltip
-                hidden=move || shown.get() == Shown::No
+                hidden=move || visibility.get() == Visibility::Hidden
             >
                 {tip}
             </span>
@@ -141,8 +138,8 @@ pub(super) fn Tooltip(
     }
 }
 
-/// The placement in which the explanation covers the fewest controls and leaves the window least;
-/// the first of several that are as good.
+/// The placement in which the tooltip covers the fewest controls and stays in the window; the first
+/// of equally good ones.
 fn best_placement(host: &HtmlElement, tooltip: &HtmlElement) -> &'static str {
     let class = tooltip.class_name();
     let controls = other_controls(host);
@@ -155,20 +152,20 @@ fn best_placement(host: &HtmlElement, tooltip: &HtmlElement) -> &'static str {
     best
 }
 
-/// Where the controls are that are seen and do not belong to `host`.
+/// The rectangles of visible controls outside `host`.
 fn other_controls(host: &HtmlElement) -> Vec<DomRect> {
     let Ok(all) = document().query_selector_all(CONTROLS) else { return Vec::new() };
-    let control = |at| {
-        let control: Element = all.item(at)?.dyn_into().ok()?;
+    let rect_of = |index| {
+        let control: Element = all.item(index)?.dyn_into().ok()?;
         let rect = control.get_bounding_client_rect();
         let is_hidden = rect.width() == 0.0 || control.closest(HIDDEN).is_ok_and(|it| it.is_some());
         (!host.contains(Some(&control)) && !is_hidden).then_some(rect)
     };
-    (0..all.length()).filter_map(control).collect()
+    (0..all.length()).filter_map(rect_of).collect()
 }
 
-/// How bad it is to stand at `rect`: each control that it covers counts, and what sticks out of the
-/// window counts more.
+/// The cost of the placement at `rect`: one for each covered control, and more for leaving the
+/// window.
 fn cost(rect: &DomRect, controls: &[DomRect]) -> usize {
     let covers = |control: &&DomRect| {
         rect.left() < control.right()
@@ -185,23 +182,23 @@ fn cost(rect: &DomRect, controls: &[DomRect]) -> usize {
     controls.iter().filter(covers).count() + if sticks_out { 1000 } else { 0 }
 }
 
-/// Whether the focus came by keyboard: a click gives it too.
+/// Whether the focus came from the keyboard, not from a click.
 fn is_focus_visible(event: &ev::FocusEvent) -> bool {
     let target = event.target().and_then(|target| target.dyn_into::<Element>().ok());
     target.is_some_and(|target| target.matches(":focus-visible").unwrap_or(true))
 }
 
-/// Gives a control that shows a picture alone its label as a tooltip. Where there is room for the
-/// label itself, a tooltip would only say it again.
-pub(super) fn explain_picture(event: &ev::MouseEvent) {
+/// Shows the label of an icon-only control as its title. A control with visible text gets none, since
+/// it would repeat that text.
+pub(super) fn title_from_label(event: &ev::MouseEvent) {
     let Some(control) = of_event(event) else { return };
     let label = control.get_attribute("aria-label");
     let label = label.filter(|_| control.inner_text().trim().is_empty());
     set_title(&control, label.as_deref());
 }
 
-/// Gives a text that is cut off for want of room itself as a tooltip.
-pub(super) fn tell_cut_text(event: &ev::MouseEvent) {
+/// Shows the full text of a truncated element as its title.
+pub(super) fn title_if_truncated(event: &ev::MouseEvent) {
     let Some(element) = of_event(event) else { return };
     let is_cut = element.scroll_width() > element.client_width();
     set_title(&element, is_cut.then(|| element.inner_text()).as_deref());

@@ -1,40 +1,38 @@
-//! The line in the conversation above which the model sees nothing any more.
+//! The line in the conversation above which the model no longer sees the messages.
 
 use leptos::prelude::*;
 
-use super::foreign::ForeignText;
 use super::icon::Icon;
 use super::tooltip::Tooltip;
+use super::untrusted::UntrustedText;
+use crate::text::text;
 
-/// The element id of the line's explanation. There is one line at most.
+/// The element id of the line's tooltip. There is at most one line.
 const TIP_ID: &str = "window-line-tip";
 
 /// The line.
 #[component]
 pub(super) fn WindowLine(
-    /// The summary that stands for what is above.
+    /// The summary of what is above.
     summary: Signal<Option<String>>,
 ) -> impl IntoView {
     let tip = view! {
-        <span>
-            "What is above has left the model’s window: it stays here for you to read, but the model "
-            "no longer sees it. Only the very beginning, such as the system prompt, stays pinned."
-        </span>
+        <span>{text!(context.line_text)}</span>
         <Show when=move || summary.with(Option::is_some)>
-            <span>"This summary, which the model wrote, stands for it:"</span>
-            <q><ForeignText text=Signal::derive(move || summary.get().unwrap_or_default())/></q>
+            <span>{text!(context.line_summary)}</span>
+            <q><UntrustedText text=Signal::derive(move || summary.get().unwrap_or_default())/></q>
         </Show>
     };
     let tip = tip.into_any();
     view! {
         <div class="window-line" data-testid="window-line" role="note">
-            <span>"The model sees from here on"</span>
+            <span>{text!(context.line)}</span>
             <Tooltip id=TIP_ID tip>
                 <button
                     type="button"
                     class="button quiet small"
                     data-testid="window-line-info"
-                    aria-label="About this line"
+                    aria-label=text!(context.about_line)
                     aria-describedby=TIP_ID
                 >
                     {Icon::Info.view()}

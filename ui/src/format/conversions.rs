@@ -1,44 +1,50 @@
-//! Conversions in words and figures: what a type keeps, how far a conversion is, before and after.
+//! Conversions in words: the quality of a type, progress, and the change in size and perplexity.
 
 use lilims_ipc::{Conversion, ConversionStage, ConversionState, Quality, Share, TensorProgress};
 
 use super::models::{bytes, time_left};
+use super::{count, decimal, facts, percent, percent_text};
+use crate::text::text;
 
-/// How much of the original a type keeps.
+/// How much of the original's quality a type keeps.
 pub(crate) fn quality(quality: Quality) -> &'static str {
     match quality {
-        Quality::Lossless => "Lossless",
-        Quality::Excellent => "Excellent",
-        Quality::VeryGood => "Very good",
-        Quality::Good => "Good",
-        Quality::Fair => "Fair",
-        Quality::Poor => "Poor",
+        Quality::Lossless => text!(convert.lossless),
+        Quality::Excellent => text!(convert.excellent),
+        Quality::VeryGood => text!(convert.very_good),
+        Quality::Good => text!(convert.good),
+        Quality::Fair => text!(convert.fair),
+        Quality::Poor => text!(convert.poor),
     }
 }
 
-/// What a parameter takes: `4.5 bits a parameter`.
+/// The size of a parameter: `4.5 bits per parameter`.
 pub(crate) fn bits_per_weight(bits: f32) -> String {
-    let text = format!("{bits:.1}");
-    format!("{} bits a parameter", text.strip_suffix(".0").unwrap_or(&text))
+    let is_whole = format!("{bits:.1}").ends_with(".0");
+    text!(unit.bits_per_parameter, value = decimal(bits.into(), if is_whole { 0 } else { 1 }))
 }
 
-/// What a conversion makes of what: `SmolLM2 135M → Q4_0`.
+/// The source and target of a conversion: `SmolLM2 135M → Q4_0`.
 pub(crate) fn conversion_title(conversion: &Conversion) -> String {
-    format!("{} → {}", conversion.title, conversion.request.target)
+    text!(
+        convert.name_of,
+        title = conversion.title.clone(),
+        target = conversion.request.target.clone()
+    )
 }
 
-/// What a conversion does.
+/// What a conversion is doing.
 pub(crate) fn stage(stage: &ConversionStage) -> &'static str {
     match stage {
-        ConversionStage::Starting => "Opening the model",
-        ConversionStage::Preparing(_) => "Preparing",
-        ConversionStage::Calibrating(_) => "Calibrating: learning what matters",
-        ConversionStage::Converting(_) => "Converting",
-        ConversionStage::Measuring(_) => "Measuring before and after",
+        ConversionStage::Starting => text!(convert.starting),
+        ConversionStage::Preparing(_) => text!(convert.preparing),
+        ConversionStage::Calibrating(_) => text!(convert.calibrating),
+        ConversionStage::Converting(_) => text!(convert.converting),
+        ConversionStage::Measuring(_) => text!(convert.measuring),
     }
 }
 
-/// How much of a step is done, and of how much.
+/// The finished part and the whole of a step, in the same unit.
 pub(crate) fn stage_share(stage: &ConversionStage) -> (u64, u64) {
     match stage {
         ConversionStage::Starting => (0, 1),
@@ -53,47 +59,45 @@ pub(crate) fn stage_share(stage: &ConversionStage) -> (u64, u64) {
 
 /// The figures of a step: `Tensor 45 of 272 · 34.1 MB of 91.7 MB · 20 s left`.
 pub(crate) fn stage_line(stage: &ConversionStage, seconds_left: Option<u64>) -> String {
-    let mut facts = match stage {
+    let mut line = match stage {
         ConversionStage::Starting => Vec::new(),
         ConversionStage::Preparing(it) | ConversionStage::Converting(it) => tensors(it),
-        ConversionStage::Calibrating(it) | ConversionStage::Measuring(it) => vec![parts(*it)],
+        ConversionStage::Calibrating(it) | ConversionStage::Measuring(it) => vec![share(*it)],
     };
-    facts.extend(seconds_left.map(time_left));
-    facts.join(" · ")
+    line.extend(seconds_left.map(time_left));
+    facts(line)
 }
 
 fn tensors(progress: &TensorProgress) -> Vec<String> {
     let TensorProgress { done, total, written_bytes, total_bytes, .. } = progress;
-    let tensor = format!("Tensor {} of {total}", (done + 1).min(*total));
-    vec![tensor, format!("{} of {}", bytes(*written_bytes), bytes(*total_bytes))]
+    let number = count((done + 1).min(*total).into());
+    let tensor = text!(convert.tensor, number, total = count((*total).into()));
+    vec![tensor, text!(unit.size_of, done = bytes(*written_bytes), total = bytes(*total_bytes))]
 }
 
-fn parts(share: Share) -> String {
-    format!("{}%", u64::from(share.done) * 100 / u64::from(share.total.max(1)))
+fn share(share: Share) -> String {
+    percent_text(percent(share.done.into(), share.total.into()))
 }
 
-/// How far a conversion is, in a line.
+/// The progress of a conversion in one line.
 pub(crate) fn conversion_line(conversion: &Conversion) -> String {
     match &conversion.state {
-        ConversionState::Running { is_ending: true, .. } => "Cancelling…".into(),
+        ConversionState::Running { is_ending: true, .. } => text!(convert.cancelling).into(),
         ConversionState::Running { stage: now, step, n_steps, seconds_left, .. } => {
-            let line = stage_line(now, *seconds_left);
-            let facts = [stage(now).to_owned(), format!("step {step} of {n_steps}"), line];
-            facts.into_iter().filter(|fact| !fact.is_empty()).collect::<Vec<_>>().join(" · ")
+            let step = text!(convert.step_in_line, step = *step, steps = *n_steps);
+            facts([stage(now).to_owned(), step, stage_line(now, *seconds_left)])
         }
         ConversionState::Done { size_bytes, figures, .. } => {
-            let sizes = format!("{} → {}", bytes(conversion.source_bytes), bytes(*size_bytes));
+            let (before, after) = (bytes(conversion.source_bytes), bytes(*size_bytes));
+            let sizes = text!(convert.size_change, before, after);
             let perplexity = figures.as_ref().map(|it| {
-                format!("perplexity {}", change(it.perplexity_before, it.perplexity_after))
+                let change = change(it.perplexity_before, it.perplexity_after);
+                text!(convert.perplexity_change, change)
             });
-            ["In the library".to_owned(), sizes]
-                .into_iter()
-                .chain(perplexity)
-                .collect::<Vec<_>>()
-                .join(" · ")
+            facts([text!(download.in_library).to_owned(), sizes].into_iter().chain(perplexity))
         }
-        ConversionState::Failed { .. } => "Broke off; nothing was left behind".into(),
-        ConversionState::Cancelled => "Cancelled; nothing was left behind".into(),
+        ConversionState::Failed { .. } => text!(convert.failed).into(),
+        ConversionState::Cancelled => text!(convert.cancelled).into(),
     }
 }
 
@@ -104,13 +108,14 @@ pub(crate) fn change(before: f64, after: f64) -> String {
 
 fn signed_percent(percent: f64) -> String {
     let digits = if percent.abs() < 1.0 { 2 } else { 1 };
-    let text = format!("{:.digits$}", percent.abs());
-    let is_zero = text.bytes().all(|b| matches!(b, b'0' | b'.'));
-    match percent {
-        _ if is_zero => "±0%".into(),
-        ..0.0 => format!("−{text}%"),
-        _ => format!("+{text}%"),
-    }
+    let is_zero = format!("{:.digits$}", percent.abs()).bytes().all(|b| b"0.".contains(&b));
+    let size = decimal(percent.abs(), digits);
+    let value = match percent {
+        _ if is_zero => "±0".to_owned(),
+        ..0.0 => format!("−{size}"),
+        _ => format!("+{size}"),
+    };
+    text!(unit.percent, value)
 }
 
 #[cfg(test)]
@@ -125,18 +130,19 @@ mod tests {
             target: "Q4_0".into(),
             is_weighed: false,
             is_measured: true,
+            agreed_removals: Vec::new(),
         };
         Conversion { id: 1, request, title: "M".into(), source_bytes: 98_362_432, state }
     }
 
     #[test]
-    fn bits_have_a_decimal_where_they_need_one() {
-        assert_eq!(bits_per_weight(8.0), "8 bits a parameter");
-        assert_eq!(bits_per_weight(4.53), "4.5 bits a parameter");
+    fn bits_have_a_decimal_only_where_needed() {
+        assert_eq!(bits_per_weight(8.0), "8 bits per parameter");
+        assert_eq!(bits_per_weight(4.53), "4.5 bits per parameter");
     }
 
     #[test]
-    fn a_line_tells_how_far_a_conversion_is() {
+    fn formats_progress_and_result() {
         let stage = ConversionStage::Converting(TensorProgress {
             done: 44,
             total: 272,
@@ -179,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_have_signs() {
+    fn formats_changes_with_signs() {
         assert_eq!(change(98.4, 91.7), "−6.8%");
         assert_eq!(change(20.0, 20.1), "+0.50%");
         assert_eq!(change(20.0, 20.000_1), "±0%");

@@ -1,44 +1,56 @@
-//! Numbers as the page shows them.
+//! Numbers, sizes and states as the page shows them, in words of the catalogue.
 
 mod conversions;
-mod foreign;
 mod models;
 mod times;
+mod untrusted;
 
 pub(crate) use conversions::{
     bits_per_weight, change, conversion_line, conversion_title, quality, stage, stage_line,
     stage_share,
 };
-pub(crate) use foreign::{visible_name, visible_text};
 pub(crate) use models::{
     bytes, download_progress, large_count, parameters, rate, time_left, typed_gigabytes, verdict,
 };
 pub(crate) use times::{Clock, last_used};
+pub(crate) use untrusted::{visible_name, visible_text};
 
 use lilims_ipc::{Finish, ModelInfo, Stats};
+
+use crate::text::text;
+
+/// What stands between facts on one line.
+const SEPARATOR: &str = " · ";
+
+/// Facts on one line: `Q4_1 · 98 MB`. Empty ones are left out.
+pub(crate) fn facts(facts: impl IntoIterator<Item = String>) -> String {
+    let facts = facts.into_iter().filter(|fact| !fact.is_empty());
+    facts.collect::<Vec<_>>().join(SEPARATOR)
+}
 
 /// A file size in the unit that leaves one to three digits before the point: `98 MB`, `1.2 GB`.
 pub(crate) fn size(bytes: u64) -> String {
     let bytes = bytes as f64;
-    let (value, unit) = match bytes {
-        ..1e6 => (bytes / 1e3, "KB"),
-        ..1e9 => (bytes / 1e6, "MB"),
-        _ => (bytes / 1e9, "GB"),
-    };
-    if value < 10.0 && unit == "GB" {
-        format!("{value:.1} {unit}")
-    } else {
-        format!("{value:.0} {unit}")
+    match bytes {
+        ..1e6 => text!(unit.kilobytes, value = decimal(bytes / 1e3, 0)),
+        ..1e9 => text!(unit.megabytes, value = decimal(bytes / 1e6, 0)),
+        ..1e10 => text!(unit.gigabytes, value = decimal(bytes / 1e9, 1)),
+        _ => text!(unit.gigabytes, value = decimal(bytes / 1e9, 0)),
     }
 }
 
-/// A number with its thousands set apart: `1,204`.
-pub(crate) fn count(number: u32) -> String {
+/// A number with this many digits after the decimal point, as the language writes it.
+pub(crate) fn decimal(value: f64, digits: usize) -> String {
+    format!("{value:.digits$}").replace('.', text!(number.decimal_point))
+}
+
+/// A number with thousands separators: `1,204`.
+pub(crate) fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            grouped.push(',');
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            grouped.push_str(text!(number.group_separator));
         }
         grouped.push(digit);
     }
@@ -46,46 +58,55 @@ pub(crate) fn count(number: u32) -> String {
 }
 
 /// A number of tokens: `1,204 tokens`.
-pub(crate) fn tokens(tokens: u32) -> String {
-    format!("{} {}", count(tokens), if tokens == 1 { "token" } else { "tokens" })
+pub(crate) fn tokens(tokens: impl Into<u64>) -> String {
+    let tokens = tokens.into();
+    text!(unit.tokens, count = tokens, number = count(tokens))
 }
 
 /// How much of a context is used: `1,204 of 8,192 tokens`.
-pub(crate) fn tokens_of(used: u32, of: u32) -> String {
-    format!("{} of {}", count(used), tokens(of))
+pub(crate) fn tokens_of(used: u32, total: u32) -> String {
+    text!(unit.tokens_of, count = total, number = count(total.into()), used = count(used.into()))
 }
 
-/// The whole per cent that `part` is of `whole`, rounded down: 100 is all of it.
-pub(crate) fn percent(part: u32, whole: u32) -> u32 {
-    let percent = u64::from(part) * 100 / u64::from(whole.max(1));
+/// The percentage that `part` is of `whole`, rounded down: 100 only when complete.
+pub(crate) fn percent(part: u64, whole: u64) -> u32 {
+    let percent = u128::from(part) * 100 / u128::from(whole.max(1));
     u32::try_from(percent.min(100)).unwrap_or(100)
+}
+
+/// A percentage as text: `14%`.
+pub(crate) fn percent_text(percent: u32) -> String {
+    text!(unit.percent, value = percent)
 }
 
 /// A decoding speed: `41.3 tokens/s`.
 pub(crate) fn speed(tokens_per_second: f32) -> String {
-    format!("{tokens_per_second:.1} tokens/s")
+    text!(unit.tokens_per_second, value = decimal(tokens_per_second.into(), 1))
 }
 
-/// What is worth knowing of a loaded model: `Q4_1 · 98 MB`.
+/// The quantisation and size of a loaded model: `Q4_1 · 98 MB`.
 pub(crate) fn model_line(model: &ModelInfo) -> String {
-    format!("{} · {}", model.quantisation, size(model.size_bytes))
+    facts([model.quantisation.clone(), size(model.size_bytes)])
 }
 
-/// What an answer took: `132 tokens · 41.3 tokens/s · first after 210 ms`.
+/// The length and speed of an answer: `132 tokens · 41.3 tokens/s · first after 210 ms`.
 pub(crate) fn stats(stats: &Stats) -> String {
-    let speed = speed(stats.tokens_per_second);
-    format!("{} · {speed} · first after {}", tokens(stats.tokens), duration(stats.first_token_ms))
+    text!(
+        conversation.stats,
+        tokens = tokens(stats.tokens),
+        speed = speed(stats.tokens_per_second),
+        first = duration(stats.first_token_ms)
+    )
 }
 
-/// What is said of a model's reasoning: `Reasoned for 3 s`.
+/// The line above a model's reasoning: `Reasoned for 3 s`.
 pub(crate) fn reasoning(is_running: bool, elapsed_ms: Option<u32>) -> String {
     let seconds = elapsed_ms.map(|elapsed_ms| elapsed_ms / 1000);
     match (is_running, seconds) {
-        (true, None | Some(0)) => "Reasoning".to_owned(),
-        (true, Some(seconds)) => format!("Reasoning for {seconds} s"),
-        (false, None) => "Reasoning".to_owned(),
-        (false, Some(0)) => "Reasoned for less than 1 s".to_owned(),
-        (false, Some(seconds)) => format!("Reasoned for {seconds} s"),
+        (true, None | Some(0)) | (false, None) => text!(conversation.reasoning).to_owned(),
+        (true, Some(seconds)) => text!(conversation.reasoning_for, seconds),
+        (false, Some(0)) => text!(conversation.reasoned_briefly).to_owned(),
+        (false, Some(seconds)) => text!(conversation.reasoned_for, seconds),
     }
 }
 
@@ -93,17 +114,18 @@ pub(crate) fn reasoning(is_running: bool, elapsed_ms: Option<u32>) -> String {
 pub(crate) fn finish(finish: Finish) -> Option<&'static str> {
     match finish {
         Finish::EndOfTurn => None,
-        Finish::MaxTokens => Some("Cut off at the answer length set in Settings."),
-        Finish::ContextFull => Some(
-            "The context is full. To go on, choose Slide or Summarise in the context panel, \
-             or start a new conversation.",
-        ),
-        Finish::Stopped => Some("Stopped."),
+        Finish::MaxTokens => Some(text!(conversation.cut_off)),
+        Finish::ContextFull => Some(text!(conversation.context_full)),
+        Finish::Stopped => Some(text!(conversation.stopped)),
     }
 }
 
 fn duration(ms: f32) -> String {
-    if ms < 1000.0 { format!("{ms:.0} ms") } else { format!("{:.1} s", ms / 1000.0) }
+    if ms < 1000.0 {
+        text!(unit.milliseconds, value = decimal(ms.into(), 0))
+    } else {
+        text!(unit.seconds, value = decimal(f64::from(ms) / 1000.0, 1))
+    }
 }
 
 #[cfg(test)]
@@ -111,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes() {
+    fn picks_the_unit_of_a_size() {
         assert_eq!(size(98_362_432), "98 MB");
         assert_eq!(size(1_234_000_000), "1.2 GB");
         assert_eq!(size(12_340_000_000), "12 GB");
@@ -119,43 +141,44 @@ mod tests {
     }
 
     #[test]
-    fn counts() {
+    fn groups_thousands() {
         assert_eq!(count(0), "0");
         assert_eq!(count(999), "999");
         assert_eq!(count(1_000), "1,000");
         assert_eq!(count(131_072), "131,072");
         assert_eq!(count(1_048_576), "1,048,576");
-        assert_eq!(tokens(1), "1 token");
+        assert_eq!(tokens(1_u32), "1 token");
         assert_eq!(tokens_of(1204, 8192), "1,204 of 8,192 tokens");
     }
 
     #[test]
-    fn shares() {
+    fn rounds_percentages_down() {
         assert_eq!(percent(0, 0), 0);
         assert_eq!(percent(1, 3), 33);
         assert_eq!(percent(8191, 8192), 99);
-        assert_eq!(percent(u32::MAX, u32::MAX), 100);
+        assert_eq!(percent(u64::MAX, u64::MAX), 100);
+        assert_eq!(percent_text(14), "14%");
         assert_eq!(percent(5, 4), 100);
     }
 
     #[test]
-    fn a_full_context_says_how_to_go_on() {
+    fn full_context_names_the_ways_on() {
         let text = finish(Finish::ContextFull).unwrap();
         assert!(["Slide", "Summarise", "context panel"].iter().all(|word| text.contains(word)));
     }
 
     #[test]
-    fn what_an_answer_took() {
-        let mut taken = Stats {
+    fn formats_answer_statistics() {
+        let mut answer = Stats {
             prompt_tokens: 9,
             prefilled_tokens: 9,
             tokens: 132,
             first_token_ms: 210.4,
             tokens_per_second: 41.26,
         };
-        assert_eq!(stats(&taken), "132 tokens · 41.3 tokens/s · first after 210 ms");
-        taken.tokens = 1;
-        taken.first_token_ms = 1234.0;
-        assert_eq!(stats(&taken), "1 token · 41.3 tokens/s · first after 1.2 s");
+        assert_eq!(stats(&answer), "132 tokens · 41.3 tokens/s · first after 210 ms");
+        answer.tokens = 1;
+        answer.first_token_ms = 1234.0;
+        assert_eq!(stats(&answer), "1 token · 41.3 tokens/s · first after 1.2 s");
     }
 }

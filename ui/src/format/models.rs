@@ -1,52 +1,55 @@
-//! Models and downloads in figures: sizes, rates, times left.
+//! Sizes, rates, remaining times and counts of models and downloads.
 
 use lilims_ipc::{Download, Verdict};
+
+use super::decimal;
+use crate::text::text;
 
 /// A size to one decimal: `98.4 MB`, `4.1 GB`.
 pub(crate) fn bytes(bytes: u64) -> String {
     let bytes = bytes as f64;
     match bytes {
-        ..1e3 => format!("{bytes:.0} bytes"),
-        ..1e6 => format!("{:.0} KB", bytes / 1e3),
+        ..1e3 => text!(unit.bytes, value = decimal(bytes, 0)),
+        ..1e6 => text!(unit.kilobytes, value = decimal(bytes / 1e3, 0)),
         // What would round to 1,000.0 MB is 1.0 GB.
-        ..9.9995e8 => format!("{:.1} MB", bytes / 1e6),
-        _ => format!("{:.1} GB", bytes / 1e9),
+        ..9.9995e8 => text!(unit.megabytes, value = decimal(bytes / 1e6, 1)),
+        _ => text!(unit.gigabytes, value = decimal(bytes / 1e9, 1)),
     }
 }
 
 /// A rate: `12.4 MB/s`.
 pub(crate) fn rate(bytes_per_second: f64) -> String {
-    format!("{}/s", bytes(bytes_per_second.max(0.0) as u64))
+    text!(unit.per_second, size = bytes(bytes_per_second.max(0.0) as u64))
 }
 
-/// How long something will take: `3 min left`.
+/// The remaining time: `3 min left`.
 pub(crate) fn time_left(seconds: u64) -> String {
     match seconds {
-        0..5 => "a few seconds left".into(),
-        5..60 => format!("{seconds} s left"),
-        60..3600 => format!("{} min left", seconds.div_ceil(60)),
+        0..5 => text!(time.a_few_seconds_left).into(),
+        5..60 => text!(time.seconds_left, seconds),
+        60..3600 => text!(time.minutes_left, minutes = seconds.div_ceil(60)),
         _ => {
             let minutes = seconds.div_ceil(60);
-            format!("{} h {} min left", minutes / 60, minutes % 60)
+            text!(time.hours_left, hours = minutes / 60, minutes = minutes % 60)
         }
     }
 }
 
-/// How much of a download is here: `1.2 GB of 4.1 GB`.
+/// How much of a download is complete: `1.2 GB of 4.1 GB`.
 pub(crate) fn download_progress(download: &Download) -> String {
     match download.total_bytes {
         0 => bytes(download.done_bytes),
-        total => format!("{} of {}", bytes(download.done_bytes), bytes(total)),
+        total => text!(unit.size_of, done = bytes(download.done_bytes), total = bytes(total)),
     }
 }
 
-/// The parameters of a model: `1.7B`, `135M`.
+/// The number of parameters of a model: `1.7B`, `135M`.
 pub(crate) fn parameters(count: u64) -> String {
     let count = count as f64;
     match count {
-        ..9.995e8 => format!("{:.0}M", count / 1e6),
-        ..9.95e9 => format!("{:.1}B", count / 1e9),
-        _ => format!("{:.0}B", count / 1e9),
+        ..9.995e8 => text!(unit.million_parameters, value = decimal(count / 1e6, 0)),
+        ..9.95e9 => text!(unit.billion_parameters, value = decimal(count / 1e9, 1)),
+        _ => text!(unit.billion_parameters, value = decimal(count / 1e9, 0)),
     }
 }
 
@@ -55,21 +58,21 @@ pub(crate) fn large_count(count: u64) -> String {
     let value = count as f64;
     match value {
         ..1e3 => count.to_string(),
-        ..9.995e5 => format!("{:.0} k", value / 1e3),
-        _ => format!("{:.1} M", value / 1e6),
+        ..9.995e5 => text!(number.thousands, value = decimal(value / 1e3, 0)),
+        _ => text!(number.millions, value = decimal(value / 1e6, 1)),
     }
 }
 
-/// Whether a model fits, in a word or two.
+/// Whether a model fits in memory, in a word or two.
 pub(crate) fn verdict(verdict: Verdict) -> &'static str {
     match verdict {
-        Verdict::Fits => "Fits",
-        Verdict::Tight => "Tight",
-        Verdict::TooLarge => "Too large",
+        Verdict::Fits => text!(fit.fits),
+        Verdict::Tight => text!(fit.tight),
+        Verdict::TooLarge => text!(fit.too_large),
     }
 }
 
-/// The bytes of a number of gigabytes that somebody typed; `None` where it is no size.
+/// Parses a typed number of gigabytes into bytes; `None` if it is not a size.
 pub(crate) fn typed_gigabytes(text: &str) -> Option<u64> {
     let gigabytes: f64 = text.trim().replace(',', ".").parse().ok()?;
     let is_size = gigabytes.is_finite() && (0.1..=1e6).contains(&gigabytes);
@@ -94,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn times_left() {
+    fn formats_remaining_time() {
         assert_eq!(time_left(2), "a few seconds left");
         assert_eq!(time_left(40), "40 s left");
         assert_eq!(time_left(61), "2 min left");
@@ -103,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn progress_without_a_total_shows_what_is_here() {
+    fn progress_without_a_total_shows_the_bytes_done() {
         let mut download = Download {
             id: 1,
             repository: "a/b".into(),
@@ -130,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn only_sizes_are_taken_for_sizes() {
+    fn rejects_text_that_is_not_a_size() {
         assert_eq!(typed_gigabytes("20"), Some(20_000_000_000));
         assert_eq!(typed_gigabytes(" 2,5 "), Some(2_500_000_000));
         for text in ["", "x", "0", "-3", "NaN", "inf", "1e9"] {

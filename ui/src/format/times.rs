@@ -1,25 +1,12 @@
-//! Moments in words: `3 days ago`, `in March`. Owns the calendar that this takes; the clock itself
-//! is the browser's.
+//! Times in words: `3 days ago`, `in March`. Owns the calendar arithmetic; the clock itself is the
+//! browser's.
+
+use crate::text::text;
 
 const MS_PER_MINUTE: i64 = 60_000;
 const MINUTES_PER_DAY: i64 = 24 * 60;
 
-const MONTHS: [&str; 12] = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-];
-
-/// What the clock on the wall shows.
+/// The current time and time zone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Clock {
     /// Milliseconds since 1970.
@@ -29,7 +16,7 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
-    /// The local day of a moment, counted from 1970.
+    /// The local day of a time, counted from 1970.
     fn day(self, ms: i64) -> i64 {
         (ms.div_euclid(MS_PER_MINUTE) + self.ahead_minutes).div_euclid(MINUTES_PER_DAY)
     }
@@ -38,8 +25,8 @@ impl Clock {
 /// When a model was last used: `last used 3 days ago`, `never used`.
 pub(crate) fn last_used(ms: Option<u64>, clock: Clock) -> String {
     match ms.map(|ms| i64::try_from(ms).unwrap_or(i64::MAX)) {
-        None => "never used".into(),
-        Some(ms) => format!("last used {}", ago(ms, clock)),
+        None => text!(time.never_used).into(),
+        Some(ms) => text!(time.last_used, when = ago(ms, clock)),
     }
 }
 
@@ -47,23 +34,44 @@ fn ago(ms: i64, clock: Clock) -> String {
     let today = clock.day(clock.now_ms);
     let day = clock.day(ms);
     match today - day {
-        // A clock that was set back shows the future; that is as good as now.
-        ..=0 if clock.now_ms - ms < 5 * MS_PER_MINUTE => "just now".into(),
-        ..=0 => "today".into(),
-        1 => "yesterday".into(),
-        days @ 2..14 => format!("{days} days ago"),
-        days @ 14..35 => format!("{} weeks ago", days / 7),
+        // After a clock was set back, a time may lie in the future: treat it as now.
+        ..=0 if clock.now_ms - ms < 5 * MS_PER_MINUTE => text!(time.just_now).into(),
+        ..=0 => text!(time.today).into(),
+        1 => text!(time.yesterday).into(),
+        days @ 2..14 => text!(time.days_ago, count = days),
+        days @ 14..35 => text!(time.weeks_ago, count = days / 7),
         _ => {
             let ((year, month), (this_year, this_month)) = (month_of(day), month_of(today));
             let months = (this_year - year) * 12 + this_month - month;
-            let name = usize::try_from(month).ok().and_then(|month| MONTHS.get(month));
-            let name = name.copied().unwrap_or_default();
-            if months < 12 { format!("in {name}") } else { format!("in {name} {year}") }
+            let month = month_name(month);
+            if months < 12 {
+                text!(time.in_month, month)
+            } else {
+                text!(time.in_month_of_year, month, year)
+            }
         }
     }
 }
 
-/// Year and month, January being 0, of a day counted from 1970. Source: the proleptic Gregorian
+/// The name of a month, 0 being January.
+fn month_name(month: i64) -> &'static str {
+    match month {
+        0 => text!(month.january),
+        1 => text!(month.february),
+        2 => text!(month.march),
+        3 => text!(month.april),
+        4 => text!(month.may),
+        5 => text!(month.june),
+        6 => text!(month.july),
+        7 => text!(month.august),
+        8 => text!(month.september),
+        9 => text!(month.october),
+        10 => text!(month.november),
+        _ => text!(month.december),
+    }
+}
+
+/// Year and month (0 is January) of a day counted from 1970. Source: the proleptic Gregorian
 /// calendar, in eras of 400 years that begin in March, so that leap days come last.
 fn month_of(day: i64) -> (i64, i64) {
     const DAYS_PER_ERA: i64 = 146_097;
@@ -88,7 +96,7 @@ mod tests {
     const DAY: i64 = MINUTES_PER_DAY * MS_PER_MINUTE;
 
     #[test]
-    fn months_of_days() {
+    fn computes_year_and_month_of_a_day() {
         assert_eq!(month_of(0), (1970, 0));
         assert_eq!(month_of(-1), (1969, 11));
         assert_eq!(month_of(11_016), (2000, 1), "29 February 2000");
@@ -97,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn moments_in_words() {
+    fn formats_times_relative_to_now() {
         let ago = |days: i64| ago(NOON.now_ms - days * DAY, NOON);
         assert_eq!(ago(0), "just now");
         assert_eq!(ago(1), "yesterday");
@@ -113,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_day_ends_at_local_midnight() {
+    fn days_end_at_local_midnight() {
         let east = Clock { ahead_minutes: 13 * 60, ..NOON };
         assert_eq!(ago(NOON.now_ms - 2 * 3_600_000, NOON), "today");
         assert_eq!(ago(NOON.now_ms - 2 * 3_600_000, east), "yesterday");

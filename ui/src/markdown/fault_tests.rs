@@ -1,4 +1,4 @@
-//! The texts of `shared/faults/markdown`: each rendered right, and in pieces as at once.
+//! The faulty texts of `shared/faults/markdown`: rendered correctly, streamed and at once.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::{Stream, render};
 
-/// More than a large answer takes on a busy machine, and less than quadratic work would.
+/// More than linear time on a busy machine, less than quadratic work would take.
 const LINEAR: Duration = Duration::from_secs(30);
 
 fn folder() -> PathBuf {
@@ -37,13 +37,13 @@ fn shown(html: &str) -> String {
     shown
 }
 
-/// The HTML of what a stream has been given.
+/// The HTML of a stream so far.
 fn html(stream: &Stream) -> String {
     let blocks = stream.blocks().iter().map(|block| block.html.to_string());
     blocks.chain([stream.tail_html().to_owned()]).collect()
 }
 
-/// The HTML of these pieces, one after the other.
+/// The HTML of pieces streamed one after the other.
 fn streamed<'a>(pieces: impl IntoIterator<Item = &'a str>) -> String {
     let mut stream = Stream::default();
     for piece in pieces {
@@ -52,9 +52,9 @@ fn streamed<'a>(pieces: impl IntoIterator<Item = &'a str>) -> String {
     html(&stream)
 }
 
-/// Every file of the folder but the one that is only long.
+/// Every file of the folder except the long one.
 fn faults() -> Vec<(String, String)> {
-    let entries = std::fs::read_dir(folder()).expect("shared/faults/markdown is there");
+    let entries = std::fs::read_dir(folder()).expect("shared/faults/markdown exists");
     let mut names: Vec<String> =
         entries.map(|entry| entry.expect("listed").file_name().to_string_lossy().into()).collect();
     names.retain(|name| name != "gt.md");
@@ -64,7 +64,7 @@ fn faults() -> Vec<(String, String)> {
 }
 
 #[test]
-fn page_streaming_is_whole_at_every_split_of_every_fault() {
+fn page_streams_every_fault_like_complete_text() {
     for (name, text) in faults() {
         let whole = render(&text);
         for (at, _) in text.char_indices() {
@@ -82,7 +82,7 @@ fn page_streaming_is_whole_at_every_split_of_every_fault() {
 
 proptest! {
     #[test]
-    fn page_streaming_is_whole_for_any_pieces(cuts in prop::collection::vec(0_usize..400, 0..12)) {
+    fn page_streams_any_pieces_like_complete_text(cuts in prop::collection::vec(0_usize..400, 0..12)) {
         for (name, text) in faults() {
             let is_cut = |at: &usize| text.is_char_boundary(*at);
             let mut cuts: Vec<usize> = cuts.iter().copied().filter(is_cut).collect();
@@ -166,7 +166,7 @@ fn page_deep_nesting_is_bounded_and_takes_linear_time() {
 }
 
 #[test]
-fn page_html_is_text() {
+fn page_shows_html_as_text() {
     for name in ["html.md", "js.md"] {
         let (text, html) = (fault(name), html_of(name));
         for tag in ["<img", "<script", "<details", "<svg", "<iframe", "<style"] {
@@ -181,16 +181,20 @@ fn page_html_is_text() {
 }
 
 #[test]
-fn page_links_that_run_something_are_dead() {
+fn page_disables_script_links() {
     let html = html_of("js.md");
     let addresses: Vec<&str> =
         html.split("href=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
     assert_eq!(addresses, ["https://ok.example/a_(b)", "http://t.example/p.png"]);
-    assert!(html.contains("<span class=\"image\">img2</span>") && !html.contains("src="), "{html}");
+    assert!(
+        html.contains("<span class=\"image\" data-label=\"Image\">img2</span>")
+            && !html.contains("src="),
+        "{html}"
+    );
 }
 
 #[test]
-fn page_latex_stays_as_it_was_written() {
+fn page_keeps_latex_verbatim() {
     let html = html_of("latex.md");
     let text = shown(&html);
     for latex in [
@@ -222,7 +226,7 @@ fn page_latex_stays_as_it_was_written() {
 }
 
 #[test]
-fn page_prices_and_escaped_brackets_are_no_latex() {
+fn page_prices_and_escaped_brackets_are_not_latex() {
     assert_eq!(shown(&render("$5 and $6")), "$5 and $6\n");
     assert!(render("from $5 **now** to $6").contains("<strong>now</strong>"));
     assert_eq!(shown(&render(r"\[INST\] \[1\] \[a b\](c)")), "[INST] [1] [a b](c)\n");
@@ -231,7 +235,7 @@ fn page_prices_and_escaped_brackets_are_no_latex() {
 }
 
 #[test]
-fn page_nested_fences_and_lists() {
+fn page_renders_nested_fences_and_lists() {
     let html = html_of("nested-fence.md");
     assert_eq!(html.matches("<figure").count(), 1, "{html}");
     assert!(shown(&html).contains("```js\nlet a = 1;\n```\n"), "{html}");
@@ -242,13 +246,13 @@ fn page_nested_fences_and_lists() {
 }
 
 #[test]
-fn page_an_unclosed_fence_is_code_to_the_end() {
+fn page_unclosed_fence_is_code_to_the_end() {
     let html = html_of("unclosed-fence.md");
     assert!(html.contains("<code>for i in range(3):\n    print(i)\n</code>"), "{html}");
 }
 
 #[test]
-fn page_right_to_left_text_finds_its_direction_and_code_does_not() {
+fn page_detects_right_to_left_text_but_not_in_code() {
     let html = html_of("rtl.md");
     assert_eq!(html.matches("<p dir=\"auto\">").count(), 2, "{html}");
     assert!(html.contains("<ol dir=\"auto\">\n<li>"), "{html}");
@@ -265,7 +269,7 @@ fn page_right_to_left_text_finds_its_direction_and_code_does_not() {
 }
 
 #[test]
-fn page_strong_next_to_chinese_japanese_and_korean() {
+fn page_renders_strong_next_to_cjk() {
     assert_eq!(
         html_of("strong-cjk.md"),
         "<p dir=\"auto\">这是<strong>重点。</strong>后面的文字。<strong>“引号”</strong>后</p>\n"
@@ -276,7 +280,7 @@ fn page_strong_next_to_chinese_japanese_and_korean() {
     assert_eq!(inside("*a* **强。**后"), "<em>a</em> <strong>强。</strong>后");
     assert_eq!(inside("强 ** 后 **"), "强 ** 后 **");
     assert_eq!(inside("2**3。4"), "2**3。4");
-    // Where nothing of the kind is written, CommonMark's rules hold.
+    // Without such characters, CommonMark's rules apply.
     assert_eq!(inside("a**\"b\"**c"), "a**\"b\"**c");
 }
 
@@ -289,7 +293,7 @@ fn page_tables_keep_their_cells() {
 }
 
 #[test]
-fn page_joined_characters_stay_whole() {
+fn page_keeps_joined_characters() {
     assert_eq!(html_of("zwj.md"), format!("<p dir=\"auto\">{}</p>\n", fault("zwj.md").trim_end()));
 }
 
@@ -304,10 +308,10 @@ fn a8_characters_that_reorder_have_no_effect_on_the_page() {
         html.contains("x<bdi class=\"control\" data-name=\"U+2066\">\u{2066}</bdi>y"),
         "{html}"
     );
-    assert!(html.contains("\u{2067}ok\u{2069}"), "isolates are fair in text: {html}");
+    assert!(html.contains("\u{2067}ok\u{2069}"), "isolates are allowed in text: {html}");
     let html = render("```\n/*\u{202e} } \u{2066}if (a)\u{2069} \u{2066} */\n```");
     assert_eq!(html.matches("<bdi").count(), 4, "{html}");
-    assert!(shown(&html).contains("/*\u{202e} } \u{2066}if"), "what is copied stays: {html}");
+    assert!(shown(&html).contains("/*\u{202e} } \u{2066}if"), "copied text is unchanged: {html}");
     assert!(
         !render("[a](https://b.example/\u{202e}c)").contains("title=\"https://b.example/\u{202e}")
     );

@@ -1,31 +1,31 @@
-//! Mends what CommonMark does to a run of text inside a block, on the parser's events.
+//! Corrects the parser's events for a run of inline text, where CommonMark misreads it.
 //!
-//! LaTeX between `\(…\)`, `\[…\]` or `\begin{…}…\end{…}` stays as it was written: CommonMark would
-//! take its backslashes for escapes and its stars for emphasis. `**strong**` next to Chinese,
-//! Japanese or Korean is strong: there no space parts a mark from the word that it stands at, so
-//! that CommonMark's rule of flanking leaves `**重点。**后` as it is.
+//! LaTeX between `\(…\)`, `\[…\]` or `\begin{…}…\end{…}` is kept verbatim: CommonMark would read its
+//! backslashes as escapes and its stars as emphasis. `**strong**` next to Chinese, Japanese or Korean
+//! is strong: these scripts have no spaces around words, so CommonMark's flanking rules would leave
+//! `**重点。**后` as text.
 
 use std::ops::Range;
 
 use pulldown_cmark::{CowStr, Event, Tag, TagEnd};
 
-/// What a run consists of: events and their places in the source.
+/// An event and its range in the source.
 pub(super) type Located<'a> = (Event<'a>, Range<usize>);
 
-/// What a mended run consists of.
+/// A part of a corrected run.
 #[derive(Clone)]
 pub(super) enum Piece<'a> {
-    /// As the parser, or this module in its place, has found it.
+    /// An event of the parser, or a corrected one.
     Event(Event<'a>),
-    /// Mathematics with its delimiters.
+    /// Mathematics including its delimiters.
     Latex(String),
 }
 
-/// How many events mathematics may span: without a bound, looking for ends that are not there
-/// would take quadratic time.
+/// The number of events that mathematics may span. Without a limit, looking for missing ends would
+/// take quadratic time.
 const MAX_MATH_EVENTS: usize = 1024;
 
-/// Whether `event` is part of a run. All others begin, end or are blocks.
+/// Whether `event` is inline. All others are blocks, or begin or end one.
 pub(super) fn is_inline(event: &Event<'_>) -> bool {
     match event {
         Event::Start(tag) => matches!(
@@ -45,8 +45,8 @@ pub(super) fn is_inline(event: &Event<'_>) -> bool {
     }
 }
 
-/// The events of `run`, mended. `source` is what their ranges lie in.
-pub(super) fn mend<'a>(source: &str, run: Vec<Located<'a>>) -> Vec<Piece<'a>> {
+/// The corrected events of `run`. Their ranges refer to `source`.
+pub(super) fn correct<'a>(source: &str, run: Vec<Located<'a>>) -> Vec<Piece<'a>> {
     let text = run.first().zip(run.last()).map(|(first, last)| first.1.start..last.1.end);
     let text = text.and_then(|range| source.get(range)).unwrap_or_default();
     let run = if text.contains('\\') { with_math(source, &run) } else { as_pieces(run) };
@@ -72,7 +72,7 @@ fn with_math<'a>(source: &str, run: &[Located<'a>]) -> Vec<(Piece<'a>, Range<usi
         };
         (0..run.len()).filter(is_end).collect::<Vec<_>>()
     });
-    // Beginnings without an end cost nothing, however many there are.
+    // Rejects openings without an end early, however many there are.
     let may_end = |close: &Close, first: usize| {
         let ends = match close {
             Close::Escaped(')') => &ends[0],
@@ -82,42 +82,42 @@ fn with_math<'a>(source: &str, run: &[Located<'a>]) -> Vec<(Piece<'a>, Range<usi
         let next = ends.get(ends.partition_point(|&at| at < first));
         next.is_some_and(|&at| at < first + MAX_MATH_EVENTS)
     };
-    let mut mended = Vec::with_capacity(run.len());
+    let mut corrected = Vec::with_capacity(run.len());
     let mut at = 0;
     while at < run.len() {
         let Some(math) = Math::at(source, run, at, &may_end) else {
             let (event, range) = run[at].clone();
-            mended.push((Piece::Event(event), range));
+            corrected.push((Piece::Event(event), range));
             at += 1;
             continue;
         };
         let Math { bytes, last, latex } = math;
         let (first, end) = (run[at].1.start, run[last].1.end);
         if first < bytes.start {
-            mended.push(text(first..bytes.start));
+            corrected.push(text(first..bytes.start));
         }
-        mended.push((Piece::Latex(latex), bytes.clone()));
+        corrected.push((Piece::Latex(latex), bytes.clone()));
         at = last + 1;
         if bytes.end < end {
-            mended.push(text(bytes.end..end));
+            corrected.push(text(bytes.end..end));
         }
     }
-    mended
+    corrected
 }
 
 /// Mathematics in LaTeX's own delimiters.
 struct Math {
-    /// Where it is in the source, delimiters included.
+    /// Its range in the source, including the delimiters.
     bytes: Range<usize>,
-    /// The event that it ends in.
+    /// The index of the event that it ends in.
     last: usize,
-    /// How it was written, without the marks of quotes and lists at the beginnings of its lines.
+    /// Its source, without quote and list markers at the beginning of its lines.
     latex: String,
 }
 
 impl Math {
-    /// The mathematics that begins in the event `first` of `run`. `may_end` tells whether what ends
-    /// it stands in one of the next events.
+    /// The mathematics that begins in the event `first` of `run`. `may_end` returns whether its end may
+    /// be in one of the next events.
     fn at(
         source: &str,
         run: &[Located<'_>],
@@ -169,7 +169,7 @@ impl Math {
     }
 }
 
-/// What ends mathematics.
+/// The closing delimiter of mathematics.
 enum Close {
     /// This character after a backslash.
     Escaped(char),
@@ -178,7 +178,7 @@ enum Close {
 }
 
 impl Close {
-    /// Where the source's mathematics ends, if it does in the `text` at `range`.
+    /// The end of the delimiter in the source, if it is in the `text` at `range`.
     fn end(&self, source: &str, range: &Range<usize>, text: &str) -> Option<usize> {
         match self {
             Self::Escaped(c) => (is_escape(source, range.start) && text.starts_with(*c))
@@ -188,18 +188,18 @@ impl Close {
     }
 }
 
-/// The text of an event that is written in the source as it reads.
+/// The text of an event, if the source has it verbatim.
 fn verbatim<'t>(source: &'t str, event: &Event<'_>, range: &Range<usize>) -> Option<&'t str> {
     let Event::Text(text) = event else { return None };
     source.get(range.clone()).filter(|written| *written == &**text)
 }
 
-/// Whether the character at `at` was escaped: its backslash is part of no event.
+/// Whether the character at `at` was escaped: its backslash belongs to no event.
 fn is_escape(source: &str, at: usize) -> bool {
     source[..at].ends_with('\\')
 }
 
-/// Whether `\[…\]` is a formula. People escape brackets, too: `\[1\]`, `\[INST\]`, `\[a\](b)`.
+/// Whether `\[…\]` is a formula and not an escaped bracket: `\[1\]`, `\[INST\]`, `\[a\](b)`.
 fn is_display(source: &str, bytes: &Range<usize>) -> bool {
     let inside = &source[bytes.start + 2..bytes.end - 2];
     let is_plain = inside.chars().all(|c| c.is_alphanumeric() || " .,:;!?'’-".contains(c));
@@ -208,8 +208,8 @@ fn is_display(source: &str, bytes: &Range<usize>) -> bool {
     !(source[bytes.end..].starts_with('(') || is_plain && is_tight && !is_single)
 }
 
-/// What is written at `bytes`, line by line as `events` tell: a line begins behind the marks of the
-/// quotes and lists that it is in.
+/// The source at `bytes`, split into lines at the breaks in `events`. Each line begins after its
+/// quote and list markers.
 fn latex(source: &str, events: &[Located<'_>], bytes: &Range<usize>) -> String {
     let mut latex = String::with_capacity(bytes.len());
     let mut line_start = bytes.start;
@@ -232,7 +232,7 @@ fn latex(source: &str, events: &[Located<'_>], bytes: &Range<usize>) -> String {
     latex
 }
 
-/// A part of a run in which `**` is looked at again.
+/// A part of a run in which `**` is paired again.
 enum Item<'a> {
     Piece(Piece<'a>),
     Stars(Stars),
@@ -243,7 +243,7 @@ enum Item<'a> {
 struct Stars {
     can_open: bool,
     can_close: bool,
-    /// What the pairing makes of it; text where it has found no partner.
+    /// Its role after pairing; text if it has no partner.
     role: Role,
 }
 
@@ -254,8 +254,8 @@ enum Role {
     Closes,
 }
 
-/// Pairs the `**` of a run again where the parser left some as text: one that it could not pair may
-/// have led it to pair the wrong ones. Runs with `***` stay as they are.
+/// Pairs the `**` of a run again if the parser left some as text: an unpaired one may have made it
+/// pair the wrong ones. Runs with `***` are unchanged.
 fn with_cjk_strong<'a>(source: &str, run: Vec<(Piece<'a>, Range<usize>)>) -> Vec<Piece<'a>> {
     let run = with_text_joined(source, run);
     let is_left_over = |(piece, range): &(Piece<'_>, Range<usize>)| {
@@ -276,7 +276,7 @@ fn with_cjk_strong<'a>(source: &str, run: Vec<(Piece<'a>, Range<usize>)>) -> Vec
     items.into_iter().map(piece).collect()
 }
 
-/// The run with neighbouring texts as one: the parser gives each star that it leaves on its own.
+/// Joins adjacent texts of the run: the parser emits each unpaired star separately.
 fn with_text_joined<'a>(
     source: &str,
     run: Vec<(Piece<'a>, Range<usize>)>,
@@ -304,13 +304,13 @@ fn with_text_joined<'a>(
     joined
 }
 
-/// The run with each `**` apart, whether it is text or a mark of the parser's.
+/// Splits the run at each `**`, whether it is text or the parser's strong tag.
 fn items<'a>(source: &str, run: Vec<(Piece<'a>, Range<usize>)>) -> Vec<Item<'a>> {
     let mut items = Vec::with_capacity(run.len());
     for (piece, range) in run {
         let is_strong =
             matches!(piece, Piece::Event(Event::Start(Tag::Strong) | Event::End(TagEnd::Strong)));
-        // `__strong__` is another mark.
+        // `__strong__` is not affected.
         if is_strong && source[range.clone()].starts_with("**") {
             let is_end = matches!(piece, Piece::Event(Event::End(_)));
             let at = if is_end { range.end - 2 } else { range.start };
@@ -327,7 +327,7 @@ fn items<'a>(source: &str, run: Vec<(Piece<'a>, Range<usize>)>) -> Vec<Item<'a>>
         };
         let mut from = 0;
         for (at, _) in text.match_indices("**") {
-            // An escaped star is a star.
+            // An escaped star is text.
             if source[..range.start + at].ends_with('\\') {
                 continue;
             }
@@ -348,8 +348,8 @@ fn push_text(items: &mut Vec<Item<'_>>, text: &str) {
 }
 
 impl Stars {
-    /// The `**` at `at`. Flanking is CommonMark's, except that Chinese, Japanese and Korean with
-    /// their punctuation count as letters that may stand beside punctuation.
+    /// The `**` at `at`. Flanking follows CommonMark, except that Chinese, Japanese and Korean
+    /// characters and punctuation count as letters that may be next to punctuation.
     fn at(source: &str, at: usize) -> Self {
         let before = source[..at].chars().next_back().unwrap_or('\n');
         let after = source[at + 2..].chars().next().unwrap_or('\n');
@@ -365,7 +365,7 @@ impl Stars {
     }
 }
 
-/// Pairs marks that are in the same tags, the innermost first.
+/// Pairs the stars inside the same tags, innermost first.
 fn pair(items: &mut [Item<'_>]) {
     let mut open: Vec<(usize, i32)> = Vec::new();
     let mut depth = 0;
@@ -398,7 +398,7 @@ fn set_role(item: &mut Item<'_>, role: Role) {
     }
 }
 
-/// Whether `c` belongs to Chinese, Japanese or Korean writing, its punctuation included.
+/// Whether `c` is a Chinese, Japanese or Korean character or punctuation mark.
 fn is_cjk(c: char) -> bool {
     matches!(c,
         '\u{1100}'..='\u{11ff}' | '\u{2e80}'..='\u{a4cf}' | '\u{a960}'..='\u{a97f}'

@@ -1,8 +1,8 @@
 //! Markdown of answers, as HTML that is safe to put into the page.
 //!
-//! [`render`] writes a whole text; [`Stream`] renders an answer as it grows and parses only what
-//! can still change. Both share one writer, which lets nothing through but its own tags: raw HTML
-//! is shown as text, and links lead nowhere but to http, https and mailto.
+//! [`render`] renders a complete text; [`Stream`] renders an answer as it grows and parses only what
+//! can still change. Both share one writer, which emits only its own tags: raw HTML is shown as
+//! text, and only http, https and mailto links are kept.
 //! The dialect is CommonMark with the tables, task lists and strikethrough of GFM; mathematics
 //! between `$` or LaTeX's own delimiters stays as it was written.
 
@@ -36,7 +36,7 @@ pub(crate) fn render(text: &str) -> String {
     writer.take()
 }
 
-/// The words of `text` without its markup, for a screen reader.
+/// The text without its markup, for screen readers.
 pub(crate) fn plain_text(text: &str) -> String {
     let source = Source::of(text);
     let mut plain = String::with_capacity(source.len());

@@ -1,21 +1,21 @@
-//! Text as the parser takes it: `\n` is its only line end, and control characters are visible.
+//! Normalized text for the parser: `\n` is the only line end, and control characters are visible.
 //!
-//! A model may write anything, so the text is mended before it is parsed, not after: a lone
-//! carriage return would end a line for CommonMark and none for code that looks for `\n`, and a
-//! form feed is a blank for one parser and none for the next.
+//! A model may write anything, so the text is normalized before it is parsed: a lone carriage return
+//! ends a line in CommonMark but not for code that looks for `\n`, and parsers disagree on whether a
+//! form feed is a space.
 
 use std::ops::Deref;
 
-/// Mended text, whole or growing.
+/// Normalized text, complete or growing.
 #[derive(Debug, Default)]
 pub(super) struct Source {
     text: String,
-    /// Whether the last piece ended in a carriage return: a line feed that follows belongs to it.
+    /// Whether the last piece ended in a carriage return: a following line feed belongs to it.
     ended_in_return: bool,
 }
 
 impl Source {
-    /// The whole of `text`.
+    /// The complete `text`.
     pub(super) fn of(text: &str) -> Self {
         let mut source = Self::default();
         source.push(text);
@@ -44,7 +44,7 @@ impl Deref for Source {
     }
 }
 
-/// A picture in place of a control character; any other character is left as it is.
+/// Replaces a control character by a visible one; other characters are unchanged.
 pub(crate) fn visible_control(c: char) -> char {
     match c {
         '\t' | '\n' => c,
@@ -55,7 +55,7 @@ pub(crate) fn visible_control(c: char) -> char {
     }
 }
 
-/// A mark in place of a character that reorders the text around it; any other is left as it is.
+/// Replaces a character that reorders the surrounding text by U+FFFD; others are unchanged.
 pub(crate) fn visible_bidi(c: char) -> char {
     if matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') { '\u{fffd}' } else { c }
 }
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn line_ends_and_controls_are_mended_in_any_pieces() {
+    fn normalizes_line_ends_and_controls_in_any_pieces() {
         let text = "a\r\nb\rc\r\r\nd\n\re\0f\u{1b}[1m\u{7f}\u{9b}g\th\r";
         let whole = "a\nb\nc\n\nd\n\ne␀f␛[1m␡\u{fffd}g\th\n";
         assert_eq!(&*Source::of(text), whole);

@@ -1,9 +1,9 @@
 //! Renders an answer while it grows, parsing only the part that more text can still change.
 //!
-//! CommonMark's block structure is decided line by line: once a later block has begun on a whole
-//! line, nothing that follows reaches the blocks before it. Those are settled and never parsed
-//! again. The one exception are link definitions (`[label]: address`), which reach back to every
-//! earlier block; a text that holds one is parsed whole.
+//! CommonMark's block structure is decided line by line: once a later block has begun on a complete
+//! line, following text cannot change the blocks before it. Those are finished and never parsed
+//! again. The exception is link definitions (`[label]: address`), which affect every earlier block:
+//! a text that contains one is always parsed completely.
 
 use std::sync::Arc;
 
@@ -11,12 +11,12 @@ use pulldown_cmark::{Event, Parser};
 
 use super::{dialect, source::Source, writer::Writer};
 
-/// A settled block of an answer.
+/// A finished block of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Block {
-    /// Its place in the answer, stable while the answer grows.
+    /// Its position in the answer, stable while the answer grows.
     pub(crate) index: usize,
-    /// Its safe HTML.
+    /// Its sanitized HTML.
     pub(crate) html: Arc<str>,
 }
 
@@ -24,19 +24,19 @@ pub(crate) struct Block {
 #[derive(Debug, Default)]
 pub(crate) struct Stream {
     text: Source,
-    /// Where the tail begins: the start of a line, or of the text.
-    settled_bytes: usize,
+    /// The offset of the tail: the start of a line, or of the text.
+    finished_bytes: usize,
     blocks: Vec<Block>,
     tail_html: String,
     has_definitions: bool,
 }
 
-/// What [`Stream::push`] changed beside the tail.
+/// What [`Stream::push`] changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// The tail alone.
+    /// Only the tail.
     Tail,
-    /// Blocks were settled, or taken back.
+    /// Blocks were finished, or reset.
     Blocks,
 }
 
@@ -46,44 +46,44 @@ impl Stream {
         &self.blocks
     }
 
-    /// The HTML of what may still change; it follows the blocks.
+    /// The HTML after the blocks, which may still change.
     pub(crate) fn tail_html(&self) -> &str {
         &self.tail_html
     }
 
-    /// Appends `text` and renders the tail anew.
+    /// Appends `text` and renders the tail again.
     pub(crate) fn push(&mut self, text: &str) -> Change {
         self.text.push(text);
         let before = self.blocks.len();
-        let mut parsed = parse(&self.text[self.settled_bytes..]);
-        let mut taken_back = false;
+        let mut parsed = parse(&self.text[self.finished_bytes..]);
+        let mut was_reset = false;
         if parsed.has_definitions && !self.has_definitions {
             self.has_definitions = true;
-            taken_back = before > 0;
-            self.settled_bytes = 0;
+            was_reset = before > 0;
+            self.finished_bytes = 0;
             self.blocks.clear();
             parsed = parse(&self.text);
         }
         if !self.has_definitions {
-            self.settle(&mut parsed.blocks);
+            self.finish_blocks(&mut parsed.blocks);
         }
         self.tail_html = parsed.blocks.into_iter().map(|(_, html)| html).collect();
-        if taken_back || self.blocks.len() != before { Change::Blocks } else { Change::Tail }
+        if was_reset || self.blocks.len() != before { Change::Blocks } else { Change::Tail }
     }
 
-    /// Moves every block but the last from `parsed`, if the last one's first line is whole.
-    fn settle(&mut self, parsed: &mut Vec<(usize, String)>) {
-        let tail = &self.text[self.settled_bytes..];
+    /// Moves every block but the last from `parsed`, if the last one's first line is complete.
+    fn finish_blocks(&mut self, parsed: &mut Vec<(usize, String)>) {
+        let tail = &self.text[self.finished_bytes..];
         let Some(&(last_start, _)) = parsed.last() else { return };
         if parsed.len() < 2 || !tail[last_start..].contains('\n') {
             return;
         }
         let line_start = tail[..last_start].rfind('\n').map_or(0, |newline| newline + 1);
-        let settled = parsed.drain(..parsed.len() - 1);
-        for (_, html) in settled {
+        let finished = parsed.drain(..parsed.len() - 1);
+        for (_, html) in finished {
             self.blocks.push(Block { index: self.blocks.len(), html: html.into() });
         }
-        self.settled_bytes += line_start;
+        self.finished_bytes += line_start;
     }
 }
 
@@ -136,8 +136,8 @@ mod tests {
         | a | b |\n| --- | ---: |\n| 1 | 2 |\n\n> quote\nlazy\n\nSetext\n---\n\n***\n\n\
         <div>\n<b>raw</b>\n</div>\n\n    indented code\n\n    more of it\n\nThe end.\n";
 
-    /// Streams `text` in pieces of `step` characters and compares with the whole after each.
-    fn assert_split_is_whole(text: &str, step: usize) {
+    /// Streams `text` in pieces of `step` characters and compares with a complete rendering after each.
+    fn assert_streams_like_complete_text(text: &str, step: usize) {
         let characters: Vec<char> = text.chars().collect();
         let mut stream = Stream::default();
         for piece in characters.chunks(step) {
@@ -147,14 +147,14 @@ mod tests {
     }
 
     #[test]
-    fn split_is_whole_at_every_character() {
+    fn streams_like_complete_text_at_every_character() {
         for step in 1..8 {
-            assert_split_is_whole(DOCUMENT, step);
+            assert_streams_like_complete_text(DOCUMENT, step);
         }
     }
 
     #[test]
-    fn later_text_cannot_change_a_settled_block() {
+    fn later_text_cannot_change_a_finished_block() {
         for text in [
             "para\n***bold*** text",
             "para\n-",
@@ -169,21 +169,24 @@ mod tests {
             "- a\n- [ ] b\n\n* c\n\n+ d\n",
             "<!-- a\n\nb -->\n\nc\n\n<pre>\n\n</pre>\n\nd\n",
         ] {
-            assert_split_is_whole(text, 1);
+            assert_streams_like_complete_text(text, 1);
         }
     }
 
     #[test]
-    fn definitions_reach_back() {
-        assert_split_is_whole(
+    fn link_definitions_affect_earlier_blocks() {
+        assert_streams_like_complete_text(
             "See [a].\n\nAnd [b][a].\n\n[a]: https://c.example\n\nAfter [a].\n",
             1,
         );
-        assert_split_is_whole("[a]:\nhttps://b.example\n'title'\n\n[a]\n\n> [c]: /d\n\n[c]\n", 1);
+        assert_streams_like_complete_text(
+            "[a]:\nhttps://b.example\n'title'\n\n[a]\n\n> [c]: /d\n\n[c]\n",
+            1,
+        );
     }
 
     #[test]
-    fn settled_blocks_keep_their_place_and_the_tail_stays_small() {
+    fn finished_blocks_keep_their_position_and_the_tail_stays_small() {
         let mut stream = Stream::default();
         for paragraph in 0..200 {
             stream.push(&format!("Paragraph {paragraph}.\n\n"));
@@ -197,7 +200,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn split_is_whole_for_any_lines(
+        fn streams_like_complete_text_for_any_lines(
             lines in prop::collection::vec(
                 prop::sample::select(vec![
                     "", "", "", "a", "text *b* `c`", "# h", "- a", "  - b", "    c", "1. d", "2) e",
@@ -211,7 +214,7 @@ mod tests {
             ),
             step in 1_usize..9,
         ) {
-            assert_split_is_whole(&lines.join("\n"), step);
+            assert_streams_like_complete_text(&lines.join("\n"), step);
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Turns Markdown events into HTML. Owns every tag that an answer can put into the page.
 //!
 //! Safety rests on two rules: text and attribute values are always escaped, and an address is
-//! written only if [`is_allowed`] knows its scheme. No attribute is ever copied from the text.
-//! Alignment is a class and not a style, because the content security policy refuses inline styles.
+//! written only if [`is_allowed`] accepts its scheme. No attribute is ever copied from the text.
+//! Alignment is a class and not a style, because the content security policy rejects inline styles.
 
 use std::ops::Range;
 
@@ -11,22 +11,23 @@ use pulldown_cmark::{
 };
 use pulldown_cmark_escape::{escape_href, escape_html, escape_html_body_text};
 
-use super::inline::{Located, Piece, is_inline, mend};
+use super::inline::{Located, Piece, correct, is_inline};
 use super::source::visible_bidi;
+use crate::text::text;
 
-/// How many tags may be open at once. Deeper ones are left out and their text stays: browsers
-/// flatten what is nested deeper than some hundreds, and laying it out takes stack.
+/// The maximum nesting of tags. Deeper tags are left out and their text stays: browsers flatten
+/// nesting of several hundred levels, and layout takes stack.
 const MAX_DEPTH: usize = 48;
-/// The most characters of a code block's language that are shown.
+/// The number of characters of a code block's language that are shown at most.
 const MAX_LANGUAGE_CHARS: usize = 40;
 
-/// Collects the HTML of the events written to it, which are those of one text.
+/// Collects the HTML of the events of one text.
 pub(super) struct Writer<'a> {
     source: &'a str,
     html: String,
     /// The inline events since the last block began or ended.
     run: Vec<Located<'a>>,
-    /// The closing tags of what is open, innermost last; empty for a tag that was left out.
+    /// The closing tags of open elements, innermost last; empty for a tag that was left out.
     open: Vec<&'static str>,
     table: TableState,
     in_code: bool,
@@ -40,7 +41,7 @@ struct TableState {
 }
 
 impl<'a> Writer<'a> {
-    /// A writer of events whose places are in `source`.
+    /// A writer of events whose ranges refer to `source`.
     pub(super) fn new(source: &'a str) -> Self {
         Self {
             source,
@@ -52,13 +53,13 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// What was written since the last call.
+    /// Returns the HTML written since the last call.
     pub(super) fn take(&mut self) -> String {
         self.flush();
         std::mem::take(&mut self.html)
     }
 
-    /// Adds the HTML of one event, which stands at `range`.
+    /// Adds the HTML of one event, whose source is at `range`.
     pub(super) fn write(&mut self, event: Event<'a>, range: Range<usize>) {
         if !self.in_code && is_inline(&event) {
             self.run.push((event, range));
@@ -68,12 +69,12 @@ impl<'a> Writer<'a> {
         self.put(event);
     }
 
-    /// Writes the run that has gathered.
+    /// Writes the collected run of inline events.
     fn flush(&mut self) {
         if self.run.is_empty() {
             return;
         }
-        for piece in mend(self.source, std::mem::take(&mut self.run)) {
+        for piece in correct(self.source, std::mem::take(&mut self.run)) {
             match piece {
                 Piece::Event(event) => self.put(event),
                 Piece::Latex(latex) => self.math("", &latex),
@@ -96,11 +97,15 @@ impl<'a> Writer<'a> {
             Event::SoftBreak => self.html.push('\n'),
             Event::HardBreak => self.html.push_str("<br>\n"),
             Event::Rule => self.html.push_str("<hr>\n"),
-            Event::TaskListMarker(done) => self.html.push_str(if done {
-                "<input type=\"checkbox\" aria-label=\"Done\" disabled checked> "
-            } else {
-                "<input type=\"checkbox\" aria-label=\"To do\" disabled> "
-            }),
+            Event::TaskListMarker(is_done) => {
+                let (label, checked) = match is_done {
+                    true => (text!(prose.task_done), " checked"),
+                    false => (text!(prose.task_open), ""),
+                };
+                self.html.push_str("<input type=\"checkbox\" aria-label=\"");
+                self.attribute(label);
+                self.html.push_str(&format!("\" disabled{checked}> "));
+            }
             Event::InlineMath(text) => self.math("$", &text),
             Event::DisplayMath(text) => self.math("$$", &text),
             Event::Text(text) if self.in_code => self.code(&text),
@@ -111,10 +116,10 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Opens `tag` and returns what closes it.
+    /// Opens `tag` and returns its closing tag.
     fn open(&mut self, tag: Tag<'_>) -> &'static str {
-        // Each outermost block finds its own direction, and what is in it follows: a list has its
-        // marks on one side. Code and inline code read from left to right and do not count.
+        // Each outermost block has its own direction, which its content follows, so that a list has
+        // its markers on one side. Code always reads from left to right.
         let dir = if self.open.is_empty() { " dir=\"auto\"" } else { "" };
         match tag {
             Tag::Paragraph => self.start(format!("<p{dir}>"), "</p>\n"),
@@ -144,13 +149,9 @@ impl<'a> Writer<'a> {
             Tag::Item => self.start("<li>", "</li>\n"),
             Tag::Table(alignments) => {
                 self.table = TableState { alignments, ..TableState::default() };
-                self.start(
-                    format!(
-                        "<div class=\"table\" role=\"region\" aria-label=\"Table\" \
-                         tabindex=\"0\"{dir}><table>"
-                    ),
-                    "</tbody></table></div>\n",
-                )
+                self.html.push_str("<div class=\"table\" role=\"region\" aria-label=\"");
+                self.attribute(text!(prose.table));
+                self.start(format!("\" tabindex=\"0\"{dir}><table>"), "</tbody></table></div>\n")
             }
             Tag::TableHead => {
                 self.table.in_head = true;
@@ -167,7 +168,7 @@ impl<'a> Writer<'a> {
             Tag::Strikethrough => self.start("<del>", "</del>"),
             Tag::Link { link_type, dest_url, .. } => self.open_link(link_type, &dest_url, false),
             Tag::Image { link_type, dest_url, .. } => self.open_link(link_type, &dest_url, true),
-            // Extensions that the dialect leaves off.
+            // Extensions that are disabled.
             Tag::FootnoteDefinition(_)
             | Tag::DefinitionList
             | Tag::DefinitionListTitle
@@ -190,7 +191,7 @@ impl<'a> Writer<'a> {
             _ => {}
         }
         let close = self.open.pop().unwrap_or_default();
-        // Blocks whose tags were left out do not run together.
+        // Keeps blocks apart whose tags were left out.
         self.html.push_str(if close.is_empty() { "\n" } else { close });
     }
 
@@ -201,11 +202,12 @@ impl<'a> Writer<'a> {
         };
         let language: String = language.chars().take(MAX_LANGUAGE_CHARS).collect();
         self.html.push_str("<figure class=\"code\" dir=\"ltr\"><figcaption><span>");
-        self.text(if language.is_empty() { "text" } else { &language });
-        self.html.push_str(
-            "</span><button type=\"button\" class=\"copy-code\" aria-label=\"Copy code\">Copy</button>\
-             </figcaption><pre tabindex=\"0\"><code>",
-        );
+        self.text(if language.is_empty() { text!(prose.plain_code) } else { &language });
+        self.html.push_str("</span><button type=\"button\" class=\"copy-code\" aria-label=\"");
+        self.attribute(text!(prose.copy_code));
+        self.html.push_str("\">");
+        self.text(text!(prose.copy));
+        self.html.push_str("</button></figcaption><pre tabindex=\"0\"><code>");
     }
 
     fn open_cell(&mut self) -> &'static str {
@@ -229,25 +231,30 @@ impl<'a> Writer<'a> {
             LinkType::Email => format!("mailto:{url}"),
             _ => url.to_string(),
         };
-        let class = if is_image { " class=\"image\"" } else { "" };
         let inside_link = self.open.contains(&"</a>");
-        if inside_link || !is_allowed(&url) {
-            return self.start(format!("<span{class}>"), "</span>");
+        let is_dead = inside_link || !is_allowed(&url);
+        self.html.push_str(if is_dead { "<span" } else { "<a" });
+        if is_image {
+            // The style sheet shows the label before the image's description.
+            self.html.push_str(" class=\"image\" data-label=\"");
+            self.attribute(text!(prose.image));
+            self.html.push('"');
         }
-        self.html.push_str("<a");
-        self.html.push_str(class);
+        if is_dead {
+            return self.start(">", "</span>");
+        }
         self.html.push_str(" href=\"");
         escape_href(&mut self.html, &url).expect("writing to a string cannot fail");
-        // Where the text is the address, a tooltip would only say it again.
+        // Where the text is the address, a title would only repeat it.
         if !matches!(link_type, LinkType::Autolink | LinkType::Email) {
             self.html.push_str("\" title=\"");
             let shown: String = url.chars().map(visible_bidi).collect();
-            escape_html(&mut self.html, &shown).expect("writing to a string cannot fail");
+            self.attribute(&shown);
         }
         self.start("\" rel=\"noopener noreferrer\" target=\"_blank\">", "</a>")
     }
 
-    /// Writes mathematics with its marks, as it was written.
+    /// Writes mathematics verbatim, with its delimiters.
     fn math(&mut self, mark: &str, latex: &str) {
         self.html.push_str("<span class=\"math\" dir=\"ltr\">");
         self.html.push_str(mark);
@@ -256,16 +263,21 @@ impl<'a> Writer<'a> {
         self.html.push_str("</span>");
     }
 
-    /// Writes text whose characters may not reorder their neighbours: embeddings and overrides are
-    /// shown by their names and have no effect. Isolates end with their block at the latest.
+    /// Writes text. Embedding and override characters are shown by name and have no effect, so that
+    /// they cannot reorder their neighbours. Isolates end with their block at the latest.
     fn text(&mut self, text: &str) {
         self.escape(text, |c| matches!(c, '\u{202a}'..='\u{202e}'));
     }
 
-    /// Writes code, in which isolates are shown by their names, too: code that reads otherwise than
-    /// it runs deceives.
+    /// Writes code. Isolates are shown by name as well, so that code cannot look different from what
+    /// it does.
     fn code(&mut self, text: &str) {
         self.escape(text, |c| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'));
+    }
+
+    /// Writes an attribute value.
+    fn attribute(&mut self, value: &str) {
+        escape_html(&mut self.html, value).expect("writing to a string cannot fail");
     }
 
     fn escape(&mut self, text: &str, is_shown_by_name: impl Fn(char) -> bool) {
@@ -274,8 +286,7 @@ impl<'a> Writer<'a> {
             let (before, found) = rest.split_at(at);
             escape_html_body_text(&mut self.html, before).expect("writing to a string cannot fail");
             let c = found.chars().next().unwrap_or_default();
-            // The character is isolated in its element, where it reorders nothing, and it is there
-            // for a copy of the text.
+            // Isolated in its element the character reorders nothing, and copying the text keeps it.
             let name = u32::from(c);
             self.html
                 .push_str(&format!("<bdi class=\"control\" data-name=\"U+{name:04X}\">{c}</bdi>"));
@@ -296,7 +307,7 @@ mod tests {
     use super::super::render;
 
     #[test]
-    fn common_markup() {
+    fn renders_common_markup() {
         assert_eq!(
             render("# A *b*\n\nc  \nd ~~e~~ `f<`\n\n---\n"),
             "<h1 dir=\"auto\">A <em>b</em></h1>\n<p dir=\"auto\">c<br>\nd <del>e</del> \
@@ -310,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn tables_align_by_class() {
+    fn aligns_tables_by_class() {
         let html = render("|a|b|c|\n|-|:-:|-:|\n|1|2|3|\n");
         assert!(html.contains("<th scope=\"col\">a</th><th scope=\"col\" class=\"center\">b</th>"));
         assert!(html.contains("<td>1</td><td class=\"center\">2</td><td class=\"end\">3</td>"));
@@ -318,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn code_is_labelled_and_escaped() {
+    fn labels_and_escapes_code() {
         let html = render("```rust ignore\nlet a = &b;</code>\n```\n");
         assert!(html.contains("<span>rust</span>"));
         assert!(html.contains("<code>let a = &amp;b;&lt;/code&gt;\n</code>"));
@@ -327,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn raw_html_is_text() {
+    fn shows_raw_html_as_text() {
         for text in [
             "<script>alert(1)</script>",
             "a <img src=x onerror=alert(1)> b",
@@ -353,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn links_lead_to_the_web_or_to_mail_alone() {
+    fn allows_only_web_and_mail_links() {
         for url in [
             "javascript:alert(1)",
             "JaVaScRiPt:alert(1)",
@@ -405,7 +416,11 @@ mod tests {
     #[test]
     fn images_are_links_and_never_loaded() {
         let html = render("![a cat](https://b.example/c.png)");
-        assert!(html.contains("<a class=\"image\" href=\"https://b.example/c.png\""));
+        assert!(
+            html.contains(
+                "<a class=\"image\" data-label=\"Image\" href=\"https://b.example/c.png\""
+            )
+        );
         assert!(html.contains(">a cat</a>"));
         assert!(!html.contains("<img"));
         let html = render("[![a](https://b.example/c.png)](https://d.example)");

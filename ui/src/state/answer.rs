@@ -1,4 +1,4 @@
-//! An answer, whole or growing: what the model wrote for itself, what it answers, and how far it is.
+//! An answer, complete or growing: the reasoning, the text, and its progress.
 
 use leptos::prelude::*;
 use lilims_ipc::{Error, Finish, Message, Reasoning, Role, Stats};
@@ -7,7 +7,7 @@ use super::reading::Reading;
 use super::think::{Parts, ThinkSplitter};
 use crate::markdown::{Block, Change, Stream};
 
-/// Markdown that grows, and its rendering. A clone shares its signals.
+/// Growing Markdown and its rendering. Clones share the signals.
 #[derive(Clone, Default)]
 pub(crate) struct Growing {
     /// The Markdown as the model wrote it.
@@ -19,7 +19,7 @@ pub(crate) struct Growing {
 }
 
 impl Growing {
-    /// Adds `text`, which `stream` renders.
+    /// Appends `text`; `stream` renders it.
     fn append(&self, stream: &mut Stream, text: &str) {
         if text.is_empty() {
             return;
@@ -32,24 +32,23 @@ impl Growing {
     }
 }
 
-/// An answer, whole or growing. A clone shares its signals.
+/// An answer, complete or growing. Clones share the signals.
 #[derive(Clone, Default)]
 pub(crate) struct Answer {
-    /// What the model wrote for itself before it answered.
+    /// The model's reasoning before the answer.
     pub(crate) reasoning: Growing,
-    /// How long that took in milliseconds, where it was measured.
+    /// The duration of the reasoning in milliseconds, where it was measured.
     pub(crate) reasoning_ms: ArcRwSignal<Option<u32>>,
-    /// The answer itself.
+    /// The answer.
     pub(crate) body: Growing,
-    /// How far it is.
+    /// Its state.
     pub(crate) state: ArcRwSignal<AnswerState>,
-    /// What the model reads before it goes on writing.
+    /// What the model reads before it continues writing.
     pub(crate) reading: ArcRwSignal<Option<Reading>>,
 }
 
 impl Answer {
-    /// An answer of an earlier visit. One that was kept before reasoning was separate has it in its
-    /// text.
+    /// A saved answer. Answers saved before reasoning was stored separately have it in their text.
     pub(super) fn restored(message: &Message, state: AnswerState) -> Self {
         let answer = Self::default();
         let parts = match &message.reasoning {
@@ -64,7 +63,7 @@ impl Answer {
         answer
     }
 
-    /// As the shell takes it.
+    /// The answer as a message for the shell.
     pub(super) fn message(&self) -> Message {
         let reasoning = self.reasoning.text.with_untracked(|text| {
             let elapsed_ms = self.reasoning_ms.get_untracked();
@@ -73,21 +72,21 @@ impl Answer {
         Message { role: Role::Assistant, content: self.body.text.get_untracked(), reasoning }
     }
 
-    /// Adds what the shell sent as text.
+    /// Appends text from the shell.
     pub(super) fn add_text(&self, writer: &mut AnswerWriter, text: &str) {
         let parts = writer.splitter.push(text);
         self.append(writer, &parts);
     }
 
-    /// Adds what the shell sends as reasoning.
+    /// Appends reasoning from the shell.
     pub(super) fn add_reasoning(&self, writer: &mut AnswerWriter, text: &str, elapsed_ms: u32) {
-        // The text that follows is not looked at once more.
-        writer.splitter = ThinkSplitter::idle();
+        // The shell separates reasoning: text that follows is not split again.
+        writer.splitter = ThinkSplitter::disabled();
         self.reasoning_ms.set(Some(elapsed_ms));
         self.reasoning.append(&mut writer.reasoning, text);
     }
 
-    /// Adds what was held back, since it might have become a mark.
+    /// Appends text that was held back because it could have become a tag.
     pub(super) fn finish(&self, writer: &mut AnswerWriter) {
         let parts = writer.splitter.finish();
         self.append(writer, &parts);
@@ -99,7 +98,7 @@ impl Answer {
     }
 }
 
-/// Writes the answer that grows.
+/// Renders the growing answer.
 #[derive(Debug, Default)]
 pub(super) struct AnswerWriter {
     splitter: ThinkSplitter,
@@ -107,35 +106,35 @@ pub(super) struct AnswerWriter {
     body: Stream,
 }
 
-/// How far an answer is.
+/// The state of an answer.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) enum AnswerState {
-    /// The model is not ready yet; the question is sent as soon as it is.
+    /// The model is not ready; the question is sent as soon as it is.
     #[default]
     Waiting,
     /// Text is arriving, or about to.
     Streaming,
-    /// Complete, as far as the limits allowed.
+    /// Complete, or ended by a limit.
     Done {
         /// Why it ended.
         finish: Finish,
-        /// What it took; unknown where it is of an earlier visit.
+        /// Its statistics; unknown for a saved answer.
         stats: Option<Stats>,
     },
     /// The user stopped it.
     Stopped {
-        /// What it took, if it had begun.
+        /// Its statistics, if it had begun.
         stats: Option<Stats>,
     },
-    /// It broke off.
+    /// It ended with an error.
     Failed {
-        /// Why, and what to do.
+        /// The error.
         error: Error,
     },
 }
 
 impl AnswerState {
-    /// The stable name of the attribute `data-state`.
+    /// The stable value of the attribute `data-state`.
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Waiting => "waiting",
@@ -146,7 +145,7 @@ impl AnswerState {
         }
     }
 
-    /// Whether more may come.
+    /// Whether more text may arrive.
     pub(crate) fn is_open(&self) -> bool {
         matches!(self, Self::Waiting | Self::Streaming)
     }

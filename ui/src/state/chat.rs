@@ -1,8 +1,8 @@
-//! The conversation: turns of a question and its answer, and what the model is doing.
+//! The conversation: turns of a question and its answer, and the status of the model.
 //!
 //! One answer is written at a time. It waits while the model loads, then streams, then is done,
-//! stopped or failed. Events of an answer that is no longer awaited are dropped. A question also
-//! waits while the conversation of the last visit is on its way, so that it follows that one.
+//! stopped or failed. Events of an earlier answer are dropped. A question also waits while the saved
+//! conversation is being restored, so that it follows that conversation.
 
 use std::sync::Arc;
 
@@ -12,9 +12,10 @@ use lilims_ipc::{
 };
 
 use super::answer::{Answer, AnswerState, AnswerWriter};
-use super::messages::{self, Place};
+use super::messages::{self, MessagePosition};
 use super::reading::Reading;
 use crate::markdown::plain_text;
+use crate::text::{self, text};
 
 /// A question and its answer.
 #[derive(Clone)]
@@ -23,50 +24,50 @@ pub(crate) struct Turn {
     pub(crate) id: u64,
     /// What the user wrote.
     pub(crate) question: Arc<str>,
-    /// What came of it.
+    /// Its answer.
     pub(crate) answer: Answer,
 }
 
-/// A request for the shell, and the turn that its events belong to.
+/// A request to the shell, and the turn that its events belong to.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
-    /// The id of the turn to be answered.
+    /// The id of the turn to answer.
     pub(crate) turn: u64,
-    /// What to send.
+    /// The request.
     pub(crate) request: Request,
 }
 
-/// The state of the page. A copy shares its signals.
+/// The state of the conversation. Copies share the signals.
 #[derive(Clone, Copy)]
 pub(crate) struct Chat {
     /// The conversation, oldest first.
     pub(crate) turns: RwSignal<Vec<Turn>>,
-    /// Where the model stands; `None` until the shell has told.
+    /// The status of the model; `None` until it is known.
     pub(crate) model: RwSignal<Option<ModelStatus>>,
     /// How answers are sampled.
     pub(crate) options: RwSignal<Options>,
     /// What happens when this conversation outgrows the context.
     pub(crate) overflow: RwSignal<Overflow>,
-    /// What the model saw of this conversation after the last answer.
+    /// The model's context after the last answer.
     pub(crate) view: RwSignal<Option<ContextView>>,
-    /// The message that the model's window begins with, where something has left it.
-    pub(crate) window_start: RwSignal<Option<Place>>,
-    /// Whether the conversation of the last visit is still on its way.
+    /// The message that the model's window begins with; `None` if the window holds everything.
+    pub(crate) window_start: RwSignal<Option<MessagePosition>>,
+    /// Whether the saved conversation has not arrived yet.
     pub(crate) is_restoring: RwSignal<bool>,
     /// The turn whose answer waits or streams.
     pub(crate) answering: RwSignal<Option<u64>>,
-    /// The speed of the newest answer in tokens per second.
+    /// The speed of the last answer in tokens per second.
     pub(crate) speed: RwSignal<Option<f32>>,
-    /// The turn whose question is being rewritten.
+    /// The turn whose question is being edited.
     pub(crate) editing: RwSignal<Option<u64>>,
-    /// What a screen reader is told next.
+    /// The next announcement for screen readers.
     pub(crate) announcement: RwSignal<String>,
     next_id: StoredValue<u64>,
     writer: StoredValue<AnswerWriter>,
 }
 
 impl Chat {
-    /// An empty conversation, until [`restore`](Self::restore) brings that of the last visit.
+    /// An empty conversation, until [`restore`](Self::restore) adds the saved one.
     pub(crate) fn new(options: Options) -> Self {
         Self {
             turns: RwSignal::default(),
@@ -85,10 +86,10 @@ impl Chat {
         }
     }
 
-    /// Asks `question`, in place of the one being edited if there is one.
+    /// Asks `question`, in place of the edited one if there is one.
     ///
-    /// Returns what to send now: nothing while the model loads or the last visit's conversation is
-    /// on its way, while an answer is being written or when the question is blank.
+    /// Returns the request to send now. There is none while the model loads, the saved conversation
+    /// is being restored or an answer is being written, or if the question is blank.
     pub(crate) fn ask(&self, question: &str) -> Option<Outgoing> {
         let question = question.trim();
         if question.is_empty() || self.answering.get_untracked().is_some() {
@@ -97,15 +98,15 @@ impl Chat {
         if let Some(edited) = self.editing.get_untracked() {
             self.editing.set(None);
             self.turns.update(|turns| {
-                if let Some(at) = turns.iter().position(|turn| turn.id == edited) {
-                    turns.truncate(at);
+                if let Some(index) = turns.iter().position(|turn| turn.id == edited) {
+                    turns.truncate(index);
                 }
             });
         }
         self.open_turn(question.into())
     }
 
-    /// Writes the last answer anew. Returns what to send now.
+    /// Regenerates the last answer. Returns the request to send now.
     pub(crate) fn regenerate(&self) -> Option<Outgoing> {
         if self.answering.get_untracked().is_some() {
             return None;
@@ -115,7 +116,7 @@ impl Chat {
         self.open_turn(last.question)
     }
 
-    /// Begins to rewrite the last question and returns its text.
+    /// Starts editing a question and returns its text.
     pub(crate) fn edit(&self, turn: u64) -> Option<Arc<str>> {
         if self.answering.get_untracked().is_some() {
             return None;
@@ -127,18 +128,18 @@ impl Chat {
         Some(question)
     }
 
-    /// Takes over the conversation of the last visit, if there was one. What was asked since the
-    /// page opened follows it. Returns the request that waited for it.
+    /// Restores the saved conversation, if there is one. A question asked since the page opened follows
+    /// it. Returns the request that waited for it.
     pub(crate) fn restore(&self, conversation: Option<Conversation>) -> Option<Outgoing> {
         if !self.is_restoring.get_untracked() {
-            // A new conversation was begun before the old one arrived.
+            // A new conversation was started before the saved one arrived.
             return None;
         }
         self.is_restoring.set(false);
         if let Some(Conversation { messages, overflow, view }) = conversation {
-            let (mut turns, places) = messages::turns(&messages, || self.take_id());
+            let (mut turns, positions) = messages::turns(&messages, || self.take_id());
             if let Some(view) = view {
-                self.window_start.set(messages::window_start(&view, &places));
+                self.window_start.set(messages::window_start(&view, &positions));
                 self.view.set(Some(view));
             }
             if self.overflow.get_untracked() == Overflow::default() {
@@ -149,18 +150,18 @@ impl Chat {
                 *asked = turns;
             });
         }
-        self.begin_waiting()
+        self.send_waiting()
     }
 
-    /// Notes where the model stands. Returns the request that waited for it.
+    /// Updates the status of the model. Returns the request that waited for it.
     pub(crate) fn model_changed(&self, status: ModelStatus) -> Option<Outgoing> {
         if self.model.with_untracked(|model| model.as_ref() != Some(&status)) {
             self.model.set(Some(status));
         }
-        self.begin_waiting()
+        self.send_waiting()
     }
 
-    /// Takes over an event of the answer to `turn`.
+    /// Applies an event of the answer to `turn`.
     pub(crate) fn apply(&self, turn: u64, event: Event) {
         if self.answering.get_untracked() != Some(turn) {
             return;
@@ -180,7 +181,7 @@ impl Chat {
             }
             Event::Done { finish, stats, view } => {
                 self.speed.set(Some(stats.tokens_per_second));
-                self.take_view(view);
+                self.set_view(view);
                 let stats = Some(stats);
                 let state = match finish {
                     Finish::Stopped => AnswerState::Stopped { stats },
@@ -192,7 +193,7 @@ impl Chat {
         }
     }
 
-    /// Notes that the model writes, at this speed.
+    /// Records that the model writes, at this speed.
     fn begin_writing(&self, answer: &Answer, tokens_per_second: f32) {
         self.speed.set(Some(tokens_per_second));
         if answer.reading.with_untracked(Option::is_some) {
@@ -200,12 +201,12 @@ impl Chat {
         }
     }
 
-    /// Notes that the shell refused the request of `turn`.
-    pub(crate) fn refused(&self, turn: u64, error: Error) {
+    /// Records that the shell rejected the request of `turn`.
+    pub(crate) fn rejected(&self, turn: u64, error: Error) {
         self.apply(turn, Event::Failed { error });
     }
 
-    /// Stops the answer. Returns whether the shell has to be told.
+    /// Stops the answer. Returns whether the shell must be called to stop it.
     pub(crate) fn stop(&self) -> bool {
         let Some(answer) = self.answering.get_untracked().and_then(|turn| self.answer(turn)) else {
             return false;
@@ -217,9 +218,9 @@ impl Chat {
         true
     }
 
-    /// Begins a new conversation. Returns whether the shell has to be told to stop.
+    /// Starts a new conversation. Returns whether the shell must be called to stop the answer.
     pub(crate) fn clear(&self) -> bool {
-        let tell = self.stop();
+        let must_stop = self.stop();
         self.answering.set(None);
         self.editing.set(None);
         self.speed.set(None);
@@ -228,7 +229,7 @@ impl Chat {
         self.overflow.set(Overflow::default());
         self.is_restoring.set(false);
         self.turns.set(Vec::new());
-        tell
+        must_stop
     }
 
     fn open_turn(&self, question: Arc<str>) -> Option<Outgoing> {
@@ -238,11 +239,11 @@ impl Chat {
         self.answering.set(Some(turn.id));
         self.turns.update(|turns| turns.push(turn));
         self.drop_stale_window_start();
-        self.begin_waiting()
+        self.send_waiting()
     }
 
-    /// Sends the question that waits, as soon as nothing is left that it waits for.
-    fn begin_waiting(&self) -> Option<Outgoing> {
+    /// Returns the request of a waiting question once the model and the conversation are ready.
+    fn send_waiting(&self) -> Option<Outgoing> {
         let is_ready =
             self.model.with_untracked(|model| matches!(model, Some(ModelStatus::Ready { .. })));
         if !is_ready || self.is_restoring.get_untracked() {
@@ -262,20 +263,20 @@ impl Chat {
         Some(Outgoing { turn, request })
     }
 
-    /// Notes what the model sees after the answer to the last turn.
-    fn take_view(&self, view: ContextView) {
-        // The turns are still those of the request: none comes or goes while it is answered.
-        let places = self.turns.with_untracked(|turns| messages::places(turns));
-        self.window_start.set(messages::window_start(&view, &places));
+    /// Stores the model's context after the answer to the last turn.
+    fn set_view(&self, view: ContextView) {
+        // The turns are still those of the request: they do not change while it is answered.
+        let positions = self.turns.with_untracked(|turns| messages::positions(turns));
+        self.window_start.set(messages::window_start(&view, &positions));
         self.view.set(Some(view));
     }
 
-    /// Forgets where the window begins if that message is gone.
+    /// Clears the window start if its message no longer exists.
     fn drop_stale_window_start(&self) {
-        let Some(place) = self.window_start.get_untracked() else { return };
-        let is_there =
-            self.turns.with_untracked(|turns| turns.iter().any(|turn| turn.id == place.turn));
-        if !is_there {
+        let Some(start) = self.window_start.get_untracked() else { return };
+        let exists =
+            self.turns.with_untracked(|turns| turns.iter().any(|turn| turn.id == start.turn));
+        if !exists {
             self.window_start.set(None);
         }
     }
@@ -290,8 +291,8 @@ impl Chat {
         self.writer.update_value(|writer| answer.finish(writer));
         self.announcement.set(match &state {
             AnswerState::Done { .. } => answer.body.text.with_untracked(|text| plain_text(text)),
-            AnswerState::Stopped { .. } => "Stopped.".into(),
-            AnswerState::Failed { error } => error.message.clone(),
+            AnswerState::Stopped { .. } => text!(announce.stopped).into(),
+            AnswerState::Failed { error } => text::error(error),
             AnswerState::Waiting | AnswerState::Streaming => String::new(),
         });
         answer.state.set(state);

@@ -1,6 +1,6 @@
-//! How a conversation behaves, without a page or a shell.
+//! Tests of the conversation state, without a page or a shell.
 
-use lilims_ipc::{ErrorCode, Finish, Message, ModelInfo, Phase, Role, Stats};
+use lilims_ipc::{Finish, Message, ModelInfo, Phase, Problem, Role, Stats};
 
 use super::super::Part;
 use super::*;
@@ -29,7 +29,7 @@ fn ready() -> ModelStatus {
 }
 
 fn error() -> Error {
-    Error { code: ErrorCode::Busy, message: "Busy.".into(), detail: None }
+    Problem::Answering.into()
 }
 
 fn text(text: &str) -> Event {
@@ -40,13 +40,13 @@ fn done(finish: Finish) -> Event {
     Event::Done { finish, stats: STATS, view: ContextView::default() }
 }
 
-/// The end of an answer after which the window begins with a message of its request.
+/// The end of an answer after which the window begins with this message of its request.
 fn done_from(first_message: u32) -> Event {
     let view = ContextView { first_message, ..ContextView::default() };
     Event::Done { finish: Finish::EndOfTurn, stats: STATS, view }
 }
 
-/// A new conversation, with its model ready if asked.
+/// Runs `test` with a new conversation, with its model ready if `is_ready`.
 fn with_chat(is_ready: bool, test: impl FnOnce(Chat)) {
     with_page(|chat| {
         assert!(chat.restore(None).is_none());
@@ -57,12 +57,12 @@ fn with_chat(is_ready: bool, test: impl FnOnce(Chat)) {
     });
 }
 
-/// A page that just opened: nothing is known yet.
+/// Runs `test` with a page that just opened: nothing has arrived yet.
 fn with_page(test: impl FnOnce(Chat)) {
     Owner::new().with(|| test(Chat::new(Options::default())));
 }
 
-/// Asks and has it answered; returns the turn.
+/// Asks a question and answers it; returns the turn.
 fn exchange(chat: Chat, question: &str, end: Event) -> u64 {
     let sent = chat.ask(question).unwrap();
     chat.apply(sent.turn, text("Answer"));
@@ -75,7 +75,7 @@ fn message(role: Role, content: &str) -> Message {
 }
 
 fn window_start(chat: Chat) -> Option<(u64, Part)> {
-    chat.window_start.get_untracked().map(|place| (place.turn, place.part))
+    chat.window_start.get_untracked().map(|start| (start.turn, start.part))
 }
 
 fn questions(chat: Chat) -> Vec<String> {
@@ -92,7 +92,7 @@ fn contents(outgoing: &Outgoing) -> Vec<(Role, &str)> {
 }
 
 #[test]
-fn an_answer_streams_and_ends() {
+fn answer_streams_and_ends() {
     with_chat(true, |chat| {
         let sent = chat.ask("  Hi \n").unwrap();
         assert_eq!(contents(&sent), [(Role::User, "Hi")]);
@@ -117,7 +117,7 @@ fn an_answer_streams_and_ends() {
 }
 
 #[test]
-fn a_question_waits_for_the_model() {
+fn question_waits_for_the_model() {
     with_chat(false, |chat| {
         assert!(chat.ask("Hi").is_none());
         assert_eq!(state(chat), AnswerState::Waiting);
@@ -131,7 +131,7 @@ fn a_question_waits_for_the_model() {
 }
 
 #[test]
-fn a_waiting_question_is_stopped_without_the_shell() {
+fn waiting_question_is_stopped_without_the_shell() {
     with_chat(false, |chat| {
         chat.ask("Hi");
         assert!(!chat.stop());
@@ -141,7 +141,7 @@ fn a_waiting_question_is_stopped_without_the_shell() {
 }
 
 #[test]
-fn a_streaming_answer_is_stopped_by_the_shell() {
+fn streaming_answer_is_stopped_by_the_shell() {
     with_chat(true, |chat| {
         assert!(!chat.stop());
         let sent = chat.ask("Hi").unwrap();
@@ -155,7 +155,7 @@ fn a_streaming_answer_is_stopped_by_the_shell() {
 }
 
 #[test]
-fn one_answer_at_a_time_and_no_blank_questions() {
+fn rejects_concurrent_and_blank_questions() {
     with_chat(true, |chat| {
         assert!(chat.ask(" \n ").is_none());
         chat.ask("Hi").unwrap();
@@ -166,12 +166,12 @@ fn one_answer_at_a_time_and_no_blank_questions() {
 }
 
 #[test]
-fn failed_answers_leave_no_trace_in_later_requests() {
+fn failed_answers_are_left_out_of_later_requests() {
     with_chat(true, |chat| {
         let sent = chat.ask("Hi").unwrap();
-        chat.refused(sent.turn, error());
+        chat.rejected(sent.turn, error());
         assert_eq!(state(chat), AnswerState::Failed { error: error() });
-        assert_eq!(chat.announcement.get_untracked(), "Busy.");
+        assert_eq!(chat.announcement.get_untracked(), crate::text::error(&error()));
         assert_eq!(contents(&chat.ask("Again").unwrap()), [(Role::User, "Again")]);
     });
 }
@@ -207,7 +207,7 @@ fn editing_replaces_the_last_question() {
 }
 
 #[test]
-fn a_new_conversation_drops_late_events() {
+fn new_conversation_drops_late_events() {
     with_chat(true, |chat| {
         let sent = chat.ask("Hi").unwrap();
         assert!(chat.clear());
@@ -222,7 +222,7 @@ fn a_new_conversation_drops_late_events() {
 }
 
 #[test]
-fn blocks_and_tail_make_the_whole_answer() {
+fn blocks_and_tail_make_the_complete_answer() {
     with_chat(true, |chat| {
         let sent = chat.ask("Hi").unwrap();
         chat.apply(sent.turn, text("# A\n\nb\n\nc"));
@@ -236,7 +236,7 @@ fn blocks_and_tail_make_the_whole_answer() {
 }
 
 #[test]
-fn requests_carry_what_happens_on_overflow() {
+fn requests_carry_the_overflow_choice() {
     with_chat(true, |chat| {
         let first = chat.ask("Hi").unwrap();
         assert_eq!(first.request.overflow, Overflow::Slide);
@@ -249,7 +249,7 @@ fn requests_carry_what_happens_on_overflow() {
 }
 
 #[test]
-fn the_window_begins_at_a_question_or_an_answer() {
+fn window_begins_at_a_question_or_an_answer() {
     with_chat(true, |chat| {
         let first = exchange(chat, "One", done_from(0));
         assert_eq!(window_start(chat), None);
@@ -267,11 +267,11 @@ fn the_window_begins_at_a_question_or_an_answer() {
 }
 
 #[test]
-fn unanswered_questions_do_not_shift_where_the_window_begins() {
+fn unanswered_questions_do_not_shift_the_window_start() {
     with_chat(true, |chat| {
         exchange(chat, "One", done_from(0));
         let refused = chat.ask("Unanswered").unwrap();
-        chat.refused(refused.turn, error());
+        chat.rejected(refused.turn, error());
         let third = exchange(chat, "Three", done_from(0));
         // The request holds One, its answer, Three, its answer and Four.
         exchange(chat, "Four", done_from(2));
@@ -282,7 +282,7 @@ fn unanswered_questions_do_not_shift_where_the_window_begins() {
 }
 
 #[test]
-fn a_window_without_a_whole_message_begins_at_the_answer() {
+fn window_without_a_complete_message_begins_at_the_answer() {
     with_chat(true, |chat| {
         let first = exchange(chat, "One", done_from(1));
         assert_eq!(window_start(chat), Some((first, Part::Answer)));
@@ -292,7 +292,7 @@ fn a_window_without_a_whole_message_begins_at_the_answer() {
 }
 
 #[test]
-fn no_line_stays_of_messages_that_are_gone() {
+fn window_start_is_cleared_with_its_message() {
     with_chat(true, |chat| {
         let first = exchange(chat, "One", done_from(0));
         let second = exchange(chat, "Two", done_from(2));
@@ -308,12 +308,12 @@ fn no_line_stays_of_messages_that_are_gone() {
         chat.apply(sent, done_from(1));
         assert_eq!(window_start(chat), Some((first, Part::Answer)));
         chat.regenerate().unwrap();
-        assert_eq!(window_start(chat), Some((first, Part::Answer)), "it is still there");
+        assert_eq!(window_start(chat), Some((first, Part::Answer)), "the message still exists");
     });
 }
 
 #[test]
-fn the_last_visit_comes_back() {
+fn restores_the_saved_conversation() {
     with_page(|chat| {
         assert!(chat.model_changed(ready()).is_none());
         let view = ContextView { used_tokens: 7, first_message: 3, ..ContextView::default() };
@@ -350,20 +350,20 @@ fn the_last_visit_comes_back() {
 }
 
 #[test]
-fn a_question_asked_before_the_last_visit_is_back_follows_it() {
+fn early_question_follows_the_restored_conversation() {
     with_page(|chat| {
         assert!(chat.model_changed(ready()).is_none());
         assert!(chat.ask("New").is_none());
         assert_eq!(state(chat), AnswerState::Waiting);
-        let kept = || Conversation {
+        let saved = || Conversation {
             messages: vec![message(Role::User, "Old"), message(Role::Assistant, "Yes")],
             ..Conversation::default()
         };
-        let sent = chat.restore(Some(kept())).unwrap();
+        let sent = chat.restore(Some(saved())).unwrap();
         assert_eq!(questions(chat), ["Old", "New"]);
         let expected = [(Role::User, "Old"), (Role::Assistant, "Yes"), (Role::User, "New")];
         assert_eq!(contents(&sent), expected);
-        assert!(chat.restore(Some(kept())).is_none(), "once");
+        assert!(chat.restore(Some(saved())).is_none(), "once");
         assert_eq!(questions(chat), ["Old", "New"]);
         chat.apply(sent.turn, done(Finish::EndOfTurn));
         chat.edit(sent.turn).unwrap();
@@ -373,7 +373,7 @@ fn a_question_asked_before_the_last_visit_is_back_follows_it() {
 }
 
 #[test]
-fn a_question_waits_for_the_last_visit_and_the_model_in_either_order() {
+fn question_waits_for_restore_and_model_in_either_order() {
     with_page(|chat| {
         assert!(chat.ask("Hi").is_none());
         assert!(chat.restore(None).is_none());
@@ -387,20 +387,20 @@ fn a_question_waits_for_the_last_visit_and_the_model_in_either_order() {
 }
 
 #[test]
-fn a_new_conversation_is_not_overtaken_by_the_old_one() {
+fn new_conversation_is_not_replaced_by_the_saved_one() {
     with_page(|chat| {
         assert!(chat.model_changed(ready()).is_none());
         chat.clear();
-        let kept =
+        let saved =
             Conversation { messages: vec![message(Role::User, "Old")], ..Default::default() };
-        assert!(chat.restore(Some(kept)).is_none());
+        assert!(chat.restore(Some(saved)).is_none());
         assert!(questions(chat).is_empty());
         assert_eq!(contents(&chat.ask("New").unwrap()), [(Role::User, "New")]);
     });
 }
 
 #[test]
-fn reading_is_shown_until_text_comes() {
+fn reading_is_shown_until_text_arrives() {
     with_chat(true, |chat| {
         let sent = chat.ask("Hi").unwrap();
         let reading = || chat.turns.with_untracked(|turns| turns[0].answer.reading.get_untracked());
@@ -421,7 +421,7 @@ fn reading_is_shown_until_text_comes() {
 }
 
 #[test]
-fn t10_reasoning_is_apart_and_neither_announced_nor_part_of_the_text() {
+fn t10_reasoning_is_separate_and_not_announced() {
     with_chat(true, |chat| {
         let sent = chat.ask("Hi").unwrap();
         let reasoning = |text: &str, elapsed_ms| Event::Reasoning {
@@ -449,7 +449,7 @@ fn t10_reasoning_is_apart_and_neither_announced_nor_part_of_the_text() {
 }
 
 #[test]
-fn t10_marks_in_the_text_are_told_apart_while_it_streams_and_when_it_was_kept() {
+fn t10_splits_tags_in_streamed_and_saved_answers() {
     with_chat(true, |chat| {
         let sent = chat.ask("Hi").unwrap();
         for piece in ["<th", "ink>\nW", "hy</thi", "nk>\n\nYes", "."] {
@@ -461,14 +461,14 @@ fn t10_marks_in_the_text_are_told_apart_while_it_streams_and_when_it_was_kept() 
         assert_eq!(answer.body.text.get_untracked(), "Yes.");
     });
     with_page(|chat| {
-        let kept = Conversation {
+        let saved = Conversation {
             messages: vec![
                 message(Role::User, "Hi"),
                 message(Role::Assistant, "<think>Why</think>Yes."),
             ],
             ..Conversation::default()
         };
-        assert!(chat.restore(Some(kept)).is_none());
+        assert!(chat.restore(Some(saved)).is_none());
         let answer = chat.turns.with_untracked(|turns| turns[0].answer.clone());
         assert_eq!(answer.reasoning.text.get_untracked(), "Why");
         assert_eq!(answer.body.text.get_untracked(), "Yes.");

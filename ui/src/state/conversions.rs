@@ -1,8 +1,8 @@
-//! Questions to an offer of conversions: which types are shown, which is chosen first.
+//! Queries on a conversion offer: which types are listed, and which is chosen first.
 
 use lilims_ipc::{ConversionOffer, ConversionTarget};
 
-/// The types that are shown: all, or those that most people choose among and the chosen one.
+/// The types to list: all, or the common ones and the chosen one.
 pub(crate) fn offered_targets(
     offer: &ConversionOffer,
     shows_all: bool,
@@ -13,8 +13,8 @@ pub(crate) fn offered_targets(
     offer.targets.iter().filter(is_shown).cloned().collect()
 }
 
-/// The type that is chosen at first: the recommended one, or where the model gains nothing by that, the
-/// one that makes it a little smaller.
+/// The type that is chosen first: the recommended one, or if that does not make the model smaller,
+/// the largest that does.
 pub(crate) fn first_choice(offer: &ConversionOffer) -> Option<String> {
     let is_smaller = |target: &&ConversionTarget| target.size_bytes < offer.size_bytes;
     let recommended = offer.targets.iter().find(|target| target.is_recommended);
@@ -32,7 +32,6 @@ mod tests {
     fn target(name: &str, size_bytes: u64, is_common: bool) -> ConversionTarget {
         ConversionTarget {
             name: name.into(),
-            good_for: String::new(),
             quality: Quality::Good,
             bits_per_weight: 4.5,
             is_recommended: name == "Q4_K_M",
@@ -61,14 +60,14 @@ mod tests {
     }
 
     #[test]
-    fn the_recommended_type_comes_first_unless_it_gains_nothing() {
+    fn recommended_type_is_first_unless_it_is_not_smaller() {
         assert_eq!(first_choice(&offer(160)).as_deref(), Some("Q4_K_M"));
         assert_eq!(first_choice(&offer(47)).as_deref(), Some("Q4_0"));
         assert_eq!(first_choice(&offer(20)).as_deref(), Some("Q4_K_M"));
     }
 
     #[test]
-    fn the_chosen_type_is_always_shown() {
+    fn chosen_type_is_always_listed() {
         let names = |shows_all, chosen| {
             let targets = offered_targets(&offer(160), shows_all, chosen);
             targets.into_iter().map(|target| target.name).collect::<Vec<_>>()

@@ -1,12 +1,11 @@
-//! The first model: which one is offered where none is on this device, and what its download needs
-//! next.
+//! The first model: which one is offered if none is on this device, and the next step of its
+//! download.
 
 use lilims_ipc::{Download, DownloadPlan, DownloadState, Recommended, Verdict};
 
 use super::library::HubFile;
 
-/// The model to offer: of those that fit this device the one that is here soonest, and the smallest
-/// of all where none fits.
+/// The model to offer: the smallest that fits this device, or the smallest of all if none fits.
 pub(crate) fn first_model(catalogue: &[Recommended]) -> Option<&Recommended> {
     let fits = |model: &&Recommended| model.verdict != Verdict::TooLarge;
     let smallest = |model: &&Recommended| model.size_bytes;
@@ -17,32 +16,34 @@ pub(crate) fn first_model(catalogue: &[Recommended]) -> Option<&Recommended> {
         .or_else(|| catalogue.iter().min_by_key(smallest))
 }
 
-/// What comes after a press on *Download*.
+/// A step after *Download* was pressed.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum FirstStep {
-    /// The plan takes nothing away: download.
+    /// The plan removes nothing: download.
     Download,
-    /// Something stands in the way, or models would leave: that is for the person to see.
+    /// The plan has an obstacle or removes models: show it to the user.
     ShowPlan,
-    /// The model with this short name is here: use it.
+    /// The model with this short name is downloaded: use it.
     Use(String),
 }
 
-/// What to do next about the `awaited` file, if anything can be done now.
+/// The next step for the `awaited` file, if there is one now.
 pub(crate) fn next_step(
     awaited: &HubFile,
     plan: Option<&DownloadPlan>,
     downloads: &[Download],
 ) -> Option<FirstStep> {
-    let is_its =
+    let is_awaited =
         |repository: &str, file: &str| repository == awaited.repository && file == awaited.file;
-    if let Some(plan) = plan.filter(|plan| is_its(&plan.repository, &plan.file)) {
+    if let Some(plan) = plan.filter(|plan| is_awaited(&plan.repository, &plan.file)) {
         let is_free = plan.obstacle.is_none() && plan.removes.is_empty();
         return Some(if is_free { FirstStep::Download } else { FirstStep::ShowPlan });
     }
-    downloads.iter().filter(|it| is_its(&it.repository, &it.file)).find_map(|it| match &it.state {
-        DownloadState::Done { name } => Some(FirstStep::Use(name.clone())),
-        _ => None,
+    downloads.iter().filter(|it| is_awaited(&it.repository, &it.file)).find_map(|it| {
+        match &it.state {
+            DownloadState::Done { name } => Some(FirstStep::Use(name.clone())),
+            _ => None,
+        }
     })
 }
 
@@ -67,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn the_smallest_that_fits_is_offered() {
+    fn offers_the_smallest_that_fits() {
         let catalogue = [
             model("large", 9, Verdict::TooLarge),
             model("middle", 5, Verdict::Fits),
@@ -79,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_leaves_for_the_first_model_unseen() {
+    fn models_are_not_removed_without_showing_the_plan() {
         let awaited = HubFile { repository: "o/r".into(), file: "a.gguf".into() };
         let mut plan = DownloadPlan {
             repository: "o/r".into(),
@@ -96,7 +97,7 @@ mod tests {
             title: "b".into(),
             disk_bytes: 1,
             last_used_ms: None,
-            why: String::new(),
+            stays: None,
         });
         assert_eq!(next_step(&awaited, Some(&plan), &[]), Some(FirstStep::ShowPlan));
         plan.file = "other.gguf".into();

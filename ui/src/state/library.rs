@@ -1,16 +1,18 @@
-//! The model library as the page knows it: what is here, what the hub offers, what is under way.
+//! The state of the model library: local models, search results, downloads, and running actions.
 //!
-//! What a user can ask for is an [`Action`]. The page carries it out and hands the [`Outcome`] to
-//! [`LibraryState::end`]; an error is kept with the [`Concern`] that it is shown at. An answer that
-//! is no longer awaited, such as that to the search before the last, is dropped.
+//! Users request an [`Action`]. The page executes it and passes the [`Outcome`] to
+//! [`LibraryState::action_finished`]; an error is stored with the [`Concern`] where it is shown. An
+//! outdated answer, such as that to an earlier search, is dropped.
 
 use std::collections::HashMap;
 
 use leptos::prelude::*;
 use lilims_ipc::{
     Conversion, ConversionOffer, ConversionRequest, ConversionState, Download, DownloadPlan, Error,
-    Fit, Found, Library, Limits, Recommended, Report, Repository, Search,
+    Fit, Found, Library, Limits, Problem, Recommended, Report, Repository, Search,
 };
+
+use crate::text;
 
 /// The tabs of the library.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,53 +20,53 @@ pub(crate) enum Tab {
     /// The models on this device.
     #[default]
     Device,
-    /// What can be downloaded.
+    /// Models to download.
     Discover,
-    /// What is being downloaded.
+    /// The downloads.
     Downloads,
 }
 
 impl Tab {
-    /// All, in their order.
+    /// All tabs in order.
     pub(crate) const ALL: [Self; 3] = [Self::Device, Self::Discover, Self::Downloads];
 
-    /// The tab that a key leads to; `None` for a key that leads nowhere.
+    /// The tab that a key selects; `None` for other keys.
     pub(crate) fn after_key(self, key: &str) -> Option<Self> {
-        let at = Self::ALL.iter().position(|tab| *tab == self)?;
+        let index = Self::ALL.iter().position(|tab| *tab == self)?;
         let count = Self::ALL.len();
-        let at = match key {
-            "ArrowRight" => (at + 1) % count,
-            "ArrowLeft" => (at + count - 1) % count,
+        let index = match key {
+            "ArrowRight" => (index + 1) % count,
+            "ArrowLeft" => (index + count - 1) % count,
             "Home" => 0,
             "End" => count - 1,
             _ => return None,
         };
-        Some(Self::ALL[at])
+        Some(Self::ALL[index])
     }
 }
 
-/// What the shell was asked for.
+/// Data from the shell.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) enum Fetched<T> {
-    /// Nobody has asked.
+    /// Not requested yet.
     #[default]
-    NotAsked,
-    /// The answer has not come yet.
-    OnItsWay,
+    NotRequested,
+    /// Requested; the answer has not arrived.
+    Pending,
     /// The answer.
-    Here(T),
-    /// There is none.
+    Ready(T),
+    /// The request failed.
     Failed(Error),
 }
 
 impl<T> Fetched<T> {
     fn of(answer: Result<T, Error>) -> Self {
-        answer.map_or_else(Self::Failed, Self::Here)
+        answer.map_or_else(Self::Failed, Self::Ready)
     }
 
-    /// The answer, if it is here.
-    pub(crate) fn here(&self) -> Option<&T> {
-        if let Self::Here(answer) = self { Some(answer) } else { None }
+    /// The answer, if it has arrived.
+    pub(crate) fn ready(&self) -> Option<&T> {
+        if let Self::Ready(answer) = self { Some(answer) } else { None }
     }
 }
 
@@ -77,14 +79,14 @@ pub(crate) struct HubFile {
     pub(crate) file: String,
 }
 
-/// What a user can ask for.
+/// Something that a user requests.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Action {
-    /// Switch to a model here, with another context if one is given.
+    /// Switch to a local model, with another context size if one is given.
     Use { name: String, context_tokens: Option<u32> },
-    /// Have the loaded model give its memory back.
+    /// Unload the model.
     Unload,
-    /// Keep a model, or no longer.
+    /// Pin or unpin a model.
     Pin { name: String, is_pinned: bool },
     /// Compare a model with its hash, and repair it.
     Verify { name: String },
@@ -92,7 +94,7 @@ pub(crate) enum Action {
     Remove { name: String },
     /// Set the quota; `None` is the default.
     SetQuota(Option<u64>),
-    /// Bound the downloads.
+    /// Set the limits of downloads.
     SetLimits(Limits),
     /// Choose a file and import it.
     ChooseFile,
@@ -100,76 +102,81 @@ pub(crate) enum Action {
     ImportFiles(Vec<String>),
     /// Choose a folder whose models are used in place.
     ChooseFolder,
-    /// Use the models of a folder no longer.
+    /// Stop using the models of a folder.
     RemoveFolder(String),
-    /// Look for models anew.
+    /// Search the folders for models.
     Scan,
     /// Search the hub.
     Search(Search),
     /// Show a repository of the hub.
     Open(String),
-    /// Read a file's header on the hub, to know whether it fits.
+    /// Read a file's header on the hub, to estimate whether it fits.
     ReadHeader(HubFile),
-    /// Find out what a download would take.
+    /// Get the plan of a download.
     Plan(HubFile),
-    /// Download, after its plan was agreed to.
-    Download(HubFile),
+    /// Download, after the user accepted the plan.
+    Download {
+        /// The file.
+        file: HubFile,
+        /// Short names of the models that the user agreed to remove.
+        agreed_removals: Vec<String>,
+    },
     /// Pause a download.
     Pause(i64),
-    /// Let a download go on, or try again.
+    /// Resume or retry a download.
     Resume(i64),
-    /// Break a download off and delete what has come.
+    /// Cancel a download and delete its data.
     Cancel(i64),
-    /// Forget a download that has ended.
+    /// Remove a finished download from the list.
     Clear(i64),
-    /// Find out what a model could be converted to.
+    /// Get the types that a model can be converted to.
     Offer { name: String, is_weighed: bool },
     /// Convert a model.
     Convert(ConversionRequest),
-    /// Have the conversion that runs end.
+    /// Cancel the running conversion.
     CancelConversion,
-    /// Forget a conversion that has ended.
+    /// Remove a finished conversion from the list.
     ClearConversion,
 }
 
-/// What the dialogue about conversions shows.
+/// What the conversion dialog shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ConvertView {
-    /// What the model with this short name could become.
+    /// The types for the model with this short name.
     Choosing(String),
-    /// The conversion that runs, or ended last.
+    /// The current or last conversion.
     Following,
 }
 
-/// What an action concerns: where its error is shown, and which controls wait for it.
+/// What an action is about: where its error is shown, and which controls it disables.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Concern {
     /// Imports, folders and scans.
     Device,
-    /// A model here, by its short name.
+    /// A local model, by its short name.
     Model(String),
-    /// The model that is loaded.
+    /// The loaded model.
     Loaded,
     /// The quota.
     Quota,
-    /// How downloads are bounded.
+    /// The limits of downloads.
     Limits,
     /// The search.
     Search,
-    /// The repository that is shown.
+    /// The open repository.
     Repository,
     /// A file of the hub.
     File(HubFile),
-    /// The plan that is shown.
+    /// The shown plan.
     Plan,
     /// A download.
     Download(i64),
-    /// The dialogue about conversions.
+    /// The conversion dialog.
     Conversion,
 }
 
 impl Action {
-    /// What it concerns.
+    /// What the action is about.
     pub(crate) fn concern(&self) -> Concern {
         match self {
             Self::Use { name, .. }
@@ -187,7 +194,7 @@ impl Action {
             Self::Search(_) => Concern::Search,
             Self::Open(_) => Concern::Repository,
             Self::ReadHeader(file) | Self::Plan(file) => Concern::File(file.clone()),
-            Self::Download(_) => Concern::Plan,
+            Self::Download { .. } => Concern::Plan,
             Self::Pause(id) | Self::Resume(id) | Self::Cancel(id) | Self::Clear(id) => {
                 Concern::Download(*id)
             }
@@ -199,12 +206,12 @@ impl Action {
     }
 }
 
-/// What came of an action.
+/// The result of an action.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Outcome {
-    /// It is done, or was dismissed.
-    Nothing,
-    /// What it has found.
+    /// Done without data, or dismissed.
+    Done,
+    /// A report to show.
     Report(Report),
     /// Of [`Action::Search`].
     Found(Vec<Found>),
@@ -218,72 +225,72 @@ pub(crate) enum Outcome {
     Offer(ConversionOffer),
 }
 
-/// The newest error, and where it is shown.
+/// The last error, and where it is shown.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Problem {
-    /// Where.
+pub(crate) struct ShownError {
+    /// Where it is shown.
     pub(crate) concern: Concern,
-    /// What went wrong.
+    /// The error.
     pub(crate) error: Error,
 }
 
-/// The newest report, and where it is shown.
+/// The last report, and where it is shown.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Notice {
-    /// Where.
+    /// Where it is shown.
     pub(crate) concern: Concern,
-    /// What to tell.
+    /// The text.
     pub(crate) message: String,
 }
 
-/// The state of the library. A copy shares its signals.
+/// The state of the library. Copies share the signals.
 #[derive(Clone, Copy)]
 pub(crate) struct LibraryState {
     /// Whether the library is shown in place of the conversation.
     pub(crate) is_open: RwSignal<bool>,
-    /// The tab that is shown.
+    /// The selected tab.
     pub(crate) tab: RwSignal<Tab>,
-    /// What is on this device.
+    /// The models on this device.
     pub(crate) library: RwSignal<Fetched<Library>>,
     /// All downloads.
     pub(crate) downloads: RwSignal<Vec<Download>>,
-    /// What Lilims recommends.
+    /// The recommended models.
     pub(crate) catalogue: RwSignal<Fetched<Vec<Recommended>>>,
-    /// The search as it is being entered.
+    /// The search as entered so far.
     pub(crate) search: RwSignal<Search>,
-    /// What was found.
+    /// The search results.
     pub(crate) found: RwSignal<Fetched<Vec<Found>>>,
-    /// The name of the repository that is shown.
+    /// The name of the open repository.
     pub(crate) opened: RwSignal<Option<String>>,
-    /// That repository.
+    /// The data of the open repository.
     pub(crate) repository: RwSignal<Fetched<Repository>>,
-    /// What the headers on the hub have told.
+    /// The estimates from headers read on the hub.
     pub(crate) fits: RwSignal<HashMap<HubFile, Fit>>,
-    /// The plan that waits for agreement.
+    /// The plan that waits for confirmation.
     pub(crate) plan: RwSignal<Option<DownloadPlan>>,
-    /// The conversion that runs, or ended last.
+    /// The current or last conversion.
     pub(crate) conversion: RwSignal<Option<Conversion>>,
-    /// What the dialogue about conversions shows, while it is open.
+    /// What the conversion dialog shows, while it is open.
     pub(crate) convert_view: RwSignal<Option<ConvertView>>,
-    /// What the model that the dialogue is about could become.
+    /// The conversion offer for the dialog.
     pub(crate) offer: RwSignal<Fetched<ConversionOffer>>,
-    /// The newest report.
+    /// The last report.
     pub(crate) notice: RwSignal<Option<Notice>>,
-    /// The newest error.
-    pub(crate) problem: RwSignal<Option<Problem>>,
-    /// What is being done.
+    /// The last error.
+    pub(crate) problem: RwSignal<Option<ShownError>>,
+    /// The running actions.
     pub(crate) busy: RwSignal<Vec<Action>>,
     /// Whether files are being dragged over the window.
     pub(crate) is_dragging: RwSignal<bool>,
-    /// The file that is to answer as soon as it is here: the first model, once it was asked for.
-    pub(crate) awaited: RwSignal<Option<HubFile>>,
-    searched: StoredValue<Option<Search>>,
-    /// The last offer that was asked for.
-    offered: StoredValue<Option<Action>>,
+    /// The file of the first model: it is used as soon as it is downloaded.
+    pub(crate) awaited_file: RwSignal<Option<HubFile>>,
+    last_search: StoredValue<Option<Search>>,
+    /// The last requested offer.
+    last_offer: StoredValue<Option<Action>>,
 }
 
 impl LibraryState {
-    /// Nothing is known yet.
+    /// The state before any data has arrived.
     pub(crate) fn new() -> Self {
         Self {
             is_open: RwSignal::default(),
@@ -304,9 +311,9 @@ impl LibraryState {
             problem: RwSignal::default(),
             busy: RwSignal::default(),
             is_dragging: RwSignal::default(),
-            awaited: RwSignal::default(),
-            searched: StoredValue::new(None),
-            offered: StoredValue::new(None),
+            awaited_file: RwSignal::default(),
+            last_search: StoredValue::new(None),
+            last_offer: StoredValue::new(None),
         }
     }
 
@@ -316,7 +323,8 @@ impl LibraryState {
         self.is_open.set(true);
     }
 
-    /// Closes what is open in the library, innermost first. Returns whether anything was.
+    /// Closes a dialog, the repository or the library, innermost first. Returns whether anything was
+    /// open.
     pub(crate) fn step_back(&self) -> bool {
         if !self.is_open.get_untracked() {
             return false;
@@ -335,95 +343,95 @@ impl LibraryState {
         true
     }
 
-    /// Shows the search again in place of a repository.
+    /// Returns from a repository to the search.
     pub(crate) fn close_repository(&self) {
         self.opened.set(None);
-        self.repository.set(Fetched::NotAsked);
+        self.repository.set(Fetched::NotRequested);
     }
 
-    /// Notes that `action` is being carried out.
-    pub(crate) fn begin(&self, action: &Action) {
+    /// Records that `action` has started.
+    pub(crate) fn action_started(&self, action: &Action) {
         self.problem.set(None);
         self.notice.set(None);
         self.busy.update(|busy| busy.push(action.clone()));
         match action {
             Action::Search(search) => {
-                self.searched.set_value(Some(search.clone()));
+                self.last_search.set_value(Some(search.clone()));
                 self.close_repository();
-                self.found.set(Fetched::OnItsWay);
+                self.found.set(Fetched::Pending);
             }
             Action::Open(repository) => {
                 self.opened.set(Some(repository.clone()));
-                self.repository.set(Fetched::OnItsWay);
+                self.repository.set(Fetched::Pending);
             }
-            Action::Offer { name, .. } => self.begin_offer(name, action),
+            Action::Offer { name, .. } => self.offer_started(name, action),
             _ => {}
         }
     }
 
-    /// Opens the dialogue; an offer for the same model stays until the new one is here.
-    fn begin_offer(&self, name: &str, action: &Action) {
-        self.offered.set_value(Some(action.clone()));
+    /// Opens the dialog; an offer for the same model stays until the new one arrives.
+    fn offer_started(&self, name: &str, action: &Action) {
+        self.last_offer.set_value(Some(action.clone()));
         let view = Some(ConvertView::Choosing(name.to_owned()));
         if self.convert_view.with_untracked(|shown| *shown != view) {
-            self.offer.set(Fetched::OnItsWay);
+            self.offer.set(Fetched::Pending);
             self.convert_view.set(view);
         }
     }
 
-    /// Takes over what came of `action`.
-    pub(crate) fn end(&self, action: &Action, outcome: Result<Outcome, Error>) {
+    /// Applies the outcome of `action`.
+    pub(crate) fn action_finished(&self, action: &Action, outcome: Result<Outcome, Error>) {
         self.busy.update(|busy| {
-            if let Some(at) = busy.iter().position(|it| it == action) {
-                busy.remove(at);
+            if let Some(index) = busy.iter().position(|it| it == action) {
+                busy.remove(index);
             }
         });
         match (action, outcome) {
             (Action::Search(search), outcome) => {
-                if self.searched.with_value(|searched| searched.as_ref() == Some(search)) {
+                if self.last_search.with_value(|last| last.as_ref() == Some(search)) {
                     self.found.set(Fetched::of(outcome.map(Outcome::into_found)));
                 }
             }
             (Action::Open(repository), outcome) => {
                 if self.opened.with_untracked(|opened| opened.as_ref() == Some(repository)) {
                     self.repository.set(match outcome {
-                        Ok(Outcome::Repository(repository)) => Fetched::Here(repository),
-                        Ok(_) => Fetched::NotAsked,
+                        Ok(Outcome::Repository(repository)) => Fetched::Ready(repository),
+                        Ok(_) => Fetched::NotRequested,
                         Err(error) => Fetched::Failed(error),
                     });
                 }
             }
-            (Action::Download(_), Ok(_)) => self.plan.set(None),
+            (Action::Download { .. }, Ok(_)) => self.plan.set(None),
             (Action::Convert(_), Ok(_)) => {
-                // Whoever closed the dialogue meanwhile finds it among the downloads.
+                // If the dialog was closed meanwhile, the conversion is in the list of downloads.
                 if self.convert_view.with_untracked(Option::is_some) {
                     self.convert_view.set(Some(ConvertView::Following));
                 }
             }
             (Action::Offer { .. }, outcome) => {
-                if self.offered.with_value(|offered| offered.as_ref() == Some(action)) {
+                if self.last_offer.with_value(|last| last.as_ref() == Some(action)) {
                     self.offer.set(match outcome {
-                        Ok(Outcome::Offer(offer)) => Fetched::Here(offer),
-                        Ok(_) => Fetched::NotAsked,
+                        Ok(Outcome::Offer(offer)) => Fetched::Ready(offer),
+                        Ok(_) => Fetched::NotRequested,
                         Err(error) => Fetched::Failed(error),
                     });
                 }
             }
-            (action, Ok(outcome)) => self.take(action, outcome),
+            (action, Ok(outcome)) => self.apply(action, outcome),
             (action, Err(error)) => {
-                self.problem.set(Some(Problem { concern: action.concern(), error }));
+                self.problem.set(Some(ShownError { concern: action.concern(), error }));
             }
         }
     }
 
-    fn take(&self, action: &Action, outcome: Outcome) {
+    fn apply(&self, action: &Action, outcome: Outcome) {
         match (action, outcome) {
             (Action::ReadHeader(file), Outcome::Fit(fit)) => {
                 self.fits.update(|fits| drop(fits.insert(file.clone(), fit)));
             }
             (_, Outcome::Plan(plan)) => self.plan.set(Some(plan)),
             (action, Outcome::Report(report)) => {
-                let notice = Notice { concern: action.concern(), message: report.message };
+                let notice = Notice { concern: action.concern(), message: text::report(&report) };
                 self.notice.set(Some(notice));
             }
             _ => {}
@@ -436,12 +444,12 @@ impl LibraryState {
         self.conversion.with(|conversion| conversion.as_ref().is_some_and(is_running))
     }
 
-    /// Whether something is being done that concerns `concern`.
+    /// Whether an action about `concern` is running.
     pub(crate) fn is_busy(&self, concern: &Concern) -> bool {
         self.busy.with(|busy| busy.iter().any(|action| action.concern() == *concern))
     }
 
-    /// The error that is shown at `concern`.
+    /// The error to show at `concern`.
     pub(crate) fn problem_of(&self, concern: &Concern) -> Option<Error> {
         self.problem.with(|problem| {
             let problem = problem.as_ref().filter(|problem| problem.concern == *concern);
@@ -449,12 +457,26 @@ impl LibraryState {
         })
     }
 
-    /// The report that is shown at `concern`.
+    /// The report to show at `concern`.
     pub(crate) fn notice_of(&self, concern: &Concern) -> Option<String> {
         self.notice.with(|notice| {
             let notice = notice.as_ref().filter(|notice| notice.concern == *concern);
             notice.map(|notice| notice.message.clone())
         })
+    }
+}
+
+impl Action {
+    /// The action that shows a changed plan again, after this one failed because of it.
+    pub(crate) fn after_plan_changed(&self, outcome: &Result<Outcome, Error>) -> Option<Self> {
+        let is_changed = matches!(outcome, Err(error) if error.problem == Problem::PlanChanged);
+        match self {
+            Self::Download { file, .. } if is_changed => Some(Self::Plan(file.clone())),
+            Self::Convert(request) if is_changed => {
+                Some(Self::Offer { name: request.name.clone(), is_weighed: request.is_weighed })
+            }
+            _ => None,
+        }
     }
 }
 

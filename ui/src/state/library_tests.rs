@@ -1,6 +1,6 @@
-//! How the library behaves, without a page or a shell.
+//! Tests of the library state, without a page or a shell.
 
-use lilims_ipc::ErrorCode;
+use lilims_ipc::Problem;
 
 use super::*;
 
@@ -9,7 +9,7 @@ fn with_library(test: impl FnOnce(LibraryState)) {
 }
 
 fn error() -> Error {
-    Error { code: ErrorCode::Network, message: "The hub cannot be reached.".into(), detail: None }
+    Problem::HubUnreachable { host: "hub.example".into() }.into()
 }
 
 fn search(text: &str) -> Action {
@@ -43,6 +43,10 @@ fn file() -> HubFile {
     HubFile { repository: "a/b".into(), file: "c.gguf".into() }
 }
 
+fn download() -> Action {
+    Action::Download { file: file(), agreed_removals: Vec::new() }
+}
+
 fn plan() -> DownloadPlan {
     DownloadPlan {
         repository: "a/b".into(),
@@ -56,11 +60,11 @@ fn plan() -> DownloadPlan {
 
 fn shown(state: LibraryState) -> Vec<String> {
     let found = state.found.get_untracked();
-    found.here().into_iter().flatten().map(|found| found.repository.clone()).collect()
+    found.ready().into_iter().flatten().map(|found| found.repository.clone()).collect()
 }
 
 #[test]
-fn arrows_go_round_the_tabs() {
+fn arrow_keys_wrap_around_the_tabs() {
     assert_eq!(Tab::Device.after_key("ArrowRight"), Some(Tab::Discover));
     assert_eq!(Tab::Device.after_key("ArrowLeft"), Some(Tab::Downloads));
     assert_eq!(Tab::Downloads.after_key("ArrowRight"), Some(Tab::Device));
@@ -70,81 +74,89 @@ fn arrows_go_round_the_tabs() {
 }
 
 #[test]
-fn only_the_last_search_is_answered() {
+fn only_the_last_search_has_results() {
     with_library(|state| {
         let (first, second) = (search("a"), search("b"));
-        state.begin(&first);
-        state.begin(&second);
-        state.end(&second, Ok(found("b/b")));
-        state.end(&first, Ok(found("a/a")));
+        state.action_started(&first);
+        state.action_started(&second);
+        state.action_finished(&second, Ok(found("b/b")));
+        state.action_finished(&first, Ok(found("a/a")));
         assert_eq!(shown(state), ["b/b"]);
-        state.begin(&first);
-        assert_eq!(state.found.get_untracked(), Fetched::OnItsWay);
-        state.end(&first, Err(error()));
+        state.action_started(&first);
+        assert_eq!(state.found.get_untracked(), Fetched::Pending);
+        state.action_finished(&first, Err(error()));
         assert_eq!(state.found.get_untracked(), Fetched::Failed(error()));
-        assert_eq!(state.problem.get_untracked(), None, "the list itself says it");
+        assert_eq!(state.problem.get_untracked(), None, "the list itself shows it");
     });
 }
 
 #[test]
-fn a_repository_that_was_left_does_not_come_back() {
+fn closed_repository_does_not_reopen() {
     with_library(|state| {
         let open = Action::Open("a/b".into());
-        state.begin(&open);
+        state.action_started(&open);
         state.close_repository();
-        state.end(&open, Ok(repository("a/b")));
-        assert_eq!(state.repository.get_untracked(), Fetched::NotAsked);
-        state.begin(&open);
-        state.end(&open, Ok(repository("a/b")));
-        assert!(state.repository.get_untracked().here().is_some());
-        state.begin(&search(""));
-        assert_eq!(state.opened.get_untracked(), None, "a search leaves the repository");
+        state.action_finished(&open, Ok(repository("a/b")));
+        assert_eq!(state.repository.get_untracked(), Fetched::NotRequested);
+        state.action_started(&open);
+        state.action_finished(&open, Ok(repository("a/b")));
+        assert!(state.repository.get_untracked().ready().is_some());
+        state.action_started(&search(""));
+        assert_eq!(state.opened.get_untracked(), None, "a search closes the repository");
     });
 }
 
 #[test]
-fn an_error_is_shown_at_what_it_concerns_until_the_next_action() {
+fn error_is_shown_at_its_concern_until_the_next_action() {
     with_library(|state| {
         let remove = Action::Remove { name: "a".into() };
-        state.begin(&remove);
+        state.action_started(&remove);
         assert!(state.is_busy(&Concern::Model("a".into())));
-        state.end(&remove, Err(error()));
+        state.action_finished(&remove, Err(error()));
         assert!(!state.is_busy(&Concern::Model("a".into())));
         assert_eq!(state.problem_of(&Concern::Model("a".into())), Some(error()));
         assert_eq!(state.problem_of(&Concern::Model("b".into())), None);
-        state.begin(&Action::Scan);
+        state.action_started(&Action::Scan);
         assert_eq!(state.problem.get_untracked(), None);
     });
 }
 
 #[test]
-fn a_report_is_shown_at_what_it_concerns() {
+fn report_is_shown_at_its_concern() {
     with_library(|state| {
         let verify = Action::Verify { name: "a".into() };
-        let report = Report { names: vec!["a".into()], message: "It is whole.".into() };
-        state.begin(&verify);
-        state.end(&verify, Ok(Outcome::Report(report)));
+        let report = Report::Verified { name: "a".into() };
+        state.action_started(&verify);
+        state.action_finished(&verify, Ok(Outcome::Report(report)));
         let concern = Concern::Model("a".into());
-        assert_eq!(state.notice_of(&concern).as_deref(), Some("It is whole."));
+        assert_eq!(state.notice_of(&concern).as_deref(), Some("a matches its hash."));
         assert_eq!(state.notice_of(&Concern::Device), None);
     });
 }
 
 #[test]
-fn a_plan_stays_until_it_is_agreed_to() {
+fn plan_stays_until_it_is_confirmed() {
     with_library(|state| {
-        let (ask, agree) = (Action::Plan(file()), Action::Download(file()));
-        state.begin(&ask);
-        state.end(&ask, Ok(Outcome::Plan(plan())));
+        let (plan_it, confirm) = (Action::Plan(file()), download());
+        state.action_started(&plan_it);
+        state.action_finished(&plan_it, Ok(Outcome::Plan(plan())));
         assert_eq!(state.plan.get_untracked(), Some(plan()));
-        state.begin(&agree);
-        state.end(&agree, Err(error()));
+        state.action_started(&confirm);
+        state.action_finished(&confirm, Err(error()));
         assert!(state.plan.get_untracked().is_some());
         assert_eq!(state.problem_of(&Concern::Plan), Some(error()));
-        state.begin(&agree);
-        state.end(&agree, Ok(Outcome::Nothing));
+        state.action_started(&confirm);
+        state.action_finished(&confirm, Ok(Outcome::Done));
         assert_eq!(state.plan.get_untracked(), None);
     });
+}
+
+#[test]
+fn changed_plan_is_requested_again() {
+    let changed = || Err(Problem::PlanChanged.into());
+    assert_eq!(download().after_plan_changed(&changed()), Some(Action::Plan(file())));
+    assert_eq!(download().after_plan_changed(&Err(error())), None);
+    assert_eq!(Action::Scan.after_plan_changed(&changed()), None);
 }
 
 #[test]
@@ -152,7 +164,7 @@ fn escape_closes_the_innermost_first() {
     with_library(|state| {
         assert!(!state.step_back());
         state.show(Tab::Discover);
-        state.begin(&Action::Open("a/b".into()));
+        state.action_started(&Action::Open("a/b".into()));
         state.plan.set(Some(plan()));
         assert!(state.step_back());
         assert_eq!(state.plan.get_untracked(), None);

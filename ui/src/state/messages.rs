@@ -1,5 +1,5 @@
-//! Which turn a message of a request belongs to: turns become messages for the shell, and the
-//! shell's indices and kept messages become turns again.
+//! Converts turns to the messages of a request, and saved messages and message indices of the shell
+//! back to turns.
 
 use leptos::prelude::{Set, WithUntracked};
 use lilims_ipc::{ContextView, Finish, Message, Role};
@@ -7,9 +7,9 @@ use lilims_ipc::{ContextView, Finish, Message, Role};
 use super::answer::{Answer, AnswerState};
 use super::chat::Turn;
 
-/// A message of the conversation, found by its turn.
+/// The position of a message in the conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct MessagePosition {
     /// The id of its turn.
     pub(crate) turn: u64,
     /// Which half of the turn it is.
@@ -25,8 +25,8 @@ pub(crate) enum Part {
     Answer,
 }
 
-/// The conversation as the shell takes it. Questions that got no answer are left out, since chat
-/// templates want the roles to alternate; the last question always stands.
+/// The messages of a request. Unanswered questions are left out, since chat templates require
+/// alternating roles; the last question is always included.
 pub(super) fn of(turns: &[Turn]) -> Vec<Message> {
     let Some((last, earlier)) = turns.split_last() else { return Vec::new() };
     let question = |turn: &Turn| Message::new(Role::User, &*turn.question);
@@ -38,58 +38,61 @@ pub(super) fn of(turns: &[Turn]) -> Vec<Message> {
     messages
 }
 
-/// The place of each message of [`of`], and after them that of the answer.
-pub(super) fn places(turns: &[Turn]) -> Vec<Option<Place>> {
+/// The position of each message of [`of`], followed by that of the answer.
+pub(super) fn positions(turns: &[Turn]) -> Vec<Option<MessagePosition>> {
     let Some((last, earlier)) = turns.split_last() else { return Vec::new() };
     let answered = earlier.iter().filter(|turn| is_answered(turn));
-    let both_parts = |turn: &Turn| [Part::Question, Part::Answer].map(|part| turn.place(part));
+    let both_parts = |turn: &Turn| [Part::Question, Part::Answer].map(|part| turn.position(part));
     answered.chain([last]).flat_map(both_parts).map(Some).collect()
 }
 
-/// The message that the window of `view` begins with; none where it holds the whole conversation.
-/// Past the last place it is the last one: then no message is wholly in the window.
-pub(super) fn window_start(view: &ContextView, places: &[Option<Place>]) -> Option<Place> {
+/// The message that the window of `view` begins with; `None` if it holds the whole conversation. An
+/// index past the end gives the last message: then no message is completely in the window.
+pub(super) fn window_start(
+    view: &ContextView,
+    positions: &[Option<MessagePosition>],
+) -> Option<MessagePosition> {
     let index = usize::try_from(view.first_message).unwrap_or(usize::MAX);
     if index == 0 {
         return None;
     }
-    let from_there = places.iter().skip(index).flatten().next();
-    from_there.or_else(|| places.iter().flatten().next_back()).copied()
+    let first = positions.iter().skip(index).flatten().next();
+    first.or_else(|| positions.iter().flatten().next_back()).copied()
 }
 
-/// The turns of the kept `messages`, and the place of each message. A question without an answer
-/// counts as stopped; messages that belong to no question have no place.
+/// The turns of saved `messages`, and the position of each message. A question without an answer
+/// counts as stopped; messages that belong to no question have no position.
 pub(super) fn turns(
     messages: &[Message],
     mut new_id: impl FnMut() -> u64,
-) -> (Vec<Turn>, Vec<Option<Place>>) {
+) -> (Vec<Turn>, Vec<Option<MessagePosition>>) {
     let mut turns: Vec<Turn> = Vec::with_capacity(messages.len() / 2 + 1);
     let mut awaits_answer = false;
-    let places = messages.iter().map(|message| match message.role {
+    let positions = messages.iter().map(|message| match message.role {
         Role::User => {
             awaits_answer = true;
             let answer = Answer::default();
             answer.state.set(AnswerState::Stopped { stats: None });
             turns.push(Turn { id: new_id(), question: message.content.as_str().into(), answer });
-            turns.last().map(|turn| turn.place(Part::Question))
+            turns.last().map(|turn| turn.position(Part::Question))
         }
         Role::Assistant if awaits_answer => {
             awaits_answer = false;
             let state = AnswerState::Done { finish: Finish::EndOfTurn, stats: None };
             turns.last_mut().map(|turn| {
                 turn.answer = Answer::restored(message, state);
-                turn.place(Part::Answer)
+                turn.position(Part::Answer)
             })
         }
         Role::Assistant | Role::System => None,
     });
-    let places = places.collect();
-    (turns, places)
+    let positions = positions.collect();
+    (turns, positions)
 }
 
 impl Turn {
-    fn place(&self, part: Part) -> Place {
-        Place { turn: self.id, part }
+    fn position(&self, part: Part) -> MessagePosition {
+        MessagePosition { turn: self.id, part }
     }
 }
 

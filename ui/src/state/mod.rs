@@ -1,17 +1,17 @@
-//! What the page knows, in signals: the conversation, the sampling options and the library.
+//! The state of the page in signals: the conversation, the sampling options and the library.
 //!
-//! Nothing here draws or talks to the shell. Where the shell must be asked for something, a method
-//! returns what to ask; the page passes it to the bridge. So all of it runs in tests on the host.
+//! Nothing here draws or calls the shell. Where a command is needed, a method returns the request and
+//! the page passes it to the bridge, so that everything here runs in native tests.
 
 mod answer;
 mod chat;
 mod conversions;
 mod first_model;
 mod library;
+mod library_queries;
 mod messages;
 mod reading;
 mod sampling;
-mod shelf;
 mod think;
 
 pub(crate) use answer::{Answer, AnswerState, Growing};
@@ -21,7 +21,9 @@ pub(crate) use first_model::{FirstStep, first_model, next_step};
 pub(crate) use library::{
     Action, Concern, ConvertView, Fetched, HubFile, LibraryState, Outcome, Tab,
 };
-pub(crate) use messages::{Part, Place};
+pub(crate) use library_queries::{
+    count_open, file_name, is_active, local_model, open_download, recent_models, suspended_model,
+};
+pub(crate) use messages::{MessagePosition, Part};
 pub(crate) use reading::Reading;
 pub(crate) use sampling::{Field, restore, set};
-pub(crate) use shelf::{held_name, here, is_moving, last_part, open_count, recent, under_way};

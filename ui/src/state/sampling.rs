@@ -1,6 +1,8 @@
-//! The sampling options that a user can set: their limits, steps and wording.
+//! The sampling options that a user can set: their limits, steps and texts.
 
 use lilims_ipc::Options;
+
+use crate::text::text;
 
 /// An option that a user can set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,9 +15,9 @@ pub(crate) enum Field {
     MaxTokens,
 }
 
-/// How a [`Field`] is shown and how far it goes.
+/// The texts and limits of a [`Field`].
 pub(crate) struct Range {
-    /// The test id, and the stem of the control's element id.
+    /// The test id, and the prefix of the control's element id.
     pub(crate) id: &'static str,
     /// The visible name.
     pub(crate) label: &'static str,
@@ -30,29 +32,29 @@ pub(crate) struct Range {
 }
 
 impl Field {
-    /// Its wording and limits.
+    /// Its texts and limits.
     pub(crate) fn range(self) -> Range {
         match self {
             Self::Temperature => Range {
                 id: "temperature",
-                label: "Temperature",
-                hint: "Low is steady and literal, high is varied. At 0 the likeliest word wins.",
+                label: text!(settings.temperature),
+                hint: text!(settings.temperature_hint),
                 min: 0.0,
                 max: 2.0,
                 step: 0.05,
             },
             Self::TopP => Range {
                 id: "top-p",
-                label: "Top-p",
-                hint: "Leaves out unlikely words. At 1 every word has a chance.",
+                label: text!(settings.top_p),
+                hint: text!(settings.top_p_hint),
                 min: 0.0,
                 max: 1.0,
                 step: 0.01,
             },
             Self::MaxTokens => Range {
                 id: "max-tokens",
-                label: "Answer length",
-                hint: "An answer ends after this many tokens, about ¾ of a word each.",
+                label: text!(settings.max_tokens),
+                hint: text!(settings.max_tokens_hint),
                 min: 1.0,
                 max: 32768.0,
                 step: 1.0,
@@ -70,7 +72,7 @@ impl Field {
     }
 }
 
-/// Takes over what a user entered, brought within the limits. What is no number changes nothing.
+/// Sets an entered value, clamped to the limits. An entry that is not a number has no effect.
 pub(crate) fn set(options: &mut Options, field: Field, entered: &str) {
     let Ok(value) = entered.trim().parse::<f64>() else { return };
     if !value.is_finite() {
@@ -85,7 +87,7 @@ pub(crate) fn set(options: &mut Options, field: Field, entered: &str) {
     }
 }
 
-/// Options from an earlier visit, brought within the limits.
+/// Saved options, clamped to the limits.
 pub(crate) fn restore(stored: Options) -> Options {
     let mut options = Options::default();
     set(&mut options, Field::Temperature, &stored.temperature.to_string());
@@ -99,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn entries_stay_within_the_limits() {
+    fn clamps_entries_to_the_limits() {
         let mut options = Options::default();
         for (field, entered, shown) in [
             (Field::Temperature, "0", "0.00"),
@@ -119,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_changes_nothing() {
+    fn ignores_entries_that_are_not_numbers() {
         let mut options = Options::default();
         for entered in ["", "-", "x", "NaN", "inf"] {
             set(&mut options, Field::MaxTokens, entered);
@@ -129,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn stored_options_are_not_trusted() {
+    fn clamps_saved_options() {
         let stored = Options { temperature: f32::NAN, top_p: 7.0, max_tokens: 0, seed: Some(1) };
         let restored = restore(stored);
         assert_eq!(restored.temperature, Options::default().temperature);

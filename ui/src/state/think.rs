@@ -1,24 +1,23 @@
-//! Tells `<think>…</think>` from the answer that follows, where the shell has not done so.
+//! Separates `<think>…</think>` reasoning from the answer, where the engine has not done so.
 //!
-//! The engine knows the marks of a model's family and tells its reasoning apart. What reaches the
-//! page with marks is an answer that was kept before the engine did, or that of a model whose
-//! template and vocabulary say nothing of reasoning.
+//! The engine separates reasoning by the tags of the model's family. Tags reach the page only in
+//! answers saved before it did, or from models whose template and vocabulary define no reasoning.
 
 const OPEN: &str = "<think>";
 const CLOSE: &str = "</think>";
 
-/// A text with its reasoning apart.
+/// A text, split into reasoning and answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Parts {
-    /// What the model wrote for itself.
+    /// The reasoning.
     pub(super) reasoning: String,
-    /// What it answered.
+    /// The answer.
     pub(super) body: String,
 }
 
 impl Parts {
-    /// The parts of a whole answer. Some templates open the reasoning in the prompt; then the answer
-    /// holds the closing mark alone, on a line of its own.
+    /// The parts of a complete answer. Some templates open the reasoning in the prompt; then the answer
+    /// has only the closing tag, on a line by itself.
     pub(super) fn of(text: &str) -> Self {
         if !text.contains(OPEN)
             && let Some((reasoning, body)) = text.split_once(&format!("\n{CLOSE}"))
@@ -37,34 +36,34 @@ impl Parts {
     }
 }
 
-/// Takes an answer as it comes.
+/// Splits an answer as it streams.
 #[derive(Debug, Default)]
 pub(super) struct ThinkSplitter {
     state: State,
-    /// What may become a mark, or is white space that may stand before one.
+    /// Text that may become a tag, or white space that may precede one.
     held: String,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum State {
-    /// Nothing but white space has come.
+    /// Only white space so far.
     #[default]
     Beginning,
-    /// The mark has come, and nothing but white space after it.
+    /// The opening tag, followed by only white space so far.
     Opened,
     Reasoning,
-    /// The reasoning has ended, and nothing but white space has come since.
+    /// The closing tag, followed by only white space so far.
     Closed,
     Body,
 }
 
 impl ThinkSplitter {
-    /// One that takes all for the answer.
-    pub(super) fn idle() -> Self {
+    /// A splitter that treats all text as the answer.
+    pub(super) fn disabled() -> Self {
         Self { state: State::Body, held: String::new() }
     }
 
-    /// Takes more text and returns what can be shown now.
+    /// Appends text and returns what can be shown now.
     pub(super) fn push(&mut self, text: &str) -> Parts {
         let mut parts = Parts::default();
         self.held.push_str(text);
@@ -92,7 +91,7 @@ impl ThinkSplitter {
                 }
                 State::Reasoning => {
                     let end = self.held.find(CLOSE);
-                    let until = end.unwrap_or(self.held.len() - partial_mark(&self.held));
+                    let until = end.unwrap_or(self.held.len() - partial_tag(&self.held));
                     parts.reasoning.extend(self.held.drain(..until));
                     if end.is_none() {
                         return parts;
@@ -108,7 +107,7 @@ impl ThinkSplitter {
         }
     }
 
-    /// What was held back.
+    /// Returns the text that was held back.
     pub(super) fn finish(&mut self) -> Parts {
         let held = std::mem::take(&mut self.held);
         match self.state {
@@ -119,8 +118,8 @@ impl ThinkSplitter {
     }
 }
 
-/// How many bytes at the end of `text` may be the beginning of the closing mark.
-fn partial_mark(text: &str) -> usize {
+/// The number of bytes at the end of `text` that may begin the closing tag.
+fn partial_tag(text: &str) -> usize {
     (1..CLOSE.len()).rev().find(|&len| text.ends_with(&CLOSE[..len])).unwrap_or(0)
 }
 
@@ -139,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn t10_kept_answers_with_marks_are_told_apart() {
+    fn t10_splits_saved_answers_with_tags() {
         let whole = Parts::of(&fault("think.md"));
         assert_eq!(whole.reasoning, "The user asks 2+2.\n\nI *should* answer 4.");
         assert_eq!(whole.body.trim_end(), "The answer is **4**.");
@@ -159,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn t10_pieces_make_the_same_parts() {
+    fn t10_streamed_pieces_give_the_same_parts() {
         for text in [&*fault("think.md"), &*fault("think2.md"), "  <think>a </thi b</think> c", "a"]
         {
             let mut whole = Parts::of(text);

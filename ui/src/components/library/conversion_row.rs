@@ -1,36 +1,39 @@
-//! The conversion beside the downloads, and on the card of its source.
+//! The conversion in the list of downloads, and on the card of its source model.
 
 use leptos::prelude::*;
 use lilims_ipc::{Conversion, ConversionState, Error};
 
 use super::fit_badge::share;
 use super::parts::{ErrorLine, UseButton};
-use crate::components::foreign::{Foreign, ForeignText};
 use crate::components::icon::Icon;
-use crate::components::tooltip::tell_cut_text;
+use crate::components::tooltip::title_if_truncated;
+use crate::components::untrusted::{UntrustedName, UntrustedText};
 use crate::format;
 use crate::state::{Action, Concern, ConvertView, LibraryState};
+use crate::text::text;
 
-/// The row of the conversion that runs, or ended last.
+/// The row of the current or last conversion.
 #[component]
 pub(super) fn ConversionRow(
     /// The state of the library.
     state: LibraryState,
-    /// Called with what shall be done.
+    /// Called with the requested action.
     act: Callback<Action>,
 ) -> impl IntoView {
-    let title = Memo::new(move |_| of(state, format::conversion_title).unwrap_or_default());
-    let line = Signal::derive(move || of(state, format::conversion_line).unwrap_or_default());
-    let error = Memo::new(move |_| of(state, failure).flatten());
+    let title =
+        Memo::new(move |_| with_conversion(state, format::conversion_title).unwrap_or_default());
+    let line =
+        Signal::derive(move || with_conversion(state, format::conversion_line).unwrap_or_default());
+    let error = Memo::new(move |_| with_conversion(state, failure).flatten());
     view! {
-        <li class="download" data-testid="conversion-row" data-state=move || of(state, state_name)>
+        <li class="download" data-testid="conversion-row" data-state=move || with_conversion(state, state_name)>
             <div class="download-text">
-                <strong on:mouseenter=|event| tell_cut_text(&event)><Foreign text=title/></strong>
-                <span>"Conversion"</span>
+                <strong on:mouseenter=|event| title_if_truncated(&event)><UntrustedName text=title/></strong>
+                <span>{text!(convert.conversion)}</span>
             </div>
             <Buttons state act/>
             <ConversionBar state/>
-            <p class="download-line"><ForeignText text=line/></p>
+            <p class="download-line"><UntrustedText text=line/></p>
             <Show when=move || error.with(Option::is_some)>
                 <ErrorLine error/>
             </Show>
@@ -38,10 +41,10 @@ pub(super) fn ConversionRow(
     }
 }
 
-/// What can be done with a conversion as it stands.
+/// The buttons for the current state of the conversion.
 #[component]
 fn Buttons(state: LibraryState, act: Callback<Action>) -> impl IntoView {
-    let shape = Memo::new(move |_| of(state, shape).unwrap_or(Shape::Over));
+    let shape = Memo::new(move |_| with_conversion(state, shape).unwrap_or(Shape::Ended));
     let is_busy = Memo::new(move |_| state.is_busy(&Concern::Conversion));
     let show = move |label: &'static str| {
         view! {
@@ -71,20 +74,20 @@ fn Buttons(state: LibraryState, act: Callback<Action>) -> impl IntoView {
             </button>
         }
     };
-    let clear = move || close("conversion-clear", "Clear the conversion", Action::ClearConversion);
+    let clear = move || close("conversion-clear", text!(convert.clear), Action::ClearConversion);
     let buttons = move || match shape.get() {
         Shape::Running => {
             let cancel =
-                close("conversion-cancel", "Cancel the conversion", Action::CancelConversion);
-            (show("Show"), cancel).into_any()
+                close("conversion-cancel", text!(convert.cancel), Action::CancelConversion);
+            (show(text!(button.show)), cancel).into_any()
         }
         Shape::Done(name) => view! {
-            {show("Figures")}
+            {show(text!(convert.figures))}
             <UseButton test_id="conversion-use" name act/>
             {clear()}
         }
         .into_any(),
-        Shape::Over => clear().into_any(),
+        Shape::Ended => clear().into_any(),
     };
     view! { <div class="download-buttons">{buttons}</div> }
 }
@@ -93,31 +96,31 @@ fn Buttons(state: LibraryState, act: Callback<Action>) -> impl IntoView {
 enum Shape {
     Running,
     Done(String),
-    Over,
+    Ended,
 }
 
 fn shape(conversion: &Conversion) -> Shape {
     match &conversion.state {
         ConversionState::Running { .. } => Shape::Running,
         ConversionState::Done { name, .. } => Shape::Done(name.clone()),
-        ConversionState::Failed { .. } | ConversionState::Cancelled => Shape::Over,
+        ConversionState::Failed { .. } | ConversionState::Cancelled => Shape::Ended,
     }
 }
 
-/// How far the step is that runs.
+/// The progress bar of the current step.
 #[component]
 pub(super) fn ConversionBar(
     /// The state of the library.
     state: LibraryState,
 ) -> impl IntoView {
-    let done = Memo::new(move |_| of(state, done).unwrap_or_default());
+    let done = Memo::new(move |_| with_conversion(state, done).unwrap_or_default());
     let label = move || {
-        of(state, format::conversion_title)
-            .map(|it| format!("Conversion of {}", format::visible_name(&it)))
+        with_conversion(state, format::conversion_title)
+            .map(|it| text!(convert.conversion_of, title = format::visible_name(&it)))
     };
     let percent = move || {
         let (done, total) = done.get();
-        (done.saturating_mul(100) / total.max(1)).min(100).to_string()
+        format::percent(done, total).to_string()
     };
     view! {
         <div
@@ -133,7 +136,7 @@ pub(super) fn ConversionBar(
     }
 }
 
-/// The conversion of the model with this short name, on its card, while it runs.
+/// The running conversion of a model, on the model's card.
 #[component]
 pub(super) fn ConversionOfCard(
     /// The model's short name.
@@ -146,7 +149,10 @@ pub(super) fn ConversionOfCard(
             && state.conversion.with(|it| it.as_ref().is_some_and(|it| it.request.name == name))
     });
     let line = move || {
-        of(state, |it| format!("To {}: {}", it.request.target, format::conversion_line(it)))
+        with_conversion(state, |it| {
+            let target = it.request.target.clone();
+            text!(convert.to_type, target, line = format::conversion_line(it))
+        })
     };
     view! {
         <Show when=move || is_its.get()>
@@ -159,15 +165,18 @@ pub(super) fn ConversionOfCard(
                     aria-haspopup="dialog"
                     on:click=move |_| state.convert_view.set(Some(ConvertView::Following))
                 >
-                    "Show"
+                    {text!(button.show)}
                 </button>
             </div>
         </Show>
     }
 }
 
-/// Something of the conversion, if there is one.
-pub(super) fn of<T>(state: LibraryState, part: impl FnOnce(&Conversion) -> T) -> Option<T> {
+/// Applies `part` to the conversion, if there is one.
+pub(super) fn with_conversion<T>(
+    state: LibraryState,
+    part: impl FnOnce(&Conversion) -> T,
+) -> Option<T> {
     state.conversion.with(|conversion| conversion.as_ref().map(part))
 }
 
@@ -179,7 +188,7 @@ fn done(conversion: &Conversion) -> (u64, u64) {
     }
 }
 
-/// Why it broke off.
+/// The error of a failed conversion.
 pub(super) fn failure(conversion: &Conversion) -> Option<Error> {
     match &conversion.state {
         ConversionState::Failed { error } => Some(error.clone()),

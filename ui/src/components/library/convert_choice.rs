@@ -1,28 +1,29 @@
-//! The choice of a type for a conversion, with what it takes and keeps.
+//! The choice of a target type for a conversion, with its size, quality and consequences.
 
 use leptos::prelude::*;
 use lilims_ipc::{ConversionOffer, ConversionRequest, ConversionTarget};
 use web_sys::{ScrollIntoViewOptions, ScrollLogicalPosition};
 
-use super::conversion_row::of;
-use super::parts::{Aftermath, ErrorLine};
-use super::plan_dialog::{leaving, models};
-use crate::components::foreign::{Foreign, ForeignText};
+use super::conversion_row::with_conversion;
+use super::parts::{ActionResult, ErrorLine};
+use super::plan_dialog::{models, removed_line};
+use crate::components::untrusted::UntrustedName;
 use crate::format::{self, Clock};
 use crate::state::{Action, Concern, ConvertView, LibraryState, first_choice, offered_targets};
+use crate::text::{self, text, text_view};
 
-/// The choice.
+/// The form: the types, two switches, the consequences and the buttons.
 #[component]
 pub(super) fn ConvertChoice(
-    /// The offer that came first; a newer one is in the state.
+    /// The offer when the dialog opened; a newer one is in the state.
     first: ConversionOffer,
     /// The state of the library.
     state: LibraryState,
-    /// When the page was drawn.
+    /// The time when the page was drawn.
     clock: Clock,
-    /// Called to close the dialogue.
+    /// Called to close the dialog.
     close: Callback<()>,
-    /// Called with what shall be done.
+    /// Called with the requested action.
     act: Callback<Action>,
 ) -> impl IntoView {
     let chosen = RwSignal::new(first_choice(&first).unwrap_or_default());
@@ -30,16 +31,16 @@ pub(super) fn ConvertChoice(
     let source = source(&first);
     let name = first.name.clone();
     let offer = Memo::new(move |_| {
-        state.offer.with(|offer| offer.here().cloned()).unwrap_or_else(|| first.clone())
+        state.offer.with(|offer| offer.ready().cloned()).unwrap_or_else(|| first.clone())
     });
     let target = Memo::new(move |_| {
         offer.with(|offer| offer.targets.iter().find(|it| it.name == chosen.get()).cloned())
     });
-    let asked = name.clone();
+    let model_name = name.clone();
     let weigh = move |is_on: bool| {
         is_weighed.set(is_on);
-        // Sizes and room are others then.
-        act.run(Action::Offer { name: asked.clone(), is_weighed: is_on });
+        // Sizes and the models to remove change with it.
+        act.run(Action::Offer { name: model_name.clone(), is_weighed: is_on });
     };
     let start = move || {
         act.run(Action::Convert(ConversionRequest {
@@ -47,6 +48,10 @@ pub(super) fn ConvertChoice(
             target: chosen.get_untracked(),
             is_weighed: is_weighed.get_untracked(),
             is_measured: is_measured.get_untracked(),
+            agreed_removals: target.with_untracked(|target| {
+                let removes = target.iter().flat_map(|target| &target.removes);
+                removes.map(|model| model.name.clone()).collect()
+            }),
         }));
     };
     view! {
@@ -63,15 +68,15 @@ pub(super) fn ConvertChoice(
                 <div class="convert-switches">
                     <Switch
                         id="convert-weigh"
-                        label="Weigh by what matters (importance matrix)"
-                        note="Better at few bits. The model reads a text first, so it takes longer."
+                        label=text!(convert.importance)
+                        note=text!(convert.importance_hint)
                         is_on=is_weighed
                         on_change=Callback::new(weigh)
                     />
                     <Switch
                         id="convert-measure"
-                        label="Measure before and after"
-                        note="Both models read a text: shows what the conversion costs."
+                        label=text!(convert.measure)
+                        note=text!(convert.measure_hint)
                         is_on=is_measured
                         on_change=Callback::new(move |is_on| is_measured.set(is_on))
                     />
@@ -89,14 +94,14 @@ fn Types(offer: Memo<ConversionOffer>, chosen: RwSignal<String>) -> impl IntoVie
     let targets = Memo::new(move |_| {
         offer.with(|offer| offered_targets(offer, shows_all.get(), &chosen.get()))
     });
-    // The chosen type stays in sight when others come above it.
+    // Keeps the chosen type in view when others are inserted above it.
     Effect::new(move || {
         targets.track();
         request_animation_frame(show_chosen);
     });
     view! {
         <fieldset class="convert-types">
-            <legend>"Type"</legend>
+            <legend>{text!(convert.type_label)}</legend>
             <For each=move || targets.get() key=|target| (target.name.clone(), target.size_bytes) let:target>
                 <TypeRow target chosen/>
             </For>
@@ -109,7 +114,9 @@ fn Types(offer: Memo<ConversionOffer>, chosen: RwSignal<String>) -> impl IntoVie
                 aria-expanded=move || shows_all.get().to_string()
                 on:click=move |_| shows_all.update(|all| *all = !*all)
             >
-                {move || if shows_all.get() { "Fewer types" } else { "More types" }}
+                {move || {
+                    if shows_all.get() { text!(convert.fewer_types) } else { text!(convert.more_types) }
+                }}
             </button>
         </div>
     }
@@ -128,6 +135,7 @@ fn show_chosen() {
 fn TypeRow(target: ConversionTarget, chosen: RwSignal<String>) -> impl IntoView {
     let name = target.name.clone();
     let (own, value) = (name.clone(), name.clone());
+    let good_for = text::good_for(&name);
     view! {
         <label class="convert-type">
             <input
@@ -141,12 +149,12 @@ fn TypeRow(target: ConversionTarget, chosen: RwSignal<String>) -> impl IntoView 
             />
             <span class="convert-type-name">
                 <strong>{name}</strong>
-                {target.is_recommended.then(|| view! { <span class="tag accent">"Recommended"</span> })}
+                {target.is_recommended.then(|| view! { <span class="tag accent">{text!(convert.recommended)}</span> })}
             </span>
             <span class="convert-type-size">{format::bytes(target.size_bytes)}</span>
             <span class="convert-type-words">
                 <b data-quality=quality_name(&target)>{format::quality(target.quality)}</b>
-                {format!(" · {}", target.good_for)}
+                {(!good_for.is_empty()).then(|| format!(" · {good_for}"))}
             </span>
             <span class="convert-type-figure">{format::bits_per_weight(target.bits_per_weight)}</span>
         </label>
@@ -179,16 +187,18 @@ fn Switch(
     }
 }
 
-/// What choosing the type means: a warning, the room, and the models that leave for it.
+/// The consequences of the chosen type: a warning, the space, and the models removed for it.
 #[component]
 fn Consequences(target: ConversionTarget, clock: Clock) -> impl IntoView {
     let summary = summary(&target);
     view! {
-        {target.caution.clone().map(|caution| view! {
-            <div class="condition" data-testid="convert-caution"><p><ForeignText text=caution/></p></div>
+        {target.caution.map(|caution| view! {
+            <div class="condition" data-testid="convert-caution">
+                <p>{text::caution(caution, &target.name)}</p>
+            </div>
         })}
         <p class="convert-room" data-testid="convert-room">{summary}</p>
-        {models("Will be removed", &target.removes, |model| leaving(model, clock))}
+        {models(text!(plan.will_be_removed), &target.removes, |model| removed_line(model, clock))}
         {target.obstacle.map(|obstacle| view! { <ErrorLine error=Signal::stored(Some(obstacle))/> })}
     }
 }
@@ -205,27 +215,33 @@ fn Foot(
         move || target.with(|target| target.as_ref().is_some_and(|it| it.obstacle.is_none()));
     let label = move || target.with(|target| target.as_ref().map(confirm_label));
     let other = Memo::new(move |_| {
-        state.is_converting().then(|| of(state, format::conversion_title)).flatten()
+        state.is_converting().then(|| with_conversion(state, format::conversion_title)).flatten()
     });
+    let other_running = |title: String| {
+        text_view!(
+            convert.other_running,
+            <title/> = move || view! { <UntrustedName text=title.clone()/> }
+        )
+    };
     view! {
         <div class="convert-foot">
             {move || target.get().map(|target| view! { <Consequences target clock/> })}
             {move || other.get().map(|title| view! {
                 <div class="condition" data-testid="convert-busy">
-                    <p><Foreign text=title/>" is under way. One model is converted at a time."</p>
+                    <p>{other_running(title)}</p>
                     <button
                         type="button"
                         class="button quiet link"
                         on:click=move |_| state.convert_view.set(Some(ConvertView::Following))
                     >
-                        "Show"
+                        {text!(button.show)}
                     </button>
                 </div>
             })}
-            <Aftermath state concern=Concern::Conversion/>
+            <ActionResult state concern=Concern::Conversion/>
             <div class="plan-buttons">
                 <button type="button" class="button" data-testid="convert-cancel" on:click=move |_| close.run(())>
-                    "Cancel"
+                    {text!(button.cancel)}
                 </button>
                 <button
                     type="submit"
@@ -241,29 +257,24 @@ fn Foot(
 }
 
 fn source(offer: &ConversionOffer) -> String {
-    let facts = [offer.title.clone(), offer.quantisation.clone(), format::bytes(offer.size_bytes)];
-    facts.into_iter().filter(|fact| !fact.is_empty()).collect::<Vec<_>>().join(" · ")
+    let size = format::bytes(offer.size_bytes);
+    format::facts([offer.title.clone(), offer.quantisation.clone(), size])
 }
 
 fn summary(target: &ConversionTarget) -> String {
-    let takes = format!("Takes {}", format::bytes(target.size_bytes));
-    let freed: u64 = target.removes.iter().map(|model| model.disk_bytes).sum();
+    let size = format::bytes(target.size_bytes);
+    let freed = format::bytes(target.removes.iter().map(|model| model.disk_bytes).sum());
     match (&target.obstacle, target.removes.len()) {
-        (Some(_), _) => format!("{takes}."),
-        (None, 0) => format!("{takes}. There is room; the original stays."),
-        (None, 1) => {
-            format!("{takes}. For that one model leaves and frees {}.", format::bytes(freed))
-        }
-        (None, count) => {
-            format!("{takes}. For that {count} models leave and free {}.", format::bytes(freed))
-        }
+        (Some(_), _) => text!(convert.takes, size),
+        (None, 0) => text!(convert.takes_nothing_removed, size),
+        (None, count) => text!(convert.takes_removes, count, size, freed),
     }
 }
 
 fn confirm_label(target: &ConversionTarget) -> String {
     match target.removes.len() {
-        0 => format!("Convert to {}", target.name),
-        count => format!("Remove {count} and convert"),
+        0 => text!(convert.confirm, target = target.name.clone()),
+        count => text!(convert.confirm_removes, count),
     }
 }
 

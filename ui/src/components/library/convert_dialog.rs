@@ -1,37 +1,38 @@
-//! The dialogue about conversions: choosing a type, how far it is, and what came of it.
+//! The conversion dialog: choosing a type, following the progress, and the result.
 
 use leptos::{html, prelude::*};
 use lilims_ipc::{Conversion, ConversionStage, ConversionState, Error, Figures};
 
-use super::conversion_row::{ConversionBar, failure, of, state_name};
+use super::conversion_row::{ConversionBar, failure, state_name, with_conversion};
 use super::convert_choice::ConvertChoice;
 use super::figures::FiguresTable;
-use super::parts::{Aftermath, ErrorLine, Pending};
-use crate::components::foreign::Foreign;
+use super::parts::{ActionResult, ErrorLine, Pending};
 use crate::components::panel::Panel;
+use crate::components::untrusted::UntrustedName;
 use crate::format::{self, Clock};
 use crate::state::{Action, Concern, ConvertView, Fetched, LibraryState};
+use crate::text::{text, text_view};
 
-/// The dialogue.
+/// The dialog.
 #[component]
 pub(super) fn ConvertDialog(
     /// The state of the library.
     state: LibraryState,
-    /// When the page was drawn.
+    /// The time when the page was drawn.
     clock: Clock,
-    /// Called with what shall be done.
+    /// Called with the requested action.
     act: Callback<Action>,
 ) -> impl IntoView {
     let close = Callback::new(move |()| state.convert_view.set(None));
     let is_following =
         Memo::new(move |_| state.convert_view.with(|it| *it == Some(ConvertView::Following)));
     view! {
-        <Panel id="convert-dialog" title="Convert" close_label="Close" on_close=close>
+        <Panel id="convert-dialog" title=text!(convert.title) close_label=text!(button.close) on_close=close>
             <Show
                 when=move || is_following.get()
                 fallback=move || view! { <Choosing state clock close act/> }
             >
-                <Course state close act/>
+                <CurrentConversion state close act/>
             </Show>
         </Panel>
     }
@@ -44,8 +45,8 @@ fn Choosing(
     close: Callback<()>,
     act: Callback<Action>,
 ) -> impl IntoView {
-    // A new offer for the same model must not put the choice back.
-    let is_here = Memo::new(move |_| state.offer.with(|offer| offer.here().is_some()));
+    // A new offer for the same model must not reset the choice.
+    let is_ready = Memo::new(move |_| state.offer.with(|offer| offer.ready().is_some()));
     let error = Memo::new(move |_| {
         state.offer.with(|offer| match offer {
             Fetched::Failed(error) => Some(error.clone()),
@@ -54,98 +55,106 @@ fn Choosing(
     });
     view! {
         <Show
-            when=move || is_here.get()
+            when=move || is_ready.get()
             fallback=move || view! {
                 <Show
                     when=move || error.with(Option::is_some)
-                    fallback=|| view! { <Pending label="Reading the model…"/> }
+                    fallback=|| view! { <Pending label=text!(convert.reading_model)/> }
                 >
                     <ErrorLine error/>
                 </Show>
             }
         >
-            {move || state.offer.with_untracked(|offer| offer.here().cloned()).map(|first| view! {
+            {move || state.offer.with_untracked(|offer| offer.ready().cloned()).map(|first| view! {
                 <ConvertChoice first state clock close act/>
             })}
         </Show>
     }
 }
 
-/// The conversion that runs, or what came of it.
+/// The running conversion, or the result of the last one.
 #[component]
-fn Course(state: LibraryState, close: Callback<()>, act: Callback<Action>) -> impl IntoView {
-    let title = Memo::new(move |_| of(state, format::conversion_title).unwrap_or_default());
-    let ending = Memo::new(move |_| of(state, ending).unwrap_or(Ending::Open));
-    // Of one that was cancelled there is nothing to look at later.
-    let forget = Callback::new(move |()| {
+fn CurrentConversion(
+    state: LibraryState,
+    close: Callback<()>,
+    act: Callback<Action>,
+) -> impl IntoView {
+    let title =
+        Memo::new(move |_| with_conversion(state, format::conversion_title).unwrap_or_default());
+    let outcome =
+        Memo::new(move |_| with_conversion(state, outcome).unwrap_or(ConversionOutcome::Running));
+    // A cancelled conversion leaves nothing to look at later.
+    let dismiss = Callback::new(move |()| {
         close.run(());
         act.run(Action::ClearConversion);
     });
     view! {
-        <div class="convert" data-testid="conversion" data-state=move || of(state, state_name)>
-            <p class="convert-source"><Foreign text=title/></p>
-            {move || match ending.get() {
-                Ending::Open => view! { <Running state close act/> }.into_any(),
-                Ending::Done { name, before, after, figures, unmeasured } => view! {
+        <div class="convert" data-testid="conversion" data-state=move || with_conversion(state, state_name)>
+            <p class="convert-source"><UntrustedName text=title/></p>
+            {move || match outcome.get() {
+                ConversionOutcome::Running => view! { <Running state close act/> }.into_any(),
+                ConversionOutcome::Done { name, before, after, figures, unmeasured } => view! {
                     <Done name before after figures unmeasured close act/>
                 }
                 .into_any(),
-                Ending::Failed => view! { <Failed state close/> }.into_any(),
-                Ending::Cancelled => view! {
-                    <p role="status">"Cancelled. Nothing was left behind."</p>
-                    <CloseButton close=forget/>
+                ConversionOutcome::Failed => view! { <Failed state close/> }.into_any(),
+                ConversionOutcome::Cancelled => view! {
+                    <p role="status">{text!(convert.cancelled_text)}</p>
+                    <CloseButton close=dismiss/>
                 }
                 .into_any(),
             }}
-            <Aftermath state concern=Concern::Conversion/>
+            <ActionResult state concern=Concern::Conversion/>
         </div>
     }
 }
 
 #[derive(Clone, PartialEq)]
-enum Ending {
-    /// There is none yet.
-    Open,
+enum ConversionOutcome {
+    Running,
     Done {
         name: String,
         before: u64,
         after: u64,
         figures: Option<Figures>,
-        unmeasured: Option<Error>,
+        unmeasured: Option<Box<Error>>,
     },
     Failed,
     Cancelled,
 }
 
-fn ending(conversion: &Conversion) -> Ending {
+fn outcome(conversion: &Conversion) -> ConversionOutcome {
     match &conversion.state {
-        ConversionState::Running { .. } => Ending::Open,
-        ConversionState::Done { name, size_bytes, figures, unmeasured } => Ending::Done {
-            name: name.clone(),
-            before: conversion.source_bytes,
-            after: *size_bytes,
-            figures: figures.clone(),
-            unmeasured: unmeasured.clone(),
-        },
-        ConversionState::Failed { .. } => Ending::Failed,
-        ConversionState::Cancelled => Ending::Cancelled,
+        ConversionState::Running { .. } => ConversionOutcome::Running,
+        ConversionState::Done { name, size_bytes, figures, unmeasured } => {
+            ConversionOutcome::Done {
+                name: name.clone(),
+                before: conversion.source_bytes,
+                after: *size_bytes,
+                figures: figures.clone(),
+                unmeasured: unmeasured.clone().map(Box::new),
+            }
+        }
+        ConversionState::Failed { .. } => ConversionOutcome::Failed,
+        ConversionState::Cancelled => ConversionOutcome::Cancelled,
     }
 }
 
 #[component]
 fn Running(state: LibraryState, close: Callback<()>, act: Callback<Action>) -> impl IntoView {
     let hide = take_focus();
-    let now = Memo::new(move |_| of(state, now).flatten().unwrap_or_default());
-    let stage = move || now.with(|now| now.stage);
-    let step = move || now.with(|now| now.step.clone());
-    let line = move || now.with(|now| now.line.clone());
-    let tensor = move || now.with(|now| now.tensor.clone());
-    let is_ending = Memo::new(move |_| now.with(|now| now.is_ending));
-    let keeps_model = Memo::new(move |_| now.with(|now| now.has_model));
+    let progress =
+        Memo::new(move |_| with_conversion(state, Progress::of).flatten().unwrap_or_default());
+    let stage = move || progress.with(|it| it.stage);
+    let step = move || progress.with(|it| it.step.clone());
+    let line = move || progress.with(|it| it.line.clone());
+    let tensor = move || progress.with(|it| it.tensor.clone());
+    let is_ending = Memo::new(move |_| progress.with(|it| it.is_ending));
+    let keeps_model = Memo::new(move |_| progress.with(|it| it.has_model));
     let cancel_label = move || match (is_ending.get(), keeps_model.get()) {
-        (true, _) => "Cancelling…",
-        (false, true) => "Skip measuring",
-        (false, false) => "Cancel",
+        (true, _) => text!(convert.cancelling),
+        (false, true) => text!(convert.skip_measuring),
+        (false, false) => text!(button.cancel),
     };
     view! {
         <div class="convert-course">
@@ -155,11 +164,9 @@ fn Running(state: LibraryState, close: Callback<()>, act: Callback<Action>) -> i
             </p>
             <ConversionBar state/>
             <p class="download-line">{line}</p>
-            <p class="convert-tensor" aria-hidden="true"><Foreign text=Signal::derive(tensor)/></p>
+            <p class="convert-tensor" aria-hidden="true"><UntrustedName text=Signal::derive(tensor)/></p>
         </div>
-        <p class="convert-note">
-            "It goes on when this is closed: Downloads shows it. You can chat meanwhile, a little slower."
-        </p>
+        <p class="convert-note">{text!(convert.continues)}</p>
         <div class="plan-buttons">
             <button
                 type="button"
@@ -171,42 +178,45 @@ fn Running(state: LibraryState, close: Callback<()>, act: Callback<Action>) -> i
                 {cancel_label}
             </button>
             <button type="button" class="button primary" data-testid="convert-hide" node_ref=hide on:click=move |_| close.run(())>
-                "Hide"
+                {text!(convert.hide)}
             </button>
         </div>
     }
 }
 
-/// What is shown of a conversion that runs.
+/// The progress of a running conversion, as it is shown.
 #[derive(Clone, Default, PartialEq)]
-struct Now {
+struct Progress {
     stage: &'static str,
     step: String,
     line: String,
     tensor: String,
     is_ending: bool,
-    /// Whether the model is whole and only its figures are missing.
+    /// Whether the model is complete and only its figures are missing.
     has_model: bool,
 }
 
-fn now(conversion: &Conversion) -> Option<Now> {
-    let ConversionState::Running { stage, step, n_steps, seconds_left, is_ending } =
-        &conversion.state
-    else {
-        return None;
-    };
-    let tensor = match stage {
-        ConversionStage::Converting(it) | ConversionStage::Preparing(it) => it.name.clone(),
-        _ => String::new(),
-    };
-    Some(Now {
-        stage: format::stage(stage),
-        step: format!("Step {step} of {n_steps}"),
-        line: format::stage_line(stage, *seconds_left),
-        tensor,
-        is_ending: *is_ending,
-        has_model: matches!(stage, ConversionStage::Measuring(_)),
-    })
+impl Progress {
+    /// `None` if the conversion does not run.
+    fn of(conversion: &Conversion) -> Option<Self> {
+        let ConversionState::Running { stage, step, n_steps, seconds_left, is_ending } =
+            &conversion.state
+        else {
+            return None;
+        };
+        let tensor = match stage {
+            ConversionStage::Converting(it) | ConversionStage::Preparing(it) => it.name.clone(),
+            _ => String::new(),
+        };
+        Some(Self {
+            stage: format::stage(stage),
+            step: text!(convert.step, step = *step, steps = *n_steps),
+            line: format::stage_line(stage, *seconds_left),
+            tensor,
+            is_ending: *is_ending,
+            has_model: matches!(stage, ConversionStage::Measuring(_)),
+        })
+    }
 }
 
 #[component]
@@ -215,19 +225,23 @@ fn Done(
     before: u64,
     after: u64,
     figures: Option<Figures>,
-    unmeasured: Option<Error>,
+    unmeasured: Option<Box<Error>>,
     close: Callback<()>,
     act: Callback<Action>,
 ) -> impl IntoView {
     let focused = take_focus();
     let use_it = Action::Use { name: name.clone(), context_tokens: None };
+    let done = text_view!(
+        convert.done,
+        <name/> = move || view! { <UntrustedName text=name.clone()/> }
+    );
     view! {
-        <p class="report" role="status"><Foreign text=name/>" is in the library."</p>
+        <p class="report" role="status">{done}</p>
         <FiguresTable before_bytes=before after_bytes=after figures/>
-        {unmeasured.map(|error| view! { <ErrorLine error=Signal::stored(Some(error))/> })}
+        {unmeasured.map(|error| view! { <ErrorLine error=Signal::stored(Some(*error))/> })}
         <div class="plan-buttons">
             <button type="button" class="button" data-testid="convert-close" on:click=move |_| close.run(())>
-                "Close"
+                {text!(button.close)}
             </button>
             <button
                 type="button"
@@ -239,7 +253,7 @@ fn Done(
                     act.run(use_it.clone());
                 }
             >
-                "Use this model"
+                {text!(convert.use_this_model)}
             </button>
         </div>
     }
@@ -247,7 +261,7 @@ fn Done(
 
 #[component]
 fn Failed(state: LibraryState, close: Callback<()>) -> impl IntoView {
-    let error = Memo::new(move |_| of(state, failure).flatten());
+    let error = Memo::new(move |_| with_conversion(state, failure).flatten());
     view! {
         <ErrorLine error/>
         <CloseButton close/>
@@ -260,13 +274,13 @@ fn CloseButton(close: Callback<()>) -> impl IntoView {
     view! {
         <div class="plan-buttons">
             <button type="button" class="button" data-testid="convert-close" node_ref=button on:click=move |_| close.run(())>
-                "Close"
+                {text!(button.close)}
             </button>
         </div>
     }
 }
 
-/// For a button that takes the focus when it comes: the one that had it has gone.
+/// A reference for a button that takes the focus when it appears, in place of one that is gone.
 fn take_focus() -> NodeRef<html::Button> {
     let button = NodeRef::<html::Button>::new();
     Effect::new(move || {

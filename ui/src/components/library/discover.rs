@@ -1,24 +1,19 @@
-//! Models to download: what Lilims recommends, and what a search on the hub finds.
+//! Models to download: the recommended ones, and the results of a search on the hub.
 
 use leptos::prelude::*;
 use lilims_ipc::{Error, Found, Recommended, Search};
 
 use super::file_offer::{FileControl, FileFit};
-use super::parts::{ErrorLine, Facts, Nothing, Pending};
+use super::parts::{EmptyNotice, ErrorLine, Facts, Pending};
 use super::repository_view::RepositoryView;
-use crate::components::foreign::Foreign;
 use crate::components::icon::Icon;
+use crate::components::untrusted::UntrustedName;
 use crate::format;
 use crate::state::{Action, Fetched, HubFile, LibraryState};
+use crate::text::text;
 
-/// The sizes to choose from: what is shown, and the most parameters.
-const SIZES: [(&str, u64); 5] = [
-    ("Up to 1B", 1_000_000_000),
-    ("Up to 4B", 4_000_000_000),
-    ("Up to 9B", 9_000_000_000),
-    ("Up to 15B", 15_000_000_000),
-    ("Up to 35B", 35_000_000_000),
-];
+/// The sizes to choose from, as the maximum in billions of parameters.
+const SIZES: [u64; 5] = [1, 4, 9, 15, 35];
 
 /// The licences to choose from, as the hub names them.
 const LICENCES: [&str; 6] = ["apache-2.0", "mit", "llama3.2", "gemma", "cc-by-4.0", "cc-by-nc-4.0"];
@@ -28,7 +23,7 @@ const LICENCES: [&str; 6] = ["apache-2.0", "mit", "llama3.2", "gemma", "cc-by-4.
 pub(super) fn Discover(
     /// The state of the library.
     state: LibraryState,
-    /// Called with what shall be done.
+    /// Called with the requested action.
     act: Callback<Action>,
     /// Called with text for the clipboard.
     on_copy: Callback<String>,
@@ -56,7 +51,12 @@ fn SearchForm(state: LibraryState, act: Callback<Action>) -> impl IntoView {
         event.prevent_default();
         act.run(Action::Search(search.get_untracked()));
     };
-    let is_busy = move || state.found.with(|found| *found == Fetched::OnItsWay);
+    let is_busy = move || state.found.with(|found| *found == Fetched::Pending);
+    let size_option = |billions: u64| {
+        let parameters = text!(unit.billion_parameters, value = billions);
+        let count = billions * 1_000_000_000;
+        view! { <option value=count.to_string()>{text!(discover.up_to, parameters)}</option> }
+    };
     let size = move || {
         search.with(|it| it.max_parameters.map(|count| count.to_string()).unwrap_or_default())
     };
@@ -77,9 +77,9 @@ fn SearchForm(state: LibraryState, act: Callback<Action>) -> impl IntoView {
                     <input
                         type="search"
                         data-testid="discover-input"
-                        aria-label="Words of the model’s name"
+                        aria-label=text!(discover.query)
                         aria-describedby="discover-note"
-                        placeholder="Words of a model’s name"
+                        placeholder=text!(discover.query)
                         autocomplete="off"
                         enterkeyhint="search"
                         prop:value=move || search.with(|search| search.text.clone())
@@ -90,16 +90,16 @@ fn SearchForm(state: LibraryState, act: Callback<Action>) -> impl IntoView {
                     />
                 </span>
                 <button type="submit" class="button primary" data-testid="discover-search" disabled=is_busy>
-                    "Search"
+                    {text!(discover.search)}
                 </button>
             </div>
             <div class="discover-filters">
-                <select aria-label="Size" data-testid="discover-size" prop:value=size on:change=set_size>
-                    <option value="">"Any size"</option>
-                    {SIZES.map(|(label, count)| view! { <option value=count.to_string()>{label}</option> }).collect_view()}
+                <select aria-label=text!(discover.size) data-testid="discover-size" prop:value=size on:change=set_size>
+                    <option value="">{text!(discover.any_size)}</option>
+                    {SIZES.map(size_option).collect_view()}
                 </select>
-                <select aria-label="Licence" data-testid="discover-licence" prop:value=licence on:change=set_licence>
-                    <option value="">"Any licence"</option>
+                <select aria-label=text!(discover.licence) data-testid="discover-licence" prop:value=licence on:change=set_licence>
+                    <option value="">{text!(discover.any_licence)}</option>
                     {LICENCES.map(|licence| view! { <option value=licence>{licence}</option> }).collect_view()}
                 </select>
                 <label class="check">
@@ -112,63 +112,65 @@ fn SearchForm(state: LibraryState, act: Callback<Action>) -> impl IntoView {
                             search.update(|search| search.only_fitting = only);
                         }
                     />
-                    "Only what fits"
+                    {text!(discover.only_fitting)}
                 </label>
                 <p id="discover-note" class="discover-note">
-                    "Searching asks huggingface.co for these words. Nothing else leaves this device."
+                    {text!(discover.privacy)}
                 </p>
             </div>
         </form>
     }
 }
 
-/// What was found, or what is recommended before anything was searched.
+/// The search results, or the recommended models before a search.
 #[component]
 fn Results(state: LibraryState, act: Callback<Action>) -> impl IntoView {
-    move || match state.found.get() {
-        Fetched::NotAsked => view! { <Catalogue state act/> }.into_any(),
-        Fetched::OnItsWay => view! { <Pending label="Asking huggingface.co…"/> }.into_any(),
-        Fetched::Failed(error) => view! { <Offline error state act/> }.into_any(),
-        Fetched::Here(found) if found.is_empty() => view! {
-            <Nothing title="Nothing found" text="Try fewer words, or another size or licence.">
-                <Leave state/>
-            </Nothing>
+    move || {
+        match state.found.get() {
+        Fetched::NotRequested => view! { <Catalogue state act/> }.into_any(),
+        Fetched::Pending => view! { <Pending label=text!(discover.asking)/> }.into_any(),
+        Fetched::Failed(error) => view! { <SearchFailed error state act/> }.into_any(),
+        Fetched::Ready(found) if found.is_empty() => view! {
+            <EmptyNotice title=text!(discover.nothing_found) text=text!(discover.nothing_found_text)>
+                <ShowRecommended state/>
+            </EmptyNotice>
         }
         .into_any(),
-        Fetched::Here(found) => view! { <FoundList found state act/> }.into_any(),
+        Fetched::Ready(found) => view! { <FoundList found state act/> }.into_any(),
+    }
     }
 }
 
-/// Shows what is recommended again.
+/// The button that leaves the search and shows the recommended models.
 #[component]
-fn Leave(state: LibraryState) -> impl IntoView {
+fn ShowRecommended(state: LibraryState) -> impl IntoView {
     let leave = move |_| {
-        state.found.set(Fetched::NotAsked);
+        state.found.set(Fetched::NotRequested);
         state.search.set(Search::default());
     };
     view! {
         <button type="button" class="button quiet link" data-testid="discover-leave" on:click=leave>
-            "Show recommended models"
+            {text!(discover.show_recommended)}
         </button>
     }
 }
 
 #[component]
-fn Offline(error: Error, state: LibraryState, act: Callback<Action>) -> impl IntoView {
+fn SearchFailed(error: Error, state: LibraryState, act: Callback<Action>) -> impl IntoView {
     view! {
         <div class="library-nothing" data-testid="discover-failed">
-            <h2>"The search did not work"</h2>
+            <h2>{text!(discover.search_failed)}</h2>
             <ErrorLine error=Signal::stored(Some(error))/>
-            <p>"Models on this device work without it."</p>
+            <p>{text!(library.works_offline)}</p>
             <div class="library-nothing-actions">
                 <button
                     type="button"
                     class="button"
                     on:click=move |_| act.run(Action::Search(state.search.get_untracked()))
                 >
-                    "Try again"
+                    {text!(button.try_again)}
                 </button>
-                <Leave state/>
+                <ShowRecommended state/>
             </div>
         </div>
     }
@@ -176,10 +178,7 @@ fn Offline(error: Error, state: LibraryState, act: Callback<Action>) -> impl Int
 
 #[component]
 fn FoundList(found: Vec<Found>, state: LibraryState, act: Callback<Action>) -> impl IntoView {
-    let count = match found.len() {
-        1 => "1 repository".to_owned(),
-        count => format!("{count} repositories"),
-    };
+    let count = text!(discover.repositories, count = found.len());
     let row = move |found: Found| {
         let (owner, name) = owner_and_name(&found.repository);
         let (owner, name) = (owner.to_owned(), name.to_owned());
@@ -195,11 +194,11 @@ fn FoundList(found: Vec<Found>, state: LibraryState, act: Callback<Action>) -> i
                     on:click=move |_| act.run(open.clone())
                 >
                     <span class="found-name">
-                        <strong><Foreign text=name/></strong>
-                        {found.is_gated.then(|| view! { <span class="tag">{Icon::Lock.view()}"Gated"</span> })}
+                        <strong><UntrustedName text=name/></strong>
+                        {found.is_gated.then(|| view! { <span class="tag">{Icon::Lock.view()} {text!(discover.gated)}</span> })}
                     </span>
-                    <span class="found-owner"><Foreign text=owner/></span>
-                    <span class="found-facts"><Foreign text=facts.join(" · ")/></span>
+                    <span class="found-owner"><UntrustedName text=owner/></span>
+                    <span class="found-facts"><UntrustedName text=format::facts(facts)/></span>
                 </button>
             </li>
         }
@@ -207,40 +206,46 @@ fn FoundList(found: Vec<Found>, state: LibraryState, act: Callback<Action>) -> i
     view! {
         <div class="list-head">
             <h2>{count}</h2>
-            <Leave state/>
+            <ShowRecommended state/>
         </div>
         <ul class="found-list">{found.into_iter().map(row).collect_view()}</ul>
     }
 }
 
-/// The models that Lilims recommends, which asks nobody.
+/// The recommended models. The list is part of the app and needs no network.
 #[component]
 fn Catalogue(state: LibraryState, act: Callback<Action>) -> impl IntoView {
-    let list = move || match state.catalogue.get() {
-        Fetched::NotAsked | Fetched::OnItsWay => {
-            view! { <Pending label="Opening the list…"/> }.into_any()
+    let list = move || {
+        match state.catalogue.get() {
+        Fetched::NotRequested | Fetched::Pending => {
+            view! { <Pending label=text!(discover.opening_list)/> }.into_any()
         }
         Fetched::Failed(error) => {
             view! { <ErrorLine error=Signal::stored(Some(error))/> }.into_any()
         }
-        Fetched::Here(models) => view! {
+        Fetched::Ready(models) => view! {
             <ul class="model-cards">
-                {models.into_iter().map(|model| view! { <Offer model state act/> }).collect_view()}
+                {models.into_iter().map(|model| view! { <RecommendedCard model state act/> }).collect_view()}
             </ul>
         }
         .into_any(),
+    }
     };
     view! {
         <div class="list-head">
-            <h2>"Recommended"</h2>
-            <p>"Comes with the app; asks nobody."</p>
+            <h2>{text!(discover.recommended)}</h2>
+            <p>{text!(discover.recommended_text)}</p>
         </div>
         {list}
     }
 }
 
 #[component]
-fn Offer(model: Recommended, state: LibraryState, act: Callback<Action>) -> impl IntoView {
+fn RecommendedCard(
+    model: Recommended,
+    state: LibraryState,
+    act: Callback<Action>,
+) -> impl IntoView {
     let file = HubFile { repository: model.repository.clone(), file: model.file.clone() };
     let facts = vec![
         format::bytes(model.size_bytes),
@@ -261,9 +266,9 @@ fn Offer(model: Recommended, state: LibraryState, act: Callback<Action>) -> impl
                     <h3 id=title_id.clone()>
                         <span>{model.title.clone()}</span>
                         {model.is_hash_verified.then(|| view! {
-                            <span class="verified" title="Its hash was compared with the repository’s">
+                            <span class="verified" title=text!(discover.hash_compared_hint)>
                                 {Icon::Verify.view()}
-                                <span class="visually-hidden">"Hash compared"</span>
+                                <span class="visually-hidden">{text!(discover.hash_compared)}</span>
                             </span>
                         })}
                     </h3>
@@ -274,10 +279,10 @@ fn Offer(model: Recommended, state: LibraryState, act: Callback<Action>) -> impl
                         <button
                             type="button"
                             class="button quiet link"
-                            title="Asks huggingface.co for the repository"
+                            title=text!(discover.other_files_hint)
                             on:click=move |_| act.run(open.clone())
                         >
-                            "Other files"
+                            {text!(discover.other_files)}
                         </button>
                     </div>
                 </div>
@@ -290,22 +295,24 @@ fn Offer(model: Recommended, state: LibraryState, act: Callback<Action>) -> impl
 fn facts(found: &Found) -> Vec<String> {
     let updated = found.updated.as_deref().and_then(|updated| updated.get(..10));
     [
-        found.parameters.map(|count| format!("{} parameters", format::parameters(count))),
+        found
+            .parameters
+            .map(|count| text!(discover.parameters, parameters = format::parameters(count))),
         found.licence.clone(),
-        Some(format!("{} downloads a month", format::large_count(found.downloads))),
-        Some(likes(found.likes)),
-        updated.map(|day| format!("changed {day}")),
+        Some(text!(
+            discover.monthly_downloads,
+            count = found.downloads,
+            number = format::large_count(found.downloads)
+        )),
+        Some(text!(discover.likes, count = found.likes, number = format::large_count(found.likes))),
+        updated.map(|day| text!(discover.changed, day = day.to_owned())),
     ]
     .into_iter()
     .flatten()
     .collect()
 }
 
-fn likes(count: u64) -> String {
-    if count == 1 { "1 like".into() } else { format!("{} likes", format::large_count(count)) }
-}
-
-/// The two parts of a repository's name.
+/// The owner and the name of a repository.
 pub(super) fn owner_and_name(repository: &str) -> (&str, &str) {
     repository.split_once('/').unwrap_or(("", repository))
 }

@@ -1,16 +1,17 @@
-//! What is being downloaded, and how downloads are bounded.
+//! The downloads and the conversion, and the limits of downloads.
 
 use leptos::prelude::*;
 use lilims_ipc::{Download, DownloadState, Error, Limits};
 
 use super::conversion_row::ConversionRow;
 use super::fit_badge::share;
-use super::parts::{Aftermath, ErrorLine, Nothing, UseButton, current};
-use crate::components::foreign::{Foreign, ForeignText};
+use super::parts::{ActionResult, EmptyNotice, ErrorLine, UseButton, current};
 use crate::components::icon::Icon;
-use crate::components::tooltip::tell_cut_text;
+use crate::components::tooltip::title_if_truncated;
+use crate::components::untrusted::{UntrustedName, UntrustedText};
 use crate::format;
-use crate::state::{Action, Concern, LibraryState, Tab, last_part};
+use crate::state::{Action, Concern, LibraryState, Tab, file_name};
+use crate::text::{self, text};
 
 /// How many downloads may run at once.
 const AT_ONCE: [u32; 4] = [1, 2, 3, 4];
@@ -23,7 +24,7 @@ const SPEEDS: [u64; 6] = [500_000, 1_000_000, 2_000_000, 5_000_000, 10_000_000, 
 pub(super) fn Downloads(
     /// The state of the library.
     state: LibraryState,
-    /// Called with what shall be done.
+    /// Called with the requested action.
     act: Callback<Action>,
 ) -> impl IntoView {
     let downloads = Signal::from(state.downloads);
@@ -31,16 +32,13 @@ pub(super) fn Downloads(
         Memo::new(move |_| downloads.with(Vec::is_empty) && state.conversion.with(Option::is_none));
     view! {
         <Show when=move || is_empty.get()>
-            <Nothing
-                title="No downloads"
-                text="A download can be paused and goes on from where it was, even after a restart."
-            >
+            <EmptyNotice title=text!(download.none) text=text!(download.none_text)>
                 <button type="button" class="button primary" on:click=move |_| state.tab.set(Tab::Discover)>
-                    "Discover models"
+                    {text!(library.discover_models)}
                 </button>
-            </Nothing>
+            </EmptyNotice>
         </Show>
-        <ul class="downloads" aria-label="Downloads">
+        <ul class="downloads" aria-label=text!(download.list)>
             <Show when=move || state.conversion.with(Option::is_some)>
                 <ConversionRow state act/>
             </Show>
@@ -48,7 +46,7 @@ pub(super) fn Downloads(
                 <Row download downloads state act/>
             </For>
         </ul>
-        <Bounds state act/>
+        <LimitsForm state act/>
     }
 }
 
@@ -60,7 +58,7 @@ fn Row(
     act: Callback<Action>,
 ) -> impl IntoView {
     let id = download.id;
-    let name = last_part(&download.file).to_owned();
+    let name = file_name(&download.file).to_owned();
     let repository = download.repository.clone();
     let download = current(downloads, download, |download| download.id);
     let stage = Memo::new(move |_| download.with(|it| it.state.clone()));
@@ -68,15 +66,13 @@ fn Row(
     let done = move || download.with(|it| share(it.done_bytes, it.total_bytes));
     let line = Signal::derive(move || download.with(line));
     let error = Memo::new(move |_| stage.with(failure));
-    let percent = move || {
-        download.with(|it| it.done_bytes.saturating_mul(100) / it.total_bytes.max(1)).min(100)
-    };
-    let label = format!("Download of {}", format::visible_name(&name));
+    let percent = move || download.with(|it| format::percent(it.done_bytes, it.total_bytes));
+    let label = text!(download.progress_of, name = format::visible_name(&name));
     view! {
         <li class="download" data-testid="download-row" data-state=name_of_stage>
             <div class="download-text">
-                <strong on:mouseenter=|event| tell_cut_text(&event)><Foreign text=name.clone()/></strong>
-                <span><Foreign text=repository/></span>
+                <strong on:mouseenter=|event| title_if_truncated(&event)><UntrustedName text=name.clone()/></strong>
+                <span><UntrustedName text=repository/></span>
             </div>
             <Buttons id name stage state act/>
             <div
@@ -89,16 +85,16 @@ fn Row(
             >
                 <i style=("--share", done)></i>
             </div>
-            <p class="download-line"><ForeignText text=line/></p>
+            <p class="download-line"><UntrustedText text=line/></p>
             <Show when=move || error.with(Option::is_some)>
                 <ErrorLine error/>
             </Show>
-            <Aftermath state concern=Concern::Download(id)/>
+            <ActionResult state concern=Concern::Download(id)/>
         </li>
     }
 }
 
-/// What can be done with a download as it stands.
+/// The buttons for the current state of a download.
 #[component]
 fn Buttons(
     id: i64,
@@ -108,13 +104,14 @@ fn Buttons(
     act: Callback<Action>,
 ) -> impl IntoView {
     let is_busy = Memo::new(move |_| state.is_busy(&Concern::Download(id)));
-    let small = move |test_id: &'static str, verb: &'static str, icon: Icon, action: Action| {
+    let name = format::visible_name(&name);
+    let small = move |test_id, verb: &'static str, label: String, icon: Icon, action: Action| {
         view! {
             <button
                 type="button"
                 class="button quiet small"
                 data-testid=test_id
-                aria-label=format!("{verb} {}", format::visible_name(&name))
+                aria-label=label
                 title=verb
                 disabled=is_busy
                 on:click=move |_| act.run(action.clone())
@@ -123,18 +120,35 @@ fn Buttons(
             </button>
         }
     };
-    // Only what the buttons depend on: a rate that changes must not take the focus off them.
+    // Only what the buttons depend on: a changing rate must not take the focus from them.
     let shape = Memo::new(move |_| stage.with(shape));
     let buttons = move || {
-        let pause = || small("download-pause", "Pause", Icon::Pause, Action::Pause(id));
-        let resume = |verb| small("download-resume", verb, Icon::Resume, Action::Resume(id));
-        let cancel = || small("download-cancel", "Cancel", Icon::Close, Action::Cancel(id));
-        let clear = || small("download-clear", "Clear", Icon::Close, Action::Clear(id));
+        let pause = || {
+            let label = text!(download.pause_named, name = name.clone());
+            small("download-pause", text!(button.pause), label, Icon::Pause, Action::Pause(id))
+        };
+        let resume = || {
+            let label = text!(download.resume_named, name = name.clone());
+            small("download-resume", text!(button.resume), label, Icon::Resume, Action::Resume(id))
+        };
+        let try_again = || {
+            let label = text!(download.try_again_named, name = name.clone());
+            let verb = text!(button.try_again);
+            small("download-resume", verb, label, Icon::Resume, Action::Resume(id))
+        };
+        let cancel = || {
+            let label = text!(download.cancel_named, name = name.clone());
+            small("download-cancel", text!(button.cancel), label, Icon::Close, Action::Cancel(id))
+        };
+        let clear = || {
+            let label = text!(download.clear_named, name = name.clone());
+            small("download-clear", text!(download.clear), label, Icon::Close, Action::Clear(id))
+        };
         match shape.get() {
-            Shape::Moving => (pause(), cancel()).into_any(),
+            Shape::Active => (pause(), cancel()).into_any(),
             Shape::Checking => ().into_any(),
-            Shape::Paused => (resume("Resume"), cancel()).into_any(),
-            Shape::Failed => (resume("Try again"), cancel(), clear()).into_any(),
+            Shape::Paused => (resume(), cancel()).into_any(),
+            Shape::Failed => (try_again(), cancel(), clear()).into_any(),
             Shape::Done(model) => view! {
                 <UseButton test_id="download-use" name=model act/>
                 {clear()}
@@ -147,7 +161,7 @@ fn Buttons(
 
 #[derive(Clone, PartialEq)]
 enum Shape {
-    Moving,
+    Active,
     Checking,
     Paused,
     Failed,
@@ -157,7 +171,7 @@ enum Shape {
 fn shape(state: &DownloadState) -> Shape {
     match state {
         DownloadState::Queued | DownloadState::Running | DownloadState::Retrying { .. } => {
-            Shape::Moving
+            Shape::Active
         }
         DownloadState::Checking => Shape::Checking,
         DownloadState::Paused => Shape::Paused,
@@ -166,13 +180,13 @@ fn shape(state: &DownloadState) -> Shape {
     }
 }
 
-/// How many downloads run at once, and how fast they may be together.
+/// How many downloads run at once, and their speed limit.
 #[component]
-fn Bounds(state: LibraryState, act: Callback<Action>) -> impl IntoView {
+fn LimitsForm(state: LibraryState, act: Callback<Action>) -> impl IntoView {
     let limits = Memo::new(move |_| {
         state
             .library
-            .with(|library| library.here().map(|library| library.limits).unwrap_or_default())
+            .with(|library| library.ready().map(|library| library.limits).unwrap_or_default())
     });
     let set_at_once = move |event| {
         if let Ok(at_once) = event_target_value(&event).parse() {
@@ -195,27 +209,27 @@ fn Bounds(state: LibraryState, act: Callback<Action>) -> impl IntoView {
         view! { <option value=count.to_string() prop:selected=is_selected>{count.to_string()}</option> }
     };
     view! {
-        <section class="bounds" aria-label="Limits">
+        <section class="bounds" aria-label=text!(download.limits)>
             <label>
-                "At once"
+                {text!(download.at_once)}
                 <select data-testid="limits-at-once" on:change=set_at_once>
                     {AT_ONCE.map(at_once_option).collect_view()}
                 </select>
             </label>
             <label>
-                "Speed limit"
+                {text!(download.speed_limit)}
                 <select data-testid="limits-speed" on:change=set_speed>
-                    <option value="" prop:selected=move || limits.get().bytes_per_second.is_none()>"None"</option>
+                    <option value="" prop:selected=move || limits.get().bytes_per_second.is_none()>{text!(download.no_limit)}</option>
                     {move || speeds.get().into_iter().map(speed_option).collect_view()}
                 </select>
             </label>
-            <p>"The speed limit holds for all downloads together."</p>
-            <Aftermath state concern=Concern::Limits/>
+            <p>{text!(download.speed_limit_text)}</p>
+            <ActionResult state concern=Concern::Limits/>
         </section>
     }
 }
 
-/// The speeds to choose from, with the one that is set among them.
+/// The speeds to choose from, including the one that is set.
 fn speeds(set: Option<u64>) -> Vec<u64> {
     let mut speeds: Vec<u64> = SPEEDS.into_iter().chain(set).collect();
     speeds.sort_unstable();
@@ -223,33 +237,28 @@ fn speeds(set: Option<u64>) -> Vec<u64> {
     speeds
 }
 
-/// What a download does, with its figures.
+/// The state and figures of a download in one line.
 fn line(download: &Download) -> String {
     let progress = format::download_progress(download);
     let mut facts = match &download.state {
-        DownloadState::Queued => vec!["Waits for its turn".into(), progress],
+        DownloadState::Queued => vec![text!(download.queued).into(), progress],
         DownloadState::Running => vec![progress],
-        DownloadState::Retrying { why, in_seconds } => {
-            vec![format!("{} Trying again in {in_seconds} s", sentence(why)), progress]
+        DownloadState::Retrying { error, in_seconds } => {
+            let why = text::retry_reason(error);
+            vec![text!(download.retrying, why, seconds = *in_seconds), progress]
         }
-        DownloadState::Checking => vec!["All here; checking its hash".into(), progress],
-        DownloadState::Paused => vec!["Paused".into(), progress],
-        DownloadState::Failed { .. } => vec!["Broke off".into(), progress],
+        DownloadState::Checking => vec![text!(download.checking).into(), progress],
+        DownloadState::Paused => vec![text!(download.paused).into(), progress],
+        DownloadState::Failed { .. } => vec![text!(download.failed).into(), progress],
         DownloadState::Done { .. } => {
-            vec!["In the library".into(), format::bytes(download.total_bytes)]
+            vec![text!(download.in_library).into(), format::bytes(download.total_bytes)]
         }
     };
     if download.state == DownloadState::Running {
         facts.extend(download.bytes_per_second.map(format::rate));
         facts.extend(download.seconds_left.map(format::time_left));
     }
-    facts.join(" · ")
-}
-
-/// `text` with a full stop.
-fn sentence(text: &str) -> String {
-    let text = text.trim();
-    if text.ends_with(['.', '!', '?', '…']) { text.to_owned() } else { format!("{text}.") }
+    format::facts(facts)
 }
 
 fn failure(state: &DownloadState) -> Option<Error> {
@@ -274,10 +283,12 @@ fn state_name(state: &DownloadState) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use lilims_ipc::Problem;
+
     use super::*;
 
     #[test]
-    fn a_line_tells_what_a_download_does() {
+    fn formats_the_state_of_a_download() {
         let mut download = Download {
             id: 1,
             repository: "a/b".into(),
@@ -289,14 +300,18 @@ mod tests {
             seconds_left: Some(234),
         };
         assert_eq!(line(&download), "1.2 GB of 4.1 GB · 12.4 MB/s · 4 min left");
-        download.state = DownloadState::Retrying { why: "No answer".into(), in_seconds: 8 };
-        assert_eq!(line(&download), "No answer. Trying again in 8 s · 1.2 GB of 4.1 GB");
+        let error = Problem::HubStatus { host: "hub.example".into(), status: 503 }.into();
+        download.state = DownloadState::Retrying { error, in_seconds: 8 };
+        assert_eq!(
+            line(&download),
+            "hub.example answered with error 503. Trying again in 8 s · 1.2 GB of 4.1 GB"
+        );
         download.state = DownloadState::Done { name: "c".into() };
         assert_eq!(line(&download), "In the library · 4.1 GB");
     }
 
     #[test]
-    fn a_speed_that_was_set_elsewhere_can_be_kept() {
+    fn offers_the_speed_that_is_set() {
         assert_eq!(speeds(None), SPEEDS);
         assert_eq!(speeds(Some(1_000_000)), SPEEDS);
         assert_eq!(speeds(Some(1))[0], 1);

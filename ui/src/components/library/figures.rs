@@ -1,29 +1,31 @@
-//! A conversion in figures: the file and what it predicts, before and after.
+//! The figures of a conversion: file size and perplexity, before and after.
 
 use leptos::prelude::*;
 use lilims_ipc::Figures;
 
 use crate::format;
+use crate::text::text;
 
 /// The table.
 #[component]
 pub(super) fn FiguresTable(
-    /// The length of the source's file.
+    /// The size of the source file.
     before_bytes: u64,
-    /// The length of the result's file.
+    /// The size of the resulting file.
     after_bytes: u64,
-    /// What measuring has shown, where it was done.
+    /// The measured quality; `None` if it was not measured.
     figures: Option<Figures>,
 ) -> impl IntoView {
     let size = row(
-        "File",
+        text!(figures.file),
         format::bytes(before_bytes),
         format::bytes(after_bytes),
         format::change(before_bytes as f64, after_bytes as f64),
     );
     let perplexity = figures.as_ref().map(|it| {
         let change = format::change(it.perplexity_before, it.perplexity_after);
-        row("Perplexity", perplexity(it.perplexity_before), perplexity(it.perplexity_after), change)
+        let (before, after) = (perplexity(it.perplexity_before), perplexity(it.perplexity_after));
+        row(text!(figures.perplexity), before, after, change)
     });
     let notes = figures.map_or_else(unmeasured, |it| measured(&it));
     view! {
@@ -32,9 +34,9 @@ pub(super) fn FiguresTable(
                 <thead>
                     <tr>
                         <td></td>
-                        <th scope="col">"Before"</th>
-                        <th scope="col">"After"</th>
-                        <th scope="col">"Change"</th>
+                        <th scope="col">{text!(figures.before)}</th>
+                        <th scope="col">{text!(figures.after)}</th>
+                        <th scope="col">{text!(figures.change)}</th>
                     </tr>
                 </thead>
                 <tbody>{size}{perplexity}</tbody>
@@ -56,33 +58,34 @@ fn row(name: &'static str, before: String, after: String, change: String) -> imp
 }
 
 fn measured(figures: &Figures) -> AnyView {
-    let same_top = format!("{:.1}%", figures.same_top * 100.0);
-    let mean_kl = format!("{:.4}", figures.mean_kl);
-    let text = format!(
-        "Measured on {} tokens of the text “{}”. A lower perplexity is better.",
-        format::count(figures.tokens.try_into().unwrap_or(u32::MAX)),
-        figures.text
+    let same_top = text!(unit.percent, value = format::decimal(figures.same_top * 100.0, 1));
+    let mean_kl = format::decimal(figures.mean_kl, 4);
+    let basis = text!(
+        figures.measured_on,
+        count = figures.tokens,
+        number = format::count(figures.tokens),
+        text = figures.text.clone()
     );
     view! {
         <dl>
-            <div title="How often both find the same next token likeliest">
-                <dt>"Same top choice"</dt>
+            <div title=text!(figures.same_top_hint)>
+                <dt>{text!(figures.same_top)}</dt>
                 <dd data-testid="figures-same-top">{same_top}</dd>
             </div>
-            <div title="How far their probabilities are apart, in nats a token; 0 is the same">
-                <dt>"KL divergence, mean"</dt>
+            <div title=text!(figures.mean_kl_hint)>
+                <dt>{text!(figures.mean_kl)}</dt>
                 <dd>{mean_kl}</dd>
             </div>
         </dl>
-        <p>{text}</p>
+        <p>{basis}</p>
     }
     .into_any()
 }
 
 fn unmeasured() -> AnyView {
-    view! { <p>"Not measured."</p> }.into_any()
+    view! { <p>{text!(figures.not_measured)}</p> }.into_any()
 }
 
 fn perplexity(perplexity: f64) -> String {
-    format!("{perplexity:.2}")
+    format::decimal(perplexity, 2)
 }

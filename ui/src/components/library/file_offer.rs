@@ -1,26 +1,27 @@
-//! What can be done with a file of the hub: download it, see how far it is, use it.
+//! The controls of a file of the hub: download it, follow its download, use its model.
 
 use leptos::prelude::*;
 use lilims_ipc::{Download, DownloadState, Fit, Library, Verdict};
 
 use super::fit_badge::{FitBadge, share};
-use super::parts::{Aftermath, UseButton};
+use super::parts::{ActionResult, UseButton};
 use crate::components::icon::Icon;
 use crate::format;
 use crate::state::{
-    Action, Concern, Fetched, HubFile, LibraryState, Tab, here, last_part, under_way,
+    Action, Concern, Fetched, HubFile, LibraryState, Tab, file_name, local_model, open_download,
 };
+use crate::text::text;
 
-/// The badge of a file, whose header is read when it is pressed.
+/// The fit badge of a file. Pressing it reads the file's header on the hub.
 #[component]
 pub(super) fn FileFit(
     /// The file.
     file: HubFile,
-    /// Whether its size alone lets it fit.
+    /// Whether it fits, judged by its size alone.
     verdict: Verdict,
     /// The state of the library.
     state: LibraryState,
-    /// Called with what shall be done.
+    /// Called with the requested action.
     act: Callback<Action>,
 ) -> impl IntoView {
     let id = format!("file-{}-{}", file.repository, file.file);
@@ -35,41 +36,42 @@ pub(super) fn FileFit(
     view! { <FitBadge id verdict fit on_read is_reading/> }
 }
 
-/// The control of a file: its download, the progress of that, or its use.
+/// A button to download a file, the progress of its download, or a button to use its model.
 #[component]
 pub(super) fn FileControl(
     /// The file.
     file: HubFile,
-    /// The short name of its model, from when the file was listed.
+    /// The short name of its model on this device when the file was listed.
     known: Option<String>,
     /// The state of the library.
     state: LibraryState,
-    /// Called with what shall be done.
+    /// Called with the requested action.
     act: Callback<Action>,
 ) -> impl IntoView {
     let concern = Concern::File(file.clone());
-    let name = last_part(&file.file).to_owned();
-    let here = {
+    let name = file_name(&file.file).to_owned();
+    let local = {
         let file = file.clone();
         Memo::new(move |_| model_name(state, known.as_deref(), &file))
     };
     let download: Memo<Option<Download>> = {
         let file = file.clone();
-        Memo::new(move |_| state.downloads.with(|downloads| under_way(downloads, &file)))
+        Memo::new(move |_| state.downloads.with(|downloads| open_download(downloads, &file)))
     };
     let plan = Action::Plan(file);
     let own = plan.clone();
     let is_planning = Memo::new(move |_| state.busy.with(|busy| busy.contains(&own)));
-    let stage = Memo::new(move |_| match (here.get(), download.with(Option::is_some)) {
-        (Some(name), _) => Stage::Here(name),
-        (None, true) => Stage::UnderWay,
+    let stage = Memo::new(move |_| match (local.get(), download.with(Option::is_some)) {
+        (Some(name), _) => Stage::Downloaded(name),
+        (None, true) => Stage::Downloading,
         (None, false) => Stage::Offered,
     });
     let control = move || match stage.get() {
-        Stage::Here(name) => view! { <UseButton test_id="file-use" name act/> }.into_any(),
-        Stage::UnderWay => view! { <Progress download state/> }.into_any(),
+        Stage::Downloaded(name) => view! { <UseButton test_id="file-use" name act/> }.into_any(),
+        Stage::Downloading => view! { <Progress download state/> }.into_any(),
         Stage::Offered => {
-            let (label, plan) = (format!("Download {}", format::visible_name(&name)), plan.clone());
+            let label = text!(download.start_named, name = format::visible_name(&name));
+            let plan = plan.clone();
             view! {
                 <button
                     type="button"
@@ -80,7 +82,7 @@ pub(super) fn FileControl(
                     on:click=move |_| act.run(plan.clone())
                 >
                     {Icon::Download.view()}
-                    "Download"
+                    {text!(button.download)}
                 </button>
             }
             .into_any()
@@ -88,18 +90,18 @@ pub(super) fn FileControl(
     };
     view! {
         <div class="file-control">{control}</div>
-        <Aftermath state concern/>
+        <ActionResult state concern/>
     }
 }
 
 #[derive(Clone, PartialEq)]
 enum Stage {
-    Here(String),
-    UnderWay,
+    Downloaded(String),
+    Downloading,
     Offered,
 }
 
-/// How far a download is; pressing it shows all downloads.
+/// The progress of a download; pressing it shows all downloads.
 #[component]
 fn Progress(download: Memo<Option<Download>>, state: LibraryState) -> impl IntoView {
     let label = move || download.with(|it| it.as_ref().map(stage_name).unwrap_or_default());
@@ -111,7 +113,7 @@ fn Progress(download: Memo<Option<Download>>, state: LibraryState) -> impl IntoV
         <button
             type="button"
             class="file-progress"
-            title="Show downloads"
+            title=text!(download.show_downloads)
             on:click=move |_| state.tab.set(Tab::Downloads)
         >
             <span>{label}</span>
@@ -121,32 +123,26 @@ fn Progress(download: Memo<Option<Download>>, state: LibraryState) -> impl IntoV
 }
 
 fn stage_name(download: &Download) -> String {
-    let percent = match download.total_bytes {
-        0 => 0,
-        total => percent(download.done_bytes, total),
+    let percent = || {
+        let done = if download.total_bytes == 0 { 0 } else { download.done_bytes };
+        format::percent_text(format::percent(done, download.total_bytes))
     };
     match &download.state {
-        DownloadState::Queued => "Queued".into(),
-        DownloadState::Running => format!("{percent}%"),
-        DownloadState::Retrying { .. } => "Trying again".into(),
-        DownloadState::Checking => "Checking".into(),
-        DownloadState::Paused => format!("Paused at {percent}%"),
-        DownloadState::Failed { .. } => "Failed".into(),
-        DownloadState::Done { .. } => "Done".into(),
+        DownloadState::Queued => text!(download.queued_short).into(),
+        DownloadState::Running => percent(),
+        DownloadState::Retrying { .. } => text!(download.retrying_short).into(),
+        DownloadState::Checking => text!(download.checking_short).into(),
+        DownloadState::Paused => text!(download.paused_at, percent = percent()),
+        DownloadState::Failed { .. } => text!(download.failed_short).into(),
+        DownloadState::Done { .. } => text!(download.done_short).into(),
     }
-}
-
-/// The whole per cent, rounded down, of sizes whose hundredfold may not fit 64 bits.
-fn percent(part: u64, whole: u64) -> u64 {
-    let percent = u128::from(part) * 100 / u128::from(whole.max(1));
-    u64::try_from(percent.min(100)).unwrap_or(100)
 }
 
 fn model_name(state: LibraryState, known: Option<&str>, file: &HubFile) -> Option<String> {
     state.library.with(|library| match library {
-        Fetched::Here(library) => {
-            state.downloads.with(|downloads| here(known, file, library, downloads))
+        Fetched::Ready(library) => {
+            state.downloads.with(|downloads| local_model(known, file, library, downloads))
         }
-        _ => here(known, file, &Library::default(), &[]),
+        _ => local_model(known, file, &Library::default(), &[]),
     })
 }

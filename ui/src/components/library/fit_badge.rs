@@ -1,26 +1,27 @@
-//! Whether a model will run here, in a word, with the arithmetic behind it.
+//! The fit badge: whether a model will run here, in a word, with the memory estimate behind it.
 
 use leptos::prelude::*;
 use lilims_ipc::{Fit, FitPart, Verdict};
 
 use crate::components::tooltip::Tooltip;
 use crate::format;
+use crate::text::{self, text};
 
-/// The badge: a button that explains itself.
+/// The badge: a button with a tooltip that explains the estimate.
 #[component]
 pub(super) fn FitBadge(
-    /// The stem of its element ids, unique on the page.
+    /// The prefix of its element ids, unique on the page.
     id: String,
-    /// The answer.
+    /// Whether it fits.
     #[prop(into)]
     verdict: Signal<Verdict>,
-    /// The arithmetic; `None` where only the file's size is known.
+    /// The estimate; `None` where only the file's size is known.
     #[prop(into)]
     fit: Signal<Option<Fit>>,
-    /// Called to find the arithmetic out, where it can be.
+    /// Called to read the file's header for an estimate, where that is possible.
     #[prop(optional_no_strip)]
     on_read: Option<Callback<()>>,
-    /// Whether that is under way.
+    /// Whether the header is being read.
     #[prop(into, optional)]
     is_reading: Signal<bool>,
 ) -> impl IntoView {
@@ -35,8 +36,8 @@ pub(super) fn FitBadge(
         }
     };
     let tip = move || match fit.get() {
-        Some(fit) => arithmetic(fit).into_any(),
-        None => guess(can_read, is_reading.get()).into_any(),
+        Some(fit) => estimate(fit).into_any(),
+        None => size_only(can_read, is_reading.get()).into_any(),
     };
     view! {
         <span class="fit">
@@ -56,10 +57,10 @@ pub(super) fn FitBadge(
     }
 }
 
-/// The answer alone, where there is no room for an explanation.
+/// The verdict alone, where there is no room for an explanation.
 #[component]
 pub(crate) fn FitMark(
-    /// The answer.
+    /// Whether it fits.
     verdict: Verdict,
 ) -> impl IntoView {
     view! {
@@ -67,31 +68,32 @@ pub(crate) fn FitMark(
     }
 }
 
-/// What is said while only the size is known.
-fn guess(can_read: bool, is_reading: bool) -> impl IntoView {
+/// The tooltip while only the size is known.
+fn size_only(can_read: bool, is_reading: bool) -> impl IntoView {
     let more = match (can_read, is_reading) {
-        (_, true) => "Reading the header of the file…",
-        (true, false) => "Press to read the header of the file on huggingface.co and work it out.",
-        (false, false) => "The details will be known once it is here.",
+        (_, true) => text!(fit.reading_header),
+        (true, false) => text!(fit.can_read_header),
+        (false, false) => text!(fit.known_later),
     };
     view! {
-        <strong>"Judged by its size"</strong>
+        <strong>{text!(fit.from_size)}</strong>
         <span>{more}</span>
     }
 }
 
-fn arithmetic(fit: Fit) -> impl IntoView {
-    let total = format!(
-        "Needs {} of {}",
-        format::bytes(fit.needed_bytes),
-        format::bytes(fit.available_bytes)
-    );
-    let context = format!("with {} of context", format::tokens(fit.context_tokens));
+fn estimate(fit: Fit) -> impl IntoView {
+    let (needed, available) = (format::bytes(fit.needed_bytes), format::bytes(fit.available_bytes));
+    let total = text!(fit.needs, needed, available);
+    let context = text!(fit.with_context, context = format::tokens(fit.context_tokens));
     let share = share(fit.needed_bytes, fit.available_bytes);
-    let source = if fit.is_measured { "corrected by a run on this device" } else { "estimated" };
-    let speed =
-        fit.tokens_per_second.map(|speed| format!("About {}, {source}.", format::speed(speed)));
-    let speed = speed.unwrap_or_else(|| format!("Memory {source}."));
+    let speed = match (fit.tokens_per_second.map(format::speed), fit.measured_ratio.is_some()) {
+        (Some(speed), true) => text!(fit.speed_measured, speed),
+        (Some(speed), false) => text!(fit.speed_estimated, speed),
+        (None, true) => text!(fit.memory_measured).into(),
+        (None, false) => text!(fit.memory_estimated).into(),
+    };
+    let parts = fit.parts.iter().map(|it| part(it, &fit)).collect_view();
+    let suggestion = fit.suggestion.as_ref().and_then(text::suggestion);
     view! {
         <strong class="fit-total">
             {total}
@@ -100,26 +102,25 @@ fn arithmetic(fit: Fit) -> impl IntoView {
         <span class="fit-bar" data-verdict=verdict_name(fit.verdict) aria-hidden="true">
             <i style=("--share", share)></i>
         </span>
-        <span class="fit-parts">{fit.parts.into_iter().map(part).collect_view()}</span>
-        <span>
-            {format!("{} may be used: {}.", format::bytes(fit.available_bytes), fit.available_from)}
-        </span>
+        <span class="fit-parts">{parts}</span>
+        <span>{text::memory_source(fit.available_from, fit.available_bytes)}</span>
         <span>{speed}</span>
-        {fit.suggestion.map(|suggestion| view! { <span class="fit-suggestion">{suggestion}</span> })}
+        {suggestion.map(|suggestion| view! { <span class="fit-suggestion">{suggestion}</span> })}
     }
 }
 
-fn part(part: FitPart) -> impl IntoView {
+fn part(part: &FitPart, fit: &Fit) -> impl IntoView + use<> {
+    let (label, how) = text::fit_part(part, fit);
     view! {
         <span class="fit-part">
-            <span>{part.label}</span>
-            <span>{format::bytes(part.bytes)}</span>
-            <small>{part.how}</small>
+            <span>{label}</span>
+            <span>{format::bytes(part.size_bytes)}</span>
+            <small>{how}</small>
         </span>
     }
 }
 
-/// The share of `whole` as a length for a style.
+/// The share of `whole` as a CSS length.
 pub(super) fn share(part: u64, whole: u64) -> String {
     let share = if whole == 0 { 0.0 } else { 100.0 * part as f64 / whole as f64 };
     format!("{:.2}%", share.min(100.0))

@@ -1,4 +1,4 @@
-//! The model library: a view in place of the conversation, in three tabs.
+//! The model library: a view with three tabs, in place of the conversation.
 
 mod conversion_row;
 mod convert_choice;
@@ -28,19 +28,20 @@ use self::on_this_device::OnThisDevice;
 use self::plan_dialog::PlanDialog;
 use super::icon::Icon;
 use crate::format::Clock;
-use crate::state::{Action, LibraryState, Tab, open_count};
+use crate::state::{Action, LibraryState, Tab, count_open};
+use crate::text::text;
 
-/// The library.
+/// The library view.
 #[component]
 pub(crate) fn LibraryView(
     /// Its state.
     state: LibraryState,
-    /// Where the loaded model stands.
+    /// The status of the loaded model.
     #[prop(into)]
     status: Signal<Option<ModelStatus>>,
-    /// When the view was opened.
+    /// The time when the view was opened.
     clock: Clock,
-    /// Called with what shall be done.
+    /// Called with the requested action.
     act: Callback<Action>,
     /// Called with text for the clipboard.
     on_copy: Callback<String>,
@@ -63,13 +64,13 @@ pub(crate) fn LibraryView(
                     type="button"
                     class="button quiet"
                     data-testid="library-back"
-                    aria-label="Back to the conversation"
-                    title="Back to the conversation (Esc)"
+                    aria-label=text!(library.back)
+                    title=text!(library.back_hint)
                     on:click=move |_| state.is_open.set(false)
                 >
                     {Icon::Back.view()}
                 </button>
-                <h1 id="library-title" tabindex="-1" node_ref=title>"Library"</h1>
+                <h1 id="library-title" tabindex="-1" node_ref=title>{text!(library.title)}</h1>
                 <Tabs state/>
             </div>
             <div
@@ -89,8 +90,8 @@ pub(crate) fn LibraryView(
                 <div class="drop-target" data-testid="drop-target" aria-hidden="true">
                     <div>
                         {Icon::Import.view()}
-                        <strong>"Drop to import"</strong>
-                        <span>"GGUF files are copied into the library."</span>
+                        <strong>{text!(library.drop)}</strong>
+                        <span>{text!(library.drop_hint)}</span>
                     </div>
                 </div>
             </Show>
@@ -98,12 +99,12 @@ pub(crate) fn LibraryView(
     }
 }
 
-/// The tabs: one of them takes the focus, and arrow keys go on to the others.
+/// The tabs. The selected one takes the focus, and arrow keys move to the others.
 #[component]
 fn Tabs(state: LibraryState) -> impl IntoView {
     let list = NodeRef::<html::Div>::new();
     let count = Memo::new(move |_| {
-        let downloads = state.downloads.with(|downloads| open_count(downloads));
+        let downloads = state.downloads.with(|downloads| count_open(downloads));
         downloads + usize::from(state.is_converting())
     });
     let on_keydown = move |event: ev::KeyboardEvent| {
@@ -121,7 +122,7 @@ fn Tabs(state: LibraryState) -> impl IntoView {
             (tab == Tab::Downloads && count.get() > 0).then(|| {
                 view! {
                     <span class="tab-count">{count}</span>
-                    <span class="visually-hidden">" not finished"</span>
+                    <span class="visually-hidden">" " {text!(library.not_finished)}</span>
                 }
             })
         };
@@ -142,7 +143,7 @@ fn Tabs(state: LibraryState) -> impl IntoView {
         }
     };
     view! {
-        <div class="tabs" role="tablist" aria-label="Library" node_ref=list on:keydown=on_keydown>
+        <div class="tabs" role="tablist" aria-label=text!(library.title) node_ref=list on:keydown=on_keydown>
             {Tab::ALL.map(tab).collect_view()}
         </div>
     }
@@ -166,8 +167,8 @@ fn tab_id(tab: Tab) -> &'static str {
 
 fn tab_label(tab: Tab) -> &'static str {
     match tab {
-        Tab::Device => "On this device",
-        Tab::Discover => "Discover",
-        Tab::Downloads => "Downloads",
+        Tab::Device => text!(library.on_this_device),
+        Tab::Discover => text!(library.discover),
+        Tab::Downloads => text!(library.downloads),
     }
 }

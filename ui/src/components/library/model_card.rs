@@ -1,4 +1,4 @@
-//! A model on this device, and what can be done with it.
+//! The card of a model on this device, with its buttons.
 
 use leptos::{ev, html, prelude::*};
 use lilims_ipc::{Condition, Conversion, LibraryModel, ModelStatus, Place};
@@ -6,28 +6,29 @@ use lilims_ipc::{Condition, Conversion, LibraryModel, ModelStatus, Place};
 use super::conversion_row::ConversionOfCard;
 use super::fit_badge::FitBadge;
 use super::model_details::ModelDetails;
-use super::parts::{Aftermath, Facts, current};
-use crate::components::foreign::{Foreign, ForeignText};
+use super::parts::{ActionResult, Facts, current};
 use crate::components::icon::Icon;
+use crate::components::untrusted::{UntrustedName, UntrustedText};
 use crate::format::{self, Clock};
 use crate::state::{Action, Concern, ConvertView, LibraryState};
+use crate::text::{self, text};
 
-/// The card of a model.
+/// The card.
 #[component]
 pub(super) fn ModelCard(
-    /// The model as it was when the card came.
+    /// The model when the card was created.
     model: LibraryModel,
     /// All models.
     models: Signal<Vec<LibraryModel>>,
     /// The short name of the loaded model.
     loaded: Signal<Option<String>>,
-    /// Where the loaded model stands.
+    /// The status of the loaded model.
     status: Signal<Option<ModelStatus>>,
     /// The state of the library.
     state: LibraryState,
-    /// When the page was drawn.
+    /// The time when the page was drawn.
     clock: Clock,
-    /// Called with what shall be done.
+    /// Called with the requested action.
     act: Callback<Action>,
 ) -> impl IntoView {
     let name = model.name.clone();
@@ -57,7 +58,7 @@ pub(super) fn ModelCard(
                 <div class="model-card-text">
                     <h3 id=title_id.clone()>
                         <span data-testid="model-card-title">
-                            <Foreign text=Signal::derive(move || model.with(|model| model.title.clone()))/>
+                            <UntrustedName text=Signal::derive(move || model.with(|model| model.title.clone()))/>
                         </span>
                         <Tags model is_loaded status/>
                     </h3>
@@ -75,14 +76,14 @@ pub(super) fn ModelCard(
                 </Show>
                 <ConditionNote model state act/>
                 <ConversionOfCard name=source state/>
-                <Aftermath state concern/>
+                <ActionResult state concern/>
                 <ModelDetails model is_loaded act/>
             </article>
         </li>
     }
 }
 
-/// What is special about a model, in single words.
+/// Tags: loaded or loading, pinned.
 #[component]
 fn Tags(
     model: Memo<LibraryModel>,
@@ -92,10 +93,10 @@ fn Tags(
     let loading = move || matches!(status.get(), Some(ModelStatus::Loading { .. }));
     view! {
         <Show when=move || is_loaded.get()>
-            <span class="tag accent">{move || if loading() { "Loading…" } else { "Loaded" }}</span>
+            <span class="tag accent">{move || if loading() { text!(model.loading) } else { text!(model.loaded) }}</span>
         </Show>
         <Show when=move || model.with(|model| model.is_pinned)>
-            <span class="tag">"Pinned"</span>
+            <span class="tag">{text!(model.pinned)}</span>
         </Show>
     }
 }
@@ -118,8 +119,9 @@ fn Controls(
         state.busy.with(|busy| busy.contains(&own))
     });
     let can_use = Memo::new(move |_| model.with(|model| model.condition == Condition::Good));
-    let is_there = Memo::new(move |_| model.with(|model| model.condition != Condition::Missing));
-    // A model that is being converted shows how far that is.
+    let is_available =
+        Memo::new(move |_| model.with(|model| model.condition != Condition::Missing));
+    // For a model that is being converted, this shows the progress.
     let convert = move || {
         let is_source = |it: &Conversion| it.request.name == name();
         let is_its = state.conversion.with_untracked(|it| it.as_ref().is_some_and(is_source));
@@ -130,8 +132,11 @@ fn Controls(
         }
     };
     let verify_label = move || {
-        let verb = if is_verifying.get() { "Verifying" } else { "Verify" };
-        format!("{verb} {}", title())
+        if is_verifying.get() {
+            text!(model.verifying, title = title())
+        } else {
+            text!(model.verify, title = title())
+        }
     };
     view! {
         <div class="model-card-controls">
@@ -141,22 +146,24 @@ fn Controls(
                     class="button quiet small"
                     class:on=is_pinned
                     data-testid="model-pin"
-                    aria-label=move || format!("Pin {}", title())
+                    aria-label=move || text!(model.pin, title = title())
                     aria-pressed=move || is_pinned.get().to_string()
-                    title=move || if is_pinned.get() { "Pinned: never removed to make room" } else { "Pin: never remove to make room" }
+                    title=move || {
+                        if is_pinned.get() { text!(model.pinned_hint) } else { text!(model.pin_hint) }
+                    }
                     on:click=move |_| act.run(Action::Pin { name: name(), is_pinned: !is_pinned.get_untracked() })
                 >
                     {Icon::Pin.view()}
                 </button>
             </Show>
-            <Show when=move || is_there.get()>
+            <Show when=move || is_available.get()>
                 <button
                     type="button"
                     class="button quiet small"
                     class:working=is_verifying
                     data-testid="model-verify"
                     aria-label=verify_label
-                    title="Compare the file with its hash, and repair it"
+                    title=text!(model.verify_hint)
                     disabled=is_busy
                     on:click=move |_| act.run(Action::Verify { name: name() })
                 >
@@ -168,9 +175,9 @@ fn Controls(
                     type="button"
                     class="button quiet small"
                     data-testid="model-convert"
-                    aria-label=move || format!("Convert {}…", title())
+                    aria-label=move || text!(model.convert, title = title())
                     aria-haspopup="dialog"
-                    title="Convert…: make a smaller copy of another type"
+                    title=text!(model.convert_hint)
                     on:click=move |_| convert()
                 >
                     {Icon::Convert.view()}
@@ -181,8 +188,8 @@ fn Controls(
                     type="button"
                     class="button quiet small"
                     data-testid="model-remove"
-                    aria-label=move || format!("Remove {}", title())
-                    title="Remove from this device"
+                    aria-label=move || text!(model.remove, title = title())
+                    title=text!(model.remove_hint)
                     disabled=is_busy
                     on:click=move |_| is_removing.set(true)
                 >
@@ -197,11 +204,11 @@ fn Controls(
                             type="button"
                             class="button"
                             data-testid="model-use"
-                            aria-label=move || format!("Use {}", title())
+                            aria-label=move || text!(button.use_model_named, name = title())
                             disabled=move || !can_use.get() || is_busy.get()
                             on:click=move |_| act.run(Action::Use { name: name(), context_tokens: None })
                         >
-                            "Use"
+                            {text!(button.use_model)}
                         </button>
                     }
                 }
@@ -210,18 +217,18 @@ fn Controls(
                     type="button"
                     class="button"
                     data-testid="unload-model"
-                    title="Give its memory back; the next question loads it again"
+                    title=text!(model.unload_hint)
                     disabled=move || state.is_busy(&Concern::Loaded)
                     on:click=move |_| act.run(Action::Unload)
                 >
-                    "Unload"
+                    {text!(button.unload)}
                 </button>
             </Show>
         </div>
     }
 }
 
-/// The question whether a model shall go, in place of its controls.
+/// Asks whether to remove the model, in place of its controls.
 #[component]
 fn Removal(
     model: Memo<LibraryModel>,
@@ -234,7 +241,8 @@ fn Removal(
             let _ = keep.focus();
         }
     });
-    let frees = move || model.with(|model| format!("Frees {}.", format::bytes(model.disk_bytes)));
+    let frees =
+        move || model.with(|model| text!(model.frees, size = format::bytes(model.disk_bytes)));
     let remove = move |_| {
         is_removing.set(false);
         act.run(Action::Remove { name: model.with_untracked(|model| model.name.clone()) });
@@ -246,7 +254,7 @@ fn Removal(
         }
     };
     view! {
-        <div class="model-card-controls removal" role="group" aria-label="Remove this model?" on:keydown=on_keydown>
+        <div class="model-card-controls removal" role="group" aria-label=text!(model.remove_question) on:keydown=on_keydown>
             <span>{frees}</span>
             <button
                 type="button"
@@ -255,10 +263,10 @@ fn Removal(
                 node_ref=keep
                 on:click=move |_| is_removing.set(false)
             >
-                "Keep"
+                {text!(button.keep)}
             </button>
             <button type="button" class="button danger" data-testid="model-remove-confirm" on:click=remove>
-                "Remove"
+                {text!(button.remove)}
             </button>
         </div>
     }
@@ -284,7 +292,7 @@ fn ConditionNote(
                     disabled=is_busy
                     on:click=move |_| act.run(Action::Verify { name: name() })
                 >
-                    "Repair"
+                    {text!(button.repair)}
                 </button>
             }
         })
@@ -293,23 +301,23 @@ fn ConditionNote(
         Condition::Good => ().into_any(),
         Condition::Damaged => view! {
             <div class="condition" data-condition="damaged">
-                <p>"The file no longer matches its hash, so parts of it are damaged."</p>
+                <p>{text!(model.damaged)}</p>
                 {repair}
             </div>
         }
         .into_any(),
         Condition::Missing => view! {
             <div class="condition" data-condition="missing">
-                <p>"The file is not there at the moment. Is its disk connected?"</p>
+                <p>{text!(model.missing)}</p>
                 <button type="button" class="button" on:click=move |_| act.run(Action::Scan)>
-                    "Look again"
+                    {text!(button.look_again)}
                 </button>
             </div>
         }
         .into_any(),
-        Condition::Unsupported { why } => view! {
+        Condition::Unsupported { error } => view! {
             <div class="condition" data-condition="unsupported">
-                <p><ForeignText text=why/></p>
+                <p><UntrustedText text=text::error(&error)/></p>
             </div>
         }
         .into_any(),
@@ -328,9 +336,9 @@ fn facts(model: &LibraryModel) -> Vec<String> {
 fn uses(model: &LibraryModel, clock: Clock) -> Vec<String> {
     let place = match &model.place {
         Place::Ours => String::new(),
-        Place::Bundled => "ships with Lilims".into(),
-        Place::InPlace { owner } => format!("used in place, {owner}"),
+        Place::Bundled => text!(model.bundled).into(),
+        Place::InPlace { owner } => text!(model.in_place, owner = text::owner(owner)),
     };
-    let size = format!("{} on disk", format::bytes(model.disk_bytes));
+    let size = text!(model.on_disk, size = format::bytes(model.disk_bytes));
     vec![size, format::last_used(model.last_used_ms, clock), place]
 }

@@ -1,51 +1,52 @@
-//! The models on this device, what they take, and where else to look for some.
+//! The models on this device, the space they take, and other sources of models.
 
 use leptos::prelude::*;
 use lilims_ipc::{Error, Library, LibraryModel, ModelStatus};
 
 use super::model_card::ModelCard;
-use super::parts::{Aftermath, ErrorLine, Nothing, Pending};
+use super::parts::{ActionResult, EmptyNotice, ErrorLine, Pending};
 use super::quota::Quota;
-use crate::components::foreign::Foreign;
 use crate::components::icon::Icon;
+use crate::components::untrusted::{UntrustedName, UntrustedText};
 use crate::format::{self, Clock};
 use crate::state::{Action, Concern, Fetched, LibraryState, Tab};
+use crate::text::{self, text};
 
 /// The tab *On this device*.
 #[component]
 pub(super) fn OnThisDevice(
     /// The state of the library.
     state: LibraryState,
-    /// Where the loaded model stands.
+    /// The status of the loaded model.
     status: Signal<Option<ModelStatus>>,
-    /// When the page was drawn.
+    /// The time when the page was drawn.
     clock: Clock,
-    /// Called with what shall be done.
+    /// Called with the requested action.
     act: Callback<Action>,
 ) -> impl IntoView {
-    let is_here = Memo::new(move |_| state.library.with(|library| library.here().is_some()));
+    let is_ready = Memo::new(move |_| state.library.with(|library| library.ready().is_some()));
     let error = Memo::new(move |_| state.library.with(failure));
     view! {
         <Show
-            when=move || is_here.get()
+            when=move || is_ready.get()
             fallback=move || {
                 view! {
                     <Show
                         when=move || error.with(Option::is_some)
-                        fallback=|| view! { <Pending label="Looking for models…"/> }
+                        fallback=|| view! { <Pending label=text!(library.looking)/> }
                     >
                         <ErrorLine error/>
                     </Show>
                 }
             }
         >
-            <Shelf state status clock act/>
+            <DeviceModels state status clock act/>
         </Show>
     }
 }
 
 #[component]
-fn Shelf(
+fn DeviceModels(
     state: LibraryState,
     status: Signal<Option<ModelStatus>>,
     clock: Clock,
@@ -62,21 +63,20 @@ fn Shelf(
     view! {
         <Quota storage state act/>
         <Sources state act/>
-        <For each=move || notes.get() key=String::clone let:note>
-            <p class="report" role="status" data-testid="library-note">{note}</p>
+        <For each=move || notes.get() key=text::library_note let:note>
+            <p class="report" role="status" data-testid="library-note">
+                <UntrustedText text=text::library_note(&note)/>
+            </p>
         </For>
-        <Aftermath state concern=Concern::Loaded/>
+        <ActionResult state concern=Concern::Loaded/>
         <Show when=move || is_empty.get()>
-            <Nothing
-                title="No models yet"
-                text="A model is one file. Download one that fits this device, or import a GGUF file that you have."
-            >
+            <EmptyNotice title=text!(library.no_models) text=text!(library.no_models_text)>
                 <button type="button" class="button primary" on:click=move |_| state.tab.set(Tab::Discover)>
-                    "Discover models"
+                    {text!(library.discover_models)}
                 </button>
-            </Nothing>
+            </EmptyNotice>
         </Show>
-        <ul class="model-cards" aria-label="Models on this device">
+        <ul class="model-cards" aria-label=text!(library.models)>
             <For each=move || models.get() key=|model| model.name.clone() let:model>
                 <ModelCard model models loaded status state clock act/>
             </For>
@@ -84,57 +84,57 @@ fn Shelf(
     }
 }
 
-/// Files and folders that models can come from.
+/// The buttons to import files, use folders and search for models.
 #[component]
 fn Sources(state: LibraryState, act: Callback<Action>) -> impl IntoView {
     let is_busy = Memo::new(move |_| state.is_busy(&Concern::Device));
     let folders = Memo::new(move |_| with_library(state, |library| library.folders.clone()));
     let scanning = move || state.busy.with(|busy| busy.contains(&Action::Scan));
     view! {
-        <section class="sources" aria-label="Other sources">
+        <section class="sources" aria-label=text!(sources.label)>
             <div class="sources-buttons">
                 <button
                     type="button"
                     class="button"
                     data-testid="import-file"
-                    title="Copy a GGUF file into the library; files can be dropped here, too"
+                    title=text!(sources.import_file_hint)
                     disabled=is_busy
                     on:click=move |_| act.run(Action::ChooseFile)
                 >
                     {Icon::Import.view()}
-                    "Import file…"
+                    {text!(sources.import_file)}
                 </button>
                 <button
                     type="button"
                     class="button"
                     data-testid="add-folder"
-                    title="Use the models of a folder where they are, without a copy"
+                    title=text!(sources.use_folder_hint)
                     disabled=is_busy
                     on:click=move |_| act.run(Action::ChooseFolder)
                 >
                     {Icon::Folder.view()}
-                    "Use a folder…"
+                    {text!(sources.use_folder)}
                 </button>
                 <button
                     type="button"
                     class="button"
                     data-testid="scan-folders"
-                    title="Look into these folders and those of LM Studio, Ollama and Hugging Face"
+                    title=text!(sources.find_hint)
                     disabled=is_busy
                     on:click=move |_| act.run(Action::Scan)
                 >
                     {Icon::Again.view()}
-                    {move || if scanning() { "Looking…" } else { "Find models" }}
+                    {move || if scanning() { text!(sources.finding) } else { text!(sources.find) }}
                 </button>
             </div>
             <Show when=move || folders.with(|folders| !folders.is_empty())>
-                <ul class="folders" aria-label="Folders used in place">
+                <ul class="folders" aria-label=text!(sources.folders)>
                     <For each=move || folders.get() key=String::clone let:folder>
                         <FolderRow folder act/>
                     </For>
                 </ul>
             </Show>
-            <Aftermath state concern=Concern::Device/>
+            <ActionResult state concern=Concern::Device/>
         </section>
     }
 }
@@ -145,13 +145,13 @@ fn FolderRow(folder: String, act: Callback<Action>) -> impl IntoView {
     view! {
         <li>
             {Icon::Folder.view()}
-            <span><Foreign text=folder.clone()/></span>
+            <span><UntrustedName text=folder.clone()/></span>
             <button
                 type="button"
                 class="button quiet small"
                 data-testid="remove-folder"
-                aria-label=format!("Use {} no longer", format::visible_name(&folder))
-                title="Use this folder no longer; its files stay"
+                aria-label=text!(sources.stop_using, folder = format::visible_name(&folder))
+                title=text!(sources.stop_using_hint)
                 on:click=move |_| act.run(Action::RemoveFolder(own.clone()))
             >
                 {Icon::Close.view()}
@@ -160,9 +160,9 @@ fn FolderRow(folder: String, act: Callback<Action>) -> impl IntoView {
     }
 }
 
-/// Something of the library, or its default until the library is here.
+/// Part of the library, or the default value until the library is ready.
 fn with_library<T: Default>(state: LibraryState, part: impl FnOnce(&Library) -> T) -> T {
-    state.library.with(|library| library.here().map(part).unwrap_or_default())
+    state.library.with(|library| library.ready().map(part).unwrap_or_default())
 }
 
 fn failure(library: &Fetched<Library>) -> Option<Error> {

@@ -1,13 +1,14 @@
-//! Small parts that the tabs of the library share.
+//! Small components that the tabs of the library share.
 
 use leptos::prelude::*;
 use lilims_ipc::Error;
 
-use crate::components::foreign::{Foreign, ForeignText};
+use crate::components::untrusted::{UntrustedName, UntrustedText};
 use crate::format;
 use crate::state::{Action, Concern, LibraryState};
+use crate::text::{self, text};
 
-/// The item of a list that a row shows, as it is now; once it has left the list, as it was last.
+/// The current state of a row's list item; its last state once it has left the list.
 pub(super) fn current<T, K>(list: Signal<Vec<T>>, first: T, key: fn(&T) -> K) -> Memo<T>
 where
     T: Clone + PartialEq + Send + Sync + 'static,
@@ -20,7 +21,7 @@ where
     })
 }
 
-/// Short facts in a row, parted by points. Empty ones are left out.
+/// Short facts in a row, separated by dots. Empty ones are left out.
 #[component]
 pub(super) fn Facts(
     /// The facts.
@@ -29,17 +30,17 @@ pub(super) fn Facts(
 ) -> impl IntoView {
     let items = move || {
         let facts = facts.get().into_iter().filter(|fact| !fact.is_empty());
-        facts.map(|fact| view! { <li><Foreign text=fact/></li> }).collect_view()
+        facts.map(|fact| view! { <li><UntrustedName text=fact/></li> }).collect_view()
     };
     view! { <ul class="facts">{items}</ul> }
 }
 
-/// What came of the last action that concerns something: a report or an error.
+/// The report or error of the last action about something.
 #[component]
-pub(super) fn Aftermath(
+pub(super) fn ActionResult(
     /// The state of the library.
     state: LibraryState,
-    /// What it concerns.
+    /// What the action was about.
     concern: Concern,
 ) -> impl IntoView {
     let own = concern.clone();
@@ -48,7 +49,7 @@ pub(super) fn Aftermath(
     view! {
         <Show when=move || notice.with(Option::is_some)>
             <p class="report" role="status" data-testid="library-report">
-                <ForeignText text=Signal::derive(move || notice.get().unwrap_or_default())/>
+                <UntrustedText text=Signal::derive(move || notice.get().unwrap_or_default())/>
             </p>
         </Show>
         <Show when=move || problem.with(Option::is_some)>
@@ -57,30 +58,31 @@ pub(super) fn Aftermath(
     }
 }
 
-/// An error beside what it concerns.
+/// An error, shown at what it is about.
 #[component]
 pub(super) fn ErrorLine(
     /// The error; `None` shows an empty line.
     #[prop(into)]
     error: Signal<Option<Error>>,
 ) -> impl IntoView {
-    let message =
-        Signal::derive(move || error.get().map(|error| error.message).unwrap_or_default());
+    let message = Signal::derive(move || {
+        error.with(|error| error.as_ref().map(text::error).unwrap_or_default())
+    });
     let detail = Memo::new(move |_| error.get().and_then(|error| error.detail));
     view! {
         <div class="error-line" role="alert" data-testid="library-error">
-            <p><ForeignText text=message/></p>
+            <p><UntrustedText text=message/></p>
             <Show when=move || detail.with(Option::is_some)>
                 <details>
-                    <summary>"Details"</summary>
-                    <pre><ForeignText text=Signal::derive(move || detail.get().unwrap_or_default())/></pre>
+                    <summary>{text!(details)}</summary>
+                    <pre><UntrustedText text=Signal::derive(move || detail.get().unwrap_or_default())/></pre>
                 </details>
             </Show>
         </div>
     }
 }
 
-/// Something that has not come yet.
+/// A placeholder for something that is on its way.
 #[component]
 pub(super) fn Pending(
     /// What happens, in a few words.
@@ -94,14 +96,14 @@ pub(super) fn Pending(
     }
 }
 
-/// What stands where there is nothing.
+/// The notice where a list is empty.
 #[component]
-pub(super) fn Nothing(
+pub(super) fn EmptyNotice(
     /// What is missing.
     title: &'static str,
-    /// How it would come.
+    /// How to get it.
     text: &'static str,
-    /// What can be done about it.
+    /// Buttons.
     children: Children,
 ) -> impl IntoView {
     view! {
@@ -113,17 +115,17 @@ pub(super) fn Nothing(
     }
 }
 
-/// Has the model with this short name answer from now on.
+/// The button that switches to a model.
 #[component]
 pub(super) fn UseButton(
     /// The button's test id.
     test_id: &'static str,
     /// The model's short name.
     name: String,
-    /// Called with what shall be done.
+    /// Called with the requested action.
     act: Callback<Action>,
 ) -> impl IntoView {
-    let label = format!("Use {}", format::visible_name(&name));
+    let label = text!(button.use_model_named, name = format::visible_name(&name));
     view! {
         <button
             type="button"
@@ -132,7 +134,7 @@ pub(super) fn UseButton(
             aria-label=label
             on:click=move |_| act.run(Action::Use { name: name.clone(), context_tokens: None })
         >
-            "Use"
+            {text!(button.use_model)}
         </button>
     }
 }

@@ -1,44 +1,47 @@
-//! What a download would take, before it begins: its room, and the models that would leave for it.
+//! The dialog before a download: the space it needs, and the models that are removed for it.
 
 use leptos::prelude::*;
 use lilims_ipc::{DownloadPlan, PlanModel};
 
-use super::parts::{Aftermath, ErrorLine};
-use crate::components::foreign::Foreign;
+use super::parts::{ActionResult, ErrorLine};
 use crate::components::panel::Panel;
+use crate::components::untrusted::UntrustedName;
 use crate::format::{self, Clock};
-use crate::state::{Action, Concern, HubFile, LibraryState, last_part};
+use crate::state::{Action, Concern, HubFile, LibraryState, file_name};
+use crate::text::{self, text};
 
-/// The dialogue.
+/// The dialog.
 #[component]
 pub(super) fn PlanDialog(
     /// The plan.
     plan: DownloadPlan,
     /// The state of the library.
     state: LibraryState,
-    /// When the page was drawn.
+    /// The time when the page was drawn.
     clock: Clock,
-    /// Called with what shall be done.
+    /// Called with the requested action.
     act: Callback<Action>,
 ) -> impl IntoView {
     let close = Callback::new(move |()| state.plan.set(None));
     let can_go = plan.obstacle.is_none();
-    let agree =
-        Action::Download(HubFile { repository: plan.repository.clone(), file: plan.file.clone() });
+    let confirm = Action::Download {
+        file: HubFile { repository: plan.repository.clone(), file: plan.file.clone() },
+        agreed_removals: plan.removes.iter().map(|model| model.name.clone()).collect(),
+    };
     let label = confirm_label(plan.removes.len());
     let is_busy = Memo::new(move |_| state.is_busy(&Concern::Plan));
     view! {
-        <Panel id="plan-dialog" title="Download" close_label="Close" on_close=close>
+        <Panel id="plan-dialog" title=text!(plan.title) close_label=text!(button.close) on_close=close>
             <div class="plan">
-                <p class="plan-file"><Foreign text=last_part(&plan.file).to_owned()/></p>
+                <p class="plan-file"><UntrustedName text=file_name(&plan.file).to_owned()/></p>
                 <p class="plan-summary">{summary(&plan)}</p>
-                {models("Will be removed", &plan.removes, |model| leaving(model, clock))}
-                {models("Stays", &plan.keeps, staying)}
+                {models(text!(plan.will_be_removed), &plan.removes, |model| removed_line(model, clock))}
+                {models(text!(plan.stays), &plan.keeps, kept_line)}
                 {plan.obstacle.map(|obstacle| view! { <ErrorLine error=Signal::stored(Some(obstacle))/> })}
-                <Aftermath state concern=Concern::Plan/>
+                <ActionResult state concern=Concern::Plan/>
                 <div class="plan-buttons">
                     <button type="button" class="button" data-testid="plan-cancel" on:click=move |_| close.run(())>
-                        {if can_go { "Cancel" } else { "Close" }}
+                        {if can_go { text!(button.cancel) } else { text!(button.close) }}
                     </button>
                     {can_go.then(|| view! {
                         <button
@@ -46,7 +49,7 @@ pub(super) fn PlanDialog(
                             class="button primary"
                             data-testid="plan-confirm"
                             disabled=is_busy
-                            on:click=move |_| act.run(agree.clone())
+                            on:click=move |_| act.run(confirm.clone())
                         >
                             {label}
                         </button>
@@ -57,7 +60,7 @@ pub(super) fn PlanDialog(
     }
 }
 
-/// Models that leave or stay, under a title; nothing where there are none.
+/// A titled list of models; nothing if it is empty.
 pub(super) fn models(
     title: &'static str,
     models: &[PlanModel],
@@ -66,8 +69,8 @@ pub(super) fn models(
     let row = |model: &PlanModel| {
         view! {
             <li>
-                <strong><Foreign text=model.title.clone()/></strong>
-                <span><Foreign text=line(model)/></span>
+                <strong><UntrustedName text=model.title.clone()/></strong>
+                <span><UntrustedName text=line(model)/></span>
             </li>
         }
     };
@@ -84,48 +87,36 @@ pub(super) fn models(
 }
 
 fn summary(plan: &DownloadPlan) -> String {
-    let needed = format!("Needs {}", format::bytes(plan.needed_bytes));
-    let freed: u64 = plan.removes.iter().map(|model| model.disk_bytes).sum();
+    let size = format::bytes(plan.needed_bytes);
+    let freed = format::bytes(plan.removes.iter().map(|model| model.disk_bytes).sum());
     match (&plan.obstacle, plan.removes.len()) {
-        (Some(_), _) => format!("{needed}."),
-        (None, 0) => format!("{needed}. There is room; nothing is removed."),
-        (None, 1) => format!(
-            "{needed}. For that one model leaves this device and frees {}.",
-            format::bytes(freed)
-        ),
-        (None, count) => {
-            format!(
-                "{needed}. For that {count} models leave this device and free {}.",
-                format::bytes(freed)
-            )
-        }
+        (Some(_), _) => text!(plan.needs, size),
+        (None, 0) => text!(plan.needs_nothing_removed, size),
+        (None, count) => text!(plan.needs_removes, count, size, freed),
     }
 }
 
-/// What a model that leaves frees, and when it was used.
-pub(super) fn leaving(model: &PlanModel, clock: Clock) -> String {
-    format!(
-        "{} · {}",
-        format::bytes(model.disk_bytes),
-        format::last_used(model.last_used_ms, clock)
-    )
+/// The space that a removed model frees, and when it was last used.
+pub(super) fn removed_line(model: &PlanModel, clock: Clock) -> String {
+    let last_used = format::last_used(model.last_used_ms, clock);
+    format::facts([format::bytes(model.disk_bytes), last_used])
 }
 
-fn staying(model: &PlanModel) -> String {
-    format!("{} · {}", format::bytes(model.disk_bytes), model.why)
+fn kept_line(model: &PlanModel) -> String {
+    let why = model.stays.map(text::stay_reason).unwrap_or_default();
+    format::facts([format::bytes(model.disk_bytes), why.to_owned()])
 }
 
 fn confirm_label(removed: usize) -> String {
     match removed {
-        0 => "Download".into(),
-        1 => "Remove 1 and download".into(),
-        count => format!("Remove {count} and download"),
+        0 => text!(button.download).into(),
+        count => text!(plan.confirm_removes, count),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use lilims_ipc::{Error, ErrorCode};
+    use lilims_ipc::{Problem, StayReason};
 
     use super::*;
 
@@ -135,12 +126,12 @@ mod tests {
             title: title.into(),
             disk_bytes,
             last_used_ms: None,
-            why: "pinned".into(),
+            stays: Some(StayReason::Pinned),
         }
     }
 
     #[test]
-    fn a_plan_says_what_it_takes() {
+    fn summarises_a_plan() {
         let mut plan = DownloadPlan {
             repository: "a/b".into(),
             file: "c.gguf".into(),
@@ -153,21 +144,17 @@ mod tests {
         plan.removes = vec![model("A", 2_300_000_000), model("B", 1_900_000_000)];
         assert_eq!(
             summary(&plan),
-            "Needs 4.1 GB. For that 2 models leave this device and free 4.2 GB."
+            "Needs 4.1 GB. 2 models are removed from this device for it, which frees 4.2 GB."
         );
-        plan.obstacle = Some(Error {
-            code: ErrorCode::NoRoom,
-            message: "The disk is full.".into(),
-            detail: None,
-        });
+        plan.obstacle = Some(Problem::DiskFull { needed_bytes: 2, free_bytes: 1 }.into());
         assert_eq!(summary(&plan), "Needs 4.1 GB.", "the obstacle says the rest");
     }
 
     #[test]
-    fn models_that_leave_and_stay_say_why() {
+    fn formats_removed_and_kept_models() {
         let clock = Clock { now_ms: 0, ahead_minutes: 0 };
-        assert_eq!(leaving(&model("A", 2_300_000_000), clock), "2.3 GB · never used");
-        assert_eq!(staying(&model("C", 1_000_000_000)), "1.0 GB · pinned");
+        assert_eq!(removed_line(&model("A", 2_300_000_000), clock), "2.3 GB · never used");
+        assert_eq!(kept_line(&model("C", 1_000_000_000)), "1.0 GB · pinned");
         assert_eq!(confirm_label(2), "Remove 2 and download");
     }
 }

@@ -1,35 +1,37 @@
-//! What models take of the disk, against the most that they may take.
+//! The disk space that models take, against the quota.
 
 use leptos::{ev, html, prelude::*};
 use lilims_ipc::Storage;
 
 use super::fit_badge::share;
-use super::parts::Aftermath;
-use crate::components::foreign::Foreign;
+use super::parts::ActionResult;
+use crate::components::untrusted::UntrustedName;
 use crate::format;
 use crate::state::{Action, Concern, LibraryState};
+use crate::text::{text, text_view};
 
 /// The quota as a bar, with a form to change it.
 #[component]
 pub(super) fn Quota(
-    /// What is taken.
+    /// The space taken and the quota.
     storage: Memo<Storage>,
     /// The state of the library.
     state: LibraryState,
-    /// Called with what shall be done.
+    /// Called with the requested action.
     act: Callback<Action>,
 ) -> impl IntoView {
     let is_editing = RwSignal::new(false);
     let used = move || storage.with(|it| format::bytes(it.used_bytes));
     let quota = move || storage.with(|it| format::bytes(it.quota_bytes));
+    let used_of = text_view!(
+        quota.used_of,
+        <used/> = move || view! { <strong>{used}</strong> },
+        quota
+    );
     view! {
-        <section class="quota" aria-label="Storage">
+        <section class="quota" aria-label=text!(quota.label)>
             <div class="quota-head">
-                <p>
-                    <strong>{used}</strong>
-                    " of "
-                    {quota}
-                </p>
+                <p>{used_of}</p>
                 <Show when=move || !is_editing.get()>
                     <button
                         type="button"
@@ -37,7 +39,7 @@ pub(super) fn Quota(
                         data-testid="quota-edit"
                         on:click=move |_| is_editing.set(true)
                     >
-                        "Change quota"
+                        {text!(quota.change)}
                     </button>
                 </Show>
             </div>
@@ -46,7 +48,7 @@ pub(super) fn Quota(
                 <Form storage is_editing act/>
             </Show>
             <Legend storage/>
-            <Aftermath state concern=Concern::Quota/>
+            <ActionResult state concern=Concern::Quota/>
         </section>
     }
 }
@@ -58,7 +60,8 @@ fn Bar(storage: Memo<Storage>) -> impl IntoView {
     let is_full = move || storage.with(|it| it.used_bytes > it.quota_bytes);
     let label = move || {
         storage.with(|it| {
-            format!("{} of {} used", format::bytes(it.used_bytes), format::bytes(it.quota_bytes))
+            let (used, quota) = (format::bytes(it.used_bytes), format::bytes(it.quota_bytes));
+            text!(quota.bar, used, quota)
         })
     };
     view! {
@@ -84,22 +87,21 @@ fn Legend(storage: Memo<Storage>) -> impl IntoView {
         let entry = |class: &'static str, text: String| view! { <li class=class>{text}</li> };
         let bytes = format::bytes;
         let unfinished = (storage.unfinished_bytes > 0).then(|| {
-            entry("unfinished", format!("Unfinished downloads {}", bytes(storage.unfinished_bytes)))
+            entry("unfinished", text!(quota.unfinished, size = bytes(storage.unfinished_bytes)))
         });
-        let in_place = (storage.in_place_bytes > 0).then(|| {
-            entry("", format!("In other folders {}, not counted", bytes(storage.in_place_bytes)))
-        });
+        let in_place = (storage.in_place_bytes > 0)
+            .then(|| entry("", text!(quota.in_place, size = bytes(storage.in_place_bytes))));
         view! {
-            {entry("models", format!("Models {}", bytes(finished(&storage))))}
+            {entry("models", text!(quota.models, size = bytes(finished(&storage))))}
             {unfinished}
             {in_place}
-            {entry("", format!("{} free on this disk", bytes(storage.free_bytes)))}
+            {entry("", text!(quota.free, size = bytes(storage.free_bytes)))}
         }
     };
     view! {
         <ul class="quota-legend">{entries}</ul>
-        <p class="quota-folder" title="Where models are kept">
-            <Foreign text=Signal::derive(move || storage.with(|it| it.folder.clone()))/>
+        <p class="quota-folder" title=text!(quota.folder_hint)>
+            <UntrustedName text=Signal::derive(move || storage.with(|it| it.folder.clone()))/>
         </p>
     }
 }
@@ -111,8 +113,8 @@ fn Form(
     act: Callback<Action>,
 ) -> impl IntoView {
     let gigabytes = storage.with_untracked(|it| format!("{:.1}", it.quota_bytes as f64 / 1e9));
-    let text = RwSignal::new(gigabytes.trim_end_matches(".0").to_owned());
-    let entered = Memo::new(move |_| text.with(|text| format::typed_gigabytes(text)));
+    let entry = RwSignal::new(gigabytes.trim_end_matches(".0").to_owned());
+    let entered = Memo::new(move |_| entry.with(|entry| format::typed_gigabytes(entry)));
     let field = NodeRef::<html::Input>::new();
     Effect::new(move || {
         if let Some(field) = field.get() {
@@ -137,17 +139,13 @@ fn Form(
         }
     };
     let hint = move || match entered.get() {
-        None => "Enter a size in gigabytes, such as 20.",
-        Some(bytes) if storage.with(|it| bytes < it.used_bytes) => {
-            "Less than the models take now: nothing is removed until the next download needs room."
-        }
-        Some(_) => {
-            "When a download needs room, the models unused for longest leave. Pinned ones stay."
-        }
+        None => text!(quota.enter_size),
+        Some(bytes) if storage.with(|it| bytes < it.used_bytes) => text!(quota.less_than_used),
+        Some(_) => text!(quota.how_it_works),
     };
     view! {
         <form class="quota-form" on:submit=save on:keydown=on_keydown>
-            <label for="quota-input">"Models may take"</label>
+            <label for="quota-input">{text!(quota.models_may_take)}</label>
             <span class="with-unit">
                 <input
                     id="quota-input"
@@ -157,18 +155,18 @@ fn Form(
                     autocomplete="off"
                     aria-describedby="quota-hint"
                     node_ref=field
-                    prop:value=text
-                    on:input=move |event| text.set(event_target_value(&event))
+                    prop:value=entry
+                    on:input=move |event| entry.set(event_target_value(&event))
                 />
-                "GB"
+                {text!(unit.gigabyte_symbol)}
             </span>
             <button type="submit" class="button primary" data-testid="quota-save" disabled=move || entered.get().is_none()>
-                "Save"
+                {text!(button.save)}
             </button>
-            <button type="button" class="button" on:click=move |_| is_editing.set(false)>"Cancel"</button>
+            <button type="button" class="button" on:click=move |_| is_editing.set(false)>{text!(button.cancel)}</button>
             <Show when=move || storage.with(|it| !it.is_default_quota)>
                 <button type="button" class="button quiet" data-testid="quota-default" on:click=move |_| set(None)>
-                    "Use the default"
+                    {text!(quota.use_default)}
                 </button>
             </Show>
             <p id="quota-hint">{hint}</p>
@@ -176,7 +174,7 @@ fn Form(
     }
 }
 
-/// What whole models take.
+/// The space taken by complete models.
 fn finished(storage: &Storage) -> u64 {
     storage.used_bytes.saturating_sub(storage.unfinished_bytes)
 }

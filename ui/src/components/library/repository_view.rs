@@ -1,25 +1,26 @@
-//! A repository of the hub: its files, whether they fit, and its card.
+//! A repository of the hub: its files, whether they fit, and its model card.
 
 use leptos::{ev, prelude::*};
 use lilims_ipc::{Repository, RepositoryFile};
 
 use super::discover::owner_and_name;
 use super::file_offer::{FileControl, FileFit};
-use super::parts::{ErrorLine, Nothing, Pending};
-use crate::components::foreign::{Foreign, ForeignText};
+use super::parts::{EmptyNotice, ErrorLine, Pending};
 use crate::components::icon::Icon;
-use crate::components::prose_clicks::{handle_click, keep_links_shut};
-use crate::components::tooltip::tell_cut_text;
+use crate::components::prose_clicks::{block_middle_click, handle_click};
+use crate::components::tooltip::title_if_truncated;
+use crate::components::untrusted::UntrustedName;
 use crate::format;
 use crate::markdown;
-use crate::state::{Action, Fetched, HubFile, LibraryState, last_part};
+use crate::state::{Action, Fetched, HubFile, LibraryState, file_name};
+use crate::text::{self, text, text_view};
 
-/// The repository that was opened.
+/// The opened repository.
 #[component]
 pub(super) fn RepositoryView(
     /// The state of the library.
     state: LibraryState,
-    /// Called with what shall be done.
+    /// Called with the requested action.
     act: Callback<Action>,
     /// Called with text for the clipboard.
     on_copy: Callback<String>,
@@ -34,20 +35,20 @@ pub(super) fn RepositoryView(
     };
     let body = move || {
         match state.repository.get() {
-        Fetched::NotAsked | Fetched::OnItsWay => {
-            view! { <Pending label="Asking huggingface.co…"/> }.into_any()
+        Fetched::NotRequested | Fetched::Pending => {
+            view! { <Pending label=text!(discover.asking)/> }.into_any()
         }
         Fetched::Failed(error) => view! {
             <div class="library-nothing">
                 <ErrorLine error=Signal::stored(Some(error))/>
-                <p>"Models on this device work without it."</p>
+                <p>{text!(library.works_offline)}</p>
                 <div class="library-nothing-actions">
-                    <button type="button" class="button" on:click=move |_| retry()>"Try again"</button>
+                    <button type="button" class="button" on:click=move |_| retry()>{text!(button.try_again)}</button>
                 </div>
             </div>
         }
         .into_any(),
-        Fetched::Here(repository) => view! { <Body repository state act on_copy/> }.into_any(),
+        Fetched::Ready(repository) => view! { <Body repository state act on_copy/> }.into_any(),
     }
     };
     view! {
@@ -59,11 +60,11 @@ pub(super) fn RepositoryView(
                 on:click=move |_| state.close_repository()
             >
                 {Icon::Back.view()}
-                "Back to the list"
+                {text!(repository.back)}
             </button>
             <h2>
-                <span><Foreign text=Signal::derive(owner)/>" / "</span>
-                <Foreign text=Signal::derive(name)/>
+                <span><UntrustedName text=Signal::derive(owner)/>" / "</span>
+                <UntrustedName text=Signal::derive(name)/>
             </h2>
             {body}
         </section>
@@ -79,7 +80,7 @@ fn Body(
 ) -> impl IntoView {
     let Repository { repository, revision, licence, is_gated, card, files } = repository;
     let revision: String = revision.chars().take(10).collect();
-    let licence = licence.unwrap_or_else(|| "no licence named".into());
+    let licence = licence.unwrap_or_else(|| text!(repository.no_licence).into());
     let is_empty = files.is_empty();
     let gate = is_gated.then(|| {
         view! { <Gate repository=repository.clone()/> }
@@ -90,31 +91,31 @@ fn Body(
     };
     let rows = files.into_iter().map(row).collect_view();
     view! {
-        <p class="repository-line"><Foreign text=format!("{licence} · revision {revision}")/></p>
+        <p class="repository-line"><UntrustedName text=text!(repository.line, licence, revision)/></p>
         {gate}
         {is_empty.then(|| view! {
-            <Nothing title="No GGUF files" text="Lilims runs models in the GGUF format, and this repository has none.">
+            <EmptyNotice title=text!(repository.no_files) text=text!(repository.no_files_text)>
                 ""
-            </Nothing>
+            </EmptyNotice>
         })}
-        <ul class="files" aria-label="Files">{rows}</ul>
+        <ul class="files" aria-label=text!(repository.files)>{rows}</ul>
         <Card card on_copy/>
     }
 }
 
-/// What to do about a repository that asks for an account.
+/// How to get access to a repository that requires an account.
 #[component]
 fn Gate(repository: String) -> impl IntoView {
+    let address = format!("huggingface.co/{repository}");
+    let steps = text_view!(
+        repository.gate,
+        <address/> = move || view! { <code><UntrustedName text=address.clone()/></code> },
+        <command/> = || view! { <code>"lilims token"</code> }
+    );
     view! {
         <div class="gate" data-testid="gated-notice">
             {Icon::Lock.view()}
-            <p>
-                "Its owner asks for an account and for terms to be accepted. Do both at "
-                <code><Foreign text=format!("huggingface.co/{repository}")/></code>
-                ", then give Lilims a token of that account: "
-                <code>"lilims token"</code>
-                ". Other repositories often have the same model without a gate."
-            </p>
+            <p>{steps}</p>
         </div>
     }
 }
@@ -128,9 +129,9 @@ fn FileRow(
 ) -> impl IntoView {
     let RepositoryFile { file, size_bytes, quantisation, verdict, here, unsuitable } = file;
     let hub_file = HubFile { repository, file: file.clone() };
-    let name = last_part(&file).to_owned();
+    let name = file_name(&file).to_owned();
     let control = match unsuitable {
-        Some(why) => view! { <p class="unsuitable"><ForeignText text=why/></p> }.into_any(),
+        Some(what) => view! { <p class="unsuitable">{text::unsuitable(what)}</p> }.into_any(),
         None => view! {
             <FileFit file=hub_file.clone() verdict state act/>
             <FileControl file=hub_file known=here state act/>
@@ -140,25 +141,25 @@ fn FileRow(
     view! {
         <li class="file" data-testid="repository-file" data-file=file>
             <div class="file-text">
-                <strong><Foreign text=quantisation.unwrap_or_else(|| "GGUF".into())/></strong>
+                <strong><UntrustedName text=quantisation.unwrap_or_else(|| "GGUF".into())/></strong>
                 <span class="file-size">{format::bytes(size_bytes)}</span>
-                <span class="file-name" on:mouseenter=|event| tell_cut_text(&event)><Foreign text=name/></span>
+                <span class="file-name" on:mouseenter=|event| title_if_truncated(&event)><UntrustedName text=name/></span>
             </div>
             {control}
         </li>
     }
 }
 
-/// The repository's card. It can show nothing but text, and its links are copied, not followed.
+/// The model card. It shows only text, and its links are copied instead of followed.
 #[component]
 fn Card(card: String, on_copy: Callback<String>) -> impl IntoView {
     (!card.trim().is_empty()).then(|| {
         view! {
             <article
                 class="card-text prose"
-                aria-label="Model card"
+                aria-label=text!(repository.card)
                 on:click=move |event: ev::MouseEvent| handle_click(&event, on_copy)
-                on:auxclick=move |event: ev::MouseEvent| keep_links_shut(&event)
+                on:auxclick=move |event: ev::MouseEvent| block_middle_click(&event)
             >
                 <div class="chunk" inner_html=markdown::render(&card)></div>
             </article>

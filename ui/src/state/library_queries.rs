@@ -1,35 +1,35 @@
-//! Questions to a [`Library`] and its downloads: what is recent, what is here, what is held.
+//! Queries on a [`Library`] and its downloads: recent models, local files, open downloads.
 
 use lilims_ipc::{Attempt, Condition, Download, DownloadState, Library, LibraryModel};
 
 use super::library::HubFile;
 
 /// How many models the picker shows.
-const RECENT: usize = 6;
+const MAX_RECENT: usize = 6;
 
-/// The models to pick from: those used last, the loaded one always among them.
-pub(crate) fn recent(library: &Library) -> Vec<LibraryModel> {
+/// The models to pick from: the most recently used, always including the loaded one.
+pub(crate) fn recent_models(library: &Library) -> Vec<LibraryModel> {
     let is_loaded = |model: &LibraryModel| library.loaded.as_ref() == Some(&model.name);
     let usable = || library.models.iter().filter(|model| model.condition == Condition::Good);
-    let mut recent: Vec<_> = usable().take(RECENT).cloned().collect();
+    let mut recent: Vec<_> = usable().take(MAX_RECENT).cloned().collect();
     if !recent.iter().any(is_loaded)
         && let Some(loaded) = usable().find(|model| is_loaded(model))
     {
-        recent.truncate(RECENT - 1);
+        recent.truncate(MAX_RECENT - 1);
         recent.push(loaded.clone());
     }
     recent
 }
 
-/// The short name of the model whose load was held, which is told by its display name.
-pub(crate) fn held_name(library: &Library, attempt: &Attempt) -> Option<String> {
+/// The short name of the model that is not loaded again. The attempt has only its display name.
+pub(crate) fn suspended_model(library: &Library, attempt: &Attempt) -> Option<String> {
     let titled = library.models.iter().find(|model| model.title == attempt.name);
     titled.map(|model| model.name.clone()).or_else(|| library.loaded.clone())
 }
 
-/// The short name of the model that a file of the hub is on this device, `known` from when the hub
-/// was asked. It may have come or gone since.
-pub(crate) fn here(
+/// The short name of the local model that was downloaded from `file`. `known` is its name when the
+/// hub was queried; it may have been added or removed since.
+pub(crate) fn local_model(
     known: Option<&str>,
     file: &HubFile,
     library: &Library,
@@ -43,7 +43,7 @@ pub(crate) fn here(
     let of_model = || {
         library.models.iter().find(|model| {
             model.repository.as_ref() == Some(&file.repository)
-                && last_part(&model.path) == last_part(&file.file)
+                && file_name(&model.path) == file_name(&file.file)
         })
     };
     known
@@ -53,18 +53,18 @@ pub(crate) fn here(
         .or_else(|| of_model().map(|model| model.name.clone()))
 }
 
-/// The download of a file that has not ended.
-pub(crate) fn under_way(downloads: &[Download], file: &HubFile) -> Option<Download> {
+/// The unfinished download of a file, if there is one.
+pub(crate) fn open_download(downloads: &[Download], file: &HubFile) -> Option<Download> {
     downloads.iter().find(|download| is_of(download, file) && is_open(download)).cloned()
 }
 
-/// How many downloads have not ended.
-pub(crate) fn open_count(downloads: &[Download]) -> usize {
+/// The number of unfinished downloads.
+pub(crate) fn count_open(downloads: &[Download]) -> usize {
     downloads.iter().filter(|download| is_open(download)).count()
 }
 
-/// Whether a download goes on by itself.
-pub(crate) fn is_moving(download: &Download) -> bool {
+/// Whether a download runs or will run without the user.
+pub(crate) fn is_active(download: &Download) -> bool {
     use DownloadState::{Checking, Queued, Retrying, Running};
     matches!(download.state, Queued | Running | Retrying { .. } | Checking)
 }
@@ -77,8 +77,8 @@ fn is_of(download: &Download, file: &HubFile) -> bool {
     download.repository == file.repository && download.file == file.file
 }
 
-/// The name of a file without its folders, whichever way the system parts them.
-pub(crate) fn last_part(path: &str) -> &str {
+/// The name of a file without its folders, separated by either kind of slash.
+pub(crate) fn file_name(path: &str) -> &str {
     path.rsplit(['/', '\\']).next().unwrap_or(path)
 }
 
@@ -138,58 +138,64 @@ mod tests {
     }
 
     #[test]
-    fn the_picker_shows_the_loaded_model_even_if_it_is_not_recent() {
+    fn recent_models_include_the_loaded_one() {
         let all = ["a", "b", "c", "d", "e", "f", "g", "h"];
-        assert_eq!(names(&recent(&library(&all, Some("b")))), ["a", "b", "c", "d", "e", "f"]);
-        assert_eq!(names(&recent(&library(&all, Some("h")))), ["a", "b", "c", "d", "e", "h"]);
-        assert_eq!(names(&recent(&library(&all, None))).len(), 6);
+        assert_eq!(
+            names(&recent_models(&library(&all, Some("b")))),
+            ["a", "b", "c", "d", "e", "f"]
+        );
+        assert_eq!(
+            names(&recent_models(&library(&all, Some("h")))),
+            ["a", "b", "c", "d", "e", "h"]
+        );
+        assert_eq!(names(&recent_models(&library(&all, None))).len(), 6);
     }
 
     #[test]
-    fn the_picker_leaves_out_what_cannot_be_used() {
+    fn recent_models_are_usable() {
         let mut library = library(&["a", "b"], None);
         library.models[0].condition = Condition::Missing;
-        assert_eq!(names(&recent(&library)), ["b"]);
+        assert_eq!(names(&recent_models(&library)), ["b"]);
     }
 
     #[test]
-    fn a_held_model_is_found_by_its_title() {
+    fn finds_a_suspended_model_by_its_title() {
         let attempt = Attempt {
             name: "Model b".into(),
             context_tokens: 8192,
             needed_bytes: 2,
             available_bytes: 1,
-            message: "It ended.".into(),
             safer_context_tokens: 2048,
         };
-        assert_eq!(held_name(&library(&["a", "b"], None), &attempt).as_deref(), Some("b"));
-        assert_eq!(held_name(&library(&["a"], Some("a")), &attempt).as_deref(), Some("a"));
-        assert_eq!(held_name(&library(&["a"], None), &attempt), None);
+        assert_eq!(suspended_model(&library(&["a", "b"], None), &attempt).as_deref(), Some("b"));
+        assert_eq!(suspended_model(&library(&["a"], Some("a")), &attempt).as_deref(), Some("a"));
+        assert_eq!(suspended_model(&library(&["a"], None), &attempt), None);
     }
 
     #[test]
-    fn a_file_is_here_as_long_as_its_model_is() {
+    fn file_is_local_while_its_model_exists() {
         let library = library(&["a"], None);
-        let here =
-            |known, name, downloads: &[Download]| here(known, &file(name), &library, downloads);
-        assert_eq!(here(Some("a"), "x.gguf", &[]).as_deref(), Some("a"));
-        assert_eq!(here(Some("gone"), "x.gguf", &[]), None);
-        assert_eq!(here(None, "folder/a.gguf", &[]).as_deref(), Some("a"));
+        let local = |known, name, downloads: &[Download]| {
+            local_model(known, &file(name), &library, downloads)
+        };
+        assert_eq!(local(Some("a"), "x.gguf", &[]).as_deref(), Some("a"));
+        assert_eq!(local(Some("gone"), "x.gguf", &[]), None);
+        assert_eq!(local(None, "folder/a.gguf", &[]).as_deref(), Some("a"));
         let done = |name: &str| download("x.gguf", DownloadState::Done { name: name.into() });
-        assert_eq!(here(None, "x.gguf", &[done("a")]).as_deref(), Some("a"));
-        assert_eq!(here(None, "x.gguf", &[done("gone")]), None);
-        assert_eq!(here(None, "y.gguf", &[done("a")]), None);
+        assert_eq!(local(None, "x.gguf", &[done("a")]).as_deref(), Some("a"));
+        assert_eq!(local(None, "x.gguf", &[done("gone")]), None);
+        assert_eq!(local(None, "y.gguf", &[done("a")]), None);
     }
 
     #[test]
-    fn a_download_that_has_ended_is_not_under_way() {
+    fn finished_download_is_not_open() {
         let paused = download("x.gguf", DownloadState::Paused);
         let done = download("y.gguf", DownloadState::Done { name: "y".into() });
         let downloads = [paused.clone(), done];
-        assert_eq!(under_way(&downloads, &file("x.gguf")), Some(paused));
-        assert_eq!(under_way(&downloads, &file("y.gguf")), None);
-        assert_eq!(open_count(&downloads), 1);
-        assert!(!downloads.iter().any(is_moving), "a paused one stands still");
-        assert!(is_moving(&download("z.gguf", DownloadState::Queued)));
+        assert_eq!(open_download(&downloads, &file("x.gguf")), Some(paused));
+        assert_eq!(open_download(&downloads, &file("y.gguf")), None);
+        assert_eq!(count_open(&downloads), 1);
+        assert!(!downloads.iter().any(is_active), "a paused download is not active");
+        assert!(is_active(&download("z.gguf", DownloadState::Queued)));
     }
 }

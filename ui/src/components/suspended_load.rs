@@ -1,45 +1,46 @@
-//! A load that was held because the app had ended with it: what happened, and ways to go on.
+//! The notice about a model that is not loaded again, because the app ended while loading it.
 
 use leptos::prelude::*;
 use lilims_ipc::Attempt;
 
-use super::foreign::{Foreign, ForeignText};
+use super::untrusted::{UntrustedName, UntrustedText};
 use crate::format;
+use crate::text::{self, text, text_view};
 
-/// The notice.
+/// The notice, with buttons to load with less context, load as before, or choose another model.
 #[component]
-pub(crate) fn HeldNotice(
-    /// What happened.
+pub(crate) fn SuspendedLoadNotice(
+    /// The load that ended with the app.
     attempt: Attempt,
-    /// Whether the model to load with less context is known.
+    /// Whether the model can be loaded with less context.
     #[prop(into)]
     can_load_safer: Signal<bool>,
-    /// Called to load it with this context, in tokens.
+    /// Called with the smaller context in tokens.
     on_safer: Callback<u32>,
     /// Called to load it as before.
     on_retry: Callback<()>,
     /// Called to choose another model.
     on_choose: Callback<()>,
 ) -> impl IntoView {
-    let Attempt {
-        name,
-        context_tokens,
-        needed_bytes,
-        available_bytes,
-        message,
-        safer_context_tokens,
-    } = attempt;
-    let figures = format!(
-        "With {} of context it takes {} of memory; {} were free then.",
-        format::tokens(context_tokens),
-        format::bytes(needed_bytes),
-        format::bytes(available_bytes),
+    let message = text::attempt(&attempt);
+    let Attempt { name, context_tokens, needed_bytes, available_bytes, safer_context_tokens } =
+        attempt;
+    let figures = text!(
+        suspended_load.figures,
+        needed = format::bytes(needed_bytes),
+        context = format::tokens(context_tokens),
+        available = format::bytes(available_bytes)
     );
-    let safer = format!("Load with {} of context", format::tokens(safer_context_tokens));
+    let safer =
+        text!(suspended_load.load_with_less, context = format::tokens(safer_context_tokens));
+    let title = text_view!(
+        suspended_load.title,
+        <name/> = move || view! { <UntrustedName text=name.clone()/> }
+    );
     view! {
         <section class="held-notice" data-testid="held-notice" aria-labelledby="held-title">
-            <h2 id="held-title"><Foreign text=name/>" was not loaded again"</h2>
-            <p><ForeignText text=message/></p>
+            <h2 id="held-title">{title}</h2>
+            <p><UntrustedText text=message/></p>
             <p class="held-figures">{figures}</p>
             <div class="held-buttons">
                 <Show when=move || can_load_safer.get()>
@@ -53,10 +54,10 @@ pub(crate) fn HeldNotice(
                     </button>
                 </Show>
                 <button type="button" class="button" data-testid="held-retry" on:click=move |_| on_retry.run(())>
-                    "Try again as before"
+                    {text!(suspended_load.retry)}
                 </button>
                 <button type="button" class="button quiet" data-testid="held-choose" on:click=move |_| on_choose.run(())>
-                    "Choose another model"
+                    {text!(suspended_load.choose_another)}
                 </button>
             </div>
         </section>
