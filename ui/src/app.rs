@@ -1,10 +1,11 @@
 //! The page: connects the components with the state, and the state with the shell.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use leptos::{ev, prelude::*, task::spawn_local};
-use lilims_ipc::{Attempt, ContextView, Error, ModelInfo, ModelStatus, Overflow, Problem};
+use lilims_ipc::{
+    AppEvent, Attempt, ContextView, Error, ModelInfo, ModelStatus, Overflow, Problem,
+};
 
 use crate::bridge;
 use crate::components::{
@@ -13,13 +14,10 @@ use crate::components::{
 };
 use crate::library_page::{
     FirstModel, LibraryPage, Picker, SuspendedLoad, execute_actions, follow_first_model,
-    follow_library,
+    follow_library, library_changed, refresh_library,
 };
 use crate::state::{Chat, LibraryState, Outgoing, is_active, restore};
 use crate::text::text;
-
-/// How often the status of a loading model is polled, in case its event does not arrive.
-const STATUS_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The page.
 #[component]
@@ -41,7 +39,7 @@ fn ChatPage() -> impl IntoView {
     let library = LibraryState::new();
     let act = execute_actions(library);
     Effect::new(move || bridge::store_options(&chat.options.get()));
-    follow_model(chat);
+    follow_application(chat, library);
     restore_conversation(chat);
     follow_library(library, act);
     follow_first_model(library, chat, act);
@@ -60,7 +58,7 @@ fn ChatPage() -> impl IntoView {
     });
     let new_chat = Callback::new(move |()| {
         library.is_open.set(false);
-        forget(chat.clear());
+        delete_conversation(chat.clear());
         draft.set(String::new());
     });
     let regenerate = Callback::new(move |()| {
@@ -175,21 +173,24 @@ fn ChatPage() -> impl IntoView {
     }
 }
 
-/// Keeps [`Chat::model`] up to date, from the shell's event and by polling while it loads.
-fn follow_model(chat: Chat) {
-    spawn_local(bridge::on_model_status(move |status| {
-        dispatch(chat, chat.model_changed(status));
-    }));
-    poll_status(chat);
-}
-
-fn poll_status(chat: Chat) {
+/// Keeps the status of the model and the library up to date.
+fn follow_application(chat: Chat, library: LibraryState) {
+    let n_status_events = StoredValue::new(0_u32);
     spawn_local(async move {
+        // Listens before it asks, so that no change in between is missed.
+        let on_event = move |event| match event {
+            AppEvent::Status(status) => {
+                n_status_events.update_value(|n| *n += 1);
+                dispatch(chat, chat.model_changed(status));
+            }
+            event => library_changed(library, event),
+        };
+        bridge::on_changed(on_event).await;
+        refresh_library(library);
         let status = bridge::status().await.unwrap_or_else(|error| ModelStatus::Failed { error });
-        let is_loading = matches!(status, ModelStatus::Loading { .. });
-        dispatch(chat, chat.model_changed(status));
-        if is_loading {
-            set_timeout(move || poll_status(chat), STATUS_INTERVAL);
+        // A newer status may have overtaken the reply.
+        if n_status_events.get_value() == 0 {
+            dispatch(chat, chat.model_changed(status));
         }
     });
 }
@@ -204,9 +205,8 @@ fn restore_conversation(chat: Chat) {
 
 fn retry_load(chat: Chat) {
     spawn_local(async move {
-        match bridge::retry_load().await {
-            Ok(()) => poll_status(chat),
-            Err(error) => dispatch(chat, chat.model_changed(ModelStatus::Failed { error })),
+        if let Err(error) = bridge::retry_load().await {
+            dispatch(chat, chat.model_changed(ModelStatus::Failed { error }));
         }
     });
 }
@@ -224,7 +224,7 @@ fn dispatch(chat: Chat, outgoing: Option<Outgoing>) {
     let Some(Outgoing { turn, request }) = outgoing else { return };
     spawn_local(async move {
         let on_event = move |event| chat.apply(turn, event);
-        if let Err(error) = bridge::send(&request, on_event).await {
+        if let Err(error) = bridge::ask(&request, on_event).await {
             chat.rejected(turn, error);
         }
     });
@@ -244,13 +244,13 @@ fn request_stop() {
 }
 
 /// Deletes the conversation in the shell, after stopping its answer if necessary.
-fn forget(must_stop: bool) {
+fn delete_conversation(must_stop: bool) {
     spawn_local(async move {
         if must_stop {
             let _ = bridge::stop().await;
         }
         // An error can be ignored: the next request replaces the saved conversation.
-        let _ = bridge::forget().await;
+        let _ = bridge::delete_conversation().await;
     });
 }
 

@@ -1,7 +1,7 @@
 //! Connects the library with the shell: its events, its commands, and the model picker.
 
 use leptos::{prelude::*, task::spawn_local};
-use lilims_ipc::{Attempt, Error, ModelStatus, Recommended};
+use lilims_ipc::{AppEvent, Attempt, Error, ModelStatus, Recommended};
 
 use crate::bridge::{self, Drag};
 use crate::components::{FirstModelOffer, LibraryView, ModelPicker, SuspendedLoadNotice};
@@ -10,13 +10,8 @@ use crate::state::{
     recent_models, suspended_model,
 };
 
-/// Keeps the library up to date.
+/// Imports dropped files, and refreshes the library whenever it is opened.
 pub(crate) fn follow_library(state: LibraryState, act: Callback<Action>) {
-    spawn_local(bridge::on_library_changed(move |library| {
-        state.library.set(Fetched::Ready(library));
-    }));
-    spawn_local(bridge::on_downloads_changed(move |downloads| state.downloads.set(downloads)));
-    spawn_local(bridge::on_conversion_changed(move |conversion| state.conversion.set(conversion)));
     spawn_local(bridge::on_drag(move |drag| match drag {
         Drag::Enter => state.is_dragging.set(true),
         Drag::Leave => state.is_dragging.set(false),
@@ -29,17 +24,26 @@ pub(crate) fn follow_library(state: LibraryState, act: Callback<Action>) {
             }
         }
     }));
-    refresh(state);
-    // Refresh again, in case the shell was not ready or an event was missed.
+    // Estimates depend on the memory that is free now.
     Effect::new(move || {
         if state.is_open.get() {
-            refresh(state);
+            refresh_library(state);
         }
     });
 }
 
+/// Applies a change of the library, its downloads or its conversion.
+pub(crate) fn library_changed(state: LibraryState, event: AppEvent) {
+    match event {
+        AppEvent::Library(library) => state.library.set(Fetched::Ready(library)),
+        AppEvent::Downloads(downloads) => state.downloads.set(downloads),
+        AppEvent::Conversion(conversion) => state.conversion.set(conversion),
+        AppEvent::Status(_) => {}
+    }
+}
+
 /// Queries everything that is known without the network.
-fn refresh(state: LibraryState) {
+pub(crate) fn refresh_library(state: LibraryState) {
     spawn_local(async move {
         match bridge::library().await {
             Ok(library) => state.library.set(Fetched::Ready(library)),
@@ -70,13 +74,13 @@ pub(crate) fn execute_actions(state: LibraryState) -> Callback<Action> {
     Callback::new(move |action: Action| {
         state.action_started(&action);
         spawn_local(async move {
-            let outcome = bridge::execute(&action).await;
-            let next = action.after_plan_changed(&outcome);
-            state.action_finished(&action, outcome);
+            let reply = bridge::call(&action.command()).await;
+            let next = action.after_plan_changed(&reply);
+            state.action_finished(&action, reply);
             if let Some(next) = next {
                 // Not `action_started`, which would clear the error: it explains the new plan.
-                let outcome = bridge::execute(&next).await;
-                state.action_finished(&next, outcome);
+                let reply = bridge::call(&next.command()).await;
+                state.action_finished(&next, reply);
             }
         });
     })

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use lilims_convert::Mix;
 use lilims_engine::{
-    BackendKind, Error, Finish, GenerateOptions, KvType, LoadOptions, Model, Overflow, Session,
+    BackendKind, Error, Finish, GenerateOptions, KvType, LoadOptions, Model, Overflow, Progress,
+    Session,
 };
 use lilims_tests::fixture;
 use tempfile::TempDir;

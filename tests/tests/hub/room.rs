@@ -118,7 +118,8 @@ async fn room_is_made_by_the_least_recently_used() {
     // Only what was agreed to is removed, and nothing if the plan is another one by now.
     for agreed in [&[][..], &names[4..5], &names[3..5]] {
         let changed = library.make_room(SIZE, agreed);
-        let is_told = matches!(&changed, Err(Error::PlanChanged { removes }) if *removes == names[3..4]);
+        let is_told =
+            matches!(&changed, Err(Error::PlanChanged { removes }) if *removes == names[3..4]);
         assert!(is_told, "{agreed:?}: {changed:?}");
     }
     assert_eq!(library.entries().unwrap().len(), 5, "nothing was removed");
@@ -128,8 +129,12 @@ async fn room_is_made_by_the_least_recently_used() {
 
     let here = library.use_model(&names[4]).unwrap();
     assert!(matches!(library.remove(&names[4]), Err(Error::InUse { .. })));
-    let all_stay =
-        [kept(0, StayReason::Pinned), kept(2, StayReason::Downloading), kept(1, StayReason::Loaded), kept(4, StayReason::Loaded)];
+    let all_stay = [
+        kept(0, StayReason::Pinned),
+        kept(2, StayReason::Downloading),
+        kept(1, StayReason::Loaded),
+        kept(4, StayReason::Loaded),
+    ];
     assert_eq!(stay(&library.plan(2 * SIZE).unwrap()), all_stay);
     assert!(matches!(library.make_room(2 * SIZE, &[]), Err(Error::Quota { .. })));
     drop((here, held));

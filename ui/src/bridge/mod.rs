@@ -3,15 +3,15 @@
 //! The shell provides its interface as `window.__TAURI__`. In a plain browser it is missing:
 //! [`is_available`] returns false, and the page shows a notice.
 
-mod library;
+mod drag;
 
-pub(crate) use library::{
-    Drag, catalogue, conversion, downloads, execute, library, on_conversion_changed,
-    on_downloads_changed, on_drag, on_library_changed,
-};
+pub(crate) use drag::{Drag, on_drag};
 
 use js_sys::{Array, Object, Reflect};
-use lilims_ipc::{Conversation, Error, Event, ModelStatus, Options, Overflow, Request};
+use lilims_ipc::{
+    AppEvent, Command, Conversation, Conversion, Download, Error, Event, Library, ModelStatus,
+    Options, Overflow, Recommended, Reply, Request,
+};
 use serde::{Serialize, de::DeserializeOwned};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen::{JsCast, closure::Closure};
@@ -27,19 +27,21 @@ pub(crate) fn is_available() -> bool {
     interface("core").is_ok()
 }
 
-/// Returns the status of the model.
-pub(crate) async fn status() -> Result<ModelStatus, Error> {
-    let answer = invoke("status", &Object::new()).await?;
-    decode(answer)
+/// Executes a command. Returns when it is done; for a download, when it is queued.
+pub(crate) async fn call(command: &Command) -> Result<Reply, Error> {
+    let arguments = Object::new();
+    set(&arguments, "command", &encode(command)?)?;
+    decode(invoke("call", &arguments).await?)
 }
 
-/// Calls `on_status` whenever the status of the model changes.
-pub(crate) async fn on_model_status(on_status: impl FnMut(ModelStatus) + 'static) {
-    listen("model-status", on_status).await;
+/// Calls `on_event` whenever something changes in the application. Events are received from when this
+/// returns.
+pub(crate) async fn on_changed(on_event: impl FnMut(AppEvent) + 'static) {
+    listen("changed", on_event).await;
 }
 
-/// Sends a request. Returns when it was accepted; the answer arrives through `on_event`.
-pub(crate) async fn send(
+/// Sends a question. Returns when it was accepted; the answer arrives through `on_event`.
+pub(crate) async fn ask(
     request: &Request,
     mut on_event: impl FnMut(Event) + 'static,
 ) -> Result<(), Error> {
@@ -49,35 +51,75 @@ pub(crate) async fn send(
     let arguments = Object::new();
     set(&arguments, "request", &encode(request)?)?;
     set(&arguments, "channel", &channel(&handler.into_js_value())?)?;
-    invoke("send", &arguments).await.map(drop)
+    invoke("ask", &arguments).await.map(drop)
+}
+
+/// Returns the status of the model.
+pub(crate) async fn status() -> Result<ModelStatus, Error> {
+    match call(&Command::Status).await? {
+        Reply::Status(status) => Ok(status),
+        _ => Err(unexpected()),
+    }
 }
 
 /// Stops the answer that is being written.
 pub(crate) async fn stop() -> Result<(), Error> {
-    invoke("stop", &Object::new()).await.map(drop)
+    call(&Command::StopAnswer).await.map(drop)
 }
 
-/// Tries to load the model again after an error.
+/// Loads the model again, after an error or after it was unloaded.
 pub(crate) async fn retry_load() -> Result<(), Error> {
-    invoke("retry_load", &Object::new()).await.map(drop)
+    call(&Command::RetryLoad).await.map(drop)
 }
 
 /// Returns the last conversation, if one is saved.
 pub(crate) async fn conversation() -> Result<Option<Conversation>, Error> {
-    let answer = invoke("conversation", &Object::new()).await?;
-    decode(answer)
+    match call(&Command::Conversation).await? {
+        Reply::Conversation(conversation) => Ok(conversation),
+        _ => Err(unexpected()),
+    }
 }
 
 /// Deletes the saved conversation, so that a new one begins.
-pub(crate) async fn forget() -> Result<(), Error> {
-    invoke("forget", &Object::new()).await.map(drop)
+pub(crate) async fn delete_conversation() -> Result<(), Error> {
+    call(&Command::DeleteConversation).await.map(drop)
 }
 
 /// Saves what happens when the conversation outgrows the context.
 pub(crate) async fn set_overflow(overflow: Overflow) -> Result<(), Error> {
-    let arguments = Object::new();
-    set(&arguments, "overflow", &encode(&overflow)?)?;
-    invoke("set_overflow", &arguments).await.map(drop)
+    call(&Command::SetOverflow { overflow }).await.map(drop)
+}
+
+/// Returns the models on this device.
+pub(crate) async fn library() -> Result<Library, Error> {
+    match call(&Command::Library).await? {
+        Reply::Library(library) => Ok(library),
+        _ => Err(unexpected()),
+    }
+}
+
+/// Returns all downloads.
+pub(crate) async fn downloads() -> Result<Vec<Download>, Error> {
+    match call(&Command::Downloads).await? {
+        Reply::Downloads(downloads) => Ok(downloads),
+        _ => Err(unexpected()),
+    }
+}
+
+/// Returns the current or last conversion.
+pub(crate) async fn conversion() -> Result<Option<Conversion>, Error> {
+    match call(&Command::Conversion).await? {
+        Reply::Conversion(conversion) => Ok(conversion),
+        _ => Err(unexpected()),
+    }
+}
+
+/// Returns the recommended models.
+pub(crate) async fn catalogue() -> Result<Vec<Recommended>, Error> {
+    match call(&Command::Catalogue).await? {
+        Reply::Catalogue(models) => Ok(models),
+        _ => Err(unexpected()),
+    }
 }
 
 /// Puts `text` on the clipboard and returns whether that worked.
@@ -169,14 +211,15 @@ async fn listen<T: DeserializeOwned>(name: &str, mut on_payload: impl FnMut(T) +
     });
     let arguments = Array::of2(&name.into(), &handler.into_js_value());
     // Without events, the page still gets the answers to its commands.
-    let _ = call("event", "listen", &arguments).await;
+    let _ = call_function("event", "listen", &arguments).await;
 }
 
 async fn invoke(command: &str, arguments: &Object) -> Result<JsValue, Error> {
-    call("core", "invoke", &Array::of2(&command.into(), arguments)).await
+    call_function("core", "invoke", &Array::of2(&command.into(), arguments)).await
 }
 
-async fn call(part: &str, function: &str, arguments: &Array) -> Result<JsValue, Error> {
+/// Calls a function of the shell's interface.
+async fn call_function(part: &str, function: &str, arguments: &Array) -> Result<JsValue, Error> {
     let part = interface(part)?;
     let function: js_sys::Function =
         get(&part, function)?.dyn_into().map_err(|_| broken("a function is missing"))?;
@@ -195,6 +238,10 @@ fn channel(handler: &JsValue) -> Result<JsValue, Error> {
 /// The error of a failed command; an internal error if the value is none.
 fn rejection(value: JsValue) -> Error {
     decode(value.clone()).unwrap_or_else(|_| broken(&format!("{value:?}")))
+}
+
+fn unexpected() -> Error {
+    broken("the reply is of another command")
 }
 
 fn broken(detail: &str) -> Error {

@@ -122,6 +122,7 @@ fn state_name(model: Option<&ModelStatus>) -> &'static str {
 fn name(model: Option<&ModelStatus>) -> String {
     match model {
         None => text!(header.app_name).into(),
+        Some(ModelStatus::Loading { name }) if name.is_empty() => text!(header.the_model).into(),
         Some(ModelStatus::Loading { name } | ModelStatus::Unloaded { name, .. }) => name.clone(),
         Some(ModelStatus::LoadSuspended { attempt }) => attempt.name.clone(),
         Some(ModelStatus::Ready { model }) => model.name.clone(),

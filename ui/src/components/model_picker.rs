@@ -233,6 +233,7 @@ fn moved(at: usize, count: usize, key: &str) -> Option<usize> {
 
 fn current_name(status: Option<&ModelStatus>) -> String {
     match status {
+        Some(ModelStatus::Loading { name }) if name.is_empty() => text!(header.the_model).into(),
         Some(ModelStatus::Loading { name } | ModelStatus::Unloaded { name, .. }) => name.clone(),
         Some(ModelStatus::Ready { model }) => model.name.clone(),
         Some(ModelStatus::LoadSuspended { attempt }) => attempt.name.clone(),

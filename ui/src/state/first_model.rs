@@ -3,7 +3,7 @@
 
 use lilims_ipc::{Download, DownloadPlan, DownloadState, Recommended, Verdict};
 
-use super::library::HubFile;
+use super::actions::HubFile;
 
 /// The model to offer: the smallest that fits this device, or the smallest of all if none fits.
 pub(crate) fn first_model(catalogue: &[Recommended]) -> Option<&Recommended> {

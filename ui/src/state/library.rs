@@ -1,17 +1,18 @@
 //! The state of the model library: local models, search results, downloads, and running actions.
 //!
-//! Users request an [`Action`]. The page executes it and passes the [`Outcome`] to
+//! Users request an [`Action`]. The page executes it and passes the [`Reply`] to
 //! [`LibraryState::action_finished`]; an error is stored with the [`Concern`] where it is shown. An
-//! outdated answer, such as that to an earlier search, is dropped.
+//! outdated reply, such as that to an earlier search, is dropped.
 
 use std::collections::HashMap;
 
 use leptos::prelude::*;
 use lilims_ipc::{
-    Conversion, ConversionOffer, ConversionRequest, ConversionState, Download, DownloadPlan, Error,
-    Fit, Found, Library, Limits, Problem, Recommended, Report, Repository, Search,
+    Conversion, ConversionOffer, ConversionState, Download, DownloadPlan, Error, Fit, Found,
+    Library, Recommended, Reply, Repository, Search,
 };
 
+use super::actions::{Action, Concern, HubFile};
 use crate::text;
 
 /// The tabs of the library.
@@ -70,75 +71,6 @@ impl<T> Fetched<T> {
     }
 }
 
-/// A file of a repository.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct HubFile {
-    /// `owner/name`.
-    pub(crate) repository: String,
-    /// The file in it.
-    pub(crate) file: String,
-}
-
-/// Something that a user requests.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Action {
-    /// Switch to a local model, with another context size if one is given.
-    Use { name: String, context_tokens: Option<u32> },
-    /// Unload the model.
-    Unload,
-    /// Pin or unpin a model.
-    Pin { name: String, is_pinned: bool },
-    /// Compare a model with its hash, and repair it.
-    Verify { name: String },
-    /// Remove a model.
-    Remove { name: String },
-    /// Set the quota; `None` is the default.
-    SetQuota(Option<u64>),
-    /// Set the limits of downloads.
-    SetLimits(Limits),
-    /// Choose a file and import it.
-    ChooseFile,
-    /// Import the files that were dropped.
-    ImportFiles(Vec<String>),
-    /// Choose a folder whose models are used in place.
-    ChooseFolder,
-    /// Stop using the models of a folder.
-    RemoveFolder(String),
-    /// Search the folders for models.
-    Scan,
-    /// Search the hub.
-    Search(Search),
-    /// Show a repository of the hub.
-    Open(String),
-    /// Read a file's header on the hub, to estimate whether it fits.
-    ReadHeader(HubFile),
-    /// Get the plan of a download.
-    Plan(HubFile),
-    /// Download, after the user accepted the plan.
-    Download {
-        /// The file.
-        file: HubFile,
-        /// Short names of the models that the user agreed to remove.
-        agreed_removals: Vec<String>,
-    },
-    /// Pause a download.
-    Pause(i64),
-    /// Resume or retry a download.
-    Resume(i64),
-    /// Cancel a download and delete its data.
-    Cancel(i64),
-    /// Remove a finished download from the list.
-    Clear(i64),
-    /// Get the types that a model can be converted to.
-    Offer { name: String, is_weighed: bool },
-    /// Convert a model.
-    Convert(ConversionRequest),
-    /// Cancel the running conversion.
-    CancelConversion,
-    /// Remove a finished conversion from the list.
-    ClearConversion,
-}
-
 /// What the conversion dialog shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ConvertView {
@@ -146,83 +78,6 @@ pub(crate) enum ConvertView {
     Choosing(String),
     /// The current or last conversion.
     Following,
-}
-
-/// What an action is about: where its error is shown, and which controls it disables.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Concern {
-    /// Imports, folders and scans.
-    Device,
-    /// A local model, by its short name.
-    Model(String),
-    /// The loaded model.
-    Loaded,
-    /// The quota.
-    Quota,
-    /// The limits of downloads.
-    Limits,
-    /// The search.
-    Search,
-    /// The open repository.
-    Repository,
-    /// A file of the hub.
-    File(HubFile),
-    /// The shown plan.
-    Plan,
-    /// A download.
-    Download(i64),
-    /// The conversion dialog.
-    Conversion,
-}
-
-impl Action {
-    /// What the action is about.
-    pub(crate) fn concern(&self) -> Concern {
-        match self {
-            Self::Use { name, .. }
-            | Self::Pin { name, .. }
-            | Self::Verify { name }
-            | Self::Remove { name } => Concern::Model(name.clone()),
-            Self::Unload => Concern::Loaded,
-            Self::SetQuota(_) => Concern::Quota,
-            Self::SetLimits(_) => Concern::Limits,
-            Self::ChooseFile
-            | Self::ImportFiles(_)
-            | Self::ChooseFolder
-            | Self::RemoveFolder(_)
-            | Self::Scan => Concern::Device,
-            Self::Search(_) => Concern::Search,
-            Self::Open(_) => Concern::Repository,
-            Self::ReadHeader(file) | Self::Plan(file) => Concern::File(file.clone()),
-            Self::Download { .. } => Concern::Plan,
-            Self::Pause(id) | Self::Resume(id) | Self::Cancel(id) | Self::Clear(id) => {
-                Concern::Download(*id)
-            }
-            Self::Offer { .. }
-            | Self::Convert(_)
-            | Self::CancelConversion
-            | Self::ClearConversion => Concern::Conversion,
-        }
-    }
-}
-
-/// The result of an action.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Outcome {
-    /// Done without data, or dismissed.
-    Done,
-    /// A report to show.
-    Report(Report),
-    /// Of [`Action::Search`].
-    Found(Vec<Found>),
-    /// Of [`Action::Open`].
-    Repository(Repository),
-    /// Of [`Action::ReadHeader`].
-    Fit(Fit),
-    /// Of [`Action::Plan`].
-    Plan(DownloadPlan),
-    /// Of [`Action::Offer`].
-    Offer(ConversionOffer),
 }
 
 /// The last error, and where it is shown.
@@ -379,23 +234,23 @@ impl LibraryState {
         }
     }
 
-    /// Applies the outcome of `action`.
-    pub(crate) fn action_finished(&self, action: &Action, outcome: Result<Outcome, Error>) {
+    /// Applies the reply to `action`.
+    pub(crate) fn action_finished(&self, action: &Action, reply: Result<Reply, Error>) {
         self.busy.update(|busy| {
             if let Some(index) = busy.iter().position(|it| it == action) {
                 busy.remove(index);
             }
         });
-        match (action, outcome) {
-            (Action::Search(search), outcome) => {
+        match (action, reply) {
+            (Action::Search(search), reply) => {
                 if self.last_search.with_value(|last| last.as_ref() == Some(search)) {
-                    self.found.set(Fetched::of(outcome.map(Outcome::into_found)));
+                    self.found.set(Fetched::of(reply.map(found)));
                 }
             }
-            (Action::Open(repository), outcome) => {
+            (Action::Open(repository), reply) => {
                 if self.opened.with_untracked(|opened| opened.as_ref() == Some(repository)) {
-                    self.repository.set(match outcome {
-                        Ok(Outcome::Repository(repository)) => Fetched::Ready(repository),
+                    self.repository.set(match reply {
+                        Ok(Reply::Repository(repository)) => Fetched::Ready(repository),
                         Ok(_) => Fetched::NotRequested,
                         Err(error) => Fetched::Failed(error),
                     });
@@ -408,29 +263,29 @@ impl LibraryState {
                     self.convert_view.set(Some(ConvertView::Following));
                 }
             }
-            (Action::Offer { .. }, outcome) => {
+            (Action::Offer { .. }, reply) => {
                 if self.last_offer.with_value(|last| last.as_ref() == Some(action)) {
-                    self.offer.set(match outcome {
-                        Ok(Outcome::Offer(offer)) => Fetched::Ready(offer),
+                    self.offer.set(match reply {
+                        Ok(Reply::Offer(offer)) => Fetched::Ready(offer),
                         Ok(_) => Fetched::NotRequested,
                         Err(error) => Fetched::Failed(error),
                     });
                 }
             }
-            (action, Ok(outcome)) => self.apply(action, outcome),
+            (action, Ok(reply)) => self.apply(action, reply),
             (action, Err(error)) => {
                 self.problem.set(Some(ShownError { concern: action.concern(), error }));
             }
         }
     }
 
-    fn apply(&self, action: &Action, outcome: Outcome) {
-        match (action, outcome) {
-            (Action::ReadHeader(file), Outcome::Fit(fit)) => {
+    fn apply(&self, action: &Action, reply: Reply) {
+        match (action, reply) {
+            (Action::ReadHeader(file), Reply::Fit(fit)) => {
                 self.fits.update(|fits| drop(fits.insert(file.clone(), fit)));
             }
-            (_, Outcome::Plan(plan)) => self.plan.set(Some(plan)),
-            (action, Outcome::Report(report)) => {
+            (_, Reply::Plan(plan)) => self.plan.set(Some(plan)),
+            (action, Reply::Report(report)) => {
                 let notice = Notice { concern: action.concern(), message: text::report(&report) };
                 self.notice.set(Some(notice));
             }
@@ -466,24 +321,8 @@ impl LibraryState {
     }
 }
 
-impl Action {
-    /// The action that shows a changed plan again, after this one failed because of it.
-    pub(crate) fn after_plan_changed(&self, outcome: &Result<Outcome, Error>) -> Option<Self> {
-        let is_changed = matches!(outcome, Err(error) if error.problem == Problem::PlanChanged);
-        match self {
-            Self::Download { file, .. } if is_changed => Some(Self::Plan(file.clone())),
-            Self::Convert(request) if is_changed => {
-                Some(Self::Offer { name: request.name.clone(), is_weighed: request.is_weighed })
-            }
-            _ => None,
-        }
-    }
-}
-
-impl Outcome {
-    fn into_found(self) -> Vec<Found> {
-        if let Self::Found(found) = self { found } else { Vec::new() }
-    }
+fn found(reply: Reply) -> Vec<Found> {
+    if let Reply::Found(found) = reply { found } else { Vec::new() }
 }
 
 #[cfg(test)]

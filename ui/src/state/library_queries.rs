@@ -2,7 +2,7 @@
 
 use lilims_ipc::{Attempt, Condition, Download, DownloadState, Library, LibraryModel};
 
-use super::library::HubFile;
+use super::actions::HubFile;
 
 /// How many models the picker shows.
 const MAX_RECENT: usize = 6;

@@ -1,6 +1,6 @@
 //! Tests of the library state, without a page or a shell.
 
-use lilims_ipc::Problem;
+use lilims_ipc::{Command, Problem, Report};
 
 use super::*;
 
@@ -16,8 +16,8 @@ fn search(text: &str) -> Action {
     Action::Search(Search { text: text.into(), ..Search::default() })
 }
 
-fn found(repository: &str) -> Outcome {
-    Outcome::Found(vec![Found {
+fn found(repository: &str) -> Reply {
+    Reply::Found(vec![Found {
         repository: repository.into(),
         downloads: 1,
         likes: 1,
@@ -28,8 +28,8 @@ fn found(repository: &str) -> Outcome {
     }])
 }
 
-fn repository(name: &str) -> Outcome {
-    Outcome::Repository(Repository {
+fn repository(name: &str) -> Reply {
+    Reply::Repository(Repository {
         repository: name.into(),
         revision: "main".into(),
         licence: None,
@@ -127,7 +127,7 @@ fn report_is_shown_at_its_concern() {
         let verify = Action::Verify { name: "a".into() };
         let report = Report::Verified { name: "a".into() };
         state.action_started(&verify);
-        state.action_finished(&verify, Ok(Outcome::Report(report)));
+        state.action_finished(&verify, Ok(Reply::Report(report)));
         let concern = Concern::Model("a".into());
         assert_eq!(state.notice_of(&concern).as_deref(), Some("a matches its hash."));
         assert_eq!(state.notice_of(&Concern::Device), None);
@@ -139,14 +139,14 @@ fn plan_stays_until_it_is_confirmed() {
     with_library(|state| {
         let (plan_it, confirm) = (Action::Plan(file()), download());
         state.action_started(&plan_it);
-        state.action_finished(&plan_it, Ok(Outcome::Plan(plan())));
+        state.action_finished(&plan_it, Ok(Reply::Plan(plan())));
         assert_eq!(state.plan.get_untracked(), Some(plan()));
         state.action_started(&confirm);
         state.action_finished(&confirm, Err(error()));
         assert!(state.plan.get_untracked().is_some());
         assert_eq!(state.problem_of(&Concern::Plan), Some(error()));
         state.action_started(&confirm);
-        state.action_finished(&confirm, Ok(Outcome::Done));
+        state.action_finished(&confirm, Ok(Reply::Done));
         assert_eq!(state.plan.get_untracked(), None);
     });
 }
@@ -157,6 +157,17 @@ fn changed_plan_is_requested_again() {
     assert_eq!(download().after_plan_changed(&changed()), Some(Action::Plan(file())));
     assert_eq!(download().after_plan_changed(&Err(error())), None);
     assert_eq!(Action::Scan.after_plan_changed(&changed()), None);
+}
+
+#[test]
+fn downloads_carry_the_agreed_removals() {
+    let action = Action::Download { file: file(), agreed_removals: vec!["a".into()] };
+    let command = Command::Download {
+        repository: "a/b".into(),
+        file: "c.gguf".into(),
+        agreed_removals: vec!["a".into()],
+    };
+    assert_eq!(action.command(), command);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! Nothing here draws or calls the shell. Where a command is needed, a method returns the request and
 //! the page passes it to the bridge, so that everything here runs in native tests.
 
+mod actions;
 mod answer;
 mod chat;
 mod conversions;
@@ -14,13 +15,12 @@ mod reading;
 mod sampling;
 mod think;
 
+pub(crate) use actions::{Action, Concern, HubFile};
 pub(crate) use answer::{Answer, AnswerState, Growing};
 pub(crate) use chat::{Chat, Outgoing, Turn};
 pub(crate) use conversions::{first_choice, offered_targets};
 pub(crate) use first_model::{FirstStep, first_model, next_step};
-pub(crate) use library::{
-    Action, Concern, ConvertView, Fetched, HubFile, LibraryState, Outcome, Tab,
-};
+pub(crate) use library::{ConvertView, Fetched, LibraryState, Tab};
 pub(crate) use library_queries::{
     count_open, file_name, is_active, local_model, open_download, recent_models, suspended_model,
 };

@@ -139,8 +139,15 @@ fn left_out(left_out: &LeftOut) -> String {
     let why = match &left_out.reason {
         LeftOutReason::Unsuitable { why } => unsuitable(*why),
         LeftOutReason::TooManyFiles { limit } => {
-            text!(report.too_many_files, limit = count(*limit))
+            text!(left_out.too_many_files, limit = count(*limit))
         }
+        LeftOutReason::Missing => text!(left_out.missing).into(),
+        LeftOutReason::NotGguf => text!(left_out.not_gguf).into(),
+        LeftOutReason::TooDeep { limit } => text!(left_out.too_deep, limit = count(*limit)),
+        LeftOutReason::Manifest { what } => text!(left_out.manifest, what = visible_name(what)),
+        LeftOutReason::Split => text!(left_out.split).into(),
+        LeftOutReason::NeedsAdapter => text!(left_out.needs_adapter).into(),
+        LeftOutReason::WrongSize => text!(left_out.wrong_size).into(),
         LeftOutReason::Unusable { what } => visible_name(what),
     };
     text!(report.left_out, file = visible_name(&left_out.file), why)
@@ -353,6 +360,7 @@ mod tests {
             suggestion: None,
             tokens_per_second: None,
             measured_ratio: Some(1.1),
+            measured_runs: 1,
         };
         assert_eq!(
             fit_part(&part, &fit),

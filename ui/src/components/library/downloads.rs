@@ -142,13 +142,13 @@ fn Buttons(
         };
         let clear = || {
             let label = text!(download.clear_named, name = name.clone());
-            small("download-clear", text!(download.clear), label, Icon::Close, Action::Clear(id))
+            small("download-clear", text!(download.clear), label, Icon::Close, Action::Cancel(id))
         };
         match shape.get() {
             Shape::Active => (pause(), cancel()).into_any(),
             Shape::Checking => ().into_any(),
             Shape::Paused => (resume(), cancel()).into_any(),
-            Shape::Failed => (try_again(), cancel(), clear()).into_any(),
+            Shape::Failed => (try_again(), cancel()).into_any(),
             Shape::Done(model) => view! {
                 <UseButton test_id="download-use" name=model act/>
                 {clear()}
