@@ -231,7 +231,7 @@ impl Parser<'_> {
         let reader = &self.reader;
         let window = || reader.size(&["sliding_window"]);
         match (self.family.model.windows, self.family.converted_model().windows) {
-            (Windows::AllButEach(_), _) => {
+            (Windows::AllButEvery(_), _) => {
                 Ok((Some(reader.required_size(&["sliding_window"])?), None))
             }
             (Windows::All, Windows::All) => Ok((window()?, None)),
@@ -319,33 +319,33 @@ impl Parser<'_> {
     /// the family.
     fn check_layers(&self, config: &Config) -> Result<(), Error> {
         let model = self.family.model;
-        if let Windows::AllButEach(each) = model.windows {
-            self.check_windowed_layers(config.n_layers, each)?;
+        if let Windows::AllButEvery(every) = model.windows {
+            self.check_windowed_layers(config.n_layers, every)?;
         }
-        match model.unrotated_each {
-            Some(each) => self.check_rotated_layers(config.n_layers, each),
+        match model.nope_every {
+            Some(every) => self.check_rotated_layers(config.n_layers, every),
             None => Ok(()),
         }
     }
 
-    fn check_windowed_layers(&self, n_layers: usize, each: usize) -> Result<(), Error> {
+    fn check_windowed_layers(&self, n_layers: usize, every: usize) -> Result<(), Error> {
         let differs = match self.layer_types(n_layers)? {
             Some(windowed) => {
-                windowed.iter().enumerate().any(|(idx, has)| *has == ((idx + 1) % each == 0))
+                windowed.iter().enumerate().any(|(idx, has)| *has == ((idx + 1) % every == 0))
             }
             None => {
                 let keys = ["sliding_window_pattern", "_sliding_window_pattern"];
-                self.reader.size(&keys)?.is_some_and(|pattern| pattern != each)
+                self.reader.size(&keys)?.is_some_and(|pattern| pattern != every)
             }
         };
         if differs {
-            let what = format!("full attention in other layers than every {each}th");
+            let what = format!("full attention in other layers than every {every}th");
             return Err(Error::Unsupported { what });
         }
         Ok(())
     }
 
-    fn check_rotated_layers(&self, n_layers: usize, each: usize) -> Result<(), Error> {
+    fn check_rotated_layers(&self, n_layers: usize, every: usize) -> Result<(), Error> {
         let differs = match self.reader.list("no_rope_layers")? {
             Some(layers) if layers.len() != n_layers => {
                 let what = format!("`no_rope_layers` has {} of {n_layers} layers", layers.len());
@@ -355,14 +355,14 @@ impl Parser<'_> {
             Some(layers) => layers
                 .iter()
                 .enumerate()
-                .any(|(idx, rotates)| (rotates.as_u64() == Some(0)) != ((idx + 1) % each == 0)),
+                .any(|(idx, rotates)| (rotates.as_u64() == Some(0)) != ((idx + 1) % every == 0)),
             None => {
-                self.reader.size(&["no_rope_layer_interval"])?.is_some_and(|found| found != each)
+                self.reader.size(&["no_rope_layer_interval"])?.is_some_and(|found| found != every)
             }
         };
         let has_windows = self.layer_types(n_layers)?.is_some_and(|kinds| kinds.contains(&true));
         if differs || has_windows {
-            let what = format!("no rotation in other layers than every {each}th, or windows");
+            let what = format!("no rotation in other layers than every {every}th, or windows");
             return Err(Error::Unsupported { what });
         }
         Ok(())

@@ -167,7 +167,7 @@ pub struct Family {
     /// Which layers have a sliding window.
     pub windows: Windows,
     /// Every `n`th layer does not rotate queries and keys.
-    pub unrotated_each: Option<usize>,
+    pub nope_every: Option<usize>,
     /// The default rotary base of layers with a window; `None` where it is that of other layers.
     pub local_rope_base: Option<f64>,
     /// The number of layers of the family's one model that scales attention scores by
@@ -203,7 +203,7 @@ pub enum Windows {
     /// Every layer, where the metadata gives a window.
     All,
     /// All but every `n`th layer.
-    AllButEach(usize),
+    AllButEvery(usize),
 }
 
 const LLAMA: Family = Family {
@@ -219,7 +219,7 @@ const LLAMA: Family = Family {
     post_norms: false,
     scales_embeddings: false,
     windows: Windows::Listed,
-    unrotated_each: None,
+    nope_every: None,
     local_rope_base: None,
     model_width_scale_layers: None,
 };
@@ -228,7 +228,7 @@ const LLAMA: Family = Family {
 pub const FAMILIES: &[Family] = &[
     LLAMA,
     Family { name: "mistral", windows: Windows::All, ..LLAMA },
-    Family { name: "smollm3", unrotated_each: Some(4), ..LLAMA },
+    Family { name: "smollm3", nope_every: Some(4), ..LLAMA },
     Family { name: "qwen2", rope_kind: RopeKind::Halves, ..LLAMA },
     Family { name: "qwen3", rope_kind: RopeKind::Halves, head_norms: true, ..LLAMA },
     Family {
@@ -244,7 +244,7 @@ pub const FAMILIES: &[Family] = &[
         gate: Some(Activation::Gelu),
         post_norms: true,
         scales_embeddings: true,
-        windows: Windows::AllButEach(2),
+        windows: Windows::AllButEvery(2),
         model_width_scale_layers: Some(46),
         ..LLAMA
     },
@@ -255,7 +255,7 @@ pub const FAMILIES: &[Family] = &[
         head_norms: true,
         post_norms: true,
         scales_embeddings: true,
-        windows: Windows::AllButEach(6),
+        windows: Windows::AllButEvery(6),
         local_rope_base: Some(10_000.0),
         model_width_scale_layers: Some(62),
         ..LLAMA
@@ -489,7 +489,7 @@ fn read(keys: &Keys<'_>, family: &Family, n_vocab: usize) -> Result<ModelSpec, E
             .enumerate()
             .map(|(idx, window)| {
                 let is_local = family.local_rope_base.is_some() && window.is_some();
-                let is_still = family.unrotated_each.is_some_and(|each| (idx + 1) % each == 0);
+                let is_still = family.nope_every.is_some_and(|every| (idx + 1) % every == 0);
                 LayerSpec { window, rope_idx: usize::from(is_local || is_still) }
             })
             .collect(),
@@ -520,9 +520,9 @@ fn windows(keys: &Keys<'_>, family: &Family) -> Result<Vec<Option<usize>>, Error
             None => vec![None; n_layers],
         },
         Windows::All => vec![window; n_layers],
-        Windows::AllButEach(default) => {
-            let each = pattern(default)?;
-            (1..=n_layers).map(|n| window.filter(|_| n % each != 0)).collect()
+        Windows::AllButEvery(default) => {
+            let every = pattern(default)?;
+            (1..=n_layers).map(|n| window.filter(|_| n % every != 0)).collect()
         }
     })
 }
@@ -559,7 +559,7 @@ fn ropes(keys: &Keys<'_>, family: &Family) -> Result<Vec<RopeSpec>, Error> {
         let local = RopeSpec { base, position_scale: 1.0, uses_factors: false, magnitude: 1.0 };
         ropes.push(local);
     }
-    if family.unrotated_each.is_some() {
+    if family.nope_every.is_some() {
         ropes.push(RopeSpec::NONE);
     }
     Ok(ropes)
