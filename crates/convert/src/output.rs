@@ -37,7 +37,7 @@ impl Output {
     }
 
     /// Writes the header of a GGUF file.
-    pub(crate) fn write_head(
+    pub(crate) fn write_header(
         &mut self,
         writer: &Writer,
         tensors: &[TensorHead],

@@ -89,14 +89,15 @@ pub struct Progress<'a> {
 
 impl<'a> Progress<'a> {
     /// The progress just before the tensor `tensor_idx` is written.
-    fn before(heads: &'a [TensorHead], tensor_idx: usize) -> Self {
-        let size_bytes = |heads: &[TensorHead]| heads.iter().map(|head| head.size_bytes).sum();
+    fn before(headers: &'a [TensorHead], tensor_idx: usize) -> Self {
+        let size_bytes =
+            |headers: &[TensorHead]| headers.iter().map(|header| header.size_bytes).sum();
         Self {
             tensor_idx,
-            n_tensors: heads.len(),
-            name: heads.get(tensor_idx).map_or("", |head| &head.name),
-            written_bytes: size_bytes(&heads[..tensor_idx]),
-            total_bytes: size_bytes(heads),
+            n_tensors: headers.len(),
+            name: headers.get(tensor_idx).map_or("", |header| &header.name),
+            written_bytes: size_bytes(&headers[..tensor_idx]),
+            total_bytes: size_bytes(headers),
         }
     }
 }
@@ -121,10 +122,10 @@ pub fn convert(
     if let Data::Checkpoint { .. } = input.data {
         check_tokenizer(source, &input.writer, out, cancel)?;
     }
-    let heads = input.heads(options, !options.importance.is_empty())?;
-    let tensors = input.tensors(&heads, options)?;
+    let headers = input.headers(options, !options.importance.is_empty())?;
+    let tensors = input.tensors(&headers, options)?;
     let mut output = Output::create(out)?;
-    output.write_head(&input.writer, &heads)?;
+    output.write_header(&input.writer, &headers)?;
     let has_failed = AtomicBool::new(false);
     let keep_going = || !cancel.load(Ordering::Relaxed) && !has_failed.load(Ordering::Relaxed);
     let (finished, spec, files) = std::thread::scope(|scope| {
@@ -134,7 +135,7 @@ pub fn convert(
         let open = |tensor_idx, n_bytes| input.open(tensor_idx, n_bytes);
         let result =
             pipeline::start(scope, &tensors, open, options.threads).and_then(|mut chunks| {
-                write(&heads, &tensors, &mut chunks, output, cancel, on_progress)
+                write(&headers, &tensors, &mut chunks, output, cancel, on_progress)
             });
         let checked = result.and_then(|finished| {
             let spec = check(finished.temporary_path()).map_err(Error::Result)?;
@@ -167,9 +168,9 @@ pub fn convert(
             calibration: options.calibration.clone(),
             notes: input.notes.clone(),
         },
-        tensors: heads
+        tensors: headers
             .iter()
-            .map(|head| (head.name.clone(), head.tensor_type.to_string()))
+            .map(|header| (header.name.clone(), header.tensor_type.to_string()))
             .map(|(name, tensor_type)| TensorEntry { name, tensor_type })
             .collect(),
         evaluation: None,
@@ -177,7 +178,7 @@ pub fn convert(
     let manifest_file = manifest.prepare(out)?;
     finished.publish(options.replace_existing)?;
     manifest_file.publish(true)?;
-    on_progress(Progress::before(&heads, heads.len()));
+    on_progress(Progress::before(&headers, headers.len()));
     Ok(manifest)
 }
 
@@ -194,8 +195,8 @@ pub fn expected_sizes(
 ) -> Result<Vec<(Mix, u64)>, Error> {
     let input = Input::read(source, options)?;
     let size = |mix| {
-        let heads = input.heads(&Options { mix, ..options.clone() }, uses_importance)?;
-        Ok((mix, input.file_bytes(&heads)))
+        let headers = input.headers(&Options { mix, ..options.clone() }, uses_importance)?;
+        Ok((mix, input.file_bytes(&headers)))
     };
     Mix::all().map(size).collect()
 }
@@ -212,12 +213,12 @@ pub fn expected_bytes(
     uses_importance: bool,
 ) -> Result<u64, Error> {
     let input = Input::read(source, options)?;
-    Ok(input.file_bytes(&input.heads(options, uses_importance)?))
+    Ok(input.file_bytes(&input.headers(options, uses_importance)?))
 }
 
 /// Writes the encoded tensors.
 fn write(
-    heads: &[TensorHead],
+    headers: &[TensorHead],
     tensors: &[Tensor<'_>],
     chunks: &mut EncodedChunks,
     mut output: Output,
@@ -225,7 +226,7 @@ fn write(
     on_progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Finished, Error> {
     for (tensor_idx, tensor) in tensors.iter().enumerate() {
-        on_progress(Progress::before(heads, tensor_idx));
+        on_progress(Progress::before(headers, tensor_idx));
         for _ in tensor.chunks() {
             if cancel.load(Ordering::Relaxed) {
                 return Err(Error::Cancelled);
@@ -297,7 +298,7 @@ impl Input {
     }
 
     /// Returns the headers of the result's tensors, with their types.
-    fn heads(&self, options: &Options, has_importance: bool) -> Result<Vec<TensorHead>, Error> {
+    fn headers(&self, options: &Options, has_importance: bool) -> Result<Vec<TensorHead>, Error> {
         let Options { mix, overrides, .. } = options;
         let traits = Traits { has_importance, ..self.traits };
         let chooser = Chooser { mix: *mix, overrides, traits };
@@ -314,29 +315,31 @@ impl Input {
     }
 
     /// Returns the size of a file with these tensors, in bytes.
-    fn file_bytes(&self, heads: &[TensorHead]) -> u64 {
-        let mut head = Vec::new();
-        self.writer.write_head(heads.iter(), &mut head).expect("writing to a Vec cannot fail");
-        let padded = heads
+    fn file_bytes(&self, headers: &[TensorHead]) -> u64 {
+        let mut header_bytes = Vec::new();
+        self.writer
+            .write_head(headers.iter(), &mut header_bytes)
+            .expect("writing to a Vec cannot fail");
+        let padded = headers
             .iter()
-            .map(|head| head.size_bytes + Writer::padding(head.size_bytes).len() as u64);
-        head.len() as u64 + padded.sum::<u64>()
+            .map(|header| header.size_bytes + Writer::padding(header.size_bytes).len() as u64);
+        header_bytes.len() as u64 + padded.sum::<u64>()
     }
 
     /// Returns how each tensor is encoded.
     fn tensors<'a>(
         &'a self,
-        heads: &[TensorHead],
+        headers: &[TensorHead],
         options: &'a Options,
     ) -> Result<Vec<Tensor<'a>>, Error> {
-        let each = self.tensors.iter().zip(heads);
-        let tensor = |(planned, head): (&'a PlannedTensor, &TensorHead)| {
+        let each = self.tensors.iter().zip(headers);
+        let tensor = |(planned, header): (&'a PlannedTensor, &TensorHead)| {
             let (name, tensor_type) = self.find(planned)?;
             let n_values: usize = planned.shape.iter().product();
             let columns = match planned.transform {
                 // A bias is a column of rows.
                 Transform::Interleave { .. } if planned.shape.len() == 1 => 1,
-                _ => head.dims[0] as usize,
+                _ => header.dims[0] as usize,
             };
             Ok(Tensor {
                 name,
@@ -344,8 +347,8 @@ impl Input {
                 rows: n_values / columns.max(1),
                 columns,
                 transform: planned.transform,
-                target: head.tensor_type,
-                importance: options.importance.get(&head.name).map(Vec::as_slice),
+                target: header.tensor_type,
+                importance: options.importance.get(&header.name).map(Vec::as_slice),
             })
         };
         each.map(tensor).collect()

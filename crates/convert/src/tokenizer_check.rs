@@ -292,8 +292,8 @@ fn written(writer: &Writer, out: &Path) -> Result<Tokenizer, Error> {
     let folder = folder_of(out);
     let mut file = NamedTempFile::with_prefix_in(PREFIX, folder).map_err(Error::io(folder))?;
     let none: [TensorHead; 0] = [];
-    let head = writer.write_head(none.iter(), &mut file).and_then(|_| file.flush());
-    head.map_err(Error::io(folder))?;
+    let result = writer.write_head(none.iter(), &mut file).and_then(|_| file.flush());
+    result.map_err(Error::io(folder))?;
     let file = Arc::new(File::open(file.path())?);
     Tokenizer::from_gguf(&file).map_err(Error::Result)
 }
