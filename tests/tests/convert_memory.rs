@@ -15,8 +15,7 @@ use lilims_convert::{Mix, Options, convert};
 use lilims_gguf::File;
 use lilims_tests::real_model;
 
-/// The variable that tells the measured process what to convert: the source, the result and its
-/// type.
+/// The variable with the job of the measured process: source, result and type.
 const JOB: &str = "LILIMS_TEST_CONVERSION";
 /// The memory that a conversion may take beside two tensors.
 const ALLOWANCE_BYTES: u64 = 64 << 20;

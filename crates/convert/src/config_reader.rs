@@ -1,4 +1,4 @@
-//! Reads single fields of `config.json`, with transformers' defaults for those that it leaves out.
+//! Reads single fields of `config.json`, with transformers' defaults for absent ones.
 //!
 //! What the fields mean is decided in `config.rs` and `rotation.rs`.
 

@@ -1,5 +1,5 @@
-//! The tables of known fields: those that all families share, those of single families, those of
-//! the tokenizer's files.
+//! The tables of known fields: of `config.json` in all families and in single ones, of
+//! `generation_config.json`, and of the tokenizer's files.
 //!
 //! Names and defaults are those of transformers' configuration classes, versions 4 and 5
 //! (<https://github.com/huggingface/transformers/tree/main/src/transformers/models>).
@@ -254,7 +254,7 @@ pub(crate) const SMOLLM3: &[Field] = &[
     kept("layer_types", "null"),
     one_of("hidden_act", SILU),
     one_of("use_sliding_window", FALSE),
-    // Only read where `use_sliding_window` is set.
+    // Without `use_sliding_window` the class reads none of these.
     ignored("sliding_window"),
     ignored("max_window_layers"),
     ignored("pretraining_tp"),

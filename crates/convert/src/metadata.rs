@@ -14,7 +14,8 @@ use crate::types::Mix;
 
 /// The version of the block formats, which has not changed since 2023.
 const QUANTIZATION_VERSION: u32 = 2;
-/// Keys that are not copied from a GGUF source: those that the conversion sets, and the alignment.
+/// Keys that are not copied from a GGUF source: the conversion sets them, or they are about the
+/// file.
 const NOT_COPIED: [&str; 4] =
     ["general.file_type", "general.quantization_version", "general.alignment", "general.license"];
 

@@ -34,8 +34,8 @@ impl PlannedTensor {
     }
 }
 
-/// Plans the tensors of a model, in the order in which a forward pass reads them. `has` tells
-/// whether the source has a tensor.
+/// Plans the tensors of a model, in the order in which a forward pass reads them. `has`
+/// returns whether the source has a tensor.
 ///
 /// # Errors
 ///
