@@ -20,7 +20,7 @@ pub enum Error {
     #[error("cannot start threads")]
     Threads(#[source] std::io::Error),
     /// A file of the source was modified during the conversion.
-    #[error("{} was changed or cut short while it was converted", path.display())]
+    #[error("{} was modified or truncated during the conversion", path.display())]
     Changed {
         /// The file.
         path: PathBuf,
