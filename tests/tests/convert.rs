@@ -1,5 +1,5 @@
-//! Conversions: what comes out of each kind of source, and what faults leave behind. That the results
-//! compute what transformers does is checked with the engine.
+//! Conversions: the results of each kind of source, and what failures leave behind. The engine's
+//! tests check that results compute what transformers does.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
 
@@ -28,7 +28,7 @@ fn run_with(source: &Path, out: &Path, options: &Options) -> Result<Manifest, Er
     convert(source, out, options, &AtomicBool::new(false), &mut |_| {})
 }
 
-/// A copy of a tiny checkpoint that a test may change.
+/// A modifiable copy of a tiny checkpoint.
 struct Checkpoint {
     folder: TempDir,
 }
@@ -59,7 +59,7 @@ impl Checkpoint {
         fs::write(path, json.to_string()).unwrap();
     }
 
-    /// All tensors, with their shapes.
+    /// All tensors: names, shapes and bytes.
     fn tensors(&self) -> Vec<(String, Vec<usize>, Vec<u8>)> {
         let bytes = fs::read(self.file("model.safetensors")).unwrap();
         let tensors = SafeTensors::deserialize(&bytes).unwrap();
@@ -100,7 +100,7 @@ fn contents(path: &Path) -> HashMap<String, (String, Vec<u8>)> {
 }
 
 #[test]
-fn the_same_source_gives_the_same_bytes_whatever_the_threads_and_the_way() {
+fn results_do_not_depend_on_threads_or_on_converting_twice() {
     let checkpoint = Checkpoint::copy("llama");
     let folder = tempfile::tempdir().unwrap();
     let out = |name: &str| folder.path().join(name);
@@ -110,18 +110,18 @@ fn the_same_source_gives_the_same_bytes_whatever_the_threads_and_the_way() {
         run_with(checkpoint.path(), &out("one.gguf"), &one).unwrap();
         run_with(checkpoint.path(), &out("three.gguf"), &Options { threads: 3, ..one }).unwrap();
         let bytes = fs::read(out("one.gguf")).unwrap();
-        assert!(bytes == fs::read(out("three.gguf")).unwrap(), "{mix}: threads change nothing");
+        assert!(bytes == fs::read(out("three.gguf")).unwrap(), "{mix}: number of threads");
         run(&out("whole.gguf"), &out("twice.gguf"), mix).unwrap();
         let [direct, twice] = ["one.gguf", "twice.gguf"].map(|name| contents(&out(name)));
-        assert!(direct == twice, "{mix}: by way of a GGUF file");
-        // What has the type already is copied.
+        assert!(direct == twice, "{mix}: through a GGUF file");
+        // Tensors that already have the type are copied.
         run(&out("one.gguf"), &out("copy.gguf"), mix).unwrap();
         assert!(contents(&out("copy.gguf")) == direct, "{mix}: copied");
     }
 }
 
 #[test]
-fn important_columns_are_kept_better() {
+fn important_columns_have_smaller_errors() {
     let checkpoint = Checkpoint::copy("mistral");
     let folder = tempfile::tempdir().unwrap();
     let out = |name: &str| folder.path().join(name);
@@ -156,7 +156,7 @@ fn important_columns_are_kept_better() {
 }
 
 #[test]
-fn a_gguf_source_keeps_its_tokenizer_and_names() {
+fn a_gguf_source_keeps_its_metadata() {
     let checkpoint = Checkpoint::copy("gemma2");
     let folder = tempfile::tempdir().unwrap();
     let [first, second] = ["a.gguf", "b.gguf"].map(|name| folder.path().join(name));
@@ -174,7 +174,7 @@ fn a_gguf_source_keeps_its_tokenizer_and_names() {
 }
 
 #[test]
-fn faults_are_named_and_leave_nothing() {
+fn errors_name_the_cause_and_leave_no_files() {
     type Fault = (&'static str, fn(&Checkpoint), &'static [&'static str]);
     const WEIGHT: &str = "model.layers.1.mlp.up_proj.weight";
     let faults: [Fault; 14] = [
@@ -203,7 +203,7 @@ fn faults_are_named_and_leave_nothing() {
             &["model-00002-of-00002.safetensors"],
         ),
         (
-            "a shard elsewhere",
+            "a shard outside the folder",
             |c| {
                 let map = json!({ "weight_map": { WEIGHT: "../model.safetensors" } });
                 c.change_json("model.safetensors.index.json", |json| *json = map.clone());
@@ -264,23 +264,23 @@ fn faults_are_named_and_leave_nothing() {
             &["513 tokens", "512"],
         ),
     ];
-    for (name, spoil, expected) in faults {
+    for (name, damage, expected) in faults {
         let checkpoint = Checkpoint::copy("llama");
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("model.gguf");
-        fs::write(&out, "what was there").unwrap();
-        spoil(&checkpoint);
+        fs::write(&out, "existing").unwrap();
+        damage(&checkpoint);
         let error = run(checkpoint.path(), &out, Mix::Q8_0).unwrap_err().to_string();
         println!("{name}: {error}");
         assert!(expected.iter().all(|part| error.contains(part)), "{name}: {error}");
         assert_eq!(names_in(folder.path()), ["model.gguf"], "{name}");
-        assert_eq!(fs::read(&out).unwrap(), b"what was there", "{name}");
+        assert_eq!(fs::read(&out).unwrap(), b"existing", "{name}");
     }
 }
 
-/// Damage anywhere gets an error or a file, and nothing else.
+/// Random damage leads to an error or to a valid file.
 #[test]
-fn damaged_sources_are_survived() {
+fn damaged_sources_do_not_panic() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("model.gguf");
     let checkpoint = Checkpoint::copy("llama");
@@ -291,7 +291,7 @@ fn damaged_sources_are_survived() {
     };
     for name in ["config.json", "tokenizer.json", "model.safetensors"] {
         let whole = fs::read(checkpoint.file(name)).unwrap();
-        // Of the weights, the head is what can be damaged: their values may be any.
+        // Of the weights only the header can be invalid: their values may be any.
         let reach = whole.len().min(4000);
         for _ in 0..60 {
             let mut bytes = whole.clone();
@@ -309,7 +309,7 @@ fn damaged_sources_are_survived() {
 }
 
 #[test]
-fn a_cancelled_conversion_leaves_nothing() {
+fn a_cancelled_conversion_leaves_no_files() {
     let checkpoint = Checkpoint::copy("llama");
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("model.gguf");
@@ -333,7 +333,7 @@ fn a_cancelled_conversion_leaves_nothing() {
 }
 
 #[test]
-fn the_manifest_says_what_was_made_of_what() {
+fn the_manifest_describes_source_and_result() {
     let checkpoint = Checkpoint::copy("qwen3");
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("tiny.gguf");
@@ -366,7 +366,7 @@ fn the_manifest_says_what_was_made_of_what() {
         assert_eq!(tensor.tensor_type, types[&tensor.name].0, "{}", tensor.name);
     }
     let of = |name: &str| &*types[name].0;
-    // Rows of 96 values are no blocks of 256, rows of 256 are.
+    // Rows of 96 values are not whole blocks of 256, rows of 256 are.
     assert_eq!(of("blk.0.attn_q.weight"), "Q5_0");
     assert_eq!(of("blk.0.ffn_down.weight"), "F16");
     assert_eq!(of("blk.0.ffn_norm.weight"), "F32");
@@ -376,7 +376,7 @@ fn the_manifest_says_what_was_made_of_what() {
     assert!(Manifest::read(&path).is_err());
 }
 
-/// That the documented schema has the manifest's keys, and those alone.
+/// Checks that the documented schema has exactly the manifest's keys.
 fn check_schema(manifest: &[u8]) {
     let read = |bytes: &[u8]| serde_json::from_slice::<Json>(bytes).unwrap();
     let path = lilims_tests::workspace().join("docs").join("lilims-manifest.schema.json");
@@ -396,7 +396,7 @@ fn check_schema(manifest: &[u8]) {
     }
 }
 
-/// A pickle that builds a dictionary of tensors, as `torch.save` writes it.
+/// Builds a pickle of a dictionary of tensors, as `torch.save` writes it.
 fn pickle(tensors: &[(String, Vec<usize>, Vec<u8>)], prelude: &[u8]) -> Vec<u8> {
     fn text(out: &mut Vec<u8>, text: &str) {
         out.push(b'X');
@@ -445,7 +445,7 @@ fn write_archive(path: &Path, pickle: &[u8], tensors: &[(String, Vec<usize>, Vec
 }
 
 #[test]
-fn pickles_of_tensors_are_read_and_programs_are_refused() {
+fn pickles_of_tensors_are_read_and_code_is_rejected() {
     let checkpoint = Checkpoint::copy("llama");
     let folder = tempfile::tempdir().unwrap();
     let out = |name: &str| folder.path().join(name);
@@ -458,7 +458,7 @@ fn pickles_of_tensors_are_read_and_programs_are_refused() {
     assert!(contents(&out("safetensors.gguf")) == contents(&out("pickle.gguf")));
 
     for (program, name) in [
-        // It runs, and its result is thrown away: what is left is a dictionary of tensors.
+        // The call's result is popped, so what remains is a dictionary of tensors.
         (&b"cposix\nsystem\n(X\x04\0\0\0truetR0"[..], "posix.system"),
         (b"cbuiltins\neval\n", "builtins.eval"),
         (b"\x8c\x02os\x8c\x06system\x93", "os.system"),
@@ -472,11 +472,11 @@ fn pickles_of_tensors_are_read_and_programs_are_refused() {
         write_archive(&path, &whole[..len], &tensors);
         assert!(run(checkpoint.path(), &out("no.gguf"), Mix::F16).is_err(), "{len} bytes");
     }
-    // Nests without end, which would exhaust the stack where it is walked.
+    // Deeply nested tuples would overflow the stack of a recursive walk.
     let tower = [&b"\x80\x02)"[..], &[0x85; 1 << 20], b"0."].concat();
     write_archive(&path, &tower, &tensors);
     let error = run(checkpoint.path(), &out("no.gguf"), Mix::F16).unwrap_err().to_string();
-    assert!(error.contains("damaged description"), "{error}");
+    assert!(error.contains("damaged pickle"), "{error}");
     let mut short = tensors.clone();
     short[3].2.truncate(8);
     write_archive(&path, &pickle(&tensors, b""), &short);
@@ -489,7 +489,7 @@ fn pickles_of_tensors_are_read_and_programs_are_refused() {
 }
 
 #[test]
-fn shards_are_one_checkpoint() {
+fn shards_are_joined() {
     let checkpoint = Checkpoint::copy("phi3");
     let folder = tempfile::tempdir().unwrap();
     let out = |name: &str| folder.path().join(name);
@@ -516,7 +516,7 @@ const TEXTS: [&str; 5] = [
     "",
 ];
 
-/// The file's tokenizer against the `tokenizers` crate, on texts without special tokens.
+/// Compares the file's tokenizer with the `tokenizers` crate.
 fn check_tokens(json: &Path, gguf: &Path, adds_bos: bool) {
     let reference = tokenizers::Tokenizer::from_file(json).unwrap();
     let tokenizer = Tokenizer::from_gguf(&Arc::new(File::open(gguf).unwrap())).unwrap();
@@ -529,7 +529,7 @@ fn check_tokens(json: &Path, gguf: &Path, adds_bos: bool) {
 }
 
 #[test]
-fn a_byte_level_tokenizer_keeps_its_tokens() {
+fn byte_level_tokenizers_encode_alike() {
     let checkpoint = Checkpoint::copy("qwen2");
     let out = checkpoint.file("out.gguf");
     run(checkpoint.path(), &out, Mix::F16).unwrap();
@@ -571,9 +571,9 @@ fn a_byte_level_tokenizer_keeps_its_tokens() {
     assert_eq!(file.metadata().str("tokenizer.chat_template").unwrap(), "{{ bos_token }}");
 }
 
-/// Pieces with byte fall-back, as `tokenizer.json` lists them for Llama 2 and Gemma.
+/// Pieces with byte fallback, as in `tokenizer.json` of Llama 2 and Gemma.
 #[test]
-fn pieces_listed_with_merges_keep_their_tokens() {
+fn pieces_of_tokenizer_json_encode_alike() {
     let checkpoint = Checkpoint::copy("llama");
     let mut vocab: Vec<String> = ["<unk>", "<s>", "</s>"].map(str::to_owned).to_vec();
     vocab.extend((0..=255).map(|byte| format!("<0x{byte:02X}>")));
@@ -627,9 +627,9 @@ fn pieces_listed_with_merges_keep_their_tokens() {
     check_tokens(&checkpoint.file("tokenizer.json"), &out, true);
 }
 
-/// A `tokenizer.model` of the pieces that a published vocabulary has.
+/// A `tokenizer.model` with the pieces of a published vocabulary.
 #[test]
-fn pieces_of_a_protocol_buffer_keep_their_tokens() {
+fn pieces_of_tokenizer_model_encode_alike() {
     let vocabularies = fixture("tokenizers");
     let checkpoint = Checkpoint::copy("llama");
     let published = Arc::new(File::open(&vocabularies.join("ggml-vocab-llama-spm.gguf")).unwrap());
@@ -637,7 +637,7 @@ fn pieces_of_a_protocol_buffer_keep_their_tokens() {
     let array = |key: &str| metadata.array(key).unwrap();
     let texts: Vec<_> = array("tokenizer.ggml.tokens").strings().collect();
     let message = |number: u8, content: &[u8]| {
-        assert!(content.len() < 128, "one byte has the length");
+        assert!(content.len() < 128, "the length takes one byte");
         [&[number << 3 | 2, content.len() as u8], content].concat()
     };
     let mut model = message(2, &[3 << 3, 2]);

@@ -1,5 +1,4 @@
-//! Conversions that run models: importance measured on a text, figures before and after, and the command
-//! line that does both.
+//! Conversions that run models: calibration, evaluation, and the command line that does both.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
 
@@ -15,13 +14,13 @@ use serde_json::Value as Json;
 
 const SMOLLM2: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
 
-/// How far the sums of the two backends are apart: blocks of 8 bits are multiplied on `cpu`, and
-/// errors of one layer are the next one's input.
+/// The relative difference between the two backends' sums: `cpu` quantises activations to 8 bits,
+/// and errors propagate from layer to layer.
 const BACKEND_TOLERANCE: f64 = 0.05;
-/// The reader of JSON may miss the last bit.
+/// Parsing JSON may change the last bit.
 const JSON_TOLERANCE: f64 = 1e-12;
-/// By how much a measured importance lowers the divergence from the source, at least.
-const GAIN: f64 = 0.9;
+/// Measured importance multiplies the divergence from the source by less than this.
+const MAX_DIVERGENCE_RATIO: f64 = 0.9;
 
 fn smollm2() -> PathBuf {
     real_model(SMOLLM2)
@@ -41,7 +40,7 @@ fn run(job: &Job) -> Result<Manifest, Error> {
     job.run(&AtomicBool::new(false), &mut |_| {})
 }
 
-/// A text that any tokenizer cuts into many tokens.
+/// A text of many tokens for any tokenizer.
 fn long_text() -> Text {
     let text = (0..900).map(|i| format!("{} ", i * i % 97)).collect::<String>();
     Text { name: "numbers".to_owned(), text: text.into() }
@@ -62,7 +61,7 @@ fn squares(model: &Arc<Model>, ids: &[u32]) -> InputSquares {
 }
 
 #[test]
-fn both_backends_see_the_same_activations() {
+fn both_backends_measure_the_same_activations() {
     let checkpoints = fixture("checkpoints");
     let folder = tempfile::tempdir().unwrap();
     for name in ["llama", "gpt2", "phi2", "gemma3"] {
@@ -95,7 +94,7 @@ fn both_backends_see_the_same_activations() {
 }
 
 #[test]
-fn a_measured_importance_brings_the_result_nearer_to_its_source() {
+fn measured_importance_lowers_the_divergence() {
     let folder = tempfile::tempdir().unwrap();
     let mut divergences = Vec::new();
     for calibration in [None, Some(Text::for_calibration())] {
@@ -115,13 +114,13 @@ fn a_measured_importance_brings_the_result_nearer_to_its_source() {
         assert!(found.p99_kl > found.mean_kl && found.same_top < 1.0, "{found:?}");
         divergences.push((found.mean_kl, found.perplexity_after));
     }
-    let [(plain, plain_perplexity), (weighed, perplexity)] = divergences[..] else { panic!() };
-    assert!(weighed < GAIN * plain, "{plain} to {weighed}");
+    let [(plain, plain_perplexity), (calibrated, perplexity)] = divergences[..] else { panic!() };
+    assert!(calibrated < MAX_DIVERGENCE_RATIO * plain, "{plain} to {calibrated}");
     assert!(perplexity < plain_perplexity, "{plain_perplexity} to {perplexity}");
 }
 
 #[test]
-fn a_checkpoint_is_measured_and_its_help_leaves() {
+fn evaluating_a_checkpoint_removes_temporary_files() {
     let checkpoints = fixture("checkpoints");
     let folder = tempfile::tempdir().unwrap();
     for name in ["llama", "gpt2"] {
@@ -142,7 +141,7 @@ fn a_checkpoint_is_measured_and_its_help_leaves() {
         });
         stages.dedup();
         assert_eq!(stages, ["preparing", "calibrating", "converting", "evaluating"], "{name}");
-        // F32 is what it was.
+        // F32 loses nothing.
         let found = manifest.unwrap().evaluation.unwrap();
         assert_eq!((found.perplexity_after, found.mean_kl), (found.perplexity_before, 0.0));
         assert_eq!(found.same_top, 1.0);
@@ -152,7 +151,7 @@ fn a_checkpoint_is_measured_and_its_help_leaves() {
 }
 
 #[test]
-fn a_job_can_be_cancelled_at_each_stage() {
+fn jobs_can_be_cancelled_at_each_stage() {
     let checkpoints = fixture("checkpoints");
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out.gguf");
@@ -175,14 +174,14 @@ fn a_job_can_be_cancelled_at_each_stage() {
         assert!(matches!(cancelled_at(is_it), Err(Error::Cancelled)));
         assert!(names_in(folder.path()).is_empty(), "{:?}", names_in(folder.path()));
     }
-    // A model that is whole stays, without figures.
+    // The converted model stays, without figures.
     let manifest = cancelled_at(|stage| matches!(stage, Stage::Evaluating { .. })).unwrap();
     assert_eq!(manifest.evaluation, None);
     assert_eq!(names_in(folder.path()), ["out.gguf", "out.lilims.json"]);
 }
 
 #[test]
-fn texts_that_say_nothing_are_named() {
+fn empty_and_short_texts_are_errors() {
     let checkpoints = fixture("checkpoints");
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out.gguf");
@@ -191,14 +190,14 @@ fn texts_that_say_nothing_are_named() {
     let job = Job { calibration: text(""), ..plain.clone() };
     assert!(run(&job).unwrap_err().to_string().contains("calibration text is empty"));
     assert!(names_in(folder.path()).is_empty());
-    // What cannot be measured is converted all the same.
+    // The model is converted even if it cannot be evaluated.
     let error = run(&Job { evaluation: text("too short"), ..plain }).unwrap_err();
     assert!(matches!(error, Error::Measure(lilims_bench::Error::TooShort { .. })), "{error}");
     assert_eq!(names_in(folder.path()), ["out.gguf", "out.lilims.json"]);
 }
 
 #[test]
-fn sizes_are_known_beforehand() {
+fn predicts_sizes() {
     let folder = tempfile::tempdir().unwrap();
     for source in [smollm2(), fixture("checkpoints").join("qwen3")] {
         let sizes = expected_sizes(&source, &Options::new(Mix::Q8_0), false).unwrap();
@@ -212,7 +211,7 @@ fn sizes_are_known_beforehand() {
     }
 }
 
-/// Runs the program: its exit code, and what it writes to standard output and standard error.
+/// Runs the program and returns its exit code, standard output and standard error.
 fn run_lilims(arguments: &[&str]) -> (Option<i32>, String, String) {
     let output = lilims(arguments).output().unwrap();
     let [stdout, stderr] = [output.stdout, output.stderr].map(|it| String::from_utf8(it).unwrap());
@@ -247,7 +246,7 @@ fn the_command_line_converts_and_compares() {
     assert_eq!(down.tensor_type, "Q8_0");
     let figures = manifest.evaluation.unwrap();
 
-    // Nothing is replaced unasked.
+    // An existing file is not replaced without `--force`.
     let (code, _, stderr) = run_lilims(&convert);
     assert!(code == Some(1) && stderr.contains("--force"), "{stderr}");
 
@@ -280,7 +279,7 @@ fn the_command_line_converts_and_compares() {
 }
 
 #[test]
-fn models_of_different_vocabularies_are_compared_by_bytes() {
+fn models_with_different_vocabularies_are_compared_by_bits_per_byte() {
     let gemma = real_model("gemma-3-270m-q4_k_m.gguf");
     let folder = tempfile::tempdir().unwrap();
     let text = folder.path().join("text.txt");

@@ -1,6 +1,6 @@
-//! What a conversion holds in memory, measured in a process of its own.
+//! The peak memory of a conversion, measured in a separate process.
 //!
-//! Only Linux tells a process' peak in a file.
+//! Linux only: the peak comes from `/proc/self/status`.
 
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
@@ -15,16 +15,16 @@ use lilims_convert::{Mix, Options, convert};
 use lilims_gguf::File;
 use lilims_tests::real_model;
 
-/// Names what the process that is measured converts: the source, the result and its type.
+/// The variable with the job of the measured process: source, result and type.
 const JOB: &str = "LILIMS_TEST_CONVERSION";
-/// What a conversion may hold beside two tensors.
-const ROOM_BYTES: u64 = 64 << 20;
+/// The memory that a conversion may take beside two tensors.
+const ALLOWANCE_BYTES: u64 = 64 << 20;
 
-/// Converts in another process; returns its peak.
+/// Converts in another process and returns its peak memory.
 fn peak_bytes(source: &Path, out: &Path, mix: Mix) -> u64 {
     let job = format!("{}\n{}\n{mix}", source.display(), out.display());
     let mut child = Command::new(env::current_exe().unwrap());
-    child.args(["--exact", "a_conversion_holds_two_tensors_at_most", "--nocapture"]);
+    child.args(["--exact", "memory_is_bounded_by_two_tensors", "--nocapture"]);
     let output = child.env(JOB, job).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
@@ -32,8 +32,8 @@ fn peak_bytes(source: &Path, out: &Path, mix: Mix) -> u64 {
     peak.unwrap().trim().parse::<u64>().unwrap() << 10
 }
 
-/// What the process that is measured does.
-fn convert_and_tell(job: &str) {
+/// Converts in the measured process and prints its peak memory.
+fn convert_and_report(job: &str) {
     let [source, out, mix] = job.split('\n').collect::<Vec<_>>()[..] else { panic!("{job}") };
     let options = Options::new(mix.parse().unwrap());
     let cancel = AtomicBool::new(false);
@@ -49,9 +49,9 @@ fn largest_tensor_bytes(path: &Path) -> u64 {
 }
 
 #[test]
-fn a_conversion_holds_two_tensors_at_most() {
+fn memory_is_bounded_by_two_tensors() {
     if let Ok(job) = env::var(JOB) {
-        return convert_and_tell(&job);
+        return convert_and_report(&job);
     }
     let model = real_model("SmolLM2-135M-Instruct.Q4_1.gguf");
     let folder = tempfile::tempdir().unwrap();
@@ -63,7 +63,7 @@ fn a_conversion_holds_two_tensors_at_most() {
             &folder.path().join("out.gguf")
         };
         let peak = peak_bytes(source, out, mix);
-        let allowed = 2 * largest_tensor_bytes(source) + ROOM_BYTES;
+        let allowed = 2 * largest_tensor_bytes(source) + ALLOWANCE_BYTES;
         println!("{mix}: {} MiB, {} MiB allowed", peak >> 20, allowed >> 20);
         assert!(peak < allowed, "{mix}: {peak} bytes, {allowed} allowed");
     }

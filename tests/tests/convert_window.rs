@@ -1,4 +1,4 @@
-//! Converting a model in the real window: the choice, the progress, the figures, cancelling, and a quota
+//! Converts a model in the real window: choosing a type, progress, figures, cancelling, and a quota
 //! that is too small.
 
 #![cfg(target_os = "linux")]
@@ -14,17 +14,17 @@ use lilims_tests::app_window::{AppWindow, Start};
 
 const QUESTION: &str = "What is gravity?";
 const SHORT: u32 = 12;
-/// The bundled model as the library names it, and what it becomes.
+/// The bundled model's name in the library, and that of the converted one.
 const BUNDLED: &str = "smollm2-135m-instruct-q4_1";
 const CONVERTED: &str = "smollm2-135m-instruct-q4_0";
 const CONVERTED_FILE: &str = "models/converted/smollm2-135m-instruct-Q4_0.gguf";
-/// A desktop's window and a phone's.
+/// The sizes of a desktop's window and a phone's.
 const SIZES: [(u32, u32); 2] = [(1280, 800), (390, 844)];
-/// How often the patience of a window is taken for a conversion, which may be measured on a busy
+/// How many of the window's timeouts a conversion may take, since evaluating is slow on a busy
 /// machine.
-const PATIENCES: usize = 6;
+const MAX_TIMEOUTS: usize = 6;
 
-/// A folder for what outlives the window, and the app in it with the library open.
+/// Opens the app with its data in `home`, and the library in it.
 fn open_library(home: &Path, is_dark: bool) -> Result<AppWindow> {
     let window = AppWindow::open(Start { home: Some(home), is_dark, ..Start::default() })?;
     window.wait_for_model("ready")?;
@@ -33,7 +33,7 @@ fn open_library(home: &Path, is_dark: bool) -> Result<AppWindow> {
     Ok(window)
 }
 
-/// Opens the dialogue of the bundled model and chooses a type in it.
+/// Opens the conversion dialog of the bundled model and chooses a type.
 fn choose(window: &AppWindow, target: &str) -> Result<()> {
     window.click(&format!("model-card][data-name='{BUNDLED}'] [data-testid=model-convert"))?;
     window.wait_for("convert-start")?;
@@ -46,7 +46,7 @@ fn choose(window: &AppWindow, target: &str) -> Result<()> {
     })
 }
 
-/// Removes a model once the app, which is ending, holds it no longer.
+/// Removes a model once the app, which is shutting down, has released it.
 fn remove(library: &Library, name: &str) -> Result<()> {
     let end = Instant::now() + Duration::from_secs(60);
     loop {
@@ -59,10 +59,10 @@ fn remove(library: &Library, name: &str) -> Result<()> {
     }
 }
 
-/// Waits until the conversion in the dialogue has ended in this way.
+/// Waits until the conversion in the dialog has this state.
 fn wait_for_end(window: &AppWindow, state: &str) -> Result<()> {
     let mut waited = window.wait_for_where("conversion", "data-state", state);
-    for _ in 1..PATIENCES {
+    for _ in 1..MAX_TIMEOUTS {
         if waited.is_ok() {
             break;
         }
@@ -78,14 +78,14 @@ fn save_screenshots(window: &AppWindow, state: &str, is_dark: bool) -> Result<()
     window.session().resize(SIZES[0].0, SIZES[0].1)
 }
 
-/// Everything that lies in the folder of converted models.
-fn converted(home: &Path) -> Vec<PathBuf> {
+/// Lists the files in the folder of converted models.
+fn converted_files(home: &Path) -> Vec<PathBuf> {
     let files = fs::read_dir(home.join("models/converted")).into_iter().flatten().flatten();
     files.map(|file| file.path()).collect()
 }
 
 #[test]
-fn a_model_is_converted_measured_used_and_removed() -> Result<()> {
+fn a_model_is_converted_evaluated_used_and_removed() -> Result<()> {
     let home = tempfile::tempdir()?;
     let window = open_library(home.path(), false)?;
     choose(&window, "Q4_0")?;
@@ -96,7 +96,7 @@ fn a_model_is_converted_measured_used_and_removed() -> Result<()> {
     window.wait_for_where("conversion", "data-state", "running")?;
     save_screenshots(&window, "progress", false)?;
 
-    // It goes on without the dialogue, and is found again.
+    // The conversion continues while the dialog is hidden, and can be shown again.
     window.click("convert-hide")?;
     window.wait_for("card-conversion")?;
     window.wait_for_stillness()?;
@@ -110,7 +110,7 @@ fn a_model_is_converted_measured_used_and_removed() -> Result<()> {
     save_screenshots(&window, "result", false)?;
     let file = home.path().join(CONVERTED_FILE);
     let manifest = Manifest::read(&Manifest::path_of(&file))?;
-    let evaluation = manifest.evaluation.context("it was measured")?;
+    let evaluation = manifest.evaluation.context("it was evaluated")?;
     ensure!(figures.contains(&format!("{:.2}", evaluation.perplexity_after)), "{figures}");
     ensure!(figures.contains(&format!("{:.1}%", evaluation.same_top * 100.0)), "{figures}");
 
@@ -132,12 +132,12 @@ fn a_model_is_converted_measured_used_and_removed() -> Result<()> {
     let entry = library.entry(CONVERTED)?;
     ensure!(entry.owner.is_none() && entry.sha256 == Some(manifest.result.sha256));
     remove(&library, CONVERTED)?;
-    ensure!(converted(home.path()).is_empty(), "the manifest goes with the model");
+    ensure!(converted_files(home.path()).is_empty(), "the manifest is removed with the model");
     Ok(())
 }
 
 #[test]
-fn a_cancelled_conversion_leaves_nothing_and_cancelled_figures_leave_the_model() -> Result<()> {
+fn cancelling_a_conversion_leaves_no_files_and_cancelling_figures_keeps_the_model() -> Result<()> {
     let home = tempfile::tempdir()?;
     let window = open_library(home.path(), true)?;
     choose(&window, "Q4_0")?;
@@ -150,7 +150,7 @@ fn a_cancelled_conversion_leaves_nothing_and_cancelled_figures_leave_the_model()
     wait_for_end(&window, "cancelled")?;
     save_screenshots(&window, "cancelled", true)?;
     window.click("convert-close")?;
-    ensure!(converted(home.path()).is_empty(), "{:?}", converted(home.path()));
+    ensure!(converted_files(home.path()).is_empty(), "{:?}", converted_files(home.path()));
     ensure!(!window.exists(&format!("model-card][data-name='{CONVERTED}'"))?);
 
     choose(&window, "Q4_0")?;
@@ -171,7 +171,7 @@ fn a_cancelled_conversion_leaves_nothing_and_cancelled_figures_leave_the_model()
 }
 
 #[test]
-fn a_quota_that_is_too_small_is_told_before_anything_starts() -> Result<()> {
+fn a_quota_that_is_too_small_is_shown_before_converting() -> Result<()> {
     let home = tempfile::tempdir()?;
     Library::open(&home.path().join("models"))?.set_quota(Some(1_000_000))?;
     let window = open_library(home.path(), true)?;
@@ -183,6 +183,6 @@ fn a_quota_that_is_too_small_is_told_before_anything_starts() -> Result<()> {
     let is_disabled = "return document.querySelector('[data-testid=convert-start]').disabled";
     ensure!(window.session().run(is_disabled, &[])? == serde_json::Value::Bool(true));
     save_screenshots(&window, "quota", true)?;
-    ensure!(converted(home.path()).is_empty());
+    ensure!(converted_files(home.path()).is_empty());
     Ok(())
 }

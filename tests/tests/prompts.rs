@@ -1,5 +1,6 @@
-//! From messages to tokens, through the engine and the program: the same tokens whichever turns were
-//! cached, cut, edited or reloaded, instructions that stay, reasoning that stands apart.
+//! From messages to tokens, through the engine and the command line: the tokens do not depend on
+//! which turns were cached, truncated, edited or reloaded; instructions are pinned; reasoning is
+//! separate.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
 
@@ -24,7 +25,7 @@ const SMOLLM2: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
 const CHATML: &str = "{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' + m.content + \
     '<|im_end|>\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}\
     {% endif %}";
-/// Contents that have gone wrong somewhere, or could.
+/// Contents that are easy to get wrong.
 const CONTENTS: [&str; 14] = [
     "art",
     "is",
@@ -42,7 +43,7 @@ const CONTENTS: [&str; 14] = [
     "שלום, مرحبا",
 ];
 
-/// The tiny checkpoint as a model with this template, in `folder`.
+/// Converts the tiny checkpoint with this chat template, in `folder`.
 fn tiny_model(folder: &Path, template: Option<&str>) -> PathBuf {
     let source = fixture("checkpoints/llama");
     let copy = folder.join("checkpoint");
@@ -87,7 +88,7 @@ fn values(messages: &[Message]) -> Vec<Value> {
     messages.iter().map(|m| json!({ "role": role(m.role), "content": m.content })).collect()
 }
 
-/// The tokens of the whole rendering.
+/// The tokens of the whole rendering, without a cache.
 fn whole(model: &Model, messages: &[Message]) -> Vec<u32> {
     let never = AtomicBool::new(false);
     let (format, tokenizer) = (model.chat_format(), model.tokenizer());
@@ -95,23 +96,23 @@ fn whole(model: &Model, messages: &[Message]) -> Vec<u32> {
 }
 
 /// A conversation that is edited at random.
-struct Talk {
+struct RandomConversation {
     model: Arc<Model>,
     conversation: Conversation,
     messages: Vec<Message>,
-    /// The answers that the session wrote, by their place.
+    /// The answers that the session generated, by the index of their message.
     own: HashMap<usize, Answer>,
-    /// Whether own answers stay as they are.
+    /// Whether the session's own answers are kept.
     keeps_own: bool,
 }
 
-impl Talk {
+impl RandomConversation {
     fn answer(&mut self, options: &GenerateOptions) -> Answer {
         let never = AtomicBool::new(false);
         self.conversation.answer(&self.messages, options, &never, &mut |_| {}).unwrap()
     }
 
-    /// Answers, and checks the prompt's tokens.
+    /// Generates an answer and checks the prompt's tokens.
     fn check(&mut self, what: &str) -> Answer {
         let answer = self.answer(&greedy(5));
         let ids = &self.conversation.session().tokens()[..answer.progress.prompt_tokens];
@@ -119,7 +120,7 @@ impl Talk {
         answer
     }
 
-    /// The tokens of the whole rendering; in ChatML, own answers as they were drawn.
+    /// The tokens of the whole rendering; in ChatML, own answers keep their sampled tokens.
     fn expected(&self) -> Vec<u32> {
         let whole = whole(&self.model, &self.messages);
         if self.own.is_empty() {
@@ -146,7 +147,7 @@ impl Talk {
     }
 }
 
-/// Random numbers that are the same at each run.
+/// Reproducible random numbers (xorshift).
 struct Random(u64);
 
 impl Random {
@@ -164,7 +165,7 @@ impl Random {
 }
 
 #[test]
-fn t1_ids_are_the_same_whichever_turns_were_cached_cut_edited_or_reloaded() {
+fn t1_ids_do_not_depend_on_caching_truncating_editing_or_reloading() {
     let folder = tempfile::tempdir().unwrap();
     let templates = fixture("chat_templates");
     let mut sources =
@@ -183,46 +184,46 @@ fn t1_ids_are_the_same_whichever_turns_were_cached_cut_edited_or_reloaded() {
         let conversation = Conversation::new(&model).unwrap();
         let (messages, own) = (vec![Message::new(Role::System, "Be brief.")], HashMap::new());
         let keeps_own = name == "ChatML";
-        let mut talk = Talk { model, conversation, messages, own, keeps_own };
+        let mut chat = RandomConversation { model, conversation, messages, own, keeps_own };
         for turn in 0..24 {
-            if talk.messages.len() > 12 {
-                talk.messages.truncate(1);
-                talk.own.clear();
+            if chat.messages.len() > 12 {
+                chat.messages.truncate(1);
+                chat.own.clear();
             }
-            talk.messages.push(Message::new(Role::User, random.content()));
-            let answer = talk.check(&format!("{name}, turn {turn}"));
-            let place = talk.messages.len();
-            if talk.keeps_own && random.below(2) == 0 {
-                talk.messages.push(Message::new(Role::Assistant, answer.text.clone()));
-                talk.own.insert(place, answer);
+            chat.messages.push(Message::new(Role::User, random.content()));
+            let answer = chat.check(&format!("{name}, turn {turn}"));
+            let message_idx = chat.messages.len();
+            if chat.keeps_own && random.below(2) == 0 {
+                chat.messages.push(Message::new(Role::Assistant, answer.text.clone()));
+                chat.own.insert(message_idx, answer);
             } else {
-                // Somebody else's answer, as of another model.
-                talk.messages.push(Message::new(Role::Assistant, random.content()));
+                // An answer that the session did not generate, as from another model.
+                chat.messages.push(Message::new(Role::Assistant, random.content()));
             }
             match random.below(5) {
                 0 => {
-                    // Another session reads all of it.
-                    talk.conversation = Conversation::new(&talk.model).unwrap();
-                    talk.own.clear();
+                    // A new session reads everything.
+                    chat.conversation = Conversation::new(&chat.model).unwrap();
+                    chat.own.clear();
                 }
                 1 => {
                     let path = folder.path().join("session");
-                    talk.conversation.save(&path).unwrap();
-                    talk.conversation = Conversation::load(&talk.model, &path).unwrap();
+                    chat.conversation.save(&path).unwrap();
+                    chat.conversation = Conversation::load(&chat.model, &path).unwrap();
                 }
                 2 => {
-                    // A message is edited: what followed it is gone.
-                    let place = 1 + random.below(talk.messages.len() - 1);
-                    let place = place - (place + 1) % 2;
-                    talk.messages.truncate(place);
-                    talk.own.retain(|&own, _| own < place);
+                    // A message is edited, and the messages after it are removed.
+                    let message_idx = 1 + random.below(chat.messages.len() - 1);
+                    let message_idx = message_idx - (message_idx + 1) % 2;
+                    chat.messages.truncate(message_idx);
+                    chat.own.retain(|&own, _| own < message_idx);
                 }
                 3 => {
-                    // An answer is edited, and all else stays.
-                    let place = talk.messages.len() - 1;
-                    let content = format!("{} ", talk.messages[place].content);
-                    talk.messages[place].content = content + "more";
-                    talk.own.remove(&place);
+                    // The last answer is edited.
+                    let message_idx = chat.messages.len() - 1;
+                    let content = format!("{} ", chat.messages[message_idx].content);
+                    chat.messages[message_idx].content = content + "more";
+                    chat.own.remove(&message_idx);
                 }
                 _ => {}
             }
@@ -231,7 +232,7 @@ fn t1_ids_are_the_same_whichever_turns_were_cached_cut_edited_or_reloaded() {
 }
 
 #[test]
-fn t1_an_answer_named_like_a_part_of_a_control_token() {
+fn t1_answers_that_are_parts_of_a_control_token() {
     let model = smollm2(1024);
     let mut conversation = Conversation::new(&model).unwrap();
     let never = AtomicBool::new(false);
@@ -241,7 +242,7 @@ fn t1_an_answer_named_like_a_part_of_a_control_token() {
         let given = conversation.answer(&messages, &greedy(1), &never, &mut |_| {}).unwrap();
         let n = given.progress.prompt_tokens;
         let cached = conversation.session().tokens()[..n].to_vec();
-        // As another model, or one whose session is gone, reads it.
+        // A new session reads the whole prompt.
         let mut fresh = Conversation::new(&model).unwrap();
         fresh.answer(&messages, &greedy(1), &never, &mut |_| {}).unwrap();
         let reread = &fresh.session().tokens()[..n];
@@ -255,7 +256,7 @@ fn t1_an_answer_named_like_a_part_of_a_control_token() {
 }
 
 #[test]
-fn t9_what_a_stop_text_cuts_off_is_not_in_the_next_prompt() {
+fn t9_text_cut_off_by_a_stop_text_is_not_in_the_next_prompt() {
     let model = smollm2(1024);
     let tokenizer = model.tokenizer();
     let question = [Message::new(Role::User, "Name the seven days of the week.")];
@@ -268,20 +269,20 @@ fn t9_what_a_stop_text_cuts_off_is_not_in_the_next_prompt() {
     };
     let (_, full) = ask(&[]);
     let text_of = |ids: &[u32]| tokenizer.decode(ids);
-    // A token of some letters that comes up for the first time.
-    let (place, token) = (3..full.tokens.len())
-        .map(|place| (place, text_of(&full.tokens[place..=place])))
-        .find(|(place, token)| {
-            let before = text_of(&full.tokens[..*place]);
+    // A token of at least three characters that did not occur before.
+    let (token_idx, token) = (3..full.tokens.len())
+        .map(|token_idx| (token_idx, text_of(&full.tokens[token_idx..=token_idx])))
+        .find(|(token_idx, token)| {
+            let before = text_of(&full.tokens[..*token_idx]);
             token.is_ascii() && token.trim().len() >= 3 && !before.contains(&token[2..])
         })
-        .expect("such a token");
-    let before = text_of(&full.tokens[..place]);
+        .expect("the answer has such a token");
+    let before = text_of(&full.tokens[..token_idx]);
     for (stop, rest) in [(token.clone(), ""), (token[2..].to_owned(), &token[..2])] {
         let (mut conversation, answer) = ask(std::slice::from_ref(&stop));
         assert_eq!(answer.finish, Finish::StopText);
         assert_eq!(answer.text, format!("{before}{rest}"), "{stop:?}");
-        assert_eq!(answer.tokens, full.tokens[..place], "{stop:?}");
+        assert_eq!(answer.tokens, full.tokens[..token_idx], "{stop:?}");
         assert_eq!(answer.covered_bytes, before.len());
         let mut messages = question.to_vec();
         messages.push(Message::new(Role::Assistant, answer.text.clone()));
@@ -290,14 +291,14 @@ fn t9_what_a_stop_text_cuts_off_is_not_in_the_next_prompt() {
         let ids = &conversation.session().tokens()[..next.progress.prompt_tokens];
         let text = tokenizer.decode(ids);
         assert!(text.contains(&format!("assistant\n{before}{rest}\nuser\nThank you.")), "{text:?}");
-        // Nothing but the rest of the answer and the new question is read.
-        let held = whole(&model, &question).len() + place;
-        assert_eq!(next.progress.prefilled_tokens, next.progress.prompt_tokens - held);
+        // Only the rest of the answer and the new question are read.
+        let n_cached = whole(&model, &question).len() + token_idx;
+        assert_eq!(next.progress.prefilled_tokens, next.progress.prompt_tokens - n_cached);
     }
 }
 
 #[test]
-fn t8_instructions_stay_and_what_is_not_read_is_a_number() {
+fn t8_instructions_are_pinned_and_unread_tokens_are_counted() {
     let model = smollm2(128);
     let long = "The river flows through many towns. ".repeat(60);
     let messages =
@@ -339,10 +340,10 @@ fn t8_instructions_stay_and_what_is_not_read_is_a_number() {
 }
 
 #[test]
-fn t10_reasoning_that_the_prompt_opened_stands_apart() {
+fn t10_reasoning_opened_by_the_prompt_is_separate() {
     let folder = tempfile::tempdir().unwrap();
     let source = CHATML.replace("assistant\\n' }}{% endif", "assistant\\n<think>\\n' }}{% endif")
-        + "{# </think> ends it #}";
+        + "{# ends with </think> #}";
     let path = tiny_model(folder.path(), Some(&source));
     let model = load(&path, 512);
     let mut conversation = Conversation::new(&model).unwrap();
@@ -356,7 +357,7 @@ fn t10_reasoning_that_the_prompt_opened_stands_apart() {
             Update::Reading { .. } => {}
         })
         .unwrap();
-    // The model knows no end of reasoning: all that it writes is reasoning.
+    // The model never ends its reasoning, so all its output is reasoning.
     assert!(!reasoning.is_empty() && text.is_empty(), "{reasoning:?} {text:?}");
     assert_eq!(answer.reasoning.as_deref(), Some(reasoning.as_str()));
     assert_eq!(answer.text, "");
@@ -380,19 +381,19 @@ fn t10_reasoning_that_the_prompt_opened_stands_apart() {
     assert_eq!(
         String::from_utf8(output.stdout).unwrap(),
         "\n",
-        "reasoning is no part of the answer"
+        "reasoning is not printed as the answer"
     );
 }
 
 #[test]
-fn t10_old_conversations_have_no_reasoning() {
+fn t10_conversations_without_reasoning_are_read() {
     let old: Message = serde_json::from_str(r#"{"role": "assistant", "content": "Yes."}"#).unwrap();
     assert_eq!(old, Message::new(Role::Assistant, "Yes."));
     assert!(!serde_json::to_string(&old).unwrap().contains("reasoning"));
 }
 
 #[test]
-fn t5_a_model_whose_template_does_not_compile_is_usable() {
+fn t5_models_with_an_invalid_template_are_usable() {
     let folder = tempfile::tempdir().unwrap();
     let path = tiny_model(folder.path(), Some("{% nonsense %}"));
     let model = load(&path, 512);
@@ -413,7 +414,7 @@ fn t5_a_model_whose_template_does_not_compile_is_usable() {
 }
 
 #[test]
-fn t4_generate_folds_instructions_as_chat_does() {
+fn t4_generate_folds_instructions_like_chat() {
     let folder = tempfile::tempdir().unwrap();
     let gemma = fixture("chat_templates/google-gemma-2-2b-it.jinja");
     let path = tiny_model(folder.path(), Some(&fs::read_to_string(gemma).unwrap()));
@@ -445,7 +446,7 @@ fn json_of(arguments: &[&str]) -> Value {
 }
 
 #[test]
-fn t2_lilims_prompt_prints_what_a_model_reads() {
+fn t2_lilims_prompt_prints_the_prompt() {
     let vocabulary = fixture("tokenizers/ggml-vocab-qwen2.gguf");
     let vocabulary = vocabulary.to_str().unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -481,7 +482,7 @@ fn t2_lilims_prompt_prints_what_a_model_reads() {
     assert_eq!(report["text"], format!("{expected}<|im_start|>assistant\n"));
     assert_eq!(report["notes"], json!([]));
     let ids: Vec<u64> = serde_json::from_value(report["ids"].clone()).unwrap();
-    // `<|im_start|>` and `<|im_end|>` of the template, and none of the message.
+    // Control tokens come from the template only, never from a message.
     assert_eq!(ids.iter().filter(|&&id| id == 151_644).count(), 4);
     assert_eq!(ids.iter().filter(|&&id| id == 151_645).count(), 3);
 

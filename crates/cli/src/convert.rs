@@ -114,7 +114,7 @@ impl Convert {
             origin: self.origin.clone(),
             revision: self.revision.clone(),
             license: self.license.clone(),
-            replaces: self.force,
+            replace_existing: self.force,
             ..Options::new(self.mix)
         };
         let source = if self.source.exists() {

@@ -1,8 +1,8 @@
-//! Which columns of a matrix matter: measured by running the model on a text.
+//! Measures the importance of each matrix's columns by running the model on a text.
 //!
-//! An importance matrix, as llama.cpp's `llama-imatrix` computes it: for each column of each matrix the
-//! mean square of the activations that it is multiplied with. The head is not among them: it keeps more
-//! bits in every mix.
+//! This is the importance matrix of llama.cpp's `llama-imatrix`: for each column of each matrix,
+//! the mean square of the activations that it is multiplied with. The output head is left out,
+//! since every mix gives it more bits.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,18 +13,20 @@ use lilims_engine::{InputSquares, Model};
 
 use crate::Error;
 
-/// Tokens that are read in one go, where the model was made for as many; what a chat's turns are like.
+/// The most tokens that the model reads at a time, like a turn of a chat.
 pub(crate) const CONTEXT: usize = 512;
 
-/// Tokens that the model reads in one go.
+/// The number of tokens that the model reads at a time.
 pub(crate) fn context(model: &Model) -> usize {
     CONTEXT.min(model.context()).min(model.spec().context)
 }
 
-/// The importance of each matrix' columns, by the matrix' name in GGUF; `on_progress` gets the tokens
-/// that were read and those in all.
+/// Measures the importance of each matrix's columns, by the matrix's name in GGUF. `on_progress` is
+/// called with the number of tokens read so far and that of all tokens.
 ///
-/// *Errors*: [`Error::EmptyText`], [`Error::Cancelled`], [`Error::Run`].
+/// # Errors
+///
+/// [`Error::EmptyText`], [`Error::Cancelled`], [`Error::Run`].
 pub(crate) fn calibrate(
     model: &Arc<Model>,
     text: &str,
@@ -39,12 +41,12 @@ pub(crate) fn calibrate(
     let bos = tokenizer.bos().filter(|_| tokenizer.adds_bos());
     let mut session = model.session()?;
     let mut squares = InputSquares::new(model.spec());
-    let of_chunk = (context(model) - usize::from(bos.is_some())).max(1);
-    for (idx, chunk) in ids.chunks(of_chunk).enumerate() {
+    let chunk_len = (context(model) - usize::from(bos.is_some())).max(1);
+    for (idx, chunk) in ids.chunks(chunk_len).enumerate() {
         if cancel.load(Ordering::Relaxed) {
             return Err(Error::Cancelled);
         }
-        on_progress(idx * of_chunk, ids.len());
+        on_progress(idx * chunk_len, ids.len());
         session.truncate(0);
         let tokens: Vec<u32> = bos.iter().chain(chunk).copied().collect();
         session.observe(&tokens, &mut squares)?;
@@ -58,13 +60,13 @@ fn importance(squares: &InputSquares) -> HashMap<String, Vec<f32>> {
         sums.iter().map(|sum| (sum / squares.n_tokens as f64) as f32).collect()
     };
     let of_layer = |(layer_idx, layer): (usize, &LayerSquares)| {
-        let read_by = [
+        let inputs = [
             (&layer.attention, &["attn_q", "attn_k", "attn_v", "attn_qkv"][..]),
             (&layer.attention_out, &["attn_output"]),
             (&layer.ffn, &["ffn_gate", "ffn_up"]),
             (&layer.down, &["ffn_down"]),
         ];
-        let named = read_by.map(|(sums, names)| {
+        let named = inputs.map(|(sums, names)| {
             let mean = mean(sums);
             let full = |name: &&str| format!("blk.{layer_idx}.{name}.weight");
             names.iter().map(full).map(|name| (name, mean.clone())).collect::<Vec<_>>()

@@ -1,31 +1,29 @@
-//! `config.json`: what a checkpoint says of its model, in the spellings of transformers 4 and 5.
+//! `config.json`: the sizes and settings of a checkpoint's model, in the spellings of transformers
+//! 4 and 5.
 //!
-//! Everything that the conversion needs is read here, once, into [`Config`]; no other module looks
-//! into the file. Each of its fields is looked up in the table of [`crate::fields`] first, whose defaults
-//! also stand in for what the file leaves out. What the engine or llama.cpp would run differently from
-//! transformers is refused.
+//! Everything that the conversion needs from the file is read here, once, into [`Config`]; no other
+//! module reads it. Each field is first checked against the family's table of fields, whose
+//! defaults stand in for what the file leaves out. What the engine or llama.cpp would compute
+//! differently from transformers is rejected.
 
 use std::path::{Path, PathBuf};
 
+use lilims_engine::spec::{Positions, Windows};
 use serde_json::Value as Json;
 
+use crate::config_reader::{ConfigReader, MAX_DIMENSION};
 use crate::family::Family;
-use crate::fields::{Fields, Notes, shown};
-use crate::rotation::Rotation;
+use crate::input_file::{optional_json, read_json};
+use crate::notes::Notes;
+use crate::quote::quoted_json;
+use crate::rotation::{RopeScaling, Rotation};
 use crate::{Error, input_file, quantised};
 
-/// The largest dimension that is believed.
-const MAX_DIMENSION: u64 = 1 << 24;
-/// The largest vocabulary that is believed; the largest that is known has 262,208 tokens.
+/// The largest vocabulary that is accepted; the largest known one has 262,208 tokens.
 const MAX_VOCAB: usize = 1 << 20;
-/// The most layers that are believed.
+/// The most layers that are accepted.
 const MAX_LAYERS: usize = 1024;
-/// Each such layer of Gemma 3 sees the whole context; each second one of Gemma 2 does.
-const GEMMA3_GLOBAL_EACH: usize = 6;
-const GEMMA2_GLOBAL_EACH: usize = 2;
-/// Each such layer of SmolLM3 does not rotate.
-const SMOLLM3_UNROTATED_EACH: usize = 4;
-/// How names of classes end whose model is one that writes text.
+/// Endings of class names whose models generate text.
 const TEXT_MODELS: [&str; 4] = ["ForCausalLM", "LMHeadModel", "ForConditionalGeneration", "Model"];
 
 /// A model's sizes and settings.
@@ -34,6 +32,7 @@ pub(crate) struct Config {
     pub(crate) family: Family,
     /// Rows of the embedding.
     pub(crate) n_vocab: usize,
+    /// The context it was trained for, in tokens.
     pub(crate) context: usize,
     pub(crate) d_model: usize,
     pub(crate) d_ff: usize,
@@ -45,57 +44,34 @@ pub(crate) struct Config {
     /// Dimensions of a head that are rotated.
     pub(crate) rope_dim: usize,
     pub(crate) rope_base: f64,
-    /// The base in layers with a window, where it is another.
+    /// The base in layers with a window, where it differs.
     pub(crate) local_rope_base: Option<f64>,
     pub(crate) rope_scaling: RopeScaling,
+    /// The window's width in tokens.
     pub(crate) sliding_window: Option<usize>,
     /// Which layers have that window, where their family does not decide it.
     pub(crate) windowed: Option<Vec<bool>>,
     pub(crate) attention_soft_cap: Option<f64>,
     pub(crate) logit_soft_cap: Option<f64>,
-    /// Whether the embedding serves as the head.
+    /// Whether the embedding is also the output head.
     pub(crate) ties_embeddings: bool,
-    /// Whether queries, keys and values have a bias.
+    /// Whether queries, keys and values have biases.
     pub(crate) qkv_bias: bool,
-    /// Whether what attention gives has one.
+    /// Whether attention's output projection has one.
     pub(crate) output_bias: bool,
-    /// Whether the feed-forward layer has them.
+    /// Whether the feed-forward layer's matrices have biases.
     pub(crate) mlp_bias: bool,
-    /// Special tokens by their key, such as `bos_token_id`; of several the first.
+    /// Special tokens by their key, such as `bos_token_id`; the first where a key lists several.
     pub(crate) special_ids: Vec<(&'static str, u32)>,
     /// All tokens that end a turn.
     pub(crate) eos_ids: Vec<u32>,
-    /// The name that the checkpoint gives itself, if it does.
+    /// The checkpoint's own name (`_name_or_path`).
     pub(crate) name: Option<String>,
     /// What is left out.
     pub(crate) notes: Notes,
 }
 
-/// How long contexts stretch the angles.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum RopeScaling {
-    None,
-    /// All positions are divided by the factor.
-    Linear {
-        factor: f64,
-    },
-    /// Slow pairs are stretched by the factor, fast ones not, others in between.
-    Llama3 {
-        factor: f64,
-        low_freq_factor: f64,
-        high_freq_factor: f64,
-        original_context: f64,
-    },
-    /// Each pair has a factor of its own, one for short and one for long contexts.
-    LongRope {
-        short: Vec<f32>,
-        long: Vec<f32>,
-        original_context: usize,
-        attention_factor: f64,
-    },
-}
-
-/// The keys of special tokens, as GGUF knows them.
+/// Keys of special tokens: in `config.json`, and in GGUF.
 pub(crate) const SPECIAL_TOKENS: [(&str, &str); 4] = [
     ("bos_token_id", "tokenizer.ggml.bos_token_id"),
     ("eos_token_id", "tokenizer.ggml.eos_token_id"),
@@ -117,207 +93,128 @@ impl Config {
         Self::from_json(&json, path)
     }
 
+    /// Reads the file's content; `path` is for errors.
     pub(crate) fn from_json(json: &Json, path: PathBuf) -> Result<Self, Error> {
-        let family = Family::of(json)?;
-        let model_type = json.get("model_type").and_then(Json::as_str).unwrap_or_default();
-        let known = Fields::of_config(model_type);
-        let text = json.get("text_config").filter(|text| text.is_object());
+        let family = Family::of_config(json)?;
+        let known = family.fields();
+        let reader = ConfigReader::new(json, known.clone(), path);
         let mut notes = Notes::default();
         known.check(json, "config.json", &mut notes)?;
-        if let Some(text) = text {
+        if let Some(text) = reader.text() {
             known.check(text, "config.json", &mut notes)?;
         }
         if json.get("vision_config").is_some_and(|part| !part.is_null()) {
-            notes.add("the part of the model that sees is left out".to_owned());
+            notes.add("the vision encoder is left out".to_owned());
         }
-        let reader = Reader { json, text, known, path };
-        let mut config = reader.read(family)?;
+        let mut config = Parser { reader, family }.parse()?;
         config.notes = notes;
         Ok(config)
     }
 }
 
-/// Reads a file of JSON that the folder must have.
-pub(crate) fn read_json(folder: &Path, name: &str) -> Result<Json, Error> {
-    optional_json(folder, name)?
-        .ok_or_else(|| Error::MissingFile { folder: folder.to_owned(), what: name.to_owned() })
+struct Parser<'a> {
+    reader: ConfigReader<'a>,
+    family: Family,
 }
 
-/// Reads a file of JSON that the folder may have.
-pub(crate) fn optional_json(folder: &Path, name: &str) -> Result<Option<Json>, Error> {
-    let Some(bytes) = input_file::read_optional(folder, name)? else { return Ok(None) };
-    serde_json::from_slice(&bytes)
-        .map(Some)
-        .map_err(|error| Error::damaged(&folder.join(name), format!("not JSON: {error}")))
-}
-
-/// The ids that a field names: one, or a list.
-///
-/// *Errors*: what is no id, in words.
-pub(crate) fn token_ids(key: &str, value: Option<&Json>) -> Result<Vec<u32>, String> {
-    let Some(value) = value.filter(|value| !value.is_null()) else { return Ok(Vec::new()) };
-    let ids = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
-    let id = |id: &Json| id.as_u64().and_then(|id| u32::try_from(id).ok());
-    let ids: Option<Vec<u32>> = ids.iter().map(id).collect();
-    ids.ok_or_else(|| format!("`{key}` is {}", shown(value)))
-}
-
-/// The file's fields; those of the text model first, where the model has other parts.
-pub(crate) struct Reader<'a> {
-    json: &'a Json,
-    text: Option<&'a Json>,
-    known: Fields,
-    path: PathBuf,
-}
-
-impl Reader<'_> {
-    /// What the file says, or what transformers takes where it does not say.
-    pub(crate) fn get(&self, key: &str) -> Option<Json> {
-        let parts = [self.text, Some(self.json)].into_iter().flatten();
-        let said: Vec<&Json> = parts.filter_map(|part| part.get(key)).collect();
-        let said_null = !said.is_empty();
-        let found = said.into_iter().find(|value| !value.is_null()).cloned();
-        if found.is_some() || said_null { found } else { self.known.default(key) }
+impl Parser<'_> {
+    fn damaged(&self, what: String) -> Error {
+        self.reader.damaged(what)
     }
 
-    /// Whether the file says `key`, be it null.
-    fn says(&self, key: &str) -> bool {
-        let parts = [self.text, Some(self.json)];
-        parts.into_iter().flatten().any(|part| part.get(key).is_some())
-    }
-
-    pub(crate) fn damaged(&self, what: String) -> Error {
-        Error::damaged(&self.path, what)
-    }
-
-    /// The first of `keys` that the file says, else the first that has a default.
-    fn first(&self, keys: &[&str]) -> Option<Json> {
-        let said = keys.iter().filter(|key| self.says(key)).find_map(|key| self.get(key));
-        said.or_else(|| keys.iter().find_map(|key| self.get(key)))
-    }
-
-    fn size(&self, keys: &[&str]) -> Result<Option<usize>, Error> {
-        let Some(value) = self.first(keys) else { return Ok(None) };
-        let size = value.as_u64().filter(|size| (1..=MAX_DIMENSION).contains(size));
-        let size =
-            size.ok_or_else(|| self.damaged(format!("`{}` is {}", keys[0], shown(&value))))?;
-        Ok(Some(size as usize))
-    }
-
-    fn needed_size(&self, keys: &[&str]) -> Result<usize, Error> {
-        let missing = || self.damaged(format!("`{}` is missing", keys[0]));
-        self.size(keys)?.ok_or_else(missing)
-    }
-
-    pub(crate) fn number(&self, key: &str) -> Result<Option<f64>, Error> {
-        let Some(value) = self.get(key) else { return Ok(None) };
-        let wrong = || self.damaged(format!("`{key}` is {}", shown(&value)));
-        value.as_f64().map(Some).ok_or_else(wrong)
-    }
-
-    fn flag(&self, key: &str) -> Result<bool, Error> {
-        let Some(value) = self.get(key) else { return Ok(false) };
-        value.as_bool().ok_or_else(|| self.damaged(format!("`{key}` is {}", shown(&value))))
-    }
-
-    fn list(&self, key: &str) -> Result<Option<Vec<Json>>, Error> {
-        match self.get(key) {
-            None => Ok(None),
-            Some(Json::Array(list)) => Ok(Some(list)),
-            Some(value) => Err(self.damaged(format!("`{key}` is {}", shown(&value)))),
-        }
-    }
-
-    fn read(&self, family: Family) -> Result<Config, Error> {
+    fn parse(&self) -> Result<Config, Error> {
         self.check_class()?;
-        if family == Family::Gpt2 && self.says("rope_parameters") {
-            return Err(self.damaged("GPT-2 has no `rope_parameters`".to_owned()));
+        let Self { reader, family } = self;
+        let layout = family.layout;
+        if family.model.positions == Positions::Learned && reader.has("rope_parameters") {
+            let what = "has `rope_parameters`, but this family has learned positions";
+            return Err(self.damaged(what.to_owned()));
         }
-        let d_model = self.needed_size(&["hidden_size", "n_embd"])?;
-        let n_heads = self.needed_size(&["num_attention_heads", "n_head"])?;
-        let n_layers = self.needed_size(&["num_hidden_layers", "n_layer"])?;
+        let d_model = reader.required_size(&["hidden_size", "n_embd"])?;
+        let n_heads = reader.required_size(&["num_attention_heads", "n_head"])?;
+        let n_layers = reader.required_size(&["num_hidden_layers", "n_layer"])?;
         if n_layers > MAX_LAYERS {
             return Err(self.damaged(format!("`num_hidden_layers` is {n_layers}")));
         }
-        let head_dim = match self.size(&["head_dim"])? {
+        let head_dim = match reader.size(&["head_dim"])? {
             Some(head_dim) => head_dim,
             None if d_model.is_multiple_of(n_heads) => d_model / n_heads,
             None => {
-                let what = format!("{n_heads} heads do not share a width of {d_model}");
+                let what = format!("a width of {d_model} is not a multiple of {n_heads} heads");
                 return Err(self.damaged(what));
             }
         };
-        let d_ff = match self.size(&["intermediate_size", "n_inner"])? {
-            Some(size) => size,
-            None if family == Family::Gpt2 => 4 * d_model,
-            None => return Err(self.damaged("`intermediate_size` is missing".to_owned())),
-        };
-        let context = self.needed_size(&["max_position_embeddings", "n_positions"])?;
-        let rotation = Rotation::new(self, family)?;
-        let (sliding_window, windowed) = self.windows(family, n_layers, context)?;
-        let has_biases = family.has_layer_norms();
-        let attention_bias = self.flag("attention_bias")?;
+        let d_ff =
+            match (reader.size(&["intermediate_size", "n_inner"])?, layout.default_d_ff_ratio) {
+                (Some(size), _) => size,
+                (None, Some(ratio)) => ratio * d_model,
+                (None, None) => {
+                    return Err(self.damaged("`intermediate_size` is missing".to_owned()));
+                }
+            };
+        let context = reader.required_size(&["max_position_embeddings", "n_positions"])?;
+        let rotation = Rotation::new(reader, *family)?;
+        let (sliding_window, windowed) = self.windows(n_layers, context)?;
+        let attention_bias = layout.has_biases || reader.flag("attention_bias")?;
         let config = Config {
-            family,
-            n_vocab: self.needed_size(&["vocab_size"])?,
+            family: *family,
+            n_vocab: reader.required_size(&["vocab_size"])?,
             context,
             d_model,
             d_ff,
             n_layers,
             n_heads,
-            n_kv_heads: self.size(&["num_key_value_heads"])?.unwrap_or(n_heads),
+            n_kv_heads: reader.size(&["num_key_value_heads"])?.unwrap_or(n_heads),
             head_dim,
-            eps: self.eps(family)?,
+            eps: self.eps()?,
             rope_dim: rotation.rope_dim(head_dim)?,
             rope_base: rotation.base()?,
             local_rope_base: rotation.local_base()?,
             rope_scaling: rotation.scaling(context)?,
             sliding_window,
             windowed,
-            attention_soft_cap: self.cap("attn_logit_softcapping")?,
-            logit_soft_cap: self.cap("final_logit_softcapping")?,
-            ties_embeddings: self.flag("tie_word_embeddings")?,
-            qkv_bias: has_biases || attention_bias || family == Family::Qwen2,
-            output_bias: has_biases || attention_bias,
-            mlp_bias: has_biases || self.flag("mlp_bias")?,
+            attention_soft_cap: self.soft_cap("attn_logit_softcapping")?,
+            logit_soft_cap: self.soft_cap("final_logit_softcapping")?,
+            ties_embeddings: reader.flag("tie_word_embeddings")?,
+            qkv_bias: attention_bias || layout.has_qkv_bias,
+            output_bias: attention_bias,
+            mlp_bias: layout.has_biases || reader.flag("mlp_bias")?,
             special_ids: self.special_ids()?,
-            eos_ids: self.ids("eos_token_id")?,
-            name: self.get("_name_or_path").and_then(|name| name.as_str().map(str::to_owned)),
+            eos_ids: reader.ids("eos_token_id")?,
+            name: reader.get("_name_or_path").and_then(|name| name.as_str().map(str::to_owned)),
             notes: Notes::default(),
         };
         self.check(&config)?;
         Ok(config)
     }
 
-    /// That the weights are those of a model that writes text.
+    /// Checks that the weights are those of a model that generates text.
     fn check_class(&self) -> Result<(), Error> {
-        let classes = self.list("architectures")?.unwrap_or_default();
+        let classes = self.reader.list("architectures")?.unwrap_or_default();
         let other = classes.iter().find(|class| {
             let class = class.as_str().unwrap_or_default();
             !TEXT_MODELS.iter().any(|end| class.ends_with(end)) || class.contains("RewardModel")
         });
         match other {
             Some(class) => {
-                let what = format!("{} in `architectures`, which writes no text", shown(class));
+                let class = quoted_json(class);
+                let what = format!("{class} in `architectures`, which does not generate text");
                 Err(Error::Unsupported { what })
             }
             None => Ok(()),
         }
     }
 
-    fn eps(&self, family: Family) -> Result<f64, Error> {
-        let key = match family {
-            Family::Gpt2 => "layer_norm_epsilon",
-            Family::Phi2 => "layer_norm_eps",
-            _ => "rms_norm_eps",
-        };
-        let eps = self.number(key)?.ok_or_else(|| self.damaged(format!("`{key}` is missing")))?;
+    fn eps(&self) -> Result<f64, Error> {
+        let key = self.family.layout.eps_field;
+        let eps = self.reader.number(key)?;
+        let eps = eps.ok_or_else(|| self.damaged(format!("`{key}` is missing")))?;
         let is_small = (0.0..1.0).contains(&eps);
         if is_small { Ok(eps) } else { Err(self.damaged(format!("`{key}` is {eps}"))) }
     }
 
-    fn cap(&self, key: &str) -> Result<Option<f64>, Error> {
-        match self.number(key)? {
+    fn soft_cap(&self, key: &str) -> Result<Option<f64>, Error> {
+        match self.reader.number(key)? {
             Some(cap) if !(cap > 0.0 && cap <= f64::from(f32::MAX)) => {
                 Err(self.damaged(format!("`{key}` is {cap}")))
             }
@@ -325,55 +222,42 @@ impl Reader<'_> {
         }
     }
 
-    /// How wide the window of layers is, and which layers have it, where the family does not say.
+    /// Reads the window's width, and which layers have it where the family does not decide it.
     fn windows(
         &self,
-        family: Family,
         n_layers: usize,
         context: usize,
     ) -> Result<(Option<usize>, Option<Vec<bool>>), Error> {
-        let window = || self.size(&["sliding_window"]);
-        match family {
-            Family::Gemma2 | Family::Gemma3 => {
-                Ok((Some(self.needed_size(&["sliding_window"])?), None))
+        let reader = &self.reader;
+        let window = || reader.size(&["sliding_window"]);
+        match (self.family.model.windows, self.family.converted_model().windows) {
+            (Windows::AllButEvery(_), _) => {
+                Ok((Some(reader.required_size(&["sliding_window"])?), None))
             }
-            Family::Phi3 => Ok((window()?, None)),
-            Family::Mistral => Ok(self.own_windows(window()?, vec![true; n_layers], context)),
-            Family::Qwen2 | Family::Qwen3 => {
-                let uses = self.flag("use_sliding_window")?;
+            (Windows::All, Windows::All) => Ok((window()?, None)),
+            (Windows::All, _) => Ok(listed_windows(window()?, vec![true; n_layers], context)),
+            (Windows::Listed, _) if self.family.layout.has_window_switch => {
+                let uses = reader.flag("use_sliding_window")?;
                 let window = if uses { window()? } else { None };
-                let first = self.get("max_window_layers").and_then(|n| n.as_u64()).unwrap_or(0);
+                let first = reader.get("max_window_layers").and_then(|n| n.as_u64()).unwrap_or(0);
                 let windowed = match self.layer_types(n_layers)? {
                     Some(windowed) => windowed,
                     None => (0..n_layers as u64).map(|layer| uses && layer >= first).collect(),
                 };
                 if window.is_none() && windowed.contains(&true) {
-                    let what = "layers with a window in `layer_types`, whose width \
+                    let what = "`layer_types` with sliding windows whose width \
                                 `use_sliding_window` and `sliding_window` do not give";
                     return Err(Error::Unsupported { what: what.to_owned() });
                 }
-                Ok(self.own_windows(window, windowed, context))
+                Ok(listed_windows(window, windowed, context))
             }
-            _ => Ok((None, None)),
+            (Windows::Listed, _) => Ok((None, None)),
         }
     }
 
-    /// A window that nothing can leave is none.
-    fn own_windows(
-        &self,
-        window: Option<usize>,
-        windowed: Vec<bool>,
-        context: usize,
-    ) -> (Option<usize>, Option<Vec<bool>>) {
-        match window.filter(|&window| window < context && windowed.contains(&true)) {
-            Some(window) => (Some(window), Some(windowed)),
-            None => (None, None),
-        }
-    }
-
-    /// Which layers have a window, where the file lists the kinds of layers.
+    /// Reads which layers have a window from `layer_types`, where the file has it.
     fn layer_types(&self, n_layers: usize) -> Result<Option<Vec<bool>>, Error> {
-        let Some(kinds) = self.list("layer_types")? else { return Ok(None) };
+        let Some(kinds) = self.reader.list("layer_types")? else { return Ok(None) };
         if kinds.len() != n_layers {
             let what = format!("`layer_types` has {} of {n_layers} layers", kinds.len());
             return Err(self.damaged(what));
@@ -382,25 +266,21 @@ impl Reader<'_> {
             Some("full_attention") => Ok(false),
             Some("sliding_attention") => Ok(true),
             _ => Err(Error::Unsupported {
-                what: format!("layers of the type {} (`layer_types`)", shown(kind)),
+                what: format!("layers of the type {} (`layer_types`)", quoted_json(kind)),
             }),
         };
         kinds.iter().map(kind).collect::<Result<_, _>>().map(Some)
     }
 
-    fn ids(&self, key: &str) -> Result<Vec<u32>, Error> {
-        token_ids(key, self.get(key).as_ref()).map_err(|what| self.damaged(what))
-    }
-
     fn special_ids(&self) -> Result<Vec<(&'static str, u32)>, Error> {
         let mut found = Vec::new();
         for (key, _) in SPECIAL_TOKENS {
-            found.extend(self.ids(key)?.first().map(|&id| (key, id)));
+            found.extend(self.reader.ids(key)?.first().map(|&id| (key, id)));
         }
         Ok(found)
     }
 
-    /// Refuses what would be computed differently from transformers.
+    /// Rejects what would be computed differently from transformers.
     fn check(&self, config: &Config) -> Result<(), Error> {
         if config.n_vocab > MAX_VOCAB {
             return Err(self.damaged(format!("`vocab_size` is {}", config.n_vocab)));
@@ -412,79 +292,94 @@ impl Reader<'_> {
         }
         if !config.n_heads.is_multiple_of(config.n_kv_heads) {
             let (n_heads, n_kv_heads) = (config.n_heads, config.n_kv_heads);
-            let what = format!("{n_heads} heads do not share {n_kv_heads} key-value heads");
+            let what =
+                format!("{n_heads} heads are not a multiple of {n_kv_heads} key-value heads");
             return Err(self.damaged(what));
         }
         self.check_scale(config)?;
         self.check_layers(config)
     }
 
-    /// GGUF has no key for the scale of scores, so that it must be the one that is understood.
+    /// Checks the scale of attention scores. GGUF has no key for it, so it must be what readers of
+    /// the file assume.
     fn check_scale(&self, config: &Config) -> Result<(), Error> {
-        let understood = match (config.family, config.n_layers) {
-            (Family::Gemma2, 46) | (Family::Gemma3, 62) => config.d_model / config.n_heads,
-            (Family::Gemma2 | Family::Gemma3, _) => config.head_dim,
-            _ => return Ok(()),
-        };
-        match self.number("query_pre_attn_scalar")? {
-            Some(scalar) if scalar != understood as f64 => {
-                let what = format!("`query_pre_attn_scalar` {scalar} where {understood} is usual");
+        let &Config { n_layers, d_model, n_heads, head_dim, .. } = config;
+        let model = self.family.converted_model();
+        let assumed = model.attention_divisor(n_layers, d_model, n_heads, head_dim);
+        match self.reader.number("query_pre_attn_scalar")? {
+            Some(scalar) if scalar != assumed as f64 => {
+                let what = format!("`query_pre_attn_scalar` {scalar} (accepted: {assumed})");
                 Err(Error::Unsupported { what })
             }
             _ => Ok(()),
         }
     }
 
-    /// Which layers have a window or do not rotate is the family's in GGUF, and must be here.
+    /// Checks which layers have a window and which rotate, where readers of the file take that from
+    /// the family.
     fn check_layers(&self, config: &Config) -> Result<(), Error> {
-        let each = match config.family {
-            Family::Gemma2 => GEMMA2_GLOBAL_EACH,
-            Family::Gemma3 => GEMMA3_GLOBAL_EACH,
-            Family::SmolLm3 => return self.check_rotated_layers(config.n_layers),
-            _ => return Ok(()),
-        };
-        let differs = match self.layer_types(config.n_layers)? {
+        let model = self.family.model;
+        if let Windows::AllButEvery(every) = model.windows {
+            self.check_windowed_layers(config.n_layers, every)?;
+        }
+        match model.nope_every {
+            Some(every) => self.check_rotated_layers(config.n_layers, every),
+            None => Ok(()),
+        }
+    }
+
+    fn check_windowed_layers(&self, n_layers: usize, every: usize) -> Result<(), Error> {
+        let differs = match self.layer_types(n_layers)? {
             Some(windowed) => {
-                windowed.iter().enumerate().any(|(idx, has)| *has == ((idx + 1) % each == 0))
+                windowed.iter().enumerate().any(|(idx, has)| *has == ((idx + 1) % every == 0))
             }
             None => {
                 let keys = ["sliding_window_pattern", "_sliding_window_pattern"];
-                self.size(&keys)?.is_some_and(|pattern| pattern != each)
+                self.reader.size(&keys)?.is_some_and(|pattern| pattern != every)
             }
         };
         if differs {
-            let what = format!("other layers without a window than each {each}th");
+            let what = format!("full attention in other layers than every {every}th");
             return Err(Error::Unsupported { what });
         }
         Ok(())
     }
 
-    fn check_rotated_layers(&self, n_layers: usize) -> Result<(), Error> {
-        let each = SMOLLM3_UNROTATED_EACH;
-        let differs = match self.list("no_rope_layers")? {
+    fn check_rotated_layers(&self, n_layers: usize, every: usize) -> Result<(), Error> {
+        let differs = match self.reader.list("no_rope_layers")? {
             Some(layers) if layers.len() != n_layers => {
                 let what = format!("`no_rope_layers` has {} of {n_layers} layers", layers.len());
                 return Err(self.damaged(what));
             }
-            // 1 says that the layer rotates, whatever the key is called.
+            // Despite the field's name, 1 means that the layer rotates.
             Some(layers) => layers
                 .iter()
                 .enumerate()
-                .any(|(idx, rotates)| (rotates.as_u64() == Some(0)) != ((idx + 1) % each == 0)),
-            None => self.size(&["no_rope_layer_interval"])?.is_some_and(|found| found != each),
+                .any(|(idx, rotates)| (rotates.as_u64() == Some(0)) != ((idx + 1) % every == 0)),
+            None => {
+                self.reader.size(&["no_rope_layer_interval"])?.is_some_and(|found| found != every)
+            }
         };
         let has_windows = self.layer_types(n_layers)?.is_some_and(|kinds| kinds.contains(&true));
         if differs || has_windows {
-            let what = format!("other layers without rotation than each {each}th, or windows");
+            let what = format!("no rotation in other layers than every {every}th, or windows");
             return Err(Error::Unsupported { what });
         }
         Ok(())
     }
 }
 
-#[cfg(test)]
-#[path = "published.rs"]
-mod published;
+/// Returns the window and the layers that have it, or nothing where the window never drops a token.
+fn listed_windows(
+    window: Option<usize>,
+    windowed: Vec<bool>,
+    context: usize,
+) -> (Option<usize>, Option<Vec<bool>>) {
+    match window.filter(|&window| window < context && windowed.contains(&true)) {
+        Some(window) => (Some(window), Some(windowed)),
+        None => (None, None),
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -509,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn both_spellings_of_rotations_say_the_same() {
+    fn both_spellings_of_rotation_agree() {
         let scaling = json!({
             "rope_type": "llama3", "factor": 32.0, "low_freq_factor": 1.0,
             "high_freq_factor": 4.0, "original_max_position_embeddings": 8192,
@@ -524,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn bases_of_kinds_of_layers_are_told_apart() {
+    fn layers_with_windows_have_their_own_rope_base() {
         let gemma = |rotation: Json| {
             let mut json = llama(rotation);
             json["model_type"] = json!("gemma3_text");
@@ -540,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn c4_what_a_file_leaves_out_is_what_transformers_takes() {
+    fn c4_absent_fields_have_the_defaults_of_transformers() {
         let without = |model_type: &str, keys: &[&str]| {
             let mut json = llama(json!({ "model_type": model_type, "num_key_value_heads": 4 }));
             keys.iter().for_each(|key| drop(json.as_object_mut().unwrap().remove(*key)));
@@ -559,7 +454,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_is_refused_by_name() {
+    fn rejections_name_the_field() {
         let yarn = read(llama(json!({ "rope_scaling": { "type": "yarn", "factor": 4.0 } })));
         assert!(yarn.unwrap_err().to_string().contains("yarn"));
         let unknown = read(llama(json!({ "model_type": "bloom" }))).unwrap_err();

@@ -1,6 +1,7 @@
-//! One tensor from the source's type and layout to the result's, in pieces of whole rows.
+//! Converts tensors from the source's type and layout to the result's, in chunks of whole rows.
 //!
-//! Rows do not depend on each other, so that pieces can be made in any order, by any number of threads.
+//! Rows are independent, so chunks can be encoded in any order by any number of threads;
+//! `pipeline.rs` does that.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,12 +12,26 @@ use lilims_gguf::TensorType;
 use lilims_quant::{self as quant, QuantizeError};
 
 use crate::Error;
-use crate::family::Change;
 
-/// Values of a piece: enough to be worth handing over, few enough to stay in a processor's cache.
-const PIECE_VALUES: usize = 1 << 17;
-/// Values that are decoded before they are encoded.
-const VALUES_TOGETHER: usize = 1 << 13;
+/// Values of a chunk: enough to outweigh handing it to another thread, few enough for a processor's
+/// cache.
+const CHUNK_VALUES: usize = 1 << 17;
+/// Values that are decoded at a time before they are encoded.
+const DECODED_VALUES: usize = 1 << 13;
+
+/// How a tensor's values or layout change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Transform {
+    None,
+    /// 1 is added: Gemma's checkpoints store norm weights minus 1.
+    AddOne,
+    /// Columns become rows.
+    Transpose,
+    /// Rows i and i + n/2 of each head of n = `head_dim` rows become rows 2i and 2i + 1.
+    Interleave {
+        head_dim: usize,
+    },
+}
 
 /// A tensor to convert.
 pub(crate) struct Tensor<'a> {
@@ -27,42 +42,44 @@ pub(crate) struct Tensor<'a> {
     /// Rows and columns of the result.
     pub(crate) rows: usize,
     pub(crate) columns: usize,
-    pub(crate) change: Change,
+    pub(crate) transform: Transform,
     /// Its type in the result.
     pub(crate) target: TensorType,
-    /// A weight for each column.
+    /// The weight of each column's errors.
     pub(crate) importance: Option<&'a [f32]>,
 }
 
-/// The bytes that some rows of the result are made of.
-pub(crate) struct Piece {
+/// Some rows of the result, and the source's bytes that they are made from.
+pub(crate) struct Chunk {
     /// The result's rows.
     pub(crate) rows: Range<usize>,
-    /// The same rows of the source; all of a tensor whose columns become rows.
+    /// The same rows of the source, or the whole tensor where it is transposed.
     pub(crate) bytes: Arc<Vec<u8>>,
 }
 
 impl Tensor<'_> {
-    /// The rows of each piece, from the first on.
-    pub(crate) fn pieces(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+    /// Returns the rows of each chunk, from the first on.
+    pub(crate) fn chunks(&self) -> impl Iterator<Item = Range<usize>> + use<> {
         let rows = self.rows;
-        // A head's rows stay together: they change places.
-        let together = match self.change {
-            Change::Interleave { head_dim } => head_dim.max(1),
+        // The rows of a head are permuted, so they stay in one chunk.
+        let group = match self.transform {
+            Transform::Interleave { head_dim } => head_dim.max(1),
             _ => 1,
         };
-        let n_rows = (PIECE_VALUES / self.columns.max(1)).next_multiple_of(together).max(together);
+        let n_rows = (CHUNK_VALUES / self.columns.max(1)).next_multiple_of(group).max(group);
         (0..rows).step_by(n_rows).map(move |first| first..rows.min(first + n_rows))
     }
 
-    /// Whether pieces need all of the source's tensor.
-    pub(crate) fn is_turned(&self) -> bool {
-        self.change == Change::Transpose
+    /// Whether columns become rows, so that each chunk needs the whole source tensor.
+    pub(crate) fn is_transposed(&self) -> bool {
+        self.transform == Transform::Transpose
     }
 
-    /// The size of rows in the source, whose blocks are whole.
+    /// Returns the size of `n_rows` rows in the source, in bytes.
     ///
-    /// *Errors*: [`Error::Unsupported`] for blocks of an unknown size.
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] for rows that are not whole blocks and for types of unknown size.
     pub(crate) fn source_bytes(&self, n_rows: usize) -> Result<usize, Error> {
         let n_bytes = self.tensor_type.size_bytes((n_rows * self.columns) as u64);
         n_bytes.map(|n_bytes| n_bytes as usize).ok_or_else(|| Error::Unsupported {
@@ -70,68 +87,70 @@ impl Tensor<'_> {
         })
     }
 
-    /// Converts the rows of a piece.
+    /// Converts the rows of a chunk.
     ///
-    /// *Errors*: [`Error::NotFinite`], [`Error::Overflow`], [`Error::NoQuantiser`],
-    /// [`Error::Unsupported`].
-    pub(crate) fn encode(&self, piece: &Piece) -> Result<Vec<u8>, Error> {
+    /// # Errors
+    ///
+    /// [`Error::NotFinite`], [`Error::Overflow`], [`Error::NoQuantiser`], [`Error::Unsupported`].
+    pub(crate) fn encode(&self, chunk: &Chunk) -> Result<Vec<u8>, Error> {
         let is_float = matches!(self.target, TensorType::F32 | TensorType::F16 | TensorType::BF16);
-        if self.target == self.tensor_type && self.change == Change::None && !is_float {
-            return Ok(piece.bytes.to_vec());
+        if self.target == self.tensor_type && self.transform == Transform::None && !is_float {
+            return Ok(chunk.bytes.to_vec());
         }
         let row_bytes = self.target.size_bytes(self.columns as u64).ok_or_else(|| {
             Error::NoQuantiser { name: self.name.into(), tensor_type: self.target }
         })? as usize;
-        let mut out = vec![0; piece.rows.len() * row_bytes];
-        // Only importance is by column; without it, a few rows at once fill the quantiser's lanes.
-        let n_together = match self.importance {
+        let mut out = vec![0; chunk.rows.len() * row_bytes];
+        // Importance applies to the columns of one row; without it, several rows at once fill the
+        // quantiser's vector lanes.
+        let n_batch = match self.importance {
             Some(_) => 1,
-            None => (VALUES_TOGETHER / self.columns.max(1)).max(1),
+            None => (DECODED_VALUES / self.columns.max(1)).max(1),
         };
-        let mut values = vec![0.0; n_together.min(piece.rows.len()) * self.columns];
-        let firsts = piece.rows.clone().step_by(n_together);
-        for (first, out) in firsts.zip(out.chunks_mut((n_together * row_bytes).max(1))) {
-            let rows = first..piece.rows.end.min(first + n_together);
+        let mut values = vec![0.0; n_batch.min(chunk.rows.len()) * self.columns];
+        let firsts = chunk.rows.clone().step_by(n_batch);
+        for (first, out) in firsts.zip(out.chunks_mut((n_batch * row_bytes).max(1))) {
+            let rows = first..chunk.rows.end.min(first + n_batch);
             let values = &mut values[..rows.len() * self.columns];
-            self.read_rows(piece, rows, values)?;
+            self.read_rows(chunk, rows, values)?;
             self.encode_values(first, values, out)?;
         }
         Ok(out)
     }
 
-    /// Some rows of the result, as f32.
-    fn read_rows(&self, piece: &Piece, rows: Range<usize>, out: &mut [f32]) -> Result<(), Error> {
-        if self.change == Change::None && self.tensor_type == TensorType::F16 {
-            let first = 2 * self.columns * (rows.start - piece.rows.start);
-            widen(&piece.bytes[first..][..2 * out.len()], out);
+    /// Decodes rows of the result to f32.
+    fn read_rows(&self, chunk: &Chunk, rows: Range<usize>, out: &mut [f32]) -> Result<(), Error> {
+        if self.transform == Transform::None && self.tensor_type == TensorType::F16 {
+            let first = 2 * self.columns * (rows.start - chunk.rows.start);
+            widen(&chunk.bytes[first..][..2 * out.len()], out);
             return Ok(());
         }
         let mut rows = rows.zip(out.chunks_exact_mut(self.columns.max(1)));
-        rows.try_for_each(|(row, out)| self.read_row(piece, row, out))
+        rows.try_for_each(|(row, out)| self.read_row(chunk, row, out))
     }
 
-    /// A row of the result, as f32.
-    fn read_row(&self, piece: &Piece, row: usize, out: &mut [f32]) -> Result<(), Error> {
-        let source_row = match self.change {
-            Change::Transpose => return self.read_column(&piece.bytes, row, out),
-            Change::Interleave { head_dim } => {
+    /// Decodes a row of the result to f32.
+    fn read_row(&self, chunk: &Chunk, row: usize, out: &mut [f32]) -> Result<(), Error> {
+        let source_row = match self.transform {
+            Transform::Transpose => return self.read_column(&chunk.bytes, row, out),
+            Transform::Interleave { head_dim } => {
                 let (head, within) = (row / head_dim, row % head_dim);
                 head * head_dim + within % 2 * (head_dim / 2) + within / 2
             }
-            Change::None | Change::PlusOne => row,
+            Transform::None | Transform::AddOne => row,
         };
-        let row_bytes = piece.bytes.len() / piece.rows.len();
-        let bytes = &piece.bytes[(source_row - piece.rows.start) * row_bytes..][..row_bytes];
+        let row_bytes = chunk.bytes.len() / chunk.rows.len();
+        let bytes = &chunk.bytes[(source_row - chunk.rows.start) * row_bytes..][..row_bytes];
         quant::dequantize(self.tensor_type, bytes, out).map_err(|error| Error::Unsupported {
             what: format!("the tensor `{}`: {error}", self.name),
         })?;
-        if self.change == Change::PlusOne {
+        if self.transform == Transform::AddOne {
             out.iter_mut().for_each(|value| *value += 1.0);
         }
         Ok(())
     }
 
-    /// A column of the source, which is a row of the result.
+    /// Decodes a column of the source, which becomes a row of the result.
     fn read_column(&self, bytes: &[u8], column: usize, out: &mut [f32]) -> Result<(), Error> {
         let value_bytes = bytes.len() / (self.rows * self.columns);
         for (source_row, value) in out.iter_mut().enumerate() {
@@ -149,11 +168,11 @@ impl Tensor<'_> {
         Ok(())
     }
 
-    /// Encodes whole rows, of which `first` is the first.
+    /// Encodes whole rows that start at row `first`.
     fn encode_values(&self, first: usize, values: &[f32], out: &mut [u8]) -> Result<(), Error> {
         let target = self.target;
         if target == TensorType::F32 {
-            // Without a way out of the loop, which would keep it out of vectors.
+            // A loop without an early exit is vectorised.
             if !values.iter().fold(true, |all, value| all & value.is_finite()) {
                 let found = values.iter().position(|value| !value.is_finite());
                 return Err(self.not_finite(first, values, found.unwrap_or(0)));
@@ -180,11 +199,11 @@ impl Tensor<'_> {
     }
 }
 
-/// Decodes f16, many at once.
+/// Decodes f16 values in batches, which `half` vectorises.
 fn widen(bytes: &[u8], out: &mut [f32]) {
-    const AT_ONCE: usize = 64;
-    let mut halves = [f16::ZERO; AT_ONCE];
-    for (bytes, out) in bytes.chunks(2 * AT_ONCE).zip(out.chunks_mut(AT_ONCE)) {
+    const BATCH: usize = 64;
+    let mut halves = [f16::ZERO; BATCH];
+    for (bytes, out) in bytes.chunks(2 * BATCH).zip(out.chunks_mut(BATCH)) {
         for (half, bytes) in halves.iter_mut().zip(bytes.as_chunks::<2>().0) {
             *half = f16::from_le_bytes(*bytes);
         }
@@ -199,7 +218,7 @@ mod tests {
     fn convert(
         values: &[f32],
         rows: usize,
-        change: Change,
+        transform: Transform,
         target: TensorType,
     ) -> Result<Vec<u8>, Error> {
         let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
@@ -210,39 +229,39 @@ mod tests {
             tensor_type,
             rows,
             columns,
-            change,
+            transform,
             target,
             importance: None,
         };
-        assert_eq!(tensor.pieces().count(), 1, "little is one piece");
-        tensor.encode(&Piece { rows: 0..rows, bytes: Arc::new(bytes) })
+        assert_eq!(tensor.chunks().count(), 1, "a small tensor is one chunk");
+        tensor.encode(&Chunk { rows: 0..rows, bytes: Arc::new(bytes) })
     }
 
-    fn changed(values: &[f32], rows: usize, change: Change) -> Vec<f32> {
-        let bytes = convert(values, rows, change, TensorType::F32).unwrap();
+    fn transformed(values: &[f32], rows: usize, transform: Transform) -> Vec<f32> {
+        let bytes = convert(values, rows, transform, TensorType::F32).unwrap();
         bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
     }
 
     #[test]
-    fn layouts_change_as_they_say() {
+    fn transforms_rearrange_values() {
         let values = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0];
-        assert_eq!(changed(&values, 2, Change::None), values);
-        assert_eq!(changed(&values[..2], 1, Change::PlusOne), [1.0, 2.0]);
+        assert_eq!(transformed(&values, 2, Transform::None), values);
+        assert_eq!(transformed(&values[..2], 1, Transform::AddOne), [1.0, 2.0]);
         // Two rows of four become four rows of two.
-        let turned = changed(&values, 4, Change::Transpose);
-        assert_eq!(turned, [0.0, 4.0, 1.0, 5.0, 2.0, 6.0, 3.0, 7.0]);
-        let interleaved = changed(&values, 8, Change::Interleave { head_dim: 4 });
+        let transposed = transformed(&values, 4, Transform::Transpose);
+        assert_eq!(transposed, [0.0, 4.0, 1.0, 5.0, 2.0, 6.0, 3.0, 7.0]);
+        let interleaved = transformed(&values, 8, Transform::Interleave { head_dim: 4 });
         assert_eq!(interleaved, [0.0, 2.0, 1.0, 3.0, 4.0, 6.0, 5.0, 7.0]);
     }
 
     #[test]
-    fn what_is_not_a_number_is_named() {
+    fn invalid_values_are_reported_with_their_tensor() {
         for (value, target) in [
             (f32::NAN, TensorType::F32),
             (f32::INFINITY, TensorType::BF16),
             (70_000.0, TensorType::F16),
         ] {
-            let result = convert(&[value], 1, Change::None, target);
+            let result = convert(&[value], 1, Transform::None, target);
             let error = result.unwrap_err().to_string();
             assert!(
                 error.contains("`layers.0.x`") && error.contains(&value.to_string()),

@@ -1,10 +1,10 @@
-//! What can go wrong between a checkpoint and a file of GGUF.
+//! The errors of a conversion.
 
 use std::path::{Path, PathBuf};
 
 use lilims_gguf::TensorType;
 
-/// Why a model could not be converted. Each names the file or the tensor.
+/// An error of a conversion. Each names the file, the field or the tensor.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file could not be read or written.
@@ -12,31 +12,31 @@ pub enum Error {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: std::io::Error,
     },
-    /// The system gave no threads.
+    /// The system could not start threads.
     #[error("cannot start threads")]
     Threads(#[source] std::io::Error),
-    /// A file of the source is no longer what it was when the conversion began.
-    #[error("{} was changed or cut short while it was converted", path.display())]
+    /// A file of the source was modified during the conversion.
+    #[error("{} was modified or truncated during the conversion", path.display())]
     Changed {
         /// The file.
         path: PathBuf,
     },
-    /// A thread did not end as it should, by a fault in Lilims.
-    #[error("a computation failed inside Lilims")]
+    /// A thread panicked.
+    #[error("internal error: a thread of the conversion panicked")]
     Panicked,
-    /// The source lacks a file.
+    /// The source lacks a required file.
     #[error("{folder} has no {what}")]
     MissingFile {
-        /// Where it was looked for.
+        /// The folder that was searched.
         folder: PathBuf,
-        /// What was looked for.
+        /// The file's name.
         what: String,
     },
-    /// A file is there, but not what it should be.
+    /// A file is damaged or has invalid content.
     #[error("{path}: {what}")]
     Damaged {
         /// The file.
@@ -44,46 +44,48 @@ pub enum Error {
         /// What is wrong with it.
         what: String,
     },
-    /// The family is not one that Lilims runs.
+    /// The model's family is not supported.
     #[error("the model family `{found}` is not supported (supported: {supported})")]
     UnknownFamily {
-        /// What `config.json` says.
+        /// `model_type` in `config.json`.
         found: String,
-        /// What is supported.
+        /// The supported values of `model_type`.
         supported: String,
     },
-    /// The model has something that Lilims or GGUF has no place for.
+    /// The model uses a feature that Lilims or GGUF does not support.
     #[error("not supported: {what}")]
     Unsupported {
-        /// What it is.
+        /// The feature.
         what: String,
     },
-    /// A tensor that the family needs is not there.
+    /// A tensor that the family requires is missing.
     #[error("the tensor `{name}` is missing")]
     MissingTensor {
         /// Its name in the source.
         name: String,
     },
-    /// A tensor does not belong to the family.
-    #[error("the tensor `{name}` is none that a model of the family `{family}` has")]
+    /// The source has a tensor that the family does not have.
+    #[error("unexpected tensor `{name}` in a model of the family `{family}`")]
     UnknownTensor {
         /// Its name in the source.
         name: String,
         /// The family.
         family: &'static str,
     },
-    /// A tensor has another shape than the configuration says.
-    #[error("the tensor `{name}` has shape {found:?}, the configuration says {expected:?}")]
+    /// A tensor's shape does not match the configuration.
+    #[error(
+        "the tensor `{name}` has shape {found:?}, expected {expected:?} from the configuration"
+    )]
     Shape {
         /// Its name in the source.
         name: String,
         /// Its shape, the slowest dimension first.
         found: Vec<usize>,
-        /// What it should be.
+        /// The shape that follows from the configuration.
         expected: Vec<usize>,
     },
     /// A tensor has a value that is not a finite number.
-    #[error("the tensor `{name}` holds {value} in row {row}")]
+    #[error("the tensor `{name}` has the value {value} in row {row}, which is not finite")]
     NotFinite {
         /// Its name in the source.
         name: String,
@@ -92,8 +94,8 @@ pub enum Error {
         /// The value.
         value: f32,
     },
-    /// A value is too large for the type.
-    #[error("the tensor `{name}` holds {value}, which {tensor_type} cannot")]
+    /// A value is too large for the result's type.
+    #[error("the tensor `{name}` has the value {value}, which is too large for {tensor_type}")]
     Overflow {
         /// Its name in the source.
         name: String,
@@ -102,62 +104,62 @@ pub enum Error {
         /// The type.
         tensor_type: TensorType,
     },
-    /// No quantiser for the type.
-    #[error("the tensor `{name}` cannot become {tensor_type}: there is no quantiser for it")]
+    /// Lilims cannot quantise to the type.
+    #[error("the tensor `{name}` cannot be converted to {tensor_type}: no quantiser for this type")]
     NoQuantiser {
         /// Its name in the source.
         name: String,
         /// The type.
         tensor_type: TensorType,
     },
-    /// The tokenizer that was written makes other tokens than the source's.
+    /// The converted tokenizer encodes a text differently from the source's.
     #[error(
-        "not supported: a tokenizer that GGUF has no place for: `{text}` becomes {got}, \
-         tokenizer.json says {expected}"
+        "not supported: a tokenizer that GGUF cannot represent: `{text}` is encoded as {got}, \
+         expected {expected} from tokenizer.json"
     )]
     TokenizerDiffers {
-        /// The first text that differs, cut and escaped.
+        /// The first text that differs, truncated and escaped.
         text: String,
-        /// The first ids of the source's tokenizer.
+        /// The first ids from the source's tokenizer.
         expected: String,
-        /// The first ids of what was written.
+        /// The first ids from the converted tokenizer.
         got: String,
     },
-    /// A pickle names something that is not data.
-    #[error("{path} is refused: it would run `{what}` when it is loaded")]
+    /// A pickle refers to code.
+    #[error("{path} is rejected: loading it with PyTorch would run `{what}`")]
     UnsafePickle {
         /// The file.
         path: PathBuf,
-        /// What it would run.
+        /// The global that it refers to.
         what: String,
     },
-    /// The type or mix is not known.
-    #[error("the type `{name}` is not known (known: {known})")]
+    /// The requested type or mix does not exist.
+    #[error("unknown type `{name}` (supported: {known})")]
     UnknownType {
-        /// What was asked for.
+        /// The requested name.
         name: String,
-        /// What is known.
+        /// The supported names.
         known: String,
     },
-    /// An override of tensor types cannot be read.
+    /// An override of tensor types cannot be parsed.
     #[error("the override `{text}` is not REGEX=TYPE: {what}")]
     Override {
-        /// What was given.
+        /// The override.
         text: String,
         /// What is wrong with it.
         what: String,
     },
-    /// The text to calibrate with holds nothing.
-    #[error("the calibration text is empty: give one that is like what the model will read")]
+    /// The calibration text has no tokens.
+    #[error("the calibration text is empty: give one that resembles what the model will read")]
     EmptyText,
-    /// A model could not be run to calibrate or to measure.
+    /// The source could not be run for calibration or evaluation.
     #[error(transparent)]
     Run(#[from] lilims_engine::Error),
-    /// The model was converted and could not be measured.
-    #[error("the model is converted, but it could not be measured")]
+    /// The model was converted, but could not be evaluated.
+    #[error("the model was converted, but it could not be evaluated")]
     Measure(#[from] lilims_bench::Error),
-    /// The result does not load: a fault of the conversion.
-    #[error("the result does not load")]
+    /// The result cannot be loaded, which is a bug in the conversion.
+    #[error("the converted model cannot be loaded")]
     Result(#[source] lilims_engine::Error),
     /// The GGUF source is damaged.
     #[error(transparent)]
@@ -168,7 +170,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Says which file the system failed on.
+    /// Adds the file's path to a system error; for `map_err`.
     pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
         move |source| Self::Io { path: path.to_owned(), source }
     }

@@ -1,330 +1,367 @@
-//! The families: which tensors their checkpoints have, what GGUF calls them, and how they are laid
-//! out there.
+//! How the checkpoints of each model family are laid out: values of `model_type`, tensor names,
+//! biases, and what their `config.json` calls things.
 //!
-//! Names are those of transformers on one side, without the prefixes of the model's parts, and of
-//! llama.cpp on the other.
+//! What a family's model computes is described by its row of [`spec::FAMILIES`], and only there. A
+//! [`Layout`] holds what concerns checkpoints alone; each row has exactly one. Which tensors follow
+//! from both is decided in `plan.rs`. Tensor names are those of transformers, without the prefixes
+//! of the model's parts.
 
+use lilims_engine::spec::{self, Positions};
 use serde_json::Value as Json;
 
 use crate::Error;
-use crate::config::Config;
+use crate::field_tables::{self, COMMON, GENERATION, ROTARY};
+use crate::fields::{Field, Fields};
 
-/// A family that Lilims runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Family {
-    Gpt2,
-    Phi2,
-    Phi3,
-    Gemma,
-    Gemma2,
-    Gemma3,
-    /// SmolLM2 too, which differs in nothing that a file says.
-    Llama,
-    /// A Llama whose layers may have a window; GGUF's files call it `llama`.
-    Mistral,
-    Qwen2,
-    Qwen3,
-    SmolLm3,
+/// How a family's checkpoints are laid out.
+#[derive(Debug)]
+pub(crate) struct Layout {
+    /// The row of [`spec::FAMILIES`] that describes the model.
+    pub(crate) family: &'static str,
+    /// `general.architecture` of the converted file, which is a row of [`spec::FAMILIES`] too.
+    pub(crate) architecture: &'static str,
+    /// Values of `model_type` in `config.json`.
+    pub(crate) model_types: &'static [&'static str],
+    /// Fields of `config.json` that only this family has, or that differ from other families.
+    pub(crate) fields: &'static [Field],
+    /// Tensor names.
+    pub(crate) names: TensorNames,
+    /// Whether matrices of layers are stored as `[columns, rows]` (transformers' `Conv1D`).
+    pub(crate) transposes_matrices: bool,
+    /// Whether norm weights are stored minus 1.
+    pub(crate) norms_minus_one: bool,
+    /// Whether every matrix of a layer has a bias, whatever `config.json` says.
+    pub(crate) has_biases: bool,
+    /// Whether queries, keys and values have biases, whatever `config.json` says.
+    pub(crate) has_qkv_bias: bool,
+    /// Whether the output head has a bias.
+    pub(crate) has_head_bias: bool,
+    /// The field of the norms' epsilon.
+    pub(crate) eps_field: &'static str,
+    /// `d_ff / d_model` where `config.json` does not give `d_ff`; `None` where it must.
+    pub(crate) default_d_ff_ratio: Option<usize>,
+    /// Whether `partial_rotary_factor` may be less than 1.
+    pub(crate) rotates_partially: bool,
+    /// Whether `use_sliding_window` may give layers a window.
+    pub(crate) has_window_switch: bool,
+    /// Whether the SentencePiece tokenizer never puts a space in front of a text.
+    pub(crate) omits_space_prefix: bool,
+    /// The number of layers of the family's 70B model. llama.cpp's quantiser gives its value
+    /// matrices more bits, since eight query heads share each.
+    pub(crate) layers_of_70b: Option<usize>,
 }
 
-/// `model_type`, and the family.
-const MODEL_TYPES: [(&str, Family); 13] = [
-    ("gpt2", Family::Gpt2),
-    ("phi", Family::Phi2),
-    ("phi3", Family::Phi3),
-    ("gemma", Family::Gemma),
-    ("gemma2", Family::Gemma2),
-    ("gemma3_text", Family::Gemma3),
-    ("gemma3", Family::Gemma3),
-    ("llama", Family::Llama),
-    ("mistral", Family::Mistral),
-    ("qwen2", Family::Qwen2),
-    ("qwen2_5", Family::Qwen2),
-    ("qwen3", Family::Qwen3),
-    ("smollm3", Family::SmolLm3),
+/// What transformers calls each tensor of a model; names of layers' tensors follow
+/// `{layers}.{index}.`, and names that a family does not have are not used.
+#[derive(Debug)]
+pub(crate) struct TensorNames {
+    pub(crate) embedding: &'static str,
+    pub(crate) position_embedding: &'static str,
+    pub(crate) layers: &'static str,
+    pub(crate) output_norm: &'static str,
+    pub(crate) head: &'static str,
+    pub(crate) attention_norm: &'static str,
+    pub(crate) q: &'static str,
+    pub(crate) k: &'static str,
+    pub(crate) v: &'static str,
+    pub(crate) qkv: &'static str,
+    pub(crate) q_norm: &'static str,
+    pub(crate) k_norm: &'static str,
+    pub(crate) attention_output: &'static str,
+    pub(crate) post_attention_norm: &'static str,
+    pub(crate) ffn_norm: &'static str,
+    pub(crate) gate: &'static str,
+    /// The rows of gate and up where one matrix holds both.
+    pub(crate) up: &'static str,
+    pub(crate) down: &'static str,
+    pub(crate) post_ffn_norm: &'static str,
+}
+
+const LLAMA_NAMES: TensorNames = TensorNames {
+    embedding: "embed_tokens",
+    position_embedding: "",
+    layers: "layers",
+    output_norm: "norm",
+    head: "lm_head",
+    attention_norm: "input_layernorm",
+    q: "self_attn.q_proj",
+    k: "self_attn.k_proj",
+    v: "self_attn.v_proj",
+    qkv: "self_attn.qkv_proj",
+    q_norm: "self_attn.q_norm",
+    k_norm: "self_attn.k_norm",
+    attention_output: "self_attn.o_proj",
+    post_attention_norm: "post_attention_layernorm",
+    // Where attention outputs are not normed, this name belongs to the norm that follows them.
+    ffn_norm: "post_attention_layernorm",
+    gate: "mlp.gate_proj",
+    up: "mlp.up_proj",
+    down: "mlp.down_proj",
+    post_ffn_norm: "post_feedforward_layernorm",
+};
+
+const POST_NORM_NAMES: TensorNames =
+    TensorNames { ffn_norm: "pre_feedforward_layernorm", ..LLAMA_NAMES };
+
+const GPT2_NAMES: TensorNames = TensorNames {
+    embedding: "wte",
+    position_embedding: "wpe",
+    layers: "h",
+    output_norm: "ln_f",
+    attention_norm: "ln_1",
+    qkv: "attn.c_attn",
+    attention_output: "attn.c_proj",
+    ffn_norm: "ln_2",
+    up: "mlp.c_fc",
+    down: "mlp.c_proj",
+    ..LLAMA_NAMES
+};
+
+const PHI2_NAMES: TensorNames = TensorNames {
+    output_norm: "final_layernorm",
+    attention_output: "self_attn.dense",
+    up: "mlp.fc1",
+    down: "mlp.fc2",
+    ..LLAMA_NAMES
+};
+
+const LLAMA: Layout = Layout {
+    family: "llama",
+    architecture: "llama",
+    model_types: &["llama"],
+    fields: field_tables::LLAMA,
+    names: LLAMA_NAMES,
+    transposes_matrices: false,
+    norms_minus_one: false,
+    has_biases: false,
+    has_qkv_bias: false,
+    has_head_bias: false,
+    eps_field: "rms_norm_eps",
+    default_d_ff_ratio: None,
+    rotates_partially: false,
+    has_window_switch: false,
+    omits_space_prefix: false,
+    layers_of_70b: None,
+};
+
+const GEMMA: Layout = Layout {
+    family: "gemma",
+    architecture: "gemma",
+    model_types: &["gemma"],
+    fields: field_tables::GEMMA,
+    norms_minus_one: true,
+    omits_space_prefix: true,
+    ..LLAMA
+};
+
+/// The layouts, in the order in which errors and `docs/convert.md` list them.
+pub(crate) const LAYOUTS: &[Layout] = &[
+    Layout {
+        family: "gpt2",
+        architecture: "gpt2",
+        model_types: &["gpt2"],
+        fields: field_tables::GPT2,
+        names: GPT2_NAMES,
+        transposes_matrices: true,
+        has_biases: true,
+        eps_field: "layer_norm_epsilon",
+        default_d_ff_ratio: Some(4),
+        ..LLAMA
+    },
+    Layout {
+        family: "phi2",
+        architecture: "phi2",
+        model_types: &["phi"],
+        fields: field_tables::PHI2,
+        names: PHI2_NAMES,
+        has_biases: true,
+        has_head_bias: true,
+        eps_field: "layer_norm_eps",
+        rotates_partially: true,
+        ..LLAMA
+    },
+    Layout {
+        family: "phi3",
+        architecture: "phi3",
+        model_types: &["phi3"],
+        fields: field_tables::PHI3,
+        names: TensorNames { up: "mlp.gate_up_proj", ..LLAMA_NAMES },
+        rotates_partially: true,
+        ..LLAMA
+    },
+    GEMMA,
+    Layout {
+        family: "gemma2",
+        architecture: "gemma2",
+        model_types: &["gemma2"],
+        fields: field_tables::GEMMA2,
+        names: POST_NORM_NAMES,
+        ..GEMMA
+    },
+    Layout {
+        family: "gemma3",
+        architecture: "gemma3",
+        model_types: &["gemma3", "gemma3_text"],
+        fields: field_tables::GEMMA3,
+        names: POST_NORM_NAMES,
+        ..GEMMA
+    },
+    // SmolLM2 too: its files do not differ from Llama's.
+    Layout { layers_of_70b: Some(80), ..LLAMA },
+    // GGUF files of Mistral say `llama`.
+    Layout { family: "mistral", model_types: &["mistral"], fields: field_tables::MISTRAL, ..LLAMA },
+    Layout {
+        family: "qwen2",
+        architecture: "qwen2",
+        model_types: &["qwen2", "qwen2_5"],
+        fields: field_tables::QWEN2,
+        has_qkv_bias: true,
+        has_window_switch: true,
+        ..LLAMA
+    },
+    Layout {
+        family: "qwen3",
+        architecture: "qwen3",
+        model_types: &["qwen3"],
+        fields: field_tables::QWEN3,
+        has_window_switch: true,
+        ..LLAMA
+    },
+    Layout {
+        family: "smollm3",
+        architecture: "smollm3",
+        model_types: &["smollm3"],
+        fields: field_tables::SMOLLM3,
+        ..LLAMA
+    },
 ];
 
+/// The family of a checkpoint: what its model computes, and how its files are laid out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Family {
+    pub(crate) model: &'static spec::Family,
+    pub(crate) layout: &'static Layout,
+}
+
+impl PartialEq for Family {
+    fn eq(&self, other: &Self) -> bool {
+        self.layout.family == other.layout.family
+    }
+}
+
 impl Family {
-    /// The family that a configuration names.
-    pub(crate) fn of(config: &Json) -> Result<Self, Error> {
+    /// Finds the family that `model_type` in `config.json` names.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownFamily`].
+    pub(crate) fn of_config(config: &Json) -> Result<Self, Error> {
         let found = config.get("model_type").and_then(Json::as_str).unwrap_or("(none)");
-        let family = MODEL_TYPES.iter().find(|(name, _)| *name == found);
-        family.map(|(_, family)| *family).ok_or_else(|| Error::UnknownFamily {
-            found: found.to_owned(),
-            supported: MODEL_TYPES.map(|(name, _)| name).join(", "),
+        let layout = LAYOUTS.iter().find(|layout| layout.model_types.contains(&found));
+        layout.map(Self::new).ok_or_else(|| {
+            let supported: Vec<&str> =
+                LAYOUTS.iter().flat_map(|layout| layout.model_types).copied().collect();
+            Error::UnknownFamily { found: found.to_owned(), supported: supported.join(", ") }
         })
     }
 
-    /// `general.architecture`.
+    fn new(layout: &'static Layout) -> Self {
+        Self { model: row(layout.family), layout }
+    }
+
+    /// `general.architecture` of the converted file.
     pub(crate) fn architecture(self) -> &'static str {
-        match self {
-            Self::Gpt2 => "gpt2",
-            Self::Phi2 => "phi2",
-            Self::Phi3 => "phi3",
-            Self::Gemma => "gemma",
-            Self::Gemma2 => "gemma2",
-            Self::Gemma3 => "gemma3",
-            Self::Llama | Self::Mistral => "llama",
-            Self::Qwen2 => "qwen2",
-            Self::Qwen3 => "qwen3",
-            Self::SmolLm3 => "smollm3",
-        }
+        self.layout.architecture
     }
 
-    /// Whether norms are LayerNorms, with a bias.
-    pub(crate) fn has_layer_norms(self) -> bool {
-        matches!(self, Self::Gpt2 | Self::Phi2)
+    /// What a reader of the converted file takes for granted about it.
+    pub(crate) fn converted_model(self) -> &'static spec::Family {
+        row(self.layout.architecture)
     }
 
-    fn is_gemma(self) -> bool {
-        matches!(self, Self::Gemma | Self::Gemma2 | Self::Gemma3)
-    }
-
-    /// Whether GGUF rotates neighbours of a head where the checkpoint rotates halves.
-    fn interleaves(self) -> bool {
-        matches!(self, Self::Llama | Self::Mistral | Self::SmolLm3)
+    /// The known fields of its `config.json`.
+    pub(crate) fn fields(self) -> Fields {
+        let rotary: &[Field] = match self.model.positions {
+            Positions::Rotary => ROTARY,
+            Positions::Learned => &[],
+        };
+        // Old files keep generation settings in `config.json`.
+        Fields::new(vec![self.layout.fields, rotary, COMMON, GENERATION])
     }
 }
 
-/// What is done to a tensor on its way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Change {
-    None,
-    /// 1 is added: Gemma's checkpoints hold norms as their distance from 1.
-    PlusOne,
-    /// Columns become rows.
-    Transpose,
-    /// Rows i and i + n/2 of each head of `head_dim` rows become rows 2i and 2i + 1.
-    Interleave {
-        head_dim: usize,
-    },
+fn row(name: &str) -> &'static spec::Family {
+    spec::Family::find(name).expect("each layout names a row of FAMILIES")
 }
 
-/// A tensor of the result.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Planned {
-    /// Its name in the result.
-    pub(crate) name: String,
-    /// Its name in the source.
-    pub(crate) source: String,
-    /// Its shape in the source, the slowest dimension first.
-    pub(crate) shape: Vec<usize>,
-    pub(crate) change: Change,
-}
-
-/// The name of a checkpoint's tensor without the parts that only some checkpoints write.
-pub(crate) fn plain_name(name: &str) -> &str {
-    let mut name = name;
-    while let Some(rest) = ["model.", "language_model.", "transformer."]
-        .iter()
-        .find_map(|prefix| name.strip_prefix(prefix))
-    {
-        name = rest;
-    }
-    name
-}
-
-/// Whether a checkpoint's tensor is a buffer that older versions saved, which follows from the
-/// configuration.
-pub(crate) fn is_buffer(name: &str) -> bool {
-    let buffers =
-        [".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq", ".attention.masked_bias"];
-    buffers.iter().any(|end| name.ends_with(end))
-}
-
-/// The part of a model that a checkpoint's tensor is of, where that is none of the text model: one that
-/// sees, or that joins what is seen to the text.
-pub(crate) fn other_part(name: &str) -> Option<&'static str> {
-    let plain = plain_name(name);
-    ["vision_tower.", "multi_modal_projector."].into_iter().find(|part| plain.starts_with(part))
-}
-
-/// The tensors of a model, in the order in which it reads them. `has` says which the source has.
-pub(crate) fn plan(config: &Config, has: &dyn Fn(&str) -> bool) -> Result<Vec<Planned>, Error> {
-    let mut plan = Plan { config, tensors: Vec::new() };
-    let (d_model, family) = (config.d_model, config.family);
-    let is_gpt2 = family == Family::Gpt2;
-    plan.add(
-        "token_embd",
-        if is_gpt2 { "wte" } else { "embed_tokens" },
-        &[config.n_vocab, d_model],
-    );
-    if is_gpt2 {
-        plan.add("position_embd", "wpe", &[config.context, d_model]);
-    }
-    for layer_idx in 0..config.n_layers {
-        let layer = if is_gpt2 { "h" } else { "layers" };
-        plan.layer(&format!("blk.{layer_idx}"), &format!("{layer}.{layer_idx}"));
-    }
-    let last_norm = match family {
-        Family::Gpt2 => "ln_f",
-        Family::Phi2 => "final_layernorm",
-        _ => "norm",
-    };
-    plan.norm("output_norm", last_norm, d_model);
-    if !config.ties_embeddings {
-        // Phi-2 alone has a bias here.
-        plan.linear("output", "lm_head", config.n_vocab, d_model, family == Family::Phi2);
-    }
-    let tensors = plan.tensors;
-    match tensors.iter().find(|tensor| !has(&tensor.source)) {
-        Some(missing) => Err(Error::MissingTensor { name: missing.source.clone() }),
-        None => Ok(tensors),
-    }
-}
-
-struct Plan<'a> {
-    config: &'a Config,
-    tensors: Vec<Planned>,
-}
-
-impl Plan<'_> {
-    fn push(&mut self, name: String, source: String, shape: &[usize], change: Change) {
-        self.tensors.push(Planned { name, source, shape: shape.to_vec(), change });
-    }
-
-    fn add(&mut self, name: &str, source: &str, shape: &[usize]) {
-        self.push(format!("{name}.weight"), format!("{source}.weight"), shape, Change::None);
-    }
-
-    fn norm(&mut self, name: &str, source: &str, len: usize) {
-        let family = self.config.family;
-        let change = if family.is_gemma() { Change::PlusOne } else { Change::None };
-        self.push(format!("{name}.weight"), format!("{source}.weight"), &[len], change);
-        if family.has_layer_norms() {
-            self.push(format!("{name}.bias"), format!("{source}.bias"), &[len], Change::None);
-        }
-    }
-
-    /// A matrix and, where the configuration says so, its bias.
-    fn linear(&mut self, name: &str, source: &str, rows: usize, columns: usize, has_bias: bool) {
-        let is_turned = self.config.family == Family::Gpt2 && name != "output";
-        let change = if is_turned { Change::Transpose } else { Change::None };
-        self.changed(name, source, (rows, columns), has_bias, change);
-    }
-
-    fn changed(
-        &mut self,
-        name: &str,
-        source: &str,
-        (rows, columns): (usize, usize),
-        has_bias: bool,
-        change: Change,
-    ) {
-        let is_turned = change == Change::Transpose;
-        let shape = if is_turned { [columns, rows] } else { [rows, columns] };
-        self.push(format!("{name}.weight"), format!("{source}.weight"), &shape, change);
-        if has_bias {
-            let change = if is_turned { Change::None } else { change };
-            self.push(format!("{name}.bias"), format!("{source}.bias"), &[rows], change);
-        }
-    }
-
-    fn layer(&mut self, name: &str, source: &str) {
-        let family = self.config.family;
-        let &Config { d_model, d_ff, head_dim, .. } = self.config;
-        let &Config { qkv_bias, output_bias, mlp_bias, .. } = self.config;
-        let (q_dim, kv_dim) = (self.config.n_heads * head_dim, self.config.n_kv_heads * head_dim);
-        let to = |stem: &str| format!("{name}.{stem}");
-        let from = |stem: &str| format!("{source}.{stem}");
-        if family == Family::Gpt2 {
-            self.norm(&to("attn_norm"), &from("ln_1"), d_model);
-            self.linear(
-                &to("attn_qkv"),
-                &from("attn.c_attn"),
-                q_dim + 2 * kv_dim,
-                d_model,
-                qkv_bias,
-            );
-            self.linear(&to("attn_output"), &from("attn.c_proj"), d_model, q_dim, output_bias);
-            self.norm(&to("ffn_norm"), &from("ln_2"), d_model);
-            self.linear(&to("ffn_up"), &from("mlp.c_fc"), d_ff, d_model, mlp_bias);
-            self.linear(&to("ffn_down"), &from("mlp.c_proj"), d_model, d_ff, mlp_bias);
-            return;
-        }
-        self.norm(&to("attn_norm"), &from("input_layernorm"), d_model);
-        if family == Family::Phi3 {
-            self.linear(
-                &to("attn_qkv"),
-                &from("self_attn.qkv_proj"),
-                q_dim + 2 * kv_dim,
-                d_model,
-                qkv_bias,
-            );
-        } else {
-            let change = match family.interleaves() {
-                true => Change::Interleave { head_dim },
-                false => Change::None,
-            };
-            self.changed(
-                &to("attn_q"),
-                &from("self_attn.q_proj"),
-                (q_dim, d_model),
-                qkv_bias,
-                change,
-            );
-            self.changed(
-                &to("attn_k"),
-                &from("self_attn.k_proj"),
-                (kv_dim, d_model),
-                qkv_bias,
-                change,
-            );
-            self.linear(&to("attn_v"), &from("self_attn.v_proj"), kv_dim, d_model, qkv_bias);
-        }
-        if matches!(family, Family::Qwen3 | Family::Gemma3) {
-            self.norm(&to("attn_q_norm"), &from("self_attn.q_norm"), head_dim);
-            self.norm(&to("attn_k_norm"), &from("self_attn.k_norm"), head_dim);
-        }
-        let output = if family == Family::Phi2 { "self_attn.dense" } else { "self_attn.o_proj" };
-        self.linear(&to("attn_output"), &from(output), d_model, q_dim, output_bias);
-        let after_attention = from("post_attention_layernorm");
-        match family {
-            Family::Phi2 => {}
-            Family::Gemma2 | Family::Gemma3 => {
-                self.norm(&to("post_attention_norm"), &after_attention, d_model);
-                self.norm(&to("ffn_norm"), &from("pre_feedforward_layernorm"), d_model);
-            }
-            _ => self.norm(&to("ffn_norm"), &after_attention, d_model),
-        }
-        match family {
-            Family::Phi2 => {
-                self.linear(&to("ffn_up"), &from("mlp.fc1"), d_ff, d_model, mlp_bias);
-                self.linear(&to("ffn_down"), &from("mlp.fc2"), d_model, d_ff, mlp_bias);
-            }
-            Family::Phi3 => {
-                self.linear(&to("ffn_up"), &from("mlp.gate_up_proj"), 2 * d_ff, d_model, mlp_bias);
-                self.linear(&to("ffn_down"), &from("mlp.down_proj"), d_model, d_ff, mlp_bias);
-            }
-            _ => {
-                self.linear(&to("ffn_gate"), &from("mlp.gate_proj"), d_ff, d_model, mlp_bias);
-                self.linear(&to("ffn_up"), &from("mlp.up_proj"), d_ff, d_model, mlp_bias);
-                self.linear(&to("ffn_down"), &from("mlp.down_proj"), d_model, d_ff, mlp_bias);
-            }
-        }
-        if matches!(family, Family::Gemma2 | Family::Gemma3) {
-            self.norm(&to("post_ffw_norm"), &from("post_feedforward_layernorm"), d_model);
-        }
-    }
+/// The layout of the family that `general.architecture` names.
+pub(crate) fn layout_of(architecture: &str) -> Option<&'static Layout> {
+    LAYOUTS.iter().find(|layout| layout.family == architecture)
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::notes::Notes;
 
     #[test]
-    fn prefixes_do_not_matter() {
-        for name in [
-            "model.layers.0.mlp.up_proj.weight",
-            "language_model.model.layers.0.mlp.up_proj.weight",
-            "model.language_model.layers.0.mlp.up_proj.weight",
-            "layers.0.mlp.up_proj.weight",
-        ] {
-            assert_eq!(plain_name(name), "layers.0.mlp.up_proj.weight");
+    fn every_family_has_one_layout() {
+        for family in spec::FAMILIES {
+            let layouts = LAYOUTS.iter().filter(|layout| layout.family == family.name);
+            assert_eq!(layouts.count(), 1, "{}", family.name);
         }
-        assert_eq!(plain_name("transformer.h.3.ln_1.bias"), "h.3.ln_1.bias");
-        assert!(is_buffer("transformer.h.3.attn.bias") && !is_buffer("h.3.attn.c_attn.bias"));
-        let seeing = "model.vision_tower.vision_model.embeddings.patch_embedding.weight";
-        assert_eq!(other_part(seeing), Some("vision_tower."));
+        for layout in LAYOUTS {
+            assert!(spec::Family::find(layout.family).is_some(), "{}", layout.family);
+            assert!(spec::Family::find(layout.architecture).is_some(), "{}", layout.architecture);
+        }
+    }
+
+    #[test]
+    fn model_types_are_unambiguous() {
+        let mut types: Vec<_> = LAYOUTS.iter().flat_map(|layout| layout.model_types).collect();
+        let n_types = types.len();
+        types.sort();
+        types.dedup();
+        assert_eq!(types.len(), n_types);
+    }
+
+    #[test]
+    fn layouts_name_the_tensors_that_their_models_have() {
+        for layout in LAYOUTS {
+            let (model, names) = (row(layout.family), &layout.names);
+            let has_positions = model.positions == Positions::Learned;
+            assert_eq!(!names.position_embedding.is_empty(), has_positions, "{}", layout.family);
+            let names_differ = names.ffn_norm != names.post_attention_norm;
+            assert!(!model.post_norms || names_differ, "{}", layout.family);
+        }
+    }
+
+    #[test]
+    fn c4_fields_are_known_or_rejected_by_name() {
+        let llama = Family::of_config(&json!({ "model_type": "llama" })).unwrap();
+        let check = |json: Json| {
+            let mut notes = Notes::default();
+            llama.fields().check(&json, "config.json", &mut notes)?;
+            Ok::<_, Error>(notes.into_sentences())
+        };
+        assert!(check(json!({ "hidden_act": "silu", "vocab_size": 3 })).unwrap().is_empty());
+        assert!(check(json!({ "something": null, "pretraining_tp": 1.0 })).unwrap().is_empty());
+        let noted = check(json!({ "attention_dropout": 0.1, "use_cache": true })).unwrap();
+        assert!(noted.len() == 1 && noted[0].contains("`attention_dropout` 0.1"), "{noted:?}");
+        for (json, part) in [
+            (json!({ "hidden_act": "gelu" }), "`hidden_act` \"gelu\""),
+            (json!({ "residual_multiplier": 0.2 }), "`residual_multiplier`"),
+            (json!({ "pretraining_tp": 2 }), "`pretraining_tp` 2"),
+        ] {
+            let error = check(json).unwrap_err().to_string();
+            assert!(error.contains(part) && error.contains("config.json"), "{error}");
+        }
+        let long = "x".repeat(70_000);
+        let error = check(json!({ &*long: long })).unwrap_err().to_string();
+        assert!(error.len() < 1000, "{} bytes", error.len());
+        let foreign = check(json!({ "\u{1b}[2J\u{202e}": 1 })).unwrap_err().to_string();
+        assert!(!foreign.contains('\u{1b}') && !foreign.contains('\u{202e}'), "{foreign:?}");
     }
 }

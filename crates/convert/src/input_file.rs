@@ -1,25 +1,28 @@
-//! The files of a checkpoint: regular, bounded, and in its folder.
+//! Opens and reads the files of a checkpoint: only regular files of bounded size inside its folder.
 //!
-//! A checkpoint is somebody else's folder: a link in it may lead to a file that was never meant to
-//! leave this machine, and would end in the result.
+//! A checkpoint is untrusted: a symbolic link in it may point to a private file of this machine,
+//! whose content would end up in the result.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use lilims_files::ConfinedFolder;
+use serde_json::Value as Json;
 
 use crate::Error;
 
-/// The most bytes of a vocabulary or an index of shards; the largest that are known take 35 MB.
+/// The largest vocabulary or index of shards that is read; the largest known ones take 35 MB.
 const MAX_BYTES: u64 = 64 << 20;
 
-/// Where the folder's file `name` is, by the name that it has there; `None` where it has none.
+/// Returns the path of the folder's file `name`, links not resolved; `None` where it has none.
 ///
-/// *Errors*: [`Error::Io`], also for links that lead out of the folder.
+/// # Errors
+///
+/// [`Error::Io`], also for links that lead out of the folder.
 pub(crate) fn find(folder: &Path, name: &str) -> Result<Option<PathBuf>, Error> {
     let resolved = ConfinedFolder::new(folder).and_then(|folder| folder.resolve(name));
     match resolved {
-        // Manifests state this name, not the one that a link in a cache leads to.
+        // Manifests give this name, not the target of a link into a cache.
         Ok(_) => Ok(Some(folder.join(name))),
         Err(error) if error.is_not_found() => Ok(None),
         Err(error) => Err(from_files(error)),
@@ -28,28 +31,56 @@ pub(crate) fn find(folder: &Path, name: &str) -> Result<Option<PathBuf>, Error> 
 
 /// Reads the folder's file `name`; `None` where it has none.
 ///
-/// *Errors*: [`Error::Io`], also for links that lead out of the folder, for what is no regular file
-/// and for what is too large.
+/// # Errors
+///
+/// [`Error::Io`], also for links that lead out of the folder, for anything but a regular file and
+/// for files that are too large.
 pub(crate) fn read_optional(folder: &Path, name: &str) -> Result<Option<Vec<u8>>, Error> {
     let root = ConfinedFolder::new(folder).map_err(from_files)?;
     root.read_if_exists(name, MAX_BYTES).map_err(from_files)
 }
 
-/// Reads a file of a checkpoint, whose place is known.
+/// Reads a JSON file that the folder must have.
 ///
-/// *Errors*: as for [`read_optional`].
+/// # Errors
+///
+/// [`Error::MissingFile`], and as for [`optional_json`].
+pub(crate) fn read_json(folder: &Path, name: &str) -> Result<Json, Error> {
+    optional_json(folder, name)?
+        .ok_or_else(|| Error::MissingFile { folder: folder.to_owned(), what: name.to_owned() })
+}
+
+/// Reads a JSON file; `None` where the folder has none of that name.
+///
+/// # Errors
+///
+/// [`Error::Io`], [`Error::Damaged`].
+pub(crate) fn optional_json(folder: &Path, name: &str) -> Result<Option<Json>, Error> {
+    let Some(bytes) = read_optional(folder, name)? else { return Ok(None) };
+    serde_json::from_slice(&bytes)
+        .map(Some)
+        .map_err(|error| Error::damaged(&folder.join(name), format!("not JSON: {error}")))
+}
+
+/// Reads a file that [`find`] has found.
+///
+/// # Errors
+///
+/// As for [`read_optional`].
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Error> {
     lilims_files::read(path, MAX_BYTES).map_err(from_files)
 }
 
-/// Opens a file, which is regular.
+/// Opens a regular file.
 ///
-/// *Errors*: [`Error::Io`].
+/// # Errors
+///
+/// [`Error::Io`], also for anything but a regular file.
 pub(crate) fn open(path: &Path) -> Result<File, Error> {
     lilims_files::open(path).map_err(from_files)
 }
 
-/// The same error with this crate's words.
+/// Converts an error of `lilims_files` into this crate's.
 pub(crate) fn from_files(error: lilims_files::Error) -> Error {
     Error::Io { path: error.path().to_owned(), source: error.into() }
 }
@@ -60,12 +91,9 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
-    use crate::config::{optional_json, read_json};
-    use crate::source::Checkpoint;
-    use crate::tokenizer_files::Files;
 
     #[test]
-    fn a14_what_links_out_of_a_checkpoint_is_refused() {
+    fn a14_links_out_of_a_checkpoint_are_rejected() {
         let outer = tempfile::tempdir().unwrap();
         let folder = outer.path().join("checkpoint");
         std::fs::create_dir(&folder).unwrap();
@@ -78,12 +106,10 @@ mod tests {
             assert!(find(&folder, name).is_err(), "{name}");
         }
         assert!(read_json(&folder, "config.json").is_err());
-        assert!(Checkpoint::open(&folder).is_err());
-        assert!(Files::read(&folder).is_ok_and(|files| files.generation.is_null()));
     }
 
     #[test]
-    fn a6_pipes_devices_and_giants_in_a_checkpoint_are_refused() {
+    fn a6_pipes_devices_and_huge_files_are_rejected() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         let made = std::process::Command::new("mkfifo").arg(at("config.json")).status();

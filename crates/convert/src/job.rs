@@ -1,5 +1,5 @@
-//! A conversion with what may come before and after it: the importance of columns, measured on the
-//! source, and how far the result is from the source.
+//! Runs a conversion with optional calibration before it, which measures column importance on the
+//! source, and optional evaluation after it, which measures how far the result is from the source.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -11,73 +11,76 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use crate::calibrate::{CONTEXT, calibrate, context};
+use crate::file_hash::hex;
 use crate::input_file::from_files;
-use crate::manifest::{Calibration, Evaluation, hex};
-use crate::output::{PREFIX, folder};
+use crate::manifest::{Calibration, Evaluation};
+use crate::output::{PREFIX, folder_of};
 use crate::{Error, Manifest, Mix, Options, Progress, convert};
 
-/// The most bytes of a text to calibrate with or to measure on.
+/// The largest text for calibration or evaluation, in bytes.
 const MAX_TEXT_BYTES: u64 = 256 << 20;
 
 /// A text to run a model on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Text {
-    /// What the manifest calls it.
+    /// Its name in the manifest.
     pub name: String,
     /// The text itself.
     pub text: Cow<'static, str>,
 }
 
 impl Text {
-    /// The text in the file at `path`, without a last line break.
+    /// Reads the text in the file at `path`, without its last line break.
     ///
-    /// *Errors*: [`Error::Io`], also for what is not UTF-8.
+    /// # Errors
+    ///
+    /// [`Error::Io`], also for a file that is not UTF-8.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let text = lilims_files::read_to_string(path, MAX_TEXT_BYTES).map_err(from_files)?;
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        // llama.cpp drops it too.
+        // As llama.cpp does, so that both measure the same tokens.
         let text = text.strip_suffix('\n').unwrap_or(&text).to_owned();
         Ok(Self { name, text: text.into() })
     }
 
-    /// A text of many kinds to calibrate with, built in.
+    /// The built-in text for calibration, which mixes many kinds of text.
     pub fn for_calibration() -> Self {
         let text = include_str!("../texts/calibration.txt");
         Self { name: "built-in calibration text".to_owned(), text: text.into() }
     }
 
-    /// Another text of many kinds to measure on, built in.
+    /// The built-in text for evaluation, which is not that for calibration.
     pub fn for_evaluation() -> Self {
         let text = include_str!("../texts/evaluation.txt");
         Self { name: "built-in evaluation text".to_owned(), text: text.into() }
     }
 }
 
-/// What to convert, and what to do beside that.
+/// A conversion with optional calibration and evaluation.
 #[derive(Clone, Debug)]
 pub struct Job {
     /// The folder of a checkpoint, or a GGUF file.
     pub source: PathBuf,
-    /// The file to write; its manifest goes beside it.
+    /// The file to write; its manifest is written beside it.
     pub out: PathBuf,
     /// How to convert.
     pub options: Options,
-    /// A text on which the importance of columns is measured first.
+    /// The text to measure column importance on before converting.
     pub calibration: Option<Text>,
-    /// A text on which source and result are compared at the end.
+    /// The text to compare source and result on after converting.
     pub evaluation: Option<Text>,
 }
 
-/// What a job does.
+/// The stage a job is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage<'a> {
-    /// The checkpoint becomes a file that can be run, which is removed at the end.
+    /// A checkpoint is converted to a temporary file that the engine can run.
     Preparing(Progress<'a>),
     /// The source reads the calibration text.
     Calibrating {
-        /// Tokens that were read.
+        /// Tokens read so far.
         done: usize,
-        /// Tokens in all.
+        /// All tokens of the text.
         total: usize,
     },
     /// Tensors are converted.
@@ -86,24 +89,26 @@ pub enum Stage<'a> {
     Evaluating {
         /// Chunks that both have read.
         done: usize,
-        /// Chunks in all.
+        /// All chunks of the text.
         total: usize,
     },
 }
 
 impl Job {
-    /// Does it. The model stands at its place once it is converted: cancelling the evaluation leaves it
-    /// there, with a manifest that has no figures.
+    /// Runs the job. Cancelling the evaluation keeps the converted model, with a manifest without
+    /// figures.
     ///
-    /// *Errors*: those of [`convert`]; [`Error::Run`] where the source cannot be run;
-    /// [`Error::Measure`] where the model was converted and could not be evaluated.
+    /// # Errors
+    ///
+    /// Those of [`convert`]; [`Error::Run`] if the source cannot be run; [`Error::EmptyText`];
+    /// [`Error::Measure`] if the model was converted and could not be evaluated.
     pub fn run(
         &self,
         cancel: &AtomicBool,
         on_stage: &mut dyn FnMut(Stage<'_>),
     ) -> Result<Manifest, Error> {
-        let runs = self.calibration.is_some() || self.evaluation.is_some();
-        let runnable = runs.then(|| self.runnable(cancel, on_stage)).transpose()?;
+        let runs_models = self.calibration.is_some() || self.evaluation.is_some();
+        let runnable = runs_models.then(|| self.runnable(cancel, on_stage)).transpose()?;
         let mut options = Cow::Borrowed(&self.options);
         if let (Some(text), Some(runnable)) = (&self.calibration, &runnable) {
             let model = self.load(&runnable.path)?;
@@ -132,7 +137,7 @@ impl Job {
         Ok(manifest)
     }
 
-    /// The source as a file that can be run.
+    /// Returns the source as a file that the engine can run, converting a checkpoint to F32.
     fn runnable(
         &self,
         cancel: &AtomicBool,
@@ -141,11 +146,11 @@ impl Job {
         if !self.source.is_dir() {
             return Ok(Runnable { path: self.source.clone(), _folder: None });
         }
-        let beside = folder(&self.out);
-        let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(beside);
-        let folder = folder.map_err(Error::io(beside))?;
+        let parent = folder_of(&self.out);
+        let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent);
+        let folder = folder.map_err(Error::io(parent))?;
         let path = folder.path().join("source.gguf");
-        // The one type that holds what any checkpoint does.
+        // F32 represents the values of every checkpoint exactly.
         let options = Options { threads: self.options.threads, ..Options::new(Mix::F32) };
         let mut on_progress = |progress: Progress<'_>| on_stage(Stage::Preparing(progress));
         convert(&self.source, &path, &options, cancel, &mut on_progress)?;
@@ -187,7 +192,7 @@ impl Job {
     }
 }
 
-/// A model file, and the folder that goes with it where it was made for this.
+/// A model file that the engine can run, and its temporary folder if it was made for this job.
 struct Runnable {
     path: PathBuf,
     _folder: Option<TempDir>,

@@ -1,23 +1,24 @@
-//! The manifest beside a converted model, `<name>.lilims.json`: where the model comes from and how it
-//! was made.
+//! The manifest beside a converted model, `<name>.lilims.json`: where the model comes from and how
+//! it was converted. `docs/formats.md` describes it, `docs/lilims-manifest.schema.json` is its
+//! schema.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
+use crate::file_hash::FileHash;
 use crate::output::{Finished, Output};
 use crate::{Error, input_file};
 
-/// The version of the format. A reader refuses a larger one.
+/// The version of the format. Readers reject any other.
 pub const FORMAT_VERSION: u32 = 1;
-/// The ending of a manifest's name.
-const ENDING: &str = "lilims.json";
-/// The most bytes of a manifest that are read; one of a model of 1,000 tensors takes 100 kB.
+/// The extension of a manifest's file name.
+const EXTENSION: &str = "lilims.json";
+/// The largest manifest that is read; that of a model of 1,000 tensors takes 100 kB.
 const MAX_BYTES: u64 = 16 << 20;
 
-/// What a manifest says.
+/// The content of a manifest.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
@@ -29,69 +30,57 @@ pub struct Manifest {
     pub name: String,
     /// Its family (`general.architecture`).
     pub family: String,
-    /// Its licence, if it is known, as an SPDX identifier where there is one.
+    /// Its licence, if known; an SPDX identifier where one exists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub license: Option<String>,
-    /// The context that it was trained for, in tokens.
+    /// The context it was trained for, in tokens.
     pub context: usize,
-    /// What it was made from.
+    /// What it was converted from.
     pub source: Source,
-    /// The file that was made.
+    /// The converted file.
     pub result: FileHash,
-    /// How it was made.
+    /// How it was converted.
     pub conversion: Conversion,
     /// The type of each tensor, in the file's order.
     pub tensors: Vec<TensorEntry>,
-    /// How it was measured, if it was.
+    /// Figures of source and result, if they were measured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub evaluation: Option<Evaluation>,
 }
 
-/// What a model was made from.
+/// What a model was converted from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Source {
-    /// Where it was taken from, such as a repository's name, if the caller said so.
+    /// Where it comes from, such as a repository's name, if the caller gave it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub origin: Option<String>,
     /// The revision there, such as a commit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
-    /// The files that were read, by their names.
+    /// The files that were read.
     pub files: Vec<FileHash>,
-}
-
-/// A file and its hash.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FileHash {
-    /// The file's name without its folder.
-    pub name: String,
-    /// Its size in bytes.
-    pub size_bytes: u64,
-    /// SHA-256, in hexadecimal.
-    pub sha256: String,
 }
 
 /// The settings of a conversion.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Conversion {
-    /// The program and its version.
+    /// The converter and its version.
     pub tool: String,
-    /// The type or mix that was asked for.
+    /// The requested type or mix of types.
     pub mix: String,
-    /// Overrides of single tensors' types, as they were given.
+    /// The requested types of single tensors, as `REGEX=TYPE`.
     pub tensor_types: Vec<String>,
-    /// What the importance of columns was measured on, if it was.
+    /// The text that column importance was measured on, if it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub calibration: Option<Calibration>,
-    /// What of the source is not in the result, and what else is worth knowing: one sentence each.
+    /// What is left out of the result, and other remarks: one sentence each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
 }
 
-/// The text that the importance of columns was measured on.
+/// The text that column importance was measured on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Calibration {
@@ -116,9 +105,9 @@ pub struct TensorEntry {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Evaluation {
-    /// The text that they are of.
+    /// The name of the text.
     pub text: String,
-    /// Tokens of it that were scored.
+    /// The number of its tokens that were scored.
     pub tokens: usize,
     /// Perplexity of the source.
     pub perplexity_before: f64,
@@ -126,21 +115,23 @@ pub struct Evaluation {
     pub perplexity_after: f64,
     /// Mean Kullback–Leibler divergence of the result's distributions from the source's, in nats.
     pub mean_kl: f64,
-    /// The divergence that 99 of 100 positions stay below.
+    /// The 99th percentile of the divergence, in nats.
     pub p99_kl: f64,
-    /// The share of positions at which both hold the same token for the likeliest.
+    /// The share of positions at which both have the same most likely token.
     pub same_top: f64,
 }
 
 impl Manifest {
-    /// Where the manifest of the model at `model` lies.
+    /// The path of the manifest of the model at `model`.
     pub fn path_of(model: &Path) -> PathBuf {
-        model.with_extension(ENDING)
+        model.with_extension(EXTENSION)
     }
 
     /// Reads a manifest.
     ///
-    /// *Errors*: [`Error::Io`], or [`Error::Damaged`] for what is no manifest of this version.
+    /// # Errors
+    ///
+    /// [`Error::Io`], [`Error::Damaged`] for anything but a manifest of this version.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let bytes = lilims_files::read(path, MAX_BYTES).map_err(input_file::from_files)?;
         let manifest: Self = serde_json::from_slice(&bytes)
@@ -152,14 +143,16 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// Writes the manifest of the model at `model`, in place of the one that is there.
+    /// Writes the manifest of the model at `model`, replacing an existing one.
     ///
-    /// *Errors*: [`Error::Io`].
+    /// # Errors
+    ///
+    /// [`Error::Io`].
     pub fn write(&self, model: &Path) -> Result<(), Error> {
         self.prepare(model)?.publish(true)
     }
 
-    /// Writes it beside its place.
+    /// Writes the manifest under a temporary name.
     pub(crate) fn prepare(&self, model: &Path) -> Result<Finished, Error> {
         let path = Self::path_of(model);
         let mut output = Output::create(&path)?;
@@ -167,42 +160,9 @@ impl Manifest {
         output.finish()
     }
 
-    /// The manifest as it stands in its file.
+    /// The content of the manifest's file.
     pub fn to_json(&self) -> String {
         let json = serde_json::to_string_pretty(self);
-        json.expect("a manifest has text keys only") + "\n"
+        json.expect("all keys of a manifest are strings") + "\n"
     }
-}
-
-impl FileHash {
-    /// Reads and hashes the file at `path`, as long as `is_wanted` says so.
-    ///
-    /// *Errors*: [`Error::Io`], [`Error::Cancelled`].
-    pub(crate) fn of(path: &Path, is_wanted: &impl Fn() -> bool) -> Result<Self, Error> {
-        let mut file = input_file::open(path)?;
-        let (mut hash, mut size_bytes) = (Sha256::new(), 0);
-        let mut buffer = vec![0; 1 << 20];
-        loop {
-            if !is_wanted() {
-                return Err(Error::Cancelled);
-            }
-            let n = file.read(&mut buffer).map_err(Error::io(path))?;
-            if n == 0 {
-                break;
-            }
-            hash.update(&buffer[..n]);
-            size_bytes += n as u64;
-        }
-        Ok(Self::new(path, size_bytes, hash))
-    }
-
-    pub(crate) fn new(path: &Path, size_bytes: u64, hash: Sha256) -> Self {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Self { name, size_bytes, sha256: hex(hash.finalize()) }
-    }
-}
-
-/// Bytes in hexadecimal.
-pub(crate) fn hex(bytes: impl AsRef<[u8]>) -> String {
-    bytes.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }

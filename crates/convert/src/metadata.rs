@@ -1,22 +1,25 @@
-//! What the result says of the model: `general.*` and the family's own keys, as llama.cpp writes them.
+//! Writes the result's metadata except the tokenizer: `general.*` and the family's own keys, as
+//! llama.cpp writes them. Keys: <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>.
 
 use std::path::Path;
 
+use lilims_engine::spec::{NormKind, Positions, Windows};
 use lilims_gguf::{File, Metadata, Value, Writer};
 use serde_json::Value as Json;
 
-use crate::config::{Config, RopeScaling};
-use crate::family::Family;
+use crate::config::Config;
 use crate::input_file;
+use crate::rotation::RopeScaling;
 use crate::types::Mix;
 
 /// The version of the block formats, which has not changed since 2023.
 const QUANTIZATION_VERSION: u32 = 2;
-/// Keys that the conversion decides anew, and those of a file's own layout.
-const REPLACED: [&str; 4] =
+/// Keys that are not copied from a GGUF source: the conversion sets them, or they are about the
+/// file.
+const NOT_COPIED: [&str; 4] =
     ["general.file_type", "general.quantization_version", "general.alignment", "general.license"];
 
-/// Keys of how to sample, and what transformers calls them.
+/// The last part of `general.sampling.*` keys, and transformers' names of the same settings.
 const SAMPLING: [(&str, &str); 5] = [
     ("top_k", "top_k"),
     ("top_p", "top_p"),
@@ -25,8 +28,8 @@ const SAMPLING: [(&str, &str); 5] = [
     ("penalty_repeat", "repetition_penalty"),
 ];
 
-/// Writes the keys of a checkpoint's model.
-pub(crate) fn of_checkpoint(
+/// Writes the keys of a converted checkpoint.
+pub(crate) fn write_for_checkpoint(
     writer: &mut Writer,
     config: &Config,
     folder: &Path,
@@ -35,26 +38,26 @@ pub(crate) fn of_checkpoint(
 ) {
     writer.str("general.architecture", config.family.architecture()).str("general.type", "model");
     writer.str("general.name", &name(config, folder));
-    of_result(writer, mix, license);
-    Keys { writer, config }.write();
+    write_common(writer, mix, license);
+    FamilyKeys { writer, config }.write();
 }
 
 /// Copies the keys of a GGUF source.
-pub(crate) fn of_gguf(writer: &mut Writer, source: &File, mix: Mix, license: Option<&str>) {
+pub(crate) fn copy_from_gguf(writer: &mut Writer, source: &File, mix: Mix, license: Option<&str>) {
     for (key, value) in source.metadata().iter() {
-        if !REPLACED.contains(&key) && !key.starts_with("split.") {
+        if !NOT_COPIED.contains(&key) && !key.starts_with("split.") {
             writer.value(key, value);
         }
     }
-    of_result(writer, mix, license);
+    write_common(writer, mix, license);
 }
 
-/// The licence that a GGUF source states.
+/// Returns the licence that a GGUF source states.
 pub(crate) fn license(metadata: Metadata<'_>) -> Option<String> {
     metadata.get("general.license").and_then(|value| value.as_str()).map(str::to_owned)
 }
 
-/// The licence that the head of a checkpoint's `README.md` states.
+/// Returns the licence in the front matter of a checkpoint's `README.md`, its model card.
 pub(crate) fn license_of_card(folder: &Path) -> Option<String> {
     let card = input_file::read_optional(folder, "README.md").ok()??;
     let card = String::from_utf8(card).ok()?;
@@ -66,8 +69,8 @@ pub(crate) fn license_of_card(folder: &Path) -> Option<String> {
     (!name.is_empty()).then(|| name.to_owned())
 }
 
-/// Writes how a checkpoint wants to be sampled, as `generation_config.json` says.
-pub(crate) fn sampling(writer: &mut Writer, generation: &Json) {
+/// Writes the sampling settings that `generation_config.json` recommends.
+pub(crate) fn write_sampling(writer: &mut Writer, generation: &Json) {
     for (key, name) in SAMPLING {
         if let Some(value) = generation.get(name).and_then(Json::as_f64) {
             let value = match key {
@@ -79,7 +82,7 @@ pub(crate) fn sampling(writer: &mut Writer, generation: &Json) {
     }
 }
 
-fn of_result(writer: &mut Writer, mix: Mix, license: Option<&str>) {
+fn write_common(writer: &mut Writer, mix: Mix, license: Option<&str>) {
     if let Some(license) = license {
         writer.str("general.license", license);
     }
@@ -88,7 +91,7 @@ fn of_result(writer: &mut Writer, mix: Mix, license: Option<&str>) {
         .value("general.quantization_version", Value::U32(QUANTIZATION_VERSION));
 }
 
-/// The model's own name, else its folder's.
+/// Returns the model's own name, else its folder's.
 pub(crate) fn name(config: &Config, folder: &Path) -> String {
     let own = config.name.as_deref().and_then(|name| name.rsplit('/').next());
     match own.filter(|name| !name.trim().is_empty()) {
@@ -100,12 +103,13 @@ pub(crate) fn name(config: &Config, folder: &Path) -> String {
     }
 }
 
-struct Keys<'a> {
+/// Writes the keys that start with the architecture.
+struct FamilyKeys<'a> {
     writer: &'a mut Writer,
     config: &'a Config,
 }
 
-impl Keys<'_> {
+impl FamilyKeys<'_> {
     fn put(&mut self, key: &str, value: Value<'_>) {
         self.writer.value(&format!("{}.{key}", self.config.family.architecture()), value);
     }
@@ -120,18 +124,18 @@ impl Keys<'_> {
 
     fn write(mut self) {
         let config = self.config;
-        let family = config.family;
+        let model = config.family.model;
         self.size("block_count", config.n_layers);
         self.size("context_length", config.context);
         self.size("embedding_length", config.d_model);
         self.size("feed_forward_length", config.d_ff);
         self.size("attention.head_count", config.n_heads);
-        let eps = match family.has_layer_norms() {
-            true => "attention.layer_norm_epsilon",
-            false => "attention.layer_norm_rms_epsilon",
+        let eps = match model.norm {
+            NormKind::Layer => "attention.layer_norm_epsilon",
+            NormKind::Rms => "attention.layer_norm_rms_epsilon",
         };
         self.float(eps, config.eps);
-        if family == Family::Gpt2 {
+        if model.positions == Positions::Learned {
             return;
         }
         self.size("attention.head_count_kv", config.n_kv_heads);
@@ -144,7 +148,7 @@ impl Keys<'_> {
             self.float("rope.freq_base_swa", base);
         }
         match &config.rope_scaling {
-            // Llama 3's scaling is a tensor of factors.
+            // Llama 3's scaling is written as a tensor of factors.
             RopeScaling::None | RopeScaling::Llama3 { .. } => {}
             RopeScaling::Linear { factor } => {
                 self.put("rope.scaling.type", Value::String(b"linear"));
@@ -155,12 +159,14 @@ impl Keys<'_> {
                 self.float("rope.scaling.attn_factor", *attention_factor);
             }
         }
-        // Phi-3 says 0 where there is no window.
-        if family == Family::Phi3 || config.sliding_window.is_some() {
+        // Where every layer has the window, as in Phi-3, 0 says that there is none.
+        let always_writes_window = config.family.converted_model().windows == Windows::All;
+        if always_writes_window || config.sliding_window.is_some() {
             self.size("attention.sliding_window", config.sliding_window.unwrap_or(0));
         }
         if let Some(windowed) = &config.windowed {
-            let key = format!("{}.attention.sliding_window_pattern", family.architecture());
+            let architecture = config.family.architecture();
+            let key = format!("{architecture}.attention.sliding_window_pattern");
             self.writer.array(&key, windowed.iter().map(|&has| Value::Bool(has)));
         }
         if let Some(cap) = config.attention_soft_cap {
@@ -172,7 +178,7 @@ impl Keys<'_> {
     }
 }
 
-/// The tensors that hold factors of the angles: names and values, one for each rotated pair.
+/// Computes the tensors of frequency factors: names, and a value for each rotated pair.
 pub(crate) fn rope_factors(config: &Config) -> Vec<(&'static str, Vec<f32>)> {
     match &config.rope_scaling {
         RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_context } => {
@@ -205,9 +211,9 @@ mod tests {
 
     use super::*;
 
-    /// Llama 3.2's scaling: fast pairs turn as they did, slow ones 32 times slower.
+    /// Llama 3.2's scaling keeps high frequencies and divides low ones by 32.
     #[test]
-    fn scaled_angles_are_those_of_llama3() {
+    fn computes_llama3_rope_factors() {
         let mut json = json!({
             "model_type": "llama", "hidden_size": 2048, "num_attention_heads": 32,
             "intermediate_size": 8192, "num_hidden_layers": 16, "vocab_size": 128_256,
@@ -221,14 +227,14 @@ mod tests {
         let factors = rope_factors(&config);
         let [("rope_freqs.weight", factors)] = &factors[..] else { panic!("{factors:?}") };
         assert_eq!(factors.len(), 32);
-        // A wavelength of 8192 / 4 is reached within pair 14, one of 8192 within pair 17.
+        // Wavelengths pass 8192 / 4 between pairs 14 and 15, and 8192 between pairs 17 and 18.
         assert!(factors[..=14].iter().all(|factor| *factor == 1.0));
         assert!(factors[18..].iter().all(|factor| *factor == 32.0));
         assert!(factors.is_sorted() && factors[15] > 1.0 && factors[17] < 32.0, "{factors:?}");
     }
 
     #[test]
-    fn a_cards_head_states_the_licence() {
+    fn reads_the_licence_of_a_model_card() {
         let folder = tempfile::tempdir().unwrap();
         let of = |text: &str| {
             std::fs::write(folder.path().join("README.md"), text).unwrap();

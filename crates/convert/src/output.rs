@@ -1,4 +1,4 @@
-//! The result's file: written beside its place under another name, and renamed when it is whole.
+//! Writes the result's file under a temporary name beside its final path; renaming it publishes it.
 
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -8,27 +8,27 @@ use lilims_gguf::{TensorHeader, Writer};
 use sha2::{Digest, Sha256};
 
 use crate::Error;
+use crate::file_hash::FileHash;
 use crate::input_file::from_files;
-use crate::manifest::FileHash;
 
-/// How the names of files and folders begin that are not there to stay.
+/// The prefix of the names of temporary files and folders.
 pub(crate) const PREFIX: &str = ".converting-";
 
-/// A file in the making. Dropped before [`Output::publish`], it leaves nothing.
+/// A file that is being written. Dropping it before [`Finished::publish`] removes it.
 pub(crate) struct Output {
     path: PathBuf,
-    to: BufWriter<AtomicFile>,
+    writer: BufWriter<AtomicFile>,
     hash: Sha256,
     size_bytes: u64,
 }
 
 impl Output {
-    /// Starts the file that will be `path`.
+    /// Creates the temporary file that becomes `path`.
     pub(crate) fn create(path: &Path) -> Result<Self, Error> {
         let options = AtomicFileOptions { prefix: PREFIX, ..AtomicFileOptions::default() };
         let file = AtomicFile::with_options(path, options).map_err(from_files)?;
-        let to = BufWriter::with_capacity(1 << 20, file);
-        Ok(Self { path: path.to_owned(), to, hash: Sha256::new(), size_bytes: 0 })
+        let writer = BufWriter::with_capacity(1 << 20, file);
+        Ok(Self { path: path.to_owned(), writer, hash: Sha256::new(), size_bytes: 0 })
     }
 
     /// Writes all of `bytes`.
@@ -36,7 +36,7 @@ impl Output {
         self.write_all(bytes).map_err(|source| Error::Io { path: self.path.clone(), source })
     }
 
-    /// Writes the head of a GGUF file.
+    /// Writes the header of a GGUF file.
     pub(crate) fn write_header(
         &mut self,
         writer: &Writer,
@@ -46,15 +46,15 @@ impl Output {
         writer.write_header(tensors.iter(), self).map_err(Error::io(&path))
     }
 
-    /// Fills up to where the next tensor starts.
+    /// Writes the padding in front of the next tensor.
     pub(crate) fn pad(&mut self) -> Result<(), Error> {
         self.put(Writer::padding(self.size_bytes))
     }
 
-    /// Brings the file to the disk.
+    /// Flushes the file to the disk.
     pub(crate) fn finish(self) -> Result<Finished, Error> {
-        let Self { path, to, hash, size_bytes } = self;
-        let mut file = to.into_inner().map_err(|error| Error::io(&path)(error.into_error()))?;
+        let Self { path, writer, hash, size_bytes } = self;
+        let mut file = writer.into_inner().map_err(|error| Error::io(&path)(error.into_error()))?;
         file.file().sync_all().map_err(Error::io(&path))?;
         Ok(Finished { hash: FileHash::new(&path, size_bytes, hash), file })
     }
@@ -62,38 +62,38 @@ impl Output {
 
 impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let n = self.to.write(bytes)?;
+        let n = self.writer.write(bytes)?;
         self.hash.update(&bytes[..n]);
         self.size_bytes += n as u64;
         Ok(n)
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
-        self.to.flush()
+        self.writer.flush()
     }
 }
 
-/// A whole file that does not have its name yet.
+/// A complete file that still has its temporary name.
 pub(crate) struct Finished {
     file: AtomicFile,
     pub(crate) hash: FileHash,
 }
 
 impl Finished {
-    /// Where it is for now.
     pub(crate) fn temporary_path(&self) -> &Path {
         self.file.temporary_path()
     }
 
-    /// Gives it its name: in place of what has it, if that `replaces`, else where it is free.
-    pub(crate) fn publish(self, replaces: bool) -> Result<(), Error> {
-        let named = if replaces { self.file.commit() } else { self.file.commit_new() };
-        named.map_err(from_files)
+    /// Renames the file to its final path. With `replace_existing` it replaces a file there,
+    /// otherwise an existing file is an error.
+    pub(crate) fn publish(self, replace_existing: bool) -> Result<(), Error> {
+        let renamed = if replace_existing { self.file.commit() } else { self.file.commit_new() };
+        renamed.map_err(from_files)
     }
 }
 
-/// Where the file at `path` lies.
-pub(crate) fn folder(path: &Path) -> &Path {
+/// Returns the folder of the file at `path`.
+pub(crate) fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),

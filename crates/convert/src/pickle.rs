@@ -1,8 +1,8 @@
-//! PyTorch's `*.bin`: a ZIP archive with a pickle that describes tensors, and their bytes.
+//! Reads PyTorch's `*.bin`: a ZIP archive with a pickle that describes tensors, and their bytes.
 //!
-//! A pickle is a program. This reads the few instructions that a dictionary of tensors needs and refuses
-//! any name but those of tensors, so that nothing in the file runs: not when it is read here, and not
-//! unseen when the same file is loaded elsewhere. Instructions:
+//! A pickle is a program. This interprets the few opcodes that a dictionary of tensors needs and
+//! rejects every global but those of tensors, so nothing in the file runs here, and a file that
+//! would run something when it is loaded elsewhere is noticed. Opcodes:
 //! <https://github.com/python/cpython/blob/main/Lib/pickletools.py>.
 
 use std::collections::{HashMap, HashSet};
@@ -14,24 +14,24 @@ use std::rc::Rc;
 use lilims_gguf::TensorType;
 use zip::{CompressionMethod, ZipArchive};
 
-use crate::fields::quoted;
-use crate::source::{MAX_DIMENSIONS, MAX_NAME_BYTES, Place, SourceTensor};
+use crate::quote::quoted;
+use crate::source_tensor::{DataLocation, MAX_DIMENSIONS, MAX_NAME_BYTES, SourceTensor};
 use crate::{Error, input_file};
 
-/// The largest description of tensors that is read.
+/// The largest pickle that is read.
 const MAX_PICKLE_BYTES: u64 = 4 << 20;
-/// How deep things are nested at most: a description of a tensor needs half of that.
+/// The deepest nesting that is accepted; the description of a tensor needs half of it.
 const MAX_DEPTH: u8 = 16;
 /// The most entries of an archive; each tensor has one.
 const MAX_ENTRIES: usize = 1 << 17;
-/// The names that descriptions of tensors use.
-const ALLOWED: [(&str, &str); 4] = [
+/// The globals that descriptions of tensors use.
+const ALLOWED_GLOBALS: [(&str, &str); 4] = [
     ("torch._utils", "_rebuild_tensor_v2"),
     ("torch._utils", "_rebuild_parameter"),
     ("torch._tensor", "_rebuild_from_type_v2"),
     ("collections", "OrderedDict"),
 ];
-/// What a storage's class is called, and the type of its values.
+/// Storage classes, the type of their values where it can be decoded, and a value's size in bytes.
 const STORAGES: [(&str, Option<TensorType>, u64); 9] = [
     ("FloatStorage", Some(TensorType::F32), 4),
     ("HalfStorage", Some(TensorType::F16), 2),
@@ -44,35 +44,38 @@ const STORAGES: [(&str, Option<TensorType>, u64); 9] = [
     ("BoolStorage", None, 1),
 ];
 
-/// The tensors that the file at `path` describes.
+/// Lists the tensors of the file at `path`, which has the index `file_idx` in the checkpoint.
 ///
-/// *Errors*: [`Error::UnsafePickle`], [`Error::Damaged`], [`Error::Io`].
+/// # Errors
+///
+/// [`Error::UnsafePickle`], [`Error::Damaged`], [`Error::Io`].
 pub(crate) fn tensors(path: &Path, file_idx: usize) -> Result<Vec<SourceTensor>, Error> {
     let mut archive = open(path)?;
     let name = archive
         .file_names()
         .filter_map(|name| name.ok().map(|name| name.into_owned()))
         .find(|name| name.ends_with("/data.pkl") || name == "data.pkl");
-    let name = name.ok_or_else(|| Error::damaged(path, "has no description of tensors"))?;
+    let name = name.ok_or_else(|| Error::damaged(path, "has no pickle (`data.pkl`)"))?;
     let mut pickle = Vec::new();
     let entry = archive.by_name(&name).map_err(|error| fault(path, &error))?;
     entry.take(MAX_PICKLE_BYTES + 1).read_to_end(&mut pickle).map_err(Error::io(path))?;
     if pickle.len() as u64 > MAX_PICKLE_BYTES {
-        let what = format!("describes tensors in more than {MAX_PICKLE_BYTES} bytes");
+        let what = format!("has a pickle of more than {MAX_PICKLE_BYTES} bytes");
         return Err(Error::damaged(path, what));
     }
     let folder = name.strip_suffix("data.pkl").unwrap_or_default();
-    let mut machine = Machine { path, bytes: &pickle, ..Machine::default() };
-    machine.run()?;
+    let mut unpickler = Unpickler { path, bytes: &pickle, ..Unpickler::default() };
+    unpickler.run()?;
     let mut names = HashSet::new();
-    let tensors: Result<Vec<_>, Error> = std::mem::take(&mut machine.entries)
+    let tensors: Result<Vec<_>, Error> = std::mem::take(&mut unpickler.entries)
         .into_iter()
         .map(|(name, value)| {
             let wrong = || {
                 let name = quoted(&name);
-                Error::damaged(path, format!("describes the tensor `{name}` wrongly"))
+                Error::damaged(path, format!("has an invalid description of the tensor `{name}`"))
             };
-            // Names and shapes are shared in a pickle: what each tensor has of its own is bounded.
+            // A pickle shares names and shapes between tensors, so each tensor's copy must be
+            // small.
             let is_new = name.len() <= MAX_NAME_BYTES && names.insert(Rc::clone(&name));
             let tensor = if is_new { tensor(&name, &value, folder, file_idx) } else { None };
             tensor.ok_or_else(wrong)
@@ -86,42 +89,43 @@ pub(crate) fn tensors(path: &Path, file_idx: usize) -> Result<Vec<SourceTensor>,
     Ok(tensors)
 }
 
-/// Checks that a tensor's bytes are all there, before anybody makes room for them.
+/// Checks that the archive has all of a tensor's bytes, before memory is allocated for them.
 fn check_entry(
     path: &Path,
     archive: &mut ZipArchive<BufReader<File>>,
     file_bytes: u64,
     tensor: &SourceTensor,
 ) -> Result<(), Error> {
-    let Place::Entry { entry, start } = &tensor.place else { return Ok(()) };
-    let held = {
+    let DataLocation::ArchiveEntry { entry, offset } = &tensor.location else { return Ok(()) };
+    let available = {
         let entry = archive.by_name(entry).map_err(|error| fault(path, &error))?;
-        // PyTorch compresses nothing, and a size that is not that of bytes in the file is only a claim.
+        // PyTorch does not compress, and the uncompressed size of a compressed entry cannot be
+        // trusted.
         if entry.compression() != CompressionMethod::Stored {
             let name = quoted(&tensor.name);
             return Err(Error::damaged(path, format!("compresses the tensor `{name}`")));
         }
         entry.size().min(entry.compressed_size()).min(file_bytes)
     };
-    // Its value was checked when the shape was read.
+    // The product was checked for overflow when the shape was read.
     let n_values = tensor.shape.iter().product::<usize>() as u64;
     let size = tensor.tensor_type.map_or(Some(0), |ty| ty.size_bytes(n_values));
-    match size.and_then(|size| size.checked_add(*start)) {
-        Some(end) if end <= held => Ok(()),
+    match size.and_then(|size| size.checked_add(*offset)) {
+        Some(end) if end <= available => Ok(()),
         _ => Err(Error::damaged(path, format!("ends within the tensor `{}`", tensor.name))),
     }
 }
 
-/// Reads bytes of an entry, from `start` on.
+/// Fills `bytes` from an entry of the archive, from `offset` on.
 pub(crate) fn read_entry(
     path: &Path,
     entry: &str,
-    start: u64,
+    offset: u64,
     bytes: &mut [u8],
 ) -> Result<(), Error> {
     let mut archive = open(path)?;
     let mut reader = archive.by_name(entry).map_err(|error| fault(path, &error))?;
-    let skipped = std::io::copy(&mut reader.by_ref().take(start), &mut std::io::sink());
+    let skipped = std::io::copy(&mut reader.by_ref().take(offset), &mut std::io::sink());
     let read = skipped.and_then(|_| reader.read_exact(bytes));
     read.map_err(|error| Error::damaged(path, format!("ends within `{entry}`: {error}")))
 }
@@ -136,20 +140,20 @@ fn open(path: &Path) -> Result<ZipArchive<BufReader<File>>, Error> {
 }
 
 fn fault(path: &Path, error: &zip::result::ZipError) -> Error {
-    Error::damaged(path, format!("is not an archive of tensors: {error}"))
+    Error::damaged(path, format!("is not a ZIP archive: {error}"))
 }
 
-/// What the machine works with. Clones share, so that no pickle makes large things of small ones; what
-/// holds others knows how deep they go.
+/// A value on the unpickler's stack. Clones are shared, so a small pickle cannot build large
+/// values; containers store the depth of their nesting.
 #[derive(Clone, Debug)]
 enum Value {
     Mark,
-    /// Nothing, a truth value, a float, a list: nothing that tensors are made of.
-    Plain,
+    /// A value that does not describe tensors: None, a boolean, a float, a list.
+    Opaque,
     Number(i64),
     Text(Rc<str>),
     Tuple(Rc<[Value]>, u8),
-    /// The dictionary of tensors. What it holds is kept in [`Machine::entries`].
+    /// The dictionary of tensors, whose content is in [`Unpickler::entries`].
     Tensors,
     Global(&'static str),
     Storage(&'static str, Option<TensorType>, u64),
@@ -178,7 +182,7 @@ impl Value {
     }
 }
 
-/// The tensor that a call describes; `None` where it does not describe one.
+/// Reads the tensor that a call rebuilds; `None` where the value is anything else.
 fn tensor(name: &str, value: &Value, folder: &str, file_idx: usize) -> Option<SourceTensor> {
     let Value::Call(call, _) = value else { return None };
     let (Value::Global(function), arguments) = (&call.0, call.1.tuple()?) else { return None };
@@ -202,19 +206,22 @@ fn tensor(name: &str, value: &Value, folder: &str, file_idx: usize) -> Option<So
             };
             let (shape, strides) = (sizes(size)?, sizes(stride)?);
             let n_values = shape.iter().try_fold(1usize, |n, &size| n.checked_mul(size))?;
-            let start = offset.number()?.checked_mul(*value_bytes)?;
-            start.checked_add((n_values as u64).checked_mul(*value_bytes)?)?;
+            let offset = offset.number()?.checked_mul(*value_bytes)?;
+            offset.checked_add((n_values as u64).checked_mul(*value_bytes)?)?;
             Some(SourceTensor {
                 name: name.to_owned(),
-                // Values in another order than that of rows are not read.
+                // Only contiguous tensors can be read.
                 tensor_type: tensor_type.filter(|_| is_contiguous(&shape, &strides)),
                 type_name: match tensor_type {
-                    Some(_) => "of values in another order".to_owned(),
+                    Some(_) => "of a tensor that is not contiguous".to_owned(),
                     None => (*class).to_owned(),
                 },
                 shape,
                 file_idx,
-                place: Place::Entry { entry: format!("{folder}data/{key}"), start },
+                location: DataLocation::ArchiveEntry {
+                    entry: format!("{folder}data/{key}"),
+                    offset,
+                },
             })
         }
         _ => None,
@@ -226,25 +233,25 @@ fn is_contiguous(shape: &[usize], strides: &[usize]) -> bool {
     shape.len() == strides.len()
         && shape.iter().zip(strides).rev().all(|(&size, &stride)| {
             let fits = size == 1 || stride == expected;
-            // A size of 0 makes the product 0, whatever the others are.
+            // With a size of 0 the product is 0 however large the others are.
             expected = usize::saturating_mul(expected, size);
             fits
         })
 }
 
-/// Runs the instructions of a pickle that build data.
-struct Machine<'a> {
+/// Interprets the opcodes of a pickle that build data.
+struct Unpickler<'a> {
     path: &'a Path,
     bytes: &'a [u8],
     stack: Vec<Value>,
-    /// By numbers that the pickle chooses, which may lie far apart.
+    /// The pickle chooses the indices, which may be far apart.
     memo: HashMap<u32, Value>,
-    /// What the first dictionary holds, by name. Others, such as those of hooks, are of no use.
+    /// The content of the first dictionary. Others, such as those of hooks, are ignored.
     entries: Vec<(Rc<str>, Value)>,
     has_dictionary: bool,
 }
 
-impl Default for Machine<'_> {
+impl Default for Unpickler<'_> {
     fn default() -> Self {
         Self {
             path: Path::new(""),
@@ -257,16 +264,16 @@ impl Default for Machine<'_> {
     }
 }
 
-impl Machine<'_> {
-    /// Runs to the end, which must leave the dictionary of tensors.
+impl Unpickler<'_> {
+    /// Runs to the end, where the dictionary of tensors must be on top of the stack.
     fn run(&mut self) -> Result<(), Error> {
         loop {
-            let [instruction] = self.take()?;
-            if instruction != b'.' {
-                self.step(instruction)?;
+            let [opcode] = self.take()?;
+            if opcode != b'.' {
+                self.step(opcode)?;
                 continue;
             }
-            let what = "describes something else than a dictionary of tensors";
+            let what = "is not a dictionary of tensors";
             return match self.pop()? {
                 Value::Tensors => Ok(()),
                 _ => Err(Error::damaged(self.path, what)),
@@ -274,7 +281,7 @@ impl Machine<'_> {
         }
     }
 
-    /// How deep something is that holds these.
+    /// Returns the depth of a container of these values.
     fn depth_over<'v>(&self, inner: impl IntoIterator<Item = &'v Value>) -> Result<u8, Error> {
         let depth = inner.into_iter().map(Value::depth).max().unwrap_or(0) + 1;
         if depth > MAX_DEPTH { Err(self.damaged()) } else { Ok(depth) }
@@ -288,18 +295,18 @@ impl Machine<'_> {
 
     fn push_dictionary(&mut self) {
         let is_first = !std::mem::replace(&mut self.has_dictionary, true);
-        self.stack.push(if is_first { Value::Tensors } else { Value::Plain });
+        self.stack.push(if is_first { Value::Tensors } else { Value::Opaque });
     }
 
-    fn step(&mut self, instruction: u8) -> Result<(), Error> {
-        match instruction {
+    fn step(&mut self, opcode: u8) -> Result<(), Error> {
+        match opcode {
             0x80 => drop(self.take::<1>()?),
             0x95 => drop(self.take::<8>()?),
             b'(' => self.stack.push(Value::Mark),
-            b'N' | 0x88 | 0x89 => self.stack.push(Value::Plain),
+            b'N' | 0x88 | 0x89 => self.stack.push(Value::Opaque),
             b'G' => {
                 self.take::<8>()?;
-                self.stack.push(Value::Plain);
+                self.stack.push(Value::Opaque);
             }
             b'K' => {
                 let [number] = self.take()?;
@@ -337,7 +344,7 @@ impl Machine<'_> {
                 let depth = self.depth_over([&id])?;
                 self.stack.push(Value::Persistent(Rc::new(id), depth));
             }
-            b'q' | b'r' | 0x94 => self.remember(instruction)?,
+            b'q' | b'r' | 0x94 => self.memoize(opcode)?,
             b'h' => {
                 let [idx] = self.take()?;
                 self.recall(idx.into())?;
@@ -346,26 +353,26 @@ impl Machine<'_> {
                 let idx = u32::from_le_bytes(self.take()?);
                 self.recall(idx)?;
             }
-            _ => self.combine(instruction)?,
+            _ => self.combine(opcode)?,
         }
         Ok(())
     }
 
-    /// Instructions that make one thing of several.
-    fn combine(&mut self, instruction: u8) -> Result<(), Error> {
-        match instruction {
+    /// Runs the opcodes that combine several values into one.
+    fn combine(&mut self, opcode: u8) -> Result<(), Error> {
+        match opcode {
             b')' => self.push_tuple(Vec::new())?,
             b't' => {
                 let items = self.pop_marked()?;
                 self.push_tuple(items)?;
             }
             0x85..=0x87 => {
-                let n = usize::from(instruction - 0x84);
+                let n = usize::from(opcode - 0x84);
                 let start = self.stack.len().checked_sub(n).ok_or_else(|| self.damaged())?;
                 let items = self.stack.split_off(start);
                 self.push_tuple(items)?;
             }
-            b']' => self.stack.push(Value::Plain),
+            b']' => self.stack.push(Value::Opaque),
             b'a' => drop(self.pop()?),
             b'e' => drop(self.pop_marked()?),
             b'}' => self.push_dictionary(),
@@ -386,10 +393,10 @@ impl Machine<'_> {
                     self.stack.push(Value::Call(Rc::new((function, arguments)), depth));
                 }
             }
-            // Attributes of what was built, such as a dictionary's metadata, are not data.
+            // State that is set on an object, such as a dictionary's metadata, is ignored.
             b'b' => drop(self.pop()?),
             other => {
-                let what = format!("holds the instruction {other:#04x}, which tensors do not need");
+                let what = format!("has the pickle opcode {other:#04x}, which tensors do not need");
                 return Err(Error::damaged(self.path, what));
             }
         }
@@ -397,7 +404,7 @@ impl Machine<'_> {
     }
 
     fn damaged(&self) -> Error {
-        Error::damaged(self.path, "holds a damaged description of tensors")
+        Error::damaged(self.path, "has a damaged pickle")
     }
 
     fn take<const BYTES: usize>(&mut self) -> Result<[u8; BYTES], Error> {
@@ -417,7 +424,7 @@ impl Machine<'_> {
         Ok(items)
     }
 
-    /// Puts pairs of keys and values into the dictionary on top, if it is the one of tensors.
+    /// Adds keys and values to the dictionary on top of the stack, if it is that of tensors.
     fn insert(&mut self, items: &[Value]) {
         if !matches!(self.stack.last(), Some(Value::Tensors)) {
             return;
@@ -445,7 +452,7 @@ impl Machine<'_> {
     }
 
     fn push_global(&mut self, module: &str, name: &str) -> Result<(), Error> {
-        let allowed = ALLOWED.iter().find(|allowed| **allowed == (module, name));
+        let allowed = ALLOWED_GLOBALS.iter().find(|allowed| **allowed == (module, name));
         let storage = STORAGES.iter().find(|(storage, ..)| module == "torch" && *storage == name);
         self.stack.push(match (allowed, storage) {
             (Some((_, name)), _) => Value::Global(name),
@@ -475,11 +482,11 @@ impl Machine<'_> {
         Ok(())
     }
 
-    fn remember(&mut self, instruction: u8) -> Result<(), Error> {
-        let idx = match instruction {
+    fn memoize(&mut self, opcode: u8) -> Result<(), Error> {
+        let idx = match opcode {
             b'q' => u32::from(self.take::<1>()?[0]),
             b'r' => u32::from_le_bytes(self.take()?),
-            // A pickle of a few megabytes remembers fewer things than 32 bits count.
+            // A pickle of a few megabytes memoizes fewer values than 32 bits count.
             _ => self.memo.len() as u32,
         };
         let value = self.stack.last().cloned().ok_or_else(|| self.damaged())?;

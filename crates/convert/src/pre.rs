@@ -1,89 +1,93 @@
-//! Which pre-tokenizer a `tokenizer.json` has, by what it does: its patterns, not a hash of results.
+//! Identifies the pre-tokenizer, the normalizers and the post-processor of a `tokenizer.json` by
+//! their patterns and settings; llama.cpp compares a hash of test results instead.
 
 use serde_json::Value as Json;
 
 use crate::Error;
-use crate::fields::{quoted, shown};
+use crate::quote::{quoted, quoted_json};
 
-/// The contractions, then white space, that most patterns share.
 const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const QWEN35: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-/// The pattern of GPT-2, where it is written out.
+/// GPT-2's pattern, which `ByteLevel` uses without stating it.
 const GPT2: &str = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
 const GPT2_OLD: &str =
     r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
 
-/// One cut of a text into words.
+/// A step that splits a text into words.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Cut<'a> {
-    /// The pattern of GPT-2.
+enum Split<'a> {
+    /// By GPT-2's pattern.
     Gpt2,
-    /// Each digit alone.
+    /// Into single digits.
     Digits,
     Pattern(&'a str),
-    /// Something that Lilims does not know.
+    /// An unknown step.
     Other(&'a str),
 }
 
-/// Whether bytes are written as printable characters, so that the vocabulary is GGUF's `gpt2`.
+/// Whether the tokenizer is byte-level: the vocabulary writes bytes as printable characters.
 pub(crate) fn is_byte_level(tokenizer: &Json) -> bool {
     let is_byte_level = |step: &&Json| step.get("type").is_some_and(|ty| ty == "ByteLevel");
     let of = |key: &str| tokenizer.get(key).map(steps).unwrap_or_default();
     of("pre_tokenizer").iter().chain(&of("decoder")).any(is_byte_level)
 }
 
-/// The name that `tokenizer.ggml.pre` has for the tokenizer's cuts.
+/// Returns the value of `tokenizer.ggml.pre` for the tokenizer's pre-tokenizer.
 ///
-/// *Errors*: [`Error::Unsupported`], naming the cuts.
+/// # Errors
+///
+/// [`Error::Unsupported`] for an unknown pre-tokenizer, quoting it.
 pub(crate) fn name(tokenizer: &Json) -> Result<&'static str, Error> {
     let steps = tokenizer.get("pre_tokenizer").map(steps).unwrap_or_default();
-    let cuts: Vec<_> = steps.into_iter().filter_map(cut).collect();
+    let splits: Vec<_> = steps.into_iter().filter_map(split).collect();
     let model = tokenizer.get("model");
     let ignores_merges = model.and_then(|model| model.get("ignore_merges"));
     let ignores_merges = ignores_merges.and_then(Json::as_bool).unwrap_or(false);
-    Ok(match cuts[..] {
-        [Cut::Gpt2] => "gpt-2",
-        [Cut::Digits, Cut::Gpt2] => "smollm",
-        [Cut::Pattern(LLAMA3)] if ignores_merges => "llama-bpe",
-        [Cut::Pattern(LLAMA3)] => "dbrx",
-        [Cut::Pattern(QWEN2)] => "qwen2",
-        [Cut::Pattern(QWEN35)] => "qwen35",
+    Ok(match splits[..] {
+        [Split::Gpt2] => "gpt-2",
+        [Split::Digits, Split::Gpt2] => "smollm",
+        [Split::Pattern(LLAMA3)] if ignores_merges => "llama-bpe",
+        [Split::Pattern(LLAMA3)] => "dbrx",
+        [Split::Pattern(QWEN2)] => "qwen2",
+        [Split::Pattern(QWEN35)] => "qwen35",
         _ => {
-            let cuts = quoted(&format!("{cuts:?}"));
-            let what = format!("the pre-tokenizer {cuts}, whose words Lilims cannot cut");
+            let what = format!("the pre-tokenizer {}", quoted(&format!("{splits:?}")));
             return Err(Error::Unsupported { what });
         }
     })
 }
 
-/// Whether and when a vocabulary of pieces puts a space in front of a text.
+/// Whether and when a SentencePiece tokenizer puts a space in front of a text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SpacePrefix {
     pub(crate) adds: bool,
-    /// In front of each text alone, not of what follows a special token.
+    /// Only at the start of a text, not after special tokens.
     pub(crate) first_only: bool,
-    /// Only where the text does not start with one.
+    /// Only if the text does not start with a space.
     pub(crate) unless_space: bool,
 }
 
-/// What a text goes through before it is cut.
+/// How a text is normalised before it is split.
 #[derive(Debug, Default)]
 pub(crate) struct Normalizers {
-    /// Steps, by the names that `lilims.tokenizer.normalizers` has for them.
+    /// Steps in order, as `lilims.tokenizer.normalizers` names them.
     pub(crate) names: Vec<&'static str>,
     pub(crate) space: SpacePrefix,
 }
 
-/// The steps that `tokenizer.json` takes before words are looked up, for a vocabulary of pieces its
-/// pre-tokenizer too.
+/// Reads the normalizers of `tokenizer.json`, and the pre-tokenizer too unless it is byte-level.
 ///
-/// *Errors*: [`Error::Unsupported`], naming the step that Lilims does not have.
+/// # Errors
+///
+/// [`Error::Unsupported`] for an unknown step, quoting it.
 pub(crate) fn normalizers(tokenizer: &Json, is_byte_level: bool) -> Result<Normalizers, Error> {
     let of = |key: &str| tokenizer.get(key).map(steps).unwrap_or_default();
     let mut found = Normalizers::default();
     let unsupported = |what: &str, step: &Json| {
-        Err(Error::Unsupported { what: format!("the {what} {} of tokenizer.json", shown(step)) })
+        Err(Error::Unsupported {
+            what: format!("the {what} {} of tokenizer.json", quoted_json(step)),
+        })
     };
     for step in of("normalizer") {
         let text = |key: &str| step.get(key).and_then(Json::as_str);
@@ -101,7 +105,7 @@ pub(crate) fn normalizers(tokenizer: &Json, is_byte_level: bool) -> Result<Norma
             "Prepend" if !is_byte_level && text("prepend") == Some("▁") => {
                 found.space = SpacePrefix { adds: true, ..SpacePrefix::default() };
             }
-            // Pieces are looked up with `▁` for the space in any case.
+            // The engine always looks up pieces with `▁` for the space.
             "Replace"
                 if !is_byte_level && replaced == Some(" ") && text("content") == Some("▁") => {}
             _ => return unsupported("normalizer", step),
@@ -122,7 +126,7 @@ pub(crate) fn normalizers(tokenizer: &Json, is_byte_level: bool) -> Result<Norma
                     found.space = SpacePrefix { adds: true, first_only, unless_space: true };
                 }
             }
-            // There is no space left to split at.
+            // No effect: the normalizer has already replaced all spaces.
             "Split" if step.pointer("/pattern/String").is_some_and(|text| text == " ") => {}
             _ => return unsupported("pre-tokenizer", step),
         }
@@ -134,19 +138,22 @@ fn is_false(step: &Json, key: &str) -> bool {
     step.get(key).and_then(Json::as_bool) == Some(false)
 }
 
-/// The texts of the tokens that a post-processor puts in front of a text and behind it.
+/// The texts of the tokens that a post-processor adds in front of a text and behind it.
 pub(crate) type Ends<'a> = (Option<&'a str>, Option<&'a str>);
 
-/// What the post-processor adds; `None` where it has no template.
+/// Returns the tokens that the post-processor adds; `None` where it has no template.
 ///
-/// *Errors*: [`Error::Unsupported`] for another kind, and for more than one token at an end.
+/// # Errors
+///
+/// [`Error::Unsupported`] for other post-processors, and for more than one token at an end.
 pub(crate) fn template(tokenizer: &Json) -> Result<Option<Ends<'_>>, Error> {
     let mut found = None;
-    let unsupported =
-        |what: &Json| Error::Unsupported { what: format!("the post-processor {}", shown(what)) };
+    let unsupported = |what: &Json| Error::Unsupported {
+        what: format!("the post-processor {}", quoted_json(what)),
+    };
     for step in tokenizer.get("post_processor").map(steps).unwrap_or_default() {
         match step.get("type").and_then(Json::as_str).unwrap_or_default() {
-            // It trims offsets only.
+            // Only trims offsets.
             "ByteLevel" => {}
             "TemplateProcessing" if found.is_none() => {
                 let single = step.get("single").unwrap_or(&Json::Null);
@@ -156,7 +163,7 @@ pub(crate) fn template(tokenizer: &Json) -> Result<Option<Ends<'_>>, Error> {
             _ => return Err(unsupported(step)),
         }
     }
-    // A template of the text alone adds nothing, and leaves it to others to ask for more.
+    // A template that adds nothing counts as none: `tokenizer_config.json` may still add tokens.
     Ok(found.filter(|ends| *ends != (None, None)))
 }
 
@@ -171,12 +178,12 @@ fn ends(single: &[Json]) -> Option<Ends<'_>> {
     })
 }
 
-/// The text of a special token in a template.
+/// Returns the text of a special token in a template.
 fn special(item: &Json) -> Option<&str> {
     item.pointer("/SpecialToken/id")?.as_str()
 }
 
-/// The steps of a sequence, or the one step.
+/// Flattens a sequence of steps; a single step counts as a sequence of one.
 fn steps(step: &Json) -> Vec<&Json> {
     let inner = ["pretokenizers", "normalizers", "decoders", "processors"].iter();
     let inner = inner.filter_map(|key| step.get(key)).find_map(Json::as_array);
@@ -187,36 +194,36 @@ fn steps(step: &Json) -> Vec<&Json> {
     }
 }
 
-/// Whether a split keeps both what matches its pattern and what does not, each as a word.
+/// Whether a split keeps all text, both matches and what is between them, as words.
 fn keeps_all(step: &Json) -> bool {
     let inverts = step.get("invert").and_then(Json::as_bool).unwrap_or(false);
     match step.get("behavior").and_then(Json::as_str).unwrap_or("Isolated") {
         "Isolated" => true,
-        // What is between the matches goes, and the patterns that are known leave nothing there.
+        // Drops the text between matches, but the known patterns match everything.
         "Removed" => inverts,
         _ => false,
     }
 }
 
-/// What a step cuts; `None` where it only writes bytes as characters.
-fn cut(step: &Json) -> Option<Cut<'_>> {
+/// Returns how a step splits a text; `None` where it only writes bytes as characters.
+fn split(step: &Json) -> Option<Split<'_>> {
     let flag = |key: &str| step.get(key).and_then(Json::as_bool);
     Some(match step.get("type").and_then(Json::as_str).unwrap_or_default() {
-        "ByteLevel" if flag("add_prefix_space") == Some(true) => Cut::Other("add_prefix_space"),
+        "ByteLevel" if flag("add_prefix_space") == Some(true) => Split::Other("add_prefix_space"),
         "ByteLevel" if flag("use_regex") == Some(false) => return None,
-        "ByteLevel" => Cut::Gpt2,
-        "Digits" if flag("individual_digits") == Some(true) => Cut::Digits,
-        "Split" if !keeps_all(step) => Cut::Other("Split"),
+        "ByteLevel" => Split::Gpt2,
+        "Digits" if flag("individual_digits") == Some(true) => Split::Digits,
+        "Split" if !keeps_all(step) => Split::Other("Split"),
         "Split" => {
             let pattern = step.get("pattern").and_then(|pattern| pattern.get("Regex"));
             match pattern.and_then(Json::as_str) {
-                Some(GPT2 | GPT2_OLD) => Cut::Gpt2,
-                Some(r"\p{N}" | r"\d") => Cut::Digits,
-                Some(pattern) => Cut::Pattern(pattern),
-                None => Cut::Other("Split"),
+                Some(GPT2 | GPT2_OLD) => Split::Gpt2,
+                Some(r"\p{N}" | r"\d") => Split::Digits,
+                Some(pattern) => Split::Pattern(pattern),
+                None => Split::Other("Split"),
             }
         }
-        other => Cut::Other(other),
+        other => Split::Other(other),
     })
 }
 
@@ -234,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn pre_tokenizers_are_named_by_what_they_do() {
+    fn pre_tokenizers_are_identified_by_their_patterns() {
         let byte_level = |use_regex: bool| json!({ "type": "ByteLevel", "add_prefix_space": false, "use_regex": use_regex });
         let split = |pattern: &str| {
             json!({ "type": "Sequence", "pretokenizers": [
@@ -253,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn spaces_in_front_are_found() {
+    fn reads_space_prefixes() {
         let space = |json: Json| normalizers(&json, false).unwrap().space;
         let normalizer =
             |steps: Json| json!({ "normalizer": { "type": "Sequence", "normalizers": steps } });
@@ -274,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn c6_normalizers_are_applied_or_refused_by_name() {
+    fn c6_normalizers_are_known_or_rejected_by_name() {
         let of = |step: Json| normalizers(&json!({ "normalizer": step }), true);
         assert_eq!(of(json!({ "type": "NFC" })).unwrap().names, ["nfc"]);
         let both = json!({ "type": "Sequence", "normalizers": [{ "type": "NFKC" }, { "type": "Lowercase" }] });
@@ -293,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_post_processor_adds_is_told() {
+    fn reads_the_tokens_that_a_post_processor_adds() {
         let of = |single: Json| {
             let processor = json!({ "post_processor": {
                 "type": "TemplateProcessing", "single": single,

@@ -1,31 +1,32 @@
-//! Checkpoints that are quantised already, recognised by their marks: what another quantiser left cannot be
-//! converted, and no error about a shape or a missing tensor would say why.
+//! Recognises checkpoints that are already quantised, by the fields, files and tensor names that
+//! quantisers leave. They cannot be converted, and without this check the error would be about a
+//! shape or a missing tensor.
 
 use std::path::Path;
 
 use serde_json::Value as Json;
 
-use crate::config::optional_json;
-use crate::fields::quoted;
+use crate::input_file::optional_json;
+use crate::quote::quoted;
 use crate::{Error, input_file};
 
-/// Fields of `config.json`, and what writes them.
+/// Fields of `config.json`, and the quantiser that writes them.
 const FIELDS: [(&str, &str); 5] = [
-    ("quantization_config", "its method is not named"),
+    ("quantization_config", "unknown method"),
     ("quantization", "MLX"),
     ("compression_config", "compressed-tensors"),
     ("hqq_config", "HQQ"),
     ("bitnet_config", "BitNet"),
 ];
-/// Files beside the weights, and what writes them.
+/// Files beside the weights, and the quantiser that writes them.
 const FILES: [(&str, &str); 4] = [
     ("quantize_config.json", "GPTQ"),
     ("quant_config.json", "AWQ"),
     ("hf_quant_config.json", "ModelOpt"),
-    ("quantization_config.json", "Quanto or another"),
+    ("quantization_config.json", "Quanto or other"),
 ];
-/// How names of tensors end that only quantised matrices have, and what writes them.
-const ENDINGS: [(&str, &str); 25] = [
+/// Suffixes of tensor names that only quantised matrices have, and the quantiser that writes them.
+const SUFFIXES: [(&str, &str); 25] = [
     (".qweight", "GPTQ or AWQ"),
     (".qzeros", "GPTQ or AWQ"),
     (".g_idx", "GPTQ"),
@@ -53,18 +54,19 @@ const ENDINGS: [(&str, &str); 25] = [
     (".codebooks", "AQLM"),
 ];
 
-/// What the error says.
-fn error(mark: &str, writer: &str) -> Error {
+fn already_quantised(mark: &str, writer: &str) -> Error {
     let what = format!(
-        "a checkpoint that is quantised already (`{}`, {writer}): convert the original one",
+        "a checkpoint that is already quantised (`{}`, {writer}): convert the original one",
         quoted(mark)
     );
     Error::Unsupported { what }
 }
 
-/// Looks at the configuration and at the files beside the weights.
+/// Checks the configuration and the files beside the weights.
 ///
-/// *Errors*: [`Error::Unsupported`], naming the mark.
+/// # Errors
+///
+/// [`Error::Unsupported`], naming the field or file.
 pub(crate) fn check_folder(folder: &Path, config: &Json) -> Result<(), Error> {
     let parts = [Some(config), config.get("text_config")];
     for (field, writer) in FIELDS {
@@ -72,29 +74,31 @@ pub(crate) fn check_folder(folder: &Path, config: &Json) -> Result<(), Error> {
         if let Some(value) = found.find(|value| !value.is_null() && **value != Json::Bool(false)) {
             let method = ["quant_method", "quant_algo"].iter().find_map(|key| value.get(key));
             let method = method.and_then(Json::as_str).map(quoted);
-            return Err(error(field, method.as_deref().unwrap_or(writer)));
+            return Err(already_quantised(field, method.as_deref().unwrap_or(writer)));
         }
     }
     for (name, writer) in FILES {
         if input_file::find(folder, name)?.is_some() && optional_json(folder, name)?.is_some() {
-            return Err(error(name, writer));
+            return Err(already_quantised(name, writer));
         }
     }
     Ok(())
 }
 
-/// Looks at a tensor's name, and at its type where that is none of floats: `type_name` then.
+/// Checks a tensor's name and, for a type that is not floating-point, the type's name.
 ///
-/// *Errors*: [`Error::Unsupported`], naming the tensor.
+/// # Errors
+///
+/// [`Error::Unsupported`], naming the tensor.
 pub(crate) fn check_tensor(name: &str, type_name: Option<&str>) -> Result<(), Error> {
-    if let Some((_, writer)) = ENDINGS.iter().find(|(ending, _)| name.ends_with(ending)) {
-        return Err(error(name, writer));
+    if let Some((_, writer)) = SUFFIXES.iter().find(|(suffix, _)| name.ends_with(suffix)) {
+        return Err(already_quantised(name, writer));
     }
     if name.contains(".quant_state.") {
-        return Err(error(name, "bitsandbytes"));
+        return Err(already_quantised(name, "bitsandbytes"));
     }
     match type_name {
-        Some(type_name) if name.ends_with(".weight") => Err(error(name, type_name)),
+        Some(type_name) if name.ends_with(".weight") => Err(already_quantised(name, type_name)),
         _ => Ok(()),
     }
 }
@@ -104,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn c7_marks_are_told() {
+    fn c7_quantised_tensors_are_recognised() {
         for name in [
             "model.layers.0.mlp.up_proj.qweight",
             "model.layers.0.mlp.up_proj.scales",
@@ -113,7 +117,7 @@ mod tests {
             "model.layers.0.mlp.up_proj.weight.absmax",
         ] {
             let error = check_tensor(name, None).unwrap_err().to_string();
-            assert!(error.contains("quantised already") && error.contains(name), "{error}");
+            assert!(error.contains("already quantised") && error.contains(name), "{error}");
         }
         check_tensor("model.layers.0.mlp.up_proj.weight", None).unwrap();
         let error = check_tensor("model.embed_tokens.weight", Some("F8_E4M3")).unwrap_err();

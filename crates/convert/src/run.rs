@@ -1,4 +1,7 @@
-//! A conversion from its start to its end.
+//! Runs a conversion: reads the source's metadata, converts its tensors, checks and publishes the
+//! result and its manifest.
+//!
+//! Nothing here runs the model; calibrating and evaluating are in `job.rs`.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -10,47 +13,49 @@ use lilims_files::Stamp;
 use lilims_gguf::{File, TensorHeader, TensorType, Writer};
 
 use crate::config::Config;
-use crate::encode::Tensor;
-use crate::family::{Change, Planned, plan};
-use crate::manifest::{
-    Calibration, Conversion, FORMAT_VERSION, FileHash, Manifest, Source, TensorEntry,
-};
+use crate::encode::{Tensor, Transform};
+use crate::family::layout_of;
+use crate::file_hash::FileHash;
+use crate::manifest::{Calibration, Conversion, FORMAT_VERSION, Manifest, Source, TensorEntry};
 use crate::output::{Finished, Output};
-use crate::pipeline::{self, Pieces};
+use crate::pipeline::{self, EncodedChunks};
+use crate::plan::{PlannedTensor, plan};
 use crate::source::{Checkpoint, TensorReader};
-use crate::tokenizer_files::Files;
+use crate::tokenizer_check::check_tokenizer;
+use crate::tokenizer_files::TokenizerFiles;
 use crate::types::{Chooser, Mix, Override, Traits};
 use crate::vocabulary::Vocabulary;
-use crate::{Error, input_file, metadata, prove};
+use crate::{Error, input_file, metadata};
 
 /// How to convert.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The type or mix of the result.
+    /// The type, or mix of types, of the result.
     pub mix: Mix,
-    /// Types of single tensors; the first that matches a name counts.
+    /// Types of single tensors; the first whose regular expression matches the name applies.
     pub overrides: Vec<Override>,
-    /// How much each column of a matrix matters (the mean square of the activations that meet it), by
-    /// the matrix' name in the result. Matrices that are not listed count all columns alike.
+    /// The importance of each matrix's columns, by the matrix's name in the result: the mean square
+    /// of the activations that a column is multiplied with. Columns of matrices that are not listed
+    /// all weigh the same.
     pub importance: HashMap<String, Vec<f32>>,
-    /// Where `importance` comes from, for the manifest.
+    /// The text that `importance` was measured on, for the manifest.
     pub calibration: Option<Calibration>,
-    /// Threads that convert.
+    /// The number of threads that encode tensors.
     pub threads: usize,
     /// The model's semantic version, for the manifest.
     pub version: String,
-    /// Where the source was taken from, for the manifest.
+    /// Where the source comes from, such as a repository's name, for the manifest.
     pub origin: Option<String>,
-    /// The source's revision there.
+    /// The source's revision there, for the manifest.
     pub revision: Option<String>,
-    /// The model's licence, in place of what the source states.
+    /// The model's licence, overriding what the source states.
     pub license: Option<String>,
-    /// Whether the result takes the place of a file that is there at the end.
-    pub replaces: bool,
+    /// Whether the result replaces a file that exists at its path when the conversion ends.
+    pub replace_existing: bool,
 }
 
 impl Options {
-    /// Two threads, nothing said of where the model comes from, and what is there is replaced.
+    /// Default options: two threads, no origin or licence, and existing files are replaced.
     pub fn new(mix: Mix) -> Self {
         Self {
             mix,
@@ -62,46 +67,50 @@ impl Options {
             origin: None,
             revision: None,
             license: None,
-            replaces: true,
+            replace_existing: true,
         }
     }
 }
 
-/// How far a conversion is.
+/// The progress of a conversion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress<'a> {
-    /// The tensor that comes next, from 0; as many as there are at the end.
+    /// The index of the next tensor; `n_tensors` at the end.
     pub tensor_idx: usize,
-    /// Tensors in all.
+    /// The number of tensors.
     pub n_tensors: usize,
-    /// The name of the tensor that comes next; empty at the end.
+    /// The name of the next tensor; empty at the end.
     pub name: &'a str,
-    /// Bytes of tensors that are written.
+    /// The size of the tensors written so far, in bytes.
     pub written_bytes: u64,
-    /// Bytes of tensors in the result.
+    /// The size of all tensors in the result, in bytes.
     pub total_bytes: u64,
 }
 
 impl<'a> Progress<'a> {
-    /// What is there before the tensor `tensor_idx`.
-    fn before(heads: &'a [TensorHeader], tensor_idx: usize) -> Self {
-        let size_bytes = |heads: &[TensorHeader]| heads.iter().map(|head| head.size_bytes).sum();
+    /// The progress just before the tensor `tensor_idx` is written.
+    fn before(headers: &'a [TensorHeader], tensor_idx: usize) -> Self {
+        let size_bytes =
+            |headers: &[TensorHeader]| headers.iter().map(|header| header.size_bytes).sum();
         Self {
             tensor_idx,
-            n_tensors: heads.len(),
-            name: heads.get(tensor_idx).map_or("", |head| &head.name),
-            written_bytes: size_bytes(&heads[..tensor_idx]),
-            total_bytes: size_bytes(heads),
+            n_tensors: headers.len(),
+            name: headers.get(tensor_idx).map_or("", |header| &header.name),
+            written_bytes: size_bytes(&headers[..tensor_idx]),
+            total_bytes: size_bytes(headers),
         }
     }
 }
 
-/// Converts the checkpoint in the folder `source`, or the GGUF file `source`, to the file `out`, with a
-/// manifest beside it.
+/// Converts the checkpoint in the folder `source`, or the GGUF file `source`, to the file `out`,
+/// with a manifest beside it.
 ///
-/// Until it has succeeded, nothing stands at `out` that did not before.
+/// Files at both paths stay as they are until the conversion has succeeded.
 ///
-/// *Errors*: what is wrong with the source, by name; [`Error::Cancelled`] once `cancel` is set.
+/// # Errors
+///
+/// All but [`Error::Run`], [`Error::Measure`] and [`Error::EmptyText`]; each names the file, field
+/// or tensor. [`Error::Cancelled`] once `cancel` is set.
 pub fn convert(
     source: &Path,
     out: &Path,
@@ -111,22 +120,22 @@ pub fn convert(
 ) -> Result<Manifest, Error> {
     let input = Input::read(source, options)?;
     if let Data::Checkpoint { .. } = input.data {
-        prove::prove(source, &input.writer, out, cancel)?;
+        check_tokenizer(source, &input.writer, out, cancel)?;
     }
-    let heads = input.heads(options, !options.importance.is_empty())?;
-    let tensors = input.tensors(&heads, options)?;
+    let headers = input.headers(options, !options.importance.is_empty())?;
+    let tensors = input.tensors(&headers, options)?;
     let mut output = Output::create(out)?;
-    output.write_header(&input.writer, &heads)?;
+    output.write_header(&input.writer, &headers)?;
     let has_failed = AtomicBool::new(false);
-    let is_wanted = || !cancel.load(Ordering::Relaxed) && !has_failed.load(Ordering::Relaxed);
+    let keep_going = || !cancel.load(Ordering::Relaxed) && !has_failed.load(Ordering::Relaxed);
     let (finished, spec, files) = std::thread::scope(|scope| {
         let hashes = std::thread::Builder::new()
-            .spawn_scoped(scope, || hash_all(&input.files, &is_wanted))
+            .spawn_scoped(scope, || hash_all(&input.files, &keep_going))
             .map_err(Error::Threads)?;
         let open = |tensor_idx, n_bytes| input.open(tensor_idx, n_bytes);
         let result =
-            pipeline::start(scope, &tensors, open, options.threads).and_then(|mut pieces| {
-                write(&heads, &tensors, &mut pieces, output, cancel, on_progress)
+            pipeline::start(scope, &tensors, open, options.threads).and_then(|mut chunks| {
+                write(&headers, &tensors, &mut chunks, output, cancel, on_progress)
             });
         let checked = result.and_then(|finished| {
             let spec = check(finished.temporary_path()).map_err(Error::Result)?;
@@ -134,7 +143,7 @@ pub fn convert(
         });
         has_failed.store(checked.is_err(), Ordering::Relaxed);
         let files = hashes.join().unwrap_or(Err(Error::Panicked));
-        // What else went wrong may follow from it.
+        // A changed source may be the cause of other errors, so it is reported first.
         input.check_unchanged()?;
         let (finished, spec) = checked?;
         Ok::<_, Error>((finished, spec, files?))
@@ -159,87 +168,96 @@ pub fn convert(
             calibration: options.calibration.clone(),
             notes: input.notes.clone(),
         },
-        tensors: heads
+        tensors: headers
             .iter()
-            .map(|head| (head.name.clone(), head.tensor_type.to_string()))
+            .map(|header| (header.name.clone(), header.tensor_type.to_string()))
             .map(|(name, tensor_type)| TensorEntry { name, tensor_type })
             .collect(),
         evaluation: None,
     };
-    let beside = manifest.prepare(out)?;
-    finished.publish(options.replaces)?;
-    beside.publish(true)?;
-    on_progress(Progress::before(&heads, heads.len()));
+    let manifest_file = manifest.prepare(out)?;
+    finished.publish(options.replace_existing)?;
+    manifest_file.publish(true)?;
+    on_progress(Progress::before(&headers, headers.len()));
     Ok(manifest)
 }
 
-/// How large the result of converting `source` to each mix would be, in bytes, without converting it.
-/// With `is_weighed` the importance of columns is still to come; some mixes choose other types then.
+/// Predicts the size of the result of converting `source` to each mix, in bytes. With
+/// `uses_importance` column importance will be measured; some mixes choose other types then.
 ///
-/// *Errors*: as for [`convert`], as far as heads tell.
+/// # Errors
+///
+/// As for [`convert`], as far as metadata and headers show them.
 pub fn expected_sizes(
     source: &Path,
     options: &Options,
-    is_weighed: bool,
+    uses_importance: bool,
 ) -> Result<Vec<(Mix, u64)>, Error> {
     let input = Input::read(source, options)?;
     let size = |mix| {
-        let heads = input.heads(&Options { mix, ..options.clone() }, is_weighed)?;
-        Ok((mix, input.file_bytes(&heads)))
+        let headers = input.headers(&Options { mix, ..options.clone() }, uses_importance)?;
+        Ok((mix, input.file_bytes(&headers)))
     };
     Mix::all().map(size).collect()
 }
 
-/// How large the result of converting `source` would be, in bytes, without converting it. `is_weighed` is
-/// as for [`expected_sizes`].
+/// Predicts the size of the result of converting `source`, in bytes. `uses_importance` is as for
+/// [`expected_sizes`].
 ///
-/// *Errors*: as for [`convert`], as far as heads tell.
-pub fn expected_bytes(source: &Path, options: &Options, is_weighed: bool) -> Result<u64, Error> {
+/// # Errors
+///
+/// As for [`expected_sizes`].
+pub fn expected_bytes(
+    source: &Path,
+    options: &Options,
+    uses_importance: bool,
+) -> Result<u64, Error> {
     let input = Input::read(source, options)?;
-    Ok(input.file_bytes(&input.heads(options, is_weighed)?))
+    Ok(input.file_bytes(&input.headers(options, uses_importance)?))
 }
 
-/// Writes the tensors as they are ready.
+/// Writes the encoded tensors.
 fn write(
-    heads: &[TensorHeader],
+    headers: &[TensorHeader],
     tensors: &[Tensor<'_>],
-    pieces: &mut Pieces,
+    chunks: &mut EncodedChunks,
     mut output: Output,
     cancel: &AtomicBool,
     on_progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Finished, Error> {
     for (tensor_idx, tensor) in tensors.iter().enumerate() {
-        on_progress(Progress::before(heads, tensor_idx));
-        for _ in tensor.pieces() {
+        on_progress(Progress::before(headers, tensor_idx));
+        for _ in tensor.chunks() {
             if cancel.load(Ordering::Relaxed) {
                 return Err(Error::Cancelled);
             }
-            output.put(&pieces.next()?)?;
+            output.put(&chunks.next()?)?;
         }
         output.pad()?;
     }
     output.finish()
 }
 
-/// What is converted: metadata that is ready, and tensors that are not.
+/// A source whose metadata has been read and whose tensors have not.
 struct Input {
+    /// The result's metadata.
     writer: Writer,
-    tensors: Vec<Planned>,
+    tensors: Vec<PlannedTensor>,
     data: Data,
     traits: Traits,
     name: String,
     license: Option<String>,
-    /// What was read, for the manifest.
+    /// The files that were read, for the manifest.
     files: Vec<PathBuf>,
-    /// What tells whether these are still what they were.
+    /// Their stamps when they were read, to detect changes.
     stamps: Vec<Stamp>,
-    /// What is left out, for the manifest.
+    /// Notes on what is left out, for the manifest.
     notes: Vec<String>,
 }
 
-/// Where tensors come from.
+/// The source of the tensors.
 enum Data {
-    /// A checkpoint, and tensors that follow from its configuration.
+    /// A checkpoint, and tensors that are computed from its configuration.
     Checkpoint {
         checkpoint: Checkpoint,
         computed: Vec<(&'static str, Vec<f32>)>,
@@ -260,9 +278,11 @@ impl Input {
         Ok(input)
     }
 
-    /// Checks that the source's files are what they were when it was read.
+    /// Checks that the source's files have not changed since they were read.
     ///
-    /// *Errors*: [`Error::Changed`].
+    /// # Errors
+    ///
+    /// [`Error::Changed`].
     fn check_unchanged(&self) -> Result<(), Error> {
         for (path, stamp) in self.files.iter().zip(&self.stamps) {
             if Stamp::at(path).ok().as_ref() != Some(stamp) {
@@ -277,8 +297,8 @@ impl Input {
         }
     }
 
-    /// The result's tensors, some of which have other types where columns have an importance.
-    fn heads(&self, options: &Options, has_importance: bool) -> Result<Vec<TensorHeader>, Error> {
+    /// Returns the headers of the result's tensors, with their types.
+    fn headers(&self, options: &Options, has_importance: bool) -> Result<Vec<TensorHeader>, Error> {
         let Options { mix, overrides, .. } = options;
         let traits = Traits { has_importance, ..self.traits };
         let chooser = Chooser { mix: *mix, overrides, traits };
@@ -294,45 +314,48 @@ impl Input {
             .collect()
     }
 
-    /// The size of a file with these tensors.
-    fn file_bytes(&self, heads: &[TensorHeader]) -> u64 {
-        let mut head = Vec::new();
-        self.writer.write_header(heads.iter(), &mut head).expect("memory takes all");
-        let padded = heads
+    /// Returns the size of a file with these tensors, in bytes.
+    fn file_bytes(&self, headers: &[TensorHeader]) -> u64 {
+        let mut header_bytes = Vec::new();
+        self.writer
+            .write_header(headers.iter(), &mut header_bytes)
+            .expect("writing to a Vec cannot fail");
+        let padded = headers
             .iter()
-            .map(|head| head.size_bytes + Writer::padding(head.size_bytes).len() as u64);
-        head.len() as u64 + padded.sum::<u64>()
+            .map(|header| header.size_bytes + Writer::padding(header.size_bytes).len() as u64);
+        header_bytes.len() as u64 + padded.sum::<u64>()
     }
 
-    /// How each of the tensors is converted.
+    /// Returns how each tensor is encoded.
     fn tensors<'a>(
         &'a self,
-        heads: &[TensorHeader],
+        headers: &[TensorHeader],
         options: &'a Options,
     ) -> Result<Vec<Tensor<'a>>, Error> {
-        let each = self.tensors.iter().zip(heads);
-        let tensor = |(planned, head): (&'a Planned, &TensorHeader)| {
+        let each = self.tensors.iter().zip(headers);
+        let tensor = |(planned, header): (&'a PlannedTensor, &TensorHeader)| {
             let (name, tensor_type) = self.find(planned)?;
             let n_values: usize = planned.shape.iter().product();
-            let columns = match planned.change {
-                Change::Interleave { .. } if planned.shape.len() == 1 => 1,
-                _ => head.dims[0] as usize,
+            let columns = match planned.transform {
+                // A bias is a column of rows.
+                Transform::Interleave { .. } if planned.shape.len() == 1 => 1,
+                _ => header.dims[0] as usize,
             };
             Ok(Tensor {
                 name,
                 tensor_type,
                 rows: n_values / columns.max(1),
                 columns,
-                change: planned.change,
-                target: head.tensor_type,
-                importance: options.importance.get(&head.name).map(Vec::as_slice),
+                transform: planned.transform,
+                target: header.tensor_type,
+                importance: options.importance.get(&header.name).map(Vec::as_slice),
             })
         };
         each.map(tensor).collect()
     }
 
-    /// A tensor's name in the source and its type.
-    fn find(&self, planned: &Planned) -> Result<(&str, TensorType), Error> {
+    /// Finds a tensor's name in the source and its type there.
+    fn find(&self, planned: &PlannedTensor) -> Result<(&str, TensorType), Error> {
         match &self.data {
             Data::Checkpoint { checkpoint, computed } => {
                 match computed.iter().find(|(name, _)| *name == planned.source) {
@@ -350,7 +373,7 @@ impl Input {
         }
     }
 
-    /// The bytes of a tensor, of which there are `n_bytes`.
+    /// Returns a reader of the `n_bytes` bytes of a tensor.
     fn open(&self, tensor_idx: usize, n_bytes: usize) -> Result<TensorReader<'_>, Error> {
         let planned = &self.tensors[tensor_idx];
         match &self.data {
@@ -358,29 +381,18 @@ impl Input {
                 match computed.iter().find(|(name, _)| *name == planned.source) {
                     Some((name, values)) => {
                         let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-                        Ok(TensorReader::of_bytes(Path::new(""), name, bytes))
+                        Ok(TensorReader::from_bytes(Path::new(""), name, bytes))
                     }
                     None => checkpoint.reader(&planned.source, n_bytes),
                 }
             }
             Data::Gguf { path, file } => {
                 let info = file.tensor(&planned.source)?;
-                // Pages of the map would stay in memory, all of them in the end.
-                let start = file.data(info)?.as_ptr() as usize - file.as_bytes().as_ptr() as usize;
-                TensorReader::at(path, &info.name, start as u64)
+                // Reads the file instead of the memory map, whose pages would all stay resident.
+                let offset = file.data(info)?.as_ptr() as usize - file.as_bytes().as_ptr() as usize;
+                TensorReader::at(path, &info.name, offset as u64)
             }
         }
-    }
-}
-
-impl Planned {
-    /// The result's dimensions, the fastest first.
-    fn dims(&self) -> Vec<u64> {
-        let mut dims: Vec<u64> = self.shape.iter().rev().map(|&size| size as u64).collect();
-        if self.change == Change::Transpose {
-            dims.reverse();
-        }
-        dims
     }
 }
 
@@ -392,18 +404,19 @@ fn checkpoint(folder: &Path, options: &Options) -> Result<Input, Error> {
     let mut notes = config.notes.clone().into_sentences();
     notes.extend(checkpoint.check(config.family, &tensors)?);
     notes.extend(window_note(&config));
-    let files = Files::read(folder)?;
+    let files = TokenizerFiles::read(folder)?;
     let vocabulary = Vocabulary::read(&files, &config)?;
     notes.extend(vocabulary.notes.clone().into_sentences());
     let license = options.license.clone().or_else(|| metadata::license_of_card(folder));
     let mut writer = Writer::default();
-    metadata::of_checkpoint(&mut writer, &config, folder, options.mix, license.as_deref());
-    metadata::sampling(&mut writer, &files.generation);
+    metadata::write_for_checkpoint(&mut writer, &config, folder, options.mix, license.as_deref());
+    metadata::write_sampling(&mut writer, &files.generation);
     vocabulary.write(&mut writer);
     let computed = metadata::rope_factors(&config);
     for (name, factors) in computed.iter().rev() {
         let (name, shape) = ((*name).to_owned(), vec![factors.len()]);
-        let planned = Planned { source: name.clone(), name, shape, change: Change::None };
+        let planned =
+            PlannedTensor { source: name.clone(), name, shape, transform: Transform::None };
         tensors.insert(0, planned);
     }
     let is_tied = tensors.iter().all(|tensor| tensor.name != "output.weight");
@@ -438,12 +451,12 @@ fn checkpoint(folder: &Path, options: &Options) -> Result<Input, Error> {
     })
 }
 
-/// What other programs do with the windows of a family that they know without.
+/// Returns a note where llama.cpp ignores the windows that the result lists.
 fn window_note(config: &Config) -> Option<String> {
     let window = config.windowed.as_ref().and(config.sliding_window)?;
     Some(format!(
-        "layers look at a window of {window} tokens: llama.cpp knows none in files of the family \
-         `{}` and lets them see all",
+        "layers have a window of {window} tokens, which llama.cpp ignores in files of the family \
+         `{}`: it lets them attend to all tokens",
         config.family.architecture()
     ))
 }
@@ -453,22 +466,22 @@ fn gguf(path: &Path, options: &Options) -> Result<Input, Error> {
     let file = Arc::new(File::open(path)?);
     let metadata = file.metadata();
     if metadata.get("split.count").and_then(|count| count.as_u64()).is_some_and(|n| n > 1) {
-        let what = format!("{}, which is one part of several", path.display());
+        let what = format!("{}, which is one part of a split model", path.display());
         return Err(Error::Unsupported { what });
     }
     let architecture = metadata.str("general.architecture")?;
     let size = |key: &str| metadata.u64(&format!("{architecture}.{key}"));
     let n_heads = size("attention.head_count")? as usize;
     let n_kv_heads = size("attention.head_count_kv").map_or(n_heads, |n| n as usize);
-    let tensors = file.tensors().iter().map(|info| Planned {
+    let tensors = file.tensors().iter().map(|info| PlannedTensor {
         name: info.name.clone(),
         source: info.name.clone(),
         shape: info.dims.iter().rev().map(|&dim| dim as usize).collect(),
-        change: Change::None,
+        transform: Transform::None,
     });
     let mut writer = Writer::default();
     let license = options.license.clone().or_else(|| metadata::license(metadata));
-    metadata::of_gguf(&mut writer, &file, options.mix, license.as_deref());
+    metadata::copy_from_gguf(&mut writer, &file, options.mix, license.as_deref());
     let name = metadata.get("general.name").and_then(|name| name.as_str()).unwrap_or_default();
     Ok(Input {
         writer,
@@ -488,28 +501,30 @@ fn gguf(path: &Path, options: &Options) -> Result<Input, Error> {
     })
 }
 
+/// `n_heads` and `n_kv_heads` come as a pair.
 fn traits(
     architecture: &str,
     n_layers: usize,
     (n_heads, n_kv_heads): (usize, usize),
     is_tied: bool,
 ) -> Traits {
+    let layers_of_70b = layout_of(architecture).and_then(|layout| layout.layers_of_70b);
     Traits {
         n_layers,
-        group: n_heads / n_kv_heads.max(1),
+        group_size: n_heads / n_kv_heads.max(1),
         is_tied,
-        is_70b: architecture == "llama" && n_layers == 80 && n_heads != n_kv_heads,
+        is_70b: layers_of_70b == Some(n_layers) && n_heads != n_kv_heads,
         has_importance: false,
     }
 }
 
-/// Opens the result as the engine will.
+/// Opens the result as the engine does.
 fn check(path: &Path) -> Result<ModelSpec, lilims_engine::Error> {
     let file = Arc::new(File::open(path)?);
     Tokenizer::from_gguf(&file)?;
     ModelSpec::from_gguf(&file)
 }
 
-fn hash_all(files: &[PathBuf], is_wanted: &impl Fn() -> bool) -> Result<Vec<FileHash>, Error> {
-    files.iter().map(|path| FileHash::of(path, is_wanted)).collect()
+fn hash_all(files: &[PathBuf], keep_going: &impl Fn() -> bool) -> Result<Vec<FileHash>, Error> {
+    files.iter().map(|path| FileHash::of_file(path, keep_going)).collect()
 }

@@ -1,12 +1,13 @@
-//! Reads `tokenizer.model`: the few fields of SentencePiece's protocol buffer that GGUF has.
+//! Reads `tokenizer.model`: the fields of SentencePiece's protocol buffer that GGUF has keys for.
 //!
-//! Format: <https://protobuf.dev/programming-guides/encoding/> and
+//! Only byte-pair vocabularies are supported; unigram ones are rejected. Format:
+//! <https://protobuf.dev/programming-guides/encoding/> and
 //! <https://github.com/google/sentencepiece/blob/master/src/sentencepiece_model.proto>.
 
 use std::path::Path;
 
-use crate::fields::quoted;
-use crate::vocabulary::{Token, kind};
+use crate::quote::quoted;
+use crate::token::{Token, kind};
 use crate::{Error, input_file};
 
 /// Fields of `ModelProto`.
@@ -17,7 +18,7 @@ const NORMALIZER: u64 = 3;
 const PIECE: u64 = 1;
 const SCORE: u64 = 2;
 const TYPE: u64 = 3;
-/// A field of `TrainerSpec`, and its values: pieces by their scores, and byte pairs.
+/// A field of `TrainerSpec`, and one of its values.
 const MODEL_TYPE: u64 = 3;
 const UNIGRAM: u64 = 1;
 /// Fields of `NormalizerSpec`.
@@ -26,29 +27,31 @@ const CHARSMAP: u64 = 2;
 const ADD_DUMMY_PREFIX: u64 = 3;
 const REMOVE_EXTRA_WHITESPACES: u64 = 4;
 
-/// What the file says.
-pub(crate) struct Pieces {
+/// The vocabulary, and how texts are normalised.
+pub(crate) struct SentencePieceModel {
     pub(crate) tokens: Vec<Token>,
-    /// Whether a space goes in front of texts.
+    /// Whether a space is put in front of texts.
     pub(crate) adds_space: bool,
-    /// Whether spaces at the ends go and repeated ones become one.
+    /// Whether spaces at both ends are removed and repeated ones collapsed.
     pub(crate) removes_spaces: bool,
 }
 
-/// A field's content.
+/// The value of a field.
 enum Field<'a> {
     Number(u64),
     Bytes(&'a [u8]),
     Float(f32),
-    /// Eight bytes of a kind that no field of interest has.
+    /// Eight bytes, which none of the fields above has.
     Other,
 }
 
-/// The pieces of the file, and what happens to spaces.
+/// Reads the file at `path`.
 ///
-/// *Errors*: [`Error::Io`], [`Error::Damaged`], [`Error::Unsupported`] for a unigram model and for a
+/// # Errors
+///
+/// [`Error::Io`], [`Error::Damaged`], [`Error::Unsupported`] for a unigram model and for a
 /// normalizer that changes characters.
-pub(crate) fn read(path: &Path) -> Result<Pieces, Error> {
+pub(crate) fn read(path: &Path) -> Result<SentencePieceModel, Error> {
     let bytes = input_file::read(path)?;
     let damaged = || Error::damaged(path, "is not a SentencePiece model");
     let (mut tokens, mut adds_space, mut is_unigram) = (Vec::new(), true, false);
@@ -57,14 +60,14 @@ pub(crate) fn read(path: &Path) -> Result<Pieces, Error> {
         match field.ok_or_else(damaged)? {
             (PIECES, Field::Bytes(bytes)) => tokens.push(token(bytes).ok_or_else(damaged)?),
             (TRAINER, Field::Bytes(bytes)) => {
-                // Unigram is the default, which is left out.
+                // Unigram is the default, so its field may be absent.
                 let model_type = number(bytes, MODEL_TYPE).ok_or_else(damaged)?;
                 is_unigram = model_type.is_none_or(|model_type| model_type == UNIGRAM);
             }
             (NORMALIZER, Field::Bytes(bytes)) => {
                 check_normalizer(bytes).ok_or_else(damaged)??;
                 let number = |key| number(bytes, key).ok_or_else(damaged);
-                // Both are true where the file does not say.
+                // Both default to true.
                 adds_space = number(ADD_DUMMY_PREFIX)? != Some(0);
                 removes_spaces = number(REMOVE_EXTRA_WHITESPACES)? != Some(0);
             }
@@ -78,10 +81,10 @@ pub(crate) fn read(path: &Path) -> Result<Pieces, Error> {
     if tokens.is_empty() {
         return Err(damaged());
     }
-    Ok(Pieces { tokens, adds_space, removes_spaces })
+    Ok(SentencePieceModel { tokens, adds_space, removes_spaces })
 }
 
-/// Refuses a normalizer that changes characters; outer `None` where its message is damaged.
+/// Rejects a normalizer that changes characters; outer `None` for a damaged message.
 fn check_normalizer(bytes: &[u8]) -> Option<Result<(), Error>> {
     let (mut name, mut has_map) = (String::new(), false);
     for field in fields(bytes) {
@@ -104,7 +107,7 @@ fn token(bytes: &[u8]) -> Option<Token> {
         match field? {
             (PIECE, Field::Bytes(text)) => token.text = std::str::from_utf8(text).ok()?.to_owned(),
             (SCORE, Field::Float(score)) => token.score = score,
-            // The numbers are GGUF's own.
+            // SentencePiece and GGUF number the types alike.
             (TYPE, Field::Number(kind)) => token.kind = i32::try_from(kind).ok()?,
             _ => {}
         }
@@ -115,7 +118,7 @@ fn token(bytes: &[u8]) -> Option<Token> {
     Some(token)
 }
 
-/// The last value of a number's field; outer `None` where the message is damaged.
+/// Returns the last value of a number field; outer `None` for a damaged message.
 fn number(bytes: &[u8], wanted: u64) -> Option<Option<u64>> {
     let mut found = None;
     for field in fields(bytes) {
@@ -128,7 +131,7 @@ fn number(bytes: &[u8], wanted: u64) -> Option<Option<u64>> {
     Some(found)
 }
 
-/// The fields of a message; a `None` ends a damaged one.
+/// Iterates over the fields of a message; a damaged one ends with a `None`.
 fn fields(mut bytes: &[u8]) -> impl Iterator<Item = Option<(u64, Field<'_>)>> {
     let mut is_damaged = false;
     std::iter::from_fn(move || {
@@ -185,7 +188,7 @@ mod tests {
         message(1, &[message(1, text.as_bytes()), score, vec![3 << 3, kind]].concat())
     }
 
-    fn read_bytes(bytes: &[u8]) -> Result<Pieces, Error> {
+    fn read_bytes(bytes: &[u8]) -> Result<SentencePieceModel, Error> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tokenizer.model");
         std::fs::write(&path, bytes).unwrap();
@@ -193,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_and_settings_are_read() {
+    fn reads_pieces_and_settings() {
         let model = [
             piece("<unk>", 0.0, 2),
             piece("▁the", -3.5, 1),
@@ -201,7 +204,8 @@ mod tests {
             message(2, &[3 << 3, 2]),
             message(3, &[3 << 3, 0]),
         ];
-        let Pieces { tokens, adds_space, removes_spaces } = read_bytes(&model.concat()).unwrap();
+        let model = read_bytes(&model.concat()).unwrap();
+        let SentencePieceModel { tokens, adds_space, removes_spaces } = model;
         let texts: Vec<_> = tokens.iter().map(|token| &*token.text).collect();
         assert_eq!(texts, ["<unk>", "▁the", "  "]);
         assert_eq!((tokens[1].score, tokens[0].kind), (-3.5, kind::UNKNOWN));
@@ -209,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn c6_normalizers_of_pieces_are_told() {
+    fn c6_normalizers_are_read_or_rejected() {
         let with = |normalizer: &[u8]| {
             let trainer = message(2, &[3 << 3, 2]);
             read_bytes(&[piece("a", 0.0, 1), trainer, message(3, normalizer)].concat())
@@ -224,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_such_model_is_an_error() {
+    fn rejects_other_files_and_unigram_models() {
         assert!(read_bytes(b"").is_err());
         assert!(read_bytes(&[0xff; 40]).is_err());
         assert!(read_bytes(&piece("a", 0.0, 1)[..9]).is_err());

@@ -1,7 +1,7 @@
-//! Where tensors come from: a checkpoint's shards of safetensors or pickles.
+//! Reads a checkpoint's weights: shards of safetensors, or of pickles (`pickle.rs`).
 //!
-//! Only heads are read when a source is opened. A tensor's bytes are read when it is converted, a piece
-//! at a time.
+//! Opening a checkpoint reads only the headers. A tensor's bytes are read when it is converted, a
+//! chunk at a time. Format: <https://github.com/huggingface/safetensors#format>.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{Cursor, Read, Seek, SeekFrom};
@@ -11,70 +11,52 @@ use lilims_gguf::TensorType;
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 
-use crate::config::{optional_json, read_json};
-use crate::family::{Family, Planned, is_buffer, other_part, plain_name};
-use crate::fields::quoted;
+use crate::family::Family;
+use crate::input_file::{optional_json, read_json};
+use crate::plan::PlannedTensor;
+use crate::quote::quoted;
+use crate::source_tensor::{
+    DataLocation, MAX_DIMENSIONS, MAX_NAME_BYTES, SourceTensor, is_buffer, plain_name, vision_part,
+};
 use crate::{Error, input_file, pickle, quantised};
 
-/// The longest head of a safetensors file that is read, enough for 100,000 tensors; what it takes in
-/// memory is a multiple. The reference implementation takes 100 MB.
-const MAX_HEAD_BYTES: u64 = 16 << 20;
-/// The most dimensions of a tensor, and the most bytes of its name, that are believed.
-pub(crate) const MAX_DIMENSIONS: usize = 8;
-pub(crate) const MAX_NAME_BYTES: usize = 1024;
+/// The longest header of a safetensors file that is read, enough for 100,000 tensors; parsing takes
+/// a multiple of it in memory. The reference implementation accepts 100 MB.
+const MAX_HEADER_BYTES: u64 = 16 << 20;
 
-/// A tensor of a checkpoint.
-pub(crate) struct SourceTensor {
-    /// Its name as the file has it.
-    pub(crate) name: String,
-    /// The slowest dimension first.
-    pub(crate) shape: Vec<usize>,
-    /// `None` for a type that cannot be decoded.
-    pub(crate) tensor_type: Option<TensorType>,
-    /// The type as its file calls it.
-    pub(crate) type_name: String,
-    /// Which of the checkpoint's files holds it.
-    pub(crate) file_idx: usize,
-    pub(crate) place: Place,
-}
-
-/// Where a tensor's bytes are in its file.
-pub(crate) enum Place {
-    /// At this byte.
-    At(u64),
-    /// In an entry of an archive, from a byte on.
-    Entry { entry: String, start: u64 },
-}
-
-/// A tensor's bytes, from the first to the last.
+/// Reads a tensor's bytes in order. The path and the name are for errors.
 pub(crate) struct TensorReader<'a> {
     path: &'a Path,
     name: &'a str,
-    from: Box<dyn Read + 'a>,
+    input: Box<dyn Read + 'a>,
 }
 
 impl<'a> TensorReader<'a> {
-    /// Those of the tensor `name` of a file, from the byte `start` on.
+    /// Opens a file at the tensor's byte offset.
     ///
-    /// *Errors*: [`Error::Io`].
-    pub(crate) fn at(path: &'a Path, name: &'a str, start: u64) -> Result<Self, Error> {
+    /// # Errors
+    ///
+    /// [`Error::Io`].
+    pub(crate) fn at(path: &'a Path, name: &'a str, offset: u64) -> Result<Self, Error> {
         let mut file = input_file::open(path)?;
-        file.seek(SeekFrom::Start(start)).map_err(Error::io(path))?;
-        Ok(Self { path, name, from: Box::new(file) })
+        file.seek(SeekFrom::Start(offset)).map_err(Error::io(path))?;
+        Ok(Self { path, name, input: Box::new(file) })
     }
 
-    /// Bytes that are in memory.
-    pub(crate) fn of_bytes(path: &'a Path, name: &'a str, bytes: Vec<u8>) -> Self {
-        Self { path, name, from: Box::new(Cursor::new(bytes)) }
+    /// Reads bytes that are in memory.
+    pub(crate) fn from_bytes(path: &'a Path, name: &'a str, bytes: Vec<u8>) -> Self {
+        Self { path, name, input: Box::new(Cursor::new(bytes)) }
     }
 
-    /// The next `n_bytes`, in place of what `bytes` held.
+    /// Replaces the content of `bytes` with the next `n_bytes`.
     ///
-    /// *Errors*: [`Error::Io`], [`Error::Damaged`] where the file ends before the tensor does.
+    /// # Errors
+    ///
+    /// [`Error::Io`], [`Error::Damaged`] where the file ends before the tensor does.
     pub(crate) fn read(&mut self, n_bytes: usize, bytes: &mut Vec<u8>) -> Result<(), Error> {
         bytes.clear();
         bytes.reserve_exact(n_bytes);
-        let read = self.from.by_ref().take(n_bytes as u64).read_to_end(bytes);
+        let read = self.input.by_ref().take(n_bytes as u64).read_to_end(bytes);
         match read.map_err(Error::io(self.path))? {
             n if n == n_bytes => Ok(()),
             _ => Err(Error::damaged(self.path, format!("ends within the tensor `{}`", self.name))),
@@ -85,28 +67,30 @@ impl<'a> TensorReader<'a> {
 /// The weights of a checkpoint.
 pub(crate) struct Checkpoint {
     files: Vec<PathBuf>,
-    /// By their plain names.
+    /// By their names without prefixes ([`plain_name`]).
     tensors: HashMap<String, SourceTensor>,
-    /// Parts of the model that are none of the text model, and how many tensors each has.
+    /// The number of tensors of each part of the model that is left out.
     left_out: BTreeMap<&'static str, usize>,
 }
 
 impl Checkpoint {
-    /// Reads the heads of the shards in `folder`.
+    /// Reads the headers of the shards in `folder`.
     ///
-    /// *Errors*: [`Error::MissingFile`] without weights or with a shard missing, [`Error::Damaged`],
+    /// # Errors
+    ///
+    /// [`Error::MissingFile`] for missing weights or a missing shard, [`Error::Damaged`],
     /// [`Error::UnsafePickle`].
     pub(crate) fn open(folder: &Path) -> Result<Self, Error> {
         let (files, are_pickles) = shards(folder)?;
         let (mut tensors, mut left_out) = (HashMap::new(), BTreeMap::new());
         for (file_idx, path) in files.iter().enumerate() {
-            let of_file = if are_pickles {
+            let in_file = if are_pickles {
                 pickle::tensors(path, file_idx)?
             } else {
                 safetensors(path, file_idx)?
             };
-            for tensor in of_file {
-                if let Some(part) = other_part(&tensor.name) {
+            for tensor in in_file {
+                if let Some(part) = vision_part(&tensor.name) {
                     *left_out.entry(part).or_default() += 1;
                     continue;
                 }
@@ -117,7 +101,7 @@ impl Checkpoint {
                 quantised::check_tensor(&tensor.name, type_name)?;
                 let plain = plain_name(&tensor.name).to_owned();
                 if let Some(twin) = tensors.insert(plain, tensor) {
-                    let what = format!("holds `{}` a second time", twin.name);
+                    let what = format!("has the tensor `{}` twice", twin.name);
                     return Err(Error::damaged(path, what));
                 }
             }
@@ -130,16 +114,22 @@ impl Checkpoint {
         &self.files
     }
 
-    /// Whether there is a tensor of that plain name.
+    /// Whether the checkpoint has a tensor of that plain name.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.tensors.contains_key(name)
     }
 
-    /// Checks that the planned tensors are what the checkpoint has, and all it has. Returns what is left
-    /// out, a sentence each.
+    /// Checks that the checkpoint has exactly the planned tensors, in the right shapes. Returns
+    /// notes on what is left out.
     ///
-    /// *Errors*: [`Error::Shape`], [`Error::UnknownTensor`].
-    pub(crate) fn check(&self, family: Family, plan: &[Planned]) -> Result<Vec<String>, Error> {
+    /// # Errors
+    ///
+    /// [`Error::Shape`], [`Error::UnknownTensor`].
+    pub(crate) fn check(
+        &self,
+        family: Family,
+        plan: &[PlannedTensor],
+    ) -> Result<Vec<String>, Error> {
         for planned in plan {
             let tensor = self.tensor(&planned.source)?;
             if tensor.shape != planned.shape {
@@ -148,7 +138,7 @@ impl Checkpoint {
             }
         }
         let known: BTreeSet<&str> = plan.iter().map(|planned| &*planned.source).collect();
-        // The head may stand there although the embedding serves.
+        // Some checkpoints store a head although it is tied to the embedding.
         let others = self
             .tensors
             .iter()
@@ -161,22 +151,26 @@ impl Checkpoint {
         let mut notes: Vec<String> =
             parts.map(|(part, n)| format!("{n} tensors of `{part}` are left out")).collect();
         if self.has("lm_head.weight") && !known.contains("lm_head.weight") {
-            notes.push("`lm_head.weight` is left out: the embedding is the head".to_owned());
+            notes.push("`lm_head.weight` is left out: it is tied to the embedding".to_owned());
         }
         Ok(notes)
     }
 
-    /// The tensor of that plain name.
+    /// Finds the tensor of that plain name.
     ///
-    /// *Errors*: [`Error::MissingTensor`].
+    /// # Errors
+    ///
+    /// [`Error::MissingTensor`].
     pub(crate) fn tensor(&self, name: &str) -> Result<&SourceTensor, Error> {
         let missing = || Error::MissingTensor { name: name.to_owned() };
         self.tensors.get(name).ok_or_else(missing)
     }
 
-    /// The type of the tensor of that plain name.
+    /// Returns the type of the tensor of that plain name.
     ///
-    /// *Errors*: [`Error::MissingTensor`], [`Error::Unsupported`].
+    /// # Errors
+    ///
+    /// [`Error::MissingTensor`], [`Error::Unsupported`] for a type that cannot be decoded.
     pub(crate) fn tensor_type(&self, name: &str) -> Result<TensorType, Error> {
         let tensor = self.tensor(name)?;
         tensor.tensor_type.ok_or_else(|| Error::Unsupported {
@@ -184,41 +178,43 @@ impl Checkpoint {
         })
     }
 
-    /// The bytes of the tensor of that plain name, of which there are `n_bytes`. Those in an archive
-    /// are read at once.
+    /// Returns a reader of the `n_bytes` bytes of the tensor of that plain name. Those in an
+    /// archive are read here, all at once.
     ///
-    /// *Errors*: [`Error::MissingTensor`], [`Error::Io`], [`Error::Damaged`].
+    /// # Errors
+    ///
+    /// [`Error::MissingTensor`], [`Error::Io`], [`Error::Damaged`].
     pub(crate) fn reader(&self, name: &str, n_bytes: usize) -> Result<TensorReader<'_>, Error> {
         let tensor = self.tensor(name)?;
         let path = &self.files[tensor.file_idx];
-        match &tensor.place {
-            Place::At(start) => TensorReader::at(path, &tensor.name, *start),
-            Place::Entry { entry, start } => {
+        match &tensor.location {
+            DataLocation::File { offset } => TensorReader::at(path, &tensor.name, *offset),
+            DataLocation::ArchiveEntry { entry, offset } => {
                 let mut bytes = vec![0; n_bytes];
-                pickle::read_entry(path, entry, *start, &mut bytes)?;
-                Ok(TensorReader::of_bytes(path, &tensor.name, bytes))
+                pickle::read_entry(path, entry, *offset, &mut bytes)?;
+                Ok(TensorReader::from_bytes(path, &tensor.name, bytes))
             }
         }
     }
 }
 
-/// The files that hold the weights, and whether they are pickles.
+/// Finds the files with the weights, and whether they are pickles.
 fn shards(folder: &Path) -> Result<(Vec<PathBuf>, bool), Error> {
     for (single, are_pickles) in [("model.safetensors", false), ("pytorch_model.bin", true)] {
         let index = format!("{single}.index.json");
         if optional_json(folder, &index)?.is_some() {
-            return Ok((indexed(folder, &index)?, are_pickles));
+            return Ok((indexed_shards(folder, &index)?, are_pickles));
         }
         if let Some(path) = input_file::find(folder, single)? {
             return Ok((vec![path], are_pickles));
         }
     }
-    let what = "model.safetensors or pytorch_model.bin, nor an index of shards".to_owned();
+    let what = "model.safetensors or pytorch_model.bin, nor an index of their shards".to_owned();
     Err(Error::MissingFile { folder: folder.to_owned(), what })
 }
 
-/// The shards that an index names.
-fn indexed(folder: &Path, index: &str) -> Result<Vec<PathBuf>, Error> {
+/// Finds the shards that an index lists.
+fn indexed_shards(folder: &Path, index: &str) -> Result<Vec<PathBuf>, Error> {
     let json = read_json(folder, index)?;
     let path = folder.join(index);
     let map = json.get("weight_map").and_then(|map| map.as_object());
@@ -227,10 +223,10 @@ fn indexed(folder: &Path, index: &str) -> Result<Vec<PathBuf>, Error> {
     names
         .into_iter()
         .map(|name| {
-            // An index must not lead out of its folder.
+            // An index must not refer to files outside its folder.
             let is_plain = Path::new(name).file_name() == Some(name.as_ref());
             if !is_plain {
-                return Err(Error::damaged(&path, format!("names the shard `{}`", quoted(name))));
+                return Err(Error::damaged(&path, format!("lists the shard `{}`", quoted(name))));
             }
             let missing =
                 || Error::MissingFile { folder: folder.to_owned(), what: name.to_owned() };
@@ -239,23 +235,23 @@ fn indexed(folder: &Path, index: &str) -> Result<Vec<PathBuf>, Error> {
         .collect()
 }
 
-/// The tensors that a safetensors file announces, once it is long enough for all of them.
+/// Lists the tensors of a safetensors file, and checks that the file has all their bytes.
 fn safetensors(path: &Path, file_idx: usize) -> Result<Vec<SourceTensor>, Error> {
     let mut file = input_file::open(path)?;
     let total = file.metadata().map_err(Error::io(path))?.len();
-    let truncated = || Error::damaged(path, "ends within its head");
+    let truncated = || Error::damaged(path, "ends within its header");
     let mut len = [0; 8];
     file.read_exact(&mut len).map_err(|_| truncated())?;
     let len = u64::from_le_bytes(len);
-    if len > MAX_HEAD_BYTES {
-        return Err(Error::damaged(path, format!("announces a head of {len} bytes")));
+    if len > MAX_HEADER_BYTES {
+        return Err(Error::damaged(path, format!("has a header of {len} bytes")));
     }
     if len + 8 > total {
         return Err(truncated());
     }
-    let mut head = vec![0; len as usize];
-    file.read_exact(&mut head).map_err(|_| truncated())?;
-    let metadata: Metadata = serde_json::from_slice(&head)
+    let mut header = vec![0; len as usize];
+    file.read_exact(&mut header).map_err(|_| truncated())?;
+    let metadata: Metadata = serde_json::from_slice(&header)
         .map_err(|error| Error::damaged(path, format!("is not safetensors: {error}")))?;
     let start = 8 + len;
     let infos = metadata.tensors();
@@ -263,7 +259,7 @@ fn safetensors(path: &Path, file_idx: usize) -> Result<Vec<SourceTensor>, Error>
         .iter()
         .find(|(name, info)| name.len() > MAX_NAME_BYTES || info.shape.len() > MAX_DIMENSIONS)
     {
-        return Err(Error::damaged(path, format!("describes the tensor `{}`", quoted(name))));
+        return Err(Error::damaged(path, format!("has an invalid tensor `{}`", quoted(name))));
     }
     let mut tensors: Vec<_> = infos
         .into_iter()
@@ -279,7 +275,7 @@ fn safetensors(path: &Path, file_idx: usize) -> Result<Vec<SourceTensor>, Error>
                 },
                 type_name: format!("{:?}", info.dtype),
                 file_idx,
-                place: Place::At(start + info.data_offsets.0 as u64),
+                location: DataLocation::File { offset: start + info.data_offsets.0 as u64 },
                 name,
             };
             (end, tensor)
@@ -292,4 +288,21 @@ fn safetensors(path: &Path, file_idx: usize) -> Result<Vec<SourceTensor>, Error>
         return Err(Error::damaged(path, what));
     }
     Ok(tensors.into_iter().map(|(_, tensor)| tensor).collect())
+}
+
+#[cfg(unix)]
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a14_weights_that_link_out_of_the_checkpoint_are_rejected() {
+        let outer = tempfile::tempdir().unwrap();
+        let folder = outer.path().join("checkpoint");
+        std::fs::create_dir(&folder).unwrap();
+        let secret = outer.path().join("secret");
+        std::fs::write(&secret, "{}").unwrap();
+        std::os::unix::fs::symlink(&secret, folder.join("model.safetensors")).unwrap();
+        assert!(matches!(Checkpoint::open(&folder), Err(Error::Io { .. })));
+    }
 }

@@ -1,26 +1,33 @@
-//! Which tokens are special: those on top of the vocabulary, those that have names, those that end a turn.
+//! Finds a checkpoint's special tokens: added tokens, tokens with a role such as BOS, and tokens
+//! that end a turn. Reading the files is left to `tokenizer_files.rs`.
 
 use std::collections::{BTreeMap, HashMap};
 
 use crate::Error;
 use crate::config::{Config, SPECIAL_TOKENS};
-use crate::fields::{Notes, quoted};
-use crate::tokenizer_files::{Added, Files};
-use crate::vocabulary::Token;
+use crate::notes::Notes;
+use crate::quote::quoted;
+use crate::token::Token;
+use crate::tokenizer_files::{AddedToken, TokenizerFiles};
 
-/// Tokens that were added, and those among them that the embedding has no row for.
-pub(crate) type Divided = (BTreeMap<u32, Added>, BTreeMap<u32, Added>);
+/// Added tokens by their ids.
+pub(crate) struct AddedTokens {
+    /// Tokens with a row in the embedding.
+    pub(crate) embedded: BTreeMap<u32, AddedToken>,
+    /// Tokens without one, such as Gemma 3's image token in its text-only models. They are left
+    /// out.
+    pub(crate) left_out: BTreeMap<u32, AddedToken>,
+}
 
-/// Divides the added tokens into those that the embedding has a row for and those that it has none for,
-/// such as Gemma 3's token of images in its models of text, which nothing can stand for.
-pub(crate) fn divide(
-    files: &Files<'_>,
+/// Reads the added tokens and notes those that have no row in the embedding.
+pub(crate) fn added_tokens(
+    files: &TokenizerFiles<'_>,
     config: &Config,
     notes: &mut Notes,
-) -> Result<Divided, Error> {
-    let mut added = files.added_tokens()?;
+) -> Result<AddedTokens, Error> {
+    let mut embedded = files.added_tokens()?;
     let left_out = match u32::try_from(config.n_vocab) {
-        Ok(n_vocab) => added.split_off(&n_vocab),
+        Ok(n_vocab) => embedded.split_off(&n_vocab),
         Err(_) => BTreeMap::new(),
     };
     if let Some((id, token)) = left_out.first_key_value() {
@@ -34,18 +41,20 @@ pub(crate) fn divide(
             config.n_vocab
         ));
     }
-    Ok((added, left_out))
+    Ok(AddedTokens { embedded, left_out })
 }
 
-/// Special tokens by what `tokenizer_config.json` and `special_tokens_map.json` call them, else by the
-/// ids of `config.json` and `generation_config.json`.
+/// Finds the ids of special tokens, by their keys in GGUF: from `tokenizer_config.json` and
+/// `special_tokens_map.json`, else from `config.json`, else from `generation_config.json`.
 ///
-/// *Errors*: a token that is named and not there.
+/// # Errors
+///
+/// [`Error::Damaged`] for a token that the vocabulary does not have.
 pub(crate) fn special_ids(
-    files: &Files<'_>,
+    files: &TokenizerFiles<'_>,
     config: &Config,
     tokens: &[Token],
-    left_out: &BTreeMap<u32, Added>,
+    left_out: &BTreeMap<u32, AddedToken>,
     notes: &mut Notes,
 ) -> Result<Vec<(&'static str, u32)>, Error> {
     let mut by_text: HashMap<&str, u32> = HashMap::new();
@@ -57,10 +66,10 @@ pub(crate) fn special_ids(
         let spaced = text.replace('▁', " ");
         let found = by_text.get(&*text).or_else(|| by_text.get(&*spaced));
         let is_left_out = left_out.values().any(|added| added.text == text);
-        let is_vital = ["bos_token", "eos_token", "unk_token"].contains(&&*field);
+        let is_required = ["bos_token", "eos_token", "unk_token"].contains(&&*field);
         match found {
             Some(&id) => drop(named.entry(format!("{field}_id")).or_insert(id)),
-            None if is_left_out && !is_vital => {}
+            None if is_left_out && !is_required => {}
             None => {
                 let what = format!(
                     "names `{}` as `{field}`, which the vocabulary does not have",
@@ -78,7 +87,7 @@ pub(crate) fn special_ids(
         match id {
             Some(id) if (id as usize) < tokens.len() => found.push((gguf_key, id)),
             Some(id) if key == "pad_token_id" => {
-                notes.add(format!("`{key}` {id} is left out: no such token is in the vocabulary"));
+                notes.add(format!("`{key}` {id} is left out: the vocabulary has no such token"));
             }
             Some(id) => return Err(no_such_token(files, key, id, tokens.len())),
             None => {}
@@ -87,14 +96,15 @@ pub(crate) fn special_ids(
     Ok(found)
 }
 
-fn no_such_token(files: &Files<'_>, key: &str, id: u32, n_vocab: usize) -> Error {
+fn no_such_token(files: &TokenizerFiles<'_>, key: &str, id: u32, n_vocab: usize) -> Error {
     let what = format!("has `{key}` {id}, the vocabulary has {n_vocab} tokens");
     Error::damaged(&files.folder.join("config.json"), what)
 }
 
-/// All tokens that end a turn: EOS, and what `config.json` and `generation_config.json` list.
+/// Lists all tokens that end a turn: EOS first, then those in `eos_token_id` of `config.json` and
+/// `generation_config.json`.
 pub(crate) fn eos_ids(
-    files: &Files<'_>,
+    files: &TokenizerFiles<'_>,
     config: &Config,
     special_ids: &[(&'static str, u32)],
 ) -> Result<Vec<u32>, Error> {

@@ -1,5 +1,5 @@
-//! Which type each tensor gets: the mixes, as llama.cpp's quantiser chooses, its fall-backs for rows
-//! that are not whole blocks, and overrides by name.
+//! Chooses the type of each tensor: by a mix, as llama.cpp's quantiser does, with its fallbacks for
+//! rows that are not whole blocks, or by an override for the tensor's name.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use regex_automata::meta::Regex;
 
 use crate::Error;
 
-/// A type for all matrices, or a mix of types.
+/// A type for all matrices, or a mix of types, by llama.cpp's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(non_camel_case_types, reason = "the names are llama.cpp's own")]
 #[expect(missing_docs, reason = "the names are llama.cpp's own")]
@@ -34,7 +34,7 @@ pub enum Mix {
     IQ4_NL,
 }
 
-/// A mix, its number in `general.file_type`, and the type of most of its matrices.
+/// Each mix, its number in `general.file_type`, and the type of most of its matrices.
 const MIXES: [(Mix, u32, TensorType); 18] = [
     (Mix::F32, 0, TensorType::F32),
     (Mix::F16, 1, TensorType::F16),
@@ -66,7 +66,7 @@ impl Mix {
         MIXES.iter().find(|row| row.0 == self).expect("the table has every mix")
     }
 
-    /// `general.file_type`.
+    /// The value of `general.file_type`.
     pub(crate) fn file_type(self) -> u32 {
         self.row().1
     }
@@ -86,7 +86,8 @@ impl fmt::Display for Mix {
 impl FromStr for Mix {
     type Err = Error;
 
-    /// Reads a name such as `Q4_K_M`, in either case. `Q3_K`, `Q4_K` and `Q5_K` are their `_M`.
+    /// Parses a name such as `Q4_K_M`, ignoring case. `Q3_K`, `Q4_K` and `Q5_K` mean their `_M`
+    /// mixes.
     fn from_str(name: &str) -> Result<Self, Error> {
         let upper = name.to_ascii_uppercase();
         let full = match &*upper {
@@ -100,7 +101,7 @@ impl FromStr for Mix {
     }
 }
 
-/// Tensors whose names match get a type of their own.
+/// The type of all tensors whose names match a regular expression.
 #[derive(Clone, Debug)]
 pub struct Override {
     text: String,
@@ -117,35 +118,35 @@ impl fmt::Display for Override {
 impl FromStr for Override {
     type Err = Error;
 
-    /// Reads `REGEX=TYPE`.
+    /// Parses `REGEX=TYPE`.
     fn from_str(text: &str) -> Result<Self, Error> {
         let fault = |what: String| Error::Override { text: text.to_owned(), what };
-        let (regex, name) = text.rsplit_once('=').ok_or_else(|| fault("it has no `=`".into()))?;
+        let (regex, name) = text.rsplit_once('=').ok_or_else(|| fault("there is no `=`".into()))?;
         let regex = Regex::new(regex).map_err(|error| {
             fault(error.syntax_error().map_or_else(|| error.to_string(), ToString::to_string))
         })?;
         let mut types = MIXES.iter().map(|row| row.2);
         let tensor_type = types.find(|ty| ty.to_string().eq_ignore_ascii_case(name));
-        let tensor_type = tensor_type.ok_or_else(|| fault(format!("no type is `{name}`")))?;
+        let tensor_type = tensor_type.ok_or_else(|| fault(format!("unknown type `{name}`")))?;
         Ok(Self { text: text.to_owned(), regex, tensor_type })
     }
 }
 
-/// What the mixes look at in a model.
+/// The properties of a model that mixes depend on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Traits {
     pub(crate) n_layers: usize,
-    /// Query heads that share a key-value head.
-    pub(crate) group: usize,
-    /// Whether the embedding is the head.
+    /// The number of query heads that share a key-value head.
+    pub(crate) group_size: usize,
+    /// Whether the embedding is also the output head.
     pub(crate) is_tied: bool,
-    /// Whether it is Llama's 70B, whose few values are worth more bits.
+    /// Whether it is a Llama 70B, whose value matrices are small and get more bits.
     pub(crate) is_70b: bool,
-    /// Whether columns are weighted by their importance.
+    /// Whether columns are weighted by importance.
     pub(crate) has_importance: bool,
 }
 
-/// Chooses types.
+/// Chooses the types of a model's tensors.
 pub(crate) struct Chooser<'a> {
     pub(crate) mix: Mix,
     pub(crate) overrides: &'a [Override],
@@ -153,7 +154,7 @@ pub(crate) struct Chooser<'a> {
 }
 
 impl Chooser<'_> {
-    /// The type of the tensor of that name and shape, the fastest dimension first.
+    /// Returns the type of a tensor by its name and its dimensions, the fastest first.
     pub(crate) fn choose(&self, name: &str, dims: &[u64]) -> TensorType {
         if dims.len() < 2 || !is_quantised(name) {
             return TensorType::F32;
@@ -162,12 +163,12 @@ impl Chooser<'_> {
         let own = self.overrides.iter().find(|own| own.regex.is_match(name));
         let chosen = match own {
             Some(own) => own.tensor_type,
-            None => self.of_mix(name, columns),
+            None => self.mix_type(name, columns),
         };
         fall_back(chosen, columns)
     }
 
-    fn of_mix(&self, name: &str, columns: u64) -> TensorType {
+    fn mix_type(&self, name: &str, columns: u64) -> TensorType {
         let base = self.mix.base();
         if matches!(base, TensorType::F32 | TensorType::F16 | TensorType::BF16) {
             return base;
@@ -184,9 +185,9 @@ impl Chooser<'_> {
         let layer_idx = name.strip_prefix("blk.").and_then(|rest| rest.split('.').next());
         let layer_idx = layer_idx.and_then(|idx| idx.parse().ok()).unwrap_or(0);
         if name.contains("attn_v.weight") || name.contains("attn_qkv.weight") {
-            self.of_values(layer_idx)
+            self.value_type(layer_idx)
         } else if name.contains("ffn_down") {
-            self.of_down(layer_idx)
+            self.down_type(layer_idx)
         } else if name.contains("attn_output.weight") {
             match self.mix {
                 Mix::Q2_K => TensorType::Q3_K,
@@ -199,16 +200,16 @@ impl Chooser<'_> {
         }
     }
 
-    /// Values, and queries, keys and values in one matrix.
-    fn of_values(&self, layer_idx: usize) -> TensorType {
-        let Traits { n_layers, group, is_70b, .. } = self.traits;
+    /// The type of value matrices, and of matrices with queries, keys and values.
+    fn value_type(&self, layer_idx: usize) -> TensorType {
+        let Traits { n_layers, group_size, is_70b, .. } = self.traits;
         let chosen = match self.mix {
-            Mix::Q2_K if group >= 4 => TensorType::Q4_K,
+            Mix::Q2_K if group_size >= 4 => TensorType::Q4_K,
             Mix::Q2_K => TensorType::Q3_K,
             Mix::Q3_K_M if layer_idx < 2 => TensorType::Q5_K,
             Mix::Q3_K_M => TensorType::Q4_K,
             Mix::Q3_K_L => TensorType::Q5_K,
-            Mix::IQ4_NL if group >= 4 => TensorType::Q5_K,
+            Mix::IQ4_NL if group_size >= 4 => TensorType::Q5_K,
             Mix::Q4_K_M | Mix::Q5_K_M if has_more_bits(layer_idx, n_layers) => TensorType::Q6_K,
             Mix::Q4_K_S if layer_idx < 4 => TensorType::Q5_K,
             mix => mix.base(),
@@ -219,7 +220,8 @@ impl Chooser<'_> {
         }
     }
 
-    fn of_down(&self, layer_idx: usize) -> TensorType {
+    /// The type of the feed-forward layer's down projection.
+    fn down_type(&self, layer_idx: usize) -> TensorType {
         let Traits { n_layers, has_importance, .. } = self.traits;
         let is_early = layer_idx < n_layers / 8;
         match self.mix {
@@ -237,13 +239,13 @@ impl Chooser<'_> {
     }
 }
 
-/// The first and the last eighth of the layers, and each third between.
+/// Whether a layer is in the first or last eighth of the layers, or every third between.
 fn has_more_bits(layer_idx: usize, n_layers: usize) -> bool {
     let eighth = n_layers / 8;
     layer_idx < eighth || layer_idx >= 7 * n_layers / 8 || (layer_idx - eighth) % 3 == 2
 }
 
-/// Whether a matrix is quantised at all: norms and learned positions are not.
+/// Whether a matrix may be quantised; norms and position embeddings are not.
 fn is_quantised(name: &str) -> bool {
     name.ends_with("weight") && !name.contains("_norm.weight") && name != "position_embd.weight"
 }
@@ -252,7 +254,7 @@ fn is_whole(tensor_type: TensorType, columns: u64) -> bool {
     tensor_type.size_bytes(columns).is_some()
 }
 
-/// The type, or the nearest one in whose blocks rows of `columns` values are whole.
+/// Returns `chosen`, or the nearest type that rows of `columns` values are whole blocks of.
 fn fall_back(chosen: TensorType, columns: u64) -> TensorType {
     if is_whole(chosen, columns) {
         return chosen;
@@ -271,15 +273,20 @@ fn fall_back(chosen: TensorType, columns: u64) -> TensorType {
 mod tests {
     use super::*;
 
-    const TRAITS: Traits =
-        Traits { n_layers: 32, group: 4, is_tied: false, is_70b: false, has_importance: false };
+    const TRAITS: Traits = Traits {
+        n_layers: 32,
+        group_size: 4,
+        is_tied: false,
+        is_70b: false,
+        has_importance: false,
+    };
 
     fn choose(mix: Mix, traits: Traits, name: &str, dims: &[u64]) -> TensorType {
         Chooser { mix, overrides: &[], traits }.choose(name, dims)
     }
 
     #[test]
-    fn mixes_give_what_matters_more_bits() {
+    fn mixes_give_sensitive_tensors_more_bits() {
         let of = |name: &str| choose(Mix::Q4_K_M, TRAITS, name, &[4096, 4096]);
         assert_eq!(of("blk.0.attn_v.weight"), TensorType::Q6_K);
         assert_eq!(of("blk.4.attn_v.weight"), TensorType::Q4_K);
@@ -294,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_are_not_whole_blocks_fall_back() {
+    fn partial_blocks_fall_back_to_other_types() {
         let of = |mix, columns| choose(mix, TRAITS, "blk.9.attn_q.weight", &[columns, 64]);
         assert_eq!(of(Mix::Q4_K_M, 576), TensorType::Q5_0);
         assert_eq!(of(Mix::Q5_K_M, 576), TensorType::Q5_1);
@@ -307,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn overrides_win_and_are_read() {
+    fn overrides_take_precedence() {
         let overrides = ["attn_(q|k)=q8_0".parse().unwrap(), "ffn=F16".parse().unwrap()];
         let chooser = Chooser { mix: Mix::Q4_0, overrides: &overrides, traits: TRAITS };
         assert_eq!(chooser.choose("blk.0.attn_q.weight", &[64, 64]), TensorType::Q8_0);

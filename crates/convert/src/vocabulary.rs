@@ -1,7 +1,8 @@
-//! The tokenizer and the chat template of a checkpoint, as GGUF's `tokenizer.*` keys.
+//! Builds the `tokenizer.*` keys of GGUF from a checkpoint's tokenizer and chat templates.
 //!
-//! A byte-level `tokenizer.json` becomes the model `gpt2`; pieces with byte fall-back, from
-//! `tokenizer.model` or `tokenizer.json`, become `llama`.
+//! A byte-level `tokenizer.json` becomes the tokenizer model `gpt2`; SentencePiece pieces with byte
+//! fallback, from `tokenizer.model` or `tokenizer.json`, become `llama`. `tokenizer_check.rs`
+//! checks the result.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -9,56 +10,41 @@ use std::path::Path;
 use lilims_gguf::{Value, Writer};
 use serde_json::Value as Json;
 
-use crate::config::{Config, optional_json};
-use crate::family::Family;
-use crate::fields::{Notes, quoted};
+use crate::config::Config;
+use crate::input_file::optional_json;
+use crate::notes::Notes;
 use crate::pre::{Normalizers, SpacePrefix};
-use crate::special_tokens::{divide, eos_ids, special_ids};
-use crate::tokenizer_files::{Added, Files};
+use crate::quote::quoted;
+use crate::special_tokens::{AddedTokens, added_tokens, eos_ids, special_ids};
+use crate::token::{Token, kind};
+use crate::tokenizer_files::{AddedToken, TokenizerFiles};
 use crate::{Error, input_file, pre, sentencepiece};
 
-/// What a token stands for: the numbers of `tokenizer.ggml.token_type`.
-pub(crate) mod kind {
-    pub(crate) const NORMAL: i32 = 1;
-    pub(crate) const UNKNOWN: i32 = 2;
-    pub(crate) const CONTROL: i32 = 3;
-    pub(crate) const USER_DEFINED: i32 = 4;
-    pub(crate) const UNUSED: i32 = 5;
-    pub(crate) const BYTE: i32 = 6;
-}
-
-/// An id takes a place in a list: none may be larger than any vocabulary.
+/// The largest vocabulary that is accepted. Tokens are stored in a list up to the largest id.
 const MAX_TOKENS: u64 = 1 << 20;
-/// The score of tokens that were added to a vocabulary of pieces, as llama.cpp writes it.
+/// The score of added tokens, as llama.cpp's converter writes it.
 const ADDED_SCORE: f32 = -1000.0;
-/// The score of rows of the embedding that no token has.
+/// The score of placeholder tokens for rows of the embedding without a token.
 const PADDING_SCORE: f32 = -10_000.0;
 
-/// One token.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Token {
-    pub(crate) text: String,
-    pub(crate) kind: i32,
-    pub(crate) score: f32,
-}
-
-/// A tokenizer as GGUF has it.
+/// A tokenizer as GGUF stores it.
 #[derive(Debug)]
 pub(crate) struct Vocabulary {
     tokens: Vec<Token>,
     model: Model,
-    /// Steps that a text goes through first, as Lilims' own key has them.
+    /// Normalisation steps, in order, for `lilims.tokenizer.normalizers`.
     normalizers: Vec<&'static str>,
-    /// Keys and ids of special tokens.
+    /// GGUF keys and ids of special tokens.
     special_ids: Vec<(&'static str, u32)>,
     /// All tokens that end a turn; the first is EOS.
     eos_ids: Vec<u32>,
-    /// Tokens that drop the white space after them.
+    /// Tokens after which white space is removed.
     rstrip_ids: Vec<u32>,
-    /// Pieces at which texts are split as well.
+    /// Normal tokens at which texts are split where they contain them.
     split_ids: Vec<u32>,
     adds_bos: Option<bool>,
     adds_eos: Option<bool>,
+    /// Chat templates with their names.
     templates: Vec<(String, String)>,
     /// What is left out.
     pub(crate) notes: Notes,
@@ -71,29 +57,31 @@ enum Model {
 }
 
 impl Vocabulary {
-    /// Builds the vocabulary of `config.n_vocab` tokens.
+    /// Builds a vocabulary of `config.n_vocab` tokens.
     ///
-    /// *Errors*: [`Error::MissingFile`] without a tokenizer, [`Error::Damaged`],
-    /// [`Error::Unsupported`] for a kind of tokenizer that Lilims does not know.
-    pub(crate) fn read(files: &Files<'_>, config: &Config) -> Result<Self, Error> {
-        let pieces = input_file::find(files.folder, "tokenizer.model")?;
+    /// # Errors
+    ///
+    /// [`Error::MissingFile`] without a tokenizer, [`Error::Damaged`], [`Error::Unsupported`] for
+    /// an unknown type of tokenizer.
+    pub(crate) fn read(files: &TokenizerFiles<'_>, config: &Config) -> Result<Self, Error> {
+        let sentencepiece = input_file::find(files.folder, "tokenizer.model")?;
         let is_byte_level = files.tokenizer.as_ref().is_some_and(pre::is_byte_level);
         let Normalizers { names, space } = match &files.tokenizer {
             Some(json) => pre::normalizers(json, is_byte_level)?,
             None => Normalizers::default(),
         };
         let mut notes = files.notes.clone();
-        let (mut tokens, model) = match (&files.tokenizer, pieces) {
+        let (mut tokens, model) = match (&files.tokenizer, sentencepiece) {
             (Some(json), _) if is_byte_level => byte_level(files, json)?,
-            (json, Some(pieces)) => {
-                let found = sentencepiece::read(&pieces)?;
+            (json, Some(path)) => {
+                let found = sentencepiece::read(&path)?;
                 let space = match json {
                     Some(_) => space,
-                    None => space_of_pieces(files, config, found.adds_space),
+                    None => space_without_json(files, config, found.adds_space),
                 };
                 if json.is_none() {
                     notes.add(
-                        "there is no tokenizer.json, so nothing proved the tokenizer".to_owned(),
+                        "the tokenizer was not verified: there is no tokenizer.json".to_owned(),
                     );
                 }
                 let removes_spaces = found.removes_spaces;
@@ -109,9 +97,9 @@ impl Vocabulary {
                 return Err(Error::MissingFile { folder: files.folder.to_owned(), what });
             }
         };
-        let (added, left_out) = divide(files, config, &mut notes)?;
+        let AddedTokens { embedded, left_out } = added_tokens(files, config, &mut notes)?;
         let n_listed = tokens.iter().rposition(|token| {
-            // What is left out as an added token may stand in the list as well.
+            // A token that is left out may be listed in the vocabulary as well.
             let is_left_out =
                 |token: &Token| left_out.values().any(|added| added.text == token.text);
             token.as_ref().is_some_and(|token| !is_left_out(token))
@@ -122,16 +110,16 @@ impl Vocabulary {
             return Err(Error::damaged(&files.folder.join("tokenizer.json"), what));
         }
         tokens.resize(config.n_vocab, None);
-        let split_ids: Vec<u32> = added
+        let split_ids: Vec<u32> = embedded
             .iter()
-            .filter(|(id, token)| is_piece(&tokens, **id, token))
+            .filter(|(id, token)| is_merged_piece(&tokens, **id, token))
             .map(|(&id, _)| id)
             .collect();
-        for (&id, token) in &added {
+        for (&id, token) in &embedded {
             if split_ids.binary_search(&id).is_ok() {
-                be_piece(&mut tokens, id as usize, token);
+                set_normal(&mut tokens, id as usize, token);
             } else {
-                add(&mut tokens, id as usize, token);
+                set_added(&mut tokens, id as usize, token);
             }
         }
         let named: HashSet<String> =
@@ -148,7 +136,11 @@ impl Vocabulary {
         let tokens: Vec<Token> = padded.collect();
         let found = special_ids(files, config, &tokens, &left_out, &mut notes)?;
         let mut vocabulary = Self {
-            rstrip_ids: added.iter().filter(|(_, t)| t.strips_right).map(|(&id, _)| id).collect(),
+            rstrip_ids: embedded
+                .iter()
+                .filter(|(_, t)| t.strips_right)
+                .map(|(&id, _)| id)
+                .collect(),
             split_ids,
             eos_ids: eos_ids(files, config, &found)?,
             special_ids: found,
@@ -163,7 +155,7 @@ impl Vocabulary {
         vocabulary.read_ends(files)?;
         let more = "additional_chat_templates";
         if input_file::find(files.folder, more)?.is_some() {
-            vocabulary.notes.add(format!("the templates in {more} are left out"));
+            vocabulary.notes.add(format!("the chat templates in {more} are left out"));
         }
         Ok(vocabulary)
     }
@@ -211,7 +203,7 @@ impl Vocabulary {
         for (key, id) in &self.special_ids {
             writer.value(key, Value::U32(*id));
         }
-        // Two more tokens that end a turn have keys that other programs know, too.
+        // Two further tokens that end a turn have standard keys.
         let keys = ["tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"];
         for (key, id) in keys.iter().zip(self.eos_ids.iter().skip(1)) {
             writer.value(key, Value::U32(*id));
@@ -220,8 +212,8 @@ impl Vocabulary {
         if self.eos_ids.len() > 1 + keys.len() {
             writer.array("lilims.tokenizer.eos_token_ids", ids(&self.eos_ids));
         }
-        // Also where there are none: without the list, what is named Phi-3 is read as llama.cpp does,
-        // which takes them all for such tokens.
+        // Written even if empty: without the list, the engine treats models named Phi-3 as
+        // llama.cpp does, which strips white space after all their special tokens.
         writer.array("lilims.tokenizer.rstrip_token_ids", ids(&self.rstrip_ids));
         if !self.split_ids.is_empty() {
             writer.array("lilims.tokenizer.splits_text_token_ids", ids(&self.split_ids));
@@ -235,7 +227,7 @@ impl Vocabulary {
         self.write_templates(writer);
     }
 
-    /// The default template, and others under their names.
+    /// Writes the default template, and others under their names.
     fn write_templates(&self, writer: &mut Writer) {
         let (default, others): (Vec<_>, Vec<_>) =
             self.templates.iter().partition(|(name, _)| name == "default");
@@ -252,18 +244,18 @@ impl Vocabulary {
     }
 }
 
-/// Tokens by their ids; those that nobody names are `None`.
+/// Tokens by their ids; `None` for ids without a token.
 type Tokens = Vec<Option<Token>>;
 
-fn put(tokens: &mut Tokens, id: usize, token: Token) {
+fn set(tokens: &mut Tokens, id: usize, token: Token) {
     if id >= tokens.len() {
         tokens.resize(id + 1, None);
     }
     tokens[id] = Some(token);
 }
 
-/// Puts a token that was added to the vocabulary into its place.
-fn add(tokens: &mut Tokens, id: usize, added: &Added) {
+/// Stores an added token.
+fn set_added(tokens: &mut Tokens, id: usize, added: &AddedToken) {
     let text = &*added.text;
     let is_unknown = tokens.get(id).and_then(Option::as_ref);
     let is_unknown = is_unknown.is_some_and(|token| token.kind == kind::UNKNOWN);
@@ -271,32 +263,33 @@ fn add(tokens: &mut Tokens, id: usize, added: &Added) {
         let kind = if is_unknown { kind::UNKNOWN } else { kind::CONTROL };
         Token { text: text.to_owned(), kind, score: ADDED_SCORE }
     } else {
-        // Such tokens are looked for in the text as it is written, before spaces are replaced.
+        // User-defined tokens are matched in the original text, before spaces become `▁`.
         Token { text: text.replace('▁', " "), kind: kind::USER_DEFINED, score: ADDED_SCORE }
     };
-    put(tokens, id, token);
+    set(tokens, id, token);
 }
 
-/// Whether an added token is a piece that merges make as well, and its `▁` no space: Gemma's rows of
-/// them, which are looked for in the text as it is written, and come of spaces by merges alone.
-fn is_piece(tokens: &Tokens, id: u32, added: &Added) -> bool {
+/// Whether an added token is also a piece that merges produce: Gemma's runs of `▁`. In the original
+/// text they match `▁` itself; runs of spaces become them by merging only.
+fn is_merged_piece(tokens: &Tokens, id: u32, added: &AddedToken) -> bool {
     let piece = tokens.get(id as usize).and_then(Option::as_ref);
     let is_same = |piece: &Token| match piece.kind {
         kind::NORMAL => piece.text == added.text,
-        // The way tokenizer.model says it.
+        // As tokenizer.model writes it.
         kind::USER_DEFINED => piece.text == added.text.replace('▁', " "),
         _ => false,
     };
     added.is_raw && !added.is_special && added.text.contains('▁') && piece.is_some_and(is_same)
 }
 
-fn be_piece(tokens: &mut Tokens, id: usize, added: &Added) {
+/// Turns the token of that id into a normal one with the added token's text.
+fn set_normal(tokens: &mut Tokens, id: usize, added: &AddedToken) {
     if let Some(Some(piece)) = tokens.get_mut(id) {
         *piece = Token { text: added.text.clone(), kind: kind::NORMAL, score: piece.score };
     }
 }
 
-/// Whether a token steers, although its checkpoint does not say so.
+/// Whether an added token is a control token by its text, although the checkpoint does not say so.
 fn looks_special(text: &str) -> bool {
     let is_between = |start: &str, end: &str| text.starts_with(start) && text.ends_with(end);
     ["<pad>", "<mask>", "<2mass>", "[@BOS@]"].contains(&text)
@@ -305,8 +298,8 @@ fn looks_special(text: &str) -> bool {
         || is_between("<unused", ">")
 }
 
-/// The vocabulary of `tokenizer.json`: texts with their ids.
-fn listed(folder: &Path, json: &Json) -> Result<Vec<(String, usize)>, Error> {
+/// Reads the vocabulary of `tokenizer.json`: texts and ids.
+fn listed_tokens(folder: &Path, json: &Json) -> Result<Vec<(String, usize)>, Error> {
     let path = folder.join("tokenizer.json");
     let model = json.get("model");
     let is_bpe = model.and_then(|model| model.get("type")).is_none_or(|kind| kind == "BPE");
@@ -326,7 +319,7 @@ fn listed(folder: &Path, json: &Json) -> Result<Vec<(String, usize)>, Error> {
         .collect()
 }
 
-/// Merges, each as its two parts.
+/// Reads the merges of `tokenizer.json`, each as its two parts.
 fn merges(folder: &Path, json: &Json) -> Result<Vec<(String, String)>, Error> {
     let path = folder.join("tokenizer.json");
     let merges = json.get("model").and_then(|model| model.get("merges")).and_then(Json::as_array);
@@ -345,7 +338,7 @@ fn merges(folder: &Path, json: &Json) -> Result<Vec<(String, String)>, Error> {
     merges.iter().map(pair).collect()
 }
 
-fn byte_level(files: &Files<'_>, json: &Json) -> Result<(Tokens, Model), Error> {
+fn byte_level(files: &TokenizerFiles<'_>, json: &Json) -> Result<(Tokens, Model), Error> {
     let folder = files.folder;
     if files.config.get("add_prefix_space").and_then(Json::as_bool) == Some(true) {
         let what = "`add_prefix_space` true in tokenizer_config.json, with a byte-level vocabulary";
@@ -353,10 +346,10 @@ fn byte_level(files: &Files<'_>, json: &Json) -> Result<(Tokens, Model), Error> 
     }
     let pre = pre::name(json)?;
     let mut tokens = Vec::new();
-    for (text, id) in listed(folder, json)? {
-        put(&mut tokens, id, Token { text, kind: kind::NORMAL, score: 0.0 });
+    for (text, id) in listed_tokens(folder, json)? {
+        set(&mut tokens, id, Token { text, kind: kind::NORMAL, score: 0.0 });
     }
-    // A blank within a part would be taken for the one between the parts.
+    // GGUF separates the two parts with a space, so spaces within them are replaced.
     let visible = |part: String| part.replace(' ', "Ġ");
     let merges = merges(folder, json)?
         .into_iter()
@@ -365,21 +358,25 @@ fn byte_level(files: &Files<'_>, json: &Json) -> Result<(Tokens, Model), Error> 
     Ok((tokens, Model::ByteLevel { pre, merges }))
 }
 
-/// Where a space goes in front, where `tokenizer.model` alone says it.
-fn space_of_pieces(files: &Files<'_>, config: &Config, adds_space: bool) -> SpacePrefix {
+/// Decides whether a space is put in front of texts, for a checkpoint without `tokenizer.json`.
+fn space_without_json(
+    files: &TokenizerFiles<'_>,
+    config: &Config,
+    adds_space: bool,
+) -> SpacePrefix {
     let flag = |key: &str| files.config.get(key).and_then(Json::as_bool);
-    let is_gemma = matches!(config.family, Family::Gemma | Family::Gemma2 | Family::Gemma3);
-    let adds = flag("add_prefix_space").unwrap_or(adds_space) && !is_gemma;
+    let may_add = !config.family.layout.omits_space_prefix;
+    let adds = may_add && flag("add_prefix_space").unwrap_or(adds_space);
     let first_only = adds && flag("legacy") == Some(false);
     SpacePrefix { adds, first_only, unless_space: false }
 }
 
-/// Pieces with byte fall-back whose merges `tokenizer.json` lists: a piece's score is the place of its
-/// first merge, so that merging by scores is merging in the order of the list.
+/// Reads pieces with byte fallback whose merges `tokenizer.json` lists. A piece's score is the
+/// negated rank of its first merge, so that merging by scores follows the order of the list.
 fn pieces_of_json(folder: &Path, json: &Json) -> Result<Tokens, Error> {
     let model = json.get("model").unwrap_or(&Json::Null);
     if model.get("byte_fallback").and_then(Json::as_bool) != Some(true) {
-        let what = "a tokenizer.json that is neither byte-level nor has byte fall-back".to_owned();
+        let what = "a tokenizer.json that is neither byte-level nor has byte fallback".to_owned();
         return Err(Error::Unsupported { what });
     }
     let merges = merges(folder, json)?;
@@ -389,7 +386,7 @@ fn pieces_of_json(folder: &Path, json: &Json) -> Result<Tokens, Error> {
     }
     let unknown = model.get("unk_token").and_then(Json::as_str);
     let mut tokens = Vec::new();
-    for (text, id) in listed(folder, json)? {
+    for (text, id) in listed_tokens(folder, json)? {
         let is_byte = text.len() == 6 && text.starts_with("<0x") && text.ends_with('>');
         let kind = match () {
             () if Some(&*text) == unknown => kind::UNKNOWN,
@@ -397,54 +394,58 @@ fn pieces_of_json(folder: &Path, json: &Json) -> Result<Tokens, Error> {
             () => kind::NORMAL,
         };
         let score = -(ranks.get(&text).copied().unwrap_or(merges.len()) as f32);
-        put(&mut tokens, id, Token { text, kind, score });
+        set(&mut tokens, id, Token { text, kind, score });
     }
     Ok(tokens)
 }
 
 impl Vocabulary {
-    /// Whether BOS goes in front of each text and EOS behind it; unset where nothing says so.
+    /// Decides whether BOS is put in front of each text and EOS behind it; `None` where no file
+    /// says so.
     ///
-    /// *Errors*: [`Error::Unsupported`] for a post-processor that adds something else.
-    fn read_ends(&mut self, files: &Files<'_>) -> Result<(), Error> {
-        let asked = |key: &str| files.config.get(key).and_then(Json::as_bool);
-        let (asked_bos, asked_eos) = (asked("add_bos_token"), asked("add_eos_token"));
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] for a post-processor that adds other tokens.
+    fn read_ends(&mut self, files: &TokenizerFiles<'_>) -> Result<(), Error> {
+        let flag = |key: &str| files.config.get(key).and_then(Json::as_bool);
+        let (config_bos, config_eos) = (flag("add_bos_token"), flag("add_eos_token"));
         let is_byte_level = matches!(self.model, Model::ByteLevel { .. });
         let template = files.tokenizer.as_ref().map(pre::template).transpose()?.flatten();
         let Some((before, after)) = template else {
-            // A byte-level tokenizer adds what its template says, and nothing without one.
+            // Without a template a byte-level tokenizer adds nothing.
             let default = is_byte_level.then_some(false);
-            (self.adds_bos, self.adds_eos) = (asked_bos.or(default), asked_eos);
+            (self.adds_bos, self.adds_eos) = (config_bos.or(default), config_eos);
             return Ok(());
         };
         self.check_end(before, "tokenizer.ggml.bos_token_id", "in front of")?;
         self.check_end(after, "tokenizer.ggml.eos_token_id", "behind")?;
         let (has_bos, has_eos) = (before.is_some(), after.is_some());
-        // These classes of transformers rebuild the template, as their configuration asks.
+        // These tokenizer classes of transformers rebuild the template from
+        // `tokenizer_config.json`.
         let class = files.config.get("tokenizer_class").and_then(Json::as_str).unwrap_or_default();
-        let remakes = ["Llama", "CodeLlama", "Gemma"].iter().any(|name| class.starts_with(name));
-        let decide = |has: bool, asked: Option<bool>| match asked {
-            Some(asked) if remakes => asked,
+        let rebuilds = ["Llama", "CodeLlama", "Gemma"].iter().any(|name| class.starts_with(name));
+        let decide = |has: bool, configured: Option<bool>| match configured {
+            Some(configured) if rebuilds => configured,
             _ => has,
         };
-        if asked_bos.is_some_and(|asked| asked != has_bos) {
-            let which = if remakes { "tokenizer_config.json" } else { "tokenizer.json" };
+        if config_bos.is_some_and(|configured| configured != has_bos) {
+            let which = if rebuilds { "tokenizer_config.json" } else { "tokenizer.json" };
             self.notes.add(format!(
-                "tokenizer.json and `add_bos_token` contradict each other: {which} counts"
+                "tokenizer.json and `add_bos_token` contradict each other: {which} was used"
             ));
         }
-        self.adds_bos = Some(decide(has_bos, asked_bos));
-        self.adds_eos = Some(decide(has_eos, asked_eos));
+        self.adds_bos = Some(decide(has_bos, config_bos));
+        self.adds_eos = Some(decide(has_eos, config_eos));
         Ok(())
     }
 
-    /// Checks that what is added to a text is the token that GGUF has a key for, which it becomes
-    /// where there is none yet.
+    /// Checks that the token that is added to a text is the one under `key`, or sets that key where
+    /// it is not set yet. `position` is for the error.
     fn check_end(
         &mut self,
         text: Option<&str>,
         key: &'static str,
-        place: &str,
+        position: &str,
     ) -> Result<(), Error> {
         let Some(text) = text else { return Ok(()) };
         let id = self.tokens.iter().position(|token| token.text == text).map(|id| id as u32);
@@ -456,15 +457,16 @@ impl Vocabulary {
                 Ok(())
             }
             _ => {
-                let what = format!("a post-processor that puts `{}` {place} texts", quoted(text));
+                let what =
+                    format!("a post-processor that adds `{}` {position} texts", quoted(text));
                 Err(Error::Unsupported { what })
             }
         }
     }
 }
 
-/// Chat templates with their names.
-fn templates(files: &Files<'_>) -> Result<Vec<(String, String)>, Error> {
+/// Reads the chat templates with their names.
+fn templates(files: &TokenizerFiles<'_>) -> Result<Vec<(String, String)>, Error> {
     const FILE: &str = "chat_template.jinja";
     if let Some(bytes) = input_file::read_optional(files.folder, FILE)? {
         let not_text = |_| Error::damaged(&files.folder.join(FILE), "is not UTF-8 text");

@@ -1,6 +1,7 @@
-//! Files that are changed while they are read (A3): a model that answers, and a source that is converted.
+//! Files that are modified while they are in use (A3): a model that generates, a source that is
+//! converted, and an output path that becomes occupied.
 
-#![expect(clippy::unwrap_used, reason = "tests, whose helpers Clippy does not recognise")]
+#![expect(clippy::unwrap_used, reason = "Clippy does not recognise helpers of tests")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +12,7 @@ use lilims_convert::{Error, Mix, Options, convert};
 use lilims_engine::{GenerateOptions, LoadOptions, Model, Overflow};
 use tempfile::TempDir;
 
-/// A tiny checkpoint of the fixtures, converted.
+/// Converts a tiny checkpoint of the fixtures.
 fn tiny_model() -> (TempDir, PathBuf) {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fixtures");
     let folder = tempfile::tempdir().unwrap();
@@ -20,18 +21,18 @@ fn tiny_model() -> (TempDir, PathBuf) {
     (folder, path)
 }
 
-/// Converts to F16, and calls `after_some` once some tensors are written.
-fn run(source: &Path, out: &Path, after_some: &mut dyn FnMut()) -> Result<(), Error> {
+/// Converts to F16, and calls `halfway` once half of the tensors are written.
+fn run(source: &Path, out: &Path, halfway: &mut dyn FnMut()) -> Result<(), Error> {
     let options = Options::new("F16".parse::<Mix>().unwrap());
     convert(source, out, &options, &AtomicBool::new(false), &mut |progress| {
         if progress.tensor_idx == progress.n_tensors / 2 {
-            after_some();
+            halfway();
         }
     })
     .map(drop)
 }
 
-fn cut(path: &Path, len: u64) {
+fn truncate(path: &Path, len: u64) {
     fs::OpenOptions::new().write(true).open(path).unwrap().set_len(len).unwrap();
 }
 
@@ -40,7 +41,7 @@ fn options() -> GenerateOptions {
 }
 
 #[test]
-fn a3_a_model_that_is_cut_short_while_it_answers_ends_the_answer_with_a_sentence() {
+fn a3_truncating_a_model_while_it_generates_is_an_error() {
     for n_threads in [1, 3] {
         let (folder, path) = tiny_model();
         let whole = folder.path().join("whole");
@@ -49,27 +50,27 @@ fn a3_a_model_that_is_cut_short_while_it_answers_ends_the_answer_with_a_sentence
         let model = Model::load(&path, &load).unwrap();
         let mut session = model.session().unwrap();
         session.set_overflow(Overflow::Slide);
-        let (mut pieces, mut is_cut) = (0, false);
+        let (mut n_texts, mut is_truncated) = (0, false);
         let error = session
             .generate(&[1, 2, 3], &options(), &AtomicBool::new(false), &mut |text, progress| {
-                assert!(text.is_empty() || !is_cut, "a text after the file was cut");
-                pieces += usize::from(!text.is_empty());
-                if progress.tokens == 5 && !is_cut {
-                    cut(&path, 0);
-                    is_cut = true;
+                assert!(text.is_empty() || !is_truncated, "text after the file was truncated");
+                n_texts += usize::from(!text.is_empty());
+                if progress.tokens == 5 && !is_truncated {
+                    truncate(&path, 0);
+                    is_truncated = true;
                 }
             })
             .unwrap_err();
-        assert!(is_cut && pieces > 0);
+        assert!(is_truncated && n_texts > 0);
         assert!(error.is_changed_file(), "{error}");
         let sentence = format!("{} was changed or cut short while it was in use", path.display());
         assert_eq!(error.to_string(), sentence);
-        // The session does not go on, nor is it saved; a fork of it does not either.
+        // The session is unusable and cannot be saved.
         assert!(session.logits(&[1]).is_err_and(|error| error.is_changed_file()));
         let saved = session.save(&folder.path().join("session"));
         assert!(saved.is_err_and(|error| error.is_changed_file()));
         assert!(session.tokens().is_empty());
-        // Loaded again, it answers.
+        // After restoring the file, a new model generates.
         fs::copy(&whole, &path).unwrap();
         let mut session = Model::load(&path, &load).unwrap().session().unwrap();
         let short = GenerateOptions { max_tokens: 5, ..options() };
@@ -79,7 +80,7 @@ fn a3_a_model_that_is_cut_short_while_it_answers_ends_the_answer_with_a_sentence
 }
 
 #[test]
-fn a3_a_model_that_is_overwritten_between_turns_is_noticed() {
+fn a3_overwriting_a_model_between_turns_is_an_error() {
     let (_folder, path) = tiny_model();
     let model = Model::load(&path, &LoadOptions::default()).unwrap();
     let mut session = Arc::clone(&model).session().unwrap();
@@ -96,11 +97,12 @@ fn a3_a_model_that_is_overwritten_between_turns_is_noticed() {
 }
 
 #[test]
-fn l1_a_file_that_comes_while_a_conversion_runs_is_not_replaced() {
+fn l1_a_file_created_during_a_conversion_is_not_replaced() {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fixtures");
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out.gguf");
-    let options = Options { replaces: false, ..Options::new("F16".parse::<Mix>().unwrap()) };
+    let options =
+        Options { replace_existing: false, ..Options::new("F16".parse::<Mix>().unwrap()) };
     let never = AtomicBool::new(false);
     let converted =
         convert(&fixtures.join("checkpoints/llama"), &out, &options, &never, &mut |_| {
@@ -109,12 +111,12 @@ fn l1_a_file_that_comes_while_a_conversion_runs_is_not_replaced() {
     let error = converted.map(drop).unwrap_err().to_string();
     assert!(error.contains("out.gguf"), "{error}");
     assert_eq!(fs::read_to_string(&out).unwrap(), "somebody else's");
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left behind");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file is left");
 }
 
 #[test]
-fn a3_a_source_that_is_changed_while_it_is_converted_is_named() {
-    // A model in GGUF, which is mapped, and a checkpoint, which is read.
+fn a3_modifying_a_source_during_a_conversion_is_an_error() {
+    // A GGUF file, which is memory-mapped, and a checkpoint, which is read.
     let (folder, model) = tiny_model();
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fixtures");
     let checkpoint = folder.path().join("checkpoint");
@@ -130,7 +132,7 @@ fn a3_a_source_that_is_changed_while_it_is_converted_is_named() {
     {
         let whole = fs::read(changed).unwrap();
         let out = folder.path().join("out.gguf");
-        let error = run(source, &out, &mut || cut(changed, len)).unwrap_err();
+        let error = run(source, &out, &mut || truncate(changed, len)).unwrap_err();
         assert!(matches!(&error, Error::Changed { path } if path == changed), "{error:?}");
         assert!(error.to_string().contains(&*changed.to_string_lossy()));
         assert!(!out.exists());

@@ -1,5 +1,5 @@
-//! What a conversion drops it says, and what it would compute differently it refuses (faults C3, C4,
-//! C7, A4, A5, A14): tiny checkpoints of the fixtures, changed one thing at a time.
+//! A conversion notes what it leaves out and rejects what it would compute differently (C3, C4, C7,
+//! A4, A5, A14). Each test changes one thing in a tiny checkpoint of the fixtures.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
 
@@ -16,7 +16,7 @@ mod checkpoint;
 use checkpoint::Checkpoint;
 
 #[test]
-fn all_ten_checkpoints_convert_and_say_nothing() {
+fn all_ten_checkpoints_convert_without_notes() {
     for name in ["gemma", "gemma2", "gemma3", "gpt2", "llama", "mistral", "phi2", "phi3", "qwen2"] {
         let (manifest, _) = Checkpoint::copy(name).run().unwrap();
         assert_eq!(manifest.conversion.notes, [""; 0], "{name}");
@@ -25,7 +25,7 @@ fn all_ten_checkpoints_convert_and_say_nothing() {
 }
 
 #[test]
-fn c3_windows_are_written_with_the_layers_that_have_them() {
+fn c3_windows_are_written_with_their_layers() {
     let windows = |checkpoint: &Checkpoint| {
         let (manifest, file) = checkpoint.run().unwrap();
         let spec = ModelSpec::from_gguf(&file).unwrap();
@@ -37,7 +37,7 @@ fn c3_windows_are_written_with_the_layers_that_have_them() {
     let (found, notes) = windows(&mistral);
     assert_eq!(found, [Some(8); 3]);
     assert!(notes.iter().any(|note| note.contains("window of 8")), "{notes:?}");
-    // A window that the context cannot leave is none, and one that the file leaves out is 4096.
+    // A window as long as the context is none; the default width is 4096.
     mistral.set("config.json", "sliding_window", json!(256));
     assert_eq!(windows(&mistral).0, [None; 3]);
     mistral.change("config.json", |json| {
@@ -48,9 +48,9 @@ fn c3_windows_are_written_with_the_layers_that_have_them() {
     for name in ["qwen2", "qwen3"] {
         let qwen = Checkpoint::copy(name);
         qwen.set("config.json", "sliding_window", json!(8));
-        assert_eq!(windows(&qwen).0, [None; 3], "{name}: not used");
+        assert_eq!(windows(&qwen).0, [None; 3], "{name}: switched off");
         qwen.set("config.json", "use_sliding_window", json!(true));
-        assert_eq!(windows(&qwen).0, [None; 3], "{name}: its layers see all");
+        assert_eq!(windows(&qwen).0, [None; 3], "{name}: full attention in all layers");
         qwen.change("config.json", |json| {
             json.as_object_mut().unwrap().remove("layer_types");
             json["max_window_layers"] = json!(1);
@@ -63,12 +63,12 @@ fn c3_windows_are_written_with_the_layers_that_have_them() {
         );
         assert_eq!(windows(&qwen).0, [Some(8), None, Some(8)], "{name}");
         qwen.set("config.json", "use_sliding_window", json!(false));
-        assert!(qwen.refused().contains("layer_types"));
+        assert!(qwen.error().contains("layer_types"));
     }
 }
 
 #[test]
-fn c4_fields_that_change_the_computation_are_refused_by_name() {
+fn c4_fields_that_change_the_computation_are_rejected_by_name() {
     let cases: [(&str, &str, Json); 19] = [
         ("llama", "hidden_act", json!("gelu")),
         ("llama", "partial_rotary_factor", json!(0.5)),
@@ -96,7 +96,7 @@ fn c4_fields_that_change_the_computation_are_refused_by_name() {
             if field == "rope_scaling" {
                 json.as_object_mut().unwrap().remove("rope_parameters");
             }
-            // What stands beside the angles' base counts for Phi-2.
+            // In the fixture of Phi-2 the factor is in `rope_parameters`.
             let part = if name == "phi2" && field == "partial_rotary_factor" {
                 &mut json["rope_parameters"]
             } else {
@@ -104,27 +104,24 @@ fn c4_fields_that_change_the_computation_are_refused_by_name() {
             };
             part[field] = value.clone();
         });
-        let error = checkpoint.refused();
+        let error = checkpoint.error();
         let is_named = [field, "rotary scaling", "heads of 17"].iter().any(|p| error.contains(p));
         assert!(is_named, "{name} {field}: {error}");
     }
-    // A bias that the configuration does not announce is not taken, one that it announces is needed.
-    let silent = Checkpoint::copy("llama");
-    silent.add_tensor("model.layers.0.self_attn.q_proj.bias");
-    assert!(silent.refused().contains("q_proj.bias"));
+    // A bias that the configuration does not mention is rejected, one that it mentions is required.
+    let unexpected = Checkpoint::copy("llama");
+    unexpected.add_tensor("model.layers.0.self_attn.q_proj.bias");
+    assert!(unexpected.error().contains("q_proj.bias"));
     let missing = Checkpoint::copy("llama");
-    assert!(missing.set("config.json", "attention_bias", json!(true)).refused().contains("bias"));
+    assert!(missing.set("config.json", "attention_bias", json!(true)).error().contains("bias"));
     let untied = Checkpoint::copy("llama");
     assert!(
-        untied
-            .set("config.json", "tie_word_embeddings", json!(false))
-            .refused()
-            .contains("lm_head")
+        untied.set("config.json", "tie_word_embeddings", json!(false)).error().contains("lm_head")
     );
 }
 
 #[test]
-fn c4_what_does_nothing_is_said() {
+fn c4_ignored_fields_and_tensors_are_noted() {
     let checkpoint = Checkpoint::copy("llama");
     checkpoint.set("config.json", "attention_dropout", json!(0.1));
     checkpoint.set("generation_config.json", "no_repeat_ngram_size", json!(3));
@@ -138,23 +135,27 @@ fn c4_what_does_nothing_is_said() {
         assert!(notes.contains(part), "{part}: {notes}");
     }
     let unknown = Checkpoint::copy("llama");
-    assert!(unknown.set("generation_config.json", "magic", json!(3)).refused().contains("`magic`"));
+    assert!(unknown.set("generation_config.json", "magic", json!(3)).error().contains("`magic`"));
     let unknown = Checkpoint::copy("llama");
-    assert!(unknown.set("tokenizer_config.json", "magic", json!(3)).refused().contains("`magic`"));
+    assert!(unknown.set("tokenizer_config.json", "magic", json!(3)).error().contains("`magic`"));
     let unknown = Checkpoint::copy("llama");
-    assert!(unknown.set("tokenizer.json", "magic", json!(3)).refused().contains("`magic`"));
+    assert!(unknown.set("tokenizer.json", "magic", json!(3)).error().contains("`magic`"));
 }
 
 #[test]
-fn c7_what_is_quantised_already_is_told_by_its_marks() {
-    let is_told = |checkpoint: &Checkpoint| {
-        let error = checkpoint.refused();
-        assert!(error.contains("quantised already"), "{error}");
+fn c7_quantised_checkpoints_are_recognised() {
+    let check_rejected = |checkpoint: &Checkpoint| {
+        let error = checkpoint.error();
+        assert!(error.contains("already quantised"), "{error}");
     };
     let of = || Checkpoint::copy("llama");
-    is_told(of().set("config.json", "quantization", json!({ "group_size": 64, "bits": 4 })));
-    is_told(of().set("config.json", "quantization_config", json!({ "quant_method": "fp8" })));
-    is_told(of().set("quantize_config.json", "bits", json!(4)));
+    check_rejected(of().set("config.json", "quantization", json!({ "group_size": 64, "bits": 4 })));
+    check_rejected(of().set(
+        "config.json",
+        "quantization_config",
+        json!({ "quant_method": "fp8" }),
+    ));
+    check_rejected(of().set("quantize_config.json", "bits", json!(4)));
     for name in [
         "model.layers.0.mlp.up_proj.qweight",
         "model.layers.0.mlp.up_proj.qzeros",
@@ -162,9 +163,9 @@ fn c7_what_is_quantised_already_is_told_by_its_marks() {
         "model.layers.0.mlp.up_proj.scales",
         "model.layers.0.mlp.up_proj.weight.absmax",
     ] {
-        is_told(of().add_tensor(name));
+        check_rejected(of().add_tensor(name));
     }
-    // FP8 without a word in the configuration.
+    // FP8 that the configuration does not mention.
     let checkpoint = of();
     let tensors = checkpoint.tensors();
     let bytes: Vec<_> = tensors
@@ -172,17 +173,17 @@ fn c7_what_is_quantised_already_is_told_by_its_marks() {
         .map(|(name, shape, _)| (name.clone(), shape.clone(), vec![0; shape.iter().product()]))
         .collect();
     checkpoint.write_tensors(&bytes, Dtype::F8_E4M3);
-    is_told(&checkpoint);
+    check_rejected(&checkpoint);
 }
 
 #[test]
-fn adapters_are_told() {
+fn adapters_are_recognised() {
     let checkpoint = Checkpoint::copy("llama");
     fs::rename(checkpoint.file("config.json"), checkpoint.file("adapter_config.json")).unwrap();
-    assert!(checkpoint.refused().contains("LoRA"));
+    assert!(checkpoint.error().contains("LoRA"));
 }
 
-/// Writes an archive whose pickle is `pickle`.
+/// Writes an archive with this pickle and no tensor data.
 fn archive(path: &Path, pickle: &[u8]) {
     let mut archive = zip::ZipWriter::new(fs::File::create(path).unwrap());
     let stored =
@@ -193,23 +194,23 @@ fn archive(path: &Path, pickle: &[u8]) {
 }
 
 #[test]
-fn a5_hostile_pickles_take_no_more_than_their_size() {
+fn a5_hostile_pickles_take_little_memory() {
     let checkpoint = Checkpoint::copy("llama");
     fs::remove_file(checkpoint.file("model.safetensors")).unwrap();
     let path = checkpoint.file("pytorch_model.bin");
     let put = |idx: u32| [&b"r"[..], &idx.to_le_bytes()].concat();
-    // Places that lie far apart, each once more 60,000 further than the last.
+    // Memo indices 60,000 apart.
     let mut far = b"\x80\x02N".to_vec();
     (0..60_000u32).for_each(|n| far.extend(put(n.wrapping_mul(60_000))));
     far.extend(b".");
-    // A name of 100 kB under which 40,000 tensors are kept.
+    // A name of 100 kB for 40,000 tensors.
     let mut names = b"\x80\x02}X".to_vec();
     names.extend(100_000u32.to_le_bytes());
     names.extend(vec![b'x'; 100_000]);
     names.extend(b"q\x000");
     (0..40_000).for_each(|_| names.extend(b"h\0h\0s"));
     names.extend(b".");
-    // Tuples of tuples, each twice as large.
+    // Nested tuples, each holding the previous one twice.
     let mut tuples = b"\x80\x02N".to_vec();
     (0..60_000).for_each(|_| tuples.extend(b"q\0h\0\x86"));
     tuples.extend(b".");
@@ -217,14 +218,14 @@ fn a5_hostile_pickles_take_no_more_than_their_size() {
     for pickle in [far, names, tuples, marks] {
         archive(&path, &pickle);
         let before = peak_kb();
-        let error = checkpoint.refused();
+        let error = checkpoint.error();
         assert!(error.contains("pytorch_model.bin"), "{error}");
         let grown = peak_kb().saturating_sub(before);
         assert!(grown < 200_000, "{grown} kB");
     }
 }
 
-/// The most memory that this process took, in kB; 0 where the system does not say.
+/// The peak memory of this process, in kB; 0 where the system does not report it.
 fn peak_kb() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -232,7 +233,7 @@ fn peak_kb() -> u64 {
 }
 
 #[test]
-fn a5_hostile_heads_of_safetensors_are_errors() {
+fn a5_hostile_safetensors_headers_are_errors() {
     let checkpoint = Checkpoint::copy("llama");
     let path = checkpoint.file("model.safetensors");
     let head = |json: &str, data: usize| {
@@ -257,13 +258,13 @@ fn a5_hostile_heads_of_safetensors_are_errors() {
     ];
     for bytes in cases {
         fs::write(&path, &bytes).unwrap();
-        let error = checkpoint.refused();
+        let error = checkpoint.error();
         assert!(error.len() < 2000, "{} bytes", error.len());
     }
 }
 
 #[test]
-fn a4_sizes_that_follow_from_others_are_checked() {
+fn a4_sizes_are_checked_against_each_other() {
     for (name, changes) in [
         ("llama", json!({ "num_attention_heads": 1 << 20, "head_dim": 1 << 20 })),
         ("llama", json!({ "num_attention_heads": 97, "head_dim": null })),
@@ -283,13 +284,13 @@ fn a4_sizes_that_follow_from_others_are_checked() {
                 json[key] = value.clone();
             }
         });
-        checkpoint.refused();
+        checkpoint.error();
     }
 }
 
 #[cfg(unix)]
 #[test]
-fn a14_links_out_of_the_folder_are_refused() {
+fn a14_links_out_of_the_folder_are_rejected() {
     let elsewhere = tempfile::tempdir().unwrap();
     let secret = elsewhere.path().join("secret");
     fs::write(&secret, "{\"secret\": 1}").unwrap();
@@ -301,10 +302,10 @@ fn a14_links_out_of_the_folder_are_refused() {
         if name == "tokenizer.model" {
             fs::remove_file(checkpoint.file("tokenizer.json")).unwrap();
         }
-        checkpoint.refused();
+        checkpoint.error();
     }
     let checkpoint = Checkpoint::copy("llama");
     let map: HashMap<&str, &str> = [("model.norm.weight", "../secret")].into();
     checkpoint.set("model.safetensors.index.json", "weight_map", json!(map));
-    assert!(checkpoint.refused().contains("../secret"));
+    assert!(checkpoint.error().contains("../secret"));
 }

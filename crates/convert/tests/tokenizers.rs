@@ -1,5 +1,5 @@
-//! A tokenizer becomes GGUF's, token by token and flag by flag, or is refused (faults C1, C2, C5, C6): tiny
-//! checkpoints of the fixtures, changed one thing at a time.
+//! A tokenizer is converted with all tokens and flags, or rejected (C1, C2, C5, C6). Each test
+//! changes one thing in a tiny checkpoint of the fixtures.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
 
@@ -12,7 +12,7 @@ mod checkpoint;
 use checkpoint::{Checkpoint, added};
 
 #[test]
-fn c1_an_added_token_past_the_embedding_is_left_out_and_said() {
+fn c1_added_tokens_without_an_embedding_row_are_left_out_and_noted() {
     let checkpoint = Checkpoint::copy("llama");
     checkpoint.change("tokenizer.json", |json| {
         let tokens = json["added_tokens"].as_array_mut().unwrap();
@@ -31,10 +31,10 @@ fn c1_an_added_token_past_the_embedding_is_left_out_and_said() {
     assert_eq!(tokenizer.token_text(511), "[PAD511]");
     let note = notes.iter().find(|note| note.contains("<image_soft_token>")).unwrap();
     assert!(note.contains("512") && note.contains("1 more"), "{note}");
-    // The same token as a piece of the vocabulary itself is no such thing.
+    // The same id in the vocabulary itself is an error.
     let pieces = Checkpoint::copy("llama");
     pieces.change("tokenizer.json", |json| json["model"]["vocab"]["x"] = json!(512));
-    assert!(pieces.refused().contains("513 tokens"));
+    assert!(pieces.error().contains("513 tokens"));
 }
 
 #[test]
@@ -55,17 +55,17 @@ fn c2_added_tokens_and_special_tokens_map_are_read() {
     assert_eq!((tokenizer.eos(), tokenizer.bos()), (Some(511), Some(1)));
     assert!(tokenizer.ends_turn(511));
     assert_eq!(tokenizer.encode("<|tool|>", true).unwrap(), [510]);
-    assert!(notes.iter().any(|note| note.contains("nothing proved the tokenizer")), "{notes:?}");
+    assert!(notes.iter().any(|note| note.contains("was not verified")), "{notes:?}");
     checkpoint.set("special_tokens_map.json", "eos_token", json!("<|absent|>"));
-    let error = checkpoint.refused();
+    let error = checkpoint.error();
     assert!(error.contains("<|absent|>") && error.contains("eos_token"), "{error}");
     checkpoint.set("special_tokens_map.json", "eos_token", json!("<|tool|>"));
     checkpoint.set("special_tokens_map.json", "additional_special_tokens", json!(["<|gone|>"]));
-    assert!(checkpoint.refused().contains("<|gone|>"));
+    assert!(checkpoint.error().contains("<|gone|>"));
 }
 
-/// Puts a `tokenizer.model` of bytes and letters in place of `tokenizer.json`; `normalizer` is the content of
-/// its `NormalizerSpec`, if there is to be one.
+/// Replaces `tokenizer.json` with a `tokenizer.model` of bytes and letters. `normalizer` is the
+/// content of its `NormalizerSpec`, which is left out if empty.
 fn pieces(checkpoint: &Checkpoint, normalizer: &[u8]) {
     let message =
         |number: u8, content: &[u8]| [&[number << 3 | 2, content.len() as u8], content].concat();
@@ -100,7 +100,7 @@ fn c5_all_listed_tokens_end_a_turn() {
     }
     assert!(!tokenizer.ends_turn(258));
     checkpoint.set("config.json", "eos_token_id", json!([257, 900]));
-    assert!(checkpoint.refused().contains("900"));
+    assert!(checkpoint.error().contains("900"));
 }
 
 #[test]
@@ -123,12 +123,12 @@ fn c6_normal_forms_are_applied() {
         (json!({ "type": "Prepend", "prepend": "x" }), "Prepend"),
     ] {
         checkpoint.set("tokenizer.json", "normalizer", normalizer);
-        assert!(checkpoint.refused().contains(name), "{name}");
+        assert!(checkpoint.error().contains(name), "{name}");
     }
 }
 
 #[test]
-fn c6_flags_of_added_tokens_are_applied_or_refused() {
+fn c6_flags_of_added_tokens_are_applied_or_rejected() {
     let with = |flag: &str| {
         let checkpoint = Checkpoint::copy("llama");
         checkpoint.change("tokenizer.json", |json| {
@@ -137,7 +137,7 @@ fn c6_flags_of_added_tokens_are_applied_or_refused() {
         checkpoint
     };
     for flag in ["lstrip", "single_word"] {
-        assert!(with(flag).refused().contains(flag), "{flag}");
+        assert!(with(flag).error().contains(flag), "{flag}");
     }
     let (tokenizer, _) = with("rstrip").tokenizer();
     let text = |spaces: &str| tokenizer.encode(&format!("<|im_start|>{spaces}a"), true).unwrap();
@@ -145,12 +145,12 @@ fn c6_flags_of_added_tokens_are_applied_or_refused() {
 }
 
 #[test]
-fn c6_sentencepiece_normalizers_are_applied_or_refused() {
+fn c6_sentencepiece_normalizers_are_applied_or_rejected() {
     let message =
         |number: u8, content: &[u8]| [&[number << 3 | 2, content.len() as u8], content].concat();
     let checkpoint = Checkpoint::copy("llama");
     pieces(&checkpoint, &message(1, b"nmt_nfkc"));
-    assert!(checkpoint.refused().contains("nmt_nfkc"));
+    assert!(checkpoint.error().contains("nmt_nfkc"));
     let removes = |flag: u8| {
         let checkpoint = Checkpoint::copy("llama");
         pieces(&checkpoint, &[message(1, b"identity"), vec![4 << 3, flag]].concat());
@@ -160,23 +160,23 @@ fn c6_sentencepiece_normalizers_are_applied_or_refused() {
     assert!(removes(1) && !removes(0));
 }
 
-/// Puts a `tokenizer.json` of pieces in place of the one there is: bytes, letters, rows of `▁` that are
-/// added tokens, looked for in the text as it is written, and `▁a`.
+/// Replaces `tokenizer.json` with one of SentencePiece pieces: bytes, letters, runs of `▁` as added
+/// tokens that match before normalisation, and `▁a`.
 fn pieces_of_json(checkpoint: &Checkpoint) {
     let bytes = (0..=255).map(|byte| format!("<0x{byte:02X}>"));
     let letters = "▁abcdefghijklmnopqrstuvwxyz".chars().map(String::from);
-    let rows = (2..=4).map(|n| "▁".repeat(n));
+    let runs = (2..=4).map(|n| "▁".repeat(n));
     let texts: Vec<String> = ["<unk>".to_owned(), "<s>".to_owned()]
         .into_iter()
         .chain(bytes)
         .chain(letters)
-        .chain(rows)
+        .chain(runs)
         .chain(["▁a".to_owned()])
         .collect();
     let id = |text: &str| texts.iter().position(|known| known == text).unwrap();
     let vocab: serde_json::Map<_, _> =
         texts.iter().enumerate().map(|(id, text)| (text.clone(), json!(id))).collect();
-    let row = |n: usize| {
+    let run = |n: usize| {
         let text = "▁".repeat(n);
         let mut token = added(id(&text) as u32, &text);
         token["special"] = json!(false);
@@ -186,7 +186,7 @@ fn pieces_of_json(checkpoint: &Checkpoint) {
     checkpoint.change("tokenizer.json", |json| {
         *json = json!({
             "version": "1.0",
-            "added_tokens": [added(0, "<unk>"), added(1, "<s>"), row(2), row(3), row(4)],
+            "added_tokens": [added(0, "<unk>"), added(1, "<s>"), run(2), run(3), run(4)],
             "normalizer": { "type": "Replace", "pattern": { "String": " " }, "content": "▁" },
             "model": {
                 "type": "BPE", "unk_token": "<unk>", "fuse_unk": true, "byte_fallback": true,
@@ -197,10 +197,10 @@ fn pieces_of_json(checkpoint: &Checkpoint) {
 }
 
 #[test]
-fn c6_rows_of_blocks_are_cut_where_they_are_written_and_made_of_spaces() {
+fn c6_runs_of_underscores_match_literally_and_come_from_spaces() {
     let checkpoint = Checkpoint::copy("llama");
     pieces_of_json(&checkpoint);
-    // The conversion proves all of it; here is what it proves.
+    // The conversion has compared it with the `tokenizers` crate; these are the expected tokens.
     let (tokenizer, _) = checkpoint.tokenizer();
     let texts = |text: &str| {
         let ids = tokenizer.encode(text, false).unwrap();
@@ -214,13 +214,13 @@ fn c6_rows_of_blocks_are_cut_where_they_are_written_and_made_of_spaces() {
 }
 
 #[test]
-fn c6_a_piece_written_like_a_control_token_is_none() {
+fn c6_normal_tokens_that_look_like_control_tokens_stay_normal() {
     let checkpoint = Checkpoint::copy("qwen2");
     checkpoint.change("tokenizer.json", |json| json["model"]["vocab"]["</s>"] = json!(500));
     let (tokenizer, _) = checkpoint.tokenizer();
     assert!(!tokenizer.ends_turn(500));
     assert!(!tokenizer.encode("a</s>b", true).unwrap().contains(&500));
-    // Named as one, or listed beside tokenizer.json, it is one, as transformers adds it.
+    // Named by a field, or listed in tokenizer_config.json, it is one, as in transformers.
     checkpoint.set("tokenizer_config.json", "pad_token", json!("</s>"));
     let (tokenizer, _) = checkpoint.tokenizer();
     assert!(tokenizer.encode("a</s>b", true).unwrap().contains(&500));
@@ -231,8 +231,8 @@ fn c6_a_piece_written_like_a_control_token_is_none() {
 }
 
 #[test]
-fn c6_a_tokenizer_that_becomes_another_is_refused_with_the_text() {
-    // Without its merge a piece is in the list and never made, which no score can say.
+fn c6_a_tokenizer_that_gguf_cannot_represent_is_rejected_with_the_text() {
+    // A listed piece without a merge is never produced, which scores cannot express.
     let checkpoint = Checkpoint::copy("llama");
     pieces_of_json(&checkpoint);
     checkpoint.change("tokenizer.json", |json| {

@@ -14,8 +14,6 @@ const MAX_DIMENSION: u64 = 1 << 24;
 pub(crate) const MIN_LEARNED_CONTEXT: usize = 2;
 /// The longest context that is taken without being asked for, in tokens.
 const DEFAULT_CONTEXT: usize = 8192;
-/// The base of Gemma 3's rotary angles in layers with a window.
-const GEMMA3_LOCAL_ROPE_BASE: f64 = 10_000.0;
 
 /// How a pair of a head's dimensions is chosen for rotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,34 +139,71 @@ pub struct ModelSpec {
     pub gate: Option<Activation>,
 }
 
-/// What a family's metadata leaves unsaid.
-struct Family {
-    name: &'static str,
-    positions: Positions,
-    rope_kind: RopeKind,
-    norm: NormKind,
-    fused_qkv: bool,
-    fused_gate_up: bool,
-    parallel_residual: bool,
-    gate: Option<Activation>,
-    head_norms: bool,
-    post_norms: bool,
-    scales_embeddings: bool,
-    windows: Windows,
-    /// Each `n`th layer does not rotate.
-    unrotated_each: Option<usize>,
+/// A model family: the parts of its architecture that GGUF metadata does not state.
+#[derive(Clone, Copy, Debug)]
+pub struct Family {
+    /// Its name in `general.architecture`.
+    pub name: &'static str,
+    /// How positions are encoded.
+    pub positions: Positions,
+    /// How rotated dimensions pair up.
+    pub rope_kind: RopeKind,
+    /// How activations are normed.
+    pub norm: NormKind,
+    /// Whether one matrix holds the rows of queries, keys and values.
+    pub fused_qkv: bool,
+    /// Whether one matrix holds the rows of gate and up.
+    pub fused_gate_up: bool,
+    /// Whether attention and feed-forward read the same norm and are added together.
+    pub parallel_residual: bool,
+    /// The feed-forward layer's gate, if it has one.
+    pub gate: Option<Activation>,
+    /// Whether queries and keys are normed per head.
+    pub head_norms: bool,
+    /// Whether attention and feed-forward outputs are normed before they are added.
+    pub post_norms: bool,
+    /// Whether embeddings are multiplied by the square root of the model's width.
+    pub scales_embeddings: bool,
+    /// Which layers have a sliding window.
+    pub windows: Windows,
+    /// Every `n`th layer does not rotate queries and keys.
+    pub nope_every: Option<usize>,
+    /// The default rotary base of layers with a window; `None` where it is that of other layers.
+    pub local_rope_base: Option<f64>,
+    /// The number of layers of the family's one model that scales attention scores by
+    /// `d_model / n_heads` instead of `head_dim`; its metadata does not say so.
+    pub model_width_scale_layers: Option<usize>,
 }
 
-/// Which layers look at a window only.
-#[derive(Clone, Copy)]
-enum Windows {
-    /// Those that the metadata lists, and none where it lists none: llama.cpp knows no windows in
-    /// these families, so that a window without a list is no reason to have them.
+impl Family {
+    /// The family of that name in [`FAMILIES`].
+    pub fn find(name: &str) -> Option<&'static Self> {
+        FAMILIES.iter().find(|family| family.name == name)
+    }
+
+    /// The number whose square root divides attention scores.
+    pub fn attention_divisor(
+        &self,
+        n_layers: usize,
+        d_model: usize,
+        n_heads: usize,
+        head_dim: usize,
+    ) -> usize {
+        let uses_model_width = self.model_width_scale_layers == Some(n_layers);
+        if uses_model_width { d_model / n_heads } else { head_dim }
+    }
+}
+
+/// Which layers have a sliding window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Windows {
+    /// The layers that the metadata lists. Without a list none: llama.cpp ignores windows in these
+    /// families, so a window's width alone does not apply to any layer.
     Listed,
-    /// Every layer, where the metadata names a window.
+    /// Every layer, where the metadata gives a window.
     All,
-    /// All but each `n`th layer.
-    AllButEach(usize),
+    /// All but every `n`th layer.
+    AllButEvery(usize),
 }
 
 const LLAMA: Family = Family {
@@ -184,13 +219,16 @@ const LLAMA: Family = Family {
     post_norms: false,
     scales_embeddings: false,
     windows: Windows::Listed,
-    unrotated_each: None,
+    nope_every: None,
+    local_rope_base: None,
+    model_width_scale_layers: None,
 };
 
-const FAMILIES: &[Family] = &[
+/// All supported families; a new one is a new row.
+pub const FAMILIES: &[Family] = &[
     LLAMA,
     Family { name: "mistral", windows: Windows::All, ..LLAMA },
-    Family { name: "smollm3", unrotated_each: Some(4), ..LLAMA },
+    Family { name: "smollm3", nope_every: Some(4), ..LLAMA },
     Family { name: "qwen2", rope_kind: RopeKind::Halves, ..LLAMA },
     Family { name: "qwen3", rope_kind: RopeKind::Halves, head_norms: true, ..LLAMA },
     Family {
@@ -206,7 +244,8 @@ const FAMILIES: &[Family] = &[
         gate: Some(Activation::Gelu),
         post_norms: true,
         scales_embeddings: true,
-        windows: Windows::AllButEach(2),
+        windows: Windows::AllButEvery(2),
+        model_width_scale_layers: Some(46),
         ..LLAMA
     },
     Family {
@@ -216,7 +255,9 @@ const FAMILIES: &[Family] = &[
         head_norms: true,
         post_norms: true,
         scales_embeddings: true,
-        windows: Windows::AllButEach(6),
+        windows: Windows::AllButEvery(6),
+        local_rope_base: Some(10_000.0),
+        model_width_scale_layers: Some(62),
         ..LLAMA
     },
     Family {
@@ -256,7 +297,7 @@ impl ModelSpec {
         }
         let metadata = file.metadata();
         let name = metadata.str("general.architecture")?;
-        let family = FAMILIES.iter().find(|family| family.name == name).ok_or_else(|| {
+        let family = Family::find(name).ok_or_else(|| {
             let known: Vec<_> = FAMILIES.iter().map(|family| family.name).collect();
             let what = format!("the model family `{}` is not supported yet", quoted(name));
             Error::Unsupported { what: format!("{what} (supported: {})", known.join(", ")) }
@@ -429,6 +470,7 @@ fn read(keys: &Keys<'_>, family: &Family, n_vocab: usize) -> Result<ModelSpec, E
         NormKind::Layer => "attention.layer_norm_epsilon",
     };
     let windows = windows(keys, family)?;
+    let attention_divisor = family.attention_divisor(windows.len(), d_model, n_heads, head_dim);
     Ok(ModelSpec {
         family: keys.family.to_owned(),
         n_vocab,
@@ -446,15 +488,15 @@ fn read(keys: &Keys<'_>, family: &Family, n_vocab: usize) -> Result<ModelSpec, E
             .into_iter()
             .enumerate()
             .map(|(idx, window)| {
-                let is_local = family.name == "gemma3" && window.is_some();
-                let is_still = family.unrotated_each.is_some_and(|each| (idx + 1) % each == 0);
+                let is_local = family.local_rope_base.is_some() && window.is_some();
+                let is_still = family.nope_every.is_some_and(|every| (idx + 1) % every == 0);
                 LayerSpec { window, rope_idx: usize::from(is_local || is_still) }
             })
             .collect(),
         norm: family.norm,
         eps: keys.metadata.f32(&keys.full(eps))?,
         embedding_scale: if family.scales_embeddings { (d_model as f32).sqrt() } else { 1.0 },
-        attention_scale: 1.0 / attention_divisor(keys, d_model, n_heads, head_dim).sqrt(),
+        attention_scale: 1.0 / (attention_divisor as f32).sqrt(),
         attention_soft_cap: keys.positive("attn_logit_softcapping")?,
         logit_soft_cap: keys.positive("final_logit_softcapping")?,
         head_norms: family.head_norms,
@@ -465,14 +507,6 @@ fn read(keys: &Keys<'_>, family: &Family, n_vocab: usize) -> Result<ModelSpec, E
         short_context: keys.optional_size("rope.scaling.original_context_length")?,
         gate: family.gate,
     })
-}
-
-/// What queries are divided by the root of. The 27B models of Gemma 2 and 3 take the width of a
-/// head as if heads filled the model; their metadata does not say so.
-fn attention_divisor(keys: &Keys<'_>, d_model: usize, n_heads: usize, head_dim: usize) -> f32 {
-    let n_layers = keys.size("block_count").unwrap_or(0);
-    let is_27b = matches!((keys.family, n_layers), ("gemma2", 46) | ("gemma3", 62));
-    if is_27b { (d_model / n_heads) as f32 } else { head_dim as f32 }
 }
 
 fn windows(keys: &Keys<'_>, family: &Family) -> Result<Vec<Option<usize>>, Error> {
@@ -486,9 +520,9 @@ fn windows(keys: &Keys<'_>, family: &Family) -> Result<Vec<Option<usize>>, Error
             None => vec![None; n_layers],
         },
         Windows::All => vec![window; n_layers],
-        Windows::AllButEach(default) => {
-            let each = pattern(default)?;
-            (1..=n_layers).map(|n| window.filter(|_| n % each != 0)).collect()
+        Windows::AllButEvery(default) => {
+            let every = pattern(default)?;
+            (1..=n_layers).map(|n| window.filter(|_| n % every != 0)).collect()
         }
     })
 }
@@ -520,12 +554,12 @@ fn ropes(keys: &Keys<'_>, family: &Family) -> Result<Vec<RopeSpec>, Error> {
     let position_scale = f64::from(position_scale);
     let magnitude = keys.f32("rope.scaling.attn_factor")?.unwrap_or(1.0);
     let mut ropes = vec![RopeSpec { base, position_scale, uses_factors: true, magnitude }];
-    if family.name == "gemma3" {
-        let base = keys.f32("rope.freq_base_swa")?.map_or(GEMMA3_LOCAL_ROPE_BASE, f64::from);
+    if let Some(default_base) = family.local_rope_base {
+        let base = keys.f32("rope.freq_base_swa")?.map_or(default_base, f64::from);
         let local = RopeSpec { base, position_scale: 1.0, uses_factors: false, magnitude: 1.0 };
         ropes.push(local);
     }
-    if family.unrotated_each.is_some() {
+    if family.nope_every.is_some() {
         ropes.push(RopeSpec::NONE);
     }
     Ok(ropes)

@@ -1,6 +1,6 @@
-//! A copy of a tiny checkpoint that a test may change.
+//! A modifiable copy of a tiny checkpoint.
 
-#![allow(dead_code, reason = "each program of tests uses a part")]
+#![allow(dead_code, reason = "each test binary uses a part")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 
-/// A copy of a tiny checkpoint that a test may change.
+/// A modifiable copy of a tiny checkpoint.
 pub(crate) struct Checkpoint {
     pub(crate) folder: TempDir,
 }
@@ -48,7 +48,7 @@ impl Checkpoint {
         self.change(name, |json| json[key] = value.clone())
     }
 
-    /// The result's manifest, and its file, in memory of this process alone.
+    /// Converts to F16 and returns the manifest and the result.
     pub(crate) fn run(&self) -> Result<(Manifest, Arc<File>), Error> {
         let out = self.file("out.gguf");
         let options = Options::new(Mix::F16);
@@ -57,7 +57,8 @@ impl Checkpoint {
         Ok((manifest, Arc::new(File::open(&out)?)))
     }
 
-    pub(crate) fn refused(&self) -> String {
+    /// Converts, which must fail without leaving a file, and returns the error.
+    pub(crate) fn error(&self) -> String {
         let _ = fs::remove_file(self.file("out.gguf"));
         let error = match self.run() {
             Ok((manifest, _)) => panic!("converted: {:?}", manifest.conversion.notes),
@@ -98,6 +99,7 @@ impl Checkpoint {
     }
 }
 
+/// An entry of `added_tokens`.
 pub(crate) fn added(id: u32, text: &str) -> Json {
     json!({
         "id": id, "content": text, "single_word": false, "lstrip": false,

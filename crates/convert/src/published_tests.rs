@@ -1,21 +1,19 @@
-//! The configurations of published checkpoints: each of their fields must be known, and what is said of
-//! them must be right. Names of fields and values are facts about these models.
+//! Reads the configurations of published checkpoints: each field must be known, and the notes must
+//! be right. Names of fields and values are facts about these models.
 
 use std::path::PathBuf;
 
 use serde_json::{Value as Json, json};
 
-use super::Config;
 use crate::Error;
+use crate::config::Config;
 
 fn read(json: Json) -> Result<Config, Error> {
     Config::from_json(&json, PathBuf::from("config.json"))
 }
 
-/// Fields and values of published checkpoints, as their files state them: each must be classified,
-/// and what is said of each must be right.
 #[test]
-fn c4_published_configurations_are_understood() {
+fn c4_published_configurations_are_read() {
     let long: Vec<f64> = vec![1.5; 48];
     let cases = [
         (

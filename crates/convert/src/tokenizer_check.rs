@@ -1,5 +1,5 @@
-//! Proves the tokenizer that was written: the `tokenizers` crate reads the source's `tokenizer.json`, the
-//! engine reads the vocabulary just written, and both must make the same tokens of some hundred texts.
+//! Verifies the converted tokenizer: the `tokenizers` crate reads the source's `tokenizer.json`,
+//! the engine reads the new vocabulary, and both must encode some hundred texts to the same tokens.
 
 use std::collections::{BTreeMap, HashSet};
 use std::io::Write;
@@ -14,21 +14,21 @@ use serde_json::{Value as Json, json};
 use tempfile::NamedTempFile;
 
 use crate::Error;
-use crate::fields::quoted;
-use crate::output::{PREFIX, folder};
-use crate::tokenizer_files::{Added, Files};
+use crate::output::{PREFIX, folder_of};
+use crate::quote::quoted;
+use crate::tokenizer_files::{AddedToken, TokenizerFiles};
 
-/// The most added tokens that texts are made of.
+/// The most added tokens that are tested.
 const MAX_ADDED: usize = 100;
-/// The most tokens of the vocabulary that texts are made of.
+/// The most tokens of the vocabulary that are tested.
 const MAX_SAMPLED: usize = 200;
-/// Sampled tokens in one text.
+/// Sampled tokens in one joined text.
 const JOINED: usize = 8;
 /// The most ids that an error lists.
 const MAX_IDS: usize = 12;
 
-/// Texts of many kinds: spaces, line ends, decomposed letters, scripts, emoji, digits, code, control
-/// characters, right-to-left letters.
+/// Texts of many kinds: spaces, line ends, decomposed letters, scripts, emoji, digits, code,
+/// control characters, right-to-left letters.
 const TEXTS: &[&str] = &[
     "",
     " ",
@@ -176,18 +176,20 @@ const TEXTS: &[&str] = &[
     "  leading and trailing  \n",
 ];
 
-/// Compares the tokenizer in `writer`, whose file will be `out`, with the one of the checkpoint in `source`.
-/// Without a `tokenizer.json` there is nothing to compare with.
+/// Compares the tokenizer in `writer`, whose file will be `out`, with that of the checkpoint in the
+/// folder `source`. Does nothing for a checkpoint without `tokenizer.json`.
 ///
-/// *Errors*: [`Error::TokenizerDiffers`] with the first text, [`Error::Damaged`] for what the `tokenizers`
-/// crate cannot read, [`Error::Cancelled`].
-pub(crate) fn prove(
+/// # Errors
+///
+/// [`Error::TokenizerDiffers`] for the first text that differs, [`Error::Damaged`] for a tokenizer
+/// that the `tokenizers` crate cannot read, [`Error::Cancelled`].
+pub(crate) fn check_tokenizer(
     source: &Path,
     writer: &Writer,
     out: &Path,
     cancel: &AtomicBool,
 ) -> Result<(), Error> {
-    let files = Files::read(source)?;
+    let files = TokenizerFiles::read(source)?;
     if files.tokenizer.is_none() {
         return Ok(());
     }
@@ -199,7 +201,7 @@ pub(crate) fn prove(
             return Err(Error::Cancelled);
         }
         let fault = |what: String| Error::damaged(&source.join("tokenizer.json"), what);
-        let expected = unpanicked(|| oracle.encode(text, false).map_err(|e| e.to_string()));
+        let expected = catch_panic(|| oracle.encode(text, false).map_err(|e| e.to_string()));
         let expected = expected.map_err(|error| fault(format!("cannot encode: {error}")))?;
         let got = written.encode(text, true).map_err(Error::Result)?;
         if got == expected.get_ids() {
@@ -207,8 +209,8 @@ pub(crate) fn prove(
         }
         Err(Error::TokenizerDiffers {
             text: quoted(text),
-            expected: ids(expected.get_ids()),
-            got: ids(&got),
+            expected: first_ids(expected.get_ids()),
+            got: first_ids(&got),
         })
     };
     TEXTS.iter().try_for_each(|text| compare(text))?;
@@ -235,9 +237,13 @@ pub(crate) fn prove(
     sampled.chunks(JOINED).try_for_each(|texts| compare(&texts.concat()))
 }
 
-/// The source's tokenizer, as far as it encodes, with the tokens that other files add, as transformers
-/// adds them.
-fn oracle(files: Files<'_>, added: &BTreeMap<u32, Added>) -> Result<tokenizers::Tokenizer, Error> {
+/// Builds the reference tokenizer from the source's `tokenizer.json`, with the tokens that other
+/// files add, as transformers does. The parts that do not affect how a single text is split into
+/// tokens are left out.
+fn oracle(
+    files: TokenizerFiles<'_>,
+    added: &BTreeMap<u32, AddedToken>,
+) -> Result<tokenizers::Tokenizer, Error> {
     let source = files.folder;
     let mut json = files.tokenizer.unwrap_or_default();
     for part in ["decoder", "post_processor", "padding", "truncation"] {
@@ -245,8 +251,8 @@ fn oracle(files: Files<'_>, added: &BTreeMap<u32, Added>) -> Result<tokenizers::
             *part = Json::Null;
         }
     }
-    // Some files look for their special tokens in the normalized text, where a space in front of the text
-    // hides them. They are found in the text as it is written, as in all newer files.
+    // Some old files match special tokens in the normalised text, where the added space in front
+    // hides them. Match them in the original text, as all newer files do.
     let mut tokens = match json.get_mut("added_tokens").map(Json::take) {
         Some(Json::Array(tokens)) => tokens,
         _ => Vec::new(),
@@ -268,31 +274,40 @@ fn oracle(files: Files<'_>, added: &BTreeMap<u32, Added>) -> Result<tokenizers::
     let bytes = json.to_string();
     drop(json);
     let read =
-        unpanicked(|| tokenizers::Tokenizer::from_bytes(bytes).map_err(|error| error.to_string()));
+        catch_panic(|| tokenizers::Tokenizer::from_bytes(bytes).map_err(|error| error.to_string()));
     read.map_err(|error| {
-        let what = format!("is no tokenizer: {}", quoted(&error));
+        let what = format!("is not a tokenizer: {}", quoted(&error));
         Error::damaged(&source.join("tokenizer.json"), what)
     })
 }
 
-/// A panic in the crate is its word for a file that it did not foresee.
-fn unpanicked<T>(run: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+/// Turns a panic of the `tokenizers` crate, which some invalid files cause, into an error.
+fn catch_panic<T>(run: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     std::panic::catch_unwind(AssertUnwindSafe(run))
-        .unwrap_or_else(|_| Err("the tokenizers crate broke off".to_owned()))
+        .unwrap_or_else(|_| Err("the tokenizers crate panicked".to_owned()))
 }
 
-/// The tokenizer that a file with this head has.
+/// Reads the tokenizer back from a temporary file with this header.
 fn written(writer: &Writer, out: &Path) -> Result<Tokenizer, Error> {
+<<<<<<< HEAD:crates/convert/src/prove.rs
     let near = folder(out);
     let mut file = NamedTempFile::with_prefix_in(PREFIX, near).map_err(Error::io(near))?;
     let none: [TensorHeader; 0] = [];
     let head = writer.write_header(none.iter(), &mut file).and_then(|_| file.flush());
     head.map_err(Error::io(near))?;
+=======
+    let folder = folder_of(out);
+    let mut file = NamedTempFile::with_prefix_in(PREFIX, folder).map_err(Error::io(folder))?;
+    let none: [TensorHeader; 0] = [];
+    let result = writer.write_header(none.iter(), &mut file).and_then(|_| file.flush());
+    result.map_err(Error::io(folder))?;
+>>>>>>> convert:crates/convert/src/tokenizer_check.rs
     let file = Arc::new(File::open(file.path())?);
     Tokenizer::from_gguf(&file).map_err(Error::Result)
 }
 
-fn ids(ids: &[u32]) -> String {
+/// Formats the first few ids.
+fn first_ids(ids: &[u32]) -> String {
     let more = if ids.len() > MAX_IDS { ", …" } else { "" };
     let ids: Vec<_> = ids.iter().take(MAX_IDS).map(u32::to_string).collect();
     format!("[{}{more}]", ids.join(", "))
