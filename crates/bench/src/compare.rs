@@ -62,7 +62,8 @@ impl Comparison {
 /// Compares two models on `ids` in chunks of `context` tokens; `on_chunk` gets the figures so far and
 /// how many chunks there are.
 ///
-/// *Errors*: [`Error::TooShort`], [`Error::Context`], [`Error::Vocabulary`], [`Error::NotFinite`],
+/// # Errors
+/// [`Error::TooShort`], [`Error::Context`], [`Error::Vocabulary`], [`Error::NotFinite`],
 /// [`Error::Cancelled`], [`Error::Engine`].
 pub fn compare(
     base: &Arc<Model>,

@@ -90,7 +90,8 @@ impl Perplexity {
 /// Measures the perplexity of `ids` in chunks of `context` tokens. `on_chunk` gets the value so
 /// far after each chunk.
 ///
-/// *Errors*: [`Error::TooShort`], [`Error::Context`], [`Error::NotFinite`], [`Error::Engine`].
+/// # Errors
+/// [`Error::TooShort`], [`Error::Context`], [`Error::NotFinite`], [`Error::Engine`].
 pub fn perplexity(
     model: &Arc<Model>,
     ids: &[u32],

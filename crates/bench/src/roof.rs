@@ -113,7 +113,8 @@ fn read(lines: &[Line]) -> Line {
 /// the output head too; else one row of it is read, which is next to nothing. So it is with learned
 /// positions.
 ///
-/// *Errors*: as for [`ModelSpec::from_gguf`].
+/// # Errors
+/// As for [`ModelSpec::from_gguf`].
 pub fn bytes_per_token(file: &File, depth: usize, kv_type: KvType) -> Result<u64, Error> {
     let spec = ModelSpec::from_gguf(file)?;
     Ok(weights_per_token(file).saturating_add(cache_per_token(&spec, depth, kv_type)?))
@@ -133,7 +134,8 @@ pub fn weights_per_token(file: &File) -> u64 {
 
 /// The bytes of keys and values that generating one token reads while the cache holds `depth` tokens.
 ///
-/// *Errors*: as for [`ModelSpec::position_bytes`].
+/// # Errors
+/// As for [`ModelSpec::position_bytes`].
 pub fn cache_per_token(spec: &ModelSpec, depth: usize, kv_type: KvType) -> Result<u64, Error> {
     let positions = |window: Option<usize>| window.map_or(depth, |window| depth.min(window)) as u64;
     let seen = spec.layers.iter().map(|layer| positions(layer.window));
@@ -144,7 +146,8 @@ pub fn cache_per_token(spec: &ModelSpec, depth: usize, kv_type: KvType) -> Resul
 /// The decoding speed to expect of a model while its cache holds `depth` tokens, in tokens per second:
 /// `efficiency` of what memory that is read at `bytes_per_second` allows. The header is enough.
 ///
-/// *Errors*: as for [`bytes_per_token`].
+/// # Errors
+/// As for [`bytes_per_token`].
 pub fn expected_tokens_per_second(
     file: &File,
     depth: usize,

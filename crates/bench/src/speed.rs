@@ -44,7 +44,8 @@ pub struct Speed {
 
 /// Measures `model`, which was loaded with room for [`Workload::context`] tokens.
 ///
-/// *Errors*: [`Error::ContextFull`] without that room, [`Error::NotFinite`], [`Error::Threads`],
+/// # Errors
+/// [`Error::ContextFull`] without that room, [`Error::NotFinite`], [`Error::Threads`],
 /// [`Error::Candle`].
 pub fn measure(model: &Arc<Model>, workload: &Workload) -> Result<Speed, Error> {
     let Workload { prompt_tokens, generate_tokens, depth, repeat } = *workload;

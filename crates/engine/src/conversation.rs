@@ -139,7 +139,8 @@ pub struct Conversation {
 impl Conversation {
     /// An empty conversation.
     ///
-    /// *Errors*: as for [`Model::session`].
+    /// # Errors
+    /// As for [`Model::session`].
     pub fn new(model: &Arc<Model>) -> Result<Self, Error> {
         Ok(Self::of(model.session()?))
     }
@@ -202,7 +203,8 @@ impl Conversation {
     /// Answers the last of `messages`. What was said before may differ from what it was at the last
     /// turn: then it is read from there on.
     ///
-    /// *Errors*: [`Error::Template`] when the template refuses the messages, [`Error::ContextFull`]
+    /// # Errors
+    /// [`Error::Template`] when the template refuses the messages, [`Error::ContextFull`]
     /// under [`Overflow::Stop`], and those of [`Session::generate`].
     pub fn answer(
         &mut self,
@@ -388,7 +390,8 @@ impl Conversation {
 
     /// Writes what a later start needs to go on without reading the conversation again.
     ///
-    /// *Errors*: as for [`Session::save`].
+    /// # Errors
+    /// As for [`Session::save`].
     pub fn save(&self, path: &std::path::Path) -> Result<(), Error> {
         let note = serde_json::to_vec(&(&self.transcript, &self.summary)).expect("plain data");
         self.session.save_with(path, &note)
@@ -396,7 +399,8 @@ impl Conversation {
 
     /// The conversation that was saved at `path` with this model and settings.
     ///
-    /// *Errors*: as for [`Session::load`].
+    /// # Errors
+    /// As for [`Session::load`].
     pub fn load(model: &Arc<Model>, path: &std::path::Path) -> Result<Self, Error> {
         let (session, note) = Session::load_with(model, path)?;
         let (transcript, summary): (Transcript, _) = serde_json::from_slice(&note)

@@ -141,7 +141,8 @@ impl Session {
     /// Answers `prompt`, the whole conversation in tokens. What the cache holds of it already is
     /// not read again. Of a prompt that does not fit, the sinks and the last tokens are read.
     ///
-    /// *Errors*: [`Error::Gguf`] when the model's file is no longer what was loaded; what was given out
+    /// # Errors
+    /// [`Error::Gguf`] when the model's file is no longer what was loaded; what was given out
     /// before stands. [`Error::ContextFull`] when the prompt is empty, or leaves no room under
     /// [`Overflow::Stop`], [`Error::UnknownToken`], [`Error::NotFinite`], [`Error::Candle`]. Cancelling is
     /// no error: the

@@ -49,7 +49,8 @@ pub enum KvType {
 impl KvType {
     /// Bytes of a head's row.
     ///
-    /// *Errors*: [`Error::Unsupported`] where rows are not whole blocks.
+    /// # Errors
+    /// [`Error::Unsupported`] where rows are not whole blocks.
     pub fn row_bytes(self, head_dim: usize) -> Result<usize, Error> {
         let ty = match self {
             Self::F32 => TensorType::F32,
@@ -111,7 +112,8 @@ pub struct Model {
 impl Model {
     /// Opens the file at `path`.
     ///
-    /// *Errors*: [`Error::Gguf`] when the file is missing or damaged, [`Error::Damaged`] when it
+    /// # Errors
+    /// [`Error::Gguf`] when the file is missing or damaged, [`Error::Damaged`] when it
     /// contradicts itself, [`Error::Unsupported`] and [`Error::Split`] when Lilims cannot run it,
     /// [`Error::TooLarge`] when a session would not fit into the memory, [`Error::Isa`] when `LILIMS_ISA`
     /// cannot be followed, [`Error::TooManyThreads`].
@@ -274,7 +276,8 @@ impl Model {
 
     /// An empty session.
     ///
-    /// *Errors*: [`Error::TooLarge`] and [`Error::OutOfMemory`] where the memory does not hold it,
+    /// # Errors
+    /// [`Error::TooLarge`] and [`Error::OutOfMemory`] where the memory does not hold it,
     /// [`Error::Candle`], or [`Error::Threads`] when no worker threads start.
     pub fn session(self: &Arc<Self>) -> Result<Session, Error> {
         let (context, kv_type) = (self.context, self.kv_type);

@@ -123,7 +123,8 @@ impl ChatFormat {
 
     /// What a template's text says, in place of the file's own.
     ///
-    /// *Errors*: [`Error::Template`].
+    /// # Errors
+    /// [`Error::Template`].
     pub fn from_source(source: &str, tokenizer: &Tokenizer) -> Result<Self, Error> {
         let format = Self::compile(source, tokenizer);
         format.template().map(drop)?;
@@ -148,7 +149,8 @@ impl ChatFormat {
 
     /// The chat template, if there is one.
     ///
-    /// *Errors*: [`Error::Template`] when the file's does not compile.
+    /// # Errors
+    /// [`Error::Template`] when the file's does not compile.
     pub fn template(&self) -> Result<Option<&ChatTemplate>, Error> {
         match &self.defect {
             Some(what) => Err(Error::Template { what: what.clone() }),
@@ -159,7 +161,8 @@ impl ChatFormat {
     /// What the template can express, by trying it once. A file without a template can express
     /// everything in a plain form.
     ///
-    /// *Errors*: [`Error::Template`] when the template does not compile, [`Error::Cancelled`].
+    /// # Errors
+    /// [`Error::Template`] when the template does not compile, [`Error::Cancelled`].
     pub fn abilities(&self, cancel: &AtomicBool) -> Result<Abilities, Error> {
         if let Some(&abilities) = self.abilities.get() {
             return Ok(abilities);
@@ -179,7 +182,8 @@ impl ChatFormat {
     /// Renders `messages` (objects with `role`, `content` and what else the template knows), with the
     /// beginning of an answer where `add_generation_prompt`.
     ///
-    /// *Errors*: [`Error::Template`] when the template does not compile or cannot express the messages,
+    /// # Errors
+    /// [`Error::Template`] when the template does not compile or cannot express the messages,
     /// however they are folded; [`Error::Cancelled`].
     pub(crate) fn render(
         &self,
@@ -247,7 +251,8 @@ impl Rendered {
     /// The tokens from the byte `from` on; with BOS where the vocabulary asks for it and the template
     /// has not put it, if that is the beginning.
     ///
-    /// *Errors*: [`Error::Tokenizer`], [`Error::Cancelled`].
+    /// # Errors
+    /// [`Error::Tokenizer`], [`Error::Cancelled`].
     pub(crate) fn encode(
         &self,
         tokenizer: &Tokenizer,
@@ -294,7 +299,8 @@ impl Prompt {
     /// The prompt for `messages`, each an object with at least `role` and `content`; other fields, such
     /// as `reasoning_content` and `tool_calls`, go to the template as they are.
     ///
-    /// *Errors*: [`Error::Template`] when the template does not compile or cannot express the messages,
+    /// # Errors
+    /// [`Error::Template`] when the template does not compile or cannot express the messages,
     /// [`Error::Tokenizer`], [`Error::Cancelled`].
     pub fn new(
         format: &ChatFormat,

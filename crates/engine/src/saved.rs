@@ -45,7 +45,8 @@ struct Header {
 impl Session {
     /// Writes the session to `path`; what was there before stays until all is written.
     ///
-    /// *Errors*: [`Error::SavedIo`], [`Error::Candle`].
+    /// # Errors
+    /// [`Error::SavedIo`], [`Error::Candle`].
     pub fn save(&self, path: &Path) -> Result<(), Error> {
         self.save_with(path, &[])
     }
@@ -65,7 +66,8 @@ impl Session {
 
     /// The session that was saved at `path` with this model and settings.
     ///
-    /// *Errors*: [`Error::SavedIo`] when it cannot be read, [`Error::Saved`] when it is damaged or was
+    /// # Errors
+    /// [`Error::SavedIo`] when it cannot be read, [`Error::Saved`] when it is damaged or was
     /// written with another model or other settings, and those of [`Model::session`].
     pub fn load(model: &Arc<Model>, path: &Path) -> Result<Self, Error> {
         Self::load_with(model, path).map(|(session, _)| session)

@@ -208,7 +208,8 @@ impl Session {
 
     /// A session that goes on from here by itself: what either reads, the other does not see.
     ///
-    /// *Errors*: [`Error::OutOfMemory`], [`Error::Threads`], [`Error::Candle`].
+    /// # Errors
+    /// [`Error::OutOfMemory`], [`Error::Threads`], [`Error::Candle`].
     pub fn fork(&self) -> Result<Self, Error> {
         let runner = self.runner.fork(&self.window, self.tokens.len() - self.base)?;
         let fork = Self::new(Arc::clone(&self.model), runner);
@@ -224,7 +225,8 @@ impl Session {
 
     /// Reads `ids` after the tokens already held.
     ///
-    /// *Errors*: as for [`Session::logits`].
+    /// # Errors
+    /// As for [`Session::logits`].
     pub fn append(&mut self, ids: &[u32]) -> Result<(), Error> {
         let mut no_logits = Vec::new();
         for chunk in ids.chunks(self.chunk_len(Want::Nothing)) {
@@ -237,7 +239,8 @@ impl Session {
     ///
     /// *Shapes*: `[ids.len(), n_vocab]`, row by row.
     ///
-    /// *Errors*: [`Error::ContextFull`] where nothing more is to be read, [`Error::UnknownToken`],
+    /// # Errors
+    /// [`Error::ContextFull`] where nothing more is to be read, [`Error::UnknownToken`],
     /// [`Error::NotFinite`], [`Error::OutOfMemory`], [`Error::Candle`].
     pub fn logits(&mut self, ids: &[u32]) -> Result<Vec<f32>, Error> {
         let mut logits = self.room_for_logits(ids.len())?;
@@ -252,7 +255,8 @@ impl Session {
     /// As [`Session::logits`], of at most [`Session::max_exact`] tokens, with the bits that reading them
     /// one by one would give.
     ///
-    /// *Errors*: as for [`Session::logits`].
+    /// # Errors
+    /// As for [`Session::logits`].
     pub fn exact_logits(&mut self, ids: &[u32]) -> Result<Vec<f32>, Error> {
         let mut logits = self.room_for_logits(ids.len())?;
         self.read_chunk(ids, Want::All, true, &NEVER, &mut logits)?;
@@ -272,7 +276,8 @@ impl Session {
 
     /// Checks `rows`, the logits of the last tokens read.
     ///
-    /// *Errors*: [`Error::NotFinite`].
+    /// # Errors
+    /// [`Error::NotFinite`].
     fn check(&self, rows: &[f32]) -> Result<(), Error> {
         let n_vocab = self.model.spec().n_vocab;
         let first = self.tokens.len().saturating_sub(rows.len() / n_vocab);
@@ -282,7 +287,8 @@ impl Session {
 
     /// Checks the logits after the first `position` tokens.
     ///
-    /// *Errors*: [`Error::NotFinite`].
+    /// # Errors
+    /// [`Error::NotFinite`].
     pub(crate) fn check_row(&self, row: &[f32], position: usize) -> Result<(), Error> {
         match sampler::is_usable(row) {
             true => Ok(()),
@@ -305,7 +311,8 @@ impl Session {
     ///
     /// *Shapes*: `[n_vocab]`; nothing where there are no ids.
     ///
-    /// *Errors*: as for [`Session::logits`].
+    /// # Errors
+    /// As for [`Session::logits`].
     pub fn read_last(&mut self, ids: &[u32]) -> Result<&[f32], Error> {
         self.logits.clear();
         let Some(last) = ids.chunks(self.chunk_len(Want::Last)).next_back() else { return Ok(&[]) };
@@ -321,7 +328,8 @@ impl Session {
     /// Reads `ids` after the tokens already held and adds what each matrix was multiplied with to
     /// `squares`.
     ///
-    /// *Errors*: as for [`Session::logits`].
+    /// # Errors
+    /// As for [`Session::logits`].
     pub fn observe(&mut self, ids: &[u32], squares: &mut InputSquares) -> Result<(), Error> {
         for chunk in ids.chunks(self.chunk_len(Want::Nothing)) {
             self.pass(chunk, Want::Nothing, false, &NEVER, |runner, chunk| {
@@ -359,7 +367,8 @@ impl Session {
 
     /// Runs one chunk after the tokens already held.
     ///
-    /// *Errors*: those of `run`; [`Error::Panicked`]; [`Error::Gguf`] when the model's file was changed
+    /// # Errors
+    /// Those of `run`; [`Error::Panicked`]; [`Error::Gguf`] when the model's file was changed
     /// meanwhile. After the last two the session is empty.
     fn pass(
         &mut self,

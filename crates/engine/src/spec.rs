@@ -248,7 +248,8 @@ const FAMILIES: &[Family] = &[
 impl ModelSpec {
     /// Reads the specification, or says why Lilims cannot run the model.
     ///
-    /// *Errors*: [`Error::Unsupported`] for a family that Lilims does not know, [`Error::Split`] for a part
+    /// # Errors
+    /// [`Error::Unsupported`] for a family that Lilims does not know, [`Error::Split`] for a part
     /// of a split model, [`Error::Gguf`] for a missing key, [`Error::Damaged`] for values that cannot be.
     pub fn from_gguf(file: &File) -> Result<Self, Error> {
         if let Some(split) = file.split() {
@@ -282,7 +283,8 @@ impl ModelSpec {
 
     /// The most memory that the keys and values of a session of `context` tokens take, in bytes.
     ///
-    /// *Errors*: [`Error::Unsupported`] where the type does not suit the width of a head.
+    /// # Errors
+    /// [`Error::Unsupported`] where the type does not suit the width of a head.
     pub fn cache_bytes(&self, context: usize, kv_type: KvType) -> Result<u64, Error> {
         let n_slots = self.layouts(context).map(|layout| layout.n_slots as u64);
         let n_slots = n_slots.fold(0, u64::saturating_add);
@@ -291,7 +293,8 @@ impl ModelSpec {
 
     /// What a layer's key and value of one position take, in bytes.
     ///
-    /// *Errors*: as for [`ModelSpec::cache_bytes`].
+    /// # Errors
+    /// As for [`ModelSpec::cache_bytes`].
     pub fn position_bytes(&self, kv_type: KvType) -> Result<u64, Error> {
         Ok(2 * (self.n_kv_heads * kv_type.row_bytes(self.head_dim)?) as u64)
     }

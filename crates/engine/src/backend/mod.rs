@@ -140,13 +140,15 @@ pub(crate) trait Runner: Send {
     /// Reads a chunk and appends the logits that are wanted to `logits`. Once cancelled, what the
     /// chunk left in the cache is not to be used.
     ///
-    /// *Errors*: [`Error::Cancelled`], [`Error::Candle`].
+    /// # Errors
+    /// [`Error::Cancelled`], [`Error::Candle`].
     fn run(&mut self, chunk: &Chunk<'_>, logits: &mut Vec<f32>) -> Result<(), Error>;
 
     /// Reads a chunk whose logits are not wanted, and adds what its matrices are multiplied with to
     /// `squares`.
     ///
-    /// *Errors*: as for [`Runner::run`].
+    /// # Errors
+    /// As for [`Runner::run`].
     fn observe(&mut self, chunk: &Chunk<'_>, squares: &mut InputSquares) -> Result<(), Error>;
 
     /// The most tokens of an exact chunk.

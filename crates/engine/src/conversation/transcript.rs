@@ -63,7 +63,8 @@ impl Transcript {
     /// The tokens of `rendered`, in which `n_more` messages are not shown; `held` is what the session
     /// has read and written.
     ///
-    /// *Errors*: [`Error::Tokenizer`], [`Error::Cancelled`].
+    /// # Errors
+    /// [`Error::Tokenizer`], [`Error::Cancelled`].
     pub(super) fn new(
         rendered: Rendered,
         n_more: usize,

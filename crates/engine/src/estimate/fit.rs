@@ -69,7 +69,8 @@ impl Fit {
     /// Whether `file`, loaded with `options`, fits into `budget`. The header is enough. The estimate is
     /// corrected as [`MemoryEstimate::corrected`] does.
     ///
-    /// *Errors*: as for [`MemoryEstimate::new`].
+    /// # Errors
+    /// As for [`MemoryEstimate::new`].
     pub fn new(
         file: &File,
         options: &LoadOptions,
@@ -82,7 +83,8 @@ impl Fit {
 
     /// As [`Fit::new`], of a header that was read before.
     ///
-    /// *Errors*: as for [`MemoryEstimate::of`].
+    /// # Errors
+    /// As for [`MemoryEstimate::of`].
     pub fn of(
         facts: &HeaderFacts,
         options: &LoadOptions,

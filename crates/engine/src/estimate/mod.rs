@@ -85,7 +85,8 @@ pub struct HeaderFacts {
 impl HeaderFacts {
     /// What the header of `file` says.
     ///
-    /// *Errors*: [`Error::Unsupported`] and [`Error::Split`] when Lilims cannot run the model;
+    /// # Errors
+    /// [`Error::Unsupported`] and [`Error::Split`] when Lilims cannot run the model;
     /// [`Error::Gguf`] and [`Error::Damaged`] for what the header lacks or cannot mean.
     pub fn new(file: &File) -> Result<Self, Error> {
         let spec = ModelSpec::from_gguf(file)?;
@@ -158,7 +159,8 @@ impl MemoryEstimate {
     /// What loading `file` with these options would take, whichever backend they name. The header is
     /// enough ([`File::from_header`]).
     ///
-    /// *Errors*: as for [`HeaderFacts::new`]; [`Error::Unsupported`] where Lilims cannot run the model with
+    /// # Errors
+    /// As for [`HeaderFacts::new`]; [`Error::Unsupported`] where Lilims cannot run the model with
     /// this type of cache.
     pub fn new(file: &File, options: &LoadOptions) -> Result<Self, Error> {
         Self::of(&HeaderFacts::new(file)?, options)
@@ -166,7 +168,8 @@ impl MemoryEstimate {
 
     /// As [`MemoryEstimate::new`], of a header that was read before.
     ///
-    /// *Errors*: [`Error::Unsupported`] where Lilims cannot run the model with this type of cache.
+    /// # Errors
+    /// [`Error::Unsupported`] where Lilims cannot run the model with this type of cache.
     pub fn of(facts: &HeaderFacts, options: &LoadOptions) -> Result<Self, Error> {
         let spec = &facts.spec;
         let context = model::context(spec, options.context);
@@ -284,7 +287,8 @@ impl MemoryEstimate {
 
 /// What a session of `context` tokens allocates: cache and buffers, in bytes.
 ///
-/// *Errors*: as for [`ModelSpec::cache_bytes`].
+/// # Errors
+/// As for [`ModelSpec::cache_bytes`].
 pub(crate) fn session_bytes(
     spec: &ModelSpec,
     context: usize,
@@ -300,7 +304,8 @@ pub(crate) fn session_bytes(
 /// Checks that the machine has the memory that a session of `context` tokens takes. Small ones are left
 /// to the allocator.
 ///
-/// *Errors*: [`Error::TooLarge`].
+/// # Errors
+/// [`Error::TooLarge`].
 pub(crate) fn expect_room(
     needed_bytes: u64,
     context: usize,

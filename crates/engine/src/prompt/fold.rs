@@ -40,7 +40,8 @@ struct Folded {
 
 /// Renders `messages` as they are, if the template can express them, else folded.
 ///
-/// *Errors*: [`Error::Template`] with what the template says of the messages as they are,
+/// # Errors
+/// [`Error::Template`] with what the template says of the messages as they are,
 /// [`Error::Cancelled`].
 pub(super) fn render(
     template: &ChatTemplate,

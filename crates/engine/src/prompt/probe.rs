@@ -42,7 +42,8 @@ impl Abilities {
 
 /// Tries `template`.
 ///
-/// *Errors*: [`Error::Cancelled`], [`Error::Template`] when it takes too long; a template that fails
+/// # Errors
+/// [`Error::Cancelled`], [`Error::Template`] when it takes too long; a template that fails
 /// lacks the ability.
 pub(super) fn probe(template: &ChatTemplate, cancel: &AtomicBool) -> Result<Abilities, Error> {
     let start = Instant::now();

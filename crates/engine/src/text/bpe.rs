@@ -32,7 +32,8 @@ struct Tables {
 }
 
 impl Bpe {
-    /// *Errors*: a missing list of merges, or one that holds no texts.
+    /// # Errors
+    /// A missing list of merges, or one that holds no texts.
     pub(super) fn from_gguf(
         vocab: &Vocab,
         pre: &'static Pre,

@@ -34,7 +34,8 @@ pub(super) struct Normalizer {
 }
 
 impl Normalizer {
-    /// *Errors*: [`Error::Tokenizer`] for a key that holds something else, [`Error::Unsupported`] for a
+    /// # Errors
+    /// [`Error::Tokenizer`] for a key that holds something else, [`Error::Unsupported`] for a
     /// step that is not known.
     pub(super) fn from_gguf(metadata: Metadata<'_>) -> Result<Self, Error> {
         if metadata.get(KEY).is_none() {

@@ -175,7 +175,8 @@ pub(super) const NEWLINES: Pre = Pre { cuts: &[("[^\n]+|[\n]+", false)], ..PLAIN
 
 /// The pre-tokenizer called `name`.
 ///
-/// *Errors*: [`Error::Unsupported`], naming those that are known.
+/// # Errors
+/// [`Error::Unsupported`], naming those that are known.
 pub(super) fn named(name: &str) -> Result<&'static Pre, Error> {
     TABLE.iter().find(|pre| pre.names.contains(&name)).ok_or_else(|| {
         let known: Vec<_> = TABLE.iter().flat_map(|pre| pre.names).copied().collect();

@@ -43,7 +43,8 @@ pub struct ChatTemplate {
 impl ChatTemplate {
     /// The chat template of a file, if it has one.
     ///
-    /// *Errors*: [`Error::Template`].
+    /// # Errors
+    /// [`Error::Template`].
     pub fn from_gguf(file: &File, tokenizer: &Tokenizer) -> Result<Option<Self>, Error> {
         let source = file.metadata().get("tokenizer.chat_template");
         let Some(source) = source.and_then(|source| source.as_str()) else { return Ok(None) };
@@ -55,14 +56,16 @@ impl ChatTemplate {
     /// `raise_exception`, `strftime_now` and Python's methods. `bos` and `eos` are the texts of
     /// those tokens.
     ///
-    /// *Errors*: [`Error::Template`].
+    /// # Errors
+    /// [`Error::Template`].
     pub fn new(source: &str, bos: &str, eos: &str) -> Result<Self, Error> {
         Self::with_clock(source, bos, eos, || Local::now().naive_local())
     }
 
     /// `new` with a clock for `strftime_now`, which otherwise tells the local time.
     ///
-    /// *Errors*: [`Error::Template`].
+    /// # Errors
+    /// [`Error::Template`].
     pub fn with_clock(
         source: &str,
         bos: &str,
@@ -75,7 +78,8 @@ impl ChatTemplate {
 
     /// Renders `messages` (each an object with at least `role` and `content`).
     ///
-    /// *Errors*: [`Error::Template`], also where the template itself refuses the messages; then
+    /// # Errors
+    /// [`Error::Template`], also where the template itself refuses the messages; then
     /// the error carries the template's sentence.
     pub fn render(&self, messages: &Value, add_generation_prompt: bool) -> Result<String, Error> {
         let cancel = AtomicBool::new(false);
@@ -86,7 +90,8 @@ impl ChatTemplate {
     /// its `role`, however the template cut, joined or changed it. Setting `cancel` ends the
     /// rendering.
     ///
-    /// *Errors*: as [`Self::render`], and [`Error::Cancelled`].
+    /// # Errors
+    /// As [`Self::render`], and [`Error::Cancelled`].
     pub fn render_marked(
         &self,
         messages: &Value,

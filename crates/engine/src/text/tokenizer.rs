@@ -74,7 +74,8 @@ pub(crate) fn table_bytes(metadata: Metadata<'_>, n_tokens: usize) -> usize {
 impl Tokenizer {
     /// Builds the tokenizer that the file's metadata describes. Files without tensors are fine.
     ///
-    /// *Errors*: [`Error::Unsupported`] for an unknown model or pre-tokenizer,
+    /// # Errors
+    /// [`Error::Unsupported`] for an unknown model or pre-tokenizer,
     /// [`Error::Tokenizer`] and [`Error::Gguf`] for damaged metadata.
     pub fn from_gguf(file: &Arc<File>) -> Result<Self, Error> {
         let metadata = file.metadata();
@@ -137,14 +138,16 @@ impl Tokenizer {
     /// The ids of `text`, without BOS and EOS. With `parse_special`, texts such as `<|im_end|>`
     /// become their control token; without, they are ordinary text.
     ///
-    /// *Errors*: [`Error::Tokenizer`].
+    /// # Errors
+    /// [`Error::Tokenizer`].
     pub fn encode(&self, text: &str, parse_special: bool) -> Result<Vec<u32>, Error> {
         self.encode_until(text, parse_special, &NEVER)
     }
 
     /// As [`Tokenizer::encode`], until `cancel` is set.
     ///
-    /// *Errors*: [`Error::Tokenizer`], [`Error::Cancelled`].
+    /// # Errors
+    /// [`Error::Tokenizer`], [`Error::Cancelled`].
     pub fn encode_until(
         &self,
         text: &str,
@@ -161,7 +164,8 @@ impl Tokenizer {
     /// tokens that are not written like control tokens are matched everywhere, as llama.cpp does where
     /// it parses no special tokens.
     ///
-    /// *Errors*: [`Error::Tokenizer`], [`Error::Cancelled`].
+    /// # Errors
+    /// [`Error::Tokenizer`], [`Error::Cancelled`].
     pub fn encode_marked(
         &self,
         text: &str,
@@ -252,14 +256,16 @@ impl Tokenizer {
 
     /// `encode`, with BOS in front where the model asks for it and the text does not have it.
     ///
-    /// *Errors*: [`Error::Tokenizer`].
+    /// # Errors
+    /// [`Error::Tokenizer`].
     pub fn encode_prompt(&self, text: &str, parse_special: bool) -> Result<Vec<u32>, Error> {
         self.encode_prompt_until(text, parse_special, &NEVER)
     }
 
     /// As [`Tokenizer::encode_prompt`], until `cancel` is set.
     ///
-    /// *Errors*: [`Error::Tokenizer`], [`Error::Cancelled`].
+    /// # Errors
+    /// [`Error::Tokenizer`], [`Error::Cancelled`].
     pub fn encode_prompt_until(
         &self,
         text: &str,

@@ -17,7 +17,8 @@ pub(crate) struct SharedActivations {
 impl SharedActivations {
     /// Room for `n_values` in all rows together.
     ///
-    /// *Errors*: [`Error::OutOfMemory`].
+    /// # Errors
+    /// [`Error::OutOfMemory`].
     pub(crate) fn new(n_values: usize) -> Result<Self, Error> {
         Ok(Self {
             values: SharedBuffer::new(n_values)?,

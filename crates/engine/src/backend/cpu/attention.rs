@@ -52,7 +52,8 @@ pub(crate) struct Partials {
 }
 
 impl Partials {
-    /// *Errors*: [`Error::OutOfMemory`].
+    /// # Errors
+    /// [`Error::OutOfMemory`].
     pub(crate) fn new(spec: &ModelSpec) -> Result<Self, Error> {
         let n_rows = Self::n_rows(spec);
         Ok(Self {
@@ -101,7 +102,8 @@ pub(crate) struct AttentionScratch {
 }
 
 impl AttentionScratch {
-    /// *Errors*: [`Error::OutOfMemory`].
+    /// # Errors
+    /// [`Error::OutOfMemory`].
     pub(crate) fn new(spec: &ModelSpec) -> Result<Self, Error> {
         let n_rows = Self::n_rows(spec);
         Ok(Self {

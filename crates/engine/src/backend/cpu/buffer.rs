@@ -12,7 +12,8 @@ use crate::Error;
 
 /// `len` zeros, whose pages take no memory until they are written.
 ///
-/// *Errors*: [`Error::OutOfMemory`] where the system does not give that much.
+/// # Errors
+/// [`Error::OutOfMemory`] where the system does not give that much.
 pub(crate) fn zeros<T: Zeroable>(len: usize) -> Result<Vec<T>, Error> {
     bytemuck::try_zeroed_vec(len).map_err(|()| out_of_memory::<T>(len))
 }
@@ -34,7 +35,8 @@ impl<T: Zeroable> SharedBuffer<T> {
     /// A buffer of `len` zeros. It asks the system for zeroed pages, which take no memory until
     /// they are written.
     ///
-    /// *Errors*: [`Error::OutOfMemory`] where the system does not give that much.
+    /// # Errors
+    /// [`Error::OutOfMemory`] where the system does not give that much.
     pub(crate) fn new(len: usize) -> Result<Self, Error> {
         Ok(Self { cells: zeros(len)?.into_boxed_slice() })
     }

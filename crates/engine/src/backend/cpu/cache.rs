@@ -24,7 +24,8 @@ pub(crate) struct LayerCache {
 impl LayerCache {
     /// Room for what the layer keeps; takes no memory until it is written.
     ///
-    /// *Errors*: [`Error::OutOfMemory`].
+    /// # Errors
+    /// [`Error::OutOfMemory`].
     pub(crate) fn new(spec: &ModelSpec, layout: Layout, kv_type: KvType) -> Result<Self, Error> {
         let kv = || KvBuffer::new(spec, layout.n_slots, kv_type);
         Ok(Self { layout, keys: kv()?, values: kv()? })

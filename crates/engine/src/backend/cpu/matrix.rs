@@ -215,7 +215,8 @@ pub(crate) struct Products {
 impl Scratch {
     /// Buffers for a model of this shape.
     ///
-    /// *Errors*: [`Error::OutOfMemory`].
+    /// # Errors
+    /// [`Error::OutOfMemory`].
     pub(crate) fn new(spec: &ModelSpec) -> Result<Self, Error> {
         Ok(Self {
             activations: Activations::new(0, 0),

@@ -14,7 +14,8 @@ const PAGE_BYTES: usize = 4096;
 /// Starts a thread that reads a byte of each page of the weights. It ends when all are read, or the model
 /// is dropped.
 ///
-/// *Errors*: when no thread starts.
+/// # Errors
+/// When no thread starts.
 pub(crate) fn warm(model: &Arc<CpuModel>) -> io::Result<()> {
     let model = Arc::downgrade(model);
     thread::Builder::new().name("lilims-warm".to_owned()).spawn(move || touch(&model))?;
