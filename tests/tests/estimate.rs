@@ -64,7 +64,7 @@ fn the_estimate_is_near_the_peak() {
             let (estimated, peak) = (estimate.total_bytes(), peak_bytes(&path, kv_type));
             println!("{name} {}: {estimated} estimated, {peak} measured", kv_type.name());
             for part in estimate.parts() {
-                println!("  {:>12} {}: {}", part.bytes, part.label, part.how);
+                println!("  {:>12} {}: {}", part.bytes, part.label, part.formula);
             }
             let tolerance = TOLERANCE * peak as f64 + TOLERANCE_BYTES;
             assert!((estimated as f64 - peak as f64).abs() <= tolerance, "{name} {kv_type:?}");

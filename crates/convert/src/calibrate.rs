@@ -8,8 +8,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use lilims_engine::observe::LayerSquares;
-use lilims_engine::{InputSquares, Model};
+use lilims_engine::importance::LayerImportance;
+use lilims_engine::{ImportanceMatrix, Model};
 
 use crate::Error;
 
@@ -38,7 +38,7 @@ pub(crate) fn calibrate(
     }
     let bos = tokenizer.bos().filter(|_| tokenizer.adds_bos());
     let mut session = model.session()?;
-    let mut squares = InputSquares::new(model.spec());
+    let mut squares = ImportanceMatrix::new(model.spec());
     let of_chunk = (context(model) - usize::from(bos.is_some())).max(1);
     for (idx, chunk) in ids.chunks(of_chunk).enumerate() {
         if cancel.load(Ordering::Relaxed) {
@@ -53,11 +53,11 @@ pub(crate) fn calibrate(
     Ok(importance(&squares))
 }
 
-fn importance(squares: &InputSquares) -> HashMap<String, Vec<f32>> {
+fn importance(squares: &ImportanceMatrix) -> HashMap<String, Vec<f32>> {
     let mean = |sums: &[f64]| -> Vec<f32> {
         sums.iter().map(|sum| (sum / squares.n_tokens as f64) as f32).collect()
     };
-    let of_layer = |(layer_idx, layer): (usize, &LayerSquares)| {
+    let of_layer = |(layer_idx, layer): (usize, &LayerImportance)| {
         let read_by = [
             (&layer.attention, &["attn_q", "attn_k", "attn_v", "attn_qkv"][..]),
             (&layer.attention_out, &["attn_output"]),

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use lilims_engine::estimate::{Fit as EngineFit, Peak, Verdict as EngineVerdict};
+use lilims_engine::estimate::{Fit as EngineFit, MeasuredPeak, Verdict as EngineVerdict};
 use lilims_engine::{BackendKind, LoadOptions, MemoryBudget};
 use lilims_gguf::File;
 use lilims_hub::Library;
@@ -56,12 +56,13 @@ pub(super) fn of_header(
     library: &Library,
     budget: &MemoryBudget,
 ) -> Result<Fit, lilims_engine::Error> {
-    let peaks: Vec<Peak> = library.peaks().unwrap_or_default().into_iter().map(peak).collect();
+    let peaks: Vec<MeasuredPeak> =
+        library.peaks().unwrap_or_default().into_iter().map(peak).collect();
     let options = LoadOptions {
         context: context_tokens.and_then(|context| context.try_into().ok()),
         ..LoadOptions::default()
     };
-    let fit = EngineFit::of(&header.facts, &options, budget, name, &peaks)?;
+    let fit = EngineFit::from_facts(&header.facts, &options, budget, name, &peaks)?;
     let context = fit.estimate.context;
     let tokens_per_second = machine::speed(header, context / 2);
     Ok(Fit {
@@ -76,7 +77,11 @@ pub(super) fn of_header(
         parts: fit
             .parts
             .into_iter()
-            .map(|part| FitPart { label: part.label.to_owned(), bytes: part.bytes, how: part.how })
+            .map(|part| FitPart {
+                label: part.label.to_owned(),
+                bytes: part.bytes,
+                how: part.formula,
+            })
             .collect(),
         available_from: fit.available_from,
         suggestion: fit.suggestion.map(|suggestion| suggestion.to_string()),
@@ -85,8 +90,8 @@ pub(super) fn of_header(
     })
 }
 
-fn peak(peak: lilims_hub::Peak) -> Peak {
-    Peak {
+fn peak(peak: lilims_hub::Peak) -> MeasuredPeak {
+    MeasuredPeak {
         model: peak.model,
         family: peak.family,
         weights_bytes: peak.weights_bytes,

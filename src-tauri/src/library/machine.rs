@@ -8,7 +8,7 @@ use super::headers::Header;
 pub(super) fn speed(header: &Header, depth: usize) -> Option<f32> {
     use std::sync::OnceLock;
 
-    use lilims_bench::roof;
+    use lilims_bench::roofline;
 
     static BYTES_PER_SECOND: OnceLock<f64> = OnceLock::new();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);

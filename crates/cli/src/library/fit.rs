@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use lilims_bench::roof;
+use lilims_bench::roofline;
 use lilims_engine::estimate::{self, Verdict};
 use lilims_engine::{LoadOptions, MemoryBudget};
 use lilims_gguf::File;
@@ -145,7 +145,7 @@ impl Judged {
     ) -> Result<Self> {
         let peaks: Vec<_> = peaks
             .into_iter()
-            .map(|peak| estimate::Peak {
+            .map(|peak| estimate::MeasuredPeak {
                 model: peak.model,
                 family: peak.family,
                 weights_bytes: peak.weights_bytes,
@@ -186,7 +186,7 @@ impl Judged {
     fn text(&self, name: &str, tokens_per_second: f64) -> String {
         let fit = &self.fit;
         let mut rows: Vec<_> = (fit.parts.iter())
-            .map(|part| vec![part.label.to_owned(), output::size(part.bytes), part.how.clone()])
+            .map(|part| vec![part.label.to_owned(), output::size(part.bytes), part.formula.clone()])
             .collect();
         rows.push(vec![
             "Together".to_owned(),
@@ -208,7 +208,7 @@ impl Judged {
         let part = |part: &'a estimate::Part| Part {
             label: part.label,
             bytes: part.bytes,
-            how: &part.how,
+            how: &part.formula,
         };
         Report {
             model,

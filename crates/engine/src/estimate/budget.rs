@@ -1,33 +1,33 @@
-//! How much memory a model may take on this machine now.
+//! The memory that a model may use on this machine now.
 //!
-//! Metal recommends how much of the unified memory its buffers should take at most; iOS ends a process
-//! that goes over its limit; elsewhere it is what the system calls available, which counts pages of
-//! files that it can drop, within the limit of a container.
+//! On Metal it is the recommended working set; on iOS the limit at which the system ends the
+//! process; elsewhere the available memory that the system reports, which counts droppable file
+//! pages, within the limit of a container.
 
 #[cfg(not(target_os = "ios"))]
 use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 
 use crate::BackendKind;
 
-/// What is left to the system and other programs, which also need more at times.
+/// Memory left for the system and other programs.
 #[cfg(not(target_os = "ios"))]
 const RESERVE_BYTES: u64 = 512 << 20;
-/// What is left to the app itself: its page and its pictures.
+/// Memory left for the app itself: its page and images.
 #[cfg(target_os = "ios")]
 const RESERVE_BYTES: u64 = 128 << 20;
 
-/// The memory that a model may take.
+/// The memory that a model may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemoryBudget {
-    /// How much, in bytes.
+    /// Available memory in bytes.
     pub available_bytes: u64,
-    /// Where that comes from, such as `free now, less a reserve of 512 MiB`.
-    pub from: String,
+    /// Where the figure comes from, such as `free now, less a reserve of 512 MiB`.
+    pub source: String,
 }
 
 impl MemoryBudget {
-    /// What a model that runs on `backend` may take now: the least of what the system and, where it is
-    /// used, the GPU allow.
+    /// The memory that a model on `backend` may use now: the smaller of the limits of the system
+    /// and, if used, the GPU.
     pub fn now(backend: BackendKind) -> Self {
         let (system_bytes, from) = system();
         let system = Self::less_reserve(system_bytes, from);
@@ -40,20 +40,20 @@ impl MemoryBudget {
     fn less_reserve(free_bytes: u64, from: &str) -> Self {
         Self {
             available_bytes: free_bytes.saturating_sub(RESERVE_BYTES),
-            from: format!("{from}, less a reserve of {} MiB", RESERVE_BYTES >> 20),
+            source: format!("{from}, less a reserve of {} MiB", RESERVE_BYTES >> 20),
         }
     }
 }
 
-/// What Metal recommends, less what this process has taken of it.
+/// The working set that Metal recommends, less what this process uses.
 #[cfg(feature = "metal")]
 fn gpu(backend: BackendKind) -> Option<MemoryBudget> {
     if backend != BackendKind::Candle {
         return None;
     }
     let (recommended, taken) = crate::backend::candle::working_set_bytes()?;
-    let from = "what Metal recommends to use at most".to_owned();
-    Some(MemoryBudget { available_bytes: recommended.saturating_sub(taken), from })
+    let source = "what Metal recommends to use at most".to_owned();
+    Some(MemoryBudget { available_bytes: recommended.saturating_sub(taken), source })
 }
 
 #[cfg(not(feature = "metal"))]
@@ -61,7 +61,7 @@ fn gpu(_backend: BackendKind) -> Option<MemoryBudget> {
     None
 }
 
-/// What the system gives, in bytes, and what to call it.
+/// Available memory in bytes, and a description of the figure.
 #[cfg(target_os = "ios")]
 fn system() -> (u64, &'static str) {
     (super::process_limit::available_bytes(), "what this app may still take")
@@ -72,9 +72,9 @@ fn system() -> (u64, &'static str) {
     let memory = MemoryRefreshKind::nothing().with_ram();
     let system = System::new_with_specifics(RefreshKind::nothing().with_memory(memory));
     let free = system.available_memory();
-    // Asking for limits panics where the system does not tell its memory.
+    // `cgroup_limits` panics if the system does not report its memory.
     let limits = if system.total_memory() == 0 { None } else { system.cgroup_limits() };
-    // `free_memory` counts what is cached of files as taken, which a container's system can drop.
+    // `free_memory` counts cached file pages as used, although the system can drop them.
     let in_container = limits.map(|limits| limits.total_memory.saturating_sub(limits.rss));
     match in_container.filter(|&bytes| bytes < free) {
         Some(bytes) => (bytes, "free now in this container"),
@@ -87,14 +87,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_machine_that_runs_tests_has_memory() {
+    fn reports_plausible_memory() {
         let budget = MemoryBudget::now(BackendKind::Cpu);
         assert!((1 << 24..1 << 45).contains(&budget.available_bytes), "{budget:?}");
-        assert!(budget.from.ends_with("less a reserve of 512 MiB"), "{budget:?}");
+        assert!(budget.source.ends_with("less a reserve of 512 MiB"), "{budget:?}");
     }
 
     #[test]
-    fn the_reserve_is_never_given_away() {
+    fn keeps_the_reserve() {
         assert_eq!(MemoryBudget::less_reserve(RESERVE_BYTES + 5, "free now").available_bytes, 5);
         assert_eq!(MemoryBudget::less_reserve(5, "free now").available_bytes, 0);
     }
