@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use lilims_convert::{Error, Job, Manifest, Mix, Options, Stage, Text, convert, expected_sizes};
-use lilims_engine::{BackendKind, InputSquares, LoadOptions, Model};
+use lilims_engine::{BackendKind, ImportanceMatrix, LoadOptions, Model};
 use lilims_tests::{fixture, lilims, real_model};
 use serde_json::Value as Json;
 
@@ -54,8 +54,8 @@ fn names_in(folder: &Path) -> Vec<String> {
     names
 }
 
-fn squares(model: &Arc<Model>, ids: &[u32]) -> InputSquares {
-    let mut squares = InputSquares::new(model.spec());
+fn squares(model: &Arc<Model>, ids: &[u32]) -> ImportanceMatrix {
+    let mut squares = ImportanceMatrix::new(model.spec());
     model.session().unwrap().observe(ids, &mut squares).unwrap();
     squares
 }

@@ -1,8 +1,8 @@
-//! What sessions promise, measured: `LILIMS_MODEL=FILE cargo bench -p lilims-bench --bench sessions`.
+//! Benchmarks of sessions: `LILIMS_MODEL=FILE cargo bench -p lilims-bench --bench sessions`.
 //!
-//! An argument chooses a part: `endless` (speed and memory of a long text under a sliding window),
-//! `window` (its perplexity against reading each window anew), `reopen`, `cancel`, `lookup`. They want an
-//! idle machine; `TEXT` names a text of some thousand tokens for `window` and `lookup`.
+//! An argument selects a part: `endless` (speed and memory of a long text under a sliding window),
+//! `window` (its perplexity against recomputing each window), `reopen`, `cancel`, `lookup`. They
+//! need an idle machine; `TEXT` names a text of several thousand tokens for `window` and `lookup`.
 
 #![expect(clippy::unwrap_used, reason = "a measurement that cannot go on ends there")]
 
@@ -16,20 +16,20 @@ use lilims_engine::{
     Conversation, GenerateOptions, LoadOptions, Message, Model, Role, Sampling, Session,
 };
 
-/// Tokens that `endless` generates, those of a step of its curve, and its window.
+/// Tokens that `endless` generates, tokens per measured step, and its window.
 const ENDLESS: usize = 50_000;
 const STEP: usize = 1000;
 const WINDOW: usize = 1024;
-/// Steps after which the window is full, and tokens of a piece that is measured in turn with others.
+/// Steps after which the window is full, and tokens per sample when two sessions alternate.
 const FILLED: usize = 2;
-const PIECE: usize = 25;
-/// Tokens that stay.
+const ALTERNATING: usize = 25;
+/// Number of sinks.
 const SINKS: usize = 4;
-/// How far apart `window` samples.
+/// Distance of the positions that `window` samples.
 const SAMPLE_EVERY: usize = 16;
-/// Tokens of the conversation that `reopen` opens.
+/// Length of the conversation that `reopen` loads.
 const REOPENED: usize = 4000;
-/// How often `reopen` and `lookup` measure, and `cancel` cancels.
+/// Rounds of `reopen` and `lookup`, and of `cancel`.
 const ROUNDS: usize = 5;
 const CANCELS: u64 = 60;
 
@@ -47,7 +47,7 @@ fn main() {
     // Cargo adds `--bench`.
     let chosen: Vec<String> = std::env::args().skip(1).filter(|it| !it.starts_with('-')).collect();
     let Some(path) = std::env::var_os("LILIMS_MODEL") else {
-        return println!("LILIMS_MODEL names no model");
+        return println!("LILIMS_MODEL is not set");
     };
     for (name, part) in PARTS {
         if chosen.is_empty() || chosen.iter().any(|it| it == name) {
@@ -70,7 +70,7 @@ fn never() -> AtomicBool {
     AtomicBool::new(false)
 }
 
-/// Speed of each thousand tokens, and memory after it; then the end against the beginning, in turn.
+/// Speed and memory after each thousand tokens; then the end against the beginning, alternating.
 fn endless(path: &Path) {
     let model = load(path, WINDOW + SINKS);
     let mut session = model.session().unwrap();
@@ -86,24 +86,25 @@ fn endless(path: &Path) {
             println!("| {} | {speed:.1} | {:.1} |", (idx + 1) * STEP, *bytes as f64 / 1e6);
         }
     }
-    // What else the machine does changes within seconds: short pieces in turn meet the same.
-    let (mut of_early, mut of_late) = (Vec::new(), Vec::new());
-    for _ in 0..STEP / PIECE {
-        for (session, speeds) in [(&mut early, &mut of_early), (&mut session, &mut of_late)] {
+    // Other load changes within seconds: short alternating samples are affected equally.
+    let (mut early_speeds, mut late_speeds) = (Vec::new(), Vec::new());
+    for _ in 0..STEP / ALTERNATING {
+        for (session, speeds) in [(&mut early, &mut early_speeds), (&mut session, &mut late_speeds)]
+        {
             let start = Instant::now();
-            for i in 0..PIECE as u32 {
+            for i in 0..ALTERNATING as u32 {
                 session.read_last(&[1000 + i]).unwrap();
             }
-            speeds.push(PIECE as f64 / start.elapsed().as_secs_f64());
+            speeds.push(ALTERNATING as f64 / start.elapsed().as_secs_f64());
         }
     }
-    let (early, late) = (median(&of_early), median(&of_late));
-    println!("\nin turn, {STEP} tokens each in pieces of {PIECE}, medians:");
+    let (early, late) = (median(&early_speeds), median(&late_speeds));
+    println!("\nalternating, {STEP} tokens each in samples of {ALTERNATING}, medians:");
     println!("after {}: {early:.1}, after {ENDLESS}: {late:.1}", FILLED * STEP);
     println!("ratio {:.3}", late / early);
 }
 
-/// Generates `count` tokens after `text` and notes each thousand.
+/// Generates `count` tokens after `text` and records each thousand.
 fn write(session: &mut Session, text: &mut Vec<u32>, count: usize, curve: &mut Vec<(f64, u64)>) {
     let sampling = Sampling { temperature: 0.9, top_k: 40, seed: 1, ..Sampling::default() };
     let options =
@@ -119,7 +120,7 @@ fn write(session: &mut Session, text: &mut Vec<u32>, count: usize, curve: &mut V
     text.extend(answer.unwrap().tokens);
 }
 
-/// Memory of this process, in bytes; 0 where the system does not tell.
+/// Resident memory of this process in bytes; 0 if the system does not report it.
 fn resident_bytes() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     statm
@@ -129,7 +130,7 @@ fn resident_bytes() -> u64 {
         .map_or(0, |pages: u64| pages * 4096)
 }
 
-/// Perplexity under the sliding window, and where each window is read anew, at sampled positions.
+/// Perplexity under the sliding window against recomputing each window, at sampled positions.
 fn window(path: &Path) {
     for size in [256, WINDOW] {
         let model = load(path, size + SINKS);
@@ -153,20 +154,21 @@ fn window(path: &Path) {
         }
         let count = losses.len() as f64;
         let mean = |of: fn(&[f64; 2]) -> f64| losses.iter().map(of).sum::<f64>() / count;
-        let (slid, anew) = (mean(|it| it[0]), mean(|it| it[1]));
-        // Of the difference at each position, in nats; near 1 it is that of the ratio too.
-        let square = losses.iter().map(|it| (it[0] - it[1] - slid + anew).powi(2)).sum::<f64>();
+        let (slid, recomputed) = (mean(|it| it[0]), mean(|it| it[1]));
+        // Variance of the difference per position in nats; near 1 it is that of the ratio, too.
+        let square =
+            losses.iter().map(|it| (it[0] - it[1] - slid + recomputed).powi(2)).sum::<f64>();
         println!(
-            "window {size}: {count} positions, sliding {:.4}, read anew {:.4}, ratio {:.4} ± {:.4}",
+            "window {size}: {count} positions, sliding {:.4}, recomputed {:.4}, ratio {:.4} ± {:.4}",
             slid.exp(),
-            anew.exp(),
-            (slid - anew).exp(),
+            recomputed.exp(),
+            (slid - recomputed).exp(),
             square.sqrt() / count
         );
     }
 }
 
-/// Time to the first token after a question, from a saved session and from nothing.
+/// Time to the first token after a question, with a saved session and without.
 fn reopen(path: &Path) {
     let model = load(path, 8192);
     let folder = std::env::temp_dir().join(format!("lilims-reopen-{}", std::process::id()));
@@ -199,7 +201,7 @@ fn reopen(path: &Path) {
     println!("ratio {:.1}", read / opened);
 }
 
-/// How long a reading goes on after it was cancelled.
+/// Latency of cancelling a prefill.
 fn cancel(path: &Path) {
     let model = load(path, 8192);
     let prompt: Vec<u32> = (0..8000).map(|i| 1000 + i * 37 % 5000).collect();
@@ -230,7 +232,7 @@ const CODE: &str = "Rename the variable `total` to `sum` in this function and wr
     value;\n            count += 1;\n        }\n    }\n    if count == 0 {\n        return None;\n    }\n    \
     Some(total / count as f64)\n}\n```";
 
-/// Speed with and without guesses, on prompts whose answers repeat them.
+/// Speed with and without prompt lookup, on prompts whose answers repeat them.
 fn lookup(path: &Path) {
     let model = load(path, 8192);
     let text = text();
@@ -238,7 +240,7 @@ fn lookup(path: &Path) {
         "Summarise this text. Quote its important sentences word by word.\n\n{}",
         text.chars().take(4000).collect::<String>()
     );
-    println!("| prompt | guesses | tokens/s | against none | right of guessed |");
+    println!("| prompt | draft | tokens/s | ratio to none | accepted |");
     println!("| --- | --- | --- | --- | --- |");
     for (name, prompt) in [("summarise", summarise.as_str()), ("edit code", CODE)] {
         let mut without = 0.0;
@@ -255,17 +257,20 @@ fn lookup(path: &Path) {
                     conversation.answer(&messages, &options, &never(), &mut |_| {}).unwrap();
                 samples[idx].push(answer.progress.decode_tps());
                 let counters = conversation.session().counters();
-                counts[idx] = (counters.confirmed, counters.guessed);
+                counts[idx] = (counters.accepted, counters.drafted);
                 texts.push(answer.text);
             }
         }
-        assert!(texts.iter().all(|text| *text == texts[0]), "guesses change no answer");
+        assert!(
+            texts.iter().all(|text| *text == texts[0]),
+            "prompt lookup does not change the answer"
+        );
         for (idx, lookup) in sizes.iter().enumerate() {
             let speed = median(&samples[idx]);
             without = if idx == 0 { speed } else { without };
-            let (right, guessed) = counts[idx];
+            let (accepted, drafted) = counts[idx];
             println!(
-                "| {name} | {lookup} | {speed:.1} | {:.2} | {right} of {guessed} |",
+                "| {name} | {lookup} | {speed:.1} | {:.2} | {accepted} of {drafted} |",
                 speed / without
             );
         }

@@ -1,9 +1,10 @@
-//! How far the distributions of two models with one vocabulary are apart: what a quantisation costs.
+//! KL divergence between the distributions of two models with one vocabulary: the cost of a
+//! quantisation.
 //!
-//! Both read the same chunks as for a perplexity, and at each position that is scored the
-//! Kullback–Leibler divergence `KL(base ‖ other) = Σ p ln(p / q)` is taken over the whole vocabulary. It
-//! tells small differences that two perplexities of a short text cannot: it does not depend on what the
-//! text happens to go on with. llama.cpp's `--kl-divergence` measures the same.
+//! Both read the same chunks as for a perplexity, and at each scored position the Kullback–Leibler
+//! divergence `KL(base ‖ other) = Σ p ln(p / q)` is computed over the whole vocabulary. It resolves
+//! small differences that the perplexities of a short text cannot, since it does not depend on the
+//! actual next token. llama.cpp's `--kl-divergence` measures the same.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,33 +13,33 @@ use lilims_engine::Model;
 use serde::Serialize;
 
 use crate::negative_log_likelihood;
-use crate::perplexity::{Error, Losses, Perplexity, Reader, check, scored};
+use crate::perplexity::{ChunkReader, Error, LossSums, Perplexity, check_length, scored_ranges};
 
-/// What two models make of one text.
+/// The comparison of two models on one text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Comparison {
-    /// The first model's perplexity.
+    /// The perplexity of the first model.
     pub base: Perplexity,
-    /// The second's.
+    /// The perplexity of the second model.
     pub other: Perplexity,
-    /// The mean of the logarithm of the second's perplexity over the first's, in nats.
+    /// The mean log ratio of the second perplexity to the first, in nats.
     pub log_ratio: f64,
-    /// Its standard error, from the differences at each position.
+    /// Its standard error, from the differences per position.
     pub log_ratio_standard_error: f64,
-    /// The mean of the divergence, in nats.
+    /// The mean divergence, in nats.
     pub mean_kl: f64,
     /// Its standard error.
     pub mean_kl_standard_error: f64,
-    /// The divergence that 99 of 100 positions stay below.
+    /// The 99th percentile of the divergence.
     pub p99_kl: f64,
     /// The largest divergence.
     pub max_kl: f64,
-    /// The share of positions at which both hold the same token for the likeliest.
+    /// The share of positions at which both models have the same most likely token.
     pub same_top: f64,
 }
 
 impl Comparison {
-    /// Whether all figures but the perplexities' are numbers.
+    /// Whether all figures except the perplexities are finite.
     fn is_finite(&self) -> bool {
         [
             self.log_ratio,
@@ -53,16 +54,17 @@ impl Comparison {
         .all(f64::is_finite)
     }
 
-    /// By how much of the first's perplexity the second's is higher.
+    /// The relative increase of the perplexity from the first model to the second.
     pub fn perplexity_change(&self) -> f64 {
         self.log_ratio.exp_m1()
     }
 }
 
-/// Compares two models on `ids` in chunks of `context` tokens; `on_chunk` gets the figures so far and
-/// how many chunks there are.
+/// Compares two models on `ids` in chunks of `context` tokens; `on_chunk` gets the figures so far
+/// and the number of chunks.
 ///
-/// *Errors*: [`Error::TooShort`], [`Error::Context`], [`Error::Vocabulary`], [`Error::NotFinite`],
+/// # Errors
+/// [`Error::TooShort`], [`Error::Context`], [`Error::Vocabulary`], [`Error::NotFinite`],
 /// [`Error::Cancelled`], [`Error::Engine`].
 pub fn compare(
     base: &Arc<Model>,
@@ -72,12 +74,12 @@ pub fn compare(
     cancel: &AtomicBool,
     mut on_chunk: impl FnMut(&Comparison, usize),
 ) -> Result<Comparison, Error> {
-    check(ids, context)?;
+    check_length(ids, context)?;
     if base.spec().n_vocab != other.spec().n_vocab {
         let [base, other] = [base, other].map(|model| model.name().to_owned());
         return Err(Error::Vocabulary { base, other });
     }
-    let (mut reader, mut other_reader) = (Reader::new(base)?, Reader::new(other)?);
+    let (mut reader, mut other_reader) = (ChunkReader::new(base)?, ChunkReader::new(other)?);
     let mut positions = Positions::default();
     let mut result = Comparison::default();
     let chunks = ids.chunks_exact(context);
@@ -87,7 +89,7 @@ pub fn compare(
             stop_if(cancel)?;
             reader.begin(chunk)?;
         }
-        for range in scored(context) {
+        for range in scored_ranges(context) {
             stop_if(cancel)?;
             let (p, q) = (reader.logits(range.clone())?, other_reader.logits(range.clone())?);
             let n_vocab = p.len() / range.len();
@@ -118,12 +120,12 @@ fn stop_if(cancel: &AtomicBool) -> Result<(), Error> {
     if cancel.load(Ordering::Relaxed) { Err(Error::Cancelled) } else { Ok(()) }
 }
 
-/// What was found at each position so far.
+/// The results per position so far.
 #[derive(Default)]
 struct Positions {
-    base: Losses,
-    other: Losses,
-    /// The other's loss less the base's.
+    base: LossSums,
+    other: LossSums,
+    /// The loss of `other` minus that of `base`.
     differences: Vec<f64>,
     divergences: Vec<f64>,
     n_same: usize,
@@ -136,7 +138,7 @@ impl Positions {
         self.other.add(other);
         self.differences.push(other - base);
         self.divergences.push(divergence(p, q));
-        self.n_same += usize::from(likeliest(p) == likeliest(q));
+        self.n_same += usize::from(argmax(p) == argmax(q));
     }
 
     /// The figures after one more chunk than `before`.
@@ -161,7 +163,7 @@ impl Positions {
     }
 }
 
-/// The mean and its standard error, taking the values as independent.
+/// The mean and its standard error, assuming independent values.
 fn mean(values: &[f64]) -> (f64, f64) {
     let count = values.len() as f64;
     let mean = values.iter().sum::<f64>() / count;
@@ -169,29 +171,29 @@ fn mean(values: &[f64]) -> (f64, f64) {
     (mean, (squares / (count - 1.0).max(1.0) / count).sqrt())
 }
 
-/// `Σ p ln(p / q)` of the distributions that two rows of logits stand for, in nats. `[n_vocab]` each
+/// `Σ p ln(p / q)` of the distributions of two rows of logits, in nats. `[n_vocab]` each
 fn divergence(p: &[f32], q: &[f32]) -> f64 {
-    let (p_max, q_max) = (largest(p), largest(q));
+    let (p_max, q_max) = (max_logit(p), max_logit(q));
     let (mut p_sum, mut q_sum, mut weighted) = (0.0, 0.0, 0.0);
     for (&p, &q) in p.iter().zip(q) {
         let (p, q) = (f64::from(p - p_max), f64::from(q - q_max));
         let weight = p.exp();
         p_sum += weight;
         q_sum += q.exp();
-        // What cannot happen adds nothing, however unlikely the other holds it.
+        // A token of probability 0 adds nothing, however unlikely `q` makes it.
         weighted += if weight > 0.0 { weight * (p - q) } else { 0.0 };
     }
-    // Rounding may take it a little below what it can be.
+    // Rounding may make it slightly negative.
     (weighted / p_sum + q_sum.ln() - p_sum.ln()).max(0.0)
 }
 
-fn largest(logits: &[f32]) -> f32 {
+fn max_logit(logits: &[f32]) -> f32 {
     logits.iter().copied().fold(f32::NEG_INFINITY, f32::max)
 }
 
-fn likeliest(logits: &[f32]) -> Option<usize> {
-    let largest = largest(logits);
-    logits.iter().position(|&logit| logit == largest)
+fn argmax(logits: &[f32]) -> Option<usize> {
+    let max_logit = max_logit(logits);
+    logits.iter().position(|&logit| logit == max_logit)
 }
 
 #[cfg(test)]
@@ -201,11 +203,11 @@ mod tests {
     const TOLERANCE: f64 = 1e-6;
 
     #[test]
-    fn divergences_are_those_of_the_distributions() {
+    fn computes_divergence_of_distributions() {
         assert_eq!(divergence(&[1.0, 2.0, 3.0], &[1.0, 2.0, 3.0]), 0.0);
-        // What all logits have in common does not count.
+        // A constant added to all logits does not count.
         assert!(divergence(&[1.0, 2.0, 3.0], &[101.0, 102.0, 103.0]) < TOLERANCE);
-        // 3/4 and 1/4 against halves.
+        // Probabilities 3/4 and 1/4 against 1/2 and 1/2.
         let expected = 0.75 * 1.5_f64.ln() + 0.25 * 0.5_f64.ln();
         let found = divergence(&[3_f32.ln(), 0.0], &[0.0, 0.0]);
         assert!((found - expected).abs() < TOLERANCE, "{found}");
@@ -213,13 +215,13 @@ mod tests {
     }
 
     #[test]
-    fn figures_are_of_all_positions() {
+    fn figures_cover_all_positions() {
         let mut positions = Positions::default();
         positions.add(&[0.0, 0.0], &[0.0, 0.0], 0);
         positions.add(&[3_f32.ln(), 0.0], &[0.0, 3_f32.ln()], 1);
         let found = positions.comparison(&Comparison::default());
         assert_eq!((found.same_top, found.base.tokens, found.other.chunks), (0.5, 2, 1));
-        // The other gives the second token three times what the base does.
+        // `other` gives the second token three times the probability that `base` does.
         assert!((found.log_ratio + 0.5 * 3_f64.ln()).abs() < TOLERANCE, "{found:?}");
         assert!((found.max_kl - 0.5 * 3_f64.ln()).abs() < TOLERANCE, "{found:?}");
         assert!((found.mean_kl - 0.25 * 3_f64.ln()).abs() < TOLERANCE, "{found:?}");

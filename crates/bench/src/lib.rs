@@ -1,13 +1,14 @@
-//! Measures models: how fast they read and generate, what the memory allows, perplexity, how
-//! far two models' distributions are apart.
+//! Measures models: speed, memory-bandwidth roofline, perplexity, and the divergence between two
+//! models.
 //!
-//! Nothing is printed here, and no other program is run: comparing with one is `cargo xtask bench`.
+//! Nothing is printed here, and no other program is run: `cargo xtask bench` compares with other
+//! programs.
 
 mod compare;
 #[cfg(not(target_os = "ios"))]
 pub mod machine;
 mod perplexity;
-pub mod roof;
+pub mod roofline;
 pub mod speed;
 mod statistics;
 

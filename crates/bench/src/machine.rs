@@ -1,15 +1,15 @@
-//! What a figure was measured on.
+//! Describes the machine that a figure was measured on.
 
 use lilims_quant::Isa;
 use serde::Serialize;
 use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
 
-/// A machine, as far as it matters to a figure.
+/// The properties of a machine that affect a figure.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Machine {
-    /// The processor's own name.
+    /// Model name of the processor.
     pub cpu: String,
-    /// Cores that this process may use.
+    /// Cores available to this process.
     pub cores: usize,
     /// Memory in bytes.
     pub memory_bytes: u64,
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_machine_has_a_name_and_memory() {
+    fn describes_this_machine() {
         let machine = Machine::here();
         assert!(!machine.cpu.is_empty() && !machine.os.is_empty(), "{machine:?}");
         assert!(machine.cores >= 1);

@@ -1,9 +1,9 @@
-//! Perplexity of a text, by llama.cpp's protocol (`tools/perplexity`).
+//! Perplexity of a text, by the protocol of llama.cpp (`tools/perplexity`).
 //!
-//! The tokens are cut into chunks of `context`; a rest that fills no chunk is left out. Each chunk
-//! starts from an empty cache, with BOS in place of its first token where the model asks for BOS.
-//! The first half is only read; in the second half, every token but the last predicts its
-//! successor. The perplexity is `exp` of the mean negative log likelihood.
+//! The tokens are split into chunks of `context`; an incomplete last chunk is dropped. Each chunk
+//! starts from an empty cache, with BOS in place of its first token if the model requires BOS. The
+//! first half is only read; in the second half, every token but the last predicts its successor.
+//! The perplexity is `exp` of the mean negative log likelihood.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,16 +11,16 @@ use std::sync::Arc;
 use lilims_engine::{Model, Session};
 use serde::Serialize;
 
-/// Positions that are scored at once: for a vocabulary of 262,144, their logits take 64 MiB.
+/// Positions scored at once: for a vocabulary of 262,144, their logits take 64 MiB.
 const POSITIONS_AT_ONCE: usize = 64;
 
-/// The shortest chunk with a position to score.
+/// The shortest chunk that has a position to score.
 const MIN_CONTEXT: usize = 4;
 
-/// Why a perplexity could not be measured.
+/// Why a perplexity or a comparison could not be measured.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The text does not fill one chunk.
+    /// The text is shorter than one chunk.
     #[error("the text has {tokens} tokens, one chunk needs {context}")]
     TooShort {
         /// Tokens of the text.
@@ -29,30 +29,32 @@ pub enum Error {
         context: usize,
     },
     /// The chunks are too short to score anything.
-    #[error("a context of {context} tokens scores nothing, at least {MIN_CONTEXT} are needed")]
+    #[error(
+        "a context of {context} tokens is too short to score, at least {MIN_CONTEXT} are needed"
+    )]
     Context {
         /// Tokens of a chunk.
         context: usize,
     },
-    /// Two models do not read the text as the same tokens.
+    /// Two models have different vocabularies.
     #[error(
-        "{base} and {other} do not have the same vocabulary: their distributions cannot be compared"
+        "{base} and {other} have different vocabularies: their distributions cannot be compared"
     )]
     Vocabulary {
-        /// The one model's name.
+        /// Name of the first model.
         base: String,
-        /// The other's.
+        /// Name of the second model.
         other: String,
     },
-    /// A figure is no number, which no report should hold.
+    /// A figure is NaN or infinite.
     #[error(
-        "{model} gives no finite {figure} of the text: a token that comes up has no probability \
-         (found in chunk {chunk})"
+        "{model} has no finite {figure} on the text: a token in chunk {chunk} has \
+         probability 0"
     )]
     NotFinite {
-        /// The model's name.
+        /// Name of the model.
         model: String,
-        /// Which figure.
+        /// The figure.
         figure: &'static str,
         /// The chunk, counted from 1.
         chunk: usize,
@@ -65,45 +67,46 @@ pub enum Error {
     Engine(#[from] lilims_engine::Error),
 }
 
-/// A perplexity and what it rests on.
+/// A perplexity and the data that it is based on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Perplexity {
     /// `exp` of the mean negative log likelihood.
     pub perplexity: f64,
-    /// The perplexity's standard error, taking the tokens as independent.
+    /// The standard error of the perplexity, assuming independent tokens.
     pub standard_error: f64,
     /// The perplexity of the first chunk alone.
     pub first_chunk: f64,
-    /// Chunks that were read.
+    /// Number of chunks read.
     pub chunks: usize,
-    /// Tokens that were scored.
+    /// Number of tokens scored.
     pub tokens: usize,
 }
 
 impl Perplexity {
-    /// Whether all figures are numbers.
+    /// Whether all figures are finite.
     pub(crate) fn is_finite(&self) -> bool {
         [self.perplexity, self.standard_error, self.first_chunk].into_iter().all(f64::is_finite)
     }
 }
 
-/// Measures the perplexity of `ids` in chunks of `context` tokens. `on_chunk` gets the value so
+/// Measures the perplexity of `ids` in chunks of `context` tokens. `on_chunk` gets the result so
 /// far after each chunk.
 ///
-/// *Errors*: [`Error::TooShort`], [`Error::Context`], [`Error::NotFinite`], [`Error::Engine`].
+/// # Errors
+/// [`Error::TooShort`], [`Error::Context`], [`Error::NotFinite`], [`Error::Engine`].
 pub fn perplexity(
     model: &Arc<Model>,
     ids: &[u32],
     context: usize,
     mut on_chunk: impl FnMut(&Perplexity),
 ) -> Result<Perplexity, Error> {
-    check(ids, context)?;
-    let mut reader = Reader::new(model)?;
-    let mut losses = Losses::default();
+    check_length(ids, context)?;
+    let mut reader = ChunkReader::new(model)?;
+    let mut losses = LossSums::default();
     let mut result = Perplexity::default();
     for chunk in ids.chunks_exact(context) {
         reader.begin(chunk)?;
-        for range in scored(context) {
+        for range in scored_ranges(context) {
             let logits = reader.logits(range.clone())?;
             for (row, position) in logits.chunks_exact(logits.len() / range.len()).zip(range) {
                 losses.add(negative_log_likelihood(row, chunk[position + 1]));
@@ -119,8 +122,8 @@ pub fn perplexity(
     Ok(result)
 }
 
-/// Checks that there is something to score.
-pub(crate) fn check(ids: &[u32], context: usize) -> Result<(), Error> {
+/// Checks that there is at least one chunk with a position to score.
+pub(crate) fn check_length(ids: &[u32], context: usize) -> Result<(), Error> {
     if context < MIN_CONTEXT {
         return Err(Error::Context { context });
     }
@@ -130,27 +133,27 @@ pub(crate) fn check(ids: &[u32], context: usize) -> Result<(), Error> {
     Ok(())
 }
 
-/// The positions of a chunk that are scored, those of a range at once.
-pub(crate) fn scored(context: usize) -> impl Iterator<Item = Range<usize>> {
+/// The scored positions of a chunk, in ranges that are scored at once.
+pub(crate) fn scored_ranges(context: usize) -> impl Iterator<Item = Range<usize>> {
     let starts = (context / 2..context - 1).step_by(POSITIONS_AT_ONCE);
     starts.map(move |start| start..(start + POSITIONS_AT_ONCE).min(context - 1))
 }
 
-/// A model that reads chunks.
-pub(crate) struct Reader {
+/// Reads chunks with a model.
+pub(crate) struct ChunkReader {
     session: Session,
     bos: Option<u32>,
     chunk: Vec<u32>,
 }
 
-impl Reader {
+impl ChunkReader {
     pub(crate) fn new(model: &Arc<Model>) -> Result<Self, Error> {
         let tokenizer = model.tokenizer();
         let bos = tokenizer.bos().filter(|_| tokenizer.adds_bos());
         Ok(Self { session: model.session()?, bos, chunk: Vec::new() })
     }
 
-    /// Reads the half of a chunk that is not scored.
+    /// Reads the first half of a chunk, which is not scored.
     pub(crate) fn begin(&mut self, chunk: &[u32]) -> Result<(), Error> {
         self.chunk.clear();
         self.chunk.extend_from_slice(chunk);
@@ -161,21 +164,22 @@ impl Reader {
         Ok(self.session.append(&self.chunk[..chunk.len() / 2])?)
     }
 
-    /// The logits after each position of the range, which follows what was read. `[range, n_vocab]`
+    /// The logits after each position of the range, which must follow what was read. `[range,
+    /// n_vocab]`
     pub(crate) fn logits(&mut self, range: Range<usize>) -> Result<Vec<f32>, Error> {
         Ok(self.session.logits(&self.chunk[range])?)
     }
 }
 
-/// Sums of the losses so far, in nats.
+/// Sums of losses, in nats.
 #[derive(Default)]
-pub(crate) struct Losses {
+pub(crate) struct LossSums {
     count: usize,
     sum: f64,
     sum_of_squares: f64,
 }
 
-impl Losses {
+impl LossSums {
     pub(crate) fn add(&mut self, nats: f64) {
         self.count += 1;
         self.sum += nats;
@@ -190,7 +194,7 @@ impl Losses {
         let variance = (self.sum_of_squares / count - mean * mean).max(0.0);
         Perplexity {
             perplexity,
-            // The error of the mean, carried through `exp`.
+            // The error of the mean, propagated through `exp`.
             standard_error: (variance / (count - 1.0).max(1.0)).sqrt() * perplexity,
             first_chunk: if before.chunks == 0 { perplexity } else { before.first_chunk },
             chunks: before.chunks + 1,
@@ -199,7 +203,7 @@ impl Losses {
     }
 }
 
-/// `-ln softmax(logits)[target]` in nats; infinite for a target outside of the vocabulary.
+/// `-ln softmax(logits)[target]` in nats; infinite for a target outside the vocabulary.
 pub fn negative_log_likelihood(logits: &[f32], target: u32) -> f64 {
     let Some(&logit) = logits.get(target as usize) else { return f64::INFINITY };
     let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -214,7 +218,7 @@ mod tests {
     const TOLERANCE: f64 = 1e-9;
 
     #[test]
-    fn equal_logits_cost_the_logarithm_of_their_number() {
+    fn uniform_logits_cost_log_n() {
         let nats = negative_log_likelihood(&[1000.0; 8], 3);
         assert!((nats - 8f64.ln()).abs() < TOLERANCE, "{nats}");
         assert_eq!(negative_log_likelihood(&[0.0; 8], 8), f64::INFINITY);
@@ -227,12 +231,12 @@ mod tests {
     }
 
     #[test]
-    fn perplexity_is_exp_of_the_mean_and_keeps_the_first_chunk() {
-        let mut losses = Losses::default();
+    fn perplexity_is_exp_of_the_mean_loss() {
+        let mut losses = LossSums::default();
         [1.0, 2.0, 3.0].into_iter().for_each(|nats| losses.add(nats));
         let first = losses.perplexity(&Perplexity::default());
         assert!((first.perplexity - 2f64.exp()).abs() < TOLERANCE);
-        // Variance 2/3 over the two degrees of freedom.
+        // Variance 2/3 over two degrees of freedom.
         assert!((first.standard_error - 3f64.recip().sqrt() * 2f64.exp()).abs() < TOLERANCE);
         assert_eq!((first.chunks, first.tokens), (1, 3));
         losses.add(6.0);

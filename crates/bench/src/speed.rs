@@ -1,10 +1,10 @@
-//! How fast a model reads and generates, with llama-bench's meaning of each figure.
+//! Speed of prefill and decoding, with the same meaning as in llama-bench.
 //!
-//! A prefill sample reads `prompt_tokens` tokens, of which only the last one's logits are computed. A
-//! decode sample reads `generate_tokens` tokens one by one, with the logits of each, and neither
-//! samples nor decodes to text. Both start from a cache that holds `depth` tokens; filling it is not
-//! timed. One run of each that is not timed comes first. What the tokens are does not matter to the
-//! time, so they are pseudo-random and the same each time.
+//! A prefill sample reads `prompt_tokens` tokens and computes the logits of the last one only. A
+//! decode sample reads `generate_tokens` tokens one by one, with the logits of each, without
+//! sampling or decoding text. Both start from a cache that holds `depth` tokens; filling it is not
+//! timed. An untimed warm-up run of each comes first. The time does not depend on the tokens, so
+//! they are pseudo-random with a fixed seed.
 //!
 //! *Source*: llama.cpp, `tools/llama-bench`.
 
@@ -13,50 +13,51 @@ use std::time::{Duration, Instant};
 
 use lilims_engine::{Error, Model, Session};
 
-/// What is measured.
+/// What to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Workload {
-    /// Tokens that a prefill sample reads; 0 measures no prefill.
+    /// Tokens per prefill sample; 0 measures no prefill.
     pub prompt_tokens: usize,
-    /// Tokens that a decode sample generates; 0 measures no decoding.
+    /// Tokens per decode sample; 0 measures no decoding.
     pub generate_tokens: usize,
-    /// Tokens that the cache holds before.
+    /// Tokens in the cache before each sample.
     pub depth: usize,
-    /// Samples of each.
+    /// Number of samples of each kind.
     pub repeat: usize,
 }
 
 impl Workload {
-    /// The tokens that a session has to have room for.
+    /// The context length that the session needs, in tokens.
     pub fn context(&self) -> usize {
         self.depth.saturating_add(self.prompt_tokens.max(self.generate_tokens))
     }
 }
 
-/// Tokens per second, a sample each.
+/// Measured tokens per second, one value per sample.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Speed {
-    /// Of reading a prompt.
+    /// Prefill.
     pub prefill_tps: Vec<f64>,
-    /// Of generating.
+    /// Decoding.
     pub decode_tps: Vec<f64>,
 }
 
-/// Measures `model`, which was loaded with room for [`Workload::context`] tokens.
+/// Measures `model`, which must be loaded with a context of at least [`Workload::context`] tokens.
 ///
-/// *Errors*: [`Error::ContextFull`] without that room, [`Error::NotFinite`], [`Error::Threads`],
+/// # Errors
+/// [`Error::ContextFull`] with a shorter context, [`Error::NotFinite`], [`Error::Threads`],
 /// [`Error::Candle`].
 pub fn measure(model: &Arc<Model>, workload: &Workload) -> Result<Speed, Error> {
     let Workload { prompt_tokens, generate_tokens, depth, repeat } = *workload;
     let ids = token_ids(workload.context(), model.spec().n_vocab);
-    let (held, rest) = ids.split_at(depth);
+    let (cached, rest) = ids.split_at(depth);
     let (prompt, answer) = (&rest[..prompt_tokens], &rest[..generate_tokens]);
     let mut session = model.session()?;
     session.read_last(prompt)?;
     session.truncate(0);
     generate(&mut session, &answer[..generate_tokens.min(1)])?;
     session.truncate(0);
-    session.append(held)?;
+    session.append(cached)?;
 
     let prefill_tps = samples(&mut session, prompt, repeat, |session, ids| {
         session.read_last(ids)?;
@@ -66,7 +67,8 @@ pub fn measure(model: &Arc<Model>, workload: &Workload) -> Result<Speed, Error> 
     Ok(Speed { prefill_tps, decode_tps })
 }
 
-/// Tokens per second of each of `repeat` runs over `ids`, all from the session's present state.
+/// Tokens per second of each of `repeat` runs over `ids`, all from the current state of the
+/// session.
 fn samples(
     session: &mut Session,
     ids: &[u32],
@@ -81,7 +83,7 @@ fn samples(
             run(session, ids)?;
             let elapsed = start.elapsed();
             session.truncate(depth);
-            // A clock may not tell so short a time.
+            // The clock may be too coarse for so short a time.
             Ok(ids.len() as f64 / elapsed.max(Duration::from_nanos(1)).as_secs_f64())
         })
         .collect()
@@ -97,7 +99,7 @@ fn token_ids(count: usize, n_vocab: usize) -> Vec<u32> {
     let mut next = || {
         state =
             state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        // The high bits are the random ones; a vocabulary's size fits into 32.
+        // The high bits are the most random; a vocabulary size fits into 32 bits.
         ((state >> 32) % n_vocab as u64) as u32
     };
     (0..count).map(|_| next()).collect()
@@ -108,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tokens_are_in_the_vocabulary_and_the_same_each_time() {
+    fn token_ids_are_valid_and_deterministic() {
         let ids = token_ids(1000, 300);
         assert!(ids.iter().all(|&id| id < 300));
         assert!(ids.iter().collect::<std::collections::HashSet<_>>().len() > 200);
@@ -116,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn the_context_holds_the_longer_of_prompt_and_answer() {
+    fn context_holds_the_longer_of_prompt_and_answer() {
         let workload = Workload { prompt_tokens: 512, generate_tokens: 128, depth: 100, repeat: 1 };
         assert_eq!(workload.context(), 612);
     }

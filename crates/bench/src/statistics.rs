@@ -1,9 +1,9 @@
-//! What a list of samples comes to.
+//! Summary statistics of samples.
 
-/// The middle and the ends of some samples.
+/// Median, minimum and maximum of samples.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Summary {
-    /// The middle sample, or the mean of the two in the middle.
+    /// The middle sample, or the mean of the two middle ones.
     pub median: f64,
     /// The lowest sample.
     pub min: f64,
@@ -12,7 +12,7 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Summarises `samples`; `None` where there are none.
+    /// Summarises `samples`; `None` if there are none.
     pub fn of(samples: &[f64]) -> Option<Self> {
         let mut sorted = samples.to_vec();
         sorted.sort_by(f64::total_cmp);
@@ -28,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_median_is_in_the_middle() {
+    fn computes_the_median() {
         assert_eq!(Summary::of(&[]), None);
         let odd = Summary::of(&[9.0, 1.0, 4.0]);
         assert_eq!(odd, Some(Summary { median: 4.0, min: 1.0, max: 9.0 }));

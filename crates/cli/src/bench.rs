@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use clap::Args;
-use lilims_bench::{Machine, Speed, Summary, Workload, roof, speed};
+use lilims_bench::{Machine, Speed, Summary, Workload, roofline, speed};
 use lilims_engine::Model;
 use serde::Serialize;
 
@@ -94,8 +94,8 @@ impl Bench {
         let peak_rss_bytes = memory::peak_rss_bytes();
         loaded.note_peak(needed);
         let file = lilims_gguf::File::open(&loaded.path)?;
-        let bytes_per_token = roof::bytes_per_token(&file, self.depth, self.model.kv_type())?;
-        let roof = self.roof.then(|| roof::read_bytes_per_second(threads));
+        let bytes_per_token = roofline::bytes_per_token(&file, self.depth, self.model.kv_type())?;
+        let roof = self.roof.then(|| roofline::read_bytes_per_second(threads));
         let decode = Summary::of(&speed.decode_tps);
         let backend = model.backend();
         let report = Report {

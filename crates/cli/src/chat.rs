@@ -307,6 +307,6 @@ fn tell(phase: Phase) {
     match phase {
         Phase::Prompt => {}
         Phase::Summary => output::note("[summarising what leaves the window]"),
-        Phase::Again => output::note("[reading the conversation again]"),
+        Phase::Reread => output::note("[reading the conversation again]"),
     }
 }

@@ -123,9 +123,9 @@ impl Generate {
         if let Some(n_sinks) = self.answer.sinks {
             session.set_sinks(n_sinks);
         }
-        let (prompt, note) = model.fitting(prompt);
+        let (prompt, note) = model.truncate_middle(prompt);
         let answer = interrupt.during(|cancel| {
-            let ids = model.tokenizer().encode_prompt_until(&prompt, true, cancel)?;
+            let ids = model.tokenizer().encode_prompt_cancellable(&prompt, true, cancel)?;
             session.generate(&ids, options, cancel, &mut |text, _| out.text(text, cancel))
         });
         match answer {
@@ -133,7 +133,7 @@ impl Generate {
             answer => {
                 let (answer, n_held) = (answer?, session.tokens().len());
                 let notes = note.into_iter().collect();
-                let has_cut = session.has_cut_keys_or_values();
+                let has_cut = session.has_clamped_kv();
                 Ok(Some(Done { answer, notes, n_held, has_cut }))
             }
         }
@@ -163,7 +163,7 @@ impl Generate {
             })
         })?;
         let (notes, session) = (conversation.notes().to_vec(), conversation.session());
-        let (n_held, has_cut) = (session.tokens().len(), session.has_cut_keys_or_values());
+        let (n_held, has_cut) = (session.tokens().len(), session.has_clamped_kv());
         Ok(Done { answer, notes, n_held, has_cut })
     }
 

@@ -289,19 +289,11 @@ fn catch_panic<T>(run: impl FnOnce() -> Result<T, String>) -> Result<T, String> 
 
 /// Reads the tokenizer back from a temporary file with this header.
 fn written(writer: &Writer, out: &Path) -> Result<Tokenizer, Error> {
-<<<<<<< HEAD:crates/convert/src/prove.rs
-    let near = folder(out);
-    let mut file = NamedTempFile::with_prefix_in(PREFIX, near).map_err(Error::io(near))?;
-    let none: [TensorHeader; 0] = [];
-    let head = writer.write_header(none.iter(), &mut file).and_then(|_| file.flush());
-    head.map_err(Error::io(near))?;
-=======
     let folder = folder_of(out);
     let mut file = NamedTempFile::with_prefix_in(PREFIX, folder).map_err(Error::io(folder))?;
     let none: [TensorHeader; 0] = [];
     let result = writer.write_header(none.iter(), &mut file).and_then(|_| file.flush());
     result.map_err(Error::io(folder))?;
->>>>>>> convert:crates/convert/src/tokenizer_check.rs
     let file = Arc::new(File::open(file.path())?);
     Tokenizer::from_gguf(&file).map_err(Error::Result)
 }

@@ -162,7 +162,7 @@ fn phase(phase: conversation::Phase) -> Phase {
     match phase {
         conversation::Phase::Prompt => Phase::Prompt,
         conversation::Phase::Summary => Phase::Summary,
-        conversation::Phase::Again => Phase::Again,
+        conversation::Phase::Reread => Phase::Again,
     }
 }
 

@@ -1,11 +1,13 @@
-//! A conversation with a model: messages in, an answer out, over a session that remembers.
+//! A conversation with a model: turns a list of messages into an answer over a [`Session`].
 //!
-//! Each turn's prompt is made of all messages as in [`crate::prompt`]; answers that the session wrote
-//! keep their tokens (`transcript.rs`). So a turn reads its new tokens only, and an edit reads from the
-//! edit on. What stands before the first question (the system prompt) is pinned when the window slides.
+//! Each turn's prompt is made from all messages, as in [`crate::prompt`]; answers that the session
+//! generated keep their tokens (`transcript.rs`). So a turn reads only its new tokens, and an edit
+//! reads from the edited message on. The tokens before the first question (the system prompt) are
+//! pinned when the window slides.
 
 mod parts;
 mod transcript;
+mod update;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -14,113 +16,54 @@ use serde::{Deserialize, Serialize};
 
 use self::parts::AnswerParts;
 use self::transcript::Transcript;
-use crate::generate::{Answer, Finish, GenerateOptions, Progress};
-use crate::prompt::fit::Fit;
+pub use self::update::{Phase, Update};
+use crate::generate::{Answer, Finish, GenerateOptions};
+pub use crate::message::{Message, Role};
+use crate::prompt::text_limit::TextLimit;
 use crate::prompt::{self, Note};
 use crate::session::{ContextUse, Overflow, Session};
 use crate::{Error, Model};
 
-/// What asks for a summary.
+/// The request for a summary.
 const SUMMARY_REQUEST: &str = "Summarise our conversation so far in a short paragraph. Keep names, \
     numbers, decisions and open questions. Write only the summary.";
-/// What a summary stands after in the instructions.
+/// The heading of a summary in the instructions.
 const SUMMARY_INTRODUCTION: &str = "Summary of the conversation so far:";
-/// The longest summary, in tokens, where the context is large.
+/// The longest summary in tokens, if the context is large.
 const MAX_SUMMARY: usize = 256;
-/// Tokens that a template puts around a message, about.
-const AROUND_MESSAGE: usize = 8;
+/// Approximate number of tokens that a template adds around a message.
+const MESSAGE_OVERHEAD: usize = 8;
 
-/// Who wrote a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// Instructions that stand before the conversation.
-    System,
-    /// The person.
-    User,
-    /// The model.
-    Assistant,
-}
-
-/// One message.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Message {
-    /// Who wrote it.
-    pub role: Role,
-    /// Its text.
-    pub content: String,
-    /// What the model wrote for itself before an answer, marks left out. It is given to the chat
-    /// template as `reasoning_content`, and few templates send it back.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reasoning: Option<String>,
-}
-
-impl Message {
-    /// A message without reasoning.
-    pub fn new(role: Role, content: impl Into<String>) -> Self {
-        Self { role, content: content.into(), reasoning: None }
-    }
-}
-
-/// What the model does before it answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// It reads what is new.
-    Prompt,
-    /// It writes the summary of what leaves the window.
-    Summary,
-    /// It reads again what had been read before.
-    Again,
-}
-
-/// How far a turn is.
-#[derive(Debug)]
-pub enum Update<'a> {
-    /// Nothing of the answer is there yet.
-    Reading {
-        /// What goes on.
-        phase: Phase,
-        /// Tokens done.
-        done: usize,
-        /// Tokens to do, at most.
-        total: usize,
-    },
-    /// More of what the model writes for itself before the answer.
-    Reasoning(&'a str, &'a Progress),
-    /// More of the answer.
-    Text(&'a str, &'a Progress),
-}
-
-/// What the model sees of a conversation.
+/// The part of a conversation that the model attends to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct View {
-    /// In tokens.
+    /// Context usage, in tokens.
     pub context: ContextUse,
-    /// The first message that is wholly in the window; 0 where none has left it.
+    /// Index of the first message that is wholly in the window; 0 if none has left it.
     pub first_message: usize,
-    /// The summary of those that have left.
+    /// The summary of the messages that have left.
     pub summary: Option<String>,
 }
 
-/// What stands for the first messages.
+/// A summary that replaces the first messages.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Summary {
     text: String,
-    /// The messages that it stands for; instructions are not among them.
+    /// The messages that it replaces, without instructions.
     of: Vec<Message>,
 }
 
 impl Summary {
-    /// Whether it stands for the first of `messages`, instructions left out, with more after them.
-    fn begins(&self, messages: &[Message]) -> bool {
+    /// Whether it replaces the first of `messages` (without instructions), with more after them.
+    fn applies_to(&self, messages: &[Message]) -> bool {
         messages.len() > self.of.len() && messages.starts_with(&self.of)
     }
 }
 
-/// A turn's prompt.
+/// The prompt of a turn.
 struct TurnPrompt {
     transcript: Transcript,
-    /// What stands after the last message.
+    /// The rendered text after the last message.
     tail: String,
     notes: Vec<Note>,
 }
@@ -132,14 +75,15 @@ pub struct Conversation {
     summary: Option<Summary>,
     n_sinks: Option<usize>,
     overflow: Overflow,
-    /// Of the last prompt.
+    /// The notes of the last prompt.
     notes: Vec<Note>,
 }
 
 impl Conversation {
     /// An empty conversation.
     ///
-    /// *Errors*: as for [`Model::session`].
+    /// # Errors
+    /// As for [`Model::session`].
     pub fn new(model: &Arc<Model>) -> Result<Self, Error> {
         Ok(Self::of(model.session()?))
     }
@@ -155,29 +99,29 @@ impl Conversation {
         }
     }
 
-    /// How the last prompt differed from what the messages ask for.
+    /// The notes on how the last prompt differs from the messages.
     pub fn notes(&self) -> &[Note] {
         &self.notes
     }
 
-    /// Pins the first `n_sinks` tokens when the window slides, instead of what stands before the first
-    /// question.
+    /// Pins the first `n_sinks` tokens when the window slides, instead of the tokens before the
+    /// first question.
     pub fn set_sinks(&mut self, n_sinks: usize) {
         self.n_sinks = Some(n_sinks);
     }
 
-    /// Says what happens when the conversation outgrows the context.
+    /// Sets what happens when the conversation outgrows the context.
     pub fn set_overflow(&mut self, overflow: Overflow) {
         self.overflow = overflow;
         self.session.set_overflow(overflow);
     }
 
-    /// The session underneath.
+    /// The underlying session.
     pub fn session(&self) -> &Session {
         &self.session
     }
 
-    /// What the model sees now.
+    /// The part of the conversation that the model attends to now.
     pub fn view(&self) -> View {
         let context = self.session.context_use();
         let covered = self.summary.as_ref().map_or(0, |summary| summary.of.len());
@@ -192,18 +136,19 @@ impl Conversation {
         View { context, first_message, summary }
     }
 
-    /// Forgets everything but the settings.
+    /// Clears everything but the settings.
     pub fn reset(&mut self) {
         self.session.reset();
         (self.transcript, self.summary) = (Transcript::default(), None);
         self.notes.clear();
     }
 
-    /// Answers the last of `messages`. What was said before may differ from what it was at the last
-    /// turn: then it is read from there on.
+    /// Answers the last of `messages`. Earlier messages may differ from those of the last turn:
+    /// then the prompt is read from the first difference on.
     ///
-    /// *Errors*: [`Error::Template`] when the template refuses the messages, [`Error::ContextFull`]
-    /// under [`Overflow::Stop`], and those of [`Session::generate`].
+    /// # Errors
+    /// [`Error::Template`] if the template rejects the messages, [`Error::ContextFull`] under
+    /// [`Overflow::Stop`], and those of [`Session::generate`].
     pub fn answer(
         &mut self,
         messages: &[Message],
@@ -212,22 +157,22 @@ impl Conversation {
         on_update: &mut dyn FnMut(Update<'_>),
     ) -> Result<Answer, Error> {
         let model = self.session.model();
-        let fit = Fit::of(model.tokenizer(), model.context(), messages);
-        let (messages, left_out) = fit.messages(messages);
+        let limit = TextLimit::for_messages(model.tokenizer(), model.context(), messages);
+        let (messages, n_omitted) = limit.messages(messages);
         let messages = &*messages;
         let turn = self.turn_prompt(messages, options, cancel, on_update);
         let TurnPrompt { transcript, tail, mut notes } = match turn {
-            // Cancelling is no error.
+            // Cancelling is not an error.
             Err(Error::Cancelled) => return Ok(Answer::cancelled()),
             turn => turn?,
         };
-        if left_out > 0 {
-            notes.push(Note::TextLeftOut { bytes: left_out });
+        if n_omitted > 0 {
+            notes.push(Note::TextLeftOut { bytes: n_omitted });
         }
         self.notes = notes;
         self.session.set_sinks(self.n_sinks.unwrap_or(transcript.n_before_question));
         let phase = self.phase(&transcript, messages);
-        let mut parts = AnswerParts::new(self.session.model().reasoning_marks(), &tail);
+        let mut parts = AnswerParts::new(self.session.model().reasoning_tags(), &tail);
         let answer =
             self.session.generate(&transcript.ids, options, cancel, &mut |text, progress| {
                 if text.is_empty() && progress.tokens == 0 {
@@ -238,12 +183,13 @@ impl Conversation {
                 }
             })?;
         self.transcript = transcript;
-        self.transcript.n_instructions = instructions(messages);
+        self.transcript.n_instructions = n_instructions(messages);
         self.transcript.push(&answer, messages.len() + 1);
         Ok(parts.finish(answer, on_update))
     }
 
-    /// The prompt of a turn, once what has to leave was summarised.
+    /// The prompt of a turn; with [`Overflow::Summarise`], after the messages that must leave are
+    /// summarised.
     fn turn_prompt(
         &mut self,
         messages: &[Message],
@@ -256,14 +202,14 @@ impl Conversation {
         } else {
             self.summary = None;
         }
-        self.prompt(&self.shown(messages), messages.len(), cancel)
+        self.prompt(&self.visible_messages(messages), messages.len(), cancel)
     }
 
-    /// The messages that the model sees: a summary takes the place of those that it stands for.
-    fn shown(&self, messages: &[Message]) -> Vec<Message> {
-        let n_instructions = instructions(messages);
+    /// The messages as the model gets them: a summary replaces those that it covers.
+    fn visible_messages(&self, messages: &[Message]) -> Vec<Message> {
+        let n_instructions = n_instructions(messages);
         let rest = &messages[n_instructions..];
-        let Some(summary) = self.summary.as_ref().filter(|summary| summary.begins(rest)) else {
+        let Some(summary) = self.summary.as_ref().filter(|summary| summary.applies_to(rest)) else {
             return messages.to_vec();
         };
         let mut system: Vec<&str> =
@@ -274,8 +220,8 @@ impl Conversation {
         std::iter::once(system).chain(rest[summary.of.len()..].iter().cloned()).collect()
     }
 
-    /// Lets the model write a summary of the first messages, if all would take more than three quarters
-    /// of the context: what remains takes half of it.
+    /// Summarises the first messages if all of them would take more than three quarters of the
+    /// context, so that the rest takes half of it.
     fn summarise(
         &mut self,
         messages: &[Message],
@@ -283,34 +229,34 @@ impl Conversation {
         cancel: &AtomicBool,
         on_update: &mut dyn FnMut(Update<'_>),
     ) -> Result<(), Error> {
-        let n_instructions = instructions(messages);
+        let n_instructions = n_instructions(messages);
         let rest = &messages[n_instructions..];
-        self.summary.take_if(|summary| !summary.begins(rest));
+        self.summary.take_if(|summary| !summary.applies_to(rest));
         let context = self.session.model().context();
         let max_tokens = MAX_SUMMARY.min(context / 8);
         loop {
-            let shown = self.shown(messages);
-            let prompt = self.prompt(&shown, messages.len(), cancel)?;
+            let visible = self.visible_messages(messages);
+            let prompt = self.prompt(&visible, messages.len(), cancel)?;
             if prompt.transcript.ids.len() <= context / 4 * 3 {
                 return Ok(());
             }
             let covered = self.summary.as_ref().map_or(0, |summary| summary.of.len());
-            let n_leaving = self.leaving(&rest[covered..], context / 2, cancel)?;
+            let n_leaving = self.n_to_drop(&rest[covered..], context / 2, cancel)?;
             if n_leaving == 0 {
                 return Ok(());
             }
-            let n_before = shown.len() - (rest.len() - covered);
+            let n_before = visible.len() - (rest.len() - covered);
             let request = Message::new(Role::User, SUMMARY_REQUEST);
-            let asked: Vec<_> =
-                shown[..n_before + n_leaving].iter().cloned().chain([request]).collect();
-            let prompt = self.prompt(&asked, asked.len(), cancel)?;
+            let request_messages: Vec<_> =
+                visible[..n_before + n_leaving].iter().cloned().chain([request]).collect();
+            let prompt = self.prompt(&request_messages, request_messages.len(), cancel)?;
             let options = GenerateOptions { max_tokens, ..options.clone() };
             let ids = &prompt.transcript.ids;
             let answer = self.session.generate(ids, &options, cancel, &mut |_, progress| {
                 let phase = Phase::Summary;
                 on_update(Update::Reading { phase, done: progress.tokens, total: max_tokens });
             })?;
-            let mut parts = AnswerParts::new(self.session.model().reasoning_marks(), &prompt.tail);
+            let mut parts = AnswerParts::new(self.session.model().reasoning_tags(), &prompt.tail);
             parts.push(&answer.text, &answer.progress, &mut |_| {});
             let answer = parts.finish(answer, &mut |_| {});
             if answer.finish == Finish::Cancelled || answer.text.trim().is_empty() {
@@ -322,9 +268,9 @@ impl Conversation {
         }
     }
 
-    /// How many of `messages` have to leave so that the others take `room` tokens, and no more leave at
-    /// once than a summary can be written of. Questions leave with their answers; the last one stays.
-    fn leaving(
+    /// The number of `messages` to drop so that the rest takes `room` tokens, at most as many as
+    /// one summary can cover. Questions are dropped with their answers; the last question stays.
+    fn n_to_drop(
         &self,
         messages: &[Message],
         room: usize,
@@ -334,8 +280,8 @@ impl Conversation {
         let sizes: Vec<usize> = messages
             .iter()
             .map(|message| {
-                let ids = tokenizer.encode_until(&message.content, false, cancel)?;
-                Ok(ids.len() + AROUND_MESSAGE)
+                let ids = tokenizer.encode_cancellable(&message.content, false, cancel)?;
+                Ok(ids.len() + MESSAGE_OVERHEAD)
             })
             .collect::<Result<_, Error>>()?;
         let (mut remaining, mut leaving) = (sizes.iter().sum::<usize>(), 0);
@@ -352,64 +298,68 @@ impl Conversation {
         Ok(n_leaving)
     }
 
-    /// Whether more has to be read again than the last answer, which templates may show differently.
+    /// [`Phase::Reread`] if more must be read again than the last answer, which templates may
+    /// render differently.
     fn phase(&self, prompt: &Transcript, messages: &[Message]) -> Phase {
-        // The last question that was answered, if any was.
+        // The last answered question, if there is one.
         let Some(last) = messages.len().checked_sub(2) else { return Phase::Prompt };
-        if last <= instructions(messages) {
+        if last <= n_instructions(messages) {
             return Phase::Prompt;
         }
         let before = prompt.marks.iter().rfind(|mark| mark.messages <= last);
-        let held = self.session.tokens();
-        let shared = prompt.ids.iter().zip(held).take_while(|(a, b)| a == b).count();
-        // The last token of an answer was drawn and not read.
+        let session_tokens = self.session.tokens();
+        let shared = prompt.ids.iter().zip(session_tokens).take_while(|(a, b)| a == b).count();
+        // The last token of an answer was sampled but not read.
         match before {
-            Some(before) if shared + 1 < before.ids => Phase::Again,
+            Some(before) if shared + 1 < before.ids => Phase::Reread,
             _ => Phase::Prompt,
         }
     }
 
-    /// The prompt for `shown`; `n_messages` are there in all, those that a summary stands for included.
+    /// The prompt for `visible`; `n_messages` counts all messages, including those that a summary
+    /// replaces.
     fn prompt(
         &self,
-        shown: &[Message],
+        visible: &[Message],
         n_messages: usize,
         cancel: &AtomicBool,
     ) -> Result<TurnPrompt, Error> {
         let model = self.session.model();
-        let values: Vec<_> = shown.iter().map(prompt::value).collect();
+        let values: Vec<_> = visible.iter().map(prompt::value).collect();
         let rendered = model.chat_format().render(&values, true, cancel)?;
         let (tail, notes) = (rendered.tail().to_owned(), rendered.notes.clone());
-        let n_more = n_messages.saturating_sub(shown.len());
+        let n_more = n_messages.saturating_sub(visible.len());
         let tokenizer = model.tokenizer();
         let transcript = Transcript::new(rendered, n_more, &self.transcript, tokenizer, cancel)?;
         Ok(TurnPrompt { transcript, tail, notes })
     }
 
-    /// Writes what a later start needs to go on without reading the conversation again.
+    /// Saves what is needed to continue without reading the conversation again.
     ///
-    /// *Errors*: as for [`Session::save`].
+    /// # Errors
+    /// As for [`Session::save`].
     pub fn save(&self, path: &std::path::Path) -> Result<(), Error> {
         let note = serde_json::to_vec(&(&self.transcript, &self.summary)).expect("plain data");
         self.session.save_with(path, &note)
     }
 
-    /// The conversation that was saved at `path` with this model and settings.
+    /// Loads the conversation that was saved at `path` with this model and settings.
     ///
-    /// *Errors*: as for [`Session::load`].
+    /// # Errors
+    /// As for [`Session::load`].
     pub fn load(model: &Arc<Model>, path: &std::path::Path) -> Result<Self, Error> {
         let (session, note) = Session::load_with(model, path)?;
         let (transcript, summary): (Transcript, _) = serde_json::from_slice(&note)
-            .map_err(|error| Error::Saved { what: format!("its note: {error}") })?;
+            .map_err(|error| Error::Saved { what: format!("invalid transcript: {error}") })?;
         let fits = transcript.is_consistent();
         if !fits {
-            return Err(Error::Saved { what: "its note contradicts itself".to_owned() });
+            return Err(Error::Saved { what: "inconsistent transcript".to_owned() });
         }
         Ok(Self { transcript, summary, ..Self::of(session) })
     }
 }
 
-/// A summary without the sentence that its limit of tokens cut off.
+/// The summary without a last sentence that the token limit cut off.
 fn whole_sentences(text: &str, finish: Finish) -> &str {
     match text.rfind(". ") {
         Some(end) if finish == Finish::MaxTokens => &text[..=end],
@@ -417,7 +367,7 @@ fn whole_sentences(text: &str, finish: Finish) -> &str {
     }
 }
 
-/// How many instructions stand before the first question.
-fn instructions(messages: &[Message]) -> usize {
+/// The number of system messages before the first question.
+fn n_instructions(messages: &[Message]) -> usize {
     messages.iter().take_while(|message| message.role == Role::System).count()
 }

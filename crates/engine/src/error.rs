@@ -1,27 +1,27 @@
-//! What can go wrong between a file and an answer.
+//! The errors of the engine.
 
 /// Why a model could not be loaded or run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The file is missing, damaged or lacks something.
+    /// The file is missing, damaged or incomplete.
     #[error(transparent)]
     Gguf(#[from] lilims_gguf::Error),
-    /// Lilims cannot run this model: an unknown family, tensor type or tokenizer.
+    /// The model uses something that is not supported: an unknown family, tensor type or tokenizer.
     #[error("{what}")]
     Unsupported {
-        /// What is not supported, and what is.
+        /// What is not supported.
         what: String,
     },
-    /// The file contradicts itself, such as a tensor of the wrong shape.
+    /// The file is inconsistent, such as a tensor of the wrong shape.
     #[error("damaged model: {what}")]
     Damaged {
-        /// What does not fit.
+        /// What is inconsistent.
         what: String,
     },
     /// A tensor's blocks could not be decoded.
     #[error(transparent)]
     Decode(#[from] crate::quant::DecodeError),
-    /// The tokenizer could not be built or failed on a text.
+    /// The tokenizer could not be built, or failed on a text.
     #[error("tokenizer: {what}")]
     Tokenizer {
         /// What failed.
@@ -33,12 +33,12 @@ pub enum Error {
         /// What failed.
         what: String,
     },
-    /// More tokens than the context holds.
+    /// There are more tokens than the context can hold.
     #[error("the text needs {needed} tokens, the context holds {context}")]
     ContextFull {
         /// Tokens needed.
         needed: usize,
-        /// Tokens that the context holds.
+        /// Tokens that the context can hold.
         context: usize,
     },
     /// The token is not in the vocabulary.
@@ -46,29 +46,29 @@ pub enum Error {
     UnknownToken {
         /// The token.
         id: u32,
-        /// The vocabulary's size.
+        /// The size of the vocabulary.
         n_vocab: usize,
     },
-    /// The file is one part of a model, whose other parts are in other files.
+    /// The file is one part of a split model.
     #[error(
         "this is part {} of {} of a split model, which Lilims cannot load: join the parts into one \
          file, as llama.cpp's `llama-gguf-split --merge` does", .0.part, .0.count
     )]
     Split(lilims_gguf::Split),
-    /// What the model computed is no number, or infinite.
+    /// The model computed values that are NaN or infinite.
     #[error(
-        "`{model}` computes numbers that are not finite at token {position}: its file is damaged, or \
+        "`{model}` computes values that are not finite at token {position}: its file is damaged, or \
          values grow beyond what their types hold"
     )]
     NotFinite {
         /// The model's name.
         model: String,
-        /// The token of the conversation after which that is so, counted from 1.
+        /// The token of the conversation at which this happened, counted from 1.
         position: usize,
     },
-    /// A session would take more memory than there is.
+    /// A session would need more memory than is available.
     #[error(
-        "a context of {context} tokens needs {} of memory, {} are there: choose a smaller context",
+        "a context of {context} tokens needs {} of memory, {} is available: choose a smaller context",
         size(*needed_bytes), size(*available_bytes)
     )]
     TooLarge {
@@ -76,19 +76,19 @@ pub enum Error {
         context: usize,
         /// Bytes of its cache and buffers.
         needed_bytes: u64,
-        /// Bytes that may be taken.
+        /// Bytes that are available.
         available_bytes: u64,
     },
-    /// The system gives no memory.
-    #[error("the system gives no memory for {}: choose a smaller context", size(*bytes))]
+    /// An allocation failed.
+    #[error("out of memory: cannot allocate {}, choose a smaller context", size(*bytes))]
     OutOfMemory {
-        /// Bytes that were asked for.
+        /// Bytes requested.
         bytes: u64,
     },
-    /// A saved session that cannot be used.
+    /// A saved session cannot be used.
     #[error("saved session: {what}")]
     Saved {
-        /// What does not fit.
+        /// What is inconsistent.
         what: String,
     },
     /// A saved session could not be written or read.
@@ -97,21 +97,21 @@ pub enum Error {
     /// The caller cancelled.
     #[error("cancelled")]
     Cancelled,
-    /// More worker threads than this machine has a use for.
-    #[error("{asked} worker threads are too many: this machine takes at most {most}")]
+    /// More worker threads were requested than this machine can use.
+    #[error("{requested} worker threads are too many: this machine allows at most {max}")]
     TooManyThreads {
-        /// Threads that were asked for.
-        asked: usize,
-        /// What [`max_threads`](crate::max_threads) allows.
-        most: usize,
+        /// Threads requested.
+        requested: usize,
+        /// The limit, [`max_threads`](crate::max_threads).
+        max: usize,
     },
-    /// A computation did not end as it should, by a fault in Lilims.
-    #[error("a computation failed inside Lilims: load the model again")]
+    /// A worker panicked, by a bug in Lilims.
+    #[error("internal error during computation: load the model again")]
     Panicked,
-    /// The system gave no worker threads.
+    /// Worker threads could not be started.
     #[error("cannot start worker threads")]
     Threads(#[from] std::io::Error),
-    /// `LILIMS_ISA` names no instruction set that this processor has.
+    /// `LILIMS_ISA` names an instruction set that this processor does not have.
     #[error(transparent)]
     Isa(#[from] crate::quant::IsaError),
     /// The candle backend failed.
@@ -120,13 +120,13 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the model's file is no longer what was loaded: it has to be loaded again.
+    /// Whether the file of the model changed since it was loaded: it has to be loaded again.
     pub fn is_changed_file(&self) -> bool {
         matches!(self, Self::Gguf(lilims_gguf::Error::Changed { .. }))
     }
 }
 
-/// A size as messages tell it: `4.1 GB`.
+/// A size for error messages, such as `4.1 GB`.
 fn size(bytes: u64) -> String {
     match bytes {
         0..1_000_000_000 => format!("{} MB", bytes.div_ceil(1_000_000)),

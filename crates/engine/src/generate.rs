@@ -1,31 +1,31 @@
-//! Answers: reads a prompt, draws tokens one by one, and gives out their text.
+//! Generates answers: reads a prompt, samples tokens one by one, and streams their text.
 
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::backend::Want;
-use crate::lookup;
+use crate::backend::WantedLogits;
+use crate::prompt_lookup;
 use crate::sampler::Sampler;
 use crate::session::Overflow;
 use crate::text::DecodeStream;
 use crate::window::Window;
 use crate::{Error, Model, Sampling, Session, Tokenizer};
 
-/// How to generate an answer.
+/// Options for generating an answer.
 #[derive(Clone, Debug)]
 pub struct GenerateOptions {
-    /// How to pick tokens.
+    /// Sampling settings.
     pub sampling: Sampling,
-    /// The answer ends after this many tokens.
+    /// The most tokens of the answer.
     pub max_tokens: usize,
-    /// The answer ends before the first of these texts.
+    /// Stop texts: the answer ends before the first of them.
     pub stop: Vec<String>,
-    /// Goes on past end-of-turn tokens.
+    /// Continues past end-of-turn tokens.
     pub ignore_eos: bool,
-    /// Guesses up to so many tokens from what was said before and reads them together; 0 is off. The
-    /// answer stays the same.
+    /// The most tokens drafted at once by prompt lookup; 0 switches it off. It does not change the
+    /// answer.
     pub lookup: usize,
 }
 
@@ -46,9 +46,9 @@ impl Default for GenerateOptions {
 pub enum Finish {
     /// The model ended its turn.
     EndOfTurn,
-    /// A stop text came up.
+    /// A stop text was generated.
     StopText,
-    /// The limit of tokens was reached.
+    /// The token limit was reached.
     MaxTokens,
     /// The context is full.
     ContextFull,
@@ -56,18 +56,18 @@ pub enum Finish {
     Cancelled,
 }
 
-/// How far an answer is.
+/// Progress and timings of an answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Progress {
-    /// Tokens of the prompt.
+    /// Length of the prompt, in tokens.
     pub prompt_tokens: usize,
-    /// Tokens of the prompt that are read now; the rest was in the cache, or does not fit the window.
+    /// Prompt tokens to read now; the rest is in the cache or does not fit into the window.
     pub prefilled_tokens: usize,
-    /// How many of them are read so far.
+    /// Number of those read so far.
     pub read_tokens: usize,
-    /// Tokens of the prompt that are not read, since it is longer than the context.
+    /// Prompt tokens that are skipped because the prompt is longer than the context.
     pub unread_tokens: usize,
-    /// Tokens that were read again, since the window cannot slide.
+    /// Tokens that were read again because the window cannot slide.
     pub reread_tokens: usize,
     /// Tokens generated.
     pub tokens: usize,
@@ -100,26 +100,26 @@ fn rate(count: usize, time: Duration) -> f64 {
 pub struct Answer {
     /// Its text.
     pub text: String,
-    /// What the model wrote for itself before it, marks left out. A [`Session`] does not look for
-    /// it: there all is `text`.
+    /// Reasoning before the answer, without its tags. A [`Session`] leaves it in `text`; a
+    /// [`Conversation`](crate::Conversation) separates it.
     pub reasoning: Option<String>,
-    /// Its tokens, the end-of-turn token and those of a stop text not included: where the text is cut
-    /// within a token, those before it.
+    /// Its tokens, without the end-of-turn token and those of a stop text; if the text was cut
+    /// within a token, the tokens before it.
     pub tokens: Vec<u32>,
-    /// How many of the tokens, from the first, stand for whole characters: fewer than all where the
-    /// answer ended within a character.
+    /// The number of leading tokens that form whole characters: fewer than all if the answer ended
+    /// within a character.
     pub covered_tokens: usize,
-    /// Bytes of the text, reasoning and its marks included, that those tokens stand for: less than all
-    /// where it was cut within a token.
+    /// Bytes of text (including reasoning and its tags) that those tokens cover: fewer than all if
+    /// the text was cut within a token.
     pub covered_bytes: usize,
     /// Why it ended.
     pub finish: Finish,
-    /// What it took.
+    /// Token counts and timings.
     pub progress: Progress,
 }
 
 impl Answer {
-    /// The answer of a turn that was cancelled before its prompt was there.
+    /// The answer of a turn that was cancelled before its prompt was built.
     pub(crate) fn cancelled() -> Self {
         Self {
             text: String::new(),
@@ -133,19 +133,20 @@ impl Answer {
     }
 }
 
-/// Gets each piece of text as it is decoded, whole characters, and how far the answer is. While the
-/// prompt is read, it gets empty texts.
+/// Callback for each piece of text, in whole characters, with the progress. While the prompt is
+/// read, the text is empty.
 pub type OnText<'a> = dyn FnMut(&str, &Progress) + 'a;
 
 impl Session {
-    /// Answers `prompt`, the whole conversation in tokens. What the cache holds of it already is
-    /// not read again. Of a prompt that does not fit, the sinks and the last tokens are read.
+    /// Generates an answer to `prompt`, the whole conversation in tokens. The part that the cache
+    /// already holds is not read again. If the prompt does not fit, the sinks and the last tokens
+    /// are read.
     ///
-    /// *Errors*: [`Error::Gguf`] when the model's file is no longer what was loaded; what was given out
-    /// before stands. [`Error::ContextFull`] when the prompt is empty, or leaves no room under
-    /// [`Overflow::Stop`], [`Error::UnknownToken`], [`Error::NotFinite`], [`Error::Candle`]. Cancelling is
-    /// no error: the
-    /// answer so far is returned.
+    /// # Errors
+    /// [`Error::Gguf`] if the model file changed; text passed to `on_text` before stays valid.
+    /// [`Error::ContextFull`] if the prompt is empty, or leaves no room under [`Overflow::Stop`],
+    /// [`Error::UnknownToken`], [`Error::NotFinite`], [`Error::Candle`]. Cancelling is not an
+    /// error: the answer so far is returned.
     pub fn generate(
         &mut self,
         prompt: &[u32],
@@ -167,7 +168,7 @@ impl Session {
         };
         progress.prefill = start.elapsed();
         let model = Arc::clone(&self.model);
-        // Texts of tokens are read from the file, too: none of one that is gone is given out.
+        // Token texts are read from the mapped file, too: stop streaming once the file is damaged.
         let on_text: &mut OnText<'_> = &mut |text, progress| {
             if !model.is_damaged() {
                 on_text(text, progress);
@@ -175,13 +176,13 @@ impl Session {
         };
         let mut writer = AnswerWriter::new(&model, options);
         let finish = if is_read {
-            let written = Turn { session: self, options, cancel, start, on_text }
+            let result = Turn { session: self, options, cancel, start, on_text }
                 .write(&mut writer, &mut progress);
-            if let Err(Error::NotFinite { .. }) = written {
-                // What is no number stands among keys and values, too: nothing can go on from it.
+            if let Err(Error::NotFinite { .. }) = result {
+                // The cache contains NaN, too, and cannot be continued.
                 self.reset();
             }
-            written?
+            result?
         } else {
             Finish::Cancelled
         };
@@ -191,7 +192,7 @@ impl Session {
         Ok(answer)
     }
 
-    /// Reads what the cache does not hold of `prompt`, in chunks, and leaves the logits after it.
+    /// Reads the part of `prompt` that is not cached, in chunks, and leaves the logits after it.
     fn prefill(
         &mut self,
         prompt: &[u32],
@@ -200,24 +201,24 @@ impl Session {
         on_text: &mut OnText<'_>,
     ) -> Result<(), Error> {
         let shared = prompt.iter().zip(&self.tokens).take_while(|(a, b)| a == b).count();
-        let is_known = shared == prompt.len() && self.after_prompt.0 == shared;
-        if is_known && self.truncate(shared) == shared {
+        let has_logits = shared == prompt.len() && self.after_prompt.0 == shared;
+        if has_logits && self.truncate(shared) == shared {
             self.logits.clone_from(&self.after_prompt.1);
             return Ok(());
         }
-        // The last token is read even when it is cached: its logits are not kept.
+        // The last token is read even if it is cached, because its logits are not.
         self.truncate(shared.min(prompt.len() - 1));
         let mut logits = std::mem::take(&mut self.logits);
         logits.clear();
-        let parts = self.unread(prompt);
+        let parts = self.parts_to_read(prompt);
         progress.prefilled_tokens = parts.iter().map(ExactSizeIterator::len).sum();
         progress.unread_tokens = prompt.len() - self.tokens.len() - progress.prefilled_tokens;
-        let chunk_len = self.chunk_len(Want::Last);
+        let chunk_len = self.chunk_len(WantedLogits::Last);
         for part in parts {
             self.skip_to(prompt, part.start);
             for chunk in prompt[part].chunks(chunk_len) {
                 let is_last = self.tokens.len() + chunk.len() == prompt.len();
-                let want = if is_last { Want::Last } else { Want::Nothing };
+                let want = if is_last { WantedLogits::Last } else { WantedLogits::None };
                 self.read(chunk, want, cancel, &mut logits)?;
                 progress.read_tokens += chunk.len();
                 on_text("", progress);
@@ -229,22 +230,22 @@ impl Session {
         Ok(())
     }
 
-    /// The parts of `prompt` that are to be read: of what the cache lacks, sinks and what follows them, or
-    /// what fits after them.
-    fn unread(&self, prompt: &[u32]) -> [Range<usize>; 2] {
+    /// The parts of `prompt` to read: everything that is not cached, or, if that does not fit, the
+    /// sinks and the last tokens.
+    fn parts_to_read(&self, prompt: &[u32]) -> [Range<usize>; 2] {
         let Window { context, n_sinks, .. } = self.window;
-        let (held, len) = (self.tokens.len(), prompt.len());
+        let (n_held, len) = (self.tokens.len(), prompt.len());
         let n_last = if self.model.can_slide() { context - n_sinks } else { context / 2 };
         let first_seen = len.saturating_sub(n_last);
-        let all_leaves = len - self.base > context && first_seen > held.max(n_sinks);
+        let all_leaves = len - self.base > context && first_seen > n_held.max(n_sinks);
         if all_leaves {
-            [held.min(n_sinks)..n_sinks, first_seen..len]
+            [n_held.min(n_sinks)..n_sinks, first_seen..len]
         } else {
-            [held..len, len..len]
+            [n_held..len, len..len]
         }
     }
 
-    /// Goes on at token `start` of `prompt`: those before it that were not read are left out.
+    /// Continues at token `start` of `prompt`, skipping the tokens before it.
     fn skip_to(&mut self, prompt: &[u32], start: usize) {
         if start <= self.tokens.len() {
             return;
@@ -260,7 +261,7 @@ impl Session {
     }
 }
 
-/// An answer that is being written.
+/// The generation of one answer.
 struct Turn<'a, 'b> {
     session: &'a mut Session,
     options: &'a GenerateOptions,
@@ -270,7 +271,7 @@ struct Turn<'a, 'b> {
 }
 
 impl Turn<'_, '_> {
-    /// Draws and reads tokens until something ends the answer.
+    /// Samples and reads tokens until the answer ends.
     fn write(
         &mut self,
         writer: &mut AnswerWriter<'_>,
@@ -278,19 +279,19 @@ impl Turn<'_, '_> {
     ) -> Result<Finish, Error> {
         let n_vocab = self.session.model.spec().n_vocab;
         let mut sampler = Sampler::new(&self.options.sampling);
-        // The logits that follow the last token of the answer, then those that follow guesses.
+        // Logits after the last token of the answer, then those after each drafted token.
         let mut logits = std::mem::take(&mut self.session.logits);
         let mut row = 0;
-        // Tokens of the session that are no guess.
+        // Tokens of the session that are not drafted.
         let mut len = self.session.tokens.len();
         let finish = loop {
-            if let Some(finish) = self.interruption(writer) {
+            if let Some(finish) = self.must_stop(writer) {
                 break finish;
             }
             let row_logits = &mut logits[row * n_vocab..][..n_vocab];
             self.session.check_row(row_logits, len)?;
             let id = sampler.sample(row_logits, &self.session.tokens[..len]);
-            self.note(progress);
+            self.record_token(progress);
             if self.session.model.tokenizer().ends_turn(id) && !self.options.ignore_eos {
                 break Finish::EndOfTurn;
             }
@@ -302,7 +303,7 @@ impl Turn<'_, '_> {
             }
             if self.session.tokens.get(len) == Some(&id) {
                 (len, row) = (len + 1, row + 1);
-                self.session.counters.confirmed += 1;
+                self.session.counters.accepted += 1;
                 continue;
             }
             self.session.tokens.truncate(len);
@@ -311,7 +312,7 @@ impl Turn<'_, '_> {
             }
             logits.clear();
             row = 0;
-            match self.read_on(id, &mut logits) {
+            match self.read_with_draft(id, &mut logits) {
                 Err(Error::Cancelled) => break Finish::Cancelled,
                 read => read?,
             }
@@ -323,8 +324,8 @@ impl Turn<'_, '_> {
         Ok(finish)
     }
 
-    /// Why nothing more is to be drawn.
-    fn interruption(&self, writer: &AnswerWriter<'_>) -> Option<Finish> {
+    /// Returns why generation must stop now, if it must.
+    fn must_stop(&self, writer: &AnswerWriter<'_>) -> Option<Finish> {
         if writer.tokens.len() >= self.options.max_tokens {
             return Some(Finish::MaxTokens);
         }
@@ -336,8 +337,8 @@ impl Turn<'_, '_> {
         self.session.overflow() == Overflow::Stop && tokens.len() - base >= window.context
     }
 
-    /// Notes that a token was drawn.
-    fn note(&self, progress: &mut Progress) {
+    /// Records that a token was sampled.
+    fn record_token(&self, progress: &mut Progress) {
         if progress.tokens == 0 {
             progress.first_token = self.start.elapsed();
         }
@@ -345,41 +346,41 @@ impl Turn<'_, '_> {
         progress.decode = self.start.elapsed() - progress.first_token;
     }
 
-    /// Reads `id` and what is guessed to follow it.
-    fn read_on(&mut self, id: u32, logits: &mut Vec<f32>) -> Result<(), Error> {
-        let most = self.most_guesses();
-        if most == 0 {
-            return self.session.read(&[id], Want::Last, self.cancel, logits);
+    /// Reads `id` and a draft of the tokens after it.
+    fn read_with_draft(&mut self, id: u32, logits: &mut Vec<f32>) -> Result<(), Error> {
+        let max = self.max_draft();
+        if max == 0 {
+            return self.session.read(&[id], WantedLogits::Last, self.cancel, logits);
         }
         let session = &mut *self.session;
         session.tokens.push(id);
         let ids: Vec<u32> = std::iter::once(id)
-            .chain(lookup::guess(&session.tokens, most).iter().copied())
+            .chain(prompt_lookup::draft(&session.tokens, max).iter().copied())
             .collect();
         session.tokens.pop();
-        session.counters.guessed += ids.len() as u64 - 1;
-        session.read_chunk(&ids, Want::All, true, self.cancel, logits)
+        session.counters.drafted += ids.len() as u64 - 1;
+        session.read_chunk(&ids, WantedLogits::All, true, self.cancel, logits)
     }
 
-    /// How many tokens may be guessed: as many as are read as if one by one, none of them beyond the
-    /// point at which the window begins to slide.
-    fn most_guesses(&self) -> usize {
+    /// The most tokens to draft: those that can be read bit-exactly, without passing the point at
+    /// which the window begins to slide.
+    fn max_draft(&self) -> usize {
         let Session { tokens, base, window, runner, .. } = &*self.session;
-        let most = self.options.lookup.min(runner.max_exact().saturating_sub(1));
+        let max = self.options.lookup.min(runner.max_exact().saturating_sub(1));
         match window.context.checked_sub(tokens.len() - base + 1) {
-            Some(room) => most.min(room),
-            None => most,
+            Some(room) => max.min(room),
+            None => max,
         }
     }
 }
 
-/// Collects an answer's text and holds back what may become a stop text.
+/// Collects the text of an answer and holds back text that may become a stop text.
 struct AnswerWriter<'a> {
     stream: DecodeStream<'a>,
     stop: &'a [String],
     tokens: Vec<u32>,
     text: String,
-    /// How much of `text` was given out, in bytes.
+    /// Bytes of `text` already passed on.
     sent: usize,
 }
 
@@ -389,7 +390,7 @@ impl<'a> AnswerWriter<'a> {
         Self { stream, stop: &options.stop, tokens: Vec::new(), text: String::new(), sent: 0 }
     }
 
-    /// Takes a token; true if a stop text is complete now, which is then cut off.
+    /// Appends a token; returns true if it completes a stop text, which is then cut off.
     fn push(&mut self, id: u32, progress: &Progress, on_text: &mut OnText<'_>) -> bool {
         self.tokens.push(id);
         self.text.push_str(&self.stream.push(id));
@@ -397,8 +398,9 @@ impl<'a> AnswerWriter<'a> {
         if let Some(at) = found {
             self.text.truncate(self.sent + at);
         }
-        let held = if found.is_some() { 0 } else { held_back(&self.text[self.sent..], self.stop) };
-        self.send(self.text.len() - held, progress, on_text);
+        let n_held =
+            if found.is_some() { 0 } else { stop_prefix_len(&self.text[self.sent..], self.stop) };
+        self.send(self.text.len() - n_held, progress, on_text);
         found.is_some()
     }
 
@@ -417,7 +419,7 @@ impl<'a> AnswerWriter<'a> {
             (covered_tokens, covered_bytes) = whole_tokens(tokenizer, &tokens, text.len());
         }
         if finish == Finish::StopText {
-            // The tokens end where the text ends: a later prompt must not hold what was cut off.
+            // The tokens end where the text ends: a later prompt must not contain the stop text.
             tokens.truncate(covered_tokens);
         }
         Answer { text, reasoning: None, tokens, covered_tokens, covered_bytes, finish, progress }
@@ -431,8 +433,8 @@ impl<'a> AnswerWriter<'a> {
     }
 }
 
-/// How many of `tokens` stand for whole characters within the first `len` bytes of their text, and how
-/// many bytes those are.
+/// The number of `tokens` that form whole characters within the first `len` bytes of their text,
+/// and the number of those bytes.
 fn whole_tokens(tokenizer: &Tokenizer, tokens: &[u32], len: usize) -> (usize, usize) {
     let mut stream = DecodeStream::new(tokenizer);
     let (mut whole, mut bytes) = ((0, 0), 0);
@@ -448,21 +450,21 @@ fn whole_tokens(tokenizer: &Tokenizer, tokens: &[u32], len: usize) -> (usize, us
     whole
 }
 
-/// Where the first stop text starts in `text`.
+/// Offset of the first stop text in `text`.
 fn first_stop(text: &str, stop: &[String]) -> Option<usize> {
     stop.iter().filter(|stop| !stop.is_empty()).filter_map(|stop| text.find(stop.as_str())).min()
 }
 
-/// How many last bytes of `text` are the beginning of a stop text.
-fn held_back(text: &str, stop: &[String]) -> usize {
-    let begins = |len: &usize| {
+/// The number of last bytes of `text` that are the beginning of a stop text.
+fn stop_prefix_len(text: &str, stop: &[String]) -> usize {
+    let is_prefix = |len: &usize| {
         text.is_char_boundary(text.len() - len)
             && stop
                 .iter()
                 .any(|stop| stop.len() > *len && stop.starts_with(&text[text.len() - len..]))
     };
     let longest = stop.iter().map(String::len).max().unwrap_or(0);
-    (1..=longest.min(text.len())).rev().find(begins).unwrap_or(0)
+    (1..=longest.min(text.len())).rev().find(is_prefix).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -470,14 +472,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stop_texts_are_found_and_held_back() {
+    fn finds_and_holds_back_stop_texts() {
         let stop = ["END".to_owned(), "é!".to_owned()];
         assert_eq!(first_stop("a END", &stop), Some(2));
         assert_eq!(first_stop("aé!END", &stop), Some(1));
         assert_eq!(first_stop("a EN", &stop), None);
-        assert_eq!(held_back("a EN", &stop), 2);
-        assert_eq!(held_back("a é", &stop), 2);
-        assert_eq!(held_back("abc", &stop), 0);
-        assert_eq!(held_back("abc", &[]), 0);
+        assert_eq!(stop_prefix_len("a EN", &stop), 2);
+        assert_eq!(stop_prefix_len("a é", &stop), 2);
+        assert_eq!(stop_prefix_len("abc", &stop), 0);
+        assert_eq!(stop_prefix_len("abc", &[]), 0);
     }
 }

@@ -1,19 +1,24 @@
 //! Runs language models from GGUF files: text to tokens, tokens to logits, logits to text.
 //!
-//! [`Model`] opens a file; [`Session`] holds a conversation's cache and generates. A model's
-//! architecture is data ([`ModelSpec`]), run by one generic forward pass over a backend: our own
-//! CPU kernels, or candle tensors. Nothing here is async, downloads, or prints.
+//! [`Model`] loads a file; [`Session`] holds the cache of a conversation and generates. The
+//! architecture of a model is data ([`ModelSpec`]), run by one generic forward pass over a backend:
+//! our own CPU kernels, or candle tensors. Nothing here is async, downloads, or prints.
 
 mod backend;
 pub mod conversation;
 mod error;
 pub mod estimate;
+mod fingerprint;
 mod forward;
 pub mod generate;
-mod lookup;
+pub mod importance;
+mod kv_type;
+mod load_options;
+mod message;
 pub mod model;
-pub mod observe;
+mod observe;
 pub mod prompt;
+mod prompt_lookup;
 pub mod reasoning;
 pub use lilims_quant as quant;
 mod rope;
@@ -26,12 +31,15 @@ mod weights;
 mod window;
 
 pub use backend::cpu::max_threads;
-pub use conversation::{Conversation, Message, Role};
+pub use conversation::Conversation;
 pub use error::Error;
 pub use estimate::{Fit, MemoryBudget, MemoryEstimate};
 pub use generate::{Answer, Finish, GenerateOptions, OnText, Progress};
-pub use model::{BackendKind, KvType, LoadOptions, Model};
-pub use observe::InputSquares;
+pub use importance::ImportanceMatrix;
+pub use kv_type::KvType;
+pub use load_options::{BackendKind, LoadOptions};
+pub use message::{Message, Role};
+pub use model::Model;
 pub use prompt::{ChatFormat, Prompt};
 pub use sampler::Sampling;
 pub use session::{ContextUse, Counters, Overflow, Session};

@@ -2,20 +2,20 @@
 
 use crate::ModelSpec;
 
-/// Angular steps per position of each rotated pair, for each of a model's rotations.
+/// Angle per position of each rotated pair, for each of the model's ropes.
 ///
-/// Angles are products in f64, rounded once: long contexts lose nothing, and no table of all
-/// positions exists.
+/// Angles are computed in f64 and rounded once: long contexts lose no precision, and no table of
+/// all positions is needed.
 #[derive(Clone)]
 pub(crate) struct Rope {
     /// `[ropes][rope_dim / 2]`, radians per position.
     steps: Vec<Vec<f64>>,
-    /// What each rotation's cosines and sines are multiplied by.
+    /// Factor on the cosines and sines of each rope.
     magnitudes: Vec<f32>,
 }
 
 impl Rope {
-    /// `factors` stretch the wavelengths of the rotations that use them.
+    /// `factors` scale the wavelengths of the ropes that use them.
     pub(crate) fn new(spec: &ModelSpec, factors: Option<&[f32]>) -> Self {
         let steps = |rope: &crate::spec::RopeSpec| {
             let factor = |pair: usize| match factors {
@@ -33,7 +33,7 @@ impl Rope {
         Self { steps: spec.ropes.iter().map(steps).collect(), magnitudes }
     }
 
-    /// Cosines and sines of each pair's angle at `position`, for rotation `rope_idx`.
+    /// Cosine and sine of the angle of each pair at `position`, for rope `rope_idx`.
     pub(crate) fn angles(
         &self,
         rope_idx: usize,

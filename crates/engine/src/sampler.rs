@@ -1,19 +1,19 @@
-//! Picks the next token from logits.
+//! Samples the next token from logits.
 //!
-//! The steps and their order are llama.cpp's default chain: penalties, top-k, top-p, min-p,
-//! temperature, draw. So top-p and min-p judge the model's own probabilities, and the temperature
-//! only reshapes those that are left. The random numbers are xoshiro256** (Blackman and Vigna,
-//! "Scrambled Linear Pseudorandom Number Generators", 2021), seeded by splitmix64, so that a seed
-//! gives the same numbers on every platform. Grammars and logit biases are not here.
+//! The steps and their order are those of llama.cpp's default chain: penalties, top-k, top-p,
+//! min-p, temperature, draw. So top-p and min-p apply to the unscaled probabilities, and the
+//! temperature only reshapes the remaining ones. Random numbers come from xoshiro256** (Blackman
+//! and Vigna, "Scrambled Linear Pseudorandom Number Generators", 2021), seeded by splitmix64, so a
+//! seed gives the same numbers on every platform. Grammars and logit biases are not supported.
 
 use std::cmp::Ordering;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 
-/// How to pick the next token. The defaults are greedy: no penalties, temperature 0.
+/// Sampling settings. The defaults are greedy: no penalties, temperature 0.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sampling {
-    /// 0 is argmax.
+    /// 0 selects the token with the largest logit.
     pub temperature: f32,
     /// Keeps the `top_k` likeliest tokens; 0 keeps all.
     pub top_k: usize,
@@ -27,9 +27,9 @@ pub struct Sampling {
     pub frequency_penalty: f32,
     /// Subtracted once from the logit of each recent token; 0 is off.
     pub presence_penalty: f32,
-    /// How many last tokens count as recent.
+    /// The number of last tokens that count as recent.
     pub penalty_window: usize,
-    /// Fixes the random numbers.
+    /// Seed of the random numbers.
     pub seed: u64,
 }
 
@@ -59,10 +59,10 @@ impl Sampling {
     }
 }
 
-/// Whether a token can be drawn from `logits`: none is NaN or +∞, and one is finite. Some may be −∞, which
+/// Whether a token can be sampled from `logits`: none is NaN or +∞, and at least one is finite. −∞
 /// rules a token out.
 ///
-/// One pass without branches, which the compiler makes a vector loop.
+/// One pass without branches, which the compiler vectorises.
 pub(crate) fn is_usable(logits: &[f32]) -> bool {
     let (mut is_wrong, mut is_some_finite) = (false, false);
     for &logit in logits {
@@ -72,12 +72,13 @@ pub(crate) fn is_usable(logits: &[f32]) -> bool {
     !is_wrong && is_some_finite
 }
 
-/// A new seed: 32 bits, short enough to type again, from the standard library's random hash keys.
+/// A random seed of 32 bits, short enough to type, from the random hash keys of the standard
+/// library.
 pub fn random_seed() -> u64 {
     RandomState::new().build_hasher().finish() >> 32
 }
 
-/// Draws tokens: the settings with their random state and buffers that are used again.
+/// Samples tokens: the settings with their random state and reusable buffers.
 pub struct Sampler {
     sampling: Sampling,
     random: Xoshiro256,
@@ -96,11 +97,11 @@ impl Sampler {
         }
     }
 
-    /// Picks a token from `logits` (one per token of the vocabulary, in nats), given the `recent`
+    /// Samples a token from `logits` (one per token of the vocabulary, in nats), given the `recent`
     /// tokens, oldest first, for the penalties. May change `logits`.
     ///
-    /// Equal logits rank by id, the lowest first. A NaN never wins; if nothing else is left, and
-    /// for no logits at all, the answer is token 0.
+    /// Equal logits rank by id, lowest first. NaN is never selected; if nothing else is left, or
+    /// there are no logits, the result is token 0.
     pub fn sample(&mut self, logits: &mut [f32], recent: &[u32]) -> u32 {
         self.penalise(logits, recent);
         let (best, max) = argmax(logits);
@@ -133,26 +134,26 @@ impl Sampler {
         }
     }
 
-    /// Fills `candidates` with the `top_k` likeliest tokens in falling order, or with all that are
-    /// possible in the order of their ids.
+    /// Fills `candidates` with the `top_k` likeliest tokens in descending order, or with all
+    /// possible tokens in order of their ids.
     ///
-    /// The list is cut back to `k` whenever it reaches twice that, which raises the bar for the
-    /// rest: one pass over the vocabulary and hardly any sorting.
+    /// The list is truncated to `k` whenever it reaches twice that, which raises the threshold for
+    /// the rest: one pass over the vocabulary and hardly any sorting.
     fn collect(&mut self, logits: &[f32]) {
         let k = match self.sampling.top_k {
             0 => usize::MAX,
             k => k,
         };
         let full = k.saturating_mul(2);
-        let mut bar = f32::NEG_INFINITY;
+        let mut threshold = f32::NEG_INFINITY;
         self.candidates.clear();
         for (id, &logit) in (0u32..).zip(logits) {
-            // False for NaN, for the impossible, and for a tie with the bar, which has a lower id.
-            if logit > bar {
+            // False for NaN, for −∞, and for a tie with the threshold, which has a lower id.
+            if logit > threshold {
                 self.candidates.push(Candidate { id, logit, weight: 0.0 });
                 if self.candidates.len() == full {
                     keep_first(&mut self.candidates, k);
-                    bar = self.candidates[k - 1].logit;
+                    threshold = self.candidates[k - 1].logit;
                 }
             }
         }
@@ -164,8 +165,8 @@ impl Sampler {
 
     /// Applies top-p and min-p.
     ///
-    /// Both keep the front of the ranking, so what min-p drops need not be ranked for top-p; only
-    /// the total is of all candidates.
+    /// Both keep the front of the ranking, so tokens dropped by min-p need not be ranked for top-p;
+    /// only the total is over all candidates.
     fn keep_probable(&mut self, max: f32) {
         let Sampling { top_p, min_p, .. } = self.sampling;
         let by_top_p = top_p < 1.0;
@@ -173,9 +174,9 @@ impl Sampler {
             return;
         }
         let total = weigh(&mut self.candidates, max, 1.0);
-        // The likeliest weighs 1, so it stays whatever min-p says.
-        let least = min_p.min(1.0);
-        self.candidates.retain(|candidate| candidate.weight >= least);
+        // The likeliest token has weight 1, so it always stays.
+        let min_weight = min_p.min(1.0);
+        self.candidates.retain(|candidate| candidate.weight >= min_weight);
         if by_top_p {
             keep_mass(&mut self.candidates, f64::from(top_p) * total);
         }
@@ -191,22 +192,22 @@ impl Sampler {
                 return candidate.id;
             }
         }
-        // Rounding can leave a trace of the mass past the end.
+        // Rounding can leave a little of the mass past the end.
         self.candidates.iter().rfind(|candidate| candidate.weight > 0.0).map_or(0, |last| last.id)
     }
 }
 
-/// A token that may be drawn.
+/// A token that may be sampled.
 #[derive(Clone, Copy, Debug)]
 struct Candidate {
     id: u32,
     logit: f32,
-    /// Its probability times a factor that all candidates share.
+    /// Its probability times a factor common to all candidates.
     weight: f32,
 }
 
 impl Candidate {
-    /// The likelier first, then the lower id.
+    /// Likelier first, then lower id.
     fn rank(&self, other: &Self) -> Ordering {
         other.logit.total_cmp(&self.logit).then(self.id.cmp(&other.id))
     }
@@ -219,7 +220,7 @@ fn argmax(logits: &[f32]) -> (u32, f32) {
         .fold((0, f32::NEG_INFINITY), |best, (id, &x)| if x > best.1 { (id, x) } else { best })
 }
 
-/// Keeps the `count` best-ranked candidates, the last of them in its place.
+/// Keeps the `count` best-ranked candidates, with the last of them in its sorted position.
 fn keep_first(candidates: &mut Vec<Candidate>, count: usize) {
     if candidates.len() > count {
         candidates.select_nth_unstable_by(count - 1, Candidate::rank);
@@ -240,13 +241,13 @@ fn weigh(candidates: &mut [Candidate], max: f32, temperature: f32) -> f64 {
 
 /// Keeps the fewest best-ranked candidates whose weights reach `mass`, at least one.
 ///
-/// Ranks ever larger pieces of the front until the mass is reached: mostly a hundred tokens of a
-/// vocabulary of hundreds of thousands.
+/// Ranks larger and larger parts of the front until the mass is reached: usually about a hundred
+/// tokens of a vocabulary of hundreds of thousands.
 fn keep_mass(candidates: &mut Vec<Candidate>, mass: f64) {
-    let (mut start, mut piece, mut sum) = (0, 128, 0.0);
+    let (mut start, mut part_len, mut sum) = (0, 128, 0.0);
     while start < candidates.len() {
         let rest = &mut candidates[start..];
-        let end = piece.min(rest.len());
+        let end = part_len.min(rest.len());
         if end < rest.len() {
             rest.select_nth_unstable_by(end, Candidate::rank);
         }
@@ -260,7 +261,7 @@ fn keep_mass(candidates: &mut Vec<Candidate>, mass: f64) {
             }
         }
         start += end;
-        piece *= 4;
+        part_len *= 4;
     }
 }
 
@@ -270,7 +271,7 @@ struct Xoshiro256 {
 }
 
 impl Xoshiro256 {
-    /// Fills the state with splitmix64, as the authors advise.
+    /// Fills the state with splitmix64, as the authors recommend.
     fn new(seed: u64) -> Self {
         let mut x = seed;
         let state = std::array::from_fn(|_| {
@@ -296,7 +297,7 @@ impl Xoshiro256 {
         result
     }
 
-    /// A number in `[0, 1)` from the upper 53 bits, every double of that grid equally likely.
+    /// A number in `[0, 1)` from the upper 53 bits, each multiple of 2⁻⁵³ equally likely.
     fn next_f64(&mut self) -> f64 {
         (self.next_u64() >> 11) as f64 * (1.0 / (1u64 << 53) as f64)
     }
@@ -309,7 +310,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn t12_only_rows_of_numbers_are_usable() {
+    fn t12_rejects_rows_with_nan_or_inf() {
         let (nan, inf) = (f32::NAN, f32::INFINITY);
         for len in [1, 7, 64, 1000] {
             for at in [0, len / 2, len - 1] {
@@ -335,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn seeds_differ() {
+    fn random_seeds_differ() {
         assert_ne!(random_seed(), random_seed());
     }
 
@@ -362,7 +363,7 @@ mod tests {
         let max = ranked[0].1;
         let weight = |logit: f32| f64::from((logit - max).exp());
         if sampling.top_p < 1.0 {
-            // In the order of the implementation's sum, so that rounding cannot tell them apart.
+            // Sum in the same order as the implementation, so that rounding is the same.
             let mut in_order = ranked.clone();
             if sampling.top_k == 0 {
                 in_order.sort_by_key(|&(id, _)| id);
@@ -380,13 +381,13 @@ mod tests {
     }
 
     #[test]
-    fn temperature_zero_takes_the_first_of_the_largest() {
+    fn temperature_zero_selects_the_first_largest() {
         assert_eq!(draws(&sampling(0.0, 1), &[1.0, 3.0, 2.0, 3.0], 3), [1, 1, 1]);
         assert_eq!(draws(&sampling(f32::NAN, 1), &[1.0, 3.0], 1), [1]);
     }
 
     #[test]
-    fn logits_that_are_no_numbers_do_no_harm() {
+    fn tolerates_non_finite_logits() {
         for temperature in [0.0, 1.0] {
             let draw = |logits: &[f32]| draws(&sampling(temperature, 1), logits, 1)[0];
             assert_eq!(draw(&[]), 0);
@@ -398,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn random_numbers_are_those_of_the_reference() {
+    fn random_numbers_match_the_reference() {
         // Computed with the authors' C code: splitmix64 from 42, then xoshiro256**.
         let mut random = Xoshiro256::new(42);
         let first: Vec<_> = (0..3).map(|_| random.next_u64()).collect();
@@ -432,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn penalties_are_llama_cpp_s() {
+    fn penalties_match_llama_cpp() {
         let settings = Sampling {
             repeat_penalty: 2.0,
             frequency_penalty: 0.5,
@@ -455,7 +456,7 @@ mod tests {
     }
 
     #[test]
-    fn cutting_keeps_the_lowest_ids_of_equals() {
+    fn truncation_keeps_the_lowest_ids_of_ties() {
         let settings = Sampling { top_k: 3, ..sampling(1.0, 3) };
         assert_eq!(after_filters(&settings, &[1.0; 50]), [0, 1, 2]);
         let settings = Sampling { top_p: 0.05, ..sampling(1.0, 3) };
@@ -470,7 +471,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_vocabulary_is_drawn_from_in_place() {
+    fn sampling_a_large_vocabulary_does_not_reallocate() {
         let mut random = Xoshiro256::new(5);
         let logits: Vec<f32> = (0..262_144).map(|_| random.next_f64() as f32 * 30.0).collect();
         let settings = Sampling { top_k: 40, top_p: 0.95, min_p: 0.05, ..sampling(0.8, 11) };
@@ -488,7 +489,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn filters_keep_what_sorting_everything_keeps(
+        fn filters_match_full_sorting(
             logits in prop::collection::vec(-20f32..20.0, 1..600),
             top_k in 0usize..50,
             top_p in 0.01f32..1.2,
@@ -499,7 +500,7 @@ mod tests {
         }
 
         #[test]
-        fn the_same_seed_draws_the_same_tokens(
+        fn same_seed_draws_the_same_tokens(
             logits in prop::collection::vec(-5f32..5.0, 1..50),
             seed: u64,
             top_k in 0usize..10,
@@ -509,7 +510,7 @@ mod tests {
         }
 
         #[test]
-        fn any_input_draws_a_token_of_the_vocabulary(
+        fn always_draws_a_token_of_the_vocabulary(
             logits in prop::collection::vec(any::<f32>(), 1..50),
             recent in prop::collection::vec(any::<u32>(), 0..10),
             temperature: f32, top_p: f32, min_p: f32, repeat_penalty: f32, frequency_penalty: f32,

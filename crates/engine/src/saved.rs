@@ -1,9 +1,9 @@
-//! Sessions on disk: opening a conversation again costs reading a file and not the model's work.
+//! Saved sessions: reopening a conversation costs reading a file instead of running the model.
 //!
-//! A file holds a header in JSON, the tokens, and the keys and values as the cache keeps them; check
-//! sums cover both. The header's fingerprint stands for model, chat template and settings: a file that
-//! was written with others is refused, and so is a damaged one. Nothing in it is needed to show the
-//! conversation. The format is described in `docs/formats.md`.
+//! A file holds a JSON header, the tokens, and the keys and values as in the cache; checksums cover
+//! all of it. The header has the fingerprint of model, chat template and settings: a file with a
+//! different fingerprint is rejected, and so is a damaged one. The conversation itself can be shown
+//! without this file. The format is described in `docs/formats.md`.
 
 use std::io::{BufReader, BufWriter, Read, Write};
 use std::path::Path;
@@ -12,47 +12,42 @@ use std::sync::Arc;
 use crc32fast::Hasher;
 use lilims_files::{AtomicFile, AtomicFileOptions};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::window::Window;
 use crate::{Error, Model, Session};
 
-/// What a file begins with: name and version of the format.
+/// Magic bytes: name and version of the format.
 const MAGIC: &[u8; 12] = b"LILIMS-KV\0\0\x01";
-/// A header is a few hundred bytes; more is damage.
+/// A header has a few hundred bytes; a longer one is damaged.
 const MAX_HEADER: usize = 1 << 16;
-/// Bytes that are read and written at once.
+/// Size of the I/O buffer.
 const BUFFER: usize = 1 << 20;
-/// Pieces of the weights that the fingerprint takes in, and their bytes. Reading all would take longer
-/// than reading a short conversation anew.
-const SAMPLES: usize = 64;
-const SAMPLE_BYTES: usize = 4096;
-
-/// What stands before tokens and cache.
+/// The header before tokens and cache.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Header {
-    /// SHA-256 of model, template and settings in hexadecimal.
+    /// SHA-256 of model, template and settings, in hexadecimal.
     fingerprint: String,
     n_tokens: usize,
     base: usize,
     n_sinks: usize,
     start: usize,
     written: usize,
-    /// Bytes of the caller's own note, which follows the tokens.
+    /// Length of the attached note, which follows the tokens.
     note_len: usize,
 }
 
 impl Session {
-    /// Writes the session to `path`; what was there before stays until all is written.
+    /// Saves the session to `path`, replacing the file only when everything is written.
     ///
-    /// *Errors*: [`Error::SavedIo`], [`Error::Candle`].
+    /// # Errors
+    /// [`Error::SavedIo`], [`Error::Candle`].
     pub fn save(&self, path: &Path) -> Result<(), Error> {
         self.save_with(path, &[])
     }
 
-    /// As [`Session::save`], with a note.
+    /// Like [`Session::save`], with an attached note.
     pub(crate) fn save_with(&self, path: &Path, note: &[u8]) -> Result<(), Error> {
-        // The fingerprint is made of the file.
+        // The fingerprint is computed from the model file.
         self.model.check_unchanged()?;
         let options = AtomicFileOptions { is_private: true, ..AtomicFileOptions::default() };
         let mut file =
@@ -64,15 +59,16 @@ impl Session {
         file.commit_unsynced().map_err(|error| Error::SavedIo(error.into()))
     }
 
-    /// The session that was saved at `path` with this model and settings.
+    /// Loads the session that was saved at `path` with this model and settings.
     ///
-    /// *Errors*: [`Error::SavedIo`] when it cannot be read, [`Error::Saved`] when it is damaged or was
-    /// written with another model or other settings, and those of [`Model::session`].
+    /// # Errors
+    /// [`Error::SavedIo`] if the file cannot be read, [`Error::Saved`] if it is damaged or was
+    /// saved with another model or other settings, and those of [`Model::session`].
     pub fn load(model: &Arc<Model>, path: &Path) -> Result<Self, Error> {
         Self::load_with(model, path).map(|(session, _)| session)
     }
 
-    /// As [`Session::load`], with the note.
+    /// Like [`Session::load`], with the attached note.
     pub(crate) fn load_with(model: &Arc<Model>, path: &Path) -> Result<(Self, Vec<u8>), Error> {
         let file = lilims_files::open(path).map_err(|error| Error::SavedIo(error.into()))?;
         let len = file.metadata().map_err(Error::SavedIo)?.len();
@@ -86,8 +82,9 @@ impl Session {
         let note_len = note.len();
         let header = Header { fingerprint, n_tokens, base, n_sinks, start, written, note_len };
         let header = serde_json::to_vec(&header).expect("plain data");
-        let mut to = Summing { inner: to, sum: Hasher::new() };
-        let write = |to: &mut Summing<_>, bytes: &[u8]| to.write_all(bytes).map_err(Error::SavedIo);
+        let mut to = Checksummed { inner: to, sum: Hasher::new() };
+        let write =
+            |to: &mut Checksummed<_>, bytes: &[u8]| to.write_all(bytes).map_err(Error::SavedIo);
         write(&mut to, MAGIC)?;
         write(&mut to, &(header.len() as u32).to_le_bytes())?;
         write(&mut to, &header)?;
@@ -99,23 +96,26 @@ impl Session {
     }
 
     fn read_from(model: &Arc<Model>, from: impl Read, len: u64) -> Result<(Self, Vec<u8>), Error> {
-        let mut from = Summing { inner: from, sum: Hasher::new() };
+        let mut from = Checksummed { inner: from, sum: Hasher::new() };
         let mut start = [0; MAGIC.len() + 4];
         from.read_exact(&mut start).map_err(Error::SavedIo)?;
         let (magic, header_len) = start.split_at(MAGIC.len());
         let header_len = u32::from_le_bytes(header_len.try_into().expect("four bytes")) as usize;
-        ensure(magic == MAGIC, "it is no saved session, or one of another version of Lilims")?;
-        ensure(header_len <= MAX_HEADER, "its header is too long")?;
+        ensure(magic == MAGIC, "not a saved session, or of another format version")?;
+        ensure(header_len <= MAX_HEADER, "header too long")?;
         let mut header = vec![0; header_len];
         from.read_exact(&mut header).map_err(Error::SavedIo)?;
         from.check_sum()?;
         let header: Header = serde_json::from_slice(&header)
-            .map_err(|error| Error::Saved { what: format!("its header: {error}") })?;
-        ensure(header.fingerprint == model.fingerprint(), "it is of another model or settings")?;
-        // Whoever wrote a fingerprint that fits wrote the rest too; still nothing may be taken on trust.
+            .map_err(|error| Error::Saved { what: format!("invalid header: {error}") })?;
+        ensure(
+            header.fingerprint == model.fingerprint(),
+            "saved with another model or other settings",
+        )?;
+        // A matching fingerprint does not make the rest trustworthy.
         let fits = header.n_tokens as u64 <= len / 4 && header.note_len as u64 <= len;
-        ensure(fits, "it is cut off")?;
-        ensure(header.is_consistent(model.context()), "its header contradicts itself")?;
+        ensure(fits, "file truncated")?;
+        ensure(header.is_consistent(model.context()), "inconsistent header")?;
 
         let mut session = model.session()?;
         let mut tokens = vec![0u32; header.n_tokens];
@@ -123,11 +123,11 @@ impl Session {
         let mut note = vec![0; header.note_len];
         from.read_exact(&mut note).map_err(Error::SavedIo)?;
         let n_vocab = model.spec().n_vocab;
-        ensure(tokens.iter().all(|&id| (id as usize) < n_vocab), "it holds unknown tokens")?;
+        ensure(tokens.iter().all(|&id| (id as usize) < n_vocab), "unknown tokens")?;
         let Header { base, n_sinks, start, written, .. } = header;
         session.window = Window { n_sinks, start, written, ..session.window };
         let len = tokens.len() - base;
-        ensure(len == 0 || session.can_resume(len), "it holds too little of the conversation")?;
+        ensure(len == 0 || session.can_resume(len), "incomplete cache")?;
         session.runner.load(&session.window, len, &mut from)?;
         from.check_sum()?;
         session.tokens.extend(tokens);
@@ -147,34 +147,17 @@ impl Header {
     }
 }
 
-/// SHA-256 of what a saved session depends on, in hexadecimal: the file's size, its metadata with the
-/// chat template, samples of its weights, and the settings of the cache.
-pub(crate) fn fingerprint(file: &lilims_gguf::File, settings: &str) -> String {
-    let bytes = file.as_bytes();
-    let place = |data: &[u8]| data.as_ptr().addr() - bytes.as_ptr().addr();
-    let data = file.tensors().iter().filter_map(|tensor| file.data(tensor).ok());
-    let (metadata, weights) = bytes.split_at(data.map(place).min().unwrap_or(bytes.len()));
-    let mut hash = Sha256::new();
-    hash.update(format!("{settings}\n{}\n", bytes.len()));
-    hash.update(metadata);
-    for sample in 0..SAMPLES {
-        let start = weights.len() / SAMPLES * sample;
-        hash.update(&weights[start..weights.len().min(start + SAMPLE_BYTES)]);
-    }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+fn ensure(condition: bool, what: &str) -> Result<(), Error> {
+    if condition { Ok(()) } else { Err(Error::Saved { what: what.to_owned() }) }
 }
 
-fn ensure(holds: bool, what: &str) -> Result<(), Error> {
-    if holds { Ok(()) } else { Err(Error::Saved { what: what.to_owned() }) }
-}
-
-/// Passes bytes on and sums them up.
-struct Summing<T> {
+/// Computes the checksum of all bytes that pass through.
+struct Checksummed<T> {
     inner: T,
     sum: Hasher,
 }
 
-impl<T: Write> Write for Summing<T> {
+impl<T: Write> Write for Checksummed<T> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         let written = self.inner.write(bytes)?;
         self.sum.update(&bytes[..written]);
@@ -186,7 +169,7 @@ impl<T: Write> Write for Summing<T> {
     }
 }
 
-impl<T: Read> Read for Summing<T> {
+impl<T: Read> Read for Checksummed<T> {
     fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
         let read = self.inner.read(bytes)?;
         self.sum.update(&bytes[..read]);
@@ -194,20 +177,20 @@ impl<T: Read> Read for Summing<T> {
     }
 }
 
-impl<T: Write> Summing<T> {
-    /// Writes the sum of everything so far.
+impl<T: Write> Checksummed<T> {
+    /// Writes the checksum of everything written so far.
     fn write_sum(&mut self) -> Result<(), Error> {
         let sum = self.sum.clone().finalize();
         self.inner.write_all(&sum.to_le_bytes()).map_err(Error::SavedIo)
     }
 }
 
-impl<T: Read> Summing<T> {
-    /// Reads a sum and compares.
+impl<T: Read> Checksummed<T> {
+    /// Reads a checksum and compares it.
     fn check_sum(&mut self) -> Result<(), Error> {
         let expected = self.sum.clone().finalize();
         let mut sum = [0; 4];
         self.inner.read_exact(&mut sum).map_err(Error::SavedIo)?;
-        ensure(u32::from_le_bytes(sum) == expected, "it is damaged")
+        ensure(u32::from_le_bytes(sum) == expected, "checksum mismatch")
     }
 }

@@ -1,30 +1,28 @@
-//! A conversation's state: the tokens that were read, and the keys and values that are kept of them.
+//! The state of a conversation: the tokens read so far, and the keys and values kept of them.
 //!
-//! While a conversation fits, all are kept. Beyond that the window slides: a session never ends
-//! unless [`Overflow::Stop`] asks for it. Models with learned positions cannot slide: they read the
-//! recent half again.
+//! As long as the conversation fits into the context, everything is kept. Beyond that the window
+//! slides, unless [`Overflow::Stop`] is set. Models with learned positions cannot slide: they read
+//! the recent half again.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use crate::backend::{Chunk, Runner, Want};
-use crate::observe::InputSquares;
-use crate::window::Window;
+use crate::backend::{Chunk, Runner, WantedLogits};
+use crate::importance::ImportanceMatrix;
+use crate::window::{MAX_CHUNK, Window};
 use crate::{Error, Model, sampler};
 
-/// The most tokens that are read at once.
-pub(crate) const MAX_CHUNK: usize = 256;
-/// The first tokens that always stay, where nobody says how many: what StreamingLLM found enough.
+/// The default number of attention sinks, which StreamingLLM found sufficient.
 pub const DEFAULT_SINKS: usize = 4;
-/// Room for so many tokens is there from the start, so that generating allocates nothing.
+/// Capacity for this many tokens is reserved from the start, so that generating does not allocate.
 const MAX_RESERVED: usize = 1 << 17;
-/// The most logits that one chunk may leave: 64 MiB of f32.
+/// The most logits of one chunk: 64 MiB of f32.
 const MAX_CHUNK_LOGITS: usize = 1 << 24;
-/// What those have who cannot cancel.
+/// Cancel flag for callers that never cancel.
 static NEVER: AtomicBool = AtomicBool::new(false);
 
-/// The most tokens of a chunk whose logits can all be had.
+/// The most tokens in a chunk whose logits are all computed.
 pub(crate) fn max_logit_rows(n_vocab: usize) -> usize {
     (MAX_CHUNK_LOGITS / n_vocab).clamp(1, MAX_CHUNK)
 }
@@ -35,73 +33,85 @@ pub enum Overflow {
     /// The oldest tokens after the sinks leave the window.
     #[default]
     Slide,
-    /// Nothing more is read.
+    /// Reading more tokens is an error.
     Stop,
-    /// A [`Conversation`](crate::Conversation) has the model write a summary of the messages that leave,
-    /// and pins it; a session by itself slides.
+    /// A [`Conversation`](crate::Conversation) lets the model summarise the messages that leave,
+    /// and pins the summary; a session without a conversation slides.
     Summarise,
 }
 
-/// What a session did since it began.
+/// Counters of a session since it was created.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Tokens that went through the model, however they came.
+    /// Tokens that went through the model.
     pub read: u64,
-    /// Tokens among them that had been read before, and left the cache since.
+    /// Tokens among them that were read again after they had left the cache.
     pub reread: u64,
-    /// Tokens that were guessed and read ahead, and how many of them were right.
-    pub guessed: u64,
-    /// Guesses that were right.
-    pub confirmed: u64,
+    /// Tokens that were drafted by prompt lookup and read ahead.
+    pub drafted: u64,
+    /// Drafted tokens that were accepted.
+    pub accepted: u64,
 }
 
-/// What a session's next token sees, in tokens.
+/// What the next token of a session attends to, in tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ContextUse {
-    /// What can be seen at most.
+    /// Context length.
     pub context: usize,
-    /// The first tokens, which stay.
+    /// Number of sinks: the first tokens, which stay.
     pub sinks: usize,
-    /// Where in the conversation the window begins: tokens before it, sinks aside, have left.
+    /// Start of the window in the conversation: tokens before it, except sinks, have left.
     pub window_start: usize,
-    /// Tokens of the conversation.
+    /// Length of the conversation.
     pub tokens: usize,
 }
 
 impl ContextUse {
-    /// Tokens that are seen.
+    /// Tokens that the next token attends to.
     pub fn used(&self) -> usize {
         self.sinks + self.tokens - self.window_start
     }
 
-    /// Tokens that have left.
+    /// Tokens that have left the window.
     pub fn left(&self) -> usize {
         self.window_start - self.sinks
     }
 }
 
-/// A conversation's cache and position.
+/// The cache and position of a conversation.
 pub struct Session {
     pub(crate) model: Arc<Model>,
     pub(crate) runner: Box<dyn Runner>,
-    /// All tokens of the conversation, also those that have left the cache.
+    /// All tokens of the conversation, including those that have left the cache.
     pub(crate) tokens: Vec<u32>,
-    /// The token that stands at position 0: another than the first where positions are learned.
+    /// Index of the token at position 0; not 0 after a model with learned positions read its recent
+    /// half again.
     pub(crate) base: usize,
     pub(crate) window: Window,
     pub(crate) counters: Counters,
     overflow: Overflow,
-    /// The logits after the last token read, where they were wanted.
+    /// Logits after the last token read, if they were requested.
     pub(crate) logits: Vec<f32>,
-    /// The logits after the first `.0` tokens, the last prompt: writing its answer anew reads nothing.
+    /// Length of the last prompt and the logits after it: regenerating its answer reads nothing.
     pub(crate) after_prompt: (usize, Vec<f32>),
 }
 
+impl Model {
+    /// An empty session.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] and [`Error::OutOfMemory`] when there is not enough memory,
+    /// [`Error::Candle`], [`Error::Threads`] when no worker threads start.
+    pub fn session(self: &Arc<Self>) -> Result<Session, Error> {
+        Ok(Session::new(Arc::clone(self), self.runner()?))
+    }
+}
+
 impl Session {
-    pub(crate) fn new(model: Arc<Model>, runner: Box<dyn Runner>) -> Self {
+    fn new(model: Arc<Model>, runner: Box<dyn Runner>) -> Self {
         let context = model.context();
         let tokens = Vec::with_capacity(context.min(MAX_RESERVED));
-        let window = Window::new(context, most_sinks(&model).min(DEFAULT_SINKS));
+        let window = Window::new(context, max_sinks(&model).min(DEFAULT_SINKS));
         Self {
             model,
             runner,
@@ -115,27 +125,27 @@ impl Session {
         }
     }
 
-    /// The model that it runs.
+    /// The model.
     pub fn model(&self) -> &Arc<Model> {
         &self.model
     }
 
-    /// The tokens that were read, also those that have left the window.
+    /// All tokens read, including those that have left the window.
     pub fn tokens(&self) -> &[u32] {
         &self.tokens
     }
 
-    /// What it did since it began.
+    /// The counters since the session was created.
     pub fn counters(&self) -> Counters {
         self.counters
     }
 
-    /// What the next token sees.
+    /// What the next token attends to.
     pub fn context_use(&self) -> ContextUse {
         let Window { context, n_sinks, .. } = self.window;
         let tokens = self.tokens.len();
         let sinks = n_sinks.min(tokens - self.base);
-        // The next token takes a place itself; so long as it has one, nothing has left.
+        // The next token needs a slot itself; as long as it has one, nothing has left.
         let fits = tokens - self.base <= context && self.window.start <= n_sinks;
         let window_start = if fits {
             self.base + sinks
@@ -145,7 +155,7 @@ impl Session {
         ContextUse { context, sinks, window_start, tokens }
     }
 
-    /// Says what happens when the context is full.
+    /// Sets what happens when the context is full.
     pub fn set_overflow(&mut self, overflow: Overflow) {
         self.overflow = overflow;
     }
@@ -155,22 +165,23 @@ impl Session {
         self.overflow
     }
 
-    /// Keeps the first `n_sinks` tokens when the window slides, at most half of the context. Where it has
-    /// slid with others already, the session forgets everything.
+    /// Pins the first `n_sinks` tokens when the window slides, at most half of the context. If it
+    /// has already slid with a different number, the session is reset.
     pub fn set_sinks(&mut self, n_sinks: usize) {
-        let n_sinks = n_sinks.min(most_sinks(&self.model));
+        let n_sinks = n_sinks.min(max_sinks(&self.model));
         if n_sinks == self.window.n_sinks {
             return;
         }
         let Window { context, start, written, .. } = self.window;
-        // As long as no slot was used twice, positions stand where they stand for any sinks.
+        // As long as no slot was reused, positions are stored in the same slots for any number of
+        // sinks.
         if start > self.window.n_sinks || written > context {
             self.reset();
         }
         self.window = Window { n_sinks, start: n_sinks, ..self.window };
     }
 
-    /// Forgets everything but its settings.
+    /// Clears everything but the settings.
     pub fn reset(&mut self) {
         self.tokens.clear();
         self.base = 0;
@@ -178,8 +189,8 @@ impl Session {
         self.after_prompt.0 = 0;
     }
 
-    /// Forgets all but the first `len` tokens and returns how many are kept: all of them, or none where
-    /// too much of what they need has left the cache.
+    /// Drops all tokens after the first `len`, and returns how many are kept: `len`, or 0 if too
+    /// much of their window has left the cache.
     pub fn truncate(&mut self, len: usize) -> usize {
         if len >= self.tokens.len() {
             return self.tokens.len();
@@ -200,15 +211,16 @@ impl Session {
         len
     }
 
-    /// Whether the cache can go on after the first `position` positions.
+    /// Whether the cache can continue after the first `position` positions.
     pub(crate) fn can_resume(&self, position: usize) -> bool {
         let mut layouts = self.model.spec().layouts(self.window.context);
         layouts.all(|layout| layout.can_resume(&self.window, position))
     }
 
-    /// A session that goes on from here by itself: what either reads, the other does not see.
+    /// An independent copy of the session.
     ///
-    /// *Errors*: [`Error::OutOfMemory`], [`Error::Threads`], [`Error::Candle`].
+    /// # Errors
+    /// [`Error::OutOfMemory`], [`Error::Threads`], [`Error::Candle`].
     pub fn fork(&self) -> Result<Self, Error> {
         let runner = self.runner.fork(&self.window, self.tokens.len() - self.base)?;
         let fork = Self::new(Arc::clone(&self.model), runner);
@@ -222,46 +234,49 @@ impl Session {
         })
     }
 
-    /// Reads `ids` after the tokens already held.
+    /// Reads `ids` after the tokens read so far.
     ///
-    /// *Errors*: as for [`Session::logits`].
+    /// # Errors
+    /// As for [`Session::logits`].
     pub fn append(&mut self, ids: &[u32]) -> Result<(), Error> {
         let mut no_logits = Vec::new();
-        for chunk in ids.chunks(self.chunk_len(Want::Nothing)) {
-            self.read(chunk, Want::Nothing, &NEVER, &mut no_logits)?;
+        for chunk in ids.chunks(self.chunk_len(WantedLogits::None)) {
+            self.read(chunk, WantedLogits::None, &NEVER, &mut no_logits)?;
         }
         Ok(())
     }
 
-    /// Reads `ids` after the tokens already held and returns the logits of each, in nats.
+    /// Reads `ids` after the tokens read so far and returns the logits of each, in nats.
     ///
     /// *Shapes*: `[ids.len(), n_vocab]`, row by row.
     ///
-    /// *Errors*: [`Error::ContextFull`] where nothing more is to be read, [`Error::UnknownToken`],
+    /// # Errors
+    /// [`Error::ContextFull`] under [`Overflow::Stop`], [`Error::UnknownToken`],
     /// [`Error::NotFinite`], [`Error::OutOfMemory`], [`Error::Candle`].
     pub fn logits(&mut self, ids: &[u32]) -> Result<Vec<f32>, Error> {
-        let mut logits = self.room_for_logits(ids.len())?;
-        for chunk in ids.chunks(self.chunk_len(Want::All)) {
+        let mut logits = self.allocate_logits(ids.len())?;
+        for chunk in ids.chunks(self.chunk_len(WantedLogits::All)) {
             let start = logits.len();
-            self.read(chunk, Want::All, &NEVER, &mut logits)?;
-            self.check(&logits[start..])?;
+            self.read(chunk, WantedLogits::All, &NEVER, &mut logits)?;
+            self.check_logits(&logits[start..])?;
         }
         Ok(logits)
     }
 
-    /// As [`Session::logits`], of at most [`Session::max_exact`] tokens, with the bits that reading them
-    /// one by one would give.
+    /// Like [`Session::logits`] for at most [`Session::max_exact`] tokens, bit-identical to reading
+    /// them one by one.
     ///
-    /// *Errors*: as for [`Session::logits`].
+    /// # Errors
+    /// As for [`Session::logits`].
     pub fn exact_logits(&mut self, ids: &[u32]) -> Result<Vec<f32>, Error> {
-        let mut logits = self.room_for_logits(ids.len())?;
-        self.read_chunk(ids, Want::All, true, &NEVER, &mut logits)?;
-        self.check(&logits)?;
+        let mut logits = self.allocate_logits(ids.len())?;
+        self.read_chunk(ids, WantedLogits::All, true, &NEVER, &mut logits)?;
+        self.check_logits(&logits)?;
         Ok(logits)
     }
 
-    /// Room for the logits of `n_tokens`, which a caller may ask for of any number.
-    fn room_for_logits(&self, n_tokens: usize) -> Result<Vec<f32>, Error> {
+    /// A vector with capacity for the logits of `n_tokens`, a number that callers choose freely.
+    fn allocate_logits(&self, n_tokens: usize) -> Result<Vec<f32>, Error> {
         let n_logits = n_tokens.saturating_mul(self.model.spec().n_vocab);
         let mut logits = Vec::new();
         logits.try_reserve_exact(n_logits).map_err(|_| Error::OutOfMemory {
@@ -272,8 +287,9 @@ impl Session {
 
     /// Checks `rows`, the logits of the last tokens read.
     ///
-    /// *Errors*: [`Error::NotFinite`].
-    fn check(&self, rows: &[f32]) -> Result<(), Error> {
+    /// # Errors
+    /// [`Error::NotFinite`].
+    fn check_logits(&self, rows: &[f32]) -> Result<(), Error> {
         let n_vocab = self.model.spec().n_vocab;
         let first = self.tokens.len().saturating_sub(rows.len() / n_vocab);
         let mut rows = rows.chunks_exact(n_vocab).enumerate();
@@ -282,7 +298,8 @@ impl Session {
 
     /// Checks the logits after the first `position` tokens.
     ///
-    /// *Errors*: [`Error::NotFinite`].
+    /// # Errors
+    /// [`Error::NotFinite`].
     pub(crate) fn check_row(&self, row: &[f32], position: usize) -> Result<(), Error> {
         match sampler::is_usable(row) {
             true => Ok(()),
@@ -290,44 +307,48 @@ impl Session {
         }
     }
 
-    /// Whether a key or value was larger than this type of cache holds, and was cut to the largest: 65,504
-    /// for f16. The `candle` backend cannot tell.
-    pub fn has_cut_keys_or_values(&self) -> bool {
-        self.runner.has_cut()
+    /// Whether a key or value exceeded the range of the cache type (65,504 for f16) and was
+    /// clamped. Always false with the `candle` backend.
+    pub fn has_clamped_kv(&self) -> bool {
+        self.runner.has_clamped()
     }
 
-    /// How many tokens can be read at once as if one by one.
+    /// The most tokens for [`Session::exact_logits`].
     pub fn max_exact(&self) -> usize {
         self.runner.max_exact()
     }
 
-    /// Reads `ids` after the tokens already held and returns the logits of the last, in nats.
+    /// Reads `ids` after the tokens read so far and returns the logits of the last, in nats.
     ///
-    /// *Shapes*: `[n_vocab]`; nothing where there are no ids.
+    /// *Shapes*: `[n_vocab]`; empty if there are no ids.
     ///
-    /// *Errors*: as for [`Session::logits`].
+    /// # Errors
+    /// As for [`Session::logits`].
     pub fn read_last(&mut self, ids: &[u32]) -> Result<&[f32], Error> {
         self.logits.clear();
-        let Some(last) = ids.chunks(self.chunk_len(Want::Last)).next_back() else { return Ok(&[]) };
+        let Some(last) = ids.chunks(self.chunk_len(WantedLogits::Last)).next_back() else {
+            return Ok(&[]);
+        };
         self.append(&ids[..ids.len() - last.len()])?;
         let mut logits = std::mem::take(&mut self.logits);
-        let read = self.read(last, Want::Last, &NEVER, &mut logits);
+        let read = self.read(last, WantedLogits::Last, &NEVER, &mut logits);
         self.logits = logits;
         read?;
-        self.check(&self.logits)?;
+        self.check_logits(&self.logits)?;
         Ok(&self.logits)
     }
 
-    /// Reads `ids` after the tokens already held and adds what each matrix was multiplied with to
-    /// `squares`.
+    /// Reads `ids` after the tokens read so far and adds the squared inputs of each matrix to
+    /// `importance`.
     ///
-    /// *Errors*: as for [`Session::logits`].
-    pub fn observe(&mut self, ids: &[u32], squares: &mut InputSquares) -> Result<(), Error> {
-        for chunk in ids.chunks(self.chunk_len(Want::Nothing)) {
-            self.pass(chunk, Want::Nothing, false, &NEVER, |runner, chunk| {
-                runner.observe(chunk, squares)
+    /// # Errors
+    /// As for [`Session::logits`].
+    pub fn observe(&mut self, ids: &[u32], importance: &mut ImportanceMatrix) -> Result<(), Error> {
+        for chunk in ids.chunks(self.chunk_len(WantedLogits::None)) {
+            self.pass(chunk, WantedLogits::None, false, &NEVER, |runner, chunk| {
+                runner.observe(chunk, importance)
             })?;
-            if !squares.are_finite() {
+            if !importance.are_finite() {
                 let model = self.model.name().to_owned();
                 return Err(Error::NotFinite { model, position: self.tokens.len() });
             }
@@ -335,11 +356,11 @@ impl Session {
         Ok(())
     }
 
-    /// Reads one chunk and appends the logits that are wanted.
+    /// Reads one chunk and appends the requested logits.
     pub(crate) fn read(
         &mut self,
         ids: &[u32],
-        want: Want,
+        want: WantedLogits,
         cancel: &AtomicBool,
         logits: &mut Vec<f32>,
     ) -> Result<(), Error> {
@@ -349,7 +370,7 @@ impl Session {
     pub(crate) fn read_chunk(
         &mut self,
         ids: &[u32],
-        want: Want,
+        want: WantedLogits,
         is_exact: bool,
         cancel: &AtomicBool,
         logits: &mut Vec<f32>,
@@ -357,14 +378,15 @@ impl Session {
         self.pass(ids, want, is_exact, cancel, |runner, chunk| runner.run(chunk, logits))
     }
 
-    /// Runs one chunk after the tokens already held.
+    /// Runs one chunk after the tokens read so far.
     ///
-    /// *Errors*: those of `run`; [`Error::Panicked`]; [`Error::Gguf`] when the model's file was changed
+    /// # Errors
+    /// Those of `run`; [`Error::Panicked`]; [`Error::Gguf`] if the file of the model was changed
     /// meanwhile. After the last two the session is empty.
     fn pass(
         &mut self,
         ids: &[u32],
-        want: Want,
+        want: WantedLogits,
         is_exact: bool,
         cancel: &AtomicBool,
         run: impl FnOnce(&mut dyn Runner, &Chunk<'_>) -> Result<(), Error>,
@@ -376,15 +398,16 @@ impl Session {
         self.make_room(ids.len(), cancel)?;
         let position = self.tokens.len() - self.base;
         let written = self.window.written.max(position + ids.len());
-        // Also a cancelled pass has written.
+        // A cancelled pass has written, too.
         self.window.written = written;
         let window = self.window;
         let chunk = Chunk { tokens: ids, position, window, want, is_exact, cancel };
         let runner = &mut *self.runner;
-        // A worker that panics releases the others and ends the pass, and with it this runner's use.
+        // A panic in a worker releases the others and ends the pass; the runner is unusable
+        // afterwards.
         let ran = catch_unwind(AssertUnwindSafe(|| run(runner, &chunk)));
         if let Err(changed) = self.model.check_unchanged() {
-            // Keys and values of a file that is half gone; its logits go no further.
+            // The file changed during the pass: discard its keys, values and logits.
             self.reset();
             return Err(changed);
         }
@@ -400,7 +423,7 @@ impl Session {
         Ok(())
     }
 
-    /// Makes sure that `n_tokens` more can be read.
+    /// Makes room for `n_tokens` more.
     fn make_room(&mut self, n_tokens: usize, cancel: &AtomicBool) -> Result<(), Error> {
         let context = self.window.context;
         let needed = self.tokens.len() - self.base + n_tokens;
@@ -415,29 +438,29 @@ impl Session {
         let recent = tokens.split_off(base);
         self.reset();
         (self.tokens, self.base) = (tokens, base);
-        let read = recent.chunks(self.chunk_len(Want::Nothing)).try_for_each(|chunk| {
-            self.read_chunk(chunk, Want::Nothing, false, cancel, &mut Vec::new())
+        let read = recent.chunks(self.chunk_len(WantedLogits::None)).try_for_each(|chunk| {
+            self.read_chunk(chunk, WantedLogits::None, false, cancel, &mut Vec::new())
         });
         if read.is_err() {
-            // Half of a reading is no state to go on from.
+            // A partial prefill is unusable: reset the cache.
             self.reset();
         }
         self.counters.reread += recent.len() as u64;
         read
     }
 
-    /// Tokens that are read at once: fewer where all logits are wanted of a large vocabulary, and where
-    /// the recent half has to leave room for them.
-    pub(crate) fn chunk_len(&self, want: Want) -> usize {
-        let most = match want {
-            Want::All => max_logit_rows(self.model.spec().n_vocab),
+    /// The number of tokens per chunk: fewer if all logits of a large vocabulary are requested, or
+    /// if the recent half must leave room for them.
+    pub(crate) fn chunk_len(&self, want: WantedLogits) -> usize {
+        let max = match want {
+            WantedLogits::All => max_logit_rows(self.model.spec().n_vocab),
             _ => MAX_CHUNK,
         };
-        if self.model.can_slide() { most } else { most.min(self.window.context / 2).max(1) }
+        if self.model.can_slide() { max } else { max.min(self.window.context / 2).max(1) }
     }
 }
 
-/// Half of the context, which is the most that may be pinned; nothing where the window cannot slide.
-fn most_sinks(model: &Model) -> usize {
+/// The most sinks: half of the context, or none if the window cannot slide.
+fn max_sinks(model: &Model) -> usize {
     if model.can_slide() { model.context() / 2 } else { 0 }
 }

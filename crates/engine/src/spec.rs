@@ -1,6 +1,6 @@
-//! What a model is made of, read from GGUF metadata: the architecture as data.
+//! The architecture of a model as data, read from GGUF metadata.
 //!
-//! A new family is a row in [`FAMILIES`] and, at most, a switch in [`ModelSpec`] that the forward
+//! A new family is a row in [`FAMILIES`] and, if needed, a switch in [`ModelSpec`] that the forward
 //! pass reads. Keys are those of <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>.
 
 use lilims_gguf::{File, Metadata, quoted};
@@ -8,14 +8,14 @@ use lilims_gguf::{File, Metadata, quoted};
 use crate::window::Layout;
 use crate::{Error, KvType};
 
-/// The largest dimension that is believed; anything above is damage or an attack.
+/// The largest valid dimension; anything above is damage or an attack.
 const MAX_DIMENSION: u64 = 1 << 24;
-/// The shortest context with learned positions: a model that is full reads its recent half again.
-pub(crate) const MIN_LEARNED_CONTEXT: usize = 2;
-/// The longest context that is taken without being asked for, in tokens.
+/// The shortest context with learned positions, so that the recent half is not empty.
+const MIN_LEARNED_CONTEXT: usize = 2;
+/// The longest default context, in tokens.
 const DEFAULT_CONTEXT: usize = 8192;
 
-/// How a pair of a head's dimensions is chosen for rotation.
+/// How the dimensions of a head form pairs for rotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RopeKind {
     /// Neighbours: dimensions 2i and 2i + 1.
@@ -39,7 +39,7 @@ pub struct RopeSpec {
 }
 
 impl RopeSpec {
-    /// Angles of zero, for layers in which positions leave no mark.
+    /// Zero angles, for layers without positional encoding (NoPE).
     const NONE: Self =
         Self { base: 1.0, position_scale: f64::INFINITY, uses_factors: false, magnitude: 1.0 };
 }
@@ -47,29 +47,29 @@ impl RopeSpec {
 /// What differs between layers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LayerSpec {
-    /// A query sees this many last positions, its own included; `None` sees all.
+    /// A query attends to this many last positions, its own included; `None` for all.
     pub window: Option<usize>,
-    /// Which of [`ModelSpec::ropes`] rotates its queries and keys, where positions are rotary.
+    /// Index in [`ModelSpec::ropes`] of the rope for its queries and keys, if positions are rotary.
     pub rope_idx: usize,
 }
 
-/// How activations are normed.
+/// The kind of norm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NormKind {
     /// Divided by the root mean square, times a weight.
     Rms,
-    /// LayerNorm: the mean taken away, divided by the standard deviation, times a weight, plus a
-    /// bias (Ba et al. 2016, <https://arxiv.org/abs/1607.06450>).
+    /// LayerNorm: minus the mean, divided by the standard deviation, times a weight, plus a bias
+    /// (Ba et al. 2016, <https://arxiv.org/abs/1607.06450>).
     Layer,
 }
 
-/// How a model knows where a token stands.
+/// The kind of positional encoding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Positions {
     /// Queries and keys are rotated by their positions.
     Rotary,
-    /// Each position has an embedding, which is added to the token's. There are
-    /// [`ModelSpec::context`] of them, and no position after the last.
+    /// Each position has an embedding, which is added to that of the token. There are
+    /// [`ModelSpec::context`] of them.
     Learned,
 }
 
@@ -89,7 +89,8 @@ pub struct ModelSpec {
     pub family: String,
     /// Tokens in the vocabulary.
     pub n_vocab: usize,
-    /// The context it was trained for, in tokens; with learned positions, the most it can hold.
+    /// The context length that it was trained for, in tokens; with learned positions also the
+    /// longest possible.
     pub context: usize,
     /// Width of the residual stream.
     pub d_model: usize,
@@ -101,17 +102,17 @@ pub struct ModelSpec {
     pub n_kv_heads: usize,
     /// Width of a head.
     pub head_dim: usize,
-    /// How it knows where a token stands.
+    /// Positional encoding.
     pub positions: Positions,
-    /// Dimensions of a head that are rotated; 0 where positions are learned.
+    /// Rotated dimensions per head; 0 with learned positions.
     pub rope_dim: usize,
-    /// How rotated dimensions pair up.
+    /// How rotated dimensions form pairs.
     pub rope_kind: RopeKind,
-    /// The distinct rotations that layers use; none where positions are learned.
+    /// The distinct ropes of the layers; empty with learned positions.
     pub ropes: Vec<RopeSpec>,
     /// The layers, first to last.
     pub layers: Vec<LayerSpec>,
-    /// How the residual stream is normed.
+    /// The kind of norm.
     pub norm: NormKind,
     /// Added to the mean square or variance in every norm.
     pub eps: f32,
@@ -119,9 +120,9 @@ pub struct ModelSpec {
     pub embedding_scale: f32,
     /// Scores are multiplied by this before the softmax.
     pub attention_scale: f32,
-    /// Scores are squashed to ± this by tanh.
+    /// Scores are soft-capped to ± this by tanh.
     pub attention_soft_cap: Option<f32>,
-    /// Logits are squashed to ± this by tanh.
+    /// Logits are soft-capped to ± this by tanh.
     pub logit_soft_cap: Option<f32>,
     /// Whether queries and keys are normed per head.
     pub head_norms: bool,
@@ -133,7 +134,8 @@ pub struct ModelSpec {
     pub fused_gate_up: bool,
     /// Whether attention and feed-forward read the same norm and are added together.
     pub parallel_residual: bool,
-    /// The context that the file's short frequency factors are for; longer ones take the long factors.
+    /// The context up to which the short frequency factors of the file apply; longer contexts use
+    /// the long factors.
     pub short_context: Option<usize>,
     /// The feed-forward layer's gate; without one the layer is `down(gelu(up(x)))`.
     pub gate: Option<Activation>,
@@ -287,10 +289,11 @@ pub const FAMILIES: &[Family] = &[
 ];
 
 impl ModelSpec {
-    /// Reads the specification, or says why Lilims cannot run the model.
+    /// Reads the specification from the metadata of `file`.
     ///
-    /// *Errors*: [`Error::Unsupported`] for a family that Lilims does not know, [`Error::Split`] for a part
-    /// of a split model, [`Error::Gguf`] for a missing key, [`Error::Damaged`] for values that cannot be.
+    /// # Errors
+    /// [`Error::Unsupported`] for an unknown family, [`Error::Split`] for a part of a split model,
+    /// [`Error::Gguf`] for a missing key, [`Error::Damaged`] for invalid values.
     pub fn from_gguf(file: &File) -> Result<Self, Error> {
         if let Some(split) = file.split() {
             return Err(Error::Split(split));
@@ -304,40 +307,52 @@ impl ModelSpec {
         })?;
         let keys = Keys { metadata, family: name };
         let mut spec = read(&keys, family, n_vocab(file)?)?;
-        // Older files of Phi-2 have one matrix where newer ones have three.
+        // Older files of Phi-2 have one fused matrix where newer ones have three.
         spec.fused_qkv |= file.tensor("blk.0.attn_qkv.weight").is_ok();
         spec.check()?;
         Ok(spec)
     }
 
-    /// The context that is taken where nobody asks for another, in tokens: the model's own, up to a limit
-    /// that small machines bear.
+    /// The default context, in tokens: that of the model, up to a limit that small machines can
+    /// hold.
     pub fn default_context(&self) -> usize {
         self.context.min(DEFAULT_CONTEXT)
     }
 
-    /// How each layer keeps the positions of a session of `context` tokens.
+    /// The context of a session, in tokens: `requested` within what the model can hold, or the
+    /// default.
+    pub(crate) fn session_context(&self, requested: Option<usize>) -> usize {
+        let context = requested.unwrap_or_else(|| self.default_context());
+        match self.max_positions() {
+            Some(most) => context.clamp(MIN_LEARNED_CONTEXT, most),
+            None => context.max(1),
+        }
+    }
+
+    /// The cache layout of each layer in a session of `context` tokens.
     pub(crate) fn layouts(&self, context: usize) -> impl Iterator<Item = Layout> {
         self.layers.iter().map(move |layer| Layout::new(layer.window, context))
     }
 
-    /// The most memory that the keys and values of a session of `context` tokens take, in bytes.
+    /// The most memory that the key-value cache of a session of `context` tokens takes, in bytes.
     ///
-    /// *Errors*: [`Error::Unsupported`] where the type does not suit the width of a head.
+    /// # Errors
+    /// [`Error::Unsupported`] if the cache type does not suit the width of a head.
     pub fn cache_bytes(&self, context: usize, kv_type: KvType) -> Result<u64, Error> {
         let n_slots = self.layouts(context).map(|layout| layout.n_slots as u64);
         let n_slots = n_slots.fold(0, u64::saturating_add);
         Ok(n_slots.saturating_mul(self.position_bytes(kv_type)?))
     }
 
-    /// What a layer's key and value of one position take, in bytes.
+    /// The size of the keys and values of one position in one layer, in bytes.
     ///
-    /// *Errors*: as for [`ModelSpec::cache_bytes`].
+    /// # Errors
+    /// As for [`ModelSpec::cache_bytes`].
     pub fn position_bytes(&self, kv_type: KvType) -> Result<u64, Error> {
         Ok(2 * (self.n_kv_heads * kv_type.row_bytes(self.head_dim)?) as u64)
     }
 
-    /// The most tokens that can stand in one text; `None` where positions have no end.
+    /// The most positions; `None` if unlimited.
     pub fn max_positions(&self) -> Option<usize> {
         (self.positions == Positions::Learned).then_some(self.context)
     }
@@ -348,42 +363,42 @@ impl ModelSpec {
         })?;
         let heads_fit = self.n_kv_heads > 0 && self.n_heads.is_multiple_of(self.n_kv_heads);
         ensure(heads_fit, || {
-            format!("{} heads do not share {} key-value heads", self.n_heads, self.n_kv_heads)
+            format!("{} heads cannot share {} key-value heads", self.n_heads, self.n_kv_heads)
         })?;
         let width = self.n_heads.saturating_mul(self.head_dim) as u64;
         ensure(width <= MAX_DIMENSION, || {
             format!("{} heads of {} dimensions", self.n_heads, self.head_dim)
         })?;
         ensure(self.rope_dim.is_multiple_of(2) && self.rope_dim <= self.head_dim, || {
-            format!("{} of {} head dimensions cannot be rotated", self.rope_dim, self.head_dim)
+            format!("cannot rotate {} of {} head dimensions", self.rope_dim, self.head_dim)
         })?;
         ensure(self.head_dim.is_multiple_of(2), || {
-            format!("a head of {} dimensions", self.head_dim)
+            format!("head dimension {} is odd", self.head_dim)
         })?;
         ensure(self.positions == Positions::Rotary || self.context >= MIN_LEARNED_CONTEXT, || {
-            format!("a context of {} tokens", self.context)
+            format!("a context of {} tokens is too short", self.context)
         })?;
-        // Added to a mean square in f32: more than it can be would leave nothing of it.
-        ensure((0.0..=1.0).contains(&self.eps), || format!("norm epsilon {}", self.eps))?;
+        // Larger values would dominate the mean square in f32.
+        ensure((0.0..=1.0).contains(&self.eps), || format!("invalid norm epsilon {}", self.eps))?;
         for cap in [self.attention_soft_cap, self.logit_soft_cap].into_iter().flatten() {
-            ensure(cap.is_normal(), || format!("values are squashed to ±{cap}"))?;
+            ensure(cap.is_normal(), || format!("invalid soft cap ±{cap}"))?;
         }
         let ropes_fit = self.ropes.iter().all(|rope| {
-            let is_still = *rope == RopeSpec::NONE;
+            let is_unrotated = *rope == RopeSpec::NONE;
             let is_turning = rope.base.is_finite() && rope.base > 0.0;
             let is_scaled = rope.position_scale > 0.0 && rope.position_scale.is_normal();
-            is_still
+            is_unrotated
                 || is_turning && is_scaled && rope.magnitude > 0.0 && rope.magnitude.is_normal()
         });
-        ensure(ropes_fit, || "rotary base or scale is not a positive number".to_owned())
+        ensure(ropes_fit, || "rope base or scale is not a positive number".to_owned())
     }
 }
 
-fn ensure(holds: bool, what: impl FnOnce() -> String) -> Result<(), Error> {
-    if holds { Ok(()) } else { Err(Error::Damaged { what: what() }) }
+fn ensure(condition: bool, what: impl FnOnce() -> String) -> Result<(), Error> {
+    if condition { Ok(()) } else { Err(Error::Damaged { what: what() }) }
 }
 
-/// The vocabulary's size, which is the embedding's number of rows.
+/// The size of the vocabulary: the number of rows of the embedding.
 fn n_vocab(file: &File) -> Result<usize, Error> {
     let embedding = file.tensor("token_embd.weight")?;
     match embedding.dims[..] {
@@ -392,7 +407,7 @@ fn n_vocab(file: &File) -> Result<usize, Error> {
     }
 }
 
-/// Metadata of one family: keys without the family's name in front.
+/// Metadata keys of one family, without its prefix.
 struct Keys<'a> {
     metadata: Metadata<'a>,
     family: &'a str,
@@ -406,7 +421,9 @@ impl Keys<'_> {
     fn size(&self, key: &str) -> Result<usize, Error> {
         let key = self.full(key);
         let value = self.metadata.u64(&key)?;
-        ensure((1..=MAX_DIMENSION).contains(&value), || format!("`{key}` is {value}"))?;
+        ensure((1..=MAX_DIMENSION).contains(&value), || {
+            format!("invalid value {value} of `{key}`")
+        })?;
         Ok(value as usize)
     }
 
@@ -417,7 +434,7 @@ impl Keys<'_> {
         }
     }
 
-    /// The size at `key`; `None` where there is none, or it is 0, as files write what does not apply.
+    /// The size at `key`; `None` if it is missing or 0, which files write for what does not apply.
     fn optional_size(&self, key: &str) -> Result<Option<usize>, Error> {
         match self.metadata.get(&self.full(key)) {
             None => Ok(None),
@@ -426,17 +443,19 @@ impl Keys<'_> {
         }
     }
 
-    /// The number at `key`, if there is one.
+    /// The number at `key`, if present.
     fn f32(&self, key: &str) -> Result<Option<f32>, Error> {
         let key = self.full(key);
         self.metadata.get(&key).map(|_| Ok(self.metadata.f32(&key)?)).transpose()
     }
 
-    /// The positive number at `key`; `None` where there is none, or it is 0, as files write what does not
-    /// apply.
+    /// The positive number at `key`; `None` if it is missing or 0, which files write for what does
+    /// not apply.
     fn positive(&self, key: &str) -> Result<Option<f32>, Error> {
         let Some(value) = self.f32(key)?.filter(|value| *value != 0.0) else { return Ok(None) };
-        ensure(value > 0.0 && value.is_finite(), || format!("`{}` is {value}", self.full(key)))?;
+        ensure(value > 0.0 && value.is_finite(), || {
+            format!("invalid value {value} of `{}`", self.full(key))
+        })?;
         Ok(Some(value))
     }
 
@@ -489,8 +508,8 @@ fn read(keys: &Keys<'_>, family: &Family, n_vocab: usize) -> Result<ModelSpec, E
             .enumerate()
             .map(|(idx, window)| {
                 let is_local = family.local_rope_base.is_some() && window.is_some();
-                let is_still = family.nope_every.is_some_and(|every| (idx + 1) % every == 0);
-                LayerSpec { window, rope_idx: usize::from(is_local || is_still) }
+                let is_unrotated = family.nope_every.is_some_and(|every| (idx + 1) % every == 0);
+                LayerSpec { window, rope_idx: usize::from(is_local || is_unrotated) }
             })
             .collect(),
         norm: family.norm,
@@ -511,7 +530,7 @@ fn read(keys: &Keys<'_>, family: &Family, n_vocab: usize) -> Result<ModelSpec, E
 
 fn windows(keys: &Keys<'_>, family: &Family) -> Result<Vec<Option<usize>>, Error> {
     let n_layers = keys.size("block_count")?;
-    ensure(n_layers <= 1024, || format!("{n_layers} layers"))?;
+    ensure(n_layers <= 1024, || format!("{n_layers} layers are too many"))?;
     let window = keys.optional_size("attention.sliding_window")?;
     let pattern = |default| keys.size_or("attention.sliding_window_pattern", default);
     Ok(match family.windows {
@@ -527,7 +546,7 @@ fn windows(keys: &Keys<'_>, family: &Family) -> Result<Vec<Option<usize>>, Error
     })
 }
 
-/// Which layers have a window, where the metadata lists it.
+/// Which layers have a window, if the metadata lists them.
 fn listed_windows(keys: &Keys<'_>, n_layers: usize) -> Result<Option<Vec<bool>>, Error> {
     let key = keys.full("attention.sliding_window_pattern");
     let Ok(array) = keys.metadata.array(&key) else { return Ok(None) };
@@ -542,7 +561,7 @@ fn listed_windows(keys: &Keys<'_>, n_layers: usize) -> Result<Option<Vec<bool>>,
 fn ropes(keys: &Keys<'_>, family: &Family) -> Result<Vec<RopeSpec>, Error> {
     let scaling = keys.str("rope.scaling.type")?.unwrap_or("none");
     let position_scale = match scaling {
-        // LongRoPE scales each pair by a factor of its own.
+        // LongRoPE scales each pair by its own factor.
         "none" | "longrope" => keys.f32("rope.scale_linear")?.unwrap_or(1.0),
         "linear" => keys.f32("rope.scaling.factor")?.unwrap_or(1.0),
         other => {

@@ -1,7 +1,7 @@
-//! A model's weights: which tensors a specification needs, and their shapes.
+//! The weights of a model: the tensors that a specification needs, and their shapes.
 //!
-//! Nothing is copied here: a backend decides what to do with each matrix (the `cpu` backend keeps
-//! a position in the memory map). Vectors are small and always decoded to f32.
+//! Nothing is copied here: the backend decides how to store each matrix (the `cpu` backend keeps an
+//! offset into the memory map). Vectors are small and always decoded to f32.
 
 use std::ops::Range;
 
@@ -10,31 +10,31 @@ use lilims_gguf::{File, TensorInfo, quoted};
 use crate::spec::{NormKind, Positions};
 use crate::{Error, ModelSpec, quant};
 
-/// Turns a file's tensors into what a backend multiplies with.
+/// Converts tensors of a file into the matrices and vectors of a backend.
 pub(crate) trait Upload {
-    /// A matrix ready to use.
+    /// The matrix type of the backend.
     type Matrix;
-    /// A vector ready to use.
+    /// The vector type of the backend.
     type Vector;
 
-    /// Takes `rows` of the matrix `info`, whose `[columns, rows]` were checked.
+    /// Converts `rows` of the matrix `info`, whose `[columns, rows]` are already checked.
     fn matrix(
         &self,
         file: &File,
         info: &TensorInfo,
         rows: Range<usize>,
     ) -> Result<Self::Matrix, Error>;
-    /// Takes a vector.
+    /// Converts a vector.
     fn vector(&self, values: Vec<f32>) -> Result<Self::Vector, Error>;
 }
 
-/// A matrix and, in some families, a bias added to each product.
+/// A matrix and, in some families, a bias that is added to each product.
 pub(crate) struct Linear<M, V> {
     pub(crate) weight: M,
     pub(crate) bias: Option<V>,
 }
 
-/// A norm's weights; [`NormKind`] says which norm.
+/// The weights of a norm of either [`NormKind`].
 pub(crate) enum Norm<V> {
     Rms { weight: V },
     Layer { weight: V, bias: V },
@@ -50,9 +50,9 @@ pub(crate) struct LayerWeights<M, V> {
     pub(crate) k_norm: Option<V>,
     pub(crate) attention_out: Linear<M, V>,
     pub(crate) post_attention_norm: Option<Norm<V>>,
-    /// `None` where the feed-forward layer reads attention's norm.
+    /// `None` if the feed-forward layer reads the norm of attention (parallel residual).
     pub(crate) ffn_norm: Option<Norm<V>>,
-    /// `None` where the feed-forward layer has no gate.
+    /// `None` if the feed-forward layer has no gate.
     pub(crate) gate: Option<Linear<M, V>>,
     pub(crate) up: Linear<M, V>,
     pub(crate) down: Linear<M, V>,
@@ -62,11 +62,11 @@ pub(crate) struct LayerWeights<M, V> {
 /// The weights of a model.
 pub(crate) struct Weights<M, V> {
     pub(crate) embedding: M,
-    /// The positions' embeddings, where they are learned. `[context, d_model]`
+    /// The position embeddings, if positions are learned. `[context, d_model]`
     pub(crate) positions: Option<M>,
     pub(crate) layers: Vec<LayerWeights<M, V>>,
     pub(crate) output_norm: Norm<V>,
-    /// The output head; `None` where the embedding serves.
+    /// The output head; `None` if it is tied to the embedding.
     pub(crate) output: Option<Linear<M, V>>,
 }
 
@@ -99,8 +99,8 @@ impl<M, V> Weights<M, V> {
     }
 }
 
-/// The factors that a file gives for each rotated pair's wavelength, if it has them, in sessions of
-/// `context` tokens.
+/// The frequency factors of the file for each rotated pair in sessions of `context` tokens, if it
+/// has any.
 pub(crate) fn rope_factors(
     file: &File,
     spec: &ModelSpec,
@@ -117,7 +117,7 @@ pub(crate) fn rope_factors(
             let factors = read_vector(file, name, spec.rope_dim / 2)?;
             match factors.iter().find(|factor| !(factor.is_normal() && **factor > 0.0)) {
                 Some(factor) => Err(Error::Damaged {
-                    what: format!("tensor `{name}` holds the factor {factor}"),
+                    what: format!("tensor `{name}` holds the invalid factor {factor}"),
                 }),
                 None => Ok(Some(factors)),
             }
@@ -136,10 +136,10 @@ fn layer<M, V>(
     let full = |name: &str| format!("blk.{layer_idx}.{name}");
     let linear = |name: &str, columns, rows| loader.linear(&full(name), columns, rows);
     let norm = |name: &str| loader.norm(&full(name), d_model);
-    let norm_if = |wanted: bool, name: &str| wanted.then(|| norm(name)).transpose();
+    let norm_if = |is_present: bool, name: &str| is_present.then(|| norm(name)).transpose();
     let head_norm = |name: &str| {
-        let wanted = spec.head_norms;
-        wanted.then(|| loader.vector(&full(&format!("{name}.weight")), head_dim)).transpose()
+        let is_present = spec.head_norms;
+        is_present.then(|| loader.vector(&full(&format!("{name}.weight")), head_dim)).transpose()
     };
     let [q, k, v] = if spec.fused_qkv {
         let (k_start, v_start, end) = (q_dim, q_dim + kv_dim, q_dim + 2 * kv_dim);
@@ -189,7 +189,7 @@ impl<U: Upload> Loader<'_, U> {
         self.linear_part(name, columns, rows, 0..rows)
     }
 
-    /// `part` of the rows of a linear layer, with their part of the bias.
+    /// `part` of the rows of a linear layer, with the same part of the bias.
     fn linear_part(
         &self,
         name: &str,
@@ -228,7 +228,7 @@ impl<U: Upload> Loader<'_, U> {
         self.upload.matrix(self.file, info, part)
     }
 
-    /// A norm of the model's kind.
+    /// A norm of the kind of the model.
     fn norm(&self, name: &str, len: usize) -> Result<Norm<U::Vector>, Error> {
         let weight = self.vector(&format!("{name}.weight"), len)?;
         Ok(match self.norm {
@@ -244,7 +244,7 @@ impl<U: Upload> Loader<'_, U> {
     }
 }
 
-/// Checks that a matrix has a type that can be multiplied with.
+/// Checks that the tensor type of a matrix is supported.
 pub(crate) fn expect_supported(info: &TensorInfo) -> Result<(), Error> {
     if quant::supported(info.tensor_type) {
         return Ok(());
@@ -266,7 +266,7 @@ fn expect_dims(info: &TensorInfo, expected: &[usize]) -> Result<(), Error> {
         return Ok(());
     }
     let what = format!("tensor `{}` has shape {:?}", info.name, info.dims);
-    Err(Error::Damaged { what: format!("{what}, the metadata says {expected:?}") })
+    Err(Error::Damaged { what: format!("{what}, expected {expected:?} by the metadata") })
 }
 
 #[cfg(test)]
@@ -275,7 +275,7 @@ mod tests {
 
     use super::*;
 
-    /// Takes anything and keeps the lengths.
+    /// A test backend that accepts any tensor and keeps only its length.
     struct Lengths;
 
     impl Upload for Lengths {
@@ -316,7 +316,7 @@ mod tests {
         ("output.weight", &[8, 5]),
     ];
 
-    /// Loads a tiny GPT-2 of these tensors, all zeros.
+    /// Loads a tiny GPT-2 with these tensors, all zero.
     fn load<'a>(
         tensors: impl Iterator<Item = (&'a str, &'a [u64])>,
     ) -> Result<Weights<Range<usize>, usize>, Error> {
@@ -337,14 +337,14 @@ mod tests {
             writer.tensor(name, dims, TensorType::F32, vec![0; n_bytes]);
         }
         let mut bytes = Vec::new();
-        writer.write(&mut bytes).expect("memory takes all");
-        let file = File::from_bytes(bytes).expect("the file is whole");
+        writer.write(&mut bytes).expect("writing to memory succeeds");
+        let file = File::from_bytes(bytes).expect("the file is valid");
         Weights::load(&file, &ModelSpec::from_gguf(&file)?, &Lengths)
     }
 
     #[test]
-    fn fused_rows_are_queries_then_keys_then_values() {
-        let weights = load(GPT2.into_iter()).expect("nothing is missing");
+    fn splits_fused_rows_into_queries_keys_values() {
+        let weights = load(GPT2.into_iter()).expect("all tensors are present");
         let LayerWeights { q, k, v, gate, .. } = &weights.layers[0];
         for (linear, rows) in [(q, 0..8), (k, 8..16), (v, 16..24)] {
             assert_eq!((&linear.weight, linear.bias), (&rows, Some(8)));
@@ -354,8 +354,8 @@ mod tests {
     }
 
     #[test]
-    fn missing_tensors_are_named() {
-        // Biases of products and a head of its own are optional.
+    fn names_missing_tensors() {
+        // Biases of products and a separate head are optional.
         let needed = |name: &str| {
             let optional = name == "output.weight" || name.ends_with(".bias");
             !optional || name.contains("norm")
@@ -372,10 +372,11 @@ mod tests {
     }
 
     #[test]
-    fn wrong_shapes_are_named() {
-        // The embedding's rows are the vocabulary, so that one row more makes the head wrong.
+    fn names_tensors_of_wrong_shape() {
+        // The rows of the embedding define the vocabulary size, so another row there makes the head
+        // wrong: skip it.
         for (wrong, dims) in GPT2.into_iter().skip(1) {
-            let (last, first) = dims.split_last().expect("no tensor is a number");
+            let (last, first) = dims.split_last().expect("no tensor is a scalar");
             for last in [last - 1, last + 1] {
                 let reshaped = [first, &[last]].concat();
                 let with = |(name, dims)| (name, if name == wrong { &*reshaped } else { dims });

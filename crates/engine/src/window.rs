@@ -1,27 +1,27 @@
-//! Which positions a token sees once a conversation outgrows the context, and where each layer's
-//! cache keeps them.
+//! Which positions a token attends to once a conversation outgrows the context, and where each
+//! layer's cache stores them.
 //!
-//! The first tokens stay as attention sinks, the others pass through a ring (StreamingLLM, Xiao et
-//! al. 2023, <https://arxiv.org/abs/2309.17453>). Every key is stored rotated at its position in the
-//! conversation. Distances in the window are then what they were; the sinks count as standing just
-//! before the oldest key of the window, which costs no key a new rotation: a query meets the sinks
-//! rotated at a position of its own, [`Window::sink_position`]. Layers with a window of their own
-//! (Gemma) keep that window and need no sinks.
+//! The first tokens stay as attention sinks, the others pass through a ring buffer (StreamingLLM,
+//! Xiao et al. 2023, <https://arxiv.org/abs/2309.17453>). Every key is stored rotated at its
+//! position in the conversation, so distances within the window are correct. The sinks count as if
+//! they were just before the oldest key of the window. No stored key is rotated again for that: for
+//! the sinks, a query is rotated at another position, [`Window::sink_position`]. Layers with their
+//! own window (Gemma) keep only that window and need no sinks.
 
 use std::ops::Range;
 
-use crate::session::MAX_CHUNK;
-
-/// Tokens that a layer with a window of its own keeps beyond it, so that a conversation can go back
-/// that far without reading anything again.
+/// The most tokens in one chunk of a forward pass.
+pub(crate) const MAX_CHUNK: usize = 256;
+/// Extra tokens that a layer with its own window keeps beyond it, so that a conversation can go
+/// back that far without reading anything again.
 const LOCAL_RESERVE: usize = 2048;
 
-/// What of a conversation the cache holds.
+/// The part of a conversation that the cache holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Window {
-    /// Tokens that a token sees at most, sinks and itself included.
+    /// The most tokens that a token attends to, including sinks and itself.
     pub(crate) context: usize,
-    /// How many of the first tokens stay.
+    /// The number of first tokens that stay.
     pub(crate) n_sinks: usize,
     /// The first position after the sinks that was read.
     pub(crate) start: usize,
@@ -30,46 +30,45 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// Nothing was read yet.
+    /// An empty window.
     pub(crate) fn new(context: usize, n_sinks: usize) -> Self {
         Self { context, n_sinks, start: n_sinks, written: 0 }
     }
 
-    /// Tokens that a token sees after the sinks, itself included.
+    /// The number of tokens after the sinks that a token attends to, itself included.
     pub(crate) fn size(&self) -> usize {
         self.context - self.n_sinks
     }
 
-    /// The first position after the sinks that a token after the first `len` sees, itself not counted:
-    /// what the window begins with.
+    /// The first position after the sinks in the window once `len` tokens are read.
     pub(crate) fn first_kept(&self, len: usize) -> usize {
         let last = len.saturating_sub(1);
-        Layout::new(None, self.context).first_seen(self, last).clamp(self.n_sinks, len)
+        Layout::new(None, self.context).first_visible(self, last).clamp(self.n_sinks, len)
     }
 
-    /// Whether a token at `position` sees less than all before it.
+    /// Whether a token at `position` no longer attends to all tokens before it.
     pub(crate) fn has_slid(&self, layout: Layout, position: usize) -> bool {
-        layout.local.is_none() && layout.first_seen(self, position) > self.n_sinks
+        layout.local.is_none() && layout.first_visible(self, position) > self.n_sinks
     }
 
-    /// Where a query at `position` stands when it meets the sinks.
+    /// The position at which a query at `position` is rotated for the sinks.
     pub(crate) fn sink_position(&self, layout: Layout, position: usize) -> usize {
-        position - (layout.first_seen(self, position) - self.n_sinks)
+        position - (layout.first_visible(self, position) - self.n_sinks)
     }
 }
 
-/// Where a layer's cache keeps positions: sinks, then a ring.
+/// How the cache of a layer stores positions: sinks, then a ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Layout {
-    /// The layer's own window, where it is narrower than the context.
+    /// The window of the layer, if narrower than the context.
     pub(crate) local: Option<usize>,
-    /// Positions that there is room for.
+    /// Number of slots.
     pub(crate) n_slots: usize,
 }
 
 impl Layout {
-    /// For a layer that looks at `window` positions, in a session of `context` tokens. There is room
-    /// for the chunk that is read beside what its first token sees.
+    /// The layout for a layer that attends to `window` positions, in a session of `context` tokens.
+    /// It has room for a whole chunk besides what the first token of the chunk attends to.
     pub(crate) fn new(window: Option<usize>, context: usize) -> Self {
         let all = context.saturating_add(MAX_CHUNK);
         match window.filter(|&window| window < context) {
@@ -91,7 +90,7 @@ impl Layout {
         }
     }
 
-    /// The slots of `positions`, in pieces that lie together.
+    /// The slots of `positions`, in contiguous ranges.
     pub(crate) fn slots(
         &self,
         window: &Window,
@@ -107,15 +106,15 @@ impl Layout {
         })
     }
 
-    /// The slots that hold what is kept of the first `len` tokens, in pieces that lie together.
-    pub(crate) fn held_slots(
+    /// The slots that still hold any of the first `len` tokens, in contiguous ranges.
+    pub(crate) fn kept_slots(
         &self,
         window: &Window,
         len: usize,
     ) -> impl Iterator<Item = Range<usize>> + use<> {
         let (layout, window) = (*self, *window);
-        let held = layout.held(&window, len).into_iter();
-        held.flat_map(move |positions| layout.slots(&window, positions))
+        let kept = layout.kept(&window, len).into_iter();
+        kept.flat_map(move |positions| layout.slots(&window, positions))
     }
 
     /// The first position after the sinks that the cache still holds.
@@ -125,37 +124,36 @@ impl Layout {
         skipped.max(window.written.saturating_sub(self.n_slots - n_sinks))
     }
 
-    /// The first position after the sinks that a token at `position` sees.
-    fn first_seen(&self, window: &Window, position: usize) -> usize {
+    /// The first position after the sinks that a token at `position` attends to.
+    fn first_visible(&self, window: &Window, position: usize) -> usize {
         let size = self.local.unwrap_or(window.size());
         (position + 1).saturating_sub(size).max(self.oldest(window))
     }
 
-    /// The positions that a token at `position` sees after the sinks, or all that it sees where it has
-    /// not left any behind.
-    pub(crate) fn seen(&self, window: &Window, position: usize) -> Range<usize> {
-        let first = self.first_seen(window, position).min(position + 1);
+    /// The positions after the sinks that a token at `position` attends to; including the sinks if
+    /// the window has not slid.
+    pub(crate) fn visible(&self, window: &Window, position: usize) -> Range<usize> {
+        let first = self.first_visible(window, position).min(position + 1);
         let all = self.local.is_none() && first <= window.n_sinks;
         if all { 0..position + 1 } else { first..position + 1 }
     }
 
-    /// What is held of the first `len` tokens: sinks, then the rest. Everything in one range where
-    /// nothing is missing between.
-    fn held(&self, window: &Window, len: usize) -> [Range<usize>; 2] {
+    /// The positions still held of the first `len` tokens: the sinks, then the rest.
+    fn kept(&self, window: &Window, len: usize) -> [Range<usize>; 2] {
         let n_sinks = self.n_sinks(window).min(len);
         [0..n_sinks, self.oldest(window).clamp(n_sinks, len)..len]
     }
 
-    /// Whether the cache can go on after the first `len` tokens. A layer of its own window needs that
-    /// window whole; others may have lost up to half of theirs, which fills again.
+    /// Whether the cache can continue after the first `len` tokens. A layer with its own window
+    /// needs that window complete; others may have lost up to half of theirs, which fills again.
     pub(crate) fn can_resume(&self, window: &Window, len: usize) -> bool {
         let oldest = self.oldest(window);
         match self.local {
             Some(local) => oldest <= (len + 1).saturating_sub(local),
             None if len <= window.n_sinks => true,
             None => {
-                let wanted = (len + 1).saturating_sub(window.size()).max(window.n_sinks);
-                oldest <= wanted || len >= oldest + window.size() / 2
+                let needed = (len + 1).saturating_sub(window.size()).max(window.n_sinks);
+                oldest <= needed || len >= oldest + window.size() / 2
             }
         }
     }
@@ -166,38 +164,38 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_is_seen_until_the_context_is_full() {
+    fn attends_to_everything_until_the_context_is_full() {
         let (layout, window) = (Layout::new(None, 10), Window::new(10, 4));
         for position in 0..10 {
-            assert_eq!(layout.seen(&window, position), 0..position + 1);
+            assert_eq!(layout.visible(&window, position), 0..position + 1);
             assert!(!window.has_slid(layout, position));
             assert_eq!(layout.slot(&window, position), position);
         }
-        assert_eq!(layout.seen(&window, 10), 5..11);
+        assert_eq!(layout.visible(&window, 10), 5..11);
         assert!(window.has_slid(layout, 10));
     }
 
     #[test]
-    fn a_slid_window_keeps_its_distances() {
+    fn slid_window_keeps_distances() {
         let (layout, window) = (Layout::new(None, 10), Window::new(10, 4));
         for position in 10..1000 {
             let window = Window { written: position + 1, ..window };
-            let seen = layout.seen(&window, position);
-            assert_eq!((seen.len(), seen.end), (6, position + 1));
-            // The last sink stands just before the oldest key.
+            let visible = layout.visible(&window, position);
+            assert_eq!((visible.len(), visible.end), (6, position + 1));
+            // The last sink counts as just before the oldest key.
             assert_eq!(window.sink_position(layout, position), 9);
         }
     }
 
     #[test]
-    fn a_chunk_overwrites_nothing_that_its_tokens_see() {
+    fn chunk_does_not_overwrite_visible_positions() {
         for (local, n_sinks) in [(None, 0), (None, 4), (None, 300), (Some(64), 4), (Some(400), 4)] {
             let layout = Layout::new(local, 600);
             for position in (0..5000).step_by(MAX_CHUNK) {
                 let written = position + MAX_CHUNK;
                 let window = Window { written, ..Window::new(600, n_sinks) };
                 let mut slots = std::collections::HashSet::new();
-                let kept = layout.seen(&window, position).start..written;
+                let kept = layout.visible(&window, position).start..written;
                 for position in (0..layout.n_sinks(&window)).chain(kept) {
                     let slot = layout.slot(&window, position);
                     slots.insert((slot, position));
@@ -211,22 +209,22 @@ mod tests {
     }
 
     #[test]
-    fn pieces_of_slots_follow_the_ring() {
+    fn slot_ranges_wrap_around_the_ring() {
         let (layout, window) = (Layout::new(None, 10), Window::new(10, 4));
         let end = layout.n_slots;
-        let pieces: Vec<_> = layout.slots(&window, end - 2..end + 3).collect();
-        assert_eq!(pieces, [end - 2..end, 4..7]);
+        let ranges: Vec<_> = layout.slots(&window, end - 2..end + 3).collect();
+        assert_eq!(ranges, [end - 2..end, 4..7]);
         assert!(layout.slots(&window, 0..6).eq(std::iter::once(0..6)));
         assert_eq!(layout.slots(&window, 3..3).count(), 0);
     }
 
     #[test]
-    fn going_back_needs_what_the_ring_still_holds() {
+    fn resume_needs_positions_still_in_the_ring() {
         let layout = Layout::new(None, 1000);
         let window = Window { written: 5000, ..Window::new(1000, 4) };
         assert!(layout.can_resume(&window, 5000));
         assert!(layout.can_resume(&window, 4800));
-        // Part of the window is overwritten, more than half is there.
+        // Part of the window is overwritten, but more than half is left.
         assert!(layout.can_resume(&window, 4300));
         assert!(!layout.can_resume(&window, 4000));
         assert!(layout.can_resume(&window, 4), "the sinks are always there");

@@ -1,4 +1,4 @@
-//! Chat templates against their renderings by jinja2 as transformers sets it up.
+//! Chat templates against their renderings by jinja2 with the settings of transformers.
 
 #![expect(clippy::unwrap_used, reason = "tests, whose helpers Clippy does not recognise")]
 
@@ -9,7 +9,7 @@ use lilims_engine::{ChatTemplate, Error};
 use serde_json::Value;
 
 #[test]
-fn every_template_renders_byte_for_byte() {
+fn templates_render_like_jinja2() {
     let root =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fixtures/chat_templates");
     assert!(root.is_dir(), "{} is missing", root.display());
@@ -23,7 +23,7 @@ fn every_template_renders_byte_for_byte() {
     assert!(n_cases >= 7 * 8, "only {n_cases} cases");
 }
 
-/// Checks one template's cases and returns how many they are.
+/// Checks all cases of one template and returns their number.
 fn check(path: &Path) -> usize {
     let source = std::fs::read_to_string(path).unwrap();
     let cases = std::fs::read_to_string(path.with_extension("json")).unwrap();
@@ -41,7 +41,7 @@ fn check(path: &Path) -> usize {
         let name = format!("{} {}", path.display(), text("case"));
         match (rendered, case.get("error").and_then(Value::as_str)) {
             (Ok(rendered), None) => assert_eq!(rendered, text("text"), "{name}"),
-            (Err(Error::Template { what }), Some(sentence)) => assert_eq!(what, sentence, "{name}"),
+            (Err(Error::Template { what }), Some(message)) => assert_eq!(what, message, "{name}"),
             (rendered, expected) => panic!("{name}: {rendered:?}, expected error {expected:?}"),
         }
     }

@@ -1,5 +1,5 @@
-//! Models whose metadata, vocabulary or tensors say what cannot be: each is refused with an error or
-//! runs, and none takes the process, or more memory than a model of its size (A4, A11, T11).
+//! Models with invalid metadata, vocabularies or tensors: each is rejected with an error or runs,
+//! and none crashes the process or takes more memory than a valid model of its size (A4, A11, T11).
 
 #![expect(clippy::unwrap_used, reason = "tests, whose helpers Clippy does not recognise")]
 
@@ -18,14 +18,14 @@ mod child;
 mod tiny_model;
 use tiny_model::{Plan, plan};
 
-/// What a child may map: the program, stacks, arenas, and little else.
+/// Address space of the child: the program, stacks, arenas, and little else.
 const CHILD_KIB: u64 = 1 << 20;
-/// What a child may hold.
+/// Resident memory of the child.
 const MAX_RESIDENT_KIB: u64 = 300 << 10;
 
 const FAMILIES: [&str; 3] = ["llama", "gpt2", "gemma3"];
 
-/// Numeric keys that every family reads, or some.
+/// Numeric metadata keys of all or some families.
 const KEYS: [&str; 23] = [
     "context_length",
     "embedding_length",
@@ -82,8 +82,8 @@ fn values() -> Vec<Option<Value<'static>>> {
     values
 }
 
-/// Each mutant with words that say what it is.
-fn mutants(each: &mut dyn FnMut(String, Vec<u8>)) {
+/// Calls `visit` with each mutant and its description.
+fn mutants(visit: &mut dyn FnMut(String, Vec<u8>)) {
     for family in FAMILIES {
         let plan = plan(family);
         let full = KEYS.map(|key| format!("{family}.{key}"));
@@ -91,42 +91,42 @@ fn mutants(each: &mut dyn FnMut(String, Vec<u8>)) {
             for value in values() {
                 let mut mutant = plan.clone();
                 mutant.set(key, value);
-                each(format!("{family}: {key} = {value:?}"), mutant.file());
+                visit(format!("{family}: {key} = {value:?}"), mutant.file());
             }
         }
         for (idx, tensor) in plan.tensors.iter().enumerate() {
             let mut add = |what: &str, change: &dyn Fn(&mut tiny_model::Tensor)| {
                 let mut mutant = plan.clone();
                 change(&mut mutant.tensors[idx]);
-                each(format!("{family}: {} {what}", tensor.name), mutant.file());
+                visit(format!("{family}: {} {what}", tensor.name), mutant.file());
             };
-            add("of no dimensions", &|it| it.dims.clear());
-            add("with more dimensions", &|it| it.dims.push(1));
-            add("of nothing", &|it| it.dims[0] = 0);
-            add("the other way round", &|it| it.dims.reverse());
-            add("one longer", &|it| {
-                it.dims[0] += 1;
-                it.bytes.resize(it.bytes.len() * 2, 0);
+            add("without dimensions", &|tensor| tensor.dims.clear());
+            add("with more dimensions", &|tensor| tensor.dims.push(1));
+            add("of size 0", &|tensor| tensor.dims[0] = 0);
+            add("transposed", &|tensor| tensor.dims.reverse());
+            add("one column more", &|tensor| {
+                tensor.dims[0] += 1;
+                tensor.bytes.resize(tensor.bytes.len() * 2, 0);
             });
-            add("one row less", &|it| *it.dims.last_mut().unwrap() -= 1);
-            add("huge", &|it| *it.dims.last_mut().unwrap() = 1 << 40);
-            add("overflowing", &|it| it.dims = vec![1 << 32, 1 << 32, 1 << 32]);
-            add("of halves", &|it| it.ty = TensorType::F16);
-            add("of blocks", &|it| it.ty = TensorType::Q8_0);
-            add("of large blocks", &|it| it.ty = TensorType::Q6_K);
-            add("of integers", &|it| it.ty = TensorType::I32);
-            add("of an unknown type", &|it| it.ty = TensorType::Unknown(77));
+            add("one row less", &|tensor| *tensor.dims.last_mut().unwrap() -= 1);
+            add("huge", &|tensor| *tensor.dims.last_mut().unwrap() = 1 << 40);
+            add("overflowing", &|tensor| tensor.dims = vec![1 << 32, 1 << 32, 1 << 32]);
+            add("of type F16", &|tensor| tensor.ty = TensorType::F16);
+            add("of type Q8_0", &|tensor| tensor.ty = TensorType::Q8_0);
+            add("of type Q6_K", &|tensor| tensor.ty = TensorType::Q6_K);
+            add("of type I32", &|tensor| tensor.ty = TensorType::I32);
+            add("of unknown type", &|tensor| tensor.ty = TensorType::Unknown(77));
             let mut mutant = plan.clone();
             mutant.tensors.remove(idx);
-            each(format!("{family}: without {}", tensor.name), mutant.file());
+            visit(format!("{family}: without {}", tensor.name), mutant.file());
         }
     }
     for (what, bytes) in vocabularies() {
-        each(what, bytes);
+        visit(what, bytes);
     }
 }
 
-/// Vocabularies that contradict themselves.
+/// Inconsistent vocabularies.
 fn vocabularies() -> Vec<(String, Vec<u8>)> {
     let plan = plan("llama");
     let base = |writer: &mut Writer, skip: &str| {
@@ -152,7 +152,7 @@ fn vocabularies() -> Vec<(String, Vec<u8>)> {
     add("empty", "", &|writer| {
         writer.array(&key("tokens"), []);
     });
-    add("one short", "", &|writer| {
+    add("one token too few", "", &|writer| {
         writer.array(&key("tokens"), tokens().skip(1));
     });
     add("of numbers", "", &|writer| {
@@ -161,10 +161,10 @@ fn vocabularies() -> Vec<(String, Vec<u8>)> {
     add("of arrays", "", &|writer| {
         writer.array(&key("tokens"), [array, array]);
     });
-    add("a text", "", &|writer| {
+    add("a string", "", &|writer| {
         writer.str(&key("tokens"), "a b c");
     });
-    add("all alike", "", &|writer| {
+    add("all tokens equal", "", &|writer| {
         writer.array(&key("tokens"), (0..n).map(|_| Value::String(b"a")));
     });
     add("not UTF-8", "", &|writer| {
@@ -177,7 +177,7 @@ fn vocabularies() -> Vec<(String, Vec<u8>)> {
                 writer.array(&key(name), (0..len).map(|_| Value::F32(f32::NAN)));
             });
         }
-        add(&format!("{name} of texts"), "", &|writer| {
+        add(&format!("{name} of strings"), "", &|writer| {
             writer.array(&key("tokens"), tokens()).array(&key(name), tokens());
         });
         add(&format!("{name} of arrays"), "", &|writer| {
@@ -186,7 +186,7 @@ fn vocabularies() -> Vec<(String, Vec<u8>)> {
         add(&format!("{name} is a number"), "", &|writer| {
             writer.array(&key("tokens"), tokens()).value(&key(name), Value::U32(7));
         });
-        add(&format!("{name} far away"), "", &|writer| {
+        add(&format!("{name} out of range"), "", &|writer| {
             writer
                 .array(&key("tokens"), tokens())
                 .array(&key(name), (0..n).map(|_| Value::I64(i64::MIN)));
@@ -211,8 +211,8 @@ fn vocabularies() -> Vec<(String, Vec<u8>)> {
     all
 }
 
-/// Bytes of a whole model with something in its header changed.
-fn headers(each: &mut dyn FnMut(String, Vec<u8>)) {
+/// A valid model with random changes in its header.
+fn headers(visit: &mut dyn FnMut(String, Vec<u8>)) {
     let whole = plan("llama").file();
     let n_header = whole.len().min(6000);
     let mut state = 1u64;
@@ -236,11 +236,11 @@ fn headers(each: &mut dyn FnMut(String, Vec<u8>)) {
                 break;
             }
         }
-        each(format!("header {idx}"), bytes);
+        visit(format!("header {idx}"), bytes);
     }
 }
 
-/// Reads the file as every part of the program does, up to an answer. Whether it answered.
+/// Uses the file like every part of the program, up to an answer. Returns whether it answered.
 fn exercise(bytes: Vec<u8>, path: &Path) -> Result<bool, Error> {
     std::fs::write(path, &bytes).unwrap();
     let file = Arc::new(File::from_bytes(bytes)?);
@@ -257,7 +257,7 @@ fn exercise(bytes: Vec<u8>, path: &Path) -> Result<bool, Error> {
                 let options = LoadOptions { context, kv_type, threads, ..LoadOptions::default() };
                 let Ok(estimate) = MemoryEstimate::new(&file, &options) else { continue };
                 let _ = (estimate.total_bytes(), estimate.parts());
-                let budget = MemoryBudget { available_bytes: 1 << 30, from: "a test".to_owned() };
+                let budget = MemoryBudget { available_bytes: 1 << 30, source: "a test".to_owned() };
                 let _ = Fit::new(&file, &options, &budget, "m", &[]);
             }
         }
@@ -290,8 +290,8 @@ fn exercise(bytes: Vec<u8>, path: &Path) -> Result<bool, Error> {
 }
 
 #[test]
-fn a4_every_mutant_is_an_error_or_an_answer() {
-    if !child::is_child("a4_every_mutant_is_an_error_or_an_answer", CHILD_KIB) {
+fn a4_every_mutant_fails_or_answers() {
+    if !child::is_child("a4_every_mutant_fails_or_answers", CHILD_KIB) {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -300,7 +300,7 @@ fn a4_every_mutant_is_an_error_or_an_answer() {
         assert!(exercise(plan(family).file(), &path).unwrap(), "{family} itself answers");
     }
     let (mut n_mutants, mut n_answered, mut failed) = (0, 0, Vec::new());
-    // One at a time: all of them together would take more memory than is allowed here.
+    // One at a time: all of them together would exceed the memory limit.
     let mut try_one = |what: String, bytes: Vec<u8>| {
         n_mutants += 1;
         let exercised = || exercise(bytes, &path).is_ok_and(|answered| answered);
@@ -329,7 +329,7 @@ fn load(plan: &Plan, options: &LoadOptions) -> Result<Arc<Model>, Error> {
 }
 
 #[test]
-fn a4_a_context_beyond_the_memory_is_a_sentence() {
+fn a4_reports_a_context_larger_than_memory() {
     for backend in [BackendKind::Cpu, BackendKind::Candle] {
         for context in [1_000_000_000_000, usize::MAX] {
             for kv_type in [KvType::F32, KvType::F16, KvType::Q8_0] {
@@ -345,7 +345,7 @@ fn a4_a_context_beyond_the_memory_is_a_sentence() {
 }
 
 #[test]
-fn a4_heads_without_width_are_refused() {
+fn a4_rejects_heads_of_zero_width() {
     let mut plan = plan("llama");
     plan.set("llama.attention.head_count", Some(Value::U32(128)));
     for key in ["attention.key_length", "attention.value_length", "rope.dimension_count"] {
@@ -356,7 +356,7 @@ fn a4_heads_without_width_are_refused() {
 }
 
 #[test]
-fn a4_the_shortest_contexts_answer() {
+fn a4_shortest_contexts_answer() {
     for family in FAMILIES {
         for backend in [BackendKind::Cpu, BackendKind::Candle] {
             for context in 1..5 {
@@ -375,7 +375,7 @@ fn a4_the_shortest_contexts_answer() {
 }
 
 #[test]
-fn t11_a_part_of_a_split_model_says_so() {
+fn t11_reports_parts_of_split_models() {
     let part = |no: u16, with_metadata: bool, name: &str| {
         let mut plan = plan("llama");
         if !with_metadata {

@@ -1,5 +1,5 @@
-//! Texts and vocabularies of any size take memory near their own size, and the result is that of the
-//! plain algorithm (A7).
+//! Texts and vocabularies of any size take memory proportional to their size, and tokenize like the
+//! naive algorithm (A7).
 
 #![expect(clippy::unwrap_used, reason = "tests, whose helpers Clippy does not recognise")]
 
@@ -16,7 +16,7 @@ const NORMAL: i32 = 1;
 const CONTROL: i32 = 3;
 const USER_DEFINED: i32 = 4;
 const BYTE: i32 = 6;
-/// What a child may map: the program, its stacks, and 16 times the longest text.
+/// Address space of the child: the program, its stacks, and 16 times the longest text.
 const CHILD_KIB: u64 = 512 << 10;
 const LONG: usize = 10 << 20;
 
@@ -36,7 +36,7 @@ fn open(model: &str, name: &str, tokens: &[(String, i32)], merges: &[&str]) -> T
     Tokenizer::from_gguf(&Arc::new(File::from_bytes(bytes).unwrap())).unwrap()
 }
 
-/// All bytes as byte-level vocabularies write them.
+/// All bytes as in byte-level vocabularies.
 fn byte_level(others: &[(&str, i32)]) -> Vec<(String, i32)> {
     let mut hidden = 0x100;
     let bytes = (0..=255u8).map(|byte| {
@@ -56,8 +56,8 @@ fn sentencepiece(pieces: &[&str]) -> Vec<(String, i32)> {
     first.into_iter().chain(bytes).chain(pieces).collect()
 }
 
-/// llama.cpp's way: each special token in turn is cut out of what the ones before have left.
-fn cut(text: &str, specials: &[(u32, &str)], strips: bool) -> Vec<Result<u32, String>> {
+/// The algorithm of llama.cpp: each special token in turn splits what the previous ones have left.
+fn split_naively(text: &str, specials: &[(u32, &str)], strips: bool) -> Vec<Result<u32, String>> {
     let mut specials = specials.to_vec();
     specials.sort_by_key(|(_, text)| std::cmp::Reverse(text.len()));
     let mut parts = vec![Err(text.to_owned())];
@@ -101,7 +101,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
-    fn a7_special_tokens_are_cut_out_the_longest_first(
+    fn a7_splits_special_tokens_longest_first(
         text in "[abcdé \n]{0,60}|[ab]{0,80}|a{0,70}",
         parse_special in any::<bool>(),
         strips in any::<bool>(),
@@ -114,7 +114,7 @@ proptest! {
             .map(|(id, (text, _))| (id, text))
             .collect();
         let plain = open("gpt2", "", &byte_level(&[]), &[]);
-        let expected: Vec<u32> = cut(&text, &specials, strips)
+        let expected: Vec<u32> = split_naively(&text, &specials, strips)
             .into_iter()
             .flat_map(|part| match part {
                 Ok(id) => vec![id],
@@ -126,8 +126,9 @@ proptest! {
 }
 
 #[test]
-fn a7_pieces_of_a_text_become_what_the_whole_becomes() {
-    // No token has a space within: the text is cut at each. Then one has.
+fn a7_splitting_a_text_does_not_change_its_tokens() {
+    // No token contains an inner space: the text is split at each space. In the second vocabulary
+    // one does.
     let pieces = ["▁", "a", "b", "ab", "▁a", "▁▁", "▁b"];
     let apart = open("llama", "", &sentencepiece(&pieces), &[]);
     let id = |text: &str| 259 + pieces.iter().position(|piece| *piece == text).unwrap() as u32;
@@ -139,11 +140,11 @@ fn a7_pieces_of_a_text_become_what_the_whole_becomes() {
     let together = open("llama", "", &sentencepiece(&pieces), &[]);
     let id = |text: &str| 259 + pieces.iter().position(|piece| *piece == text).unwrap() as u32;
     let ids = |texts: &[&str]| texts.iter().map(|text| id(text)).collect::<Vec<_>>();
-    // `▁a` ranks before `b▁`, and then `b▁a` before all.
+    // `▁a` ranks before `b▁`, and then `b▁a` before all others.
     assert_eq!(together.encode("b a", false).unwrap(), ids(&["▁", "b▁a"]));
 }
 
-/// The vocabularies and the texts that are hardest for them.
+/// Vocabularies for the worst-case texts below.
 fn tokenizers() -> Vec<Tokenizer> {
     let merges = ["a a", "aa aa", "Ġ Ġ", "ĠĠ ĠĠ", "Ċ Ċ", "ĊĊ ĊĊ"];
     let merged = ["aa", "aaaa", "ĠĠ", "ĠĠĠĠ", "ĊĊ", "ĊĊĊĊ"].map(|text| (text, NORMAL));
@@ -158,31 +159,31 @@ fn tokenizers() -> Vec<Tokenizer> {
 }
 
 #[test]
-fn a7_long_texts_take_memory_near_their_own_size() {
-    if !child::is_child("a7_long_texts_take_memory_near_their_own_size", CHILD_KIB) {
+fn a7_long_texts_take_proportional_memory() {
+    if !child::is_child("a7_long_texts_take_proportional_memory", CHILD_KIB) {
         return;
     }
     for tokenizer in tokenizers() {
         for part in ["a", "b", " ", "\n", "c", "<x>", " a", "1", "é", "▁"] {
             let text = part.repeat(LONG / part.len());
             let ids = tokenizer.encode(&text, true).unwrap();
-            // A token in front begins the text, and a space may stand before it.
-            let most = LONG + 2;
-            assert!(ids.len() >= LONG / 16 && ids.len() <= most, "{part:?}: {}", ids.len());
+            // The first token may be a prepended space.
+            let max_ids = LONG + 2;
+            assert!(ids.len() >= LONG / 16 && ids.len() <= max_ids, "{part:?}: {}", ids.len());
         }
     }
 }
 
 #[test]
-fn a7_a_million_special_tokens_are_found_in_one_pass() {
-    if !child::is_child("a7_a_million_special_tokens_are_found_in_one_pass", CHILD_KIB) {
+fn a7_finds_a_million_special_tokens_in_one_pass() {
+    if !child::is_child("a7_finds_a_million_special_tokens_in_one_pass", CHILD_KIB) {
         return;
     }
     const N_SPECIALS: u32 = 1_000_000;
     let mut tokens = byte_level(&[]);
     tokens.extend((0..N_SPECIALS).map(|n| (format!("t{n}x"), USER_DEFINED)));
     let tokenizer = open("gpt2", "", &tokens, &[]);
-    // Nearly every place begins like some of the tokens.
+    // Nearly every position is a prefix of some token.
     let numbers = (0..100_000u32).map(|n| n.wrapping_mul(2_654_435_761) % (2 * N_SPECIALS));
     let text: String = numbers.clone().map(|n| format!("t{n}x")).collect();
     let ids = tokenizer.encode(&text, false).unwrap();
@@ -191,13 +192,13 @@ fn a7_a_million_special_tokens_are_found_in_one_pass() {
 }
 
 #[test]
-fn a7_tokenising_looks_at_cancel() {
+fn a7_tokenizing_can_be_cancelled() {
     let cancel = AtomicBool::new(true);
     for tokenizer in tokenizers() {
         for text in ["a", "c c c"] {
-            let result = tokenizer.encode_prompt_until(text, true, &cancel);
+            let result = tokenizer.encode_prompt_cancellable(text, true, &cancel);
             assert!(matches!(result, Err(Error::Cancelled)));
         }
-        assert!(tokenizer.encode_until("a c", true, &AtomicBool::new(false)).is_ok());
+        assert!(tokenizer.encode_cancellable("a c", true, &AtomicBool::new(false)).is_ok());
     }
 }

@@ -1,4 +1,4 @@
-//! What is no number is found by every reader of logits, wherever in the model it begins (T12).
+//! NaN and infinity are detected by every reader of logits, wherever in the model they occur (T12).
 
 #![expect(clippy::unwrap_used, reason = "tests, whose helpers Clippy does not recognise")]
 
@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 
 use lilims_engine::quant::{self, Activations};
 use lilims_engine::{
-    BackendKind, Error, GenerateOptions, InputSquares, KvType, LoadOptions, Model, Sampling,
+    BackendKind, Error, GenerateOptions, ImportanceMatrix, KvType, LoadOptions, Model, Sampling,
 };
 use lilims_gguf::TensorType;
 
@@ -30,7 +30,7 @@ fn options(temperature: f32) -> GenerateOptions {
     GenerateOptions { sampling, max_tokens: 5, ignore_eos: true, ..GenerateOptions::default() }
 }
 
-/// Turns the matrices of the layers into blocks.
+/// Quantises the matrices of the layers to Q8_0.
 fn quantise(plan: &mut Plan) {
     for tensor in
         plan.tensors.iter_mut().filter(|it| it.dims.len() == 2 && it.name != "token_embd.weight")
@@ -48,17 +48,17 @@ fn quantise(plan: &mut Plan) {
     }
 }
 
-/// Asserts that `model` gives out no token and no figure.
+/// Asserts that `model` yields no token and no logits.
 fn refuses(model: &Arc<Model>, what: &str) {
-    let is_named = |error: Error| {
+    let assert_not_finite = |error: Error| {
         let text = error.to_string();
         assert!(matches!(error, Error::NotFinite { .. }), "{what}: {text}");
         assert!(text.contains(model.name()) && text.contains("at token"), "{what}: {text}");
     };
     let session = || model.session().unwrap();
-    is_named(session().logits(&PROMPT).err().unwrap_or_else(|| panic!("{what}: logits")));
-    is_named(session().read_last(&PROMPT).map(drop).err().unwrap());
-    is_named(session().exact_logits(&PROMPT[..1]).err().unwrap());
+    assert_not_finite(session().logits(&PROMPT).err().unwrap_or_else(|| panic!("{what}: logits")));
+    assert_not_finite(session().read_last(&PROMPT).map(drop).err().unwrap());
+    assert_not_finite(session().exact_logits(&PROMPT[..1]).err().unwrap());
     for temperature in [0.0, 0.8] {
         let mut session = session();
         let cancel = AtomicBool::new(false);
@@ -68,24 +68,24 @@ fn refuses(model: &Arc<Model>, what: &str) {
                 session.generate(&PROMPT, &options(temperature), &cancel, &mut |part, _| {
                     text.push_str(part);
                 });
-            is_named(answer.err().unwrap());
+            assert_not_finite(answer.err().unwrap());
             assert_eq!(text, "", "{what}");
         }
     }
 }
 
 #[test]
-fn t12_weights_that_are_no_numbers_are_found_wherever_they_are() {
+fn t12_detects_non_finite_weights_anywhere() {
     for family in ["llama", "gpt2", "gemma3"] {
         let whole = plan(family);
         for (idx, tensor) in whole.tensors.iter().enumerate() {
-            // Of the embeddings only the rows that the prompt reads count.
+            // Only the embedding rows of the prompt are read.
             let at = match tensor.name.as_str() {
                 "token_embd.weight" => PROMPT[0] as usize * tensor.dims[0] as usize + 3,
                 _ => 3,
             };
             for value in [f32::NAN, f32::INFINITY] {
-                // An infinite weight of the head may make a logit -∞, which only rules a token out.
+                // An infinite weight of the head may make a logit −∞, which only rules a token out.
                 if value.is_infinite() && !tensor.name.contains("norm") {
                     continue;
                 }
@@ -101,7 +101,7 @@ fn t12_weights_that_are_no_numbers_are_found_wherever_they_are() {
 }
 
 #[test]
-fn t12_no_quantised_product_and_no_cache_hides_what_is_no_number() {
+fn t12_quantised_products_and_caches_propagate_nan() {
     for name in ["attn_norm", "ffn_norm", "attn_q", "attn_k", "attn_v", "ffn_up", "ffn_down"] {
         for kv_type in KV_TYPES {
             let mut damaged = plan("llama");
@@ -121,7 +121,7 @@ fn t12_no_quantised_product_and_no_cache_hides_what_is_no_number() {
 }
 
 #[test]
-fn t12_huge_keys_and_values_are_cut_not_infinite() {
+fn t12_huge_keys_and_values_are_clamped() {
     for name in ["attn_k", "attn_v"] {
         let mut huge = plan("llama");
         huge.tensor(&format!("blk.0.{name}.weight")).scale(1e7);
@@ -130,33 +130,33 @@ fn t12_huge_keys_and_values_are_cut_not_infinite() {
                 let mut session = load(&huge, backend, kv_type).session().unwrap();
                 let logits = session.logits(&PROMPT);
                 assert!(logits.is_ok(), "{name} {backend:?} {kv_type:?}: {:?}", logits.err());
-                let is_told = backend == BackendKind::Cpu;
-                assert_eq!(session.has_cut_keys_or_values(), is_told, "{name} {kv_type:?}");
+                let is_reported = backend == BackendKind::Cpu;
+                assert_eq!(session.has_clamped_kv(), is_reported, "{name} {kv_type:?}");
             }
             let mut session = load(&huge, backend, KvType::F32).session().unwrap();
             session.logits(&PROMPT).unwrap();
-            assert!(!session.has_cut_keys_or_values());
+            assert!(!session.has_clamped_kv());
         }
     }
     let mut session = load(&plan("llama"), BackendKind::Cpu, KvType::F16).session().unwrap();
     session.logits(&PROMPT).unwrap();
-    assert!(!session.has_cut_keys_or_values());
+    assert!(!session.has_clamped_kv());
 }
 
 #[test]
-fn t12_observing_what_is_no_number_is_an_error() {
+fn t12_observing_non_finite_activations_fails() {
     for backend in BACKENDS {
         let mut damaged = plan("llama");
         damaged.tensor("blk.1.ffn_norm.weight").set(0, f32::NAN);
         let model = load(&damaged, backend, KvType::F16);
-        let mut squares = InputSquares::new(model.spec());
-        let observed = model.session().unwrap().observe(&PROMPT, &mut squares);
+        let mut importance = ImportanceMatrix::new(model.spec());
+        let observed = model.session().unwrap().observe(&PROMPT, &mut importance);
         assert!(matches!(observed, Err(Error::NotFinite { .. })));
     }
 }
 
 #[test]
-fn t12_quantised_activations_keep_what_is_no_number() {
+fn t12_quantised_activations_propagate_non_finite_values() {
     for fault in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         let mut x = vec![0.5; 64];
         x[40] = fault;

@@ -1,5 +1,5 @@
-//! Prompts over the templates and vocabularies of the fixtures: what is shown, what is folded, and that
-//! tokens are those of the whole rendering, with texts of people as texts.
+//! Prompts with the templates and vocabularies of the fixtures: what is rendered, what is
+//! rewritten, and that tokens are those of the whole rendering, with message text as plain text.
 
 #![expect(clippy::unwrap_used, reason = "tests, whose helpers Clippy does not recognise")]
 
@@ -14,7 +14,7 @@ use lilims_gguf::{File, Value as Meta, Writer};
 use serde_json::{Value, json};
 
 const VOCABULARIES: [&str; 5] = ["gpt-2", "llama-bpe", "llama-spm", "phi-3", "qwen2"];
-/// Contents that have gone wrong somewhere, or could.
+/// Contents that have caused errors, or could.
 const CONTENTS: [&str; 22] = [
     "art",
     "is",
@@ -49,7 +49,7 @@ struct Vocabulary {
     name: &'static str,
     file: Arc<File>,
     tokenizer: Tokenizer,
-    /// The longest first.
+    /// Sorted by length, longest first.
     controls: Vec<(String, u32)>,
 }
 
@@ -100,23 +100,24 @@ fn message(role: &str, content: &str) -> Value {
     json!({ "role": role, "content": content })
 }
 
-/// The tokens of a text by the plainest of all ways: control tokens are looked for one by one, the
-/// longest first, outside of `plain` parts; what lies between is text.
+/// The tokens of a text by a naive algorithm: control tokens are searched for one by one, longest
+/// first, outside of the `plain` parts; everything between them is text.
 fn expected_ids(vocabulary: &Vocabulary, text: &str, plain: &[Range<usize>]) -> Vec<u32> {
-    let mut cuts: Vec<(Range<usize>, u32)> = Vec::new();
+    let mut matches: Vec<(Range<usize>, u32)> = Vec::new();
     for (control, id) in &vocabulary.controls {
         for (start, _) in text.match_indices(control.as_str()) {
             let range = start..start + control.len();
-            let meets = |other: &Range<usize>| range.start < other.end && other.start < range.end;
-            if !plain.iter().any(meets) && !cuts.iter().any(|(other, _)| meets(other)) {
-                cuts.push((range, *id));
+            let overlaps =
+                |other: &Range<usize>| range.start < other.end && other.start < range.end;
+            if !plain.iter().any(overlaps) && !matches.iter().any(|(other, _)| overlaps(other)) {
+                matches.push((range, *id));
             }
         }
     }
-    cuts.sort_by_key(|(range, _)| range.start);
+    matches.sort_by_key(|(range, _)| range.start);
     let (mut ids, mut at) = (Vec::new(), 0);
-    for (range, id) in cuts.into_iter().chain([(text.len()..text.len(), u32::MAX)]) {
-        // Phi-3's control tokens take the white space after them along.
+    for (range, id) in matches.into_iter().chain([(text.len()..text.len(), u32::MAX)]) {
+        // Phi-3's control tokens drop the white space after them.
         let mut part = &text[at..range.start];
         let keeps = ["<s>", "<unk>", "<|endoftext|>"];
         if vocabulary.name == "phi-3"
@@ -132,7 +133,7 @@ fn expected_ids(vocabulary: &Vocabulary, text: &str, plain: &[Range<usize>]) -> 
     ids
 }
 
-/// Random numbers that are the same at each run.
+/// A deterministic random number generator (xorshift64).
 struct Random(u64);
 
 impl Random {
@@ -163,7 +164,7 @@ impl Random {
 }
 
 #[test]
-fn t1_ids_are_those_of_the_whole_rendering() {
+fn t1_ids_match_the_whole_rendering() {
     let never = AtomicBool::new(false);
     let mut random = Random(0x5eed);
     for name in VOCABULARIES {
@@ -198,11 +199,11 @@ fn t1_ids_are_those_of_the_whole_rendering() {
 }
 
 #[test]
-fn t1_marks_are_the_ends_of_messages() {
+fn t1_records_message_ends() {
     let vocabulary = vocabulary("qwen2");
     let (_, source) = templates().into_iter().find(|(name, _)| name.contains("Qwen2.5")).unwrap();
     let format = format(&source, &vocabulary);
-    // Each answer is a part of a control token, or of the word before it.
+    // Each answer is part of a control token, or of the word before it.
     let messages: Vec<Value> = ["user", "assistant"]
         .iter()
         .cycle()
@@ -210,15 +211,16 @@ fn t1_marks_are_the_ends_of_messages() {
         .map(|(role, content)| message(role, content))
         .collect();
     let prompt = prompt(&format, &vocabulary, &messages);
-    let marks: Vec<&str> = prompt.marks.iter().map(|mark| &prompt.text[..mark.text]).collect();
-    assert_eq!(marks.len(), messages.len());
-    for (mark, value) in marks.iter().zip(&messages) {
+    let message_ends: Vec<&str> =
+        prompt.message_ends.iter().map(|end| &prompt.text[..end.text]).collect();
+    assert_eq!(message_ends.len(), messages.len());
+    for (end, value) in message_ends.iter().zip(&messages) {
         let (role, content) = (value["role"].as_str().unwrap(), value["content"].as_str().unwrap());
-        assert!(mark.ends_with(&format!("<|im_start|>{role}\n{content}")), "{mark}");
+        assert!(end.ends_with(&format!("<|im_start|>{role}\n{content}")), "{end}");
     }
-    for mark in &prompt.marks {
-        // A control token follows each message: so its tokens end with it.
-        let after = vocabulary.tokenizer.token_text(prompt.ids[mark.ids]);
+    for end in &prompt.message_ends {
+        // A control token follows each message: so the tokens of a message end with it.
+        let after = vocabulary.tokenizer.token_text(prompt.ids[end.ids]);
         assert_eq!(after, "<|im_end|>");
     }
     let before = vocabulary.tokenizer.decode(&prompt.ids[..prompt.n_before_question]);
@@ -226,7 +228,7 @@ fn t1_marks_are_the_ends_of_messages() {
 }
 
 #[test]
-fn t2_text_of_people_never_becomes_control_tokens() {
+fn t2_message_text_never_becomes_control_tokens() {
     for name in VOCABULARIES {
         let vocabulary = vocabulary(name);
         let is_control = |id: &&u32| vocabulary.controls.iter().any(|(_, control)| control == *id);
@@ -246,7 +248,7 @@ fn t2_text_of_people_never_becomes_control_tokens() {
 }
 
 #[test]
-fn t2_tokens_that_structure_prompts_are_no_text_though_a_file_lists_them_as_user_defined() {
+fn t2_user_defined_structure_tokens_are_not_matched_in_text() {
     let tokens = ["a", "<start_of_turn>", "<|channel|>", "<tool>", "<", ">", "b"];
     let kinds = [1, 4, 4, 4, 1, 1, 1];
     let mut writer = Writer::default();
@@ -267,7 +269,7 @@ fn t2_tokens_that_structure_prompts_are_no_text_though_a_file_lists_them_as_user
     assert_eq!((count(1), count(2), count(3)), (1, 0, 1));
 }
 
-/// Templates that show no instructions: none at all, or not where they stand.
+/// Templates that omit or reject instructions.
 const WITHOUT_INSTRUCTIONS: [&str; 4] = [
     "{% for m in messages %}{% if m.role != 'system' %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n\
      {% endif %}{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}",
@@ -280,7 +282,7 @@ const WITHOUT_INSTRUCTIONS: [&str; 4] = [
 ];
 
 #[test]
-fn t3_instructions_never_vanish_in_silence() {
+fn t3_instructions_are_never_silently_omitted() {
     let vocabulary = vocabulary("qwen2");
     for source in WITHOUT_INSTRUCTIONS {
         let format = format(source, &vocabulary);
@@ -288,32 +290,32 @@ fn t3_instructions_never_vanish_in_silence() {
         let prompt = prompt(&format, &vocabulary, &messages);
         assert!(prompt.text.contains("Answer in French.\n\nWhere is Paris?"), "{}", prompt.text);
         assert_eq!(prompt.notes, [Note::InstructionsInQuestion], "{source}");
-        // They are pinned, and the question is not.
+        // Instructions are pinned, the question is not.
         let pinned = vocabulary.tokenizer.decode(&prompt.ids[..prompt.n_before_question]);
         assert!(pinned.contains("Answer in French.") && !pinned.contains("Where"), "{pinned:?}");
-        // Later turns fold alike, so that the prompt goes on.
+        // Later turns are rewritten in the same way, so the prompt keeps its prefix.
         let more = [message("assistant", "En France."), message("user", "And Rome?")];
         let longer = self::prompt(&format, &vocabulary, &[&messages[..], &more].concat());
         assert!(longer.text.starts_with(&prompt.text[..prompt.text.find("Paris").unwrap()]));
         assert_eq!(longer.notes, [Note::InstructionsInQuestion]);
-        // Also where no answer is to come.
+        // Also without a generation prompt.
         let never = AtomicBool::new(false);
         let prompt = Prompt::new(&format, &vocabulary.tokenizer, &messages, false, &never).unwrap();
         assert!(prompt.text.contains("Answer in French."), "{}", prompt.text);
     }
-    // The vocabulary's own template is of this kind.
+    // The own template of this vocabulary omits instructions, too.
     let vocabulary = self::vocabulary("phi-3");
     let format = ChatFormat::from_gguf(&vocabulary.file, &vocabulary.tokenizer);
     let messages = [message("system", "Answer in French."), message("user", "Hi")];
     let prompt = self::prompt(&format, &vocabulary, &messages);
     assert_eq!(prompt.text, "<s><|user|>\nAnswer in French.\n\nHi<|end|>\n<|assistant|>\n");
     assert_eq!(prompt.notes, [Note::InstructionsInQuestion]);
-    // BOS is there once.
+    // BOS occurs once.
     assert_eq!(prompt.ids.iter().filter(|&&id| id == 1).count(), 1);
 }
 
 #[test]
-fn t3_what_a_template_leaves_out_is_said() {
+fn t3_notes_omitted_messages() {
     let vocabulary = vocabulary("qwen2");
     let last_only =
         "{% set m = messages[-1] %}Q: {{ m.content }}\n{% if add_generation_prompt %}A:{% endif %}";
@@ -325,7 +327,7 @@ fn t3_what_a_template_leaves_out_is_said() {
 }
 
 #[test]
-fn t4_templates_that_want_alternating_roles_get_them() {
+fn t4_merges_roles_for_alternating_templates() {
     let vocabulary = vocabulary("llama-spm");
     let (_, gemma) = templates().into_iter().find(|(name, _)| name.contains("gemma")).unwrap();
     let early_mistral = "{{ bos_token }}{% for message in messages %}\
@@ -355,19 +357,19 @@ fn t4_templates_that_want_alternating_roles_get_them() {
             assert!(prompt.text.contains(part), "{}", prompt.text);
         }
         assert_eq!(prompt.notes, [Note::InstructionsInQuestion, Note::RolesJoined]);
-        // Each message has its mark, also within what was joined.
-        assert_eq!(prompt.marks.len(), messages.len());
-        for (mark, value) in prompt.marks.iter().zip(&messages) {
+        // Each message has its end, also within merged messages.
+        assert_eq!(prompt.message_ends.len(), messages.len());
+        for (end, value) in prompt.message_ends.iter().zip(&messages) {
             let content = value["content"].as_str().unwrap();
-            assert!(prompt.text[..mark.text].ends_with(content), "{mark:?}");
+            assert!(prompt.text[..end.text].ends_with(content), "{end:?}");
         }
         let question = prompt.text.find("Three.").unwrap();
-        assert!(prompt.n_before_question > 4 && prompt.marks[1].text < question);
+        assert!(prompt.n_before_question > 4 && prompt.message_ends[1].text < question);
     }
 }
 
 #[test]
-fn t4_what_a_template_refuses_for_good_carries_its_sentence() {
+fn t4_final_rejection_keeps_the_template_message() {
     let vocabulary = vocabulary("llama-spm");
     let (_, gemma) = templates().into_iter().find(|(name, _)| name.contains("gemma")).unwrap();
     let format = format(&gemma, &vocabulary);
@@ -379,7 +381,7 @@ fn t4_what_a_template_refuses_for_good_carries_its_sentence() {
 }
 
 #[test]
-fn t5_a_template_that_does_not_compile_is_an_error_where_it_is_needed() {
+fn t5_invalid_template_fails_at_rendering() {
     let vocabulary = vocabulary("qwen2");
     for source in ["{% nonsense %}", "{% if %}", "{{ 'a' ", "{% for %}"] {
         let mut writer = Writer::default();
@@ -398,7 +400,7 @@ fn t5_a_template_that_does_not_compile_is_an_error_where_it_is_needed() {
 }
 
 #[test]
-fn t10_reasoning_goes_back_only_where_the_template_wants_it() {
+fn t10_sends_reasoning_back_only_if_the_template_does() {
     let vocabulary = vocabulary("qwen2");
     let all = templates();
     let source = |name: &str| {
@@ -410,13 +412,13 @@ fn t10_reasoning_goes_back_only_where_the_template_wants_it() {
     });
     for (name, note) in [("Qwen3", Note::ReasoningLeftOut), ("SmolLM3", Note::ReasoningLeftOut)] {
         let format = format(source(name), &vocabulary);
-        assert!(format.reasoning_marks(&vocabulary.tokenizer).is_some());
+        assert!(format.reasoning_tags(&vocabulary.tokenizer).is_some());
         let messages = [message("user", "2 + 2?"), reasoned.clone(), message("user", "Sure?")];
         let prompt = prompt(&format, &vocabulary, &messages);
         assert!(!prompt.text.contains("Two and two."), "{}", prompt.text);
         assert_eq!(prompt.notes, [note]);
     }
-    // Before the result of a tool Qwen 3 wants it.
+    // Before a tool result Qwen 3 renders it.
     let format = format(source("Qwen3"), &vocabulary);
     let messages = [message("user", "2 + 2?"), reasoned, message("tool", "4")];
     let prompt = prompt(&format, &vocabulary, &messages);

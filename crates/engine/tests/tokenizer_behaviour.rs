@@ -1,4 +1,4 @@
-//! The tokenizer on small made-up vocabularies: what each kind does, and what damage does to it.
+//! The tokenizer on small artificial vocabularies: behaviour of each kind, and of damaged files.
 
 #![expect(clippy::unwrap_used, reason = "tests, whose helpers Clippy does not recognise")]
 
@@ -11,8 +11,8 @@ use lilims_engine::{Error, Tokenizer};
 use lilims_gguf::{File, Value, Writer};
 use proptest::prelude::*;
 
-/// A megabyte must not take longer, whatever is in it; a slow shared machine needs a second or
-/// two, a quadratic algorithm needs hours.
+/// The time limit for a megabyte of any text: a slow shared machine needs a second or two, a
+/// quadratic algorithm hours.
 const MAX_TIME: Duration = Duration::from_secs(20);
 
 const NORMAL: i32 = 1;
@@ -20,7 +20,7 @@ const CONTROL: i32 = 3;
 const USER_DEFINED: i32 = 4;
 const BYTE: i32 = 6;
 
-/// What a vocabulary is written from.
+/// The content of a vocabulary.
 #[derive(Clone)]
 struct Plan {
     model: &'static str,
@@ -71,12 +71,12 @@ fn byte_tokens() -> impl Iterator<Item = (Vec<u8>, i32, f32)> {
     (0..=255u8).map(|byte| (format!("<0x{byte:02X}>").into_bytes(), BYTE, 0.0))
 }
 
-/// Every byte, a few merges and special tokens.
+/// All bytes, a few merges and special tokens.
 fn byte_level() -> Plan {
     let printable = |byte: u8| matches!(byte, 0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff);
     let hidden: Vec<u8> = (0..=255).filter(|&byte| !printable(byte)).collect();
     let character = |byte: u8| match hidden.iter().position(|&other| other == byte) {
-        Some(place) => char::from_u32(0x100 + place as u32).unwrap(),
+        Some(idx) => char::from_u32(0x100 + idx as u32).unwrap(),
         None => char::from(byte),
     };
     let bytes = (0..=255).map(|byte| (character(byte).to_string().into_bytes(), NORMAL, 0.0));
@@ -110,7 +110,7 @@ fn gemma4() -> Plan {
 }
 
 #[test]
-fn byte_pairs_merge_in_order_within_words() {
+fn bpe_merges_in_order_within_words() {
     let plan = byte_level();
     let tokenizer = open(&plan.write()).unwrap();
     let ids = tokenizer.encode("hello hello", false).unwrap();
@@ -121,14 +121,14 @@ fn byte_pairs_merge_in_order_within_words() {
 }
 
 #[test]
-fn special_tokens_are_cut_out_first() {
+fn special_tokens_are_split_first() {
     let plan = byte_level();
     let tokenizer = open(&plan.write()).unwrap();
     let end = plan.id("<|im_end|>");
     let ids = tokenizer.encode("a<|im_end|>", true).unwrap();
     assert_eq!(ids, [plan.id("a"), end]);
     assert!(!tokenizer.encode("a<|im_end|>", false).unwrap().contains(&end));
-    // The longer of two special tokens wins, and user-defined ones need no asking.
+    // The longer of two special tokens wins; user-defined ones are always matched.
     let ids = tokenizer.encode("<tool>a<tool>x", false).unwrap();
     assert_eq!(ids, plan.ids(&["<tool>", "a", "<tool>x"]));
     assert_eq!(tokenizer.decode(&ids), "<tool>a<tool>x");
@@ -147,7 +147,7 @@ fn sentencepiece_merges_by_score() {
     let ids = tokenizer.encode("é", false).unwrap();
     assert_eq!(ids, plan.ids(&["▁", "<0xC3>", "<0xA9>"]));
     assert_eq!(tokenizer.decode(&ids), " é");
-    // A space goes in front of a text and after every special token.
+    // A space is prepended to a text and after every special token.
     let ids = tokenizer.encode_prompt("<s>a</s>b", true).unwrap();
     assert_eq!(ids, plan.ids(&["<s>", "▁a", "</s>", "▁", "b"]));
     assert_eq!(tokenizer.encode_prompt("", false).unwrap(), plan.ids(&["<s>"]));
@@ -155,7 +155,7 @@ fn sentencepiece_merges_by_score() {
 }
 
 #[test]
-fn the_space_prefix_can_be_switched_off() {
+fn space_prefix_can_be_disabled() {
     let plan = sentencepiece();
     let mut writer = plan.write();
     writer.value("tokenizer.ggml.add_space_prefix", Value::Bool(false));
@@ -178,7 +178,7 @@ fn gemma4_merges_plain_text() {
 }
 
 #[test]
-fn unknown_kinds_are_refused_by_name() {
+fn names_unsupported_tokenizers() {
     let refusal = |plan: Plan| match open(&plan.write()) {
         Err(Error::Unsupported { what }) => what,
         Err(error) => panic!("{error}"),
@@ -191,7 +191,7 @@ fn unknown_kinds_are_refused_by_name() {
 }
 
 #[test]
-fn every_pre_tokenizer_keeps_the_text() {
+fn pre_tokenizers_keep_the_text() {
     let text = "It's 12345 días,\r\n\t  ok  ！ 한국어 日本 'LL  \u{a0}e\u{301} ";
     for pre in [
         "gpt-2",
@@ -215,7 +215,7 @@ fn every_pre_tokenizer_keeps_the_text() {
 }
 
 #[test]
-fn damaged_metadata_is_found_when_opening() {
+fn rejects_damaged_metadata_on_open() {
     let refused = |writer: &Writer| {
         assert!(matches!(open(writer), Err(Error::Tokenizer { .. } | Error::Gguf(_))));
     };
@@ -238,7 +238,7 @@ fn damaged_metadata_is_found_when_opening() {
 }
 
 #[test]
-fn odd_but_usable_metadata_is_used() {
+fn accepts_odd_but_valid_metadata() {
     let mut plan = byte_level();
     plan.tokens.push((vec![0xff, 0xfe], CONTROL, 0.0));
     plan.tokens.push((vec![0xc3], USER_DEFINED, 0.0));
@@ -257,7 +257,7 @@ fn odd_but_usable_metadata_is_used() {
 }
 
 #[test]
-fn a_megabyte_of_anything_is_encoded_soon() {
+fn encodes_any_megabyte_in_time() {
     for plan in [byte_level(), sentencepiece(), gemma4()] {
         let tokenizer = open(&plan.write()).unwrap();
         for part in ["a", " ", "\n", "ab", "\u{301}", "🦙", "<tool>", "1", ".", " \n"] {
@@ -271,7 +271,7 @@ fn a_megabyte_of_anything_is_encoded_soon() {
     }
 }
 
-/// The byte-pair merges of the `tokenizers` crate, an independent implementation.
+/// The BPE merges of the `tokenizers` crate, an independent implementation.
 #[test]
 fn merges_agree_with_the_tokenizers_crate() {
     use tokenizers::Model;
@@ -302,14 +302,14 @@ fn merges_agree_with_the_tokenizers_crate() {
 
 proptest! {
     #[test]
-    fn byte_level_text_comes_back_whole(text in any::<String>(), parse_special in any::<bool>()) {
+    fn byte_level_text_round_trips(text in any::<String>(), parse_special in any::<bool>()) {
         let tokenizer = open(&byte_level().write()).unwrap();
         let ids = tokenizer.encode(&text, parse_special).unwrap();
         prop_assert_eq!(tokenizer.decode(&ids), text);
     }
 
     #[test]
-    fn plain_text_comes_back_whole(text in "[ab é\n🦙]{0,40}") {
+    fn plain_text_round_trips(text in "[ab é\n🦙]{0,40}") {
         for plan in [sentencepiece(), gemma4()] {
             let tokenizer = open(&plan.write()).unwrap();
             let decoded = tokenizer.decode(&tokenizer.encode(&text, false).unwrap());
@@ -319,7 +319,7 @@ proptest! {
     }
 
     #[test]
-    fn streams_say_what_decoding_says(ids in proptest::collection::vec(0u32..300, 0..60)) {
+    fn streaming_matches_decoding(ids in proptest::collection::vec(0u32..300, 0..60)) {
         for plan in [byte_level(), sentencepiece()] {
             let tokenizer = open(&plan.write()).unwrap();
             let mut stream = DecodeStream::new(&tokenizer);
@@ -334,7 +334,7 @@ proptest! {
 }
 
 #[test]
-fn streams_hold_back_half_characters() {
+fn streams_hold_back_incomplete_characters() {
     let tokenizer = open(&byte_level().write()).unwrap();
     let ids = tokenizer.encode("🦙!", false).unwrap();
     let mut stream = DecodeStream::new(&tokenizer);

@@ -1,4 +1,4 @@
-//! The tokenizer against llama.cpp's own test vectors.
+//! The tokenizer against llama.cpp's test vectors.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,7 +21,7 @@ fn open(path: &Path) -> Tokenizer {
 }
 
 #[test]
-fn every_vector_matches() {
+fn ids_match_llama_cpp() {
     let root = fixtures();
     for name in NAMES {
         let path = root.join(format!("ggml-vocab-{name}.gguf"));
@@ -44,7 +44,7 @@ fn every_vector_matches() {
 }
 
 #[test]
-fn vectors_decode_to_their_texts() {
+fn test_texts_round_trip() {
     let root = fixtures();
     for name in NAMES {
         let tokenizer = open(&root.join(format!("ggml-vocab-{name}.gguf")));

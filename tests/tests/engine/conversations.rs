@@ -187,6 +187,6 @@ fn a_reopened_conversation_reads_its_new_tokens_only() {
     rebuilt.messages = reopened.messages.clone();
     let answer = rebuilt.ask(QUESTIONS[3]).unwrap();
     assert_eq!(answer.progress.prefilled_tokens, 300);
-    assert!(rebuilt.phases.iter().all(|&phase| phase == Phase::Again));
+    assert!(rebuilt.phases.iter().all(|&phase| phase == Phase::Reread));
     assert!(rebuilt.conversation.view().first_message > 10);
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use lilims_bench::roof;
+use lilims_bench::roofline;
 use lilims_core::library::{fetch_header, fit};
 use lilims_engine::{LoadOptions, MemoryBudget};
 use lilims_gguf::File;
@@ -80,13 +80,13 @@ impl Fit {
             FitPartKind::Scratch { n_workers, .. } => Some(n_workers as usize),
             _ => None,
         });
-        let speed = roof::quick_read_bytes_per_second(workers.unwrap_or(1));
-        let speed = roof::expected_tokens_per_second(
+        let speed = roofline::quick_read_bytes_per_second(workers.unwrap_or(1));
+        let speed = roofline::expected_tokens_per_second(
             &file,
             0,
             options.kv_type,
             speed,
-            roof::DEFAULT_EFFICIENCY,
+            roofline::DEFAULT_EFFICIENCY,
         )?;
         if self.json {
             output::show_json(&report(&fit, &options, &name, speed))?;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use lilims_engine::estimate::{self, Fit as EngineFit, Peak, Verdict as EngineVerdict};
+use lilims_engine::estimate::{self, Fit as EngineFit, MeasuredPeak, Verdict as EngineVerdict};
 use lilims_engine::{BackendKind, LoadOptions, MemoryBudget};
 use lilims_gguf::File;
 use lilims_hub::Library;
@@ -62,8 +62,9 @@ pub(crate) fn of_header(
     library: &Library,
     budget: &MemoryBudget,
 ) -> Result<Fit, lilims_engine::Error> {
-    let peaks: Vec<Peak> = library.peaks().unwrap_or_default().into_iter().map(peak).collect();
-    let fit = EngineFit::of(&header.facts, options, budget, name, &peaks)?;
+    let peaks: Vec<MeasuredPeak> =
+        library.peaks().unwrap_or_default().into_iter().map(peak).collect();
+    let fit = EngineFit::from_facts(&header.facts, options, budget, name, &peaks)?;
     let estimate = &fit.estimate;
     let of_model = peaks.iter().filter(|peak| peak.model == name).count();
     let of_family = peaks.iter().filter(|peak| peak.family == estimate.family).count();
@@ -95,19 +96,21 @@ pub(crate) fn of_header(
     })
 }
 
-fn part(part: &estimate::Part) -> FitPart {
-    use estimate::PartKind;
+fn part(part: &estimate::MemoryPart) -> FitPart {
+    use estimate::MemoryPartKind;
     let kind = match part.kind {
-        PartKind::Weights { n_parameters, bits_per_weight } => {
+        MemoryPartKind::Weights { n_parameters, bits_per_weight } => {
             FitPartKind::Weights { n_parameters, bits_per_weight }
         }
-        PartKind::ContextCache(shape) => FitPartKind::ContextCache(cache_shape(&shape)),
-        PartKind::WindowCache(shape) => FitPartKind::WindowCache(cache_shape(&shape)),
-        PartKind::Scratch { chunk_tokens, n_workers } => {
+        MemoryPartKind::ContextCache(shape) => FitPartKind::ContextCache(cache_shape(&shape)),
+        MemoryPartKind::WindowCache(shape) => FitPartKind::WindowCache(cache_shape(&shape)),
+        MemoryPartKind::Scratch { chunk_tokens, n_workers } => {
             FitPartKind::Scratch { chunk_tokens: chunk_tokens as u64, n_workers: n_workers as u64 }
         }
-        PartKind::Vocabulary { n_tokens } => FitPartKind::Vocabulary { n_tokens: n_tokens as u64 },
-        PartKind::Program => FitPartKind::Program,
+        MemoryPartKind::Vocabulary { n_tokens } => {
+            FitPartKind::Vocabulary { n_tokens: n_tokens as u64 }
+        }
+        MemoryPartKind::Program => FitPartKind::Program,
     };
     FitPart { size_bytes: part.bytes, kind }
 }
@@ -141,8 +144,8 @@ fn count(number: usize) -> u32 {
     number.try_into().unwrap_or(u32::MAX)
 }
 
-fn peak(peak: lilims_hub::Peak) -> Peak {
-    Peak {
+fn peak(peak: lilims_hub::Peak) -> MeasuredPeak {
+    MeasuredPeak {
         model: peak.model,
         family: peak.family,
         weights_bytes: peak.weights_bytes,

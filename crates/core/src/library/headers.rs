@@ -30,7 +30,7 @@ impl Header {
         Ok(Self {
             facts: HeaderFacts::new(file)?,
             #[cfg(not(target_os = "ios"))]
-            weights_per_token: lilims_bench::roof::weights_per_token(file),
+            weights_per_token: lilims_bench::roofline::weights_per_token(file),
         })
     }
 }

@@ -7,15 +7,15 @@ use super::headers::Header;
 pub(crate) fn speed(header: &Header, depth: usize) -> Option<f32> {
     use std::sync::OnceLock;
 
-    use lilims_bench::roof;
+    use lilims_bench::roofline;
 
     static BYTES_PER_SECOND: OnceLock<f64> = OnceLock::new();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let rate = *BYTES_PER_SECOND.get_or_init(|| roof::quick_read_bytes_per_second(threads));
+    let rate = *BYTES_PER_SECOND.get_or_init(|| roofline::quick_read_bytes_per_second(threads));
     let kv_type = lilims_engine::KvType::F16;
-    let cache = roof::cache_per_token(header.facts.spec(), depth, kv_type).ok()?;
+    let cache = roofline::cache_per_token(header.facts.spec(), depth, kv_type).ok()?;
     let bytes = header.weights_per_token.saturating_add(cache);
-    Some((roof::DEFAULT_EFFICIENCY * rate / bytes.max(1) as f64) as f32)
+    Some((roofline::DEFAULT_EFFICIENCY * rate / bytes.max(1) as f64) as f32)
 }
 
 /// Not known on this system.

@@ -1,9 +1,8 @@
 //! The `candle` backend: the forward pass on candle tensors.
 //!
-//! On Apple systems built with the feature `metal` it runs on the GPU; elsewhere on candle's own
-//! processor code, which makes it an independent check of the `cpu` backend. It attends with
-//! plain matrix products: candle's fused attention ignores its mask when decoding and lacks some
-//! head sizes.
+//! On Apple systems with the feature `metal` it runs on the GPU; elsewhere on candle's CPU device,
+//! which makes it an independent check of the `cpu` backend. It attends with plain matrix products:
+//! candle's fused attention ignores its mask when decoding and lacks some head sizes.
 
 mod cache;
 
@@ -19,9 +18,10 @@ use lilims_gguf::{File, TensorInfo, TensorType};
 
 use self::cache::{Kv, LayerCache};
 use super::cpu::zeros;
-use super::{Backend, Chunk, Runner, Slot, Want};
+use super::{Backend, Chunk, Runner, Slot, WantedLogits};
 use crate::forward::forward;
-use crate::observe::{self, InputSquares, Observed, Peek};
+use crate::importance::ImportanceMatrix;
+use crate::observe::{self, ObservingBackend, SlotSquares};
 use crate::rope::Rope;
 use crate::spec::{Activation, RopeKind};
 use crate::weights::{LayerWeights, Linear, Norm, Upload, Weights, rope_factors};
@@ -37,7 +37,7 @@ pub(crate) struct CandleModel {
 }
 
 impl CandleModel {
-    /// Copies the weights to the device, for sessions of `context` tokens.
+    /// Copies the weights to the device, with the rope factors for sessions of `context` tokens.
     pub(crate) fn load(file: &File, spec: &ModelSpec, context: usize) -> Result<Self, Error> {
         let device = device();
         let weights = Weights::load(file, spec, &DeviceUpload { device: &device })?;
@@ -45,7 +45,7 @@ impl CandleModel {
         Ok(Self { spec: spec.clone(), weights, rope, device })
     }
 
-    /// What runs it, such as `candle (metal)`.
+    /// The name of the backend and its device, such as `candle (metal)`.
     pub(crate) fn describe(&self) -> String {
         let device = match self.device {
             Device::Cpu => "cpu",
@@ -56,13 +56,13 @@ impl CandleModel {
     }
 }
 
-/// Whether a GPU was built in and starts.
+/// Whether this build has a GPU device that starts.
 pub(crate) fn has_gpu() -> bool {
     !matches!(device(), Device::Cpu)
 }
 
-/// How much memory Metal recommends to use at most, and how much of it is taken, in bytes; `None` where
-/// Metal does not start.
+/// Returns the working set size that Metal recommends and how much of it is allocated, in bytes;
+/// `None` if Metal does not start.
 #[cfg(feature = "metal")]
 pub(crate) fn working_set_bytes() -> Option<(u64, u64)> {
     let device = Device::new_metal(0).ok()?;
@@ -103,7 +103,8 @@ impl Upload for DeviceUpload<'_> {
             quant::dequantize(info.tensor_type, data, &mut values)?;
             return Ok(QMatMul::Tensor(Tensor::from_vec(values, (rows, columns), self.device)?));
         };
-        // candle reads blocks through typed pointers, which a file's alignment may not suit.
+        // candle reads blocks through typed pointers, which the alignment of the file may not
+        // satisfy.
         let data = match data.as_ptr().align_offset(size_of::<u64>()) {
             0 => Cow::Borrowed(data),
             _ => Cow::Owned(data.to_vec()),
@@ -118,7 +119,7 @@ impl Upload for DeviceUpload<'_> {
     }
 }
 
-/// candle's type for blocks that it can multiply with.
+/// The candle type of blocks that candle can multiply by, if there is one.
 pub(crate) fn candle_dtype(tensor_type: TensorType) -> Option<GgmlDType> {
     Some(match tensor_type {
         TensorType::F32 => GgmlDType::F32,
@@ -138,7 +139,7 @@ pub(crate) fn candle_dtype(tensor_type: TensorType) -> Option<GgmlDType> {
     })
 }
 
-/// A model with one session's cache.
+/// A model with the cache of one session.
 pub(crate) struct CandleRunner {
     model: Arc<CandleModel>,
     cache: Vec<LayerCache>,
@@ -153,7 +154,7 @@ impl CandleRunner {
         kv_type: KvType,
     ) -> Result<Self, Error> {
         let layouts: Vec<_> = model.spec.layouts(context).collect();
-        // candle ends the process where the system gives no memory: ask for it all first.
+        // candle aborts when an allocation fails: reserve the whole size first.
         let bytes = model.spec.cache_bytes(context, kv_type)?;
         let len = usize::try_from(bytes).unwrap_or(usize::MAX);
         Vec::<u8>::new().try_reserve_exact(len).map_err(|_| Error::OutOfMemory { bytes })?;
@@ -164,7 +165,7 @@ impl CandleRunner {
         Ok(Self { model, cache, layouts })
     }
 
-    /// What a pass over the chunk starts with.
+    /// Prepares a pass over the chunk.
     fn pass<'a>(&'a self, model: &'a CandleModel, chunk: &Chunk<'a>) -> Result<Pass<'a>, Error> {
         let positions = chunk.position..chunk.position + chunk.tokens.len();
         let global = Layout::new(None, chunk.window.context);
@@ -193,27 +194,31 @@ impl Runner for CandleRunner {
         let model = Arc::clone(&self.model);
         let mut pass = self.pass(&model, chunk)?;
         forward(&mut pass, &model.spec, &model.weights, chunk.want)?;
-        if chunk.want != Want::Nothing {
+        if chunk.want != WantedLogits::None {
             logits.extend(pass.slot(Slot::Logits).flatten_all()?.to_vec1::<f32>()?);
         }
         Ok(())
     }
 
-    fn observe(&mut self, chunk: &Chunk<'_>, squares: &mut InputSquares) -> Result<(), Error> {
+    fn observe(
+        &mut self,
+        chunk: &Chunk<'_>,
+        importance: &mut ImportanceMatrix,
+    ) -> Result<(), Error> {
         let model = Arc::clone(&self.model);
         let pass = self.pass(&model, chunk)?;
-        let mut observed = Observed::new(pass, Some(&mut *squares));
+        let mut observed = ObservingBackend::new(pass, Some(&mut *importance));
         forward(&mut observed, &model.spec, &model.weights, chunk.want)?;
-        squares.n_tokens += chunk.tokens.len() as u64;
+        importance.n_tokens += chunk.tokens.len() as u64;
         Ok(())
     }
 
-    /// Asking the device for it would cost more than it says.
-    fn has_cut(&self) -> bool {
+    /// Always false: checking would need a read from the device for each chunk.
+    fn has_clamped(&self) -> bool {
         false
     }
 
-    /// Products of several rows are not those of one.
+    /// Products of several rows are not bit-identical to those of single rows.
     fn max_exact(&self) -> usize {
         1
     }
@@ -227,14 +232,14 @@ impl Runner for CandleRunner {
 
     fn save(&self, window: &Window, len: usize, to: &mut dyn Write) -> Result<(), Error> {
         for (cache, layout) in self.cache.iter().zip(&self.layouts) {
-            layout.held_slots(window, len).try_for_each(|slots| cache.save(slots, to))?;
+            layout.kept_slots(window, len).try_for_each(|slots| cache.save(slots, to))?;
         }
         Ok(())
     }
 
     fn load(&mut self, window: &Window, len: usize, from: &mut dyn Read) -> Result<(), Error> {
         for (cache, layout) in self.cache.iter().zip(&self.layouts) {
-            layout.held_slots(window, len).try_for_each(|slots| cache.load(slots, from))?;
+            layout.kept_slots(window, len).try_for_each(|slots| cache.load(slots, from))?;
         }
         Ok(())
     }
@@ -243,7 +248,7 @@ impl Runner for CandleRunner {
 /// Cosines and sines. `[tokens, rope_dim / 2]` each
 type Angles = (Tensor, Tensor);
 
-/// The angles of each of the model's rotations.
+/// The rope angles of each of the model's rotations.
 fn angles(
     model: &CandleModel,
     positions: impl ExactSizeIterator<Item = usize> + Clone,
@@ -261,7 +266,7 @@ fn angles(
         .collect()
 }
 
-/// One run of a chunk of tokens.
+/// One forward pass over a chunk of tokens.
 struct Pass<'a> {
     model: &'a CandleModel,
     cache: &'a [LayerCache],
@@ -270,7 +275,7 @@ struct Pass<'a> {
     n_tokens: usize,
     chunk: Chunk<'a>,
     angles: Vec<Angles>,
-    /// Those with which queries meet the sinks, once the window has slid.
+    /// Query angles relative to the sinks; empty until the window has slid.
     angles_at_sinks: Vec<Angles>,
     slots: [Option<Tensor>; Slot::COUNT],
 }
@@ -284,7 +289,7 @@ impl Pass<'_> {
         self.slots[slot as usize] = Some(value);
     }
 
-    /// Splits a slot into heads and norms them. `[heads, tokens, head_dim]`
+    /// Splits a slot into heads and applies the head norm, if any. `[heads, tokens, head_dim]`
     fn heads(&self, slot: Slot, n_heads: usize, norm: Option<&Tensor>) -> Result<Tensor, Error> {
         let spec = &self.model.spec;
         let mut heads = self.slot(slot).reshape((self.n_tokens, n_heads, spec.head_dim))?;
@@ -294,7 +299,8 @@ impl Pass<'_> {
         Ok(heads.transpose(0, 1)?.contiguous()?)
     }
 
-    /// Rotates the first `rope_dim` dimensions of each head, where positions are angles.
+    /// Rotates the first `rope_dim` dimensions of each head; without angles returns the heads as
+    /// they are.
     fn rotate(&self, heads: &Tensor, angles: Option<&Angles>) -> Result<Tensor, Error> {
         let spec = &self.model.spec;
         let Some((cos, sin)) = angles else { return Ok(heads.clone()) };
@@ -304,14 +310,15 @@ impl Pass<'_> {
             RopeKind::Halves => {
                 let (a, b) =
                     (rotated.narrow(D::Minus1, 0, half)?, rotated.narrow(D::Minus1, half, half)?);
-                let (a, b) = turn(&a, &b, cos, sin)?;
+                let (a, b) = rotate_pairs(&a, &b, cos, sin)?;
                 Tensor::cat(&[a, b], D::Minus1)?
             }
             RopeKind::Interleaved => {
                 let (n_heads, n_tokens, _) = rotated.dims3()?;
                 let pairs = rotated.contiguous()?.reshape((n_heads, n_tokens, half, 2))?;
                 let (a, b) = (pairs.narrow(D::Minus1, 0, 1)?, pairs.narrow(D::Minus1, 1, 1)?);
-                let (a, b) = turn(&a.squeeze(D::Minus1)?, &b.squeeze(D::Minus1)?, cos, sin)?;
+                let (a, b) =
+                    rotate_pairs(&a.squeeze(D::Minus1)?, &b.squeeze(D::Minus1)?, cos, sin)?;
                 Tensor::stack(&[a, b], D::Minus1)?.reshape((n_heads, n_tokens, spec.rope_dim))?
             }
         };
@@ -322,7 +329,7 @@ impl Pass<'_> {
         Ok(Tensor::cat(&[rotated, rest], D::Minus1)?)
     }
 
-    /// 0 where a query may look at a key, −∞ elsewhere: the sinks, then the others. `[tokens, keys]`
+    /// The attention mask, 0 or −∞: columns are the sinks, then the other keys. `[tokens, keys]`
     fn mask(
         &self,
         layout: Layout,
@@ -332,20 +339,20 @@ impl Pass<'_> {
         let n_keys = sinks.len() + keys.len();
         let values: Vec<f32> = (self.chunk.position..self.chunk.position + self.n_tokens)
             .flat_map(|query| {
-                let seen = layout.seen(&self.chunk.window, query);
+                let visible = layout.visible(&self.chunk.window, query);
                 let sinks = sinks.clone().map(move |sink| sink <= query);
-                sinks.chain(keys.clone().map(move |key| seen.contains(&key)))
+                sinks.chain(keys.clone().map(move |key| visible.contains(&key)))
             })
             .map(|sees| if sees { 0.0 } else { f32::NEG_INFINITY })
             .collect();
         Ok(Tensor::from_vec(values, (self.n_tokens, n_keys), &self.model.device)?)
     }
 
-    /// Scores of each query with keys. *Shapes*: `q` `[n_heads, tokens, head_dim]`, `keys`
-    /// `[n_kv_heads, keys, head_dim]`, the result `[n_kv_heads, group · tokens, keys]`.
+    /// Attention scores. *Shapes*: `q` `[n_heads, tokens, head_dim]`, `keys` `[n_kv_heads, keys,
+    /// head_dim]`, the result `[n_kv_heads, group · tokens, keys]`.
     fn scores(&self, q: &Tensor, angles: Option<&Angles>, keys: &Tensor) -> Result<Tensor, Error> {
         let spec = &self.model.spec;
-        // Query heads that share a key head stand together: one product serves the group.
+        // Query heads that share a key head are adjacent: one product serves the group.
         let rows = spec.n_heads / spec.n_kv_heads * self.n_tokens;
         let q = self.rotate(q, angles)?.reshape((spec.n_kv_heads, rows, spec.head_dim))?;
         let scores = (q.matmul(&keys.t()?)? * f64::from(spec.attention_scale))?;
@@ -364,11 +371,16 @@ fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f32) -> Result<Te
     Ok(rms_norm(&centered, weight, eps)?.broadcast_add(bias)?)
 }
 
-/// Turns each pair `(a, b)` by its angle.
-fn turn(a: &Tensor, b: &Tensor, cos: &Tensor, sin: &Tensor) -> Result<(Tensor, Tensor), Error> {
-    let turned_a = (a.broadcast_mul(cos)? - b.broadcast_mul(sin)?)?;
-    let turned_b = (a.broadcast_mul(sin)? + b.broadcast_mul(cos)?)?;
-    Ok((turned_a, turned_b))
+/// Rotates each pair `(a, b)` by its angle.
+fn rotate_pairs(
+    a: &Tensor,
+    b: &Tensor,
+    cos: &Tensor,
+    sin: &Tensor,
+) -> Result<(Tensor, Tensor), Error> {
+    let rotated_a = (a.broadcast_mul(cos)? - b.broadcast_mul(sin)?)?;
+    let rotated_b = (a.broadcast_mul(sin)? + b.broadcast_mul(cos)?)?;
+    Ok((rotated_a, rotated_b))
 }
 
 fn soft_cap(x: Tensor, cap: Option<f32>) -> Result<Tensor, Error> {
@@ -455,12 +467,12 @@ impl Backend for Pass<'_> {
             stored += slots.len();
         }
 
-        let is_apart = window.has_slid(layout, end - 1);
-        let n_sinks = if is_apart { window.n_sinks.min(end) } else { 0 };
-        let keys = layout.seen(window, position).start.max(n_sinks).min(end)..end;
+        let has_separate_sinks = window.has_slid(layout, end - 1);
+        let n_sinks = if has_separate_sinks { window.n_sinks.min(end) } else { 0 };
+        let keys = layout.visible(window, position).start.max(n_sinks).min(end)..end;
         let rows = |kv, positions: Range<usize>| {
-            let pieces = layout.slots(window, positions).map(|slots| cache.rows(slots, kv));
-            Ok::<_, Error>(Tensor::cat(&pieces.collect::<Result<Vec<_>, Error>>()?, 1)?)
+            let parts = layout.slots(window, positions).map(|slots| cache.rows(slots, kv));
+            Ok::<_, Error>(Tensor::cat(&parts.collect::<Result<Vec<_>, Error>>()?, 1)?)
         };
         let parts = [(0..n_sinks, self.angles_at_sinks.get(rope_idx)), (keys.clone(), angles)];
         let (mut scores, mut values) = (Vec::new(), Vec::new());
@@ -532,14 +544,14 @@ impl Backend for Pass<'_> {
             Some(head) => apply(head, x)?,
             None => embedding.forward(x)?,
         };
-        // candle's products of quantised weights pass over what is no number.
+        // candle's products of quantised weights drop NaN: `x * 0` carries it into the logits.
         let fault = (x * 0.0)?.sum_keepdim(D::Minus1)?;
         self.set(Slot::Logits, soft_cap(logits, cap)?.broadcast_add(&fault)?);
         Ok(())
     }
 }
 
-impl Peek for Pass<'_> {
+impl SlotSquares for Pass<'_> {
     fn add_squares(&mut self, slot: Slot, sums: &mut [f64]) -> Result<(), Error> {
         let rows: Vec<f32> = self.slot(slot).flatten_all()?.to_vec1()?;
         observe::add_squares(&rows, sums);
@@ -554,11 +566,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_type_is_decoded_as_candle_does() {
+    fn decodes_every_type_as_candle_does() {
         const N_VALUES: usize = 256 * 24;
         let mut state = 1_u64;
         for ty in (0..40).map(TensorType::from_id).filter(|&ty| quant::supported(ty)) {
-            // It has none for `IQ4_NL`.
+            // candle has no `IQ4_NL`.
             let Some(dtype) = candle_dtype(ty) else { continue };
             let n_bytes = ty.size_bytes(N_VALUES as u64).unwrap() as usize;
             let bytes: Vec<u8> = (0..n_bytes)

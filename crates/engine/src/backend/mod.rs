@@ -1,8 +1,9 @@
-//! What a backend does for the forward pass, and the backends.
+//! The operations that a backend provides for the forward pass ([`Backend`]), and what a session
+//! needs of a loaded model ([`Runner`]).
 //!
-//! A backend is a machine with named buffers ([`Slot`]). The forward pass is a program for it:
-//! each operation reads slots and writes others. That lets the `cpu` backend run one program on
-//! all its workers at once, and the `candle` backend keep tensors on its device.
+//! A backend holds named activation buffers ([`Slot`]). The forward pass is a program over them:
+//! each operation reads slots and writes others. So the `cpu` backend can run one program on all
+//! its workers at once, and the `candle` backend can keep tensors on its device.
 
 pub(crate) mod candle;
 pub(crate) mod cpu;
@@ -11,7 +12,7 @@ use std::io::{Read, Write};
 use std::sync::atomic::AtomicBool;
 
 use crate::Error;
-use crate::observe::InputSquares;
+use crate::importance::ImportanceMatrix;
 use crate::spec::Activation;
 use crate::weights::{LayerWeights, Linear, Norm};
 use crate::window::Window;
@@ -21,7 +22,7 @@ use crate::window::Window;
 pub(crate) enum Slot {
     /// The residual stream. `[tokens, d_model]`
     Residual,
-    /// The residual stream or an output after a norm. `[tokens, d_model]`
+    /// A normed copy of the residual stream or of a projection. `[tokens, d_model]`
     Normed,
     /// Queries. `[tokens, n_heads · head_dim]`
     Query,
@@ -29,27 +30,27 @@ pub(crate) enum Slot {
     Key,
     /// Values. `[tokens, n_kv_heads · head_dim]`
     Value,
-    /// What attention read. `[tokens, n_heads · head_dim]`
+    /// The output of attention. `[tokens, n_heads · head_dim]`
     Attended,
     /// The activated gate times up; without a gate, the activated up. `[tokens, d_ff]`
     Gated,
     /// A projection back to the residual stream's width. `[tokens, d_model]`
     Projected,
-    /// Logits of the tokens that were asked for. `[rows, n_vocab]`
+    /// Logits of the requested tokens. `[rows, n_vocab]`
     Logits,
 }
 
 impl Slot {
-    /// How many slots there are.
+    /// The number of slots.
     pub(crate) const COUNT: usize = 9;
 }
 
-/// Which tokens' logits are wanted.
+/// Which tokens' logits a pass computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Want {
-    /// None: the chunk is followed by another.
-    Nothing,
-    /// The last token's.
+pub(crate) enum WantedLogits {
+    /// No logits: another chunk follows.
+    None,
+    /// The last token's only.
     Last,
     /// Every token's.
     All,
@@ -71,8 +72,8 @@ pub(crate) trait Backend: Sized {
     /// A weight vector.
     type Vector;
 
-    /// Sets the residual stream to the embeddings of the chunk's tokens, scaled, plus those of
-    /// their positions where these are learned.
+    /// Sets the residual stream to the scaled embeddings of the chunk's tokens, plus their position
+    /// embeddings where positions are learned.
     fn embed(
         &mut self,
         embedding: &Self::Matrix,
@@ -82,12 +83,12 @@ pub(crate) trait Backend: Sized {
     /// `to = from / rms(from) · weight`, or the LayerNorm of `from`.
     fn norm(&mut self, from: Slot, norm: &Norm<Self::Vector>, to: Slot) -> Result<(), Error>;
 
-    /// Multiplies `from` with several matrices, each into its slot.
+    /// Multiplies `from` by several matrices, each into its own slot.
     fn linear(&mut self, from: Slot, projections: &[(&LinearOf<Self>, Slot)]) -> Result<(), Error>;
 
-    /// Norms (where the layer has head norms) and rotates (where positions are rotary) queries and
-    /// keys, appends keys and values to the layer's cache, and attends: `Query, Key, Value` to
-    /// `Attended`.
+    /// Runs attention: norms queries and keys (with head norms) and rotates them (with rotary
+    /// positions), appends keys and values to the cache of the layer, and attends from `Query`,
+    /// `Key` and `Value` to `Attended`.
     fn attend(&mut self, layer_idx: usize, layer: &LayerOf<Self>) -> Result<(), Error>;
 
     /// `Gated = activation(Normed · gateᵀ) · (Normed · upᵀ)`.
@@ -107,8 +108,8 @@ pub(crate) trait Backend: Sized {
     /// Drops all tokens but the last from the residual stream.
     fn keep_last(&mut self) -> Result<(), Error>;
 
-    /// `Logits = Normed · headᵀ`, squashed by `soft_cap` where there is one. Without a head the
-    /// embedding serves.
+    /// `Logits = Normed · headᵀ`, soft-capped by `soft_cap` if given. Without a head the embedding
+    /// matrix is used (tied weights).
     fn head(
         &mut self,
         head: Option<&LinearOf<Self>>,
@@ -117,50 +118,56 @@ pub(crate) trait Backend: Sized {
     ) -> Result<(), Error>;
 }
 
-/// Tokens to read, and what they may see.
+/// The tokens of one forward pass, and which positions they attend to.
 #[derive(Clone, Copy)]
 pub(crate) struct Chunk<'a> {
-    /// At most [`MAX_CHUNK`](crate::session::MAX_CHUNK).
+    /// At most [`MAX_CHUNK`](crate::window::MAX_CHUNK).
     pub(crate) tokens: &'a [u32],
-    /// Where the first of them stands in the conversation.
+    /// Position of the first token in the conversation.
     pub(crate) position: usize,
-    /// What the cache holds once the chunk is written.
+    /// The attention window once the chunk is written.
     pub(crate) window: Window,
-    /// Whose logits are wanted.
-    pub(crate) want: Want,
-    /// Whether each token's logits must have the bits that reading it alone would give, which takes
-    /// longer. Of at most [`Runner::max_exact`] tokens.
+    /// Which logits to compute.
+    pub(crate) want: WantedLogits,
+    /// Whether each token's logits must be bit-identical to reading it alone, which is slower. For
+    /// at most [`Runner::max_exact`] tokens.
     pub(crate) is_exact: bool,
     /// Set by another thread to end the pass early.
     pub(crate) cancel: &'a AtomicBool,
 }
 
-/// A loaded model with a cache for one session.
+/// A loaded model with the cache of one session.
 pub(crate) trait Runner: Send {
-    /// Reads a chunk and appends the logits that are wanted to `logits`. Once cancelled, what the
-    /// chunk left in the cache is not to be used.
+    /// Runs a chunk and appends the requested logits to `logits`. After a cancelled run the cache
+    /// rows of this chunk are invalid.
     ///
-    /// *Errors*: [`Error::Cancelled`], [`Error::Candle`].
+    /// # Errors
+    /// [`Error::Cancelled`], [`Error::Candle`].
     fn run(&mut self, chunk: &Chunk<'_>, logits: &mut Vec<f32>) -> Result<(), Error>;
 
-    /// Reads a chunk whose logits are not wanted, and adds what its matrices are multiplied with to
-    /// `squares`.
+    /// Runs a chunk without logits, and adds the squares of the activations that each matrix is
+    /// multiplied by to `importance`.
     ///
-    /// *Errors*: as for [`Runner::run`].
-    fn observe(&mut self, chunk: &Chunk<'_>, squares: &mut InputSquares) -> Result<(), Error>;
+    /// # Errors
+    /// As for [`Runner::run`].
+    fn observe(
+        &mut self,
+        chunk: &Chunk<'_>,
+        importance: &mut ImportanceMatrix,
+    ) -> Result<(), Error>;
 
-    /// The most tokens of an exact chunk.
+    /// The most tokens in an exact chunk.
     fn max_exact(&self) -> usize;
 
-    /// Whether a key or value was larger than the type of the cache holds, and was cut.
-    fn has_cut(&self) -> bool;
+    /// Whether a key or value exceeded the range of the cache type and was clamped.
+    fn has_clamped(&self) -> bool;
 
-    /// Another runner with a copy of the first `len` tokens' keys and values.
+    /// A new runner with a copy of the keys and values of the first `len` tokens.
     fn fork(&self, window: &Window, len: usize) -> Result<Box<dyn Runner>, Error>;
 
-    /// Writes the keys and values of the first `len` tokens that are held.
+    /// Writes the keys and values that the cache still holds of the first `len` tokens.
     fn save(&self, window: &Window, len: usize, to: &mut dyn Write) -> Result<(), Error>;
 
-    /// Reads what `save` wrote, into an empty cache.
+    /// Reads what `save` wrote into an empty cache.
     fn load(&mut self, window: &Window, len: usize, from: &mut dyn Read) -> Result<(), Error>;
 }

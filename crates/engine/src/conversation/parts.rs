@@ -1,8 +1,8 @@
-//! Reasoning and text of an answer, as they come.
+//! Separates the reasoning and the text of an answer as they are generated.
 
-use super::Update;
+use super::update::Update;
 use crate::generate::{Answer, Progress};
-use crate::reasoning::{Piece, ReasoningMarks, ReasoningSplitter};
+use crate::reasoning::{AnswerChunk, ReasoningSplitter, ReasoningTags};
 
 /// Collects the parts of an answer and passes them on.
 pub(super) struct AnswerParts {
@@ -12,37 +12,37 @@ pub(super) struct AnswerParts {
 }
 
 impl AnswerParts {
-    /// The parts of an answer that goes on after `tail`, what the prompt ends with.
-    pub(super) fn new(marks: Option<&'static ReasoningMarks>, tail: &str) -> Self {
-        let is_open = marks.is_some_and(|marks| marks.is_open(tail));
-        let splitter = ReasoningSplitter::new(marks, is_open);
+    /// For an answer that continues `tail`, the end of the prompt.
+    pub(super) fn new(tags: Option<&'static ReasoningTags>, tail: &str) -> Self {
+        let is_open = tags.is_some_and(|tags| tags.is_open(tail));
+        let splitter = ReasoningSplitter::new(tags, is_open);
         Self { splitter, reasoning: String::new(), text: String::new() }
     }
 
-    /// Takes more of the answer.
+    /// Takes more text of the answer.
     pub(super) fn push(
         &mut self,
         text: &str,
         progress: &Progress,
         on_update: &mut dyn FnMut(Update<'_>),
     ) {
-        let pieces = self.splitter.push(text);
-        self.take(pieces, progress, on_update);
+        let chunks = self.splitter.push(text);
+        self.take(chunks, progress, on_update);
     }
 
     fn take(
         &mut self,
-        pieces: Vec<Piece>,
+        chunks: Vec<AnswerChunk>,
         progress: &Progress,
         on_update: &mut dyn FnMut(Update<'_>),
     ) {
-        for piece in pieces {
-            match piece {
-                Piece::Reasoning(text) => {
+        for chunk in chunks {
+            match chunk {
+                AnswerChunk::Reasoning(text) => {
                     self.reasoning.push_str(&text);
                     on_update(Update::Reasoning(&text, progress));
                 }
-                Piece::Text(text) => {
+                AnswerChunk::Text(text) => {
                     self.text.push_str(&text);
                     on_update(Update::Text(&text, progress));
                 }
@@ -50,7 +50,7 @@ impl AnswerParts {
         }
     }
 
-    /// `answer` with its reasoning apart.
+    /// Returns `answer` with its reasoning separated from its text.
     pub(super) fn finish(
         mut self,
         answer: Answer,

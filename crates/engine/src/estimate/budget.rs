@@ -1,55 +1,55 @@
-//! How much memory a model may take on this machine now.
+//! The memory that a model may use on this machine now.
 //!
-//! Metal recommends how much of the unified memory its buffers should take at most; iOS ends a process
-//! that goes over its limit; elsewhere it is what the system calls available, which counts pages of
-//! files that it can drop, within the limit of a container.
+//! On Metal it is the recommended working set; on iOS the limit at which the system ends the
+//! process; elsewhere the available memory that the system reports, which counts droppable file
+//! pages, within the limit of a container.
 
 #[cfg(not(target_os = "ios"))]
 use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 
 use crate::BackendKind;
 
-/// What is left to the system and other programs, which also need more at times.
+/// Memory left for the system and other programs.
 #[cfg(not(target_os = "ios"))]
 const RESERVE_BYTES: u64 = 512 << 20;
-/// What is left to the app itself: its page and its pictures.
+/// Memory left for the app itself: its page and images.
 #[cfg(target_os = "ios")]
 const RESERVE_BYTES: u64 = 128 << 20;
 
-/// The memory that a model may take.
+/// The memory that a model may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemoryBudget {
-    /// How much, in bytes.
+    /// Available memory in bytes.
     pub available_bytes: u64,
-    /// Where that comes from.
+    /// Where the figure comes from.
     pub source: MemorySource,
 }
 
-/// Where the memory comes from that a model may take. Reserves are bytes that are left to others.
+/// Where the memory for a model comes from. Reserves are bytes that are left to other programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MemorySource {
-    /// What the system has free, less a reserve.
+    /// The free memory of the system, less a reserve.
     Free {
         /// The reserve.
         reserve_bytes: u64,
     },
-    /// What the container has free, less a reserve.
+    /// The free memory of the container, less a reserve.
     Container {
         /// The reserve.
         reserve_bytes: u64,
     },
-    /// What the system lets this app take, less a reserve.
+    /// The memory that the system lets this app use, less a reserve.
     AppLimit {
         /// The reserve.
         reserve_bytes: u64,
     },
-    /// What Metal recommends to use at most, less what this process has taken.
+    /// The maximum that Metal recommends, less what this process uses.
     Metal,
 }
 
 impl MemoryBudget {
-    /// What a model that runs on `backend` may take now: the least of what the system and, where it is
-    /// used, the GPU allow.
+    /// The memory that a model on `backend` may use now: the smaller of the limits of the system
+    /// and, if used, the GPU.
     pub fn now(backend: BackendKind) -> Self {
         let (free_bytes, source) = system();
         let system = Self::less_reserve(free_bytes, source);
@@ -64,7 +64,7 @@ impl MemoryBudget {
     }
 }
 
-/// What Metal recommends, less what this process has taken of it.
+/// The working set that Metal recommends, less what this process uses.
 #[cfg(feature = "metal")]
 fn gpu(backend: BackendKind) -> Option<MemoryBudget> {
     if backend != BackendKind::Candle {
@@ -80,7 +80,7 @@ fn gpu(_backend: BackendKind) -> Option<MemoryBudget> {
     None
 }
 
-/// What the system has to give, in bytes.
+/// Available memory in bytes, and its source.
 #[cfg(target_os = "ios")]
 fn system() -> (u64, MemorySource) {
     let source = MemorySource::AppLimit { reserve_bytes: RESERVE_BYTES };
@@ -92,9 +92,9 @@ fn system() -> (u64, MemorySource) {
     let memory = MemoryRefreshKind::nothing().with_ram();
     let system = System::new_with_specifics(RefreshKind::nothing().with_memory(memory));
     let free = system.available_memory();
-    // Asking for limits panics where the system does not tell its memory.
+    // `cgroup_limits` panics if the system does not report its memory.
     let limits = if system.total_memory() == 0 { None } else { system.cgroup_limits() };
-    // `free_memory` counts what is cached of files as taken, which a container's system can drop.
+    // `free_memory` counts cached file pages as used, although the system can drop them.
     let in_container = limits.map(|limits| limits.total_memory.saturating_sub(limits.rss));
     match in_container.filter(|&bytes| bytes < free) {
         Some(bytes) => (bytes, MemorySource::Container { reserve_bytes: RESERVE_BYTES }),
@@ -107,13 +107,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_machine_that_runs_tests_has_memory() {
+    fn reports_plausible_memory() {
         let budget = MemoryBudget::now(BackendKind::Cpu);
         assert!((1 << 24..1 << 45).contains(&budget.available_bytes), "{budget:?}");
     }
 
     #[test]
-    fn the_reserve_is_never_given_away() {
+    fn keeps_the_reserve() {
         let available = |free_bytes| {
             let source = MemorySource::Free { reserve_bytes: RESERVE_BYTES };
             MemoryBudget::less_reserve(free_bytes, source).available_bytes

@@ -1,62 +1,63 @@
-//! Whether a model fits into the memory there is, and the smallest change that would make it fit.
+//! Whether a model fits into the available memory, and the smallest change that would make it fit.
 
 use lilims_gguf::File;
 
-use super::{HeaderFacts, MemoryBudget, MemoryEstimate, MemorySource, Part, Peak};
+use super::budget::{MemoryBudget, MemorySource};
+use super::memory::{HeaderFacts, MeasuredPeak, MemoryEstimate, MemoryPart};
 use crate::{Error, KvType, LoadOptions};
 
-/// From this share of the available memory on, a fit is tight.
+/// Above this share of the available memory a fit is tight.
 const TIGHT_SHARE: f64 = 0.8;
-/// No smaller context is proposed: a conversation would slide within a few messages.
+/// The smallest suggested context: with less, a conversation would slide within a few messages.
 const MIN_CONTEXT: usize = 2048;
-/// No stronger quantisation is proposed, in bits per weight: the smallest that files are made with.
+/// The smallest suggested number of bits per weight: no published file has fewer.
 const MIN_BITS: f64 = 2.5;
 
 /// Whether a model fits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// With room to spare.
+    /// It fits with room to spare.
     Fits,
-    /// It takes more than 80% of what is available.
+    /// It takes more than 80% of the available memory.
     Tight,
-    /// It does not.
+    /// It does not fit.
     TooLarge,
 }
 
-/// Whether a model fits, why, and what to do where it does not.
+/// Whether a model fits, why, and what to change if it does not.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fit {
-    /// The short answer.
+    /// The result.
     pub verdict: Verdict,
-    /// The memory that it takes, corrected by past runs.
+    /// The memory estimate, corrected by past runs.
     pub estimate: MemoryEstimate,
-    /// What it takes in all, in bytes.
+    /// Memory needed in total, in bytes.
     pub needed_bytes: u64,
-    /// What it may take, in bytes.
+    /// Memory available, in bytes.
     pub available_bytes: u64,
     /// Where `available_bytes` comes from.
     pub available_from: MemorySource,
-    /// What `needed_bytes` is the sum of.
-    pub parts: Vec<Part>,
-    /// The smallest change that would make it fit; `None` where it does.
+    /// The parts of `needed_bytes`.
+    pub parts: Vec<MemoryPart>,
+    /// The smallest change that would make it fit; `None` if it fits.
     pub suggestion: Option<Suggestion>,
 }
 
 /// A change that makes a model fit.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Suggestion {
-    /// Load it in another way.
+    /// Load it with other options.
     Load {
-        /// With a context of so many tokens; `None` where the present one fits.
+        /// Context in tokens; `None` if the present one fits.
         context: Option<usize>,
-        /// With this type of cache; `None` where the present one fits.
+        /// Cache type; `None` if the present one fits.
         kv_type: Option<KvType>,
     },
-    /// Take a file of the same model with smaller weights.
+    /// Use a file of the same model with fewer bits per weight.
     Quantisation {
-        /// At most so many bits per weight.
+        /// The most bits per weight that fit.
         bits: f64,
-        /// With a context of so many tokens; `None` where the present one fits.
+        /// Context in tokens; `None` if the present one fits.
         context: Option<usize>,
     },
     /// No file of this model fits.
@@ -64,49 +65,52 @@ pub enum Suggestion {
 }
 
 impl Fit {
-    /// Whether `file`, loaded with `options`, fits into `budget`. The header is enough. The estimate is
-    /// corrected as [`MemoryEstimate::corrected`] does.
+    /// Compares `file`, loaded with `options`, with `budget`. The header is enough. The estimate is
+    /// corrected as by [`MemoryEstimate::corrected`].
     ///
-    /// *Errors*: as for [`MemoryEstimate::new`].
+    /// # Errors
+    /// As for [`MemoryEstimate::new`].
     pub fn new(
         file: &File,
         options: &LoadOptions,
         budget: &MemoryBudget,
         model: &str,
-        peaks: &[Peak],
+        peaks: &[MeasuredPeak],
     ) -> Result<Self, Error> {
-        Self::of(&HeaderFacts::new(file)?, options, budget, model, peaks)
+        Self::from_facts(&HeaderFacts::new(file)?, options, budget, model, peaks)
     }
 
-    /// As [`Fit::new`], of a header that was read before.
+    /// Like [`Fit::new`], from facts read before.
     ///
-    /// *Errors*: as for [`MemoryEstimate::of`].
-    pub fn of(
+    /// # Errors
+    /// As for [`MemoryEstimate::from_facts`].
+    pub fn from_facts(
         facts: &HeaderFacts,
         options: &LoadOptions,
         budget: &MemoryBudget,
         model: &str,
-        peaks: &[Peak],
+        peaks: &[MeasuredPeak],
     ) -> Result<Self, Error> {
         let estimate = |options: &LoadOptions| {
-            MemoryEstimate::of(facts, options).map(|estimate| estimate.corrected(model, peaks))
+            MemoryEstimate::from_facts(facts, options)
+                .map(|estimate| estimate.corrected(model, peaks))
         };
         let with = |context, kv_type| {
             estimate(&LoadOptions { context: Some(context), kv_type, ..options.clone() })
         };
-        let asked = estimate(options)?;
-        let (needed_bytes, available_bytes) = (asked.total_bytes(), budget.available_bytes);
+        let requested = estimate(options)?;
+        let (needed_bytes, available_bytes) = (requested.total_bytes(), budget.available_bytes);
         let verdict = verdict(needed_bytes, available_bytes);
         let suggestion =
-            (verdict == Verdict::TooLarge).then(|| suggest(&asked, available_bytes, with));
+            (verdict == Verdict::TooLarge).then(|| suggest(&requested, available_bytes, with));
         Ok(Self {
             verdict,
             needed_bytes,
             available_bytes,
             available_from: budget.source,
-            parts: asked.parts(),
+            parts: requested.parts(),
             suggestion,
-            estimate: asked,
+            estimate: requested,
         })
     }
 }
@@ -121,24 +125,25 @@ fn verdict(needed_bytes: u64, available_bytes: u64) -> Verdict {
     }
 }
 
-/// The first change that makes the model fit, those that cost least first.
+/// The first change that makes the model fit, in order of cost.
 fn suggest(
-    asked: &MemoryEstimate,
+    requested: &MemoryEstimate,
     available_bytes: u64,
     with: impl Fn(usize, KvType) -> Result<MemoryEstimate, Error>,
 ) -> Suggestion {
     let fits = |context, kv_type| {
         with(context, kv_type).is_ok_and(|estimate| estimate.total_bytes() <= available_bytes)
     };
-    let smaller =
-        |kv_type| contexts_below(asked.context).into_iter().find(|&context| fits(context, kv_type));
-    if let Some(context) = smaller(asked.kv_type) {
+    let smaller = |kv_type| {
+        contexts_below(requested.context).into_iter().find(|&context| fits(context, kv_type))
+    };
+    if let Some(context) = smaller(requested.kv_type) {
         return Suggestion::Load { context: Some(context), kv_type: None };
     }
-    // Other changes of the cache's type change nothing, or save nothing.
-    if asked.kv_type != KvType::Q8_0 {
+    // Other changes of the cache type save nothing.
+    if requested.kv_type != KvType::Q8_0 {
         let kv_type = Some(KvType::Q8_0);
-        if fits(asked.context, KvType::Q8_0) {
+        if fits(requested.context, KvType::Q8_0) {
             return Suggestion::Load { context: None, kv_type };
         }
         if let Some(context) = smaller(KvType::Q8_0) {
@@ -146,19 +151,19 @@ fn suggest(
         }
     }
     let bits = |estimate: &MemoryEstimate| bits_that_fit(estimate, available_bytes);
-    if let Some(bits) = bits(asked) {
+    if let Some(bits) = bits(requested) {
         return Suggestion::Quantisation { bits, context: None };
     }
-    let least = contexts_below(asked.context).pop();
-    let with_least = least.and_then(|context| with(context, asked.kv_type).ok());
-    match with_least.and_then(|estimate| bits(&estimate)) {
-        Some(bits) => Suggestion::Quantisation { bits, context: least },
+    let min_context = contexts_below(requested.context).pop();
+    let with_min_context = min_context.and_then(|context| with(context, requested.kv_type).ok());
+    match with_min_context.and_then(|estimate| bits(&estimate)) {
+        Some(bits) => Suggestion::Quantisation { bits, context: min_context },
         None => Suggestion::OtherModel,
     }
 }
 
-/// Powers of two and one and a half times those, from the largest below `context` to the smallest that
-/// is proposed.
+/// Powers of two and 1.5 times those, from the largest below `context` down to the smallest
+/// suggested context.
 fn contexts_below(context: usize) -> Vec<usize> {
     let powers = std::iter::successors(Some(MIN_CONTEXT), |power| power.checked_mul(2));
     let mut contexts: Vec<usize> = powers
@@ -169,10 +174,10 @@ fn contexts_below(context: usize) -> Vec<usize> {
     contexts
 }
 
-/// The most bits per weight, in tenths, with which the model would fit; `None` where no file has so few.
+/// The most bits per weight, in tenths, with which the model fits; `None` if no file has so few.
 fn bits_that_fit(estimate: &MemoryEstimate, available_bytes: u64) -> Option<f64> {
-    let beside = estimate.total_bytes() - estimate.weights_bytes;
-    let bytes = available_bytes.checked_sub(beside)?;
+    let non_weights = estimate.total_bytes() - estimate.weights_bytes;
+    let bytes = available_bytes.checked_sub(non_weights)?;
     let bits = bytes as f64 * 8.0 / estimate.n_parameters.max(1) as f64;
     Some((bits * 10.0).floor() / 10.0).filter(|bits| *bits >= MIN_BITS)
 }
@@ -193,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn four_fifths_are_where_it_gets_tight() {
+    fn tight_above_four_fifths() {
         let needed = needed(8192, KvType::F16);
         for (available, expected) in [
             (needed * 5 / 4 + 2, Verdict::Fits),
@@ -209,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn the_smallest_change_is_proposed() {
+    fn suggests_the_smallest_change() {
         let options = samples::options();
         let suggested = |available| fit(&options, available).suggestion.unwrap();
         let load = |context, kv_type| Suggestion::Load { context: Some(context), kv_type };
@@ -227,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_context_is_kept_and_the_cache_made_smaller() {
+    fn keeps_a_short_context_and_shrinks_the_cache() {
         let options = LoadOptions { context: Some(2048), ..samples::options() };
         let fit = fit(&options, needed(2048, KvType::Q8_0));
         let expected = Suggestion::Load { context: None, kv_type: Some(KvType::Q8_0) };
@@ -235,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn contexts_fall_to_the_smallest() {
+    fn lists_smaller_contexts() {
         assert_eq!(contexts_below(8192), [6144, 4096, 3072, 2048]);
         assert_eq!(contexts_below(2048), [0; 0]);
         assert_eq!(contexts_below(usize::MAX).pop(), Some(2048));

@@ -1,15 +1,15 @@
-//! Files and specifications of small models, for tests.
+//! Small model files and specifications for tests.
 
 use lilims_gguf::{File, TensorType, Value, Writer};
 
 use crate::{BackendKind, LoadOptions, ModelSpec};
 
-/// Two threads and everything else as by default.
+/// Two threads, everything else default.
 pub(crate) fn options() -> LoadOptions {
     LoadOptions { backend: BackendKind::Cpu, threads: Some(2), ..LoadOptions::default() }
 }
 
-/// A file of `family` with these numbers and tensors, all zeros.
+/// A file of `family` with these metadata values and tensors, all zero.
 pub(crate) fn file(family: &str, numbers: &[(&str, u32)], tensors: &[Tensor<'_>]) -> Vec<u8> {
     let mut writer = Writer::default();
     writer.str("general.architecture", family);
@@ -29,10 +29,10 @@ pub(crate) fn file(family: &str, numbers: &[(&str, u32)], tensors: &[Tensor<'_>]
     bytes
 }
 
-/// A tensor's name, dimensions and type.
+/// Name, dimensions and type of a tensor.
 pub(crate) type Tensor<'a> = (&'a str, &'a [u64], TensorType);
 
-/// Gemma 3 with six layers, of which the last looks at the whole context.
+/// Gemma 3 with six layers, of which the last attends to the whole context.
 pub(crate) fn gemma3_file() -> File {
     let numbers = [
         ("block_count", 6),
@@ -57,7 +57,7 @@ pub(crate) fn gemma3() -> ModelSpec {
     ModelSpec::from_gguf(&gemma3_file()).unwrap()
 }
 
-/// GPT-2, whose positions are learned.
+/// GPT-2, with learned positions.
 pub(crate) fn gpt2() -> ModelSpec {
     let numbers = [
         ("block_count", 2),
@@ -70,7 +70,7 @@ pub(crate) fn gpt2() -> ModelSpec {
     ModelSpec::from_gguf(&File::from_bytes(file("gpt2", &numbers, &tensors)).unwrap()).unwrap()
 }
 
-/// A Llama whose weights and cache are larger than all else: only its header is there.
+/// The header of a Llama whose weights and cache dominate its memory.
 pub(crate) fn large() -> File {
     let numbers = [
         ("block_count", 32),
@@ -82,7 +82,7 @@ pub(crate) fn large() -> File {
     ];
     let tensors: [Tensor<'_>; 1] = [("token_embd.weight", &[4096, 1], TensorType::Q4_0)];
     let mut bytes = file("llama", &numbers, &tensors);
-    // One row becomes 4 Gi weights, in a file that is as long as they need.
+    // Change the one row of the embedding to 4 Gi weights, with a matching file size.
     let needle = [4096_u64.to_le_bytes(), 1_u64.to_le_bytes()].concat();
     let at = bytes.windows(16).position(|window| window == needle).unwrap();
     let n_rows = 1_u64 << 20;

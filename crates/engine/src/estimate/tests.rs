@@ -1,7 +1,8 @@
-//! Estimates of small models against numbers worked out by hand.
+//! Estimates of small models against values computed by hand.
 
 use proptest::prelude::*;
 
+use super::super::samples;
 use super::*;
 
 fn of_gemma(context: usize, kv_type: KvType) -> MemoryEstimate {
@@ -10,7 +11,7 @@ fn of_gemma(context: usize, kv_type: KvType) -> MemoryEstimate {
 }
 
 #[test]
-fn the_cache_is_told_by_kinds_of_layers() {
+fn cache_is_listed_by_kind_of_layer() {
     let estimate = of_gemma(8192, KvType::F16);
     let local = 5 * 2 * 32 * (512 + 2048) * 2;
     let global = 2 * 32 * (8192 + 256) * 2;
@@ -27,21 +28,21 @@ fn the_cache_is_told_by_kinds_of_layers() {
         kv_type: KvType::F16,
         bytes_per_number: 2.0,
     };
-    assert_eq!(parts[1].kind, PartKind::WindowCache(shape(5, 512, 2048)));
-    assert_eq!(parts[2].kind, PartKind::ContextCache(shape(1, 8192, 256)));
+    assert_eq!(parts[1].kind, MemoryPartKind::WindowCache(shape(5, 512, 2048)));
+    assert_eq!(parts[2].kind, MemoryPartKind::ContextCache(shape(1, 8192, 256)));
     assert_eq!(parts.iter().map(|part| part.bytes).sum::<u64>(), estimate.total_bytes());
 }
 
 #[test]
-fn caches_are_those_that_are_allocated() {
+fn cache_estimate_matches_allocation() {
     for context in [1, 300, 2048, 10_000] {
         for kv_type in [KvType::F32, KvType::F16, KvType::Q8_0] {
             let expected = samples::gemma3().cache_bytes(context, kv_type).unwrap();
             assert_eq!(of_gemma(context, kv_type).cache_bytes(), expected);
         }
     }
-    // A context that is shorter than the window leaves one kind of layer.
-    let PartKind::ContextCache(shape) = of_gemma(300, KvType::Q8_0).parts()[1].kind else {
+    // A context shorter than the window leaves one kind of layer.
+    let MemoryPartKind::ContextCache(shape) = of_gemma(300, KvType::Q8_0).parts()[1].kind else {
         panic!("one kind of layer");
     };
     assert_eq!((shape.n_layers, shape.tokens, shape.extra_tokens), (6, 300, 256));
@@ -49,7 +50,7 @@ fn caches_are_those_that_are_allocated() {
 }
 
 #[test]
-fn the_header_is_enough() {
+fn needs_only_the_header() {
     let whole = samples::gemma3_file();
     let total_bytes = whole.total_bytes();
     let first = whole.tensors().iter().map(|tensor| whole.data(tensor).unwrap().as_ptr().addr());
@@ -62,7 +63,7 @@ fn the_header_is_enough() {
 }
 
 #[test]
-fn what_cannot_run_is_refused() {
+fn rejects_unsupported_models() {
     let tensors: [samples::Tensor<'_>; 2] = [
         ("token_embd.weight", &[64, 10], TensorType::F32),
         ("blk.0.attn_q.weight", &[64, 64], TensorType::I16),
@@ -84,48 +85,48 @@ fn what_cannot_run_is_refused() {
     assert!(of("mamba", &tensors[..1]).contains("`mamba` is not supported"));
 }
 
-fn peak(model: &str, family: &str, beside: u64) -> Peak {
-    Peak {
+fn peak(model: &str, family: &str, non_weights: u64) -> MeasuredPeak {
+    MeasuredPeak {
         model: model.to_owned(),
         family: family.to_owned(),
         weights_bytes: 1000,
         estimated_bytes: 1100,
-        measured_bytes: 1000 + beside,
+        measured_bytes: 1000 + non_weights,
     }
 }
 
 #[test]
-fn past_runs_correct_all_but_the_weights() {
+fn past_runs_correct_everything_but_weights() {
     let estimate = of_gemma(2048, KvType::F16);
-    let ratio = |peaks: &[Peak]| estimate.clone().corrected("this", peaks).correction;
+    let ratio = |peaks: &[MeasuredPeak]| estimate.clone().corrected("this", peaks).correction;
     assert_eq!(ratio(&[]), None);
     assert_eq!(ratio(&[peak("other", "llama", 150)]), None);
     assert_eq!(ratio(&[peak("other", "gemma3", 150)]), Some(1.5));
-    let own = [120, 160, 90].map(|beside| peak("this", "gemma3", beside));
+    let own = [120, 160, 90].map(|non_weights| peak("this", "gemma3", non_weights));
     let all = [own.as_slice(), &[peak("other", "gemma3", 150)]].concat();
     assert_eq!(ratio(&all), Some(1.2));
     assert_eq!(ratio(&all[..2]), Some(1.4));
-    // Neither another program's memory nor weights that were not read are believed.
+    // Implausible measurements are clamped: memory of another program, weights that were not read.
     assert_eq!(ratio(&[peak("this", "gemma3", 100_000)]), Some(4.0));
-    let unread = Peak { measured_bytes: 500, ..peak("this", "gemma3", 0) };
+    let unread = MeasuredPeak { measured_bytes: 500, ..peak("this", "gemma3", 0) };
     assert_eq!(ratio(&[unread]), Some(0.5));
-    let senseless = Peak { estimated_bytes: 1000, ..peak("this", "gemma3", 10) };
+    let senseless = MeasuredPeak { estimated_bytes: 1000, ..peak("this", "gemma3", 10) };
     assert_eq!(ratio(&[senseless]), None);
 
     let corrected = estimate.clone().corrected("this", &all);
     assert_eq!(corrected.weights_bytes, estimate.weights_bytes);
     let expected = (estimate.total_bytes() - estimate.weights_bytes) as f64 * 1.2;
-    let beside = (corrected.total_bytes() - corrected.weights_bytes) as f64;
-    assert!((beside - expected).abs() < 8.0, "{beside} {expected}");
+    let non_weights = (corrected.total_bytes() - corrected.weights_bytes) as f64;
+    assert!((non_weights - expected).abs() < 8.0, "{non_weights} {expected}");
 }
 
-/// The largest dimension that is believed.
+/// The largest valid dimension.
 const MAX_DIMENSION: u32 = 1 << 24;
 
 proptest! {
-    /// No header makes an estimate panic, however large its numbers are.
+    /// No header makes an estimate panic, however large its values are.
     #[test]
-    fn crafted_headers_are_survived(
+    fn survives_crafted_headers(
         sizes in proptest::collection::vec(1..=MAX_DIMENSION, 4),
         n_layers in 1..=1024_u32,
         half_head_dim in 1..=MAX_DIMENSION / 2,
@@ -135,7 +136,7 @@ proptest! {
         context in any::<Option<usize>>(),
     ) {
         let head_dim = 2 * half_head_dim;
-        // As many as are believed at most; the division leaves none where heads are too wide.
+        // At most the valid number; 0 by the division if heads are too wide.
         let n_kv_heads = most_kv_heads.min(MAX_DIMENSION / head_dim / share).max(1);
         let numbers = [
             ("block_count", n_layers),
@@ -155,7 +156,7 @@ proptest! {
         let mut bytes = samples::file("gemma3", &numbers, &tensors);
         let needle = [64_u64.to_le_bytes(), 7_u64.to_le_bytes()].concat();
         let at = bytes.windows(16).position(|window| window == needle).unwrap();
-        // No rows of any width, so that the tensor's size does not give it away.
+        // Use zero rows for unbounded widths, so that the size of the tensor is not rejected first.
         let (rows, columns) = if rows % 2 == 0 { (0, columns) } else { (rows, columns % 4096) };
         bytes[at..at + 8].copy_from_slice(&(columns / 32 * 32).to_le_bytes());
         bytes[at + 8..at + 16].copy_from_slice(&rows.to_le_bytes());

@@ -1,7 +1,7 @@
-//! What a chat template can express, found by rendering a few messages with it.
+//! The capabilities of a chat template, found by rendering probe messages.
 //!
-//! Nothing is searched for in the renderings: marks say which bytes come from which message, so that
-//! a template that silently leaves a message out is found out.
+//! Renderings are not searched for the probe texts: they record which bytes come from which
+//! message, so a template that silently omits a message is detected.
 
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -11,47 +11,52 @@ use serde_json::{Value, json};
 use crate::text::Rendering;
 use crate::{ChatTemplate, Error};
 
-/// All tries together take a few milliseconds; a template that takes this long would make a person
-/// wait for each prompt.
+/// All probes together take a few milliseconds; a template that takes this long would delay each
+/// prompt.
 const MAX_TIME: Duration = Duration::from_millis(1500);
 
-/// What a chat template can express.
+/// The capabilities of a chat template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Abilities {
-    /// It shows instructions: a first message with the role `system`.
-    pub takes_instructions: bool,
-    /// It shows messages of one role in a row.
-    pub takes_equal_roles: bool,
-    /// It begins the answer.
+pub struct TemplateCapabilities {
+    /// It renders instructions: a first message with the role `system`.
+    pub supports_system_role: bool,
+    /// It renders consecutive messages of one role.
+    pub supports_repeated_roles: bool,
+    /// It starts the answer.
     pub adds_generation_prompt: bool,
-    /// It shows the reasoning of the answer that is being written, before results of tools.
-    pub takes_reasoning: bool,
+    /// It renders the reasoning of an answer that is still in progress, before tool results.
+    pub renders_reasoning: bool,
 }
 
-impl Abilities {
-    /// What the plain form can express, and what is assumed of a template that renders nothing.
+impl TemplateCapabilities {
+    /// All capabilities but reasoning: those of the plain format, and the assumption for a template
+    /// that renders nothing.
     pub(super) fn all() -> Self {
         Self {
-            takes_instructions: true,
-            takes_equal_roles: true,
+            supports_system_role: true,
+            supports_repeated_roles: true,
             adds_generation_prompt: true,
-            takes_reasoning: false,
+            renders_reasoning: false,
         }
     }
 }
 
-/// Tries `template`.
+/// Probes `template`.
 ///
-/// *Errors*: [`Error::Cancelled`], [`Error::Template`] when it takes too long; a template that fails
-/// lacks the ability.
-pub(super) fn probe(template: &ChatTemplate, cancel: &AtomicBool) -> Result<Abilities, Error> {
+/// # Errors
+/// [`Error::Cancelled`], [`Error::Template`] if it takes too long. A template that fails on a probe
+/// lacks the capability.
+pub(super) fn probe(
+    template: &ChatTemplate,
+    cancel: &AtomicBool,
+) -> Result<TemplateCapabilities, Error> {
     let start = Instant::now();
     let render = |messages: Value, adds: bool| -> Result<Option<Rendering>, Error> {
         match template.render_marked(&messages, adds, cancel) {
             Err(Error::Cancelled) => Err(Error::Cancelled),
-            // A template may take as long again for the messages themselves.
+            // The real messages may take as long again.
             _ if start.elapsed() > MAX_TIME => {
-                Err(Error::Template { what: "it runs too long".to_owned() })
+                Err(Error::Template { what: "probing takes too long".to_owned() })
             }
             rendering => Ok(rendering.ok()),
         }
@@ -59,13 +64,13 @@ pub(super) fn probe(template: &ChatTemplate, cancel: &AtomicBool) -> Result<Abil
     let user = json!({ "role": "user", "content": "probe question" });
     let assistant = json!({ "role": "assistant", "content": "probe answer" });
     let Some(question) = render(json!([user]), true)? else {
-        // It may want other roles, or is broken: then rendering the real messages says so.
-        return Ok(Abilities::all());
+        // It may require other roles or be broken: rendering the real messages will report that.
+        return Ok(TemplateCapabilities::all());
     };
-    let shows = |rendering: &Option<Rendering>, n_messages: usize| {
+    let renders = |rendering: &Option<Rendering>, n_messages: usize| {
         rendering
             .as_ref()
-            .is_some_and(|rendering| (0..n_messages).all(|message| is_shown(rendering, message)))
+            .is_some_and(|rendering| (0..n_messages).all(|message| is_rendered(rendering, message)))
     };
     let system = json!({ "role": "system", "content": "probe instructions" });
     let instructions = render(json!([system, user]), true)?;
@@ -76,26 +81,26 @@ pub(super) fn probe(template: &ChatTemplate, cancel: &AtomicBool) -> Result<Abil
     reasoned["reasoning_content"] = Value::from("probe reasoning");
     let (plain, reasoned) =
         (render(json!([user, assistant]), false)?, render(json!([user, reasoned]), false)?);
-    // Some begin the answer whatever is asked of them: then an answer goes on where the question ends.
-    let begins_always = plain.as_ref().is_some_and(|answered| {
+    // Some templates always start the answer: then an answer continues where the question ends.
+    let always_starts_answer = plain.as_ref().is_some_and(|answered| {
         let answer = answered.contents.iter().find(|span| span.message == 1);
         answer.is_some_and(|span| {
             answered.text[..span.range.start].trim_end() == question.text.trim_end()
         })
     });
     let differs = without_prompt.is_none_or(|other| other.text != question.text);
-    Ok(Abilities {
-        takes_instructions: shows(&instructions, 2),
-        takes_equal_roles: shows(&users, 2) && shows(&assistants, 4),
-        adds_generation_prompt: differs || begins_always,
-        takes_reasoning: match (plain, reasoned) {
+    Ok(TemplateCapabilities {
+        supports_system_role: renders(&instructions, 2),
+        supports_repeated_roles: renders(&users, 2) && renders(&assistants, 4),
+        adds_generation_prompt: differs || always_starts_answer,
+        renders_reasoning: match (plain, reasoned) {
             (Some(plain), Some(reasoned)) => plain.text != reasoned.text,
             _ => false,
         },
     })
 }
 
-/// Whether anything of the message is in the rendering.
-pub(super) fn is_shown(rendering: &Rendering, message: usize) -> bool {
+/// Whether any text of the message is in the rendering.
+pub(super) fn is_rendered(rendering: &Rendering, message: usize) -> bool {
     rendering.contents.iter().any(|span| span.message == message && !span.range.is_empty())
 }

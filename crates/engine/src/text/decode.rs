@@ -1,8 +1,8 @@
-//! Tokens to text as they come.
+//! Streaming decoder from tokens to text.
 
 use super::Tokenizer;
 
-/// Turns tokens into text as they come, holding back half characters.
+/// Decodes tokens to text one by one, holding back incomplete characters.
 pub struct DecodeStream<'a> {
     tokenizer: &'a Tokenizer,
     bytes: Vec<u8>,
@@ -14,10 +14,11 @@ impl<'a> DecodeStream<'a> {
         Self { tokenizer, bytes: Vec::new() }
     }
 
-    /// Takes the next token and returns the text that is complete now, often a word, maybe none.
+    /// Takes the next token and returns the text that is complete now: often a word, sometimes
+    /// nothing.
     pub fn push(&mut self, id: u32) -> String {
         self.tokenizer.decode_into(id, &mut self.bytes);
-        let held_back = unfinished(&self.bytes);
+        let held_back = incomplete_len(&self.bytes);
         let complete = self.bytes.len() - held_back;
         let text = String::from_utf8_lossy(&self.bytes[..complete]).into_owned();
         self.bytes.drain(..complete);
@@ -29,19 +30,19 @@ impl<'a> DecodeStream<'a> {
         !self.bytes.is_empty()
     }
 
-    /// The tokenizer whose tokens it takes.
+    /// The tokenizer.
     pub fn tokenizer(&self) -> &'a Tokenizer {
         self.tokenizer
     }
 
-    /// Returns what was held back; bytes that never became a character are U+FFFD.
+    /// Returns the bytes held back; incomplete characters become U+FFFD.
     pub fn finish(self) -> String {
         String::from_utf8_lossy(&self.bytes).into_owned()
     }
 }
 
-/// How many bytes at the end begin a character that more bytes could complete.
-fn unfinished(bytes: &[u8]) -> usize {
+/// The number of bytes at the end that form an incomplete character.
+fn incomplete_len(bytes: &[u8]) -> usize {
     let last = bytes.utf8_chunks().last().map_or(&[][..], |chunk| chunk.invalid());
     match std::str::from_utf8(last) {
         Err(error) if error.error_len().is_none() => last.len(),

@@ -1,24 +1,26 @@
-//! Merges neighbouring symbols of a text, best pair first, until no pair is left to merge.
+//! Merges neighbouring symbols of a text, best pair first, until no pair can be merged.
 //!
-//! SentencePiece's and byte-pair vocabularies differ only in how they rank a pair; the order of
-//! merges, leftmost first among equals, is llama.cpp's. A heap keeps it at O(n log n), and callers merge
-//! at most [`MAX_SYMBOLS`] at once, so that a text without a single place to split takes no more memory
-//! than any other.
+//! SentencePiece and BPE differ only in how they rank a pair; the order of merges, leftmost first
+//! among equals, is that of llama.cpp. A heap keeps it O(n log n). Callers merge at most
+//! [`MAX_SYMBOLS`] at once, so that a text without any split point takes no more memory than
+//! others.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::ops::Range;
 
-/// So many symbols are merged at once: longer runs are cut, and a token across the cut becomes two.
+/// The most symbols that are merged at once: longer runs are split, and a token across the split
+/// becomes two.
 ///
-/// No word is that long. A power of two, since runs of one character merge into runs of such lengths.
+/// No real word is that long. A power of two, since runs of one character merge into tokens of such
+/// lengths.
 pub(super) const MAX_SYMBOLS: usize = 1 << 16;
 
-/// A symbol that is not a token of its own.
+/// The id of a symbol that is not a token.
 pub(super) const NO_TOKEN: u32 = u32::MAX;
 const END: u32 = u32::MAX;
 
-/// A piece of the text on its way to become a token.
+/// A part of the text that may become a token.
 #[derive(Clone, Copy)]
 pub(super) struct Symbol {
     /// The token, or [`NO_TOKEN`].
@@ -30,7 +32,7 @@ pub(super) struct Symbol {
 }
 
 impl Symbol {
-    /// Where the symbol lies in the text.
+    /// The range of the symbol in the text.
     pub(super) fn range(&self) -> Range<usize> {
         self.start as usize..self.end as usize
     }
@@ -40,7 +42,7 @@ impl Symbol {
     }
 }
 
-/// A pair that may merge. The largest comes first.
+/// A pair that can be merged, ordered by priority (largest first).
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Pair {
     priority: u32,
@@ -50,7 +52,7 @@ struct Pair {
     id: u32,
 }
 
-/// Merges symbols, and keeps its buffers for the next text.
+/// The merge algorithm, with buffers that are reused for the next text.
 #[derive(Default)]
 pub(super) struct Merger {
     symbols: Vec<Symbol>,
@@ -58,9 +60,9 @@ pub(super) struct Merger {
 }
 
 impl Merger {
-    /// Merges `symbols`, each `(token, start, end)`, adjacent and not empty, and yields what is left.
+    /// Merges `symbols`, each `(token, range)`, adjacent and not empty, and yields the rest.
     ///
-    /// `rank` says for two neighbours how urgent their merge is and which token it makes.
+    /// `rank` returns the priority of merging two neighbours and the resulting token.
     pub(super) fn merge(
         &mut self,
         symbols: impl IntoIterator<Item = (u32, Range<usize>)>,
@@ -85,7 +87,7 @@ impl Merger {
         }
         while let Some(Pair { left: Reverse(left), right, end, id, .. }) = heap.pop() {
             let (l, r) = (symbols[left as usize], symbols[right as usize]);
-            // One of the two may have merged with another neighbour since the pair was queued.
+            // One of the two may have been merged since the pair was queued.
             if l.is_merged_away() || r.is_merged_away() || l.end != r.start || r.end != end {
                 continue;
             }
@@ -114,13 +116,13 @@ fn pair(
     Some(Pair { priority, left: Reverse(left), right, end: r.end, id })
 }
 
-/// The text in pieces of at most [`MAX_SYMBOLS`] characters.
-pub(super) fn pieces(text: &str) -> impl Iterator<Item = &str> {
+/// The text in chunks of at most [`MAX_SYMBOLS`] characters.
+pub(super) fn chunks(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {
-        let cut = rest.char_indices().nth(MAX_SYMBOLS).map_or(rest.len(), |(at, _)| at);
-        let (piece, after) = rest.split_at(cut);
+        let split = rest.char_indices().nth(MAX_SYMBOLS).map_or(rest.len(), |(at, _)| at);
+        let (chunk, after) = rest.split_at(split);
         rest = after;
-        (!piece.is_empty()).then_some(piece)
+        (!chunk.is_empty()).then_some(chunk)
     })
 }

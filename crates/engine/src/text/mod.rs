@@ -1,13 +1,13 @@
-//! Text to tokens, tokens to text, messages to prompts.
+//! Text to tokens, tokens to text, and chat templates.
 
 mod bpe;
-mod cuts;
 mod decode;
 mod merge;
 mod normalizer;
-mod pre;
+mod pre_tokenizer;
 mod sentencepiece;
 mod special;
+mod special_split;
 mod template;
 mod tokenizer;
 mod vocab;
@@ -15,4 +15,4 @@ mod vocab;
 pub use decode::DecodeStream;
 pub use template::{ChatTemplate, ContentSpan, Rendering};
 pub(crate) use tokenizer::table_bytes;
-pub use tokenizer::{Encoded, Tokenizer};
+pub use tokenizer::{Encoding, Tokenizer};

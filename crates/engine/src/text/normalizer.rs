@@ -1,7 +1,7 @@
-//! What a text goes through before it is cut into words: Unicode's normal forms and lower case.
+//! Text normalization before pre-tokenization: Unicode normal forms and lower case.
 //!
-//! The keys are Lilims' own (`docs/formats.md`), since GGUF has none: files that other programs wrote
-//! have no normalizer, and llama.cpp normalizes nothing, so neither do we there.
+//! The metadata key is specific to Lilims (`docs/formats.md`), since GGUF has none: files of other
+//! programs have no normalizer, and llama.cpp does not normalize.
 
 use std::borrow::Cow;
 
@@ -9,16 +9,16 @@ use unicode_normalization::{
     IsNormalized, UnicodeNormalization, is_nfc_quick, is_nfd_quick, is_nfkc_quick, is_nfkd_quick,
 };
 
-use super::vocab::{damaged, string_array};
+use super::vocab::{invalid, string_array};
 use crate::Error;
 use lilims_gguf::Metadata;
 
-/// The key: texts, the steps in their order.
+/// The metadata key: an array of strings, the steps in order.
 const KEY: &str = "lilims.tokenizer.normalizers";
-/// The most steps that are believed.
+/// The most steps that are accepted.
 const MAX_STEPS: usize = 16;
 
-/// One step.
+/// One normalization step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
     Nfc,
@@ -28,21 +28,23 @@ enum Step {
     Lowercase,
 }
 
-/// Steps in their order; none for most files.
+/// The steps in order; none for most files.
 pub(super) struct Normalizer {
     steps: Vec<Step>,
 }
 
 impl Normalizer {
-    /// *Errors*: [`Error::Tokenizer`] for a key that holds something else, [`Error::Unsupported`] for a
-    /// step that is not known.
+    /// The normalizer of a file; without the key it does nothing.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`] for an invalid value, [`Error::Unsupported`] for an unknown step.
     pub(super) fn from_gguf(metadata: Metadata<'_>) -> Result<Self, Error> {
         if metadata.get(KEY).is_none() {
             return Ok(Self { steps: Vec::new() });
         }
         let names = string_array(metadata, KEY)?;
         if names.len() > MAX_STEPS {
-            return Err(damaged(format!("`{KEY}` has {} steps", names.len())));
+            return Err(invalid(format!("`{KEY}` has {} steps", names.len())));
         }
         let step = |name: &[u8]| match name {
             b"nfc" => Ok(Step::Nfc),
@@ -50,12 +52,12 @@ impl Normalizer {
             b"nfkc" => Ok(Step::Nfkc),
             b"nfkd" => Ok(Step::Nfkd),
             b"lowercase" => Ok(Step::Lowercase),
-            _ => Err(Error::Unsupported { what: format!("a step of `{KEY}` that is not known") }),
+            _ => Err(Error::Unsupported { what: format!("unknown step in `{KEY}`") }),
         };
         Ok(Self { steps: names.strings().map(step).collect::<Result<_, _>>()? })
     }
 
-    /// The text as the vocabulary wants it.
+    /// Applies all steps to the text.
     pub(super) fn apply<'t>(&self, text: &'t str) -> Cow<'t, str> {
         self.steps.iter().fold(Cow::Borrowed(text), |text, step| step.apply(text))
     }
@@ -63,7 +65,7 @@ impl Normalizer {
 
 impl Step {
     fn apply<'t>(self, text: Cow<'t, str>) -> Cow<'t, str> {
-        // Nearly all texts are normal already, and plain ASCII always is.
+        // Nearly all texts are already normalized, and plain ASCII always is.
         let is_normal = match self {
             Self::Nfc => is_nfc_quick(text.chars()) == IsNormalized::Yes,
             Self::Nfd => is_nfd_quick(text.chars()) == IsNormalized::Yes,
@@ -79,7 +81,7 @@ impl Step {
             Self::Nfd => text.nfd().collect(),
             Self::Nfkc => text.nfkc().collect(),
             Self::Nfkd => text.nfkd().collect(),
-            // Each character by itself, as the `tokenizers` crate does: no final sigma.
+            // Character by character, as the `tokenizers` crate does: no final sigma.
             Self::Lowercase => text.chars().flat_map(char::to_lowercase).collect(),
         })
     }
@@ -90,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn c6_steps_do_what_unicode_says() {
+    fn c6_steps_match_unicode() {
         let of = |steps: &[Step], text: &str| {
             Normalizer { steps: steps.to_vec() }.apply(text).into_owned()
         };

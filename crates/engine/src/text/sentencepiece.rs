@@ -1,31 +1,31 @@
-//! SentencePiece-style vocabularies: pieces merge in the order of their scores.
+//! SentencePiece-style tokenization: symbols merge in the order of their scores.
 //!
 //! This is llama.cpp's algorithm for `tokenizer.ggml.model = "llama"`: spaces become `▁`, every
-//! character is a symbol, and of all neighbours that make a token together those with the best
+//! character is a symbol, and of all neighbours that form a token together those with the best
 //! score merge first. Characters without a token become byte tokens.
 //!
-//! No merge crosses two characters that stand together in no token. So a text is cut before each `▁`
-//! that follows a character which no token has before a `▁`: nearly all of them in nearly all
-//! vocabularies. Each piece is merged by itself, with the same result.
+//! No merge crosses two characters that are adjacent in no token. So a text is split before each
+//! `▁` that follows a character which no token has before a `▁`: nearly all of them in nearly all
+//! vocabularies. Each part is merged separately, with the same result.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::OnceLock;
 
-use super::merge::{Merger, NO_TOKEN, pieces};
-use super::vocab::{Kind, Vocab, damaged, numbers};
+use super::merge::{Merger, NO_TOKEN, chunks};
+use super::vocab::{TokenKind, Vocab, invalid, numbers};
 use crate::Error;
 
 const SCORES: &str = "tokenizer.ggml.scores";
-/// What a space is written as.
+/// The character for a space.
 const SPACE: char = '▁';
 
-/// Whether the space in front is for the start of a text alone: a key of Lilims' own.
+/// Metadata key of Lilims: whether the prepended space is only for the start of a text.
 const FIRST_ONLY: &str = "lilims.tokenizer.space_prefix_first_only";
-/// Whether a text that starts with a space gets no other one in front: a key of Lilims' own.
+/// Metadata key of Lilims: whether a text that starts with a space gets no prepended space.
 const UNLESS_SPACE: &str = "lilims.tokenizer.space_prefix_unless_space";
-/// Whether white space at the ends goes and repeated spaces become one. llama.cpp knows the key and
-/// looks at it for other vocabularies only.
+/// Whether spaces at the ends are trimmed and repeated spaces collapsed. llama.cpp reads this key
+/// only for other vocabularies.
 const REMOVES_SPACES: &str = "tokenizer.ggml.remove_extra_whitespaces";
 
 pub(super) struct SentencePiece {
@@ -37,11 +37,11 @@ pub(super) struct SentencePiece {
     tables: OnceLock<Tables>,
 }
 
-/// What the first encoding computes.
+/// Tables that the first encoding computes.
 struct Tables {
-    /// How urgent a merge into each token is.
+    /// The priority of merging into each token.
     priorities: Vec<u32>,
-    /// The characters that stand before a `▁` within a token, but `▁` itself.
+    /// The characters that precede a `▁` within a token, except `▁` itself.
     before_space: HashSet<char>,
 }
 
@@ -67,28 +67,28 @@ impl SentencePiece {
         self.is_first_only
     }
 
-    /// Appends the tokens of `text`; `after_special` says that it starts the whole text or
-    /// follows a special token. What `go_on` says after each word ends it.
+    /// Appends the tokens of `text`. `after_special` means that it starts the whole text or follows
+    /// a special token. `check_cancel` is called after each word; its error ends the encoding.
     pub(super) fn encode(
         &self,
         vocab: &Vocab,
         text: &str,
         after_special: bool,
         ids: &mut Vec<u32>,
-        go_on: impl Fn() -> Result<(), Error>,
+        check_cancel: impl Fn() -> Result<(), Error>,
     ) -> Result<(), Error> {
         let tables = self.tables.get_or_init(|| Tables::new(vocab));
         let text = if self.removes_spaces { without_extra_spaces(text) } else { text.into() };
         let text = &*text;
         let has_space = self.is_unless_space && text.starts_with([' ', SPACE]);
         let mut prefix = if self.adds_space && after_special && !has_space { "▁" } else { "" };
-        let (mut merger, mut written) = (Merger::default(), String::new());
-        for word in tables.words(text).flat_map(pieces) {
-            go_on()?;
-            written.clear();
-            written.push_str(std::mem::take(&mut prefix));
-            written.extend(word.chars().map(|c| if c == ' ' { '▁' } else { c }));
-            self.encode_word(vocab, tables, &written, &mut merger, ids)?;
+        let (mut merger, mut buffer) = (Merger::default(), String::new());
+        for word in tables.words(text).flat_map(chunks) {
+            check_cancel()?;
+            buffer.clear();
+            buffer.push_str(std::mem::take(&mut prefix));
+            buffer.extend(word.chars().map(|c| if c == ' ' { '▁' } else { c }));
+            self.encode_word(vocab, tables, &buffer, &mut merger, ids)?;
         }
         Ok(())
     }
@@ -121,7 +121,7 @@ impl SentencePiece {
         for &byte in bytes {
             let id = vocab.find_byte(byte).or_else(|| vocab.find(&[byte])).or(self.unknown);
             ids.push(id.ok_or_else(|| {
-                damaged(format!("the vocabulary has no token for the byte {byte:#04x}"))
+                invalid(format!("the vocabulary has no token for the byte {byte:#04x}"))
             })?);
         }
         Ok(())
@@ -132,7 +132,7 @@ impl Tables {
     fn new(vocab: &Vocab) -> Self {
         let mut before_space = HashSet::new();
         for id in vocab.ids() {
-            // Tokens that are no whole characters are part of no text.
+            // Tokens that are not valid UTF-8 are part of no text.
             let Ok(text) = std::str::from_utf8(vocab.text(id)) else { continue };
             let spaces = text.match_indices(SPACE).map(|(at, _)| at);
             before_space.extend(spaces.filter_map(|at| text[..at].chars().next_back()));
@@ -141,26 +141,26 @@ impl Tables {
         Self { priorities: read_priorities(vocab), before_space }
     }
 
-    /// Cuts `text` where no token can cross: what each piece becomes depends on no other.
+    /// Splits `text` where no token can cross: the tokens of each part depend on no other.
     fn words<'t>(&self, text: &'t str) -> impl Iterator<Item = &'t str> {
         let is_space = |c: char| c == ' ' || c == SPACE;
         let mut rest = text;
         std::iter::from_fn(move || {
             let mut before = None;
-            let cut = rest.char_indices().find(|&(_, c)| {
+            let split = rest.char_indices().find(|&(_, c)| {
                 let follows = before.replace(c).is_some_and(|before| {
                     !is_space(before) && !self.before_space.contains(&before)
                 });
                 is_space(c) && follows
             });
-            let (word, after) = rest.split_at(cut.map_or(rest.len(), |(at, _)| at));
+            let (word, after) = rest.split_at(split.map_or(rest.len(), |(at, _)| at));
             rest = after;
             (!word.is_empty()).then_some(word)
         })
     }
 }
 
-/// Spaces at the ends go, and several in a row become one, as SentencePiece's normalizer does it.
+/// Trims spaces and collapses repeated ones, like the normalizer of SentencePiece.
 fn without_extra_spaces(text: &str) -> Cow<'_, str> {
     let trimmed = text.trim_matches(' ');
     if !trimmed.contains("  ") {
@@ -170,7 +170,7 @@ fn without_extra_spaces(text: &str) -> Cow<'_, str> {
     words.collect::<Vec<_>>().join(" ").into()
 }
 
-/// Every token's priority; all are equal where the file has no scores.
+/// The priority of every token; all equal if the file has no scores.
 fn read_priorities(vocab: &Vocab) -> Vec<u32> {
     match numbers(vocab.metadata(), SCORES, vocab.len()) {
         Ok(scores) => scores.map(priority).collect(),
@@ -178,18 +178,18 @@ fn read_priorities(vocab: &Vocab) -> Vec<u32> {
     }
 }
 
-/// A score's place in the order of all scores.
+/// Maps a score to an integer with the same order.
 fn priority(score: f32) -> u32 {
-    // Adding zero makes -0.0 equal to 0.0, as comparing floats does.
+    // Adding zero turns -0.0 into 0.0, which compares equal.
     let bits = (score + 0.0).to_bits();
     if bits >> 31 == 0 { bits | 1 << 31 } else { !bits }
 }
 
-/// The bytes of a token: `▁` is a space, `<0xNN>` a byte, user-defined tokens are as written.
+/// Decodes a token: `▁` is a space, `<0xNN>` a byte, user-defined tokens are literal.
 pub(super) fn decode(vocab: &Vocab, id: u32, out: &mut Vec<u8>) {
     let text = vocab.text(id);
     match vocab.kind(id) {
-        Kind::Normal | Kind::Piece => {
+        TokenKind::Normal | TokenKind::SplittingNormal => {
             let mut rest = text;
             while let Some(at) = memchr::memmem::find(rest, "▁".as_bytes()) {
                 out.extend(&rest[..at]);
@@ -198,13 +198,13 @@ pub(super) fn decode(vocab: &Vocab, id: u32, out: &mut Vec<u8>) {
             }
             out.extend(rest);
         }
-        Kind::UserDefined => out.extend(text),
-        Kind::Byte => out.extend(byte_of(text)),
-        Kind::Unknown | Kind::Control | Kind::Unused => {}
+        TokenKind::UserDefined => out.extend(text),
+        TokenKind::Byte => out.extend(byte_of(text)),
+        TokenKind::Unknown | TokenKind::Control | TokenKind::Unused => {}
     }
 }
 
-/// The byte that a token written `<0xNN>` stands for.
+/// The byte of a token with the text `<0xNN>`.
 pub(super) fn byte_of(text: &[u8]) -> Option<u8> {
     let digits = text.strip_prefix(b"<0x")?.strip_suffix(b">")?;
     u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()

@@ -1,7 +1,7 @@
-//! Chat templates: messages to the prompt that a model was trained on.
+//! Chat templates: render messages to the prompt format that a model was trained on.
 //!
-//! Templates are Jinja as transformers runs it, rendered by `lilims-jinja`, which bounds whatever
-//! they take and knows which bytes come from messages.
+//! Templates are Jinja as transformers runs it, rendered by `lilims-jinja`, which bounds their
+//! resources and records which bytes come from messages.
 
 use std::ops::Range;
 use std::sync::atomic::AtomicBool;
@@ -14,21 +14,21 @@ use serde_json::Value;
 use super::Tokenizer;
 use crate::Error;
 
-/// What a chat template made of messages.
+/// A rendered chat template.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rendering {
     /// The prompt.
     pub text: String,
-    /// The bytes of `text` that come from the contents of messages, in order, not overlapping.
+    /// The bytes of `text` that come from message contents, in order, not overlapping.
     pub contents: Vec<ContentSpan>,
 }
 
 /// Bytes of a [`Rendering`] that come from one message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContentSpan {
-    /// Where they stand in the rendering.
+    /// Byte range in the rendering.
     pub range: Range<usize>,
-    /// The message's index.
+    /// Index of the message.
     pub message: usize,
 }
 
@@ -43,7 +43,8 @@ pub struct ChatTemplate {
 impl ChatTemplate {
     /// The chat template of a file, if it has one.
     ///
-    /// *Errors*: [`Error::Template`].
+    /// # Errors
+    /// [`Error::Template`].
     pub fn from_gguf(file: &File, tokenizer: &Tokenizer) -> Result<Option<Self>, Error> {
         let source = file.metadata().get("tokenizer.chat_template");
         let Some(source) = source.and_then(|source| source.as_str()) else { return Ok(None) };
@@ -51,18 +52,20 @@ impl ChatTemplate {
         Self::new(source, text(tokenizer.bos()), text(tokenizer.eos())).map(Some)
     }
 
-    /// Parses a Jinja `source` as transformers does: sandboxed, blocks trimmed, with
+    /// Parses a Jinja `source` like transformers: sandboxed, blocks trimmed, with
     /// `raise_exception`, `strftime_now` and Python's methods. `bos` and `eos` are the texts of
     /// those tokens.
     ///
-    /// *Errors*: [`Error::Template`].
+    /// # Errors
+    /// [`Error::Template`].
     pub fn new(source: &str, bos: &str, eos: &str) -> Result<Self, Error> {
         Self::with_clock(source, bos, eos, || Local::now().naive_local())
     }
 
-    /// `new` with a clock for `strftime_now`, which otherwise tells the local time.
+    /// Like [`Self::new`], with a clock for `strftime_now` instead of the local time.
     ///
-    /// *Errors*: [`Error::Template`].
+    /// # Errors
+    /// [`Error::Template`].
     pub fn with_clock(
         source: &str,
         bos: &str,
@@ -75,18 +78,20 @@ impl ChatTemplate {
 
     /// Renders `messages` (each an object with at least `role` and `content`).
     ///
-    /// *Errors*: [`Error::Template`], also where the template itself refuses the messages; then
-    /// the error carries the template's sentence.
+    /// # Errors
+    /// [`Error::Template`], also if the template itself rejects the messages; then the error
+    /// carries the message of the template.
     pub fn render(&self, messages: &Value, add_generation_prompt: bool) -> Result<String, Error> {
         let cancel = AtomicBool::new(false);
         Ok(self.render_marked(messages, add_generation_prompt, &cancel)?.text)
     }
 
-    /// Renders `messages` and says which bytes come from them: every text inside a message except
-    /// its `role`, however the template cut, joined or changed it. Setting `cancel` ends the
-    /// rendering.
+    /// Renders `messages` and records which bytes come from them: every string inside a message
+    /// except its `role`, however the template slices, joins or changes it. Setting `cancel` ends
+    /// the rendering.
     ///
-    /// *Errors*: as [`Self::render`], and [`Error::Cancelled`].
+    /// # Errors
+    /// As for [`Self::render`], and [`Error::Cancelled`].
     pub fn render_marked(
         &self,
         messages: &Value,
@@ -108,7 +113,7 @@ impl ChatTemplate {
     }
 }
 
-/// The error that users see: the template's own sentence where it has one.
+/// Converts an error of the template engine; keeps the message of the template where it raised one.
 fn error(error: lilims_jinja::Error) -> Error {
     match error {
         lilims_jinja::Error::Cancelled => Error::Cancelled,
@@ -140,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn python_is_what_templates_expect() {
+    fn supports_python_methods() {
         assert_renders("{{ ' a '.strip() }}|{{ 'a,b'.split(',')[-1] }}", "a|b");
         assert_renders("{{ 'abc'[1:] }}{{ 'A'.lower() }}{{ [1, 2][::-1][0] }}", "bca2");
         assert_renders("{% for k, v in {'a': 1}.items() %}{{ k }}{{ v }}{% endfor %}", "a1");
@@ -153,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_pythons() {
+    fn json_matches_python() {
         assert_renders(
             r#"{{ {"ä<": [1, 1.5, none, true, "\"\n"], "b": {}} | tojson }}"#,
             r#"{"ä<": [1, 1.5, null, true, "\"\n"], "b": {}}"#,
@@ -167,20 +172,20 @@ mod tests {
     }
 
     #[test]
-    fn the_clock_is_the_given_one() {
+    fn uses_the_given_clock() {
         assert_renders("{{ strftime_now('%d %b %Y, %H:%M') }}", "23 Nov 2026, 12:34");
         assert_renders("{{ strftime_now('%!') }}", "%!");
     }
 
     #[test]
-    fn a_refusal_carries_the_templates_sentence() {
+    fn raise_exception_keeps_its_message() {
         let source = "{% macro m() %}{{ raise_exception('No such role') }}{% endmacro %}{{ m() }}";
         let error = render(source, json!([])).unwrap_err();
         assert_eq!(error.to_string(), "chat template: No such role");
     }
 
     #[test]
-    fn hostile_templates_end_with_an_error() {
+    fn hostile_templates_fail() {
         let nested = format!("{}1{}", "(".repeat(100_000), ")".repeat(100_000));
         for source in [
             "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
@@ -200,13 +205,13 @@ mod tests {
     }
 
     #[test]
-    fn t6_line_ends_are_line_feeds() {
+    fn t6_normalizes_line_ends() {
         assert_renders("a\r\nb\rc{{ 'd\r\ne' }}\r\n", "a\nb\ncd\ne");
         assert_renders("{% if true %}\r\n  a\r\n{% endif %}\r\nb", "  a\nb");
     }
 
     #[test]
-    fn contents_are_marked_and_the_templates_own_text_is_not() {
+    fn records_spans_of_message_contents() {
         let source = "{% for m in messages %}<{{ m.role }}>{{ m.content | trim | upper }}!\n\
                       {% endfor %}";
         let template = ChatTemplate::new(source, "", "").unwrap();
@@ -226,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rendering_can_be_cancelled() {
+    fn rendering_can_be_cancelled() {
         let template = ChatTemplate::new("{{ messages }}", "", "").unwrap();
         let result = template.render_marked(&json!([]), false, &AtomicBool::new(true));
         assert!(matches!(result, Err(Error::Cancelled)), "{result:?}");

@@ -1,8 +1,8 @@
-//! Text to token ids and back, as the model's file describes it.
+//! Text to token ids and back, as the model file describes.
 //!
-//! The kinds of vocabulary are `gpt2` (byte-level byte pairs), `llama` (SentencePiece) and
-//! `gemma4` (byte pairs over plain text). Results are those of llama.cpp, token for token.
-//! Opening only reads what must be checked; tables for encoding are built when they are needed.
+//! The kinds of vocabulary are `gpt2` (byte-level BPE), `llama` (SentencePiece) and `gemma4` (BPE
+//! over plain text). Results are those of llama.cpp, token for token. Opening reads only what must
+//! be checked; tables for encoding are built when needed.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,24 +12,26 @@ use lilims_gguf::{File, Metadata};
 
 use super::bpe::{self, Bpe};
 use super::normalizer::Normalizer;
-use super::pre;
+use super::pre_tokenizer;
 use super::sentencepiece::{self, SentencePiece};
-use super::special::{Fragment, Plain, Specials, find_shown, find_turn_ends, token_at};
-use super::vocab::{self, Vocab, damaged};
+use super::special::{PlainText, SpecialTokens, find_turn_ends, find_visible_control, token_at};
+use super::special_split::Fragment;
+use super::vocab::{self, Vocab, invalid};
 use crate::Error;
 
 /// Cancel flag for callers that never cancel.
 static NEVER: AtomicBool = AtomicBool::new(false);
 
-/// Tokens of a text, and where they come from.
+/// The tokens of a text, with their positions in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Encoded {
-    /// The first byte of the text that was encoded.
+pub struct Encoding {
+    /// The first encoded byte of the text.
     from: usize,
     /// The tokens.
     pub ids: Vec<u32>,
-    /// Where each special token and each text between two of them ends, in the text and in `ids`.
-    pieces: Vec<(usize, usize)>,
+    /// The end of each fragment (special token or text between two of them), in the text and in
+    /// `ids`.
+    fragments: Vec<(usize, usize)>,
 }
 
 /// A model's tokenizer.
@@ -37,13 +39,13 @@ pub struct Tokenizer {
     vocab: Vocab,
     model: Model,
     normalizer: Normalizer,
-    specials: OnceLock<Specials>,
+    specials: OnceLock<SpecialTokens>,
     bos: Option<u32>,
     eos: Option<u32>,
     adds_bos: bool,
     turn_ends: Vec<u32>,
-    /// Control tokens whose texts are part of what a model writes, in order.
-    shown: Vec<u32>,
+    /// Control tokens that are decoded as text, sorted.
+    visible_control: Vec<u32>,
 }
 
 enum Model {
@@ -54,15 +56,14 @@ enum Model {
 }
 
 impl Model {
-    /// Whether the space in front belongs to the start of a text alone, not to what follows a special
-    /// token.
+    /// Whether a space is only prepended to the start of a text, not after special tokens.
     fn is_first_only(&self) -> bool {
         matches!(self, Self::SentencePiece(model) if model.is_first_only())
     }
 }
 
-/// Bytes of the tables of a tokenizer of `n_tokens` that has encoded text: the vocabulary, and merges or
-/// a priority for each token.
+/// The size in bytes of the tables of a tokenizer of `n_tokens` that has encoded text: the
+/// vocabulary, and merges or a priority per token.
 pub(crate) fn table_bytes(metadata: Metadata<'_>, n_tokens: usize) -> usize {
     let merges = match bpe::merges_bytes(metadata) {
         0 => n_tokens * size_of::<u32>(),
@@ -72,9 +73,10 @@ pub(crate) fn table_bytes(metadata: Metadata<'_>, n_tokens: usize) -> usize {
 }
 
 impl Tokenizer {
-    /// Builds the tokenizer that the file's metadata describes. Files without tensors are fine.
+    /// Builds the tokenizer from the metadata of `file`. The file needs no tensors.
     ///
-    /// *Errors*: [`Error::Unsupported`] for an unknown model or pre-tokenizer,
+    /// # Errors
+    /// [`Error::Unsupported`] for an unknown model or pre-tokenizer,
     /// [`Error::Tokenizer`] and [`Error::Gguf`] for damaged metadata.
     pub fn from_gguf(file: &Arc<File>) -> Result<Self, Error> {
         let metadata = file.metadata();
@@ -87,13 +89,14 @@ impl Tokenizer {
         if !["gpt2", "llama", "gemma4"].contains(&name) {
             return Err(Error::Unsupported {
                 what: format!(
-                    "the tokenizer `{}` is not known (known: gpt2, llama, gemma4)",
+                    "unknown tokenizer `{}` (known: gpt2, llama, gemma4)",
                     lilims_gguf::quoted(name)
                 ),
             });
         }
         let mut vocab = Vocab::from_gguf(file)?;
-        // SentencePiece vocabularies begin with these three where the file does not say otherwise.
+        // SentencePiece vocabularies begin with `<unk>`, `<s>` and `</s>` unless the file says
+        // otherwise.
         let default = |id: u32| (name == "llama" && (id as usize) < vocab.len()).then_some(id);
         let bos = token_at(&vocab, "tokenizer.ggml.bos_token_id").or(default(1));
         let eos = token_at(&vocab, "tokenizer.ggml.eos_token_id").or(default(2));
@@ -103,24 +106,25 @@ impl Tokenizer {
                 (Model::SentencePiece(SentencePiece::from_gguf(&vocab, unknown)?), true)
             }
             ("gemma4", _) | (_, Some("gemma4")) => {
-                (Model::Plain(Bpe::from_gguf(&vocab, &pre::NEWLINES, false)?), true)
+                (Model::Plain(Bpe::from_gguf(&vocab, &pre_tokenizer::NEWLINES, false)?), true)
             }
             (_, Some(pre_name)) => {
-                let pre = pre::named(pre_name)?;
+                let pre = pre_tokenizer::named(pre_name)?;
                 (Model::ByteLevel(Bpe::from_gguf(&vocab, pre, true)?), pre.adds_bos)
             }
             (_, None) => {
-                let what = "the file does not name its pre-tokenizer (`tokenizer.ggml.pre`), \
-                            as files of old converters do not";
+                let what = "the file does not name its pre-tokenizer (`tokenizer.ggml.pre`): \
+                            it was written by an old converter";
                 return Err(Error::Unsupported { what: what.to_owned() });
             }
         };
-        let asked = metadata.get("tokenizer.ggml.add_bos_token").and_then(|value| value.as_bool());
+        let from_file =
+            metadata.get("tokenizer.ggml.add_bos_token").and_then(|value| value.as_bool());
         // Files of Gemma 4 say false by mistake.
-        let asked = asked.filter(|_| !matches!(model, Model::Plain(_)));
+        let from_file = from_file.filter(|_| !matches!(model, Model::Plain(_)));
         let normalizer = Normalizer::from_gguf(metadata)?;
         let turn_ends = find_turn_ends(&mut vocab, eos);
-        let shown = find_shown(&vocab);
+        let visible_control = find_visible_control(&vocab);
         Ok(Self {
             vocab,
             model,
@@ -128,91 +132,94 @@ impl Tokenizer {
             specials: OnceLock::new(),
             bos,
             eos,
-            adds_bos: asked.unwrap_or(adds_bos),
+            adds_bos: from_file.unwrap_or(adds_bos),
             turn_ends,
-            shown,
+            visible_control,
         })
     }
 
     /// The ids of `text`, without BOS and EOS. With `parse_special`, texts such as `<|im_end|>`
     /// become their control token; without, they are ordinary text.
     ///
-    /// *Errors*: [`Error::Tokenizer`].
+    /// # Errors
+    /// [`Error::Tokenizer`].
     pub fn encode(&self, text: &str, parse_special: bool) -> Result<Vec<u32>, Error> {
-        self.encode_until(text, parse_special, &NEVER)
+        self.encode_cancellable(text, parse_special, &NEVER)
     }
 
-    /// As [`Tokenizer::encode`], until `cancel` is set.
+    /// Like [`Tokenizer::encode`], until `cancel` is set.
     ///
-    /// *Errors*: [`Error::Tokenizer`], [`Error::Cancelled`].
-    pub fn encode_until(
+    /// # Errors
+    /// [`Error::Tokenizer`], [`Error::Cancelled`].
+    pub fn encode_cancellable(
         &self,
         text: &str,
         parse_special: bool,
         cancel: &AtomicBool,
     ) -> Result<Vec<u32>, Error> {
-        let plain = if parse_special { Plain::Parts(&[]) } else { Plain::All };
+        let plain = if parse_special { PlainText::Parts(&[]) } else { PlainText::All };
         Ok(self.encode_from(text, 0, plain, cancel)?.ids)
     }
 
-    /// The ids of `text` from its byte `from` on, without BOS and EOS. Control tokens are matched only
-    /// where they touch none of the `plain` parts, which are in order and do not overlap: text of people
-    /// stays text. All else goes over the borders of these parts as if there were none. User-defined
-    /// tokens that are not written like control tokens are matched everywhere, as llama.cpp does where
-    /// it parses no special tokens.
+    /// Encodes `text` from byte `from` on, without BOS and EOS. Control tokens are matched only if
+    /// they touch none of the `plain` parts, which are in order and do not overlap: text of users
+    /// stays text. Otherwise these parts have no effect on tokens across their boundaries.
+    /// User-defined tokens that do not look like control tokens are matched everywhere, like
+    /// llama.cpp without `parse_special`.
     ///
-    /// *Errors*: [`Error::Tokenizer`], [`Error::Cancelled`].
+    /// # Errors
+    /// [`Error::Tokenizer`], [`Error::Cancelled`].
     pub fn encode_marked(
         &self,
         text: &str,
         from: usize,
         plain: &[Range<usize>],
         cancel: &AtomicBool,
-    ) -> Result<Encoded, Error> {
-        self.encode_from(text, from, Plain::Parts(plain), cancel)
+    ) -> Result<Encoding, Error> {
+        self.encode_from(text, from, PlainText::Parts(plain), cancel)
     }
 
     fn encode_from(
         &self,
         text: &str,
         from: usize,
-        plain: Plain<'_>,
+        plain: PlainText<'_>,
         cancel: &AtomicBool,
-    ) -> Result<Encoded, Error> {
-        // Positions are kept in 32 bits.
+    ) -> Result<Encoding, Error> {
+        // Positions are stored in 32 bits.
         if text.len() > (u32::MAX / 4) as usize {
-            return Err(damaged("the text is longer than a gigabyte".to_owned()));
+            return Err(invalid("the text is longer than a gigabyte".to_owned()));
         }
-        let specials = self.specials.get_or_init(|| Specials::new(&self.vocab));
-        let go_on = || match cancel.load(Ordering::Relaxed) {
+        let specials = self.specials.get_or_init(|| SpecialTokens::new(&self.vocab));
+        let check_cancel = || match cancel.load(Ordering::Relaxed) {
             true => Err(Error::Cancelled),
             false => Ok(()),
         };
-        // Text that follows other text gets no space in front.
+        // Text after other text gets no space in front.
         let mut after_special = from == 0;
-        let mut encoded = Encoded { from, ids: Vec::new(), pieces: Vec::new() };
+        let mut encoded = Encoding { from, ids: Vec::new(), fragments: Vec::new() };
         specials.split(&self.vocab, text, from, plain, |fragment, end| {
-            go_on()?;
+            check_cancel()?;
             let ids = &mut encoded.ids;
             match fragment {
                 Fragment::Token(id) => ids.push(id),
-                Fragment::Text(text) => self.encode_text(text, after_special, ids, go_on)?,
+                Fragment::Text(text) => self.encode_text(text, after_special, ids, check_cancel)?,
             }
             after_special = matches!(fragment, Fragment::Token(_)) && !self.model.is_first_only();
-            encoded.pieces.push((end, encoded.ids.len()));
+            encoded.fragments.push((end, encoded.ids.len()));
             Ok(())
         })?;
         Ok(encoded)
     }
 
-    /// How many of the tokens end by the byte `at` of the text that they were encoded from.
-    pub fn tokens_before(&self, encoded: &Encoded, at: usize) -> usize {
-        let next = encoded.pieces.partition_point(|piece| piece.0 <= at);
+    /// The number of tokens that end by byte `at` of the encoded text.
+    pub fn tokens_before(&self, encoded: &Encoding, at: usize) -> usize {
+        let next = encoded.fragments.partition_point(|fragment| fragment.0 <= at);
         let (start, first) = match next.checked_sub(1) {
-            Some(last) => encoded.pieces[last],
+            Some(last) => encoded.fragments[last],
             None => (encoded.from, 0),
         };
-        let Some(&(end, last)) = encoded.pieces.get(next).filter(|_| at > start) else {
+        let Some(&(end, last)) = encoded.fragments.get(next).filter(|_| at > start) else {
             return first;
         };
         let sizes = encoded.ids[first..last].iter().map(|&id| {
@@ -221,7 +228,7 @@ impl Tokenizer {
             bytes.len()
         });
         let sizes: Vec<usize> = sizes.collect();
-        // A space that SentencePiece puts in front is not part of the text.
+        // The space that SentencePiece prepends is not part of the text.
         let n_added = sizes.iter().sum::<usize>().saturating_sub(end - start);
         let mut left = at - start + n_added;
         let fits = sizes.iter().take_while(|&&size| {
@@ -237,45 +244,48 @@ impl Tokenizer {
         text: &str,
         after_special: bool,
         ids: &mut Vec<u32>,
-        go_on: impl Fn() -> Result<(), Error>,
+        check_cancel: impl Fn() -> Result<(), Error>,
     ) -> Result<(), Error> {
         let text = &*self.normalizer.apply(text);
         match &self.model {
             Model::SentencePiece(model) => {
-                model.encode(&self.vocab, text, after_special, ids, go_on)
+                model.encode(&self.vocab, text, after_special, ids, check_cancel)
             }
             Model::ByteLevel(model) | Model::Plain(model) => {
-                model.encode(&self.vocab, text, ids, go_on)
+                model.encode(&self.vocab, text, ids, check_cancel)
             }
         }
     }
 
-    /// `encode`, with BOS in front where the model asks for it and the text does not have it.
+    /// Like [`Tokenizer::encode`], with BOS in front if the model requires it and the text does not
+    /// start with it.
     ///
-    /// *Errors*: [`Error::Tokenizer`].
+    /// # Errors
+    /// [`Error::Tokenizer`].
     pub fn encode_prompt(&self, text: &str, parse_special: bool) -> Result<Vec<u32>, Error> {
-        self.encode_prompt_until(text, parse_special, &NEVER)
+        self.encode_prompt_cancellable(text, parse_special, &NEVER)
     }
 
-    /// As [`Tokenizer::encode_prompt`], until `cancel` is set.
+    /// Like [`Tokenizer::encode_prompt`], until `cancel` is set.
     ///
-    /// *Errors*: [`Error::Tokenizer`], [`Error::Cancelled`].
-    pub fn encode_prompt_until(
+    /// # Errors
+    /// [`Error::Tokenizer`], [`Error::Cancelled`].
+    pub fn encode_prompt_cancellable(
         &self,
         text: &str,
         parse_special: bool,
         cancel: &AtomicBool,
     ) -> Result<Vec<u32>, Error> {
-        let mut ids = self.encode_until(text, parse_special, cancel)?;
+        let mut ids = self.encode_cancellable(text, parse_special, cancel)?;
         if let Some(bos) = self.bos.filter(|bos| self.adds_bos && ids.first() != Some(bos)) {
             ids.insert(0, bos);
         }
         Ok(ids)
     }
 
-    /// The text of `ids`; bytes that are not UTF-8 become U+FFFD, control tokens nothing.
+    /// Decodes `ids`; invalid UTF-8 becomes U+FFFD, control tokens become nothing.
     ///
-    /// The space that SentencePiece vocabularies put before a text stays.
+    /// The space that SentencePiece vocabularies prepend to a text is kept.
     pub fn decode(&self, ids: &[u32]) -> String {
         let mut bytes = Vec::new();
         ids.iter().for_each(|&id| self.decode_into(id, &mut bytes));
@@ -284,7 +294,7 @@ impl Tokenizer {
 
     /// Appends the bytes of one token.
     pub(super) fn decode_into(&self, id: u32, bytes: &mut Vec<u8>) {
-        if self.shown.binary_search(&id).is_ok() {
+        if self.visible_control.binary_search(&id).is_ok() {
             return bytes.extend(self.vocab.text(id));
         }
         match &self.model {
@@ -300,7 +310,7 @@ impl Tokenizer {
         self.bos
     }
 
-    /// Whether the model asks for BOS in front of every text.
+    /// Whether the model requires BOS in front of every text.
     pub fn adds_bos(&self) -> bool {
         self.adds_bos
     }
@@ -310,22 +320,22 @@ impl Tokenizer {
         self.eos
     }
 
-    /// Whether `id` ends the model's turn: EOS, EOT, EOM and their kin.
+    /// Whether `id` ends the turn of the model: EOS, EOT, EOM and similar.
     pub fn ends_turn(&self, id: u32) -> bool {
         self.turn_ends.binary_search(&id).is_ok()
     }
 
-    /// How a token is written in the vocabulary, for templates; empty if there is no such token.
+    /// The text of a token in the vocabulary, for templates; empty if there is no such token.
     pub fn token_text(&self, id: u32) -> &str {
         std::str::from_utf8(self.vocab.text(id)).unwrap_or_default()
     }
 
-    /// The token that is written so.
+    /// The token with exactly this text.
     pub fn token(&self, text: &str) -> Option<u32> {
         self.vocab.find(text.as_bytes())
     }
 
-    /// Bytes of the longest text that a token stands for, at most.
+    /// The length in bytes of the longest token text.
     pub(crate) fn longest_token(&self) -> usize {
         self.vocab.ids().map(|id| self.vocab.text(id).len()).max().unwrap_or(0)
     }

@@ -1,8 +1,8 @@
-//! The vocabulary: which bytes each token has, and which token given bytes are.
+//! The vocabulary: maps tokens to bytes and bytes to tokens.
 //!
-//! Token texts are borrowed from the model file, so that a vocabulary of 262,144 tokens costs a
-//! megabyte and a scan to open. The index from text to token is built when text is first encoded;
-//! decoding does without.
+//! Token texts are borrowed from the model file, so opening a vocabulary of 262,144 tokens costs a
+//! megabyte and one scan. The index from text to token is built when text is first encoded;
+//! decoding does not need it.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -12,12 +12,12 @@ use lilims_gguf::{Array, File, Metadata, Value};
 
 use crate::Error;
 
-/// What a token stands for, as `tokenizer.ggml.token_type` says.
+/// The type of a token, from `tokenizer.ggml.token_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum TokenKind {
     Normal,
-    /// A piece that merges make, at which texts are split as well where it is written out.
-    Piece,
+    /// A normal token, produced by merges, that also splits texts where it occurs literally.
+    SplittingNormal,
     Unknown,
     Control,
     UserDefined,
@@ -25,7 +25,7 @@ pub(super) enum Kind {
     Byte,
 }
 
-impl Kind {
+impl TokenKind {
     fn from_number(number: i64) -> Self {
         match number {
             1 => Self::Normal,
@@ -37,21 +37,21 @@ impl Kind {
         }
     }
 
-    /// Whether texts are split at such a token before anything else happens to them.
+    /// Whether texts are split at such tokens before anything else.
     pub(super) fn splits_text(self) -> bool {
-        matches!(self, Self::Piece | Self::Control | Self::UserDefined | Self::Unknown)
+        matches!(self, Self::SplittingNormal | Self::Control | Self::UserDefined | Self::Unknown)
     }
 }
 
-/// Normal tokens that are [`Kind::Piece`]: a key of Lilims' own.
+/// Metadata key of Lilims: ids of normal tokens that are [`TokenKind::SplittingNormal`].
 const SPLITS_TEXT: &str = "lilims.tokenizer.splits_text_token_ids";
 
 /// Tokens and their texts.
 pub(super) struct Vocab {
     file: Arc<File>,
-    /// Where each token's text starts in the file; its length stands in the 8 bytes before.
+    /// Offset of each token's text in the file; its length is in the 8 bytes before.
     starts: Vec<u32>,
-    kinds: Vec<Kind>,
+    kinds: Vec<TokenKind>,
     index: OnceLock<Index>,
 }
 
@@ -65,18 +65,18 @@ impl Vocab {
             .strings()
             .map(|text| u32::try_from(text.as_ptr() as usize - base))
             .collect::<Result<_, _>>()
-            .map_err(|_| damaged("the vocabulary lies more than 4 GiB into the file".to_owned()))?;
+            .map_err(|_| invalid("the vocabulary is more than 4 GiB into the file".to_owned()))?;
         if starts.is_empty() {
-            return Err(damaged("the vocabulary is empty".to_owned()));
+            return Err(invalid("the vocabulary is empty".to_owned()));
         }
         let mut kinds = match metadata.get("tokenizer.ggml.token_type") {
-            None => vec![Kind::Normal; starts.len()],
+            None => vec![TokenKind::Normal; starts.len()],
             Some(_) => numbers(metadata, "tokenizer.ggml.token_type", starts.len())?
-                .map(|number| Kind::from_number(number as i64))
+                .map(|number| TokenKind::from_number(number as i64))
                 .collect(),
         };
         for id in listed_ids(metadata, SPLITS_TEXT, kinds.len()) {
-            kinds[id as usize] = Kind::Piece;
+            kinds[id as usize] = TokenKind::SplittingNormal;
         }
         Ok(Self { file: Arc::clone(file), starts, kinds, index: OnceLock::new() })
     }
@@ -102,16 +102,16 @@ impl Vocab {
         &bytes[start..start + len as usize]
     }
 
-    /// The token's kind; [`Kind::Unused`] if there is no such token.
-    pub(super) fn kind(&self, id: u32) -> Kind {
-        self.kinds.get(id as usize).copied().unwrap_or(Kind::Unused)
+    /// The token's kind; [`TokenKind::Unused`] if there is no such token.
+    pub(super) fn kind(&self, id: u32) -> TokenKind {
+        self.kinds.get(id as usize).copied().unwrap_or(TokenKind::Unused)
     }
 
-    pub(super) fn set_kind(&mut self, id: u32, kind: Kind) {
+    pub(super) fn set_kind(&mut self, id: u32, kind: TokenKind) {
         self.kinds[id as usize] = kind;
     }
 
-    /// The token whose text is exactly `text`.
+    /// The token with exactly this text.
     pub(super) fn find(&self, text: &[u8]) -> Option<u32> {
         self.index.get_or_init(|| Index::new(self)).find(self, text)
     }
@@ -122,10 +122,10 @@ impl Vocab {
     }
 }
 
-/// An open-addressing table from text to token.
+/// An open-addressing hash table from text to token.
 ///
-/// Texts stay in the file; a slot holds half of the text's hash and the token. The hash is seeded
-/// at random, so that no crafted vocabulary can make every token collide.
+/// Texts stay in the file; a slot holds half of the hash of the text, and the token. The hash is
+/// seeded at random, so that no crafted vocabulary can make all tokens collide.
 struct Index {
     hasher: RandomState,
     slots: Vec<(u32, u32)>,
@@ -133,14 +133,15 @@ struct Index {
 
 const EMPTY: u32 = u32::MAX;
 
-/// Slots of an index of `n_tokens`.
+/// The number of slots of an index of `n_tokens`.
 fn n_slots(n_tokens: usize) -> usize {
     (n_tokens * 2).next_power_of_two()
 }
 
-/// Bytes that a vocabulary of `n_tokens` takes with its index; the texts stay in the file.
+/// The size in bytes of a vocabulary of `n_tokens` with its index; the texts stay in the file.
 pub(super) fn size_bytes(n_tokens: usize) -> usize {
-    n_tokens * (size_of::<u32>() + size_of::<Kind>()) + n_slots(n_tokens) * size_of::<(u32, u32)>()
+    n_tokens * (size_of::<u32>() + size_of::<TokenKind>())
+        + n_slots(n_tokens) * size_of::<(u32, u32)>()
 }
 
 impl Index {
@@ -150,7 +151,7 @@ impl Index {
         for id in vocab.ids() {
             let text = vocab.text(id);
             if !text.is_empty() {
-                // Of two tokens with one text the later one is found, as in llama.cpp.
+                // Of two tokens with the same text the later one is found, as in llama.cpp.
                 let (slot, hash) = index.probe(vocab, text);
                 index.slots[slot] = (hash, id);
             }
@@ -163,7 +164,8 @@ impl Index {
         Some(self.slots[slot].1).filter(|&id| id != EMPTY)
     }
 
-    /// The slot that holds `text` or could, and the half of the hash that goes with it.
+    /// The slot that holds `text` or where it would be inserted, and the half of its hash that is
+    /// stored.
     fn probe(&self, vocab: &Vocab, text: &[u8]) -> (usize, u32) {
         let hash = self.hasher.hash_one(text);
         let (check, mask) = ((hash >> 32) as u32, self.slots.len() - 1);
@@ -183,11 +185,11 @@ pub(super) fn string_array<'a>(metadata: Metadata<'a>, key: &str) -> Result<Arra
     let array = metadata.array(key)?;
     match array.iter().next() {
         None | Some(Value::String(_)) => Ok(array),
-        Some(_) => Err(damaged(format!("`{key}` does not hold texts"))),
+        Some(_) => Err(invalid(format!("`{key}` does not hold strings"))),
     }
 }
 
-/// The tokens among the first `n_tokens` that the array of ids at `key` names.
+/// The ids below `n_tokens` in the array at `key`.
 pub(super) fn listed_ids(metadata: Metadata<'_>, key: &str, n_tokens: usize) -> Vec<u32> {
     let Ok(array) = metadata.array(key) else { return Vec::new() };
     let ids = array.iter().take(n_tokens).filter_map(|value| value.as_u64());
@@ -195,7 +197,7 @@ pub(super) fn listed_ids(metadata: Metadata<'_>, key: &str, n_tokens: usize) -> 
     ids.filter(|&id| (id as usize) < n_tokens).collect()
 }
 
-/// The first `n` numbers of the array at `key`, which must have as many.
+/// The first `n` numbers of the array at `key`, which must have at least as many.
 pub(super) fn numbers<'a>(
     metadata: Metadata<'a>,
     key: &str,
@@ -203,14 +205,14 @@ pub(super) fn numbers<'a>(
 ) -> Result<impl Iterator<Item = f32> + use<'a>, Error> {
     let array = metadata.array(key)?;
     if array.iter().next().is_some_and(|value| value.as_f32().is_none()) {
-        return Err(damaged(format!("`{key}` does not hold numbers")));
+        return Err(invalid(format!("`{key}` does not hold numbers")));
     }
     if array.len() < n {
-        return Err(damaged(format!("`{key}` has {} values for {n} tokens", array.len())));
+        return Err(invalid(format!("`{key}` has {} values for {n} tokens", array.len())));
     }
     Ok(array.iter().take(n).filter_map(|value| value.as_f32()))
 }
 
-pub(super) fn damaged(what: String) -> Error {
+pub(super) fn invalid(what: String) -> Error {
     Error::Tokenizer { what }
 }

@@ -1,12 +1,13 @@
-//! Tests that run in a process of their own, whose memory can be limited.
+//! Runs tests in a child process with limited memory.
 
 use std::process::Command;
 
-/// Tells a child that it is one.
+/// Environment variable that marks a child process.
 const IN_CHILD: &str = "LILIMS_TEST_CHILD";
 
-/// Whether the test that asks goes on. In the test program itself, it is run in a child that may map
-/// `max_kib`, where that can be limited, and has passed; in the child, it goes on.
+/// Whether the calling test should run its body. In the parent process, runs the test in a child
+/// that may map `max_kib` (where that can be limited), asserts that it passed and returns false; in
+/// the child, returns true.
 pub(crate) fn is_child(test: &str, max_kib: u64) -> bool {
     if std::env::var_os(IN_CHILD).is_some() {
         return true;

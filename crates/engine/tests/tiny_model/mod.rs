@@ -1,4 +1,4 @@
-//! Models of a few kilobytes in three families, whose metadata and tensors a test may change.
+//! Models of a few kilobytes in three families, whose metadata and tensors a test can change.
 
 #![allow(dead_code, reason = "each test program uses a part")]
 
@@ -11,7 +11,7 @@ const N_HEADS: u64 = 2;
 const N_LAYERS: u64 = 2;
 pub(crate) const CONTEXT: u64 = 64;
 
-/// What a model's file is written from.
+/// The content of a model file.
 #[derive(Clone)]
 pub(crate) struct Plan {
     pub(crate) metadata: Vec<(String, Value<'static>)>,
@@ -40,7 +40,7 @@ impl Tensor {
         self.bytes[4 * idx..][..4].copy_from_slice(&value.to_le_bytes());
     }
 
-    /// Multiplies all values.
+    /// Multiplies all values by `factor`.
     pub(crate) fn scale(&mut self, factor: f32) {
         for bytes in self.bytes.as_chunks_mut::<4>().0 {
             *bytes = (f32::from_le_bytes(*bytes) * factor).to_le_bytes();
@@ -98,7 +98,7 @@ fn tensors(family: &str) -> Vec<Tensor> {
     let is_gpt2 = family == "gpt2";
     let kv_dim = if is_gpt2 { D_MODEL } else { 32 };
     let mut tensors = Vec::new();
-    // Any numbers that are neither large nor alike.
+    // Arbitrary values, neither large nor equal.
     let mut matrix = |name: String, dims: &[u64]| {
         let seed = name.bytes().map(u64::from).sum::<u64>();
         let value = move |idx| ((idx * 7 + seed) % 97) as f32 / 97.0 - 0.5;
@@ -144,18 +144,21 @@ fn tensors(family: &str) -> Vec<Tensor> {
 }
 
 impl Plan {
-    /// Sets a metadata value, or takes the key away.
+    /// Sets a metadata value, or removes the key.
     pub(crate) fn set(&mut self, key: &str, value: Option<Value<'static>>) {
         self.metadata.retain(|(other, _)| other != key);
         self.metadata.extend(value.map(|value| (key.to_owned(), value)));
     }
 
-    /// The tensor of this name.
+    /// The tensor with this name.
     pub(crate) fn tensor(&mut self, name: &str) -> &mut Tensor {
-        self.tensors.iter_mut().find(|tensor| tensor.name == name).expect("the model has it")
+        self.tensors
+            .iter_mut()
+            .find(|tensor| tensor.name == name)
+            .expect("the model has the tensor")
     }
 
-    /// The metadata and the vocabulary.
+    /// A writer with the metadata and the vocabulary.
     pub(crate) fn head(&self) -> Writer {
         let mut writer = Writer::default();
         for (key, value) in &self.metadata {
@@ -173,17 +176,17 @@ impl Plan {
         writer
     }
 
-    /// The file with this head.
+    /// The bytes of the file with this head.
     pub(crate) fn file_with(&self, mut writer: Writer) -> Vec<u8> {
         for Tensor { name, dims, ty, bytes } in &self.tensors {
             writer.tensor(name, dims, *ty, bytes.clone());
         }
         let mut bytes = Vec::new();
-        writer.write(&mut bytes).expect("memory takes all");
+        writer.write(&mut bytes).expect("writing to memory succeeds");
         bytes
     }
 
-    /// The file.
+    /// The bytes of the file.
     pub(crate) fn file(&self) -> Vec<u8> {
         self.file_with(self.head())
     }

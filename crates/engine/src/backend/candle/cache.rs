@@ -1,4 +1,4 @@
-//! One layer's keys and values on a candle device.
+//! The key-value cache of one layer on a candle device.
 
 use std::io::{Read, Write};
 use std::ops::Range;
@@ -8,9 +8,9 @@ use half::f16;
 
 use crate::{Error, KvType, ModelSpec};
 
-/// Values of a block that share a scale.
+/// Values per block, which share a scale.
 const BLOCK: usize = 32;
-/// Steps of 8 bits on each side of zero, and where zero stands among bytes.
+/// Quantisation steps on each side of zero, and the byte that stands for zero.
 const STEPS: f64 = 127.0;
 const ZERO: f64 = 128.0;
 
@@ -21,17 +21,17 @@ pub(super) enum Kv {
     Values,
 }
 
-/// Keys and values of a layer.
+/// The keys and values of one layer.
 pub(super) struct LayerCache {
     keys: Rows,
     values: Rows,
 }
 
-/// Rows of all heads.
+/// The rows of all heads.
 enum Rows {
     /// f32 or f16. `[n_kv_heads, slots, head_dim]`
     Float(Tensor),
-    /// Bytes around [`ZERO`] `[n_kv_heads, slots, head_dim]`, and the scale of each block
+    /// Bytes centred on [`ZERO`] `[n_kv_heads, slots, head_dim]`, and the scale of each block
     /// `[n_kv_heads, slots, head_dim / BLOCK]`.
     Blocks(Tensor, Tensor),
 }
@@ -49,7 +49,7 @@ impl LayerCache {
         Ok(Self { keys: rows()?, values: rows()? })
     }
 
-    /// Another cache with the same content.
+    /// A deep copy.
     pub(super) fn copy(&self) -> Result<Self, Error> {
         Ok(Self { keys: self.keys.copy()?, values: self.values.copy()? })
     }
@@ -58,13 +58,13 @@ impl LayerCache {
         if kv == Kv::Keys { &self.keys } else { &self.values }
     }
 
-    /// Writes rows from `slot` on. `[n_kv_heads, rows, head_dim]` in f32
+    /// Writes `rows` from `slot` on. `[n_kv_heads, rows, head_dim]` in f32
     pub(super) fn store(&self, slot: usize, rows: &Tensor, kv: Kv) -> Result<(), Error> {
         match self.get(kv) {
             Rows::Float(cache) => {
-                let most = f64::from(f16::MAX.to_f32());
+                let max = f64::from(f16::MAX.to_f32());
                 let rows = match cache.dtype() {
-                    DType::F16 => rows.clamp(-most, most)?,
+                    DType::F16 => rows.clamp(-max, max)?,
                     _ => rows.clone(),
                 };
                 cache.slice_set(&rows.to_dtype(cache.dtype())?.contiguous()?, 1, slot)?;
@@ -72,12 +72,12 @@ impl LayerCache {
             Rows::Blocks(bytes, scales) => {
                 let (n_heads, n_rows, head_dim) = rows.dims3()?;
                 let n_blocks = head_dim / BLOCK;
-                // The scale of a block is an f16, too.
-                let most = f64::from(f16::MAX.to_f32()) * STEPS;
-                let rows = rows.clamp(-most, most)?;
+                // The scale of a block is an f16 and limits the range, too.
+                let max = f64::from(f16::MAX.to_f32()) * STEPS;
+                let rows = rows.clamp(-max, max)?;
                 let blocks = rows.contiguous()?.reshape((n_heads, n_rows, n_blocks, BLOCK))?;
                 let scale = (blocks.abs()?.max_keepdim(D::Minus1)? / STEPS)?;
-                // A block of zeros has no scale to divide by.
+                // A block of zeros has scale 0: avoid a division by zero.
                 let divisor = scale.maximum(f32::MIN_POSITIVE)?;
                 let steps = (blocks.broadcast_div(&divisor)?.round()? + ZERO)?;
                 let steps = steps.to_dtype(DType::U8)?.reshape((n_heads, n_rows, head_dim))?;
@@ -91,17 +91,17 @@ impl LayerCache {
 
     /// The rows in `slots`. `[n_kv_heads, slots, head_dim]` in f32
     pub(super) fn rows(&self, slots: Range<usize>, kv: Kv) -> Result<Tensor, Error> {
-        let part = |cache: &Tensor| -> Result<Tensor, Error> {
-            let part = cache.narrow(1, slots.start, slots.len())?;
-            Ok(part.to_dtype(DType::F32)?.contiguous()?)
+        let narrowed = |cache: &Tensor| -> Result<Tensor, Error> {
+            let narrowed = cache.narrow(1, slots.start, slots.len())?;
+            Ok(narrowed.to_dtype(DType::F32)?.contiguous()?)
         };
         match self.get(kv) {
-            Rows::Float(cache) => part(cache),
+            Rows::Float(cache) => narrowed(cache),
             Rows::Blocks(bytes, scales) => {
-                let (n_heads, n_rows, head_dim) = part(bytes)?.dims3()?;
+                let (n_heads, n_rows, head_dim) = narrowed(bytes)?.dims3()?;
                 let blocks = (n_heads, n_rows, head_dim / BLOCK, BLOCK);
-                let steps = (part(bytes)? - ZERO)?.reshape(blocks)?;
-                let values = steps.broadcast_mul(&part(scales)?.unsqueeze(D::Minus1)?)?;
+                let steps = (narrowed(bytes)? - ZERO)?.reshape(blocks)?;
+                let values = steps.broadcast_mul(&narrowed(scales)?.unsqueeze(D::Minus1)?)?;
                 Ok(values.reshape((n_heads, n_rows, head_dim))?)
             }
         }
@@ -170,7 +170,7 @@ impl Rows {
     }
 }
 
-/// The values whose bytes these are.
+/// Reinterprets bytes as values.
 fn values<T: bytemuck::Pod>(bytes: &[u8]) -> Vec<T> {
     bytemuck::pod_collect_to_vec(bytes)
 }

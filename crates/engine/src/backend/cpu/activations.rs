@@ -1,4 +1,4 @@
-//! Quantised activations that workers make together: each quantises some rows, all read them.
+//! Quantised activations shared by the workers: each quantises some rows, all read them.
 
 #![expect(unsafe_code, reason = "workers write disjoint rows of shared buffers")]
 
@@ -6,7 +6,7 @@ use super::buffer::SharedBuffer;
 use crate::Error;
 use crate::quant::{ActivationBatch, ActivationRowMut, BLOCK};
 
-/// Room for a batch of rows.
+/// Buffers for a batch of quantised rows.
 pub(crate) struct SharedActivations {
     values: SharedBuffer<i8>,
     scales: SharedBuffer<f32>,
@@ -15,9 +15,10 @@ pub(crate) struct SharedActivations {
 }
 
 impl SharedActivations {
-    /// Room for `n_values` in all rows together.
+    /// Buffers for `n_values` values over all rows.
     ///
-    /// *Errors*: [`Error::OutOfMemory`].
+    /// # Errors
+    /// [`Error::OutOfMemory`].
     pub(crate) fn new(n_values: usize) -> Result<Self, Error> {
         Ok(Self {
             values: SharedBuffer::new(n_values)?,
@@ -27,7 +28,7 @@ impl SharedActivations {
         })
     }
 
-    /// Bytes of the room for `n_values`.
+    /// The size in bytes of buffers for `n_values` values.
     pub(crate) fn size_bytes(n_values: usize) -> usize {
         n_values + size_of::<f32>() * (2 * (n_values / BLOCK) + n_values / 16)
     }
@@ -38,14 +39,14 @@ impl SharedActivations {
         self.values.size_bytes() + floats.map(SharedBuffer::size_bytes).iter().sum::<usize>()
     }
 
-    /// Quantises `x` into row `row` of rows as long as `x`.
+    /// Quantises `x` into row `row`; all rows have the length of `x`.
     ///
     /// # Safety
-    /// No other worker reads or writes the row until the next barrier.
+    /// No other worker reads or writes the row before the next barrier.
     pub(crate) unsafe fn quantize(&self, row: usize, x: &[f32]) {
         let n = x.len();
         let (groups, halves) = (n / BLOCK, n / 16);
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             ActivationRowMut::new(
                 self.values.write(row * n, n),
@@ -60,10 +61,10 @@ impl SharedActivations {
     /// The first `n_rows` rows of `n_cols` values.
     ///
     /// # Safety
-    /// No worker writes them until the next barrier.
+    /// No worker writes them before the next barrier.
     pub(crate) unsafe fn batch(&self, n_rows: usize, n_cols: usize) -> ActivationBatch<'_> {
         let n = n_rows * n_cols;
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             ActivationBatch::new(
                 n_cols,

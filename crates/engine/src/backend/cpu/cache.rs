@@ -13,18 +13,19 @@ use crate::quant::{Kernel, dequantize, quantize_q8_0, vector};
 use crate::window::Layout;
 use crate::{Error, KvType, ModelSpec};
 
-/// Keys and values of a layer.
+/// The keys and values of one layer.
 pub(crate) struct LayerCache {
-    /// Which position each row belongs to.
+    /// Maps positions to rows.
     pub(crate) layout: Layout,
     pub(crate) keys: KvBuffer,
     pub(crate) values: KvBuffer,
 }
 
 impl LayerCache {
-    /// Room for what the layer keeps; takes no memory until it is written.
+    /// An empty cache; takes no memory until it is written.
     ///
-    /// *Errors*: [`Error::OutOfMemory`].
+    /// # Errors
+    /// [`Error::OutOfMemory`].
     pub(crate) fn new(spec: &ModelSpec, layout: Layout, kv_type: KvType) -> Result<Self, Error> {
         let kv = || KvBuffer::new(spec, layout.n_slots, kv_type);
         Ok(Self { layout, keys: kv()?, values: kv()? })
@@ -36,12 +37,12 @@ pub(crate) struct KvBuffer {
     rows: Rows,
     head_dim: usize,
     row_bytes: usize,
-    /// Rows of each head.
+    /// Rows per head.
     n_slots: usize,
-    is_cut: AtomicBool,
+    has_clamped: AtomicBool,
 }
 
-/// The largest value of a `Q8_0` block: 127 steps of the largest scale.
+/// The largest magnitude of a `Q8_0` block: 127 steps of the largest scale.
 const Q8_MAX: f32 = 127.0 * vector::F16_MAX;
 
 enum Rows {
@@ -71,53 +72,53 @@ impl KvBuffer {
             KvType::F16 => Rows::F16(SharedBuffer::new(n_values)?),
             KvType::Q8_0 => Rows::Q8(SharedBuffer::new(n_bytes)?),
         };
-        Ok(Self { rows, head_dim, row_bytes, n_slots, is_cut: AtomicBool::new(false) })
+        Ok(Self { rows, head_dim, row_bytes, n_slots, has_clamped: AtomicBool::new(false) })
     }
 
-    /// Writes a head's `row` in a slot.
+    /// Writes `row` of a head into a slot.
     ///
     /// # Safety
-    /// No other worker reads or writes this row until the next barrier.
+    /// No other worker reads or writes this row before the next barrier.
     pub(crate) unsafe fn store(&self, kv_head: usize, slot: usize, row: &[f32]) {
         let row_idx = kv_head * self.n_slots + slot;
         let start = row_idx * self.head_dim;
-        // SAFETY: the caller's promise, for each of these.
+        // SAFETY: guaranteed by the caller, for each of these.
         unsafe {
             match &self.rows {
                 Rows::F32(buffer) => buffer.write(start, row.len()).copy_from_slice(row),
                 Rows::F16(buffer) => {
-                    self.note_cut(row, vector::F16_MAX);
+                    self.record_clamping(row, vector::F16_MAX);
                     vector::to_f16(row, buffer.write(start, row.len()));
                 }
                 Rows::Q8(buffer) => {
                     let row_bytes = self.row_bytes;
-                    self.note_cut(row, Q8_MAX);
+                    self.record_clamping(row, Q8_MAX);
                     quantize_q8_0(row, buffer.write(row_idx * row_bytes, row_bytes));
                 }
             }
         }
     }
 
-    /// Notes whether a value of `row` is larger than can be kept.
-    fn note_cut(&self, row: &[f32], most: f32) {
-        if row.iter().fold(false, |is_cut, value| is_cut | (value.abs() > most)) {
-            self.is_cut.store(true, Ordering::Relaxed);
+    /// Records whether a value of `row` exceeds `max` and will be clamped.
+    fn record_clamping(&self, row: &[f32], max: f32) {
+        if row.iter().fold(false, |exceeds, value| exceeds | (value.abs() > max)) {
+            self.has_clamped.store(true, Ordering::Relaxed);
         }
     }
 
-    /// Whether a value was larger than this type of cache holds, and was cut.
-    pub(crate) fn is_cut(&self) -> bool {
-        self.is_cut.load(Ordering::Relaxed)
+    /// Whether any value exceeded the range of the cache type and was clamped.
+    pub(crate) fn has_clamped(&self) -> bool {
+        self.has_clamped.load(Ordering::Relaxed)
     }
 
-    /// A head's rows in `slots`.
+    /// The rows of a head in `slots`.
     ///
     /// # Safety
-    /// No worker writes these rows until the next barrier.
+    /// No worker writes these rows before the next barrier.
     pub(crate) unsafe fn rows(&self, kv_head: usize, slots: Range<usize>) -> KvRows<'_> {
         let first = kv_head * self.n_slots + slots.start;
         let (start, len) = (first * self.head_dim, slots.len() * self.head_dim);
-        // SAFETY: the caller's promise, for each of these.
+        // SAFETY: guaranteed by the caller, for each of these.
         let (ty, bytes) = unsafe {
             match &self.rows {
                 Rows::F32(buffer) => {
@@ -135,7 +136,7 @@ impl KvBuffer {
         KvRows { ty, bytes, head_dim: self.head_dim }
     }
 
-    /// The bytes of a head's rows in `slots`, to write.
+    /// The bytes of a head's rows in `slots`, for writing.
     pub(crate) fn bytes_mut(&mut self, kv_head: usize, slots: Range<usize>) -> &mut [u8] {
         let first = kv_head * self.n_slots + slots.start;
         let bytes = match &mut self.rows {
@@ -148,7 +149,7 @@ impl KvBuffer {
 }
 
 impl<'a> KvRows<'a> {
-    /// The rows as floats: blocks are unpacked to `unpacked`.
+    /// The rows in a float type: blocks are unpacked to `unpacked`.
     pub(crate) fn floats<'b>(self, unpacked: &'b mut [f32]) -> KvRows<'b>
     where
         'a: 'b,
@@ -162,23 +163,23 @@ impl<'a> KvRows<'a> {
         KvRows { ty: TensorType::F32, bytes: bytemuck::cast_slice(unpacked), ..self }
     }
 
-    /// The dot products of each of `queries` with each row. `[n_queries, n_rows]` Fetches `ahead`, which
-    /// is read next, into the cache.
+    /// Computes the dot product of each query with each row, `[n_queries, n_rows]`, and prefetches
+    /// `ahead`, which is read next.
     pub(crate) fn dots(self, ahead: KvRows<'_>, queries: &[f32], out: &mut [f32]) {
         self.kernel().matmul_float(self.bytes, ahead.bytes, queries, self.head_dim, out);
     }
 
-    /// Adds the rows to each row of `out`, times their weights. *Shapes*: `weights`
-    /// `[n_out, n_rows]`, `out` `[n_out, head_dim]`. Fetches `ahead`.
+    /// Adds the rows, times their weights, to each row of `out`, and prefetches `ahead`. *Shapes*:
+    /// `weights` `[n_out, n_rows]`, `out` `[n_out, head_dim]`.
     pub(crate) fn add_weighted(self, ahead: KvRows<'_>, weights: &[f32], out: &mut [f32]) {
         self.kernel().add_weighted(self.bytes, ahead.bytes, weights, self.head_dim, out);
     }
 
     fn kernel(self) -> Kernel {
-        Kernel::new(self.ty).expect("a supported type")
+        Kernel::new(self.ty).expect("the type is supported")
     }
 
-    /// The rows as they are kept.
+    /// The stored bytes of the rows.
     pub(crate) fn bytes(self) -> &'a [u8] {
         self.bytes
     }

@@ -1,41 +1,41 @@
-//! How many cores are worth a worker: those of the fastest kind, as the operating system tells.
+//! The number of workers: one for each core of the fastest kind that the operating system reports.
 //!
-//! Work is shared out in small chunks with a barrier after each operation, so a slow core makes
-//! the fast ones wait.
+//! Work is split into small chunks with a barrier after each operation, so a slow core makes the
+//! fast ones wait.
 
 #[cfg(any(target_os = "linux", target_os = "android", test))]
 use std::path::Path;
 
-/// Worker threads that may be asked for, for each core.
-const THREADS_EACH: usize = 4;
-/// So many may be asked for on any machine.
-const LEAST_MAX_THREADS: usize = 64;
-/// More may not be asked for on any machine.
-const MOST_MAX_THREADS: usize = 1024;
+/// The most worker threads per core.
+const THREADS_PER_CORE: usize = 4;
+/// At least this many are allowed on any machine.
+const MIN_MAX_THREADS: usize = 64;
+/// Never more than this.
+const MAX_MAX_THREADS: usize = 1024;
 
-/// A worker for each performance core that this process may use.
+/// The number of performance cores that this process may use, at least 1.
 pub(crate) fn performance_cores() -> usize {
     let usable = std::thread::available_parallelism().map_or(1, usize::from);
-    fastest_kind().map_or(usable, |fastest| fastest.clamp(1, usable))
+    fastest_cores().map_or(usable, |fastest| fastest.clamp(1, usable))
 }
 
-/// The most worker threads that make sense here: four for each core, and as many on small machines
-/// as people try. More would only wait for each other.
+/// The most worker threads that can be requested: four per core, at least 64 and at most 1,024.
+/// More would only wait for each other.
 pub fn max_threads() -> usize {
     let usable = std::thread::available_parallelism().map_or(1, usize::from);
-    usable.saturating_mul(THREADS_EACH).clamp(LEAST_MAX_THREADS, MOST_MAX_THREADS)
+    usable.saturating_mul(THREADS_PER_CORE).clamp(MIN_MAX_THREADS, MAX_MAX_THREADS)
 }
 
 /// Cores of the fastest kind; two threads of one core count once.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-fn fastest_kind() -> Option<usize> {
+fn fastest_cores() -> Option<usize> {
     count_fastest(Path::new("/sys/devices/system/cpu"))
 }
 
 /// Cores of the first performance level, which is the fastest.
 #[cfg(target_vendor = "apple")]
 #[expect(unsafe_code, reason = "a call of the system")]
-fn fastest_kind() -> Option<usize> {
+fn fastest_cores() -> Option<usize> {
     let mut count: libc::c_int = 0;
     let mut size = size_of::<libc::c_int>();
     // SAFETY: the name is a C string, `count` has `size` bytes, and nothing is written to the
@@ -52,14 +52,14 @@ fn fastest_kind() -> Option<usize> {
     (result == 0).then(|| usize::try_from(count).ok()).flatten()
 }
 
-/// Not told here.
+/// Unknown on other systems.
 #[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
-fn fastest_kind() -> Option<usize> {
+fn fastest_cores() -> Option<usize> {
     None
 }
 
-/// Counts the cores with the highest capacity, or else the highest frequency, in Linux' folder of
-/// processors.
+/// Counts the cores with the highest capacity (or else the highest frequency) in the CPU folder of
+/// Linux.
 #[cfg(any(target_os = "linux", target_os = "android", test))]
 fn count_fastest(folder: &Path) -> Option<usize> {
     let mut cores: Vec<(u64, [u64; 2])> = Vec::new();
@@ -74,13 +74,13 @@ fn count_fastest(folder: &Path) -> Option<usize> {
             text.ok()?.trim().parse().ok()
         };
         let speed = read("cpu_capacity").or_else(|| read("cpufreq/cpuinfo_max_freq")).unwrap_or(0);
-        let place = [read("topology/physical_package_id")?, read("topology/core_id")?];
-        if !cores.iter().any(|(_, known)| *known == place) {
-            cores.push((speed, place));
+        let core_id = [read("topology/physical_package_id")?, read("topology/core_id")?];
+        if !cores.iter().any(|(_, known)| *known == core_id) {
+            cores.push((speed, core_id));
         }
     }
     let fastest = cores.iter().map(|(speed, _)| *speed).max()?;
-    // Favoured cores of one kind differ by a few per cent.
+    // Preferred cores of the same kind differ by a few per cent.
     Some(cores.iter().filter(|(speed, _)| speed * 10 >= fastest * 9).count())
 }
 
@@ -88,7 +88,7 @@ fn count_fastest(folder: &Path) -> Option<usize> {
 mod tests {
     use super::*;
 
-    /// Makes a folder as Linux has it: speed, package and core of each processor.
+    /// Creates a CPU folder as on Linux: speed, package and core of each processor.
     fn processors(list: &[(u64, u64, u64)]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         for (number, (speed, package, core)) in list.iter().enumerate() {
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn slow_cores_and_second_threads_do_not_count() {
+    fn ignores_slow_cores_and_hyperthreads() {
         let alike = processors(&[(1024, 0, 0), (1024, 0, 1)]);
         assert_eq!(count_fastest(alike.path()), Some(2));
         let threads = processors(&[(1024, 0, 0), (1024, 0, 0), (1024, 1, 0), (1024, 1, 0)]);
@@ -114,6 +114,6 @@ mod tests {
         assert_eq!(count_fastest(processors(&[]).path()), None);
         assert_eq!(count_fastest(Path::new("/nowhere")), None);
         assert!(performance_cores() >= 1);
-        assert!((performance_cores()..=MOST_MAX_THREADS).contains(&max_threads()));
+        assert!((performance_cores()..=MAX_MAX_THREADS).contains(&max_threads()));
     }
 }

@@ -1,55 +1,55 @@
-//! Weight matrices in place in the map, and one worker's products with them.
+//! Weight matrices in the memory map, and one worker's products with them.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use lilims_gguf::{File, TensorInfo, TensorType};
 
-use super::attention::AttentionScratch;
-use crate::quant::{ActivationBatch, Activations, Kernel, PANEL_ROWS, Panel, dequantize};
-use crate::{Error, ModelSpec};
+use crate::Error;
+use crate::quant::{ActivationBatch, Kernel, PANEL_ROWS, Panel, dequantize};
 
-/// From this many tokens on, weights are unpacked once for all of them.
+/// From this many tokens on, weights are unpacked once for all tokens.
 const MIN_PANEL_TOKENS: usize = 4;
-/// Weights in a chunk when they are read once: enough to hide its cost, small enough to balance, and
-/// as far ahead as the next chunk's weights are fetched into the cache.
+/// Bytes per chunk on the direct path: enough to hide its overhead, small enough to balance the
+/// load. The next chunk is prefetched while one is computed.
 const CHUNK_BYTES: usize = 16 * 1024;
-/// Rows that the kernels multiply together.
+/// Rows that the kernels compute together.
 const ROWS_AT_ONCE: usize = 4;
-/// Weight rows in a chunk when many tokens meet them.
+/// Panels per chunk on the panel path.
 const CHUNK_PANELS: usize = 1;
 
-/// A weight matrix `[n_rows, n_cols]`, borrowed from the map: a tensor, or some of its rows.
+/// A weight matrix `[n_rows, n_cols]` in the memory map: a tensor, or some of its rows.
 pub(crate) struct Matrix {
     file: Arc<File>,
-    /// Where the weights lie in the file.
+    /// Byte range of the weights in the file.
     data: Range<usize>,
     kernel: Kernel,
     n_rows: usize,
     n_cols: usize,
     row_bytes: usize,
-    /// How the rows are split where weights are read once, and where many tokens meet them.
-    few: Chunks,
-    many: Chunks,
+    /// How the rows are split into chunks on each path.
+    direct: Chunks,
+    panels: Chunks,
 }
 
-/// How weights meet tokens.
+/// How a weight matrix is multiplied by tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Meeting {
-    /// Each token straight from the blocks.
-    Few,
-    /// All at once with unpacked panels.
-    Many,
+pub(crate) enum MatmulPath {
+    /// Each token directly by the quantised blocks.
+    Direct,
+    /// All tokens by unpacked panels of rows.
+    Panel,
 }
 
-impl Meeting {
-    /// For so many tokens; `is_exact` gives each the bits that it would get alone.
-    pub(crate) fn of(n_tokens: usize, is_exact: bool) -> Self {
-        if n_tokens < MIN_PANEL_TOKENS || is_exact { Self::Few } else { Self::Many }
+impl MatmulPath {
+    /// The path for `n_tokens`. With `is_exact` the result of each token is bit-identical to
+    /// computing it alone.
+    pub(crate) fn new(n_tokens: usize, is_exact: bool) -> Self {
+        if n_tokens < MIN_PANEL_TOKENS || is_exact { Self::Direct } else { Self::Panel }
     }
 }
 
-/// A split of a matrix' rows.
+/// A split of the rows of a matrix into chunks.
 #[derive(Clone, Copy)]
 struct Chunks {
     rows: usize,
@@ -76,7 +76,7 @@ impl Matrix {
         let row_bytes = kernel.row_bytes(n_cols);
         let data = &file.data(info)?[rows.start * row_bytes..rows.end * row_bytes];
         let start = data.as_ptr().addr() - file.as_bytes().as_ptr().addr();
-        let once = (CHUNK_BYTES / row_bytes.max(1)).next_multiple_of(ROWS_AT_ONCE);
+        let direct_rows = (CHUNK_BYTES / row_bytes.max(1)).next_multiple_of(ROWS_AT_ONCE);
         Ok(Self {
             file: Arc::clone(file),
             data: start..start + data.len(),
@@ -84,8 +84,8 @@ impl Matrix {
             n_rows,
             n_cols,
             row_bytes,
-            few: Chunks::new(n_rows, once.max(ROWS_AT_ONCE)),
-            many: Chunks::new(n_rows, CHUNK_PANELS * PANEL_ROWS),
+            direct: Chunks::new(n_rows, direct_rows.max(ROWS_AT_ONCE)),
+            panels: Chunks::new(n_rows, CHUNK_PANELS * PANEL_ROWS),
         })
     }
 
@@ -94,7 +94,7 @@ impl Matrix {
         self.kernel.quantizes_activations()
     }
 
-    /// The type and width of the panels that its rows are unpacked into, if they are.
+    /// The type and width of its panels; `None` for float weights.
     pub(crate) fn panel(&self) -> Option<(TensorType, usize)> {
         self.quantizes_activations().then(|| (self.kernel.tensor_type(), self.n_cols))
     }
@@ -114,121 +114,102 @@ impl Matrix {
         dequantize(self.kernel.tensor_type(), bytes, out).expect("`new` accepted the type");
     }
 
-    /// How a product is split.
-    fn chunks(&self, meeting: Meeting) -> Chunks {
-        match meeting {
-            Meeting::Few => self.few,
-            Meeting::Many => self.many,
+    /// The chunks of a path.
+    fn chunks(&self, matmul_path: MatmulPath) -> Chunks {
+        match matmul_path {
+            MatmulPath::Direct => self.direct,
+            MatmulPath::Panel => self.panels,
         }
     }
 }
 
-/// What is multiplied between two barriers.
+/// The matrix products between two barriers.
 #[derive(Clone, Copy)]
 pub(crate) enum Step<'a> {
-    /// Matrices that take the same rows, one after the other.
-    Apart([Option<&'a Matrix>; 3]),
-    /// Matrices of one shape, of which the same rows are multiplied together.
+    /// Matrices with the same input, one after the other.
+    Separate([Option<&'a Matrix>; 3]),
+    /// Two matrices of one shape, whose rows are computed together.
     Pair([&'a Matrix; 2]),
 }
 
 impl<'a> Step<'a> {
-    /// Into how many chunks the step is split.
-    pub(crate) fn n_chunks(&self, meeting: Meeting) -> usize {
+    /// The number of chunks of the step.
+    pub(crate) fn n_chunks(&self, matmul_path: MatmulPath) -> usize {
         match self {
-            Self::Apart(matrices) => {
-                matrices.iter().flatten().map(|matrix| matrix.chunks(meeting).count).sum()
+            Self::Separate(matrices) => {
+                matrices.iter().flatten().map(|matrix| matrix.chunks(matmul_path).count).sum()
             }
-            Self::Pair([a, _]) => a.chunks(meeting).count,
+            Self::Pair([a, _]) => a.chunks(matmul_path).count,
         }
     }
 
     /// The matrices, in the order in which they are read.
     pub(crate) fn matrices(&self) -> impl Iterator<Item = &'a Matrix> + use<'a> {
         let matrices = match *self {
-            Self::Apart(matrices) => matrices,
+            Self::Separate(matrices) => matrices,
             Self::Pair([a, b]) => [Some(a), Some(b), None],
         };
         matrices.into_iter().flatten()
     }
 
-    /// Whether any of the products take quantised activations.
+    /// Whether any product takes quantised activations.
     pub(crate) fn quantizes_activations(&self) -> bool {
         self.matrices().any(Matrix::quantizes_activations)
     }
 
-    /// A chunk's matrix, by its place in the step, and rows; of a pair, those of the first.
+    /// The matrix of a chunk (its index in the step and itself) and its rows; for a pair, those of
+    /// the first matrix.
     pub(crate) fn chunk(
         &self,
         mut chunk: usize,
-        meeting: Meeting,
+        matmul_path: MatmulPath,
     ) -> (usize, &'a Matrix, Range<usize>) {
         let matrices = match *self {
-            Self::Apart(matrices) => matrices,
+            Self::Separate(matrices) => matrices,
             Self::Pair([a, _]) => [Some(a), None, None],
         };
         for (idx, matrix) in matrices.into_iter().flatten().enumerate() {
-            let Chunks { rows, count } = matrix.chunks(meeting);
+            let Chunks { rows, count } = matrix.chunks(matmul_path);
             if chunk < count {
                 let start = chunk * rows;
                 return (idx, matrix, start..(start + rows).min(matrix.n_rows));
             }
             chunk -= count;
         }
-        unreachable!("the step has the chunk")
+        unreachable!("the chunk is in the step")
     }
 
-    /// The weights that are read first of a chunk.
-    pub(crate) fn bytes(&self, chunk: usize, meeting: Meeting) -> &'a [u8] {
-        let (_, matrix, rows) = self.chunk(chunk, meeting);
+    /// The weights of a chunk that are read first.
+    pub(crate) fn bytes(&self, chunk: usize, matmul_path: MatmulPath) -> &'a [u8] {
+        let (_, matrix, rows) = self.chunk(chunk, matmul_path);
         matrix.bytes(rows)
     }
 }
 
-/// Activations as matrices take them: float weights the floats, others the integers.
+/// The input rows of a product: floats for float weights, quantised for the others.
 #[derive(Clone, Copy)]
 pub(crate) struct Rows<'a> {
-    pub(crate) meeting: Meeting,
+    pub(crate) matmul_path: MatmulPath,
     /// `[n_tokens, n_cols]`
     pub(crate) floats: &'a [f32],
-    /// The same rows, or none where no matrix asks for them.
+    /// The same rows, quantised; empty if no matrix needs them.
     pub(crate) quantized: ActivationBatch<'a>,
 }
 
-/// One worker's buffers; they grow to what the model needs and stay.
-pub(crate) struct Scratch {
-    pub(crate) activations: Activations,
-    pub(crate) products: Products,
-    pub(crate) attention: AttentionScratch,
-}
-
-/// What products need beside their operands.
+/// Buffers for matrix products.
 #[derive(Default)]
 pub(crate) struct Products {
     panels: Vec<((TensorType, usize), Panel)>,
     tile: Vec<[f32; PANEL_ROWS]>,
-    of_rows: Vec<f32>,
-    /// Products of the matrix that is multiplied first in a pair.
+    row_products: Vec<f32>,
+    /// Products with the first matrix of a pair.
     gates: Vec<f32>,
 }
 
-impl Scratch {
-    /// Buffers for a model of this shape.
-    ///
-    /// *Errors*: [`Error::OutOfMemory`].
-    pub(crate) fn new(spec: &ModelSpec) -> Result<Self, Error> {
-        Ok(Self {
-            activations: Activations::new(0, 0),
-            products: Products::default(),
-            attention: AttentionScratch::new(spec)?,
-        })
-    }
-}
-
 impl Products {
-    /// Multiplies rows `rows` of `matrix` with the tokens of `x`, and fetches `ahead`, the weights that
-    /// are read next. `sink` gets each piece: the token, the first row and the products with the rows
-    /// from there.
+    /// Multiplies rows `rows` of `matrix` by the tokens of `x`, and prefetches `ahead`, the weights
+    /// that are read next. `sink` gets each part of the result: the token, the first row, and the
+    /// products from that row on.
     pub(crate) fn multiply(
         &mut self,
         matrix: &Matrix,
@@ -240,18 +221,24 @@ impl Products {
         let n_tokens = x.floats.len() / matrix.n_cols;
         let n_rows = rows.len();
         if !matrix.kernel.quantizes_activations() {
-            self.of_rows.resize(n_tokens * n_rows, 0.0);
+            self.row_products.resize(n_tokens * n_rows, 0.0);
             let bytes = matrix.bytes(rows.clone());
-            matrix.kernel.matmul_float(bytes, ahead, x.floats, matrix.n_cols, &mut self.of_rows);
-            let products = self.of_rows.chunks_exact_mut(n_rows).enumerate();
+            matrix.kernel.matmul_float(
+                bytes,
+                ahead,
+                x.floats,
+                matrix.n_cols,
+                &mut self.row_products,
+            );
+            let products = self.row_products.chunks_exact_mut(n_rows).enumerate();
             return products.for_each(|(token, y)| sink(token, rows.start, y));
         }
-        if x.meeting == Meeting::Few {
-            self.of_rows.resize(n_rows, 0.0);
+        if x.matmul_path == MatmulPath::Direct {
+            self.row_products.resize(n_rows, 0.0);
             for token in 0..n_tokens {
                 let bytes = matrix.bytes(rows.clone());
-                matrix.kernel.matvec(bytes, ahead, x.quantized.row(token), &mut self.of_rows);
-                sink(token, rows.start, &mut self.of_rows);
+                matrix.kernel.matvec(bytes, ahead, x.quantized.row(token), &mut self.row_products);
+                sink(token, rows.start, &mut self.row_products);
             }
             return;
         }
@@ -269,8 +256,8 @@ impl Products {
 }
 
 impl Products {
-    /// Multiplies the same rows of two matrices and fetches `ahead`; `sink` gets the token, the first
-    /// row and the products with the first and the second matrix.
+    /// Multiplies the same rows of two matrices, and prefetches `ahead`. `sink` gets the token, the
+    /// first row, and the products with the first and the second matrix.
     pub(crate) fn multiply_pair(
         &mut self,
         matrices: [&Matrix; 2],
@@ -302,7 +289,7 @@ impl Products {
     }
 }
 
-/// The panel for matrices of this type and width, made at its first use.
+/// The panel for matrices of this type and width, created at its first use.
 fn panel<'a>(panels: &'a mut Vec<((TensorType, usize), Panel)>, matrix: &Matrix) -> &'a mut Panel {
     let key = (matrix.kernel.tensor_type(), matrix.n_cols);
     let found = panels.iter().position(|(of, _)| *of == key);

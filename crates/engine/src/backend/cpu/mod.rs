@@ -1,208 +1,64 @@
-//! The `cpu` backend: f32 activations, weights in place in the memory map, integer kernels.
+//! The `cpu` backend: f32 activations, weights used in place in the memory map, integer kernels.
 //!
-//! One dispatch runs a whole forward pass: every worker executes the same program ([`worker`])
-//! and they split the work inside each operation ([`team`]).
+//! One dispatch runs a whole forward pass: all workers execute the same program ([`worker`]) and
+//! split the work of each operation ([`team`]).
 
 #![expect(unsafe_code, reason = "workers write disjoint parts of shared buffers")]
 
 mod activations;
 mod attention;
+mod attention_buffers;
 mod buffer;
 mod cache;
 mod cores;
 mod matrix;
+mod model;
+mod pass_buffers;
+mod prefetch;
+mod scratch;
 mod sizes;
 mod team;
-mod warm;
+mod view;
 mod worker;
 
-use std::collections::HashSet;
 use std::io::{Read, Write};
-use std::ops::Range;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use lilims_gguf::{File, TensorInfo};
-
-use self::activations::SharedActivations;
-use self::attention::Partials;
 pub(crate) use self::buffer::zeros;
-use self::buffer::{Output, SharedBuffer, out_of_memory};
-use self::cache::LayerCache;
+use self::buffer::{Output, out_of_memory};
 pub use self::cores::max_threads;
 pub(crate) use self::cores::performance_cores;
-use self::matrix::{Matrix, Scratch, Step};
-use self::sizes::{activation_values, angle_values, stream_values, width};
+pub(crate) use self::model::CpuModel;
+use self::pass_buffers::PassBuffers;
+pub(crate) use self::prefetch::prefetch;
+use self::scratch::Scratch;
 pub(crate) use self::sizes::{shared_bytes, worker_bytes};
 use self::team::Team;
-pub(crate) use self::warm::warm;
 use self::worker::Worker;
-use super::{Chunk, Runner, Slot, Want};
+use super::{Chunk, Runner, WantedLogits};
 use crate::forward::forward;
-use crate::observe::{InputSquares, Observed};
-use crate::rope::Rope;
-use crate::session::MAX_CHUNK;
-use crate::weights::{Upload, Weights, rope_factors};
-use crate::window::{Layout, Window};
-use crate::{Error, KvType, ModelSpec};
+use crate::importance::ImportanceMatrix;
+use crate::observe::ObservingBackend;
+use crate::window::{MAX_CHUNK, Window};
+use crate::{Error, KvType};
 
-/// Up to this many tokens every worker keeps its own residual stream: recomputing a norm is
-/// cheaper than waiting for the others.
-const MAX_REPLICATED: usize = 4;
-/// The most tokens that are read with the bits that each would have alone: few enough that multiplying
-/// each straight from the blocks costs less than as many passes.
+/// The most tokens in an exact chunk, whose logits are bit-identical to reading the tokens one by
+/// one: few enough that multiplying each token directly by the quantised blocks costs less than
+/// that many passes.
 const MAX_EXACT: usize = 8;
 
 const DOES_NOT_FAIL: &str = "operations of the cpu backend do not fail";
 
-/// The steps of multiplication in a layer: queries, keys and values; attention's output; gate and up,
-/// or up alone; down.
-const STEPS_OF_LAYER: usize = 4;
-
-/// A model whose weights stay in the file's map.
-pub(crate) struct CpuModel {
-    spec: ModelSpec,
-    weights: Weights<Matrix, Vec<f32>>,
-    rope: Rope,
-}
-
-impl CpuModel {
-    /// Bytes that a worker's own buffers grow to.
-    fn worker_bytes(&self) -> usize {
-        let steps = (0..).map_while(|idx| self.step(idx));
-        let panels: HashSet<_> =
-            steps.flat_map(|step| step.matrices().filter_map(Matrix::panel)).collect();
-        worker_bytes(&self.spec, panels.into_iter().map(|(_, n_cols)| n_cols))
-    }
-
-    /// What is multiplied in the `idx`th step of a pass, over all layers; the head is the last.
-    fn step(&self, idx: usize) -> Option<Step<'_>> {
-        let Weights { layers, output, embedding, .. } = &self.weights;
-        let one = |matrix| Step::Apart([Some(matrix), None, None]);
-        let Some(layer) = layers.get(idx / STEPS_OF_LAYER) else {
-            let head = output.as_ref().map_or(embedding, |head| &head.weight);
-            return (idx == layers.len() * STEPS_OF_LAYER).then(|| one(head));
-        };
-        let [q, k, v] = [&layer.q, &layer.k, &layer.v].map(|linear| Some(&linear.weight));
-        Some(match idx % STEPS_OF_LAYER {
-            0 => Step::Apart([q, k, v]),
-            1 => one(&layer.attention_out.weight),
-            2 => match &layer.gate {
-                Some(gate) => Step::Pair([&gate.weight, &layer.up.weight]),
-                None => one(&layer.up.weight),
-            },
-            _ => one(&layer.down.weight),
-        })
-    }
-
-    /// Locates the weights, for sessions of `context` tokens; nothing is read but the norms.
-    pub(crate) fn load(file: &Arc<File>, spec: &ModelSpec, context: usize) -> Result<Self, Error> {
-        let weights = Weights::load(file, spec, &InPlace { file })?;
-        let rope = Rope::new(spec, rope_factors(file, spec, context)?.as_deref());
-        Ok(Self { spec: spec.clone(), weights, rope })
-    }
-}
-
-struct InPlace<'a> {
-    file: &'a Arc<File>,
-}
-
-impl Upload for InPlace<'_> {
-    type Matrix = Matrix;
-    type Vector = Vec<f32>;
-
-    fn matrix(&self, _file: &File, info: &TensorInfo, rows: Range<usize>) -> Result<Matrix, Error> {
-        Matrix::new(self.file, info, rows)
-    }
-
-    fn vector(&self, values: Vec<f32>) -> Result<Vec<f32>, Error> {
-        Ok(values)
-    }
-}
-
-/// A model with one session's cache, buffers and workers.
+/// A model with the cache, buffers and workers of one session.
 pub(crate) struct CpuRunner {
     model: Arc<CpuModel>,
     team: Team,
-    buffers: Buffers,
+    buffers: PassBuffers,
     kv_type: KvType,
-    /// One for each worker.
+    /// Of each worker.
     scratch: Vec<Mutex<Scratch>>,
 }
-
-/// What the workers share during a pass.
-pub(crate) struct Buffers {
-    /// The residual stream: worker 0's holds a chunk, the others' the replicated rows.
-    residual: Vec<SharedBuffer<f32>>,
-    /// The normed stream, likewise.
-    normed: Vec<SharedBuffer<f32>>,
-    /// The other slots, indexed by [`Slot`]. `[rows, width]` each
-    slots: Vec<SharedBuffer<f32>>,
-    /// Any slot that is multiplied with, quantised by all workers together.
-    activations: SharedActivations,
-    /// Cosines, then sines: for the window and for the sinks, by rotation, token and pair.
-    /// `[2, ropes, MAX_CHUNK, 2, rope_dim / 2]`
-    angles: SharedBuffer<f32>,
-    /// Keys and values of each layer.
-    cache: Vec<LayerCache>,
-    partials: Partials,
-    /// Tokens that a session may see.
-    context: usize,
-}
-
-impl Buffers {
-    fn new(
-        spec: &ModelSpec,
-        context: usize,
-        kv_type: KvType,
-        n_workers: usize,
-    ) -> Result<Self, Error> {
-        let stream = |worker_idx| SharedBuffer::new(stream_values(spec, worker_idx));
-        Ok(Self {
-            residual: (0..n_workers).map(stream).collect::<Result<_, _>>()?,
-            normed: (0..n_workers).map(stream).collect::<Result<_, _>>()?,
-            slots: SLOTS
-                .iter()
-                .map(|&slot| SharedBuffer::new(MAX_CHUNK * width(spec, slot)))
-                .collect::<Result<_, _>>()?,
-            activations: SharedActivations::new(activation_values(spec))?,
-            angles: SharedBuffer::new(angle_values(spec))?,
-            cache: spec
-                .layouts(context)
-                .map(|layout| LayerCache::new(spec, layout, kv_type))
-                .collect::<Result<_, _>>()?,
-            partials: Partials::new(spec)?,
-            context,
-        })
-    }
-
-    /// What is allocated beside the cache.
-    #[cfg(test)]
-    fn size_bytes(&self) -> usize {
-        let Self { residual, normed, slots, activations, angles, partials, .. } = self;
-        let floats = residual.iter().chain(normed).chain(slots).chain([angles]);
-        floats.map(SharedBuffer::size_bytes).sum::<usize>()
-            + activations.allocated_bytes()
-            + partials.allocated_bytes()
-    }
-
-    /// How layers keep positions that look at the whole context.
-    fn global_layout(&self) -> Layout {
-        Layout::new(None, self.context)
-    }
-}
-
-const SLOTS: [Slot; Slot::COUNT] = [
-    Slot::Residual,
-    Slot::Normed,
-    Slot::Query,
-    Slot::Key,
-    Slot::Value,
-    Slot::Attended,
-    Slot::Gated,
-    Slot::Projected,
-    Slot::Logits,
-];
 
 impl CpuRunner {
     /// Workers, buffers and an empty cache for `context` tokens.
@@ -213,8 +69,9 @@ impl CpuRunner {
         n_threads: usize,
     ) -> Result<Self, Error> {
         let team = Team::new(n_threads)?;
-        let buffers = Buffers::new(&model.spec, context, kv_type, team.n_workers())?;
-        // Workers' own buffers grow while they run, where no memory would end the process.
+        let buffers = PassBuffers::new(&model.spec, context, kv_type, team.n_workers())?;
+        // The workers' own buffers grow during a pass, where a failed allocation would abort: check
+        // now that the memory is available.
         drop(zeros::<u8>(model.worker_bytes().saturating_mul(team.n_workers()))?);
         let scratch = (0..team.n_workers())
             .map(|_| Scratch::new(&model.spec).map(Mutex::new))
@@ -222,7 +79,10 @@ impl CpuRunner {
         Ok(Self { model, team, buffers, kv_type, scratch })
     }
 
-    /// Says whether the pass over the chunk was cancelled.
+    /// Ends a pass.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`] if the chunk was cancelled.
     fn end(&self, chunk: &Chunk<'_>) -> Result<(), Error> {
         if chunk.cancel.load(Ordering::Relaxed) {
             self.buffers.partials.reset();
@@ -239,9 +99,9 @@ impl Runner for CpuRunner {
         assert!(n_tokens <= if chunk.is_exact { MAX_EXACT } else { MAX_CHUNK });
         assert!(chunk.position + n_tokens <= chunk.window.written);
         let n_rows = match chunk.want {
-            Want::Nothing => 0,
-            Want::Last => 1,
-            Want::All => n_tokens,
+            WantedLogits::None => 0,
+            WantedLogits::Last => 1,
+            WantedLogits::All => n_tokens,
         };
         let n_logits = n_rows * model.spec.n_vocab;
         logits.try_reserve(n_logits).map_err(|_| out_of_memory::<f32>(n_logits))?;
@@ -252,26 +112,35 @@ impl Runner for CpuRunner {
             forward(&mut worker, &model.spec, &model.weights, chunk.want).expect(DOES_NOT_FAIL);
         });
         self.end(chunk)?;
-        // SAFETY: the head wrote each row that is wanted.
+        // the head wrote every requested row.
         unsafe { logits.set_len(logits.len() + n_logits) };
         Ok(())
     }
 
-    fn observe(&mut self, chunk: &Chunk<'_>, squares: &mut InputSquares) -> Result<(), Error> {
+    fn observe(
+        &mut self,
+        chunk: &Chunk<'_>,
+        importance: &mut ImportanceMatrix,
+    ) -> Result<(), Error> {
         let (model, buffers, scratch) = (&*self.model, &self.buffers, &self.scratch);
         let output = Output::new(&mut []);
-        let shared = Mutex::new(&mut *squares);
+        let shared = Mutex::new(&mut *importance);
         self.team.run(chunk.cancel, |member| {
             let mut scratch = scratch[member.idx()].lock().unwrap_or_else(PoisonError::into_inner);
             let worker = Worker::new(model, buffers, member, &mut scratch, *chunk, &output);
-            // The rows are all there for each worker to see: one notes them.
+            // Each worker can read all rows: only worker 0 records them.
             let lock = || shared.lock().unwrap_or_else(PoisonError::into_inner);
-            let mut noted = (member.idx() == 0).then(lock);
-            let squares = noted.as_mut().map(|noted| &mut ***noted);
-            forward(&mut Observed::new(worker, squares), &model.spec, &model.weights, chunk.want)
-                .expect(DOES_NOT_FAIL);
+            let mut recorded = (member.idx() == 0).then(lock);
+            let importance = recorded.as_mut().map(|recorded| &mut ***recorded);
+            forward(
+                &mut ObservingBackend::new(worker, importance),
+                &model.spec,
+                &model.weights,
+                chunk.want,
+            )
+            .expect(DOES_NOT_FAIL);
         });
-        squares.n_tokens += chunk.tokens.len() as u64;
+        importance.n_tokens += chunk.tokens.len() as u64;
         self.end(chunk)
     }
 
@@ -279,16 +148,16 @@ impl Runner for CpuRunner {
         MAX_EXACT
     }
 
-    fn has_cut(&self) -> bool {
+    fn has_clamped(&self) -> bool {
         let mut caches = self.buffers.cache.iter();
-        caches.any(|cache| cache.keys.is_cut() || cache.values.is_cut())
+        caches.any(|cache| cache.keys.has_clamped() || cache.values.has_clamped())
     }
 
     fn fork(&self, window: &Window, len: usize) -> Result<Box<dyn Runner>, Error> {
         let (model, n_workers) = (Arc::clone(&self.model), self.team.n_workers());
         let mut fork = Self::new(model, self.buffers.context, self.kv_type, n_workers)?;
         for (from, to) in self.buffers.cache.iter().zip(&mut fork.buffers.cache) {
-            for slots in from.layout.held_slots(window, len) {
+            for slots in from.layout.kept_slots(window, len) {
                 for kv_head in 0..self.model.spec.n_kv_heads {
                     for (from, to) in [(&from.keys, &mut to.keys), (&from.values, &mut to.values)] {
                         // SAFETY: no pass runs.
@@ -303,7 +172,7 @@ impl Runner for CpuRunner {
 
     fn save(&self, window: &Window, len: usize, to: &mut dyn Write) -> Result<(), Error> {
         for cache in &self.buffers.cache {
-            for slots in cache.layout.held_slots(window, len) {
+            for slots in cache.layout.kept_slots(window, len) {
                 for kv_head in 0..self.model.spec.n_kv_heads {
                     for kv in [&cache.keys, &cache.values] {
                         // SAFETY: no pass runs.
@@ -318,7 +187,7 @@ impl Runner for CpuRunner {
 
     fn load(&mut self, window: &Window, len: usize, from: &mut dyn Read) -> Result<(), Error> {
         for cache in &mut self.buffers.cache {
-            for slots in cache.layout.held_slots(window, len) {
+            for slots in cache.layout.kept_slots(window, len) {
                 for kv_head in 0..self.model.spec.n_kv_heads {
                     for kv in [&mut cache.keys, &mut cache.values] {
                         let bytes = kv.bytes_mut(kv_head, slots.clone());

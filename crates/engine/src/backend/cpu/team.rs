@@ -1,8 +1,8 @@
-//! Workers that run one program together (SPMD): a job is dispatched once, and workers meet at
-//! barriers inside it.
+//! Workers that run one program together (SPMD): a job is dispatched once, and the workers
+//! synchronise at barriers inside it.
 //!
-//! Waiting is a bounded spin and then sleep, so that a busy neighbour on one core costs a share
-//! of the speed and not all of it.
+//! A wait spins for a bounded time and then sleeps, so that another process on one core costs a
+//! share of the speed and not all of it.
 
 #![expect(unsafe_code, reason = "a job borrows from the caller, who waits until it is done")]
 
@@ -14,22 +14,23 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
-/// How long a worker spins before it sleeps: longer than the others need for a chunk, shorter than
-/// a neighbour would miss.
+/// How long a worker spins before it sleeps: longer than the other workers need for a chunk, short
+/// enough not to disturb other processes.
 const SPIN: Duration = Duration::from_micros(50);
-/// Turns of the spin between two looks at the clock.
-const TURNS: u32 = 32;
+/// Spin iterations between two reads of the clock.
+const SPINS_PER_CHECK: u32 = 32;
 
-/// The share of one worker's time lost at barriers from which on there is one worker too many.
-const MAX_LOST: f64 = 0.25;
-/// How much the latest job counts in that share.
-const NEW_SHARE: f64 = 0.5;
-/// The rest of a worker at first, and at most; each time it comes back in vain, four times as long.
-const MIN_REST: Duration = Duration::from_millis(50);
-const MAX_REST: Duration = Duration::from_secs(3);
+/// The share of one worker's time lost at barriers above which one worker is dropped.
+const MAX_LOST_SHARE: f64 = 0.25;
+/// The weight of the latest job in the moving average of that share.
+const LOST_SHARE_WEIGHT: f64 = 0.5;
+/// The shortest and the longest pause of a dropped worker; the pause is four times as long each
+/// time the worker returns in vain.
+const MIN_PAUSE: Duration = Duration::from_millis(50);
+const MAX_PAUSE: Duration = Duration::from_secs(3);
 
-/// A worker takes one of so many parts of its own chunks at once.
-const PART: usize = 4;
+/// A worker claims this fraction of its remaining chunks at once.
+const CLAIM_DIVISOR: usize = 4;
 
 /// A counter that threads wait on.
 struct Gate {
@@ -39,7 +40,7 @@ struct Gate {
 }
 
 impl Gate {
-    /// With room for all who may sleep, so that nobody allocates while it waits.
+    /// Reserves space for all sleepers, so that waiting never allocates.
     fn new(n_workers: usize) -> Self {
         Self {
             epoch: AtomicU32::new(0),
@@ -53,19 +54,19 @@ impl Gate {
     }
 
     fn open(&self) {
-        // Sequentially consistent with `n_sleepers` in `wait`: either the sleeper sees the new
-        // epoch, or this thread sees the sleeper.
+        // Sequentially consistent with `n_sleepers` in `wait`: either the sleeper reads the new
+        // epoch, or this thread reads the sleeper.
         self.epoch.fetch_add(1, Ordering::SeqCst);
         if self.n_sleepers.load(Ordering::SeqCst) > 0 {
             self.sleepers().iter().for_each(Thread::unpark);
         }
     }
 
-    /// Waits until the gate opens after `seen`; tells for how long the thread slept.
+    /// Waits until the epoch differs from `seen`; returns how long the thread slept.
     fn wait(&self, seen: u32) -> Duration {
         let mut start = None;
         loop {
-            for _ in 0..TURNS {
+            for _ in 0..SPINS_PER_CHECK {
                 if self.epoch() != seen {
                     return Duration::ZERO;
                 }
@@ -92,32 +93,35 @@ impl Gate {
     }
 }
 
-/// How many of a worker's own chunks were taken: from the front by itself in the low half, from the
-/// back by others in the high half. One addition takes chunks, and tells which were there.
+/// How many chunks of a worker's share are claimed: from the front by the worker itself in the low
+/// half, from the back by other workers in the high half. One atomic addition claims chunks and
+/// returns which ones.
 ///
-/// On a line of its own, so that workers who take their own chunks do not wait for each other.
+/// Aligned to its own cache lines, so that workers that claim their own chunks do not wait for each
+/// other.
 #[derive(Default)]
 #[repr(align(128))]
-struct Taken(AtomicU64);
+struct ClaimedChunks(AtomicU64);
 
-impl Taken {
-    /// Takes a part of what is left of `n` chunks from the front: few additions in all, since each waits
-    /// for the memory, and a single chunk at the end, since others cannot help with what is taken.
+impl ClaimedChunks {
+    /// Claims part of the remaining chunks of `n` from the front: few additions, since each waits
+    /// for the memory, and single chunks at the end, since other workers cannot help with claimed
+    /// chunks.
     fn front(&self, n: usize) -> Range<usize> {
         let (front, back) = Self::halves(self.0.load(Ordering::Relaxed));
-        let part = (n.saturating_sub(front + back) / PART).max(1);
+        let part = (n.saturating_sub(front + back) / CLAIM_DIVISOR).max(1);
         let (front, back) = Self::halves(self.0.fetch_add(part as u64, Ordering::Relaxed));
         front..(front + part).min(n.saturating_sub(back))
     }
 
-    /// Takes the last chunk that is left of `n`, as its number.
+    /// Claims the last unclaimed chunk of `n`, and returns its number.
     fn back(&self, n: usize) -> Option<usize> {
         let (front, back) = Self::halves(self.0.fetch_add(1 << 32, Ordering::Relaxed));
         (front + back < n).then(|| n - 1 - back)
     }
 
-    fn halves(taken: u64) -> (usize, usize) {
-        (taken as u32 as usize, (taken >> 32) as usize)
+    fn halves(claimed: u64) -> (usize, usize) {
+        (claimed as u32 as usize, (claimed >> 32) as usize)
     }
 }
 
@@ -125,25 +129,25 @@ type Job = dyn Fn(usize) + Sync + 'static;
 
 struct Shared {
     n_workers: usize,
-    /// One for each worker; opens when there is a job for it.
+    /// One per worker; opens when there is a job for it.
     starts: Box<[Gate]>,
-    /// Opens each time a worker is done with a job.
+    /// Opens each time a worker finishes a job.
     done: Gate,
     n_done: AtomicUsize,
-    /// Opens when all workers have come to a barrier.
+    /// Opens when all workers have reached the barrier.
     barrier: Gate,
     n_arrived: AtomicUsize,
-    /// For how long workers slept at the barriers of a job, together, in nanoseconds.
+    /// Total time that workers slept at the barriers of a job, in nanoseconds.
     slept_ns: AtomicU64,
-    /// The chunks of the current phase that were taken, of each worker's own.
-    taken: Box<[Taken]>,
-    /// A worker panicked: nobody may wait for it.
+    /// The claimed chunks of the current phase, per share.
+    claimed: Box<[ClaimedChunks]>,
+    /// A worker panicked: no other worker may wait for it.
     broken: AtomicBool,
     quit: AtomicBool,
     job: UnsafeCell<Option<&'static Job>>,
 }
 
-// SAFETY: `job` is written before `start` opens and read after, by the gate's ordering; the other
+// SAFETY: `job` is written before `start` opens and read after, ordered by the gate; the other
 // fields synchronise themselves.
 unsafe impl Send for Shared {}
 // SAFETY: as for `Send`.
@@ -158,65 +162,72 @@ impl Shared {
             if self.quit.load(Ordering::Acquire) {
                 return;
             }
-            // SAFETY: `run` set the job before it opened the start, and does not return before
-            // this worker has counted itself done.
+            // SAFETY: `run` set the job before it opened the start gate, and does not return before
+            // this worker has counted itself in `n_done`.
             let job = unsafe { *self.job.get() };
             let result = catch_unwind(AssertUnwindSafe(|| job.map(|job| job(worker_idx))));
             if result.is_err() {
-                self.break_up();
+                self.abort();
             }
             self.n_done.fetch_add(1, Ordering::AcqRel);
             self.done.open();
         }
     }
 
-    /// Starts a phase: no chunk is taken.
-    fn put_back(&self) {
-        self.taken.iter().for_each(|taken| taken.0.store(0, Ordering::Relaxed));
+    /// Starts a new phase with no chunk claimed.
+    fn reset_claims(&self) {
+        self.claimed.iter().for_each(|claimed| claimed.0.store(0, Ordering::Relaxed));
     }
 
-    /// Releases everybody who waits at a barrier.
-    fn break_up(&self) {
+    /// Marks the team as broken and releases all workers that wait at a barrier.
+    fn abort(&self) {
         self.broken.store(true, Ordering::SeqCst);
         self.barrier.open();
     }
 }
 
-/// How many workers take part: fewer while another process keeps a core busy. A worker without a core
-/// makes all others wait for it at each barrier, which costs more than its share of the work.
-struct Strength {
+/// Reduces the number of active workers while another process keeps a core busy. A worker without a
+/// core makes all others wait at each barrier, which costs more than its share of the work.
+struct WorkerThrottle {
     n_workers: usize,
     n_active: usize,
-    /// The share of one worker's time that is slept away at barriers, over the last jobs.
-    lost: f64,
-    /// For how long a worker that was sent away stays away.
-    rest: Duration,
-    /// When the number last changed.
+    /// Moving average of the share of one worker's time that is slept at barriers.
+    lost_share: f64,
+    /// How long a dropped worker stays away.
+    pause: Duration,
+    /// When `n_active` last changed.
     since: Instant,
 }
 
-impl Strength {
+impl WorkerThrottle {
     fn new(n_workers: usize) -> Self {
-        Self { n_workers, n_active: n_workers, lost: 0.0, rest: MIN_REST, since: Instant::now() }
+        Self {
+            n_workers,
+            n_active: n_workers,
+            lost_share: 0.0,
+            pause: MIN_PAUSE,
+            since: Instant::now(),
+        }
     }
 
-    /// Takes a job's time and how much of it workers slept into account.
+    /// Updates the average with the duration of a job and the time slept in it, and changes the
+    /// number of active workers.
     fn adapt(&mut self, now: Instant, job: Duration, slept: Duration) {
-        let lost = slept.as_secs_f64() / job.as_secs_f64().max(1e-9);
-        self.lost += (lost - self.lost) * NEW_SHARE;
+        let lost_share = slept.as_secs_f64() / job.as_secs_f64().max(1e-9);
+        self.lost_share += (lost_share - self.lost_share) * LOST_SHARE_WEIGHT;
         let steady = now.saturating_duration_since(self.since);
-        if self.lost > MAX_LOST && self.n_active > 1 {
+        if self.lost_share > MAX_LOST_SHARE && self.n_active > 1 {
             self.change(self.n_active - 1, now);
-            self.rest = (self.rest * 4).min(MAX_REST);
-        } else if self.n_active < self.n_workers && steady >= self.rest {
+            self.pause = (self.pause * 4).min(MAX_PAUSE);
+        } else if self.n_active < self.n_workers && steady >= self.pause {
             self.change(self.n_active + 1, now);
-        } else if self.n_active == self.n_workers && steady >= self.rest {
-            self.rest = MIN_REST;
+        } else if self.n_active == self.n_workers && steady >= self.pause {
+            self.pause = MIN_PAUSE;
         }
     }
 
     fn change(&mut self, n_active: usize, now: Instant) {
-        (self.n_active, self.lost, self.since) = (n_active, 0.0, now);
+        (self.n_active, self.lost_share, self.since) = (n_active, 0.0, now);
     }
 }
 
@@ -224,7 +235,7 @@ impl Strength {
 pub(crate) struct Team {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
-    strength: Strength,
+    throttle: WorkerThrottle,
 }
 
 impl Team {
@@ -239,12 +250,13 @@ impl Team {
             barrier: Gate::new(n_workers),
             n_arrived: AtomicUsize::new(0),
             slept_ns: AtomicU64::new(0),
-            taken: (0..n_workers).map(|_| Taken::default()).collect(),
+            claimed: (0..n_workers).map(|_| ClaimedChunks::default()).collect(),
             broken: AtomicBool::new(false),
             quit: AtomicBool::new(false),
             job: UnsafeCell::new(None),
         });
-        let mut team = Self { shared, threads: Vec::new(), strength: Strength::new(n_workers) };
+        let mut team =
+            Self { shared, threads: Vec::new(), throttle: WorkerThrottle::new(n_workers) };
         for worker_idx in 1..n_workers {
             let shared = Arc::clone(&team.shared);
             let builder = std::thread::Builder::new().name(format!("lilims-cpu-{worker_idx}"));
@@ -253,34 +265,35 @@ impl Team {
         Ok(team)
     }
 
-    /// How many workers there are.
+    /// The number of workers, active or not.
     pub(crate) fn n_workers(&self) -> usize {
         self.shared.n_workers
     }
 
-    /// Runs `job` on the workers that are worth it now ([`Strength`]) and returns when all are done. Once
-    /// `cancel` is set, shares are empty and chunks are passed over: the job ends soon, and what it
-    /// computed is not to be used.
+    /// Runs `job` on the active workers ([`WorkerThrottle`]) and returns when all are done. Once
+    /// `cancel` is set, shares are empty and chunks are skipped: the job ends soon, and its results
+    /// are invalid.
     ///
-    /// Panics if a worker panicked, now or before.
+    /// # Panics
+    /// If a worker panicked, now or before.
     pub(crate) fn run(&mut self, cancel: &AtomicBool, job: impl Fn(&Member<'_>) + Sync) {
         let shared = &*self.shared;
         assert!(!shared.broken.load(Ordering::SeqCst), "a worker panicked before");
-        let n_workers = self.strength.n_active;
+        let n_workers = self.throttle.n_active;
         let member_job = |worker_idx: usize| job(&Member { shared, worker_idx, n_workers, cancel });
         let job: &(dyn Fn(usize) + Sync) = &member_job;
-        // SAFETY: only the lifetime changes. Workers use the job between their start and their count
-        // in `n_done`, which this function awaits before it returns, also when it unwinds.
+        // SAFETY: only the lifetime changes. Workers use the job between their start and their
+        // count in `n_done`, which this function awaits before it returns or unwinds.
         let job = unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), &'static Job>(job) };
         shared.n_done.store(0, Ordering::Release);
-        shared.put_back();
-        // SAFETY: all workers wait for their start, so nobody reads the cell.
+        shared.reset_claims();
+        // SAFETY: all workers wait at their start gate, so none reads the cell.
         unsafe { *shared.job.get() = Some(job) };
         let began = Instant::now();
         shared.starts[1..n_workers].iter().for_each(Gate::open);
         let own = catch_unwind(AssertUnwindSafe(|| job(0)));
         if own.is_err() {
-            shared.break_up();
+            shared.abort();
         }
         loop {
             let seen = shared.done.epoch();
@@ -294,7 +307,7 @@ impl Team {
         }
         assert!(!shared.broken.load(Ordering::SeqCst), "a worker panicked");
         let slept = Duration::from_nanos(shared.slept_ns.swap(0, Ordering::Relaxed));
-        self.strength.adapt(Instant::now(), began.elapsed(), slept);
+        self.throttle.adapt(Instant::now(), began.elapsed(), slept);
     }
 }
 
@@ -308,22 +321,23 @@ impl Drop for Team {
     }
 }
 
-/// A worker's view of its team during a job.
+/// A worker's handle to its team during a job.
 pub(crate) struct Member<'a> {
     shared: &'a Shared,
     worker_idx: usize,
-    /// Workers that take part in the job.
+    /// Active workers in this job.
     n_workers: usize,
     cancel: &'a AtomicBool,
 }
 
 impl Member<'_> {
-    /// This worker's number, from 0.
+    /// This worker's index, from 0.
     pub(crate) fn idx(&self) -> usize {
         self.worker_idx
     }
 
-    /// This worker's share of `total` things: the same for the same total.
+    /// This worker's contiguous share of `0..total`, always the same for the same total; empty once
+    /// cancelled.
     pub(crate) fn share(&self, total: usize) -> Range<usize> {
         if self.is_cancelled() { 0..0 } else { self.share_of(self.worker_idx, total) }
     }
@@ -337,20 +351,20 @@ impl Member<'_> {
         total * worker_idx / n..total * (worker_idx + 1) / n
     }
 
-    /// Waits until all workers are here. What any of them wrote before is visible to all after.
+    /// Waits until all workers have arrived. All writes before the barrier are visible after it.
     pub(crate) fn barrier(&self) {
         let shared = self.shared;
         if self.n_workers == 1 {
-            shared.put_back();
+            shared.reset_claims();
             return;
         }
         let seen = shared.barrier.epoch();
-        // After `seen`: who breaks up the team sets the flag first and opens the gate then, so
-        // either the flag shows here or the gate opens for the wait below.
-        self.assert_whole();
+        // After reading `seen`: `abort` sets the flag first and opens the gate then, so either the
+        // flag is visible here or the gate opens for the wait below.
+        self.assert_not_broken();
         if shared.n_arrived.fetch_add(1, Ordering::AcqRel) + 1 == self.n_workers {
             shared.n_arrived.store(0, Ordering::Relaxed);
-            shared.put_back();
+            shared.reset_claims();
             shared.barrier.open();
         } else {
             let slept = shared.barrier.wait(seen);
@@ -358,18 +372,18 @@ impl Member<'_> {
                 shared.slept_ns.fetch_add(slept.as_nanos() as u64, Ordering::Relaxed);
             }
         }
-        self.assert_whole();
+        self.assert_not_broken();
     }
 
-    fn assert_whole(&self) {
+    fn assert_not_broken(&self) {
         assert!(!self.shared.broken.load(Ordering::SeqCst), "another worker panicked");
     }
 
-    /// Does chunks `0..n_chunks`, each by one worker, then waits for all.
+    /// Processes chunks `0..n_chunks`, each by one worker, then waits for all workers.
     ///
-    /// A worker does its own share from the front, so that it knows what it reads next: the second
-    /// argument of `work`, `None` after the last of its own. Then it takes from the back of the others'
-    /// shares what they have not begun.
+    /// A worker processes its own share from the front, so it can prefetch the next chunk, which is
+    /// the second argument of `work` (`None` after the last of its own). Then it claims chunks from
+    /// the back of other shares.
     pub(crate) fn chunks(&self, n_chunks: usize, mut work: impl FnMut(usize, Option<usize>)) {
         let n_workers = self.n_workers;
         let own = self.share_of(self.worker_idx, n_chunks);
@@ -379,17 +393,17 @@ impl Member<'_> {
             }
         };
         loop {
-            let taken = self.shared.taken[self.worker_idx].front(own.len());
-            if taken.is_empty() {
+            let claimed = self.shared.claimed[self.worker_idx].front(own.len());
+            if claimed.is_empty() {
                 break;
             }
-            for chunk in own.start + taken.start..own.start + taken.end {
+            for chunk in own.start + claimed.start..own.start + claimed.end {
                 work(chunk, (chunk + 1 < own.end).then_some(chunk + 1));
             }
         }
         for worker_idx in (self.worker_idx + 1..n_workers).chain(0..self.worker_idx) {
             let share = self.share_of(worker_idx, n_chunks);
-            while let Some(idx) = self.shared.taken[worker_idx].back(share.len()) {
+            while let Some(idx) = self.shared.claimed[worker_idx].back(share.len()) {
                 work(share.start + idx, None);
             }
         }
@@ -402,7 +416,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_chunk_is_done_once_in_every_phase() {
+    fn every_chunk_runs_once_in_every_phase() {
         for n_workers in [1, 2, 3, 5] {
             let mut team = Team::new(n_workers).unwrap();
             for _ in 0..50 {
@@ -421,35 +435,35 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_that_others_wait_for_rests_and_comes_back() {
+    fn drops_a_slow_worker_and_restores_it() {
         let job = Duration::from_millis(10);
         let mut now = Instant::now();
-        let mut strength = Strength::new(3);
-        let mut run = |strength: &mut Strength, slept: Duration| {
+        let mut throttle = WorkerThrottle::new(3);
+        let mut run = |throttle: &mut WorkerThrottle, slept: Duration| {
             now += job;
-            strength.adapt(now, job, slept);
-            strength.n_active
+            throttle.adapt(now, job, slept);
+            throttle.n_active
         };
-        // A short wait now and then is nobody's fault.
-        assert!((0..100).all(|i| run(&mut strength, job * u32::from(i % 8 == 0) / 3) == 3));
-        assert_eq!(run(&mut strength, job * 2), 2);
-        let rest = strength.rest;
-        assert!(rest > MIN_REST);
-        let n_resting = (1..).find(|_| run(&mut strength, Duration::ZERO) == 3).unwrap();
-        assert!(job * n_resting >= rest, "{n_resting} jobs");
-        // Back in vain: it rests longer.
-        assert_eq!(run(&mut strength, job * 2), 2);
-        assert!(strength.rest > rest);
-        // There is always one worker.
-        let last = (0..10).map(|_| run(&mut strength, job)).last();
+        // An occasional short wait drops no worker.
+        assert!((0..100).all(|i| run(&mut throttle, job * u32::from(i % 8 == 0) / 3) == 3));
+        assert_eq!(run(&mut throttle, job * 2), 2);
+        let pause = throttle.pause;
+        assert!(pause > MIN_PAUSE);
+        let n_resting = (1..).find(|_| run(&mut throttle, Duration::ZERO) == 3).unwrap();
+        assert!(job * n_resting >= pause, "{n_resting} jobs");
+        // Dropped again at once: the pause grows.
+        assert_eq!(run(&mut throttle, job * 2), 2);
+        assert!(throttle.pause > pause);
+        // One worker always remains.
+        let last = (0..10).map(|_| run(&mut throttle, job)).last();
         assert_eq!(last, Some(1));
     }
 
     #[test]
-    fn workers_that_rest_are_not_waited_for() {
+    fn does_not_wait_for_dropped_workers() {
         let mut team = Team::new(3).unwrap();
         for n_active in [3, 1, 2, 3] {
-            team.strength.n_active = n_active;
+            team.throttle.n_active = n_active;
             let done: Vec<AtomicU64> = (0..50).map(|_| AtomicU64::new(0)).collect();
             let members = AtomicU64::new(0);
             team.run(&AtomicBool::new(false), |member| {
@@ -464,7 +478,7 @@ mod tests {
     }
 
     #[test]
-    fn shares_cover_everything_once() {
+    fn shares_cover_the_range_once() {
         let mut team = Team::new(3).unwrap();
         let seen: Vec<AtomicU64> = (0..10).map(|_| AtomicU64::new(0)).collect();
         team.run(&AtomicBool::new(false), |member| {
@@ -476,12 +490,12 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_reaches_the_caller() {
-        for culprit in [0, 1] {
+    fn propagates_worker_panics() {
+        for panicking_worker in [0, 1] {
             let mut team = Team::new(2).unwrap();
             let result = catch_unwind(AssertUnwindSafe(|| {
                 team.run(&AtomicBool::new(false), |member| {
-                    assert_ne!(member.idx(), culprit, "on purpose");
+                    assert_ne!(member.idx(), panicking_worker, "on purpose");
                     member.barrier();
                 });
             }));

@@ -1,4 +1,5 @@
-//! What the memory allows: no model generates faster than its weights and cache can be read.
+//! The roofline of decoding: no model generates faster than its weights and cache can be read from
+//! memory.
 
 use std::hint::black_box;
 use std::sync::{PoisonError, RwLock};
@@ -10,49 +11,50 @@ use lilims_gguf::File;
 
 use crate::Summary;
 
-/// What is read: several times what caches hold.
+/// Size of the buffer that is read: several times the size of caches.
 const BUFFER_BYTES: usize = 256 << 20;
-/// Streams that a thread reads at the same time. Hardware prefetchers follow each of them, so that
-/// more reads are under way than with one.
+/// Streams that a thread reads at once. Hardware prefetchers follow each of them, so more reads are
+/// in flight than with one.
 const STREAMS: usize = 4;
-/// Lines of one stream before a thread goes on to its next place: 32 KiB.
+/// Lines of one stream in a block: 32 KiB.
 const STREAM_LINES: usize = 512;
 const RUNS: usize = 20;
-/// What a quick measurement reads at most, and how long it makes that buffer and reads it. Making takes
-/// most of the time, since the larger the buffer, the less of it a cache holds.
+/// The largest buffer of a quick measurement, and how long it fills that buffer and reads it.
+/// Filling takes most of the time, since a larger buffer is less affected by caches.
 const QUICK_BUFFER_BYTES: usize = 128 << 20;
 const QUICK_FILL: Duration = Duration::from_millis(55);
 const QUICK_READ: Duration = Duration::from_millis(20);
-/// The piece in which that buffer grows until the time is up.
-const QUICK_PIECE_BYTES: usize = 4 << 20;
-/// The share of the memory's speed that decoding reaches where no run has told it: what is usual.
+/// The step in which that buffer grows until the time is up.
+const QUICK_STEP_BYTES: usize = 4 << 20;
+/// The share of the memory bandwidth that decoding reaches, if no past run is known: a typical
+/// value.
 pub const DEFAULT_EFFICIENCY: f64 = 0.7;
 
 /// A cache line.
 type Line = [u64; 8];
 
-/// How fast `threads` threads together read memory, in bytes per second: the median of several runs.
-/// What else uses the memory at the time slows it down as it slows down generating.
+/// Measures how fast `threads` threads together read memory, in bytes per second: the median of
+/// several runs. Other load on the memory slows it down as it slows down generation.
 pub fn read_bytes_per_second(threads: usize) -> f64 {
-    // Written with something: pages that were never written share one page of zeros, which is cached.
+    // Fill with non-zero values: pages that were never written share one cached zero page.
     let buffer: Vec<Line> = vec![[1; 8]; BUFFER_BYTES / size_of::<Line>()];
     rate(&buffer, threads, |n_runs, _| n_runs < RUNS)
 }
 
-/// As [`read_bytes_per_second`], within about a tenth of a second. Where the processor's cache holds much
-/// of the little that is read in that time it is too high, up to several times; [`efficiency`] learnt
-/// from runs that were bounded by the same measurement makes up for that.
+/// Like [`read_bytes_per_second`], within about a tenth of a second. If the cache holds much of the
+/// small buffer the result is too high, by up to several times; an [`efficiency`] learnt from runs
+/// with the same measurement compensates for that.
 pub fn quick_read_bytes_per_second(threads: usize) -> f64 {
     let start = Instant::now();
     let mut buffer: Vec<Line> = Vec::with_capacity(QUICK_BUFFER_BYTES / size_of::<Line>());
     while buffer.len() < buffer.capacity() && (buffer.is_empty() || start.elapsed() < QUICK_FILL) {
-        buffer.resize(buffer.len() + QUICK_PIECE_BYTES / size_of::<Line>(), [1; 8]);
+        buffer.resize(buffer.len() + QUICK_STEP_BYTES / size_of::<Line>(), [1; 8]);
     }
     rate(&buffer, threads, |_, elapsed| elapsed < QUICK_READ)
 }
 
-/// The median speed of reading `buffer`, in bytes per second, once and then as long as `goes_on` says so
-/// of the number of runs and the time since the first began.
+/// The median speed of reading `buffer`, in bytes per second. Runs once, and then as long as
+/// `goes_on(runs, elapsed)` is true.
 fn rate(buffer: &[Line], threads: usize, goes_on: impl Fn(usize, Duration) -> bool) -> f64 {
     let blocks = buffer.len() / (STREAMS * STREAM_LINES);
     let lines_each = blocks.div_ceil(threads.max(1)) * STREAMS * STREAM_LINES;
@@ -60,17 +62,17 @@ fn rate(buffer: &[Line], threads: usize, goes_on: impl Fn(usize, Duration) -> bo
     let start = Instant::now();
     let mut rates = Vec::new();
     while rates.is_empty() || goes_on(rates.len(), start.elapsed()) {
-        // A clock may not tell so short a time.
+        // The clock may be too coarse for so short a time.
         let elapsed = elapsed(&parts).max(Duration::from_nanos(1));
         rates.push(size_of_val(buffer) as f64 / elapsed.as_secs_f64());
     }
     Summary::of(&rates).map_or(0.0, |rates| rates.median)
 }
 
-/// The time from the first thread's start to the last one's end, each reading one part. Where the system
-/// gives too few threads, the caller reads the rest.
+/// The time from the start of the first thread to the end of the last one, each reading one part.
+/// If too few threads start, the caller reads the remaining parts.
 fn elapsed(parts: &[&[Line]]) -> Duration {
-    // All begin when the lock is free: once all are there, however many that are.
+    // All threads start when the lock is released.
     let start_line = RwLock::new(());
     let timed = |part: &[Line]| {
         drop(start_line.read());
@@ -80,11 +82,11 @@ fn elapsed(parts: &[&[Line]]) -> Duration {
     };
     let timed = &timed;
     let times: Vec<(Instant, Instant)> = thread::scope(|scope| {
-        let held = start_line.write().unwrap_or_else(PoisonError::into_inner);
+        let start_guard = start_line.write().unwrap_or_else(PoisonError::into_inner);
         let threads: Vec<_> = (parts.iter())
             .map_while(|&part| thread::Builder::new().spawn_scoped(scope, move || timed(part)).ok())
             .collect();
-        drop(held);
+        drop(start_guard);
         let rest: Vec<_> = parts[threads.len()..].iter().map(|part| timed(part)).collect();
         let threads = threads.into_iter();
         threads.map(|thread| thread.join().expect("reading does not panic")).chain(rest).collect()
@@ -94,7 +96,7 @@ fn elapsed(parts: &[&[Line]]) -> Duration {
     start.zip(end).map_or(Duration::ZERO, |(start, end)| end - start)
 }
 
-/// Reads every line; the result only keeps the reads from being left out.
+/// Reads every line; the result only keeps the reads from being optimised away.
 fn read(lines: &[Line]) -> Line {
     let mut sums = [[0; 8]; STREAMS];
     for block in lines.chunks_exact(STREAMS * STREAM_LINES) {
@@ -108,12 +110,13 @@ fn read(lines: &[Line]) -> Line {
     sums.into_iter().fold([0; 8], |all, sum| std::array::from_fn(|i| all[i] ^ sum[i]))
 }
 
-/// The bytes that generating one token has to read while the cache holds `depth` tokens: every
-/// tensor once, and the keys and values that each layer looks at. The embedding counts where it is
-/// the output head too; else one row of it is read, which is next to nothing. So it is with learned
+/// The bytes that generating one token reads while the cache holds `depth` tokens: every tensor
+/// once, and the keys and values that each layer attends to. The embedding only counts if it is
+/// also the output head; otherwise one row is read, which is negligible. The same holds for learned
 /// positions.
 ///
-/// *Errors*: as for [`ModelSpec::from_gguf`].
+/// # Errors
+/// As for [`ModelSpec::from_gguf`].
 pub fn bytes_per_token(file: &File, depth: usize, kv_type: KvType) -> Result<u64, Error> {
     let spec = ModelSpec::from_gguf(file)?;
     Ok(weights_per_token(file).saturating_add(cache_per_token(&spec, depth, kv_type)?))
@@ -131,9 +134,11 @@ pub fn weights_per_token(file: &File) -> u64 {
     tensors.fold(0, |bytes, tensor| bytes.saturating_add(tensor.size_bytes))
 }
 
-/// The bytes of keys and values that generating one token reads while the cache holds `depth` tokens.
+/// The bytes of keys and values that generating one token reads while the cache holds `depth`
+/// tokens.
 ///
-/// *Errors*: as for [`ModelSpec::position_bytes`].
+/// # Errors
+/// As for [`ModelSpec::position_bytes`].
 pub fn cache_per_token(spec: &ModelSpec, depth: usize, kv_type: KvType) -> Result<u64, Error> {
     let positions = |window: Option<usize>| window.map_or(depth, |window| depth.min(window)) as u64;
     let seen = spec.layers.iter().map(|layer| positions(layer.window));
@@ -141,10 +146,12 @@ pub fn cache_per_token(spec: &ModelSpec, depth: usize, kv_type: KvType) -> Resul
     Ok(seen.saturating_mul(spec.position_bytes(kv_type)?))
 }
 
-/// The decoding speed to expect of a model while its cache holds `depth` tokens, in tokens per second:
-/// `efficiency` of what memory that is read at `bytes_per_second` allows. The header is enough.
+/// The expected decoding speed of a model while its cache holds `depth` tokens, in tokens per
+/// second: `efficiency` times the roofline at a memory bandwidth of `bytes_per_second`. The header
+/// of the file is enough.
 ///
-/// *Errors*: as for [`bytes_per_token`].
+/// # Errors
+/// As for [`bytes_per_token`].
 pub fn expected_tokens_per_second(
     file: &File,
     depth: usize,
@@ -156,19 +163,19 @@ pub fn expected_tokens_per_second(
     Ok(efficiency * bytes_per_second / bytes.max(1) as f64)
 }
 
-/// A past run on this machine: how fast it decoded, and what that was bounded by.
+/// A past run on this machine: its decoding speed and its roofline.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PastRun {
-    /// What it reached.
+    /// Decoding speed.
     pub tokens_per_second: f64,
-    /// [`bytes_per_token`] of it.
+    /// [`bytes_per_token`] of the model.
     pub bytes_per_token: u64,
-    /// How fast memory was read.
+    /// Measured memory bandwidth.
     pub bytes_per_second: f64,
 }
 
-/// The share of the memory's speed that decoding reaches on this machine: the median of past runs, or
-/// [`DEFAULT_EFFICIENCY`] without any.
+/// The share of the memory bandwidth that decoding reaches on this machine: the median of past
+/// runs, or [`DEFAULT_EFFICIENCY`] without any.
 pub fn efficiency(runs: &[PastRun]) -> f64 {
     let share = |run: &PastRun| {
         let share = run.tokens_per_second * run.bytes_per_token as f64 / run.bytes_per_second;
@@ -184,7 +191,7 @@ mod tests {
 
     use super::*;
 
-    /// A model's file with two layers, of which the first has a window of 10 tokens.
+    /// A model file with two layers, of which the first has a window of 10 tokens.
     fn file(with_head: bool) -> File {
         let mut writer = Writer::default();
         writer.str("general.architecture", "gemma3");
@@ -212,18 +219,18 @@ mod tests {
     }
 
     #[test]
-    fn a_token_reads_the_head_the_layers_and_what_they_see_of_the_cache() {
+    fn counts_head_layers_and_visible_cache() {
         let bytes =
             |with_head, depth, kv_type| bytes_per_token(&file(with_head), depth, kv_type).unwrap();
         assert_eq!(bytes(false, 0, KvType::F16), 512 + 36);
         assert_eq!(bytes(true, 0, KvType::F16), 136 + 36);
-        // A key and a value of 16 numbers for each position: 50 of one layer, 10 of the other.
+        // A key and a value of 16 numbers per position: 50 positions in one layer, 10 in the other.
         assert_eq!(bytes(true, 50, KvType::F16), 136 + 36 + 60 * 2 * 16 * 2);
         assert_eq!(bytes(true, 5, KvType::F32), 136 + 36 + 10 * 2 * 16 * 4);
     }
 
     #[test]
-    fn a_speed_is_what_memory_allows_times_what_past_runs_reached() {
+    fn expected_speed_is_roofline_times_efficiency() {
         let run = |tokens_per_second| PastRun {
             tokens_per_second,
             bytes_per_token: 100,
@@ -241,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quick_look_at_the_memory_is_plausible() {
+    fn quick_bandwidth_is_plausible() {
         let start = Instant::now();
         let quick = quick_read_bytes_per_second(2);
         println!("{quick:.3e} in {:?}", start.elapsed());
@@ -249,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_all_read() {
+    fn reads_all_lines() {
         let mut lines = vec![[0; 8]; 2 * STREAMS * STREAM_LINES];
         for (i, line) in lines.iter_mut().enumerate() {
             line[i % 8] = 1 << (i % 64);
@@ -260,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_slower_than_light_and_faster_than_a_disk() {
+    fn bandwidth_is_plausible() {
         let rate = read_bytes_per_second(2);
         println!("{rate:.3e}");
         assert!((1e8..1e13).contains(&rate), "{rate}");

@@ -1,29 +1,30 @@
-//! Texts longer than any context holds: their middle is left out before they become tokens.
+//! Truncates the middle of texts that are longer than the context can hold, before they are
+//! tokenized.
 //!
-//! The window keeps the beginning of a prompt and its end. A token covers a bounded number of bytes, so
-//! of a long enough text most can be neither, and need not be looked at.
+//! The window keeps the beginning and the end of a prompt. A token covers a bounded number of
+//! bytes, so the middle of a long enough text can be in neither, and need not be tokenized.
 
 use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::{Message, Tokenizer};
 
-/// The most bytes that a token is taken to cover; some vocabularies have runs of 128 spaces.
+/// The most bytes per token; some vocabularies have tokens of 128 spaces.
 const MAX_TOKEN_BYTES: usize = 256;
-/// What stands where something was left out.
+/// The marker of omitted text.
 const GAP: &str = "\n[…]\n";
 
-/// How much of a text a context can hold.
+/// The length of text that a context can hold.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Fit {
+pub(crate) struct TextLimit {
     /// Bytes kept at each end.
     end_bytes: usize,
 }
 
-impl Fit {
+impl TextLimit {
     /// For texts of at most `n_bytes`.
     pub(crate) fn new(tokenizer: &Tokenizer, context: usize, n_bytes: usize) -> Self {
-        // Looking at all tokens takes longer than a short text needs.
+        // Finding the longest token takes longer than tokenizing a short text.
         if n_bytes / 2 <= context {
             return Self { end_bytes: n_bytes };
         }
@@ -32,14 +33,18 @@ impl Fit {
     }
 
     /// For `messages`.
-    pub(crate) fn of(tokenizer: &Tokenizer, context: usize, messages: &[Message]) -> Self {
+    pub(crate) fn for_messages(
+        tokenizer: &Tokenizer,
+        context: usize,
+        messages: &[Message],
+    ) -> Self {
         let texts = |message: &Message| {
             message.content.len().max(message.reasoning.as_ref().map_or(0, String::len))
         };
         Self::new(tokenizer, context, messages.iter().map(texts).max().unwrap_or(0))
     }
 
-    /// The middle of `text` that no context can hold, if there is one.
+    /// The middle of `text` that the context cannot hold, if there is one.
     fn gap(&self, text: &str) -> Option<Range<usize>> {
         let is_boundary = |at: &usize| text.is_char_boundary(*at);
         let (last, first) = (self.end_bytes, text.len().saturating_sub(self.end_bytes));
@@ -48,7 +53,7 @@ impl Fit {
         (end > start.saturating_add(GAP.len())).then_some(start..end)
     }
 
-    /// `text` as far as a context could hold it, and how many bytes of it are left out.
+    /// Returns `text` with its middle truncated if necessary, and the number of omitted bytes.
     pub(crate) fn text<'t>(&self, text: &'t str) -> (Cow<'t, str>, usize) {
         match self.gap(text) {
             Some(gap) => ([&text[..gap.start], GAP, &text[gap.end..]].concat().into(), gap.len()),
@@ -56,26 +61,27 @@ impl Fit {
         }
     }
 
-    /// `messages` as far as a context could hold each, and how many bytes of them are left out.
+    /// Returns `messages` with their middles truncated if necessary, and the number of omitted
+    /// bytes.
     pub(crate) fn messages<'m>(&self, messages: &'m [Message]) -> (Cow<'m, [Message]>, usize) {
         let texts =
             |message: &'m Message| std::iter::once(&message.content).chain(&message.reasoning);
         if messages.iter().flat_map(texts).all(|text| self.gap(text).is_none()) {
             return (messages.into(), 0);
         }
-        let mut left_out = 0;
-        let mut kept = |text: &String| {
+        let mut n_omitted = 0;
+        let mut truncate = |text: &String| {
             let (text, bytes) = self.text(text);
-            left_out += bytes;
+            n_omitted += bytes;
             text.into_owned()
         };
-        let fitting = messages.iter().map(|message| Message {
+        let truncated = messages.iter().map(|message| Message {
             role: message.role,
-            content: kept(&message.content),
-            reasoning: message.reasoning.as_ref().map(&mut kept),
+            content: truncate(&message.content),
+            reasoning: message.reasoning.as_ref().map(&mut truncate),
         });
-        let fitting: Vec<_> = fitting.collect();
-        (fitting.into(), left_out)
+        let truncated: Vec<_> = truncated.collect();
+        (truncated.into(), n_omitted)
     }
 }
 
@@ -85,8 +91,8 @@ mod tests {
     use crate::Role;
 
     #[test]
-    fn a7_only_what_no_context_can_hold_is_left_out() {
-        let fit = Fit { end_bytes: 4 };
+    fn a7_truncates_only_what_no_context_can_hold() {
+        let fit = TextLimit { end_bytes: 4 };
         assert_eq!(fit.text("abcdefgh"), ("abcdefgh".into(), 0));
         assert_eq!(fit.text("abcdefghijkl"), ("abcdefghijkl".into(), 0));
         let long = format!("abcd{}wxyz", "-".repeat(100));
@@ -97,15 +103,15 @@ mod tests {
     }
 
     #[test]
-    fn a7_messages_are_as_they_were_unless_one_is_too_long() {
-        let fit = Fit { end_bytes: 4 };
+    fn a7_keeps_messages_unless_one_is_too_long() {
+        let fit = TextLimit { end_bytes: 4 };
         let mut messages =
             [Message::new(Role::User, "short"), Message::new(Role::Assistant, "-".repeat(50))];
         messages[1].reasoning = Some("+".repeat(30));
         assert!(matches!(fit.messages(&messages[..1]), (Cow::Borrowed(_), 0)));
-        let (fitting, left_out) = fit.messages(&messages);
-        assert_eq!(left_out, 42 + 22);
-        assert_eq!(fitting[0], messages[0]);
-        assert_eq!(fitting[1].reasoning.as_deref(), Some(&*format!("++++{GAP}++++")));
+        let (truncated, n_omitted) = fit.messages(&messages);
+        assert_eq!(n_omitted, 42 + 22);
+        assert_eq!(truncated[0], messages[0]);
+        assert_eq!(truncated[1].reasoning.as_deref(), Some(&*format!("++++{GAP}++++")));
     }
 }

@@ -1,46 +1,46 @@
-//! Pre-tokenizers: how a byte-pair vocabulary's text is cut into words before merging.
+//! Pre-tokenizers: how a text is split into words before BPE merging.
 //!
-//! `tokenizer.ggml.pre` names one. The patterns are the models' own, in the order in which
-//! llama.cpp applies them: each cuts the pieces that the ones before it have left. They are
-//! matched by an automaton, so that no text makes them slow; the one look-ahead among them,
-//! `\s+(?!\S)`, is done by hand.
+//! `tokenizer.ggml.pre` names one. The patterns are those of the models, in the order in which
+//! llama.cpp applies them: each splits the parts that the previous ones have left. They are matched
+//! by an automaton, so that no text is slow; the only look-ahead, `\s+(?!\S)`, is implemented by
+//! hand.
 
 use regex_automata::meta::Regex;
 use regex_automata::{Input, PatternID};
 
 use crate::Error;
 
-/// One cut: a pattern, and whether a run of white space that it does not match is cut before its
-/// last character, which then belongs to the word that follows: `\s+(?!\S)|\s+`.
-type Cut = (&'static str, bool);
+/// A split: a pattern, and whether a run of white space that it does not match is split before its
+/// last character, which then belongs to the next word: `\s+(?!\S)|\s+`.
+type SplitPattern = (&'static str, bool);
 
-/// What a pre-tokenizer's name stands for.
+/// A pre-tokenizer: its names and patterns.
 #[derive(Debug, PartialEq)]
-pub(super) struct Pre {
+pub(super) struct PreTokenizer {
     names: &'static [&'static str],
-    cuts: &'static [Cut],
-    /// Whether a word that is a token is not merged from its parts.
+    splits: &'static [SplitPattern],
+    /// Whether a word that is a token skips merging.
     pub(super) ignores_merges: bool,
-    /// Whether BOS goes in front unless the file says otherwise.
+    /// Whether BOS is prepended unless the file says otherwise.
     pub(super) adds_bos: bool,
 }
 
-const GPT2: Cut = (r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+", true);
-const LLAMA3: Cut = (
+const GPT2: SplitPattern = (r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+", true);
+const LLAMA3: SplitPattern = (
     r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+",
     true,
 );
-const QWEN2: Cut = (
+const QWEN2: SplitPattern = (
     r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+",
     true,
 );
-const QWEN35: Cut = (
+const QWEN35: SplitPattern = (
     r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+",
     true,
 );
-// Written as numbers since several of these letters look like others, and editors that normalise
-// text turn the one into the other.
-const DEEPSEEK_LETTERS: Cut = (
+// Written as code points since several of these letters look alike, and editors that normalize text
+// would change them.
+const DEEPSEEK_LETTERS: SplitPattern = (
     "\\s?[A-Za-z\
      \u{b5}\u{c0}-\u{d6}\u{d8}-\u{f6}\u{f8}-\u{1ba}\u{1bc}-\u{1bf}\u{1c4}-\u{293}\
      \u{295}-\u{2af}\u{370}-\u{373}\u{376}\u{377}\u{37b}-\u{37d}\u{37f}\u{386}\
@@ -61,13 +61,14 @@ const DEEPSEEK_LETTERS: Cut = (
      ]+",
     false,
 );
-const CJK: Cut = ("[一-龥ࠀ-一가-퟿]+", false);
+const CJK: SplitPattern = ("[一-龥ࠀ-一가-퟿]+", false);
 
-const PLAIN: Pre = Pre { names: &[], cuts: &[], ignores_merges: false, adds_bos: false };
+const PLAIN: PreTokenizer =
+    PreTokenizer { names: &[], splits: &[], ignores_merges: false, adds_bos: false };
 
-/// All pre-tokenizers that Lilims knows.
-const TABLE: &[Pre] = &[
-    Pre {
+/// All supported pre-tokenizers.
+const PRE_TOKENIZERS: &[PreTokenizer] = &[
+    PreTokenizer {
         names: &[
             "gpt-2",
             "phi-2",
@@ -81,10 +82,10 @@ const TABLE: &[Pre] = &[
             "trillion",
             "granite-docling",
         ],
-        cuts: &[GPT2],
+        splits: &[GPT2],
         ..PLAIN
     },
-    Pre {
+    PreTokenizer {
         names: &[
             "smollm",
             "starcoder",
@@ -95,10 +96,10 @@ const TABLE: &[Pre] = &[
             "minerva-7b",
             "mellum2",
         ],
-        cuts: &[(r"\p{N}", false), GPT2],
+        splits: &[(r"\p{N}", false), GPT2],
         ..PLAIN
     },
-    Pre {
+    PreTokenizer {
         names: &[
             "llama-bpe",
             "llama3",
@@ -109,13 +110,13 @@ const TABLE: &[Pre] = &[
             "midm-2.0",
             "lfm2",
         ],
-        cuts: &[LLAMA3],
+        splits: &[LLAMA3],
         ignores_merges: true,
         adds_bos: true,
     },
-    Pre { names: &["glm4", "glm5"], cuts: &[LLAMA3], ignores_merges: true, ..PLAIN },
-    Pre { names: &["dbrx", "smaug-bpe", "chatglm-bpe"], cuts: &[LLAMA3], ..PLAIN },
-    Pre {
+    PreTokenizer { names: &["glm4", "glm5"], splits: &[LLAMA3], ignores_merges: true, ..PLAIN },
+    PreTokenizer { names: &["dbrx", "smaug-bpe", "chatglm-bpe"], splits: &[LLAMA3], ..PLAIN },
+    PreTokenizer {
         names: &[
             "qwen2",
             "deepseek-r1-qwen",
@@ -126,13 +127,13 @@ const TABLE: &[Pre] = &[
             "solar-open",
             "grok-2",
         ],
-        cuts: &[QWEN2],
+        splits: &[QWEN2],
         ..PLAIN
     },
-    Pre { names: &["qwen35"], cuts: &[QWEN35], ..PLAIN },
-    Pre {
+    PreTokenizer { names: &["qwen35"], splits: &[QWEN35], ..PLAIN },
+    PreTokenizer {
         names: &["deepseek-llm"],
-        cuts: &[
+        splits: &[
             ("[\r\n]", false),
             DEEPSEEK_LETTERS,
             (r"\s?[!-/:-~！-／：-～‘-‟　-。]+", false),
@@ -142,9 +143,9 @@ const TABLE: &[Pre] = &[
         ],
         ..PLAIN
     },
-    Pre {
+    PreTokenizer {
         names: &["deepseek-coder"],
-        cuts: &[
+        splits: &[
             ("[\r\n]", false),
             (r"\s?\p{L}+", false),
             (r"\s?\p{P}+", false),
@@ -153,14 +154,14 @@ const TABLE: &[Pre] = &[
         ],
         ..PLAIN
     },
-    Pre {
+    PreTokenizer {
         names: &["falcon"],
-        cuts: &[(r"[\p{P}\$\+<=>\^~\|`]+", false), GPT2, ("[0-9][0-9][0-9]", false)],
+        splits: &[(r"[\p{P}\$\+<=>\^~\|`]+", false), GPT2, ("[0-9][0-9][0-9]", false)],
         ..PLAIN
     },
-    Pre {
+    PreTokenizer {
         names: &["default"],
-        cuts: &[
+        splits: &[
             (r"[\p{P}\$\+<=>\^~\|]+", false),
             GPT2,
             (r"\p{N}+", false),
@@ -170,69 +171,74 @@ const TABLE: &[Pre] = &[
     },
 ];
 
-/// The pre-tokenizer of `gemma4`: merges cross spaces, and only newlines are cut off.
-pub(super) const NEWLINES: Pre = Pre { cuts: &[("[^\n]+|[\n]+", false)], ..PLAIN };
+/// The pre-tokenizer of `gemma4`: merges cross spaces, and only newlines are separated.
+pub(super) const NEWLINES: PreTokenizer =
+    PreTokenizer { splits: &[("[^\n]+|[\n]+", false)], ..PLAIN };
 
 /// The pre-tokenizer called `name`.
 ///
-/// *Errors*: [`Error::Unsupported`], naming those that are known.
-pub(super) fn named(name: &str) -> Result<&'static Pre, Error> {
-    TABLE.iter().find(|pre| pre.names.contains(&name)).ok_or_else(|| {
-        let known: Vec<_> = TABLE.iter().flat_map(|pre| pre.names).copied().collect();
+/// # Errors
+/// [`Error::Unsupported`], listing the known names.
+pub(super) fn named(name: &str) -> Result<&'static PreTokenizer, Error> {
+    PRE_TOKENIZERS.iter().find(|pre| pre.names.contains(&name)).ok_or_else(|| {
+        let known: Vec<_> = PRE_TOKENIZERS.iter().flat_map(|pre| pre.names).copied().collect();
         let known = known.join(", ");
         Error::Unsupported {
             what: format!(
-                "the pre-tokenizer `{}` is not known; Lilims would cut words differently from the \
-                 model's training (known: {known})",
+                "unknown pre-tokenizer `{}`: words would be split differently than in training \
+                 (known: {known})",
                 lilims_gguf::quoted(name)
             ),
         }
     })
 }
 
-/// A pre-tokenizer ready to cut text.
-pub(super) struct Cutter {
-    cuts: Vec<Regex>,
+/// A pre-tokenizer with compiled patterns.
+pub(super) struct WordSplitter {
+    splits: Vec<Regex>,
 }
 
-impl Cutter {
-    pub(super) fn new(pre: &Pre) -> Self {
-        let build = |&(pattern, cuts_space): &Cut| {
-            let patterns = if cuts_space { vec![pattern, r"\s+"] } else { vec![pattern] };
+impl WordSplitter {
+    pub(super) fn new(pre: &PreTokenizer) -> Self {
+        let build = |&(pattern, splits_space): &SplitPattern| {
+            let patterns = if splits_space { vec![pattern, r"\s+"] } else { vec![pattern] };
             Regex::new_many(&patterns).expect("the patterns of the table are valid")
         };
-        Self { cuts: pre.cuts.iter().map(build).collect() }
+        Self { splits: pre.splits.iter().map(build).collect() }
     }
 
-    /// Passes on the words of `text`, which together are the text, until `visit` fails.
+    /// Passes the words of `text`, which together are the text, to `visit`, until that fails.
     pub(super) fn words<'t>(
         &self,
         text: &'t str,
         visit: &mut dyn FnMut(&'t str) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        words(&self.cuts, text, visit)
+        words(&self.splits, text, visit)
     }
 }
 
-/// Each cut divides what the ones before have left; text passes through all of them piece by piece.
+/// Each pattern splits the parts that the previous ones have left; text passes through all of them
+/// part by part.
 fn words<'t>(
-    cuts: &[Regex],
+    splits: &[Regex],
     text: &'t str,
     visit: &mut dyn FnMut(&'t str) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    match cuts.split_first() {
-        Some((regex, others)) => cut(regex, text).try_for_each(|piece| words(others, piece, visit)),
+    match splits.split_first() {
+        Some((regex, others)) => {
+            split_at_matches(regex, text).try_for_each(|part| words(others, part, visit))
+        }
         None => visit(text),
     }
 }
 
-/// Cuts `text` at every match: matches and what lies between them are the pieces.
-fn cut<'t>(regex: &Regex, text: &'t str) -> impl Iterator<Item = &'t str> {
+/// Splits `text` at every match: the matches and the gaps between them are the parts.
+fn split_at_matches<'t>(regex: &Regex, text: &'t str) -> impl Iterator<Item = &'t str> {
     let mut at = 0;
     let mut pending = None;
     std::iter::from_fn(move || {
-        if let Some(piece) = pending.take() {
-            return Some(piece);
+        if let Some(part) = pending.take() {
+            return Some(part);
         }
         if at == text.len() {
             return None;
@@ -244,7 +250,7 @@ fn cut<'t>(regex: &Regex, text: &'t str) -> impl Iterator<Item = &'t str> {
         if gap.is_empty() {
             return Some(matched);
         }
-        pending = Some(matched).filter(|piece| !piece.is_empty());
+        pending = Some(matched).filter(|part| !part.is_empty());
         Some(gap)
     })
 }
@@ -254,7 +260,7 @@ fn next_match(regex: &Regex, text: &str, at: usize) -> Option<(usize, usize)> {
     let (start, mut end) = (found.start(), found.end());
     let is_space_run = found.pattern() != PatternID::ZERO;
     if is_space_run && end < text.len() {
-        // `\s+(?!\S)`: the run gives its last character to the next word, unless it has only one.
+        // `\s+(?!\S)`: the run leaves its last character to the next word, unless it has only one.
         let last = text[start..end].chars().next_back().map_or(0, char::len_utf8);
         if end - last > start {
             end -= last;
