@@ -14,12 +14,18 @@ mod window;
 use lilims_core::App;
 use tauri::{AppHandle, Emitter, Manager, RunEvent};
 
-/// The event that tells the page what changed.
+/// The least important events that are logged.
+const LOG_LEVEL: tracing_subscriber::filter::LevelFilter =
+    tracing_subscriber::filter::LevelFilter::WARN;
+/// The event that reports a change to the page.
 const EVENT: &str = "changed";
 
 /// Opens the window and returns when it was closed; on desktops the process then ends.
 #[cfg_attr(mobile, tauri::mobile_entry_point)]
 pub fn run() {
+    // Events of the application go to standard error, without text of conversations.
+    let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(LOG_LEVEL);
+    let _ = log.with_ansi(false).try_init();
     let app = tauri::Builder::default()
         .plugin(tauri_plugin_dialog::init())
         .invoke_handler(tauri::generate_handler![commands::call, commands::ask])

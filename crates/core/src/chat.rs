@@ -127,7 +127,7 @@ impl ChatBackend for Chat {
         if let (Some(conversation), Some(path)) = (&self.conversation, saved.session_path()) {
             match conversation.save(&path) {
                 Ok(()) => bound_saved_sessions(&path),
-                Err(error) => eprintln!("Lilims cannot save the session: {error}"),
+                Err(error) => tracing::warn!(%error, "cannot save the session"),
             }
         }
     }

@@ -36,9 +36,8 @@ fn read(file: &ConversationFile) -> Option<Conversation> {
     match file.read() {
         Ok(conversation) => conversation,
         Err(error) => {
-            let aside =
-                file.put_aside().map_or_else(|_| "it stays".into(), |to| to.display().to_string());
-            eprintln!("Lilims cannot read the last conversation ({error}); {aside}");
+            let moved_to = file.put_aside().ok();
+            tracing::warn!(%error, ?moved_to, "cannot read the last conversation");
             None
         }
     }
@@ -131,14 +130,14 @@ impl SavedConversation {
     pub(crate) fn forget(&mut self) {
         self.conversation = Conversation::default();
         if let Some(Err(error)) = self.file.as_ref().map(ConversationFile::remove) {
-            eprintln!("Lilims cannot delete the conversation: {error}");
+            tracing::warn!(%error, "cannot delete the conversation");
         }
     }
 
     fn write(&mut self) {
         self.written_at = Instant::now();
         if let Some(Err(error)) = self.file.as_ref().map(|file| file.write(&self.conversation)) {
-            eprintln!("Lilims cannot save the conversation: {error}");
+            tracing::warn!(%error, "cannot save the conversation");
         }
     }
 }
@@ -148,6 +147,6 @@ pub(crate) fn bound_saved_sessions(session: &Path) {
     if let Some(folder) = session.parent()
         && let Err(error) = bound_sessions(folder, SESSION_QUOTA_BYTES)
     {
-        eprintln!("Lilims cannot remove old saved sessions: {error}");
+        tracing::warn!(%error, "cannot remove old saved sessions");
     }
 }

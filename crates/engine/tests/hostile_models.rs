@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 
 use lilims_engine::{
     BackendKind, Error, Fit, GenerateOptions, KvType, LoadOptions, MemoryBudget, MemoryEstimate,
-    Model, ModelSpec, Tokenizer,
+    Model, ModelSpec, Tokenizer, estimate::MemorySource,
 };
 use lilims_gguf::{File, TensorType, Value, Writer};
 
@@ -257,7 +257,7 @@ fn exercise(bytes: Vec<u8>, path: &Path) -> Result<bool, Error> {
                 let options = LoadOptions { context, kv_type, threads, ..LoadOptions::default() };
                 let Ok(estimate) = MemoryEstimate::new(&file, &options) else { continue };
                 let _ = (estimate.total_bytes(), estimate.parts());
-                let budget = MemoryBudget { available_bytes: 1 << 30, source: "a test".to_owned() };
+                let budget = MemoryBudget { available_bytes: 1 << 30, source: MemorySource::Metal };
                 let _ = Fit::new(&file, &options, &budget, "m", &[]);
             }
         }

@@ -1,10 +1,10 @@
 //! Sentences for facts that are not errors: notes, reports, reasons, and the parts of an estimate.
 
 use lilims_ipc::{
-    Attempt, CacheShape, Caution, Fit, FitPart, FitPartKind, LeftOut, LeftOutReason, LibraryNote,
-    Owner, PromptNote, Report, StayReason, Suggestion, UnloadReason, Unsuitable,
+    Attempt, CacheShape, Caution, Fit, FitPart, FitPartKind, ImportFailure, LeftOut, LeftOutReason,
+    LibraryNote, MemorySource, Owner, PromptNote, Report, StayReason, Suggestion, UnloadReason,
+    Unsuitable,
 };
-use lilims_ipc::{ImportFailure, MemorySource};
 
 use super::errors::error;
 use super::text;
