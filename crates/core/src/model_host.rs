@@ -25,7 +25,7 @@ const SHUT_DOWN_WAIT: Duration = Duration::from_secs(2);
 const SAVE_AFTER: Duration = Duration::from_secs(4);
 
 /// How often free memory is checked while a model idles.
-const PRESSURE_INTERVAL: Duration = Duration::from_secs(5);
+const PRESSURE_INTERVAL: Duration = Duration::from_secs(20);
 
 /// The name of a model whose file is not found yet: the doors have a word for it.
 const UNNAMED: &str = "";
@@ -311,16 +311,16 @@ impl Worker {
         let start = Instant::now();
         while self.backend.is_some() {
             let left = self.idle.after.saturating_sub(start.elapsed());
-            match queue.recv_timeout(left.min(PRESSURE_INTERVAL)) {
-                Ok(job) => return Some(job),
-                Err(RecvTimeoutError::Disconnected) => return None,
-                Err(RecvTimeoutError::Timeout) if (self.idle.is_short)() => {
-                    self.unload(UnloadReason::MemoryShort);
+            if (self.idle.is_short)() {
+                self.unload(UnloadReason::MemoryShort);
+            } else if left.is_zero() {
+                self.unload(UnloadReason::Idle { seconds: self.idle.after.as_secs() });
+            } else {
+                match queue.recv_timeout(left.min(PRESSURE_INTERVAL)) {
+                    Ok(job) => return Some(job),
+                    Err(RecvTimeoutError::Disconnected) => return None,
+                    Err(RecvTimeoutError::Timeout) => {}
                 }
-                Err(RecvTimeoutError::Timeout) if start.elapsed() >= self.idle.after => {
-                    self.unload(UnloadReason::Idle { seconds: self.idle.after.as_secs() });
-                }
-                Err(RecvTimeoutError::Timeout) => {}
             }
         }
         queue.recv().ok()

@@ -9,8 +9,8 @@ mod cache;
 use std::borrow::Cow;
 use std::io::{Read, Write};
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 
 use candle_core::quantized::{GgmlDType, QMatMul, QStorage, QTensor};
 use candle_core::{D, DType, Device, Module, Tensor};
@@ -56,23 +56,28 @@ impl CandleModel {
     }
 }
 
-/// Whether this build has a GPU device that starts.
+/// Whether this build has a GPU device that starts. The first call opens it for the whole process.
 pub(crate) fn has_gpu() -> bool {
-    !matches!(device(), Device::Cpu)
+    cfg!(any(feature = "metal", feature = "cuda")) && !matches!(device(), Device::Cpu)
 }
 
 /// Returns the working set size that Metal recommends and how much of it is allocated, in bytes;
 /// `None` if Metal does not start.
 #[cfg(feature = "metal")]
 pub(crate) fn working_set_bytes() -> Option<(u64, u64)> {
-    let device = Device::new_metal(0).ok()?;
+    let device = device();
     let metal = device.as_metal_device().ok()?.metal_device();
     let recommended = metal.recommended_max_working_set_size();
     Some((recommended as u64, metal.current_allocated_size() as u64))
 }
 
-/// The best device that starts.
+/// The best device that starts, opened once.
 fn device() -> Device {
+    static DEVICE: OnceLock<Device> = OnceLock::new();
+    DEVICE.get_or_init(open_device).clone()
+}
+
+fn open_device() -> Device {
     #[cfg(feature = "metal")]
     if let Ok(device) = Device::new_metal(0) {
         return device;

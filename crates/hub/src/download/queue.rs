@@ -11,6 +11,8 @@ use super::task::{self, TICK};
 use crate::library::{DownloadRow, DownloadState, Held, download_lock};
 use crate::{Client, Entry, Error, Library};
 
+/// How often an idle queue looks for downloads of other processes.
+const IDLE_INTERVAL: Duration = Duration::from_secs(20);
 /// How long a download waits whose end could not be written into the index.
 const INDEX_PAUSE: Duration = Duration::from_secs(1);
 
@@ -49,34 +51,50 @@ impl Downloader {
         self.client.library()
     }
 
-    /// Runs the queue for ever: what waits, and what a process that ended has left.
+    /// Runs the queue for ever: downloads that wait, and those that a process which ended has left.
+    /// While none waits or runs, it sleeps until this process changes one, and looks now and then
+    /// whether another process did.
     ///
-    /// `tell` hears of all downloads when something changed, at most four times a second.
-    pub async fn run(&self, mut tell: impl FnMut(&[DownloadRow]) + Send) {
+    /// `report` is called with all downloads when something changed, at most four times a second.
+    pub async fn run(&self, mut report: impl FnMut(&[DownloadRow]) + Send) {
         let mut running = JoinSet::new();
-        let mut told = Vec::new();
-        let mut ticks = tokio::time::interval(TICK);
+        let mut reported = Vec::new();
         loop {
-            ticks.tick().await;
             while running.try_join_next().is_some() {}
             // An index that cannot be read now may be read at the next tick.
-            let Ok(rows) = self.library().downloads() else { continue };
-            for row in rows.iter().filter(|row| is_waiting(row)) {
-                if let Ok(Some(locks)) = self.try_take(row.id) {
-                    let (this, id) = (self.clone(), row.id);
-                    running.spawn(async move {
-                        if this.run_one(id, &locks).await.is_err() {
-                            // It is taken up again once this is over.
-                            tokio::time::sleep(INDEX_PAUSE).await;
-                        }
-                    });
+            let rows = self.read_rows().await;
+            let is_active = !running.is_empty() || rows.iter().flatten().any(is_waiting);
+            if let Ok(rows) = rows {
+                for row in rows.iter().filter(|row| is_waiting(row)) {
+                    if let Ok(Some(locks)) = self.try_take(row.id) {
+                        let (this, id) = (self.clone(), row.id);
+                        running.spawn(async move {
+                            if this.run_one(id, &locks).await.is_err() {
+                                // It is tried again after this.
+                                tokio::time::sleep(INDEX_PAUSE).await;
+                            }
+                        });
+                    }
+                }
+                if rows != reported {
+                    report(&rows);
+                    reported = rows;
                 }
             }
-            if rows != told {
-                tell(&rows);
-                told = rows;
+            if is_active {
+                tokio::time::sleep(TICK).await;
+            } else {
+                let changed = self.library().downloads_changed.notified();
+                let _ = tokio::time::timeout(IDLE_INTERVAL, changed).await;
             }
         }
+    }
+
+    /// Reads the queue on a thread that may block.
+    async fn read_rows(&self) -> Result<Vec<DownloadRow>, Error> {
+        let library = Arc::clone(self.library());
+        let rows = tokio::task::spawn_blocking(move || library.downloads()).await;
+        rows.unwrap_or_else(|broken| Err(Error::io("")(std::io::Error::other(broken))))
     }
 
     /// Runs one download until it ended, or waits for the process that runs it and takes over

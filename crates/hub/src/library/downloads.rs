@@ -170,6 +170,7 @@ impl Library {
             )?;
         }
         transaction.commit()?;
+        self.downloads_changed.notify_one();
         Ok(id)
     }
 
@@ -267,6 +268,7 @@ impl Library {
 
     fn change(&self, sql: &str, id: i64) -> Result<(), Error> {
         self.index().prepare_cached(sql)?.execute([id])?;
+        self.downloads_changed.notify_one();
         Ok(())
     }
 
@@ -395,6 +397,7 @@ impl Library {
         transaction.commit()?;
         // What an earlier download left is of another version.
         self.remove_partial(id)?;
+        self.downloads_changed.notify_one();
         Ok(id)
     }
 }

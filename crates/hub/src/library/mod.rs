@@ -49,6 +49,8 @@ pub struct Library {
     pub(crate) locks: Locks,
     index: Mutex<Connection>,
     reservation: Reservation,
+    /// Wakes the queue of this process when a download changed.
+    pub(crate) downloads_changed: tokio::sync::Notify,
     rebuilt: OnceLock<Rebuilt>,
     /// While it is held, no process exchanges the index.
     _users: Held,
@@ -114,6 +116,7 @@ impl Library {
             locks,
             index: Mutex::new(connection),
             reservation: Reservation::default(),
+            downloads_changed: tokio::sync::Notify::new(),
             rebuilt: OnceLock::new(),
             _users: users,
         };
