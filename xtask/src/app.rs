@@ -13,8 +13,11 @@ use crate::process;
 use crate::report::{note, step};
 use crate::setup;
 
-/// The feature that makes the shell load the page from within itself instead of a development server.
-pub(crate) const EMBED_PAGE: &str = "lilims-app/custom-protocol";
+/// The packages and features of every cargo build: one selection, so that no dependency is compiled
+/// again with other features. The feature makes the shell load the page from within itself instead of a
+/// development server.
+pub(crate) const EVERYTHING: [&str; 3] =
+    ["--workspace", "--features", "lilims-app/custom-protocol"];
 
 /// Builds the app and opens it; returns when the window is closed.
 ///
@@ -40,7 +43,7 @@ pub(crate) fn build(places: &Places) -> Result<PathBuf> {
     page::build(places, &tools.page)?;
     step("app, release build", || {
         let mut command = process::cargo(places);
-        command.args(["build", "--release", "--package", "lilims-app", "--features", EMBED_PAGE]);
+        command.args(["build", "--release"]).args(EVERYTHING).args(["--bin", "lilims-app"]);
         process::run(&mut command)
     })?;
     let program = places.target.join("release").join(program_name("lilims-app"));

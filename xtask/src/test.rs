@@ -12,7 +12,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::app::{EMBED_PAGE, program_name};
+use crate::app::{EVERYTHING, program_name};
 use crate::emulation;
 use crate::page;
 use crate::places::Places;
@@ -21,9 +21,6 @@ use crate::report::step;
 use crate::setup::{self, AppTools};
 use crate::tidy;
 use counts::Counts;
-
-/// The packages and features of every cargo command here: one selection, one build.
-const EVERYTHING: [&str; 3] = ["--workspace", "--features", EMBED_PAGE];
 
 /// Runs all checks and tests. Checks that fail do not keep the tests from running.
 ///

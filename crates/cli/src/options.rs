@@ -138,16 +138,16 @@ pub(crate) fn model_path(named: Option<&Path>) -> Result<PathBuf> {
 #[derive(Args)]
 pub(crate) struct AnswerOptions {
     /// 0 picks the likeliest token each time; larger values vary more.
-    #[arg(long, value_name = "T", default_value_t = 0.7, value_parser = temperature)]
+    #[arg(long, value_name = "T", default_value_t = Sampling::CHAT.temperature, value_parser = temperature)]
     temperature: f32,
     /// Sample from the K likeliest tokens; 0 is off.
-    #[arg(long, value_name = "K", default_value_t = 40, value_parser = tokens)]
+    #[arg(long, value_name = "K", default_value_t = Sampling::CHAT.top_k, value_parser = tokens)]
     top_k: usize,
     /// Sample from the likeliest tokens that together hold this probability; 1 is off.
-    #[arg(long, value_name = "P", default_value_t = 0.95, value_parser = probability)]
+    #[arg(long, value_name = "P", default_value_t = Sampling::CHAT.top_p, value_parser = probability)]
     top_p: f32,
     /// Drop tokens less likely than this share of the likeliest; 0 is off.
-    #[arg(long, value_name = "P", default_value_t = 0.05, value_parser = probability)]
+    #[arg(long, value_name = "P", default_value_t = Sampling::CHAT.min_p, value_parser = probability)]
     min_p: f32,
     /// Make tokens that came up lately less likely; 1 is off.
     #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = positive)]

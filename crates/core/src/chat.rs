@@ -200,7 +200,7 @@ fn generate_options(options: &Options) -> GenerateOptions {
         temperature: options.temperature.clamp(0.0, 2.0),
         top_p: options.top_p.clamp(0.0, 1.0),
         seed: options.seed.unwrap_or_else(engine::sampler::random_seed),
-        ..Sampling::default()
+        ..Sampling::CHAT
     };
     let max_tokens = usize::try_from(options.max_tokens).unwrap_or(usize::MAX);
     GenerateOptions { sampling, max_tokens, ..GenerateOptions::default() }
@@ -232,6 +232,12 @@ fn count(tokens: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn defaults_are_those_of_every_door() {
+        let sampling = generate_options(&Options { seed: Some(0), ..Options::default() }).sampling;
+        assert_eq!(sampling, Sampling::CHAT);
+    }
 
     #[test]
     fn options_become_sampling_within_bounds() {

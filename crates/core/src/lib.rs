@@ -7,6 +7,7 @@
 mod answer_stream;
 mod app;
 mod chat;
+mod conversation_writer;
 pub mod conversions;
 pub mod library;
 mod model_host;

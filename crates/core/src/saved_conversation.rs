@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use lilims_ipc::{ContextView, Conversation, Message, Overflow, Reasoning, Role};
 use lilims_models::{ConversationFile, bound_sessions, data_dir};
 
+use crate::conversation_writer::ConversationWriter;
+
 /// The most that saved sessions take on disk.
 const SESSION_QUOTA_BYTES: u64 = 2 << 30;
 /// How often a growing answer is saved.
@@ -16,7 +18,7 @@ const WRITE_INTERVAL: Duration = Duration::from_secs(2);
 /// The current conversation and its files. If they cannot be written, the conversation lasts as long as
 /// the app.
 pub struct SavedConversation {
-    file: Option<ConversationFile>,
+    writer: Option<ConversationWriter>,
     conversation: Conversation,
     written_at: Instant,
 }
@@ -46,23 +48,29 @@ fn read(file: &ConversationFile) -> Option<Conversation> {
 impl SavedConversation {
     /// The conversation of the last visit, or an empty one.
     pub fn open() -> Self {
-        let file = current();
-        let conversation = file.as_ref().and_then(read).unwrap_or_default();
-        Self { file, conversation, written_at: Instant::now() }
+        current().map_or_else(Self::without_file, Self::of_file)
+    }
+
+    fn of_file(file: ConversationFile) -> Self {
+        let conversation = read(&file).unwrap_or_default();
+        let writer = Some(ConversationWriter::start(file));
+        Self { writer, conversation, written_at: Instant::now() }
+    }
+
+    fn without_file() -> Self {
+        Self { writer: None, conversation: Conversation::default(), written_at: Instant::now() }
     }
 
     /// The conversation whose file is at `path`, for tests.
     #[cfg(test)]
     pub(crate) fn at(path: PathBuf) -> Self {
-        let file = ConversationFile::new(path);
-        let conversation = read(&file).unwrap_or_default();
-        Self { file: Some(file), conversation, written_at: Instant::now() }
+        Self::of_file(ConversationFile::new(path))
     }
 
     /// A conversation without a file, for tests.
     #[cfg(test)]
     pub(crate) fn in_memory() -> Self {
-        Self { file: None, conversation: Conversation::default(), written_at: Instant::now() }
+        Self::without_file()
     }
 
     /// Reads the conversation of the last visit, if there is one.
@@ -72,8 +80,8 @@ impl SavedConversation {
 
     /// Where the session is saved, if there is a conversation.
     pub(crate) fn session_path(&self) -> Option<PathBuf> {
-        let file = self.file.as_ref().filter(|_| self.conversation.messages.len() > 1)?;
-        Some(file.session_path())
+        let writer = self.writer.as_ref().filter(|_| self.conversation.messages.len() > 1)?;
+        Some(writer.file().session_path())
     }
 
     /// Saves a question with everything before it.
@@ -81,6 +89,7 @@ impl SavedConversation {
         let view = self.conversation.view.take();
         self.conversation = Conversation { messages: messages.to_vec(), overflow, view };
         self.write();
+        self.flush();
     }
 
     /// Adds to the answer.
@@ -116,6 +125,7 @@ impl SavedConversation {
     pub(crate) fn end(&mut self, view: Option<ContextView>) {
         self.conversation.view = view.or(self.conversation.view.take());
         self.write();
+        self.flush();
     }
 
     /// Sets what happens when the context is full.
@@ -123,21 +133,29 @@ impl SavedConversation {
         self.conversation.overflow = overflow;
         if !self.conversation.messages.is_empty() {
             self.write();
+            self.flush();
         }
     }
 
     /// Deletes the conversation with its session, for good, and begins a new one.
     pub(crate) fn forget(&mut self) {
         self.conversation = Conversation::default();
-        if let Some(Err(error)) = self.file.as_ref().map(ConversationFile::remove) {
+        if let Some(Err(error)) = self.writer.as_ref().map(ConversationWriter::delete) {
             tracing::warn!(%error, "cannot delete the conversation");
         }
     }
 
     fn write(&mut self) {
         self.written_at = Instant::now();
-        if let Some(Err(error)) = self.file.as_ref().map(|file| file.write(&self.conversation)) {
-            tracing::warn!(%error, "cannot save the conversation");
+        if let Some(writer) = &self.writer {
+            writer.write(&self.conversation);
+        }
+    }
+
+    /// Waits until the file is on disk; not while an answer is decoded.
+    fn flush(&self) {
+        if let Some(writer) = &self.writer {
+            writer.flush();
         }
     }
 }

@@ -50,6 +50,19 @@ impl Default for Sampling {
 }
 
 impl Sampling {
+    /// How chats are sampled unless the user chose otherwise, at every door.
+    pub const CHAT: Self = Self {
+        temperature: 0.7,
+        top_k: 40,
+        top_p: 0.95,
+        min_p: 0.05,
+        repeat_penalty: 1.0,
+        frequency_penalty: 0.0,
+        presence_penalty: 0.0,
+        penalty_window: 64,
+        seed: 0,
+    };
+
     fn is_greedy(&self) -> bool {
         self.temperature.is_nan() || self.temperature <= 0.0
     }

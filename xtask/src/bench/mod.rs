@@ -23,7 +23,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::app::program_name;
+use crate::app::{EVERYTHING, program_name};
 use crate::places::Places;
 use crate::process;
 use crate::report::{note, step};
@@ -141,7 +141,8 @@ fn output_of(program: &str, arguments: &[&str], places: &Places) -> Result<Strin
 fn build(places: &Places) -> Result<PathBuf> {
     step("lilims, release build", || {
         let mut command = process::cargo(places);
-        process::run(command.args(["build", "--release", "--package", "lilims-cli"]))
+        command.args(["build", "--release"]).args(EVERYTHING);
+        process::run(command.args(["--bin", "lilims"]))
     })?;
     Ok(places.target.join("release").join(program_name("lilims")))
 }

@@ -104,16 +104,9 @@ fn say_here(entry: &Entry) -> Result<ExitCode> {
 impl Download<'_> {
     /// The model, if a file with these contents is here already.
     fn here(&self) -> Result<Option<Entry>> {
-        let is_it = |entry: &Entry| match (&self.sha256, &entry.sha256) {
-            (Some(wanted), Some(has)) => wanted == has,
-            _ => {
-                entry.repository.as_ref() == Some(&self.repository.repository)
-                    && entry.file.as_ref() == Some(&self.file.file)
-                    && entry.revision.as_ref() == Some(&self.repository.revision)
-            }
-        };
-        let is_good = |entry: &Entry| !entry.is_damaged && !is_missing(entry);
-        Ok(self.library.entries()?.into_iter().find(|entry| is_it(entry) && is_good(entry)))
+        let (repository, sha256) = (&self.repository.repository, self.sha256.as_deref());
+        let is_it = |entry: &Entry| entry.is_file_of(repository, &self.file.file, sha256);
+        Ok(self.library.entries()?.into_iter().find(|entry| is_it(entry) && entry.is_usable()))
     }
 
     /// Says what will be fetched.

@@ -201,7 +201,8 @@ fn catalogue(handle: &LibraryHandle) -> Result<Reply, Error> {
     let (entries, budget) = (handle.library()?.entries()?, fit::budget());
     let models = Catalogue::curated().models.into_iter().map(|it| {
         let is_it = |entry: &&hub::Entry| {
-            entry.file.as_ref() == Some(&it.file) || entry.path.ends_with(&it.file)
+            entry.is_file_of(&it.repository, &it.file, it.sha256.as_deref())
+                || entry.path.ends_with(&it.file)
         };
         Recommended {
             here: entries.iter().find(is_it).map(|entry| entry.name.clone()),
@@ -241,9 +242,7 @@ fn present_repository(found: hub::Repository, card: String, entries: &[hub::Entr
     let budget = fit::budget();
     let here = |file: &hub::RepositoryFile| {
         let is_it = |entry: &&hub::Entry| {
-            entry.repository.as_ref() == Some(&found.repository)
-                && entry.file.as_ref() == Some(&file.file)
-                || entry.sha256.is_some() && entry.sha256 == file.sha256
+            entry.is_file_of(&found.repository, &file.file, file.sha256.as_deref())
         };
         entries.iter().find(is_it).map(|entry| entry.name.clone())
     };
