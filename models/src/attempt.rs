@@ -1,4 +1,5 @@
-//! The note that a model is being loaded, which outlasts a process that ends while it loads.
+//! A marker file that exists while a model loads, so that the next start can report a load that
+//! crashed the process. It does not load models and does not decide what to do after a crash.
 
 use std::fs;
 use std::io;
@@ -6,55 +7,56 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-/// The most bytes of a note that are read; it takes some hundred.
+/// Upper bound on the marker's size when it is read; it normally takes a few hundred bytes.
 const MAX_BYTES: u64 = 1 << 16;
 
-/// A load that has begun and, if its note is found at a start, has not ended well.
+/// A model load in progress. A marker that is still there at the next start means that the load
+/// crashed the process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Attempt {
-    /// The model's short name in the library; empty where it has none.
+pub struct LoadAttempt {
+    /// The model's short name in the library; empty if it is not in the library.
     pub name: String,
-    /// Its name to show.
+    /// The model's display name.
     pub title: String,
-    /// The context that it is loaded with, in tokens.
+    /// The requested context size, in tokens.
     pub context_tokens: u32,
-    /// The memory that it will take, in bytes.
+    /// The estimated memory use, in bytes.
     pub needed_bytes: u64,
-    /// The memory that was free, in bytes.
+    /// The available memory when the load started, in bytes.
     pub available_bytes: u64,
-    /// The process that loads it.
+    /// The id of the process that loads the model.
     pub process: u32,
 }
 
-/// The note on disk; gone when this is dropped.
+/// The marker file of a [`LoadAttempt`], removed on drop.
 #[derive(Debug)]
-pub struct Note {
+pub struct LoadMarker {
     path: PathBuf,
 }
 
-impl Drop for Note {
+impl Drop for LoadMarker {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.path);
     }
 }
 
-impl Attempt {
-    /// Writes the note into `folder`, until what is returned is dropped.
+impl LoadAttempt {
+    /// Writes the marker file into `folder`; dropping the returned value removes it.
     ///
     /// # Errors
-    /// When it cannot be written; the load may go on without it.
-    pub fn note(&self, folder: &Path) -> io::Result<Note> {
+    /// If the marker cannot be written. The caller can still load the model.
+    pub fn write_marker(&self, folder: &Path) -> io::Result<LoadMarker> {
         fs::create_dir_all(folder)?;
         let path = path(folder);
-        // On the disk before the load begins: it may take the whole system down.
+        // On disk before the load starts: running out of memory can take the whole system down.
         lilims_files::write_atomic(&path, |file| Ok(serde_json::to_writer(file, self)?))?;
-        Ok(Note { path })
+        Ok(LoadMarker { path })
     }
 
-    /// Takes the note that an earlier process has left in `folder`. One of a process that `is_alive`
-    /// is no sign of a crash and stays.
-    pub fn take_left(folder: &Path, is_alive: impl Fn(u32) -> bool) -> Option<Self> {
-        crate::conversation::sweep_abandoned(folder);
+    /// Reads and removes the marker that a crashed process left in `folder`. The marker of another
+    /// process that `is_alive` is not a sign of a crash: it stays, and the result is `None`.
+    pub fn take_leftover(folder: &Path, is_alive: impl Fn(u32) -> bool) -> Option<Self> {
+        crate::conversation::remove_abandoned(folder);
         let path = path(folder);
         let attempt: Self =
             match serde_json::from_slice(&lilims_files::read(&path, MAX_BYTES).ok()?) {
@@ -80,8 +82,8 @@ fn path(folder: &Path) -> PathBuf {
 mod tests {
     use super::*;
 
-    fn attempt(process: u32) -> Attempt {
-        Attempt {
+    fn attempt(process: u32) -> LoadAttempt {
+        LoadAttempt {
             name: "m".into(),
             title: "M".into(),
             context_tokens: 8192,
@@ -92,23 +94,23 @@ mod tests {
     }
 
     #[test]
-    fn a_load_that_ends_leaves_no_note() {
+    fn finished_load_leaves_no_marker() {
         let folder = tempfile::tempdir().unwrap();
-        let note = attempt(7).note(folder.path()).unwrap();
+        let marker = attempt(7).write_marker(folder.path()).unwrap();
         assert!(path(folder.path()).exists());
-        drop(note);
-        assert_eq!(Attempt::take_left(folder.path(), |_| false), None);
+        drop(marker);
+        assert_eq!(LoadAttempt::take_leftover(folder.path(), |_| false), None);
     }
 
     #[test]
-    fn a_process_that_ended_is_explained_once() {
+    fn crashed_load_is_reported_once() {
         let folder = tempfile::tempdir().unwrap();
-        std::mem::forget(attempt(7).note(folder.path()).unwrap());
-        assert_eq!(Attempt::take_left(folder.path(), |id| id == 7), None);
-        assert_eq!(Attempt::take_left(folder.path(), |_| false), Some(attempt(7)));
-        assert_eq!(Attempt::take_left(folder.path(), |_| false), None);
+        std::mem::forget(attempt(7).write_marker(folder.path()).unwrap());
+        assert_eq!(LoadAttempt::take_leftover(folder.path(), |id| id == 7), None);
+        assert_eq!(LoadAttempt::take_leftover(folder.path(), |_| false), Some(attempt(7)));
+        assert_eq!(LoadAttempt::take_leftover(folder.path(), |_| false), None);
         fs::write(path(folder.path()), "{").unwrap();
-        assert_eq!(Attempt::take_left(folder.path(), |_| false), None);
+        assert_eq!(LoadAttempt::take_leftover(folder.path(), |_| false), None);
         assert!(!path(folder.path()).exists());
     }
 }

@@ -1,4 +1,4 @@
-//! The curated list of models: a TOML file in this crate, checked when it is parsed.
+//! The curated list of models: reads and validates `catalogue.toml`. It does not download anything.
 
 use std::collections::HashSet;
 
@@ -8,60 +8,60 @@ use crate::Error;
 
 const FORMAT: u32 = 2;
 
-/// How long a sentence on the shelf may be, in bytes.
+/// The longest `good_at` sentence, in bytes.
 const MAX_GOOD_AT: usize = 120;
 
 /// The models that Lilims recommends.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Catalogue {
-    /// The version of the format, 2.
+    /// The version of the file format, currently 2.
     format: u32,
-    /// The models, in the order in which they are shown.
+    /// The models, in display order.
     #[serde(rename = "model", default)]
     pub models: Vec<Entry>,
 }
 
-/// One model: a file of a repository, and what is known of it before it is downloaded.
+/// One model: a file in a repository, with the facts that are known before it is downloaded.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
-    /// A stable name: lower-case letters, digits, `-`, `_` and `.`.
+    /// A stable identifier: lower-case letters, digits, `-`, `_` and `.`.
     pub id: String,
-    /// The name to show.
+    /// The display name.
     pub name: String,
     /// The Hugging Face repository, `owner/name`.
     pub repository: String,
-    /// The commit of that repository, or a branch where no commit is known.
+    /// The commit of that repository, or a branch if no commit is known.
     pub revision: String,
-    /// The file in that repository, in no folder.
+    /// The file name, at the top level of that repository.
     pub file: String,
     /// The file's size in bytes.
     pub size_bytes: u64,
-    /// Whether `size_bytes` is the file's size to the byte.
-    #[serde(default = "exact")]
+    /// Whether `size_bytes` is exact rather than an estimate.
+    #[serde(default = "default_size_is_exact")]
     pub size_is_exact: bool,
-    /// The file's SHA-256 in lower-case hexadecimal, where one was stated or computed.
+    /// The file's SHA-256 in lower-case hexadecimal, if one was published or computed.
     pub sha256: Option<String>,
-    /// Where `sha256` was read. Absent only where we computed it.
+    /// The source of `sha256`. Absent only if we computed it.
     pub sha256_from: Option<String>,
-    /// Whether we held the file and computed `sha256` from it.
+    /// Whether we computed `sha256` from the file itself.
     #[serde(default)]
     pub hash_verified: bool,
-    /// How many weights it has.
+    /// The number of parameters.
     pub parameters: u64,
-    /// The licence of the weights, as SPDX writes it.
+    /// The licence of the weights, as an SPDX identifier.
     pub licence: String,
-    /// The context it was trained for, in tokens.
+    /// The context length that the model was trained for, in tokens.
     pub context: u32,
-    /// What it is good at, one short sentence.
+    /// What the model is good at, in one short sentence.
     pub good_at: String,
-    /// Whether it ships with Lilims. One entry does.
+    /// Whether the model ships with Lilims; exactly one entry does.
     #[serde(default)]
     pub bundled: bool,
 }
 
-fn exact() -> bool {
+fn default_size_is_exact() -> bool {
     true
 }
 
@@ -72,9 +72,11 @@ impl Catalogue {
             .expect("a test parses the catalogue of this crate")
     }
 
-    /// Reads and checks a catalogue.
+    /// Parses and validates a catalogue.
     ///
-    /// *Errors*: [`Error::Catalogue`], [`Error::Format`], [`Error::Entry`].
+    /// # Errors
+    /// [`Error::Catalogue`] for text that is not a catalogue, [`Error::Format`] for another format
+    /// version, [`Error::Entry`] for an invalid entry.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let catalogue: Self = toml::from_str(text)?;
         if catalogue.format != FORMAT {
@@ -84,15 +86,15 @@ impl Catalogue {
         let mut files = HashSet::new();
         for entry in &catalogue.models {
             let invalid = |what| Err(Error::Entry { id: entry.id.clone(), what });
-            if let Some(what) = entry.fault() {
+            if let Some(what) = entry.violation() {
                 return invalid(what);
             }
             if !ids.insert(&entry.id) {
                 return invalid("appears twice");
             }
-            // A file on the disk is known by its name alone, and some systems ignore case.
+            // Downloaded files are identified by name, and some file systems ignore case.
             if !files.insert(entry.file.to_ascii_lowercase()) {
-                return invalid("has the file of another entry");
+                return invalid("has the same file as another entry");
             }
         }
         Ok(catalogue)
@@ -105,12 +107,12 @@ impl Catalogue {
 }
 
 impl Entry {
-    /// What is wrong with the entry, if anything is.
+    /// The first rule that the entry violates, if any.
     ///
-    /// Ids and file names become paths, and all of them addresses, so nothing that could leave a
-    /// folder is let through.
-    fn fault(&self) -> Option<&'static str> {
-        let faults = [
+    /// Ids and file names become parts of paths and URLs, so path separators and leading dots are
+    /// rejected.
+    fn violation(&self) -> Option<&'static str> {
+        let rules = [
             (
                 !is_plain(&self.id) || self.id.bytes().any(|b| b.is_ascii_uppercase()),
                 "has an id that is not lower-case letters, digits, `-`, `_` and `.`",
@@ -129,40 +131,40 @@ impl Entry {
             (self.parameters == 0, "has no parameters"),
             (self.licence.trim().is_empty(), "has no licence"),
             (self.context == 0, "has no context"),
-            (self.good_at.trim().is_empty(), "does not say what it is good at"),
+            (self.good_at.trim().is_empty(), "has no good_at"),
             (
                 !self.good_at.ends_with('.') || self.good_at.len() > MAX_GOOD_AT,
-                "says what it is good at in something else than one short sentence",
+                "has a good_at that is not one short sentence",
             ),
         ];
-        faults
+        rules
             .into_iter()
-            .find(|(wrong, _)| *wrong)
+            .find(|(is_violated, _)| *is_violated)
             .map(|(_, what)| what)
-            .or_else(|| self.hash_fault())
+            .or_else(|| self.hash_violation())
     }
 
-    /// What is wrong with the hash and with what is said of it.
-    fn hash_fault(&self) -> Option<&'static str> {
+    /// The first rule that `sha256`, its source and `hash_verified` violate, if any.
+    fn hash_violation(&self) -> Option<&'static str> {
         let source = self.sha256_from.as_deref().map(str::trim);
         match &self.sha256 {
             Some(hash) if !is_sha256(hash) => {
                 Some("has a sha256 that is not 64 lower-case hexadecimal digits")
             }
             Some(_) if source == Some("") || (source.is_none() && !self.hash_verified) => {
-                Some("has a sha256 and does not say where it was read")
+                Some("has a sha256 without sha256_from")
             }
-            None if self.hash_verified => Some("has a verified hash and no sha256"),
-            None if source.is_some() => Some("says where a sha256 was read and has none"),
+            None if self.hash_verified => Some("has hash_verified without a sha256"),
+            None if source.is_some() => Some("has sha256_from without a sha256"),
             _ if self.hash_verified && !self.size_is_exact => {
-                Some("has a verified hash and no exact size")
+                Some("has hash_verified without an exact size")
             }
             _ => None,
         }
     }
 }
 
-/// Whether a text is one component of a path and of an address, and no hidden one.
+/// Whether a text is safe as one component of a path and of a URL, and not hidden.
 fn is_plain(text: &str) -> bool {
     !text.is_empty()
         && !text.starts_with('.')
@@ -179,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_curated_catalogue_is_valid_and_bundles_one_model() {
+    fn curated_catalogue_is_valid_and_bundles_one_model() {
         let catalogue = Catalogue::curated();
         assert_eq!(catalogue.models.iter().filter(|entry| entry.bundled).count(), 1);
         let bundled = catalogue.bundled().unwrap();
@@ -189,24 +191,24 @@ mod tests {
     }
 
     #[test]
-    fn the_curated_catalogue_spans_small_and_large() {
+    fn curated_catalogue_covers_small_to_large_models() {
         let models = Catalogue::curated().models;
         assert!((18..=25).contains(&models.len()), "{}", models.len());
         let parameters = || models.iter().map(|entry| entry.parameters);
         assert!(parameters().min().unwrap() < 150_000_000);
         assert!(parameters().max().unwrap() > 8_000_000_000);
         for entry in &models {
-            // Between 2-bit and 16-bit weights, or the size or the count has a slip.
+            // Outside 2 to 16 bits per weight, the size or the parameter count has a typo.
             let bits = entry.size_bytes as f64 * 8.0 / entry.parameters as f64;
             assert!((2.0..17.0).contains(&bits), "{}: {bits} bits per weight", entry.id);
             assert!(entry.id.starts_with(|c: char| c.is_ascii_lowercase()), "{}", entry.id);
             let quantisation = crate::quantisation_of(&entry.file).unwrap();
-            let ending = quantisation.to_ascii_lowercase();
-            assert!(entry.id.ends_with(&ending), "{} of {}", entry.id, entry.file);
+            let suffix = quantisation.to_ascii_lowercase();
+            assert!(entry.id.ends_with(&suffix), "{} of {}", entry.id, entry.file);
         }
         let stated = models.iter().filter_map(|entry| entry.sha256.as_ref());
         let distinct: HashSet<_> = stated.clone().collect();
-        assert_eq!(distinct.len(), stated.count(), "two entries have one hash");
+        assert_eq!(distinct.len(), stated.count(), "two entries have the same hash");
     }
 
     const ENTRY: &str = r#"
@@ -227,21 +229,21 @@ context = 8192
 good_at = "Short answers."
 "#;
 
-    /// A valid catalogue of one entry with `from` replaced by `to`.
-    fn changed(from: &str, to: &str) -> Result<Catalogue, Error> {
+    /// Parses a valid one-entry catalogue with `from` replaced by `to`.
+    fn parse_with(from: &str, to: &str) -> Result<Catalogue, Error> {
         assert!(ENTRY.contains(from), "{from}");
         Catalogue::parse(&ENTRY.replace(from, to))
     }
 
     #[test]
-    fn faults_are_named() {
+    fn error_names_the_violated_rule() {
         for (from, to, expected) in [
             ("file = \"Smol", "file = \"../Smol", "has a file that is not a plain name"),
             (".gguf\"", ".exe\"", "ending in .gguf"),
             ("sha256 = \"b1", "sha256 = \"B1", "64 lower-case hexadecimal digits"),
             ("sha256 = \"b1", "sha256 = \"1", "64 lower-case hexadecimal digits"),
-            ("sha256_from = \"A list\"", "", "does not say where it was read"),
-            ("sha256_from = \"A list\"", "sha256_from = \" \"", "does not say where it was read"),
+            ("sha256_from = \"A list\"", "", "without sha256_from"),
+            ("sha256_from = \"A list\"", "sha256_from = \" \"", "without sha256_from"),
             ("owner/", "", "owner/name"),
             ("revision = \"main\"", "revision = \"a/b\"", "has a revision"),
             ("size_bytes = 98362432", "size_bytes = 0", "no size"),
@@ -250,27 +252,27 @@ good_at = "Short answers."
             ("Apache-2.0", " ", "no licence"),
             ("name = \"Smol\"", "name = \"\"", "no name"),
             ("id = \"smol", "id = \"Smol", "has an id"),
-            ("Short answers.", " ", "does not say what it is good at"),
+            ("Short answers.", " ", "has no good_at"),
             ("Short answers.", "Short answers", "one short sentence"),
             ("format = 2", "format = 1", "has format 1"),
             (
                 "size_bytes = 98362432",
                 "size_bytes = 98362432\nsize_is_exact = false\nhash_verified = true",
-                "no exact size",
+                "without an exact size",
             ),
         ] {
-            let error = changed(from, to).unwrap_err().to_string();
+            let error = parse_with(from, to).unwrap_err().to_string();
             assert!(error.contains(expected), "{from} -> {to}: {error}");
         }
     }
 
     #[test]
-    fn an_entry_may_lack_a_hash_and_must_not_pretend_to_have_one() {
+    fn hash_is_optional_but_its_fields_must_agree() {
         let hash = ENTRY.lines().find(|line| line.starts_with("sha256 =")).unwrap();
         let source = "sha256_from = \"A list\"\n";
         let without = ENTRY.replace(hash, "");
         let error = Catalogue::parse(&without).unwrap_err().to_string();
-        assert!(error.contains("says where a sha256 was read and has none"), "{error}");
+        assert!(error.contains("has sha256_from without a sha256"), "{error}");
 
         let bare = without.replace(source, "");
         let catalogue = Catalogue::parse(&bare).unwrap();
@@ -278,13 +280,13 @@ good_at = "Short answers."
         assert!(!catalogue.models[0].hash_verified && catalogue.models[0].size_is_exact);
 
         let error = Catalogue::parse(&format!("{bare}hash_verified = true\n")).unwrap_err();
-        assert!(error.to_string().contains("a verified hash and no sha256"), "{error}");
+        assert!(error.to_string().contains("hash_verified without a sha256"), "{error}");
     }
 
     #[test]
-    fn missing_unknown_and_repeated_things_are_refused() {
-        assert!(matches!(changed("context = 8192\n", ""), Err(Error::Catalogue(_))));
-        assert!(matches!(changed("context = 8192", "kontext = 1"), Err(Error::Catalogue(_))));
+    fn rejects_missing_unknown_and_duplicate_fields_and_entries() {
+        assert!(matches!(parse_with("context = 8192\n", ""), Err(Error::Catalogue(_))));
+        assert!(matches!(parse_with("context = 8192", "kontext = 1"), Err(Error::Catalogue(_))));
         let (head, entry) = ENTRY.split_once("[[model]]").unwrap();
         let twice = |second: &str| {
             let text = format!("{head}[[model]]{entry}[[model]]{second}");
@@ -293,7 +295,7 @@ good_at = "Short answers."
         let error = twice(entry);
         assert!(error.ends_with("appears twice"), "{error}");
         let error = twice(&entry.replace("smol-q4_1", "other").replace("Smol.Q", "SMOL.Q"));
-        assert!(error.ends_with("has the file of another entry"), "{error}");
+        assert!(error.ends_with("has the same file as another entry"), "{error}");
         assert!(Catalogue::parse("format = 2").unwrap().models.is_empty());
     }
 }

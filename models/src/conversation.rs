@@ -1,7 +1,7 @@
-//! Conversations on disk: what was said, in JSON, and beside it what the engine saved of its session.
+//! Conversation files: the messages as JSON, with the engine's saved session beside them.
 //!
-//! The text is small and written at once, whole or not at all; the session is large, can be computed
-//! anew at any time and is bounded by a quota. What they hold is the caller's.
+//! The messages are small and written atomically. The session is large, can be recomputed at any
+//! time and is bounded by a quota. The caller defines the content of both.
 
 use std::fs;
 use std::io::{self, Write};
@@ -12,43 +12,43 @@ use lilims_files::{AtomicFile, AtomicFileOptions};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// How files of sessions end.
+/// The suffix of session files.
 const SESSION_SUFFIX: &str = ".session";
-/// The most bytes of a conversation that are read: years of talk.
+/// The largest conversation that is read, far beyond what anybody types.
 const MAX_TEXT_BYTES: u64 = 256 << 20;
-/// How the file of a conversation that could not be read ends.
+/// The suffix of a conversation that could not be read.
 const DAMAGED_SUFFIX: &str = ".damaged";
-/// How names of files begin that are not written to their end yet, and after how long nobody writes to
-/// such a file any more.
+/// The prefix of temporary files, which an atomic write later renames.
 const TEMPORARY_PREFIX: &str = ".tmp";
-const ABANDONED: Duration = Duration::from_secs(3600);
+/// The age after which a temporary file counts as left over from an interrupted write.
+const ABANDONED_AFTER: Duration = Duration::from_secs(3600);
 
-/// A conversation's files.
+/// The files of one conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConversationFile {
     path: PathBuf,
 }
 
 impl ConversationFile {
-    /// The conversation whose text is at `path`.
+    /// The conversation whose messages are at `path`.
     pub fn new(path: PathBuf) -> Self {
         Self { path }
     }
 
-    /// Where its text is.
+    /// The path of the messages.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Where its session is.
+    /// The path of the session.
     pub fn session_path(&self) -> PathBuf {
         with_suffix(&self.path, SESSION_SUFFIX)
     }
 
-    /// What was kept, `None` where nothing was.
+    /// Reads the messages; `None` if there is no file.
     ///
     /// # Errors
-    /// When the file cannot be read or is damaged.
+    /// If the file cannot be read or is damaged.
     pub fn read<T: DeserializeOwned>(&self) -> io::Result<Option<T>> {
         match lilims_files::read(&self.path, MAX_TEXT_BYTES) {
             Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
@@ -57,10 +57,10 @@ impl ConversationFile {
         }
     }
 
-    /// Keeps `conversation` in place of what was kept, at once or not at all.
+    /// Replaces the messages atomically with `conversation`.
     ///
     /// # Errors
-    /// When it cannot be written; then the old one stands.
+    /// If they cannot be written; the previous file is then unchanged.
     pub fn write<T: Serialize>(&self, conversation: &T) -> io::Result<()> {
         let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
         let folder = folder.unwrap_or(Path::new("."));
@@ -71,30 +71,30 @@ impl ConversationFile {
         Ok(file.commit()?)
     }
 
-    /// Removes text and session; what is not there is no error.
+    /// Removes messages and session; missing files are not an error.
     ///
     /// # Errors
-    /// When one of them stays.
+    /// If one of them cannot be removed.
     pub fn remove(&self) -> io::Result<()> {
         [self.path.clone(), self.session_path()].iter().try_for_each(|path| remove(path))
     }
 
-    /// Puts a damaged text aside, beside its old place and those put aside before, and returns where
-    /// it is now.
+    /// Renames a damaged file to a free name beside it and returns the new path. Files that were
+    /// renamed earlier are kept.
     ///
     /// # Errors
-    /// When it stays where it is.
-    pub fn put_aside(&self) -> io::Result<PathBuf> {
+    /// If it cannot be renamed.
+    pub fn rename_damaged(&self) -> io::Result<PathBuf> {
         Ok(lilims_files::rename_to_free_name(&self.path, &with_suffix(&self.path, DAMAGED_SUFFIX))?)
     }
 }
 
-/// Removes sessions in `folder`, the longest unused first, until those that are left take at most
-/// `quota_bytes`, and what writes that were cut off have left there. Texts are not touched.
+/// Removes the least recently used sessions in `folder` until the rest take at most `quota_bytes`.
+/// Also removes leftover temporary files. Messages are never removed.
 ///
 /// # Errors
-/// When the folder cannot be read or a file not be removed.
-pub fn bound_sessions(folder: &Path, quota_bytes: u64) -> io::Result<()> {
+/// If the folder cannot be read or a file cannot be removed.
+pub fn enforce_session_quota(folder: &Path, quota_bytes: u64) -> io::Result<()> {
     let mut sessions: Vec<(SystemTime, u64, PathBuf)> = Vec::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
@@ -104,7 +104,7 @@ pub fn bound_sessions(folder: &Path, quota_bytes: u64) -> io::Result<()> {
             sessions.push((used, metadata.len(), entry.path()));
         }
     }
-    sweep_abandoned(folder);
+    remove_abandoned(folder);
     sessions.sort();
     let mut total: u64 = sessions.iter().map(|(_, bytes, _)| bytes).sum();
     for (_, bytes, path) in sessions {
@@ -117,14 +117,14 @@ pub fn bound_sessions(folder: &Path, quota_bytes: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes what writes into `folder` that were cut off have left there. What cannot be removed is
-/// left for the next time.
-pub(crate) fn sweep_abandoned(folder: &Path) {
+/// Removes temporary files that interrupted writes left in `folder`. Failures are ignored: the next
+/// call tries again.
+pub(crate) fn remove_abandoned(folder: &Path) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
         let is_old = || {
             let metadata = entry.metadata().ok().filter(|it| it.is_file())?;
-            Some(metadata.modified().ok()?.elapsed().ok()? > ABANDONED)
+            Some(metadata.modified().ok()?.elapsed().ok()? > ABANDONED_AFTER)
         };
         let is_temporary = entry.file_name().to_string_lossy().starts_with(TEMPORARY_PREFIX);
         if is_temporary && is_old() == Some(true) {
@@ -151,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_conversation_is_kept_and_a_damaged_one_put_aside() {
+    fn conversations_are_saved_and_damaged_ones_renamed() {
         let folder = tempfile::tempdir().unwrap();
         let file = ConversationFile::new(folder.path().join("new").join("chat.json"));
         assert_eq!(file.read::<Vec<String>>().unwrap(), None);
@@ -159,39 +159,43 @@ mod tests {
         assert_eq!(file.read::<Vec<String>>().unwrap().unwrap(), ["one", "two"]);
         fs::write(file.path(), "[\"one").unwrap();
         assert!(file.read::<Vec<String>>().is_err());
-        let aside = file.put_aside().unwrap();
-        assert_eq!(fs::read_to_string(&aside).unwrap(), "[\"one");
+        let renamed = file.rename_damaged().unwrap();
+        assert_eq!(fs::read_to_string(&renamed).unwrap(), "[\"one");
         fs::write(file.path(), "{").unwrap();
-        assert_ne!(file.put_aside().unwrap(), aside);
-        assert_eq!(fs::read_to_string(&aside).unwrap(), "[\"one", "the earlier one stays");
+        assert_ne!(file.rename_damaged().unwrap(), renamed);
+        assert_eq!(
+            fs::read_to_string(&renamed).unwrap(),
+            "[\"one",
+            "the earlier damaged file is kept"
+        );
         assert_eq!(file.read::<Vec<String>>().unwrap(), None);
         file.remove().unwrap();
     }
 
     #[test]
-    fn the_quota_takes_the_longest_unused_sessions_first() {
+    fn quota_removes_least_recently_used_sessions_first() {
         let folder = tempfile::tempdir().unwrap();
         let file = |name: &str| ConversationFile::new(folder.path().join(name));
-        let begin = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+        let newest = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
         for (age, name) in ["new", "middle", "old"].iter().enumerate() {
             file(name).write(&name).unwrap();
             fs::write(file(name).session_path(), [0; 100]).unwrap();
             let session = fs::File::options().append(true).open(file(name).session_path()).unwrap();
-            session.set_modified(begin - Duration::from_secs(age as u64)).unwrap();
+            session.set_modified(newest - Duration::from_secs(age as u64)).unwrap();
         }
         let abandoned = folder.path().join(".tmpAbC");
         fs::write(&abandoned, "half").unwrap();
-        fs::File::options().append(true).open(&abandoned).unwrap().set_modified(begin).unwrap();
+        fs::File::options().append(true).open(&abandoned).unwrap().set_modified(newest).unwrap();
         fs::write(folder.path().join(".tmpNow"), "half").unwrap();
-        let kept = |quota| {
-            bound_sessions(folder.path(), quota).unwrap();
-            let is_there = |name: &&str| file(name).session_path().exists();
-            ["new", "middle", "old"].into_iter().filter(is_there).collect::<Vec<_>>()
+        let remaining = |quota| {
+            enforce_session_quota(folder.path(), quota).unwrap();
+            let exists = |name: &&str| file(name).session_path().exists();
+            ["new", "middle", "old"].into_iter().filter(exists).collect::<Vec<_>>()
         };
-        assert_eq!(kept(300), ["new", "middle", "old"]);
+        assert_eq!(remaining(300), ["new", "middle", "old"]);
         assert!(!abandoned.exists() && folder.path().join(".tmpNow").exists());
-        assert_eq!(kept(250), ["new", "middle"]);
-        assert_eq!(kept(99), [""; 0]);
+        assert_eq!(remaining(250), ["new", "middle"]);
+        assert_eq!(remaining(99), [""; 0]);
         assert_eq!(file("old").read::<String>().unwrap().unwrap(), "old");
     }
 }

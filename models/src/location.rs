@@ -1,4 +1,4 @@
-//! Where Lilims keeps its data on this device and where the bundled model lies.
+//! The paths of Lilims's data folder and of the bundled model. Creates and downloads nothing.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -7,12 +7,12 @@ use directories::ProjectDirs;
 
 use crate::{Catalogue, Error};
 
-/// How many folders above a program may hold `models/bundled`: a program that cargo built lies
-/// in `target/debug`, a test in `target/debug/deps`, with a target triple one deeper.
+/// How many folders above the program are searched for `models/bundled`: cargo puts programs into
+/// `target/debug`, tests into `target/debug/deps`, and one level deeper with a target triple.
 const MAX_FOLDERS_UP: usize = 5;
 
-/// Where the model may lie, seen from the program's folder: beside the program, in the layouts of
-/// Linux packages, and in a bundle of macOS.
+/// Folders relative to the program that may hold the model: beside the program, in the layouts of
+/// Linux packages, and in a macOS bundle.
 const BESIDE_PROGRAM: [&str; 7] = [
     "",
     "models",
@@ -23,11 +23,12 @@ const BESIDE_PROGRAM: [&str; 7] = [
     "../Resources/models",
 ];
 
-/// The folder of all of Lilims's data: `LILIMS_HOME`, else what the system prescribes.
+/// The folder of all data of Lilims: `LILIMS_HOME`, else the system's data folder for applications.
 ///
-/// The folder need not exist.
+/// The folder may not exist yet.
 ///
-/// *Errors*: [`Error::NoHome`].
+/// # Errors
+/// [`Error::NoHome`] if the system reports no such folder.
 pub fn data_dir() -> Result<PathBuf, Error> {
     if let Some(home) = variable("LILIMS_HOME") {
         return Ok(home);
@@ -36,14 +37,16 @@ pub fn data_dir() -> Result<PathBuf, Error> {
     Ok(dirs.data_dir().to_owned())
 }
 
-/// The file of the model that ships with Lilims.
+/// Finds the model file that ships with Lilims.
 ///
-/// The first of: the file that `LILIMS_MODEL` names; `models/` in the app's `resource_dir`; beside
+/// Search order: the file that `LILIMS_MODEL` names; `models/` in the app's `resource_dir`; beside
 /// the running program, where packages and people put it (see [`BESIDE_PROGRAM`]);
-/// `models/bundled/` a few folders above it, where the program was built; `models/` in
+/// `models/bundled/` a few folders above it, for programs in a build folder; `models/` in
 /// [`data_dir`].
 ///
-/// *Errors*: [`Error::NamedModelMissing`], [`Error::BundledModelMissing`].
+/// # Errors
+/// [`Error::NamedModelMissing`] if `LILIMS_MODEL` is not a file, [`Error::BundledModelMissing`] if
+/// no searched folder has the model.
 pub fn bundled_model(resource_dir: Option<&Path>) -> Result<PathBuf, Error> {
     if let Some(path) = variable("LILIMS_MODEL") {
         return if path.is_file() { Ok(path) } else { Err(Error::NamedModelMissing { path }) };
@@ -61,12 +64,12 @@ fn find_bundled(
     let file = Catalogue::curated()
         .bundled()
         .map(|entry| entry.file.clone())
-        .expect("a test holds that the catalogue bundles one model");
+        .expect("a test checks that the catalogue bundles one model");
     let program_dir = program.and_then(Path::parent);
     let beside_program = program_dir.into_iter().flat_map(|folder| {
-        BESIDE_PROGRAM.iter().map(|place| match *place {
+        BESIDE_PROGRAM.iter().map(|subfolder| match *subfolder {
             "" => folder.to_owned(),
-            place => folder.join(place),
+            subfolder => folder.join(subfolder),
         })
     });
     let above_program = program_dir
@@ -83,7 +86,7 @@ fn find_bundled(
     }
 }
 
-/// An environment variable that names a path; one that is empty counts as unset.
+/// The path in an environment variable; an empty variable counts as unset.
 fn variable(name: &str) -> Option<PathBuf> {
     std::env::var_os(name).filter(|value: &OsString| !value.is_empty()).map(PathBuf::from)
 }
@@ -104,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn places_are_searched_in_order() {
+    fn folders_are_searched_in_order() {
         let root = tempfile::tempdir().unwrap();
         let (resources, data) = (root.path().join("resources"), root.path().join("data"));
         let program = root.path().join("target").join("debug").join("lilims");
@@ -114,8 +117,8 @@ mod tests {
         assert_eq!(find().unwrap(), in_data);
         let above_program = put(&root.path().join("models").join("bundled"));
         assert_eq!(find().unwrap(), above_program);
-        for place in BESIDE_PROGRAM.iter().rev() {
-            let folder = program.parent().unwrap().join(place);
+        for subfolder in BESIDE_PROGRAM.iter().rev() {
+            let folder = program.parent().unwrap().join(subfolder);
             let beside_program = put(&folder);
             assert_eq!(
                 find().unwrap().canonicalize().unwrap(),
@@ -127,10 +130,10 @@ mod tests {
     }
 
     #[test]
-    fn the_error_tells_where_it_looked() {
+    fn error_lists_searched_folders() {
         let root = tempfile::tempdir().unwrap();
         let data = root.path().join("data");
-        // A folder of the file's name is not the file.
+        // A folder with the model's name does not count.
         fs::create_dir_all(data.join("models").join(FILE)).unwrap();
         let error = find_bundled(None, None, Some(&data)).unwrap_err().to_string();
         for part in [FILE, data.to_str().unwrap()] {

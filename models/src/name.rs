@@ -1,16 +1,16 @@
-//! What the names of model files tell: a short name to call a model by, and its quantisation.
+//! Reads model file names: derives a short name and the quantisation. Does not open files.
 
 /// The longest short name, in bytes.
 const MAX_SHORT_NAME: usize = 80;
-/// What a model is called whose name has no letter and no digit.
-const NAMELESS: &str = "model";
+/// The short name of a model whose title has no ASCII letter or digit.
+const FALLBACK_NAME: &str = "model";
 
-/// A name for a model that shells and people take: lower-case letters, digits, `-`, `_` and `.`,
-/// made from a title or the name of a file; `-2`, `-3`, … is appended until it is not `taken`.
+/// Derives a short name, easy to type in a shell, from a title or file name: lower-case letters,
+/// digits, `-`, `_` and `.`. Appends `-2`, `-3`, … until the name is not `taken`.
 ///
 /// `SmolLM2-135M-Instruct.Q4_1.gguf` becomes `smollm2-135m-instruct-q4_1`.
 pub fn short_name(title_or_file: &str, taken: &dyn Fn(&str) -> bool) -> String {
-    let name = plain(title_or_file);
+    let name = normalise(title_or_file);
     if !taken(&name) {
         return name;
     }
@@ -20,15 +20,15 @@ pub fn short_name(title_or_file: &str, taken: &dyn Fn(&str) -> bool) -> String {
         .expect("a library has fewer than 2^64 models")
 }
 
-/// The name in lower case with one hyphen for whatever is not plain.
-fn plain(title_or_file: &str) -> String {
+/// Lower-cases the name and replaces each run of other characters by one hyphen.
+fn normalise(title_or_file: &str) -> String {
     let lower = title_or_file.trim().to_ascii_lowercase();
     let stem = lower.strip_suffix(".gguf").unwrap_or(&lower);
     let mut name = String::new();
     let mut before = None;
     let mut rest = stem.chars().peekable();
     while let Some(c) = rest.next() {
-        if is_plain(c, before, rest.peek().copied()) {
+        if is_kept(c, before, rest.peek().copied()) {
             name.push(c);
         } else if !name.is_empty() && !name.ends_with('-') {
             name.push('-');
@@ -37,12 +37,12 @@ fn plain(title_or_file: &str) -> String {
     }
     name.truncate(MAX_SHORT_NAME);
     name.truncate(name.trim_end_matches(['-', '_', '.']).len());
-    if name.is_empty() { NAMELESS.to_owned() } else { name }
+    if name.is_empty() { FALLBACK_NAME.to_owned() } else { name }
 }
 
-/// Whether a character stays in a short name: letters and digits, and what joins them in `q4_k_m`
-/// and in `2.5`. Other dots set a quantisation or an ending apart.
-fn is_plain(c: char, before: Option<char>, after: Option<char>) -> bool {
+/// Whether a character stays in a short name: letters, digits, `_` between them as in `q4_k_m`, and
+/// `.` between digits as in `2.5`. Other dots separate a quantisation or an extension.
+fn is_kept(c: char, before: Option<char>, after: Option<char>) -> bool {
     let is_between =
         |of: fn(&char) -> bool| before.as_ref().is_some_and(of) && after.as_ref().is_some_and(of);
     match c {
@@ -52,8 +52,8 @@ fn is_plain(c: char, before: Option<char>, after: Option<char>) -> bool {
     }
 }
 
-/// The quantisation that a file's name states, such as `Q4_K_M`, in upper case; the last one, as
-/// names end in it. `None` where the name states none.
+/// The quantisation in a file name, such as `Q4_K_M`, in upper case. If there are several, the last
+/// one, since names end in it; `None` if there is none.
 pub fn quantisation_of(file_name: &str) -> Option<String> {
     let upper = file_name.to_ascii_uppercase();
     let stem = upper.strip_suffix(".GGUF").unwrap_or(&upper);
@@ -61,13 +61,13 @@ pub fn quantisation_of(file_name: &str) -> Option<String> {
     words.rev().find_map(quantisation_in).map(str::to_owned)
 }
 
-/// The quantisation that a word is or ends in after an underscore.
+/// The quantisation that is the whole word, or its end after an underscore.
 fn quantisation_in(word: &str) -> Option<&str> {
     let starts = std::iter::once(0).chain(word.match_indices('_').map(|(idx, _)| idx + 1));
     starts.map(|start| &word[start..]).find(|rest| is_quantisation(rest))
 }
 
-/// Whether a word is the name of a quantisation, as llama.cpp writes them.
+/// Whether a word is a quantisation name as llama.cpp writes it.
 fn is_quantisation(word: &str) -> bool {
     const FLOATS: &[&str] = &["F16", "F32", "BF16", "FP16", "FP32", "MXFP4", "MXFP4_MOE"];
     if FLOATS.contains(&word) {
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn short_names_are_plain() {
+    fn short_names_are_easy_to_type() {
         for (from, expected) in [
             ("SmolLM2-135M-Instruct.Q4_1.gguf", "smollm2-135m-instruct-q4_1"),
             ("qwen2.5-0.5b-instruct-q4_k_m.gguf", "qwen2.5-0.5b-instruct-q4_k_m"),

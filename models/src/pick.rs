@@ -1,83 +1,88 @@
-//! Which files of a repository the word after its name means, as in `owner/name:Q4_K_M`.
+//! Selects the files of a repository that a tag means, as in `owner/name:Q4_K_M`. Works on names
+//! only.
 
 use std::path::Path;
 
 use crate::quantisation_of;
 
-/// Words before a quantisation that make it another one: Unsloth's dynamic types, mradermacher's
-/// types with an importance matrix.
-const VARIANTS: [&str; 2] = ["ud", "i1"];
+/// Prefixes that make a quantisation a variant of its own: Unsloth's dynamic types (`UD-`) and
+/// mradermacher's types with an importance matrix (`i1-`).
+const VARIANT_PREFIXES: [&str; 2] = ["ud", "i1"];
 
-/// How well a file fits a word, the best first.
+/// How well a file matches a tag, best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Match {
-    /// Its name ends in exactly this quantisation.
+    /// The file name ends in exactly this quantisation.
     Exact,
-    /// Its name ends in the word, or states this quantisation.
+    /// The file name ends in the tag, or has this quantisation.
     Name,
-    /// A folder that it is in is called so.
+    /// The name of one of its folders ends in the tag.
     Folder,
-    /// Its quantisation begins so, as `Q4_K_M` does with `q4`.
-    Beginning,
-    /// The word is somewhere in its name.
-    Within,
+    /// The quantisation starts with the tag, as `Q4_K_M` does with `q4`.
+    Prefix,
+    /// The tag is somewhere in the file name.
+    Substring,
 }
 
-/// How `file`, a path in a repository, fits `word`; `None` where it does not. Case is ignored, and so
-/// is which of `-`, `_` and `.` stands between words.
-pub fn fits(file: &str, word: &str) -> Option<Match> {
-    let word = plain(word);
-    if word.is_empty() {
+/// Compares `file`, a path in a repository, with a tag; `None` if they do not match. Ignores case
+/// and treats `-`, `_` and `.` as equal.
+pub fn match_file(file: &str, tag: &str) -> Option<Match> {
+    let tag = normalise(tag);
+    if tag.is_empty() {
         return None;
     }
     let path = Path::new(file);
-    let stem = plain(&path.file_stem().unwrap_or_default().to_string_lossy());
-    let ends_in = |text: &str| text == word || text.ends_with(&format!("-{word}"));
+    let stem = normalise(&path.file_stem().unwrap_or_default().to_string_lossy());
+    let ends_in = |text: &str| text == tag || text.ends_with(&format!("-{tag}"));
     let label = quantisation_of(path.file_name().unwrap_or_default().to_string_lossy().as_ref());
-    if let Some(label) = label.map(|label| plain(&label)) {
+    if let Some(label) = label.map(|label| normalise(&label)) {
         let before = stem.strip_suffix(&label).map(|before| before.trim_end_matches('-'));
         let variant = before.and_then(|before| before.rsplit('-').next());
-        let variant = variant.filter(|it| VARIANTS.contains(it));
+        let variant = variant.filter(|it| VARIANT_PREFIXES.contains(it));
         let is_exact = before.is_some()
             && match variant {
-                Some(variant) => word == format!("{variant}-{label}"),
-                None => word == label,
+                Some(variant) => tag == format!("{variant}-{label}"),
+                None => tag == label,
             };
         if is_exact {
             return Some(Match::Exact);
         }
-        if ends_in(&stem) || label == word {
+        if ends_in(&stem) || label == tag {
             return Some(Match::Name);
         }
-        if label.starts_with(&format!("{word}-")) {
-            return Some(Match::Beginning);
+        if label.starts_with(&format!("{tag}-")) {
+            return Some(Match::Prefix);
         }
     }
     if ends_in(&stem) {
         return Some(Match::Name);
     }
-    let mut folders = path.iter().rev().skip(1).map(|it| plain(&it.to_string_lossy()));
-    let has_digit = word.contains(|c: char| c.is_ascii_digit());
+    let mut folders = path.iter().rev().skip(1).map(|it| normalise(&it.to_string_lossy()));
+    let has_digit = tag.contains(|c: char| c.is_ascii_digit());
     if folders.clone().any(|folder| ends_in(&folder)) {
         Some(Match::Folder)
-    } else if has_digit && folders.any(|folder| folder.starts_with(&format!("{word}-"))) {
-        Some(Match::Beginning)
-    } else if format!("-{stem}-").contains(&format!("-{word}-")) {
-        Some(Match::Within)
+    } else if has_digit && folders.any(|folder| folder.starts_with(&format!("{tag}-"))) {
+        Some(Match::Prefix)
+    } else if format!("-{stem}-").contains(&format!("-{tag}-")) {
+        Some(Match::Substring)
     } else {
         None
     }
 }
 
-/// Those of `files` that fit `word` best.
-pub fn best<'a>(files: impl Iterator<Item = &'a str>, word: &str) -> Vec<&'a str> {
-    let fitting: Vec<_> = files.filter_map(|file| Some((fits(file, word)?, file))).collect();
-    let best = fitting.iter().map(|(fit, _)| *fit).min();
-    fitting.into_iter().filter(|(fit, _)| Some(*fit) == best).map(|(_, file)| file).collect()
+/// The files that match `tag` best; several if they match equally well.
+pub fn best_matches<'a>(files: impl Iterator<Item = &'a str>, tag: &str) -> Vec<&'a str> {
+    let matches: Vec<_> = files.filter_map(|file| Some((match_file(file, tag)?, file))).collect();
+    let best = matches.iter().map(|(quality, _)| *quality).min();
+    matches
+        .into_iter()
+        .filter(|(quality, _)| Some(*quality) == best)
+        .map(|(_, file)| file)
+        .collect()
 }
 
-/// Lower case, with one hyphen between words and none around them.
-fn plain(text: &str) -> String {
+/// Lower-cases the text and joins its words by single hyphens.
+fn normalise(text: &str) -> String {
     let lower = text.trim().to_ascii_lowercase();
     let stem = lower.strip_suffix(".gguf").unwrap_or(&lower);
     let words = stem.split(['-', '_', '.', ' ']).filter(|word| !word.is_empty());
@@ -100,8 +105,8 @@ mod tests {
     ];
 
     #[test]
-    fn l13_words_are_matched_against_names_and_folders_in_any_case() {
-        for (word, expected) in [
+    fn l13_tags_match_names_and_folders_in_any_case() {
+        for (tag, expected) in [
             ("Q4_K_M", &["m-Q4_K_M.gguf"][..]),
             ("q4-k-m", &["m-Q4_K_M.gguf"]),
             ("UD-Q4_K_XL", &["m-UD-Q4_K_XL.gguf"]),
@@ -120,7 +125,7 @@ mod tests {
             ("", &[]),
             ("Q6_K", &[]),
         ] {
-            assert_eq!(best(FILES.into_iter(), word), expected, "{word}");
+            assert_eq!(best_matches(FILES.into_iter(), tag), expected, "{tag}");
         }
     }
 }

@@ -1,7 +1,7 @@
-//! Whether a GGUF file is a model that can be run by itself: the one function that scans, lists of
-//! repositories, imports, the terminal and the page ask.
+//! Decides whether a GGUF file is a complete model, for scans, repository listings, imports and
+//! both user interfaces alike. Does not check whether the engine supports the model.
 //!
-//! The content decides where there is one, since names mislead: `m-Q4_K_M-imatrix.gguf` is a model
+//! The content decides if it is available, since names mislead: `m-Q4_K_M-imatrix.gguf` is a model
 //! that was made with an importance matrix, `m-imatrix.gguf` is such a matrix.
 
 use std::fmt;
@@ -10,17 +10,17 @@ use lilims_gguf::File;
 
 use crate::quantisation_of;
 
-/// What a GGUF file is that is no model of its own.
+/// The kind of a GGUF file that is not a complete model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unsuitable {
-    /// One of several parts.
+    /// One part of a split model.
     Part {
-        /// Which one, from 1.
+        /// The part's number, from 1.
         number: u64,
-        /// Of how many.
+        /// The number of parts.
         of: u64,
     },
-    /// What a model sees pictures or hears sounds with.
+    /// A multimodal projector: the image or sound encoder of a model.
     Projector,
     /// An importance matrix.
     ImportanceMatrix,
@@ -43,18 +43,18 @@ impl fmt::Display for Unsuitable {
                 );
             }
             Self::Projector => {
-                "a projector, the part of a model that sees pictures, no model of its own"
+                "a projector, the image or sound encoder of a model, not a complete model"
             }
-            Self::ImportanceMatrix => "an importance matrix, data for quantising, no model",
+            Self::ImportanceMatrix => "an importance matrix, data for quantising, not a model",
             Self::Adapter => "an adapter (LoRA) for another model, which Lilims does not apply",
-            Self::ControlVector => "a control vector for another model, no model of its own",
-            Self::Vocabulary => "a vocabulary without weights, no model",
+            Self::ControlVector => "a control vector for another model, not a model itself",
+            Self::Vocabulary => "a vocabulary without weights, not a model",
         })
     }
 }
 
-/// Why the file called `name`, a path or the last part of one, is no model of its own; `None` for a
-/// model. Without its `content`, the name alone has to tell.
+/// The reason why a GGUF file is not a complete model; `None` for a model. `name` is its path or
+/// file name, which decides alone if there is no `content`.
 pub fn unsuitable(name: &str, content: Option<&File>) -> Option<Unsuitable> {
     let name = name.rsplit(['/', '\\']).next().unwrap_or(name).to_ascii_lowercase();
     let stem = name.strip_suffix(".gguf").unwrap_or(&name);
@@ -132,7 +132,8 @@ fn by_content(file: &File, named_part: Option<(u64, u64)>) -> Option<Unsuitable>
     }
 }
 
-/// What a name in lower case that ends in `-00001-of-00003` says; a whole in one part is no part.
+/// Part number and count of a lower-case name that ends in `-00001-of-00003`; `None` if the count
+/// is 1.
 fn part_of(stem: &str) -> Option<(u64, u64)> {
     let number = |text: &str| {
         let is_number = text.len() == 5 && text.bytes().all(|b| b.is_ascii_digit());
@@ -151,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn l12_names_tell_where_there_is_no_content() {
+    fn l12_name_decides_without_content() {
         let part = |number, of| Some(Unsuitable::Part { number, of });
         for (name, expected) in [
             ("Q8_0/m-00001-of-00003.gguf", part(1, 3)),
@@ -178,7 +179,7 @@ mod tests {
         }
     }
 
-    /// The verdict on a file called `name` with these texts and tensors.
+    /// `unsuitable` for a file with this name, metadata and tensors.
     fn of(name: &str, texts: &[(&str, &str)], tensors: &[&str]) -> Option<Unsuitable> {
         of_part(name, texts, tensors, None)
     }
@@ -205,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn l12_the_content_decides() {
+    fn l12_content_overrules_name() {
         let llama = &[("general.architecture", "llama")][..];
         let weights = &["token_embd.weight"][..];
         let typed = |kind| [("general.architecture", "llama"), ("general.type", kind)];

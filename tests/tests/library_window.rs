@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use lilims_models::Attempt;
+use lilims_models::LoadAttempt;
 use lilims_tests::app_window::{AppWindow, Start};
 use lilims_tests::hub_server::{Content, HubServer, Repo};
 use lilims_tests::real_model;
@@ -139,7 +139,7 @@ fn a_model_is_found_downloaded_used_and_removed() -> Result<()> {
 fn a_load_that_ended_the_app_is_explained_and_offered_in_a_safer_way() -> Result<()> {
     let home = tempfile::tempdir()?;
     let data = home.path().join("lilims");
-    let attempt = Attempt {
+    let attempt = LoadAttempt {
         name: BUNDLED.to_owned(),
         title: BUNDLED_TITLE.to_owned(),
         context_tokens: 8192,
@@ -148,7 +148,7 @@ fn a_load_that_ended_the_app_is_explained_and_offered_in_a_safer_way() -> Result
         // No process has this number.
         process: u32::MAX,
     };
-    std::mem::forget(attempt.note(&data)?);
+    std::mem::forget(attempt.write_marker(&data)?);
     let window = AppWindow::open(Start { home: Some(&data), ..Start::default() })?;
     window.wait_for("held-notice")?;
     let notice = window.text("held-notice")?.unwrap_or_default();

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use lilims_ipc::{ContextView, Conversation, Message, Overflow, Reasoning, Role};
-use lilims_models::{ConversationFile, bound_sessions, data_dir};
+use lilims_models::{ConversationFile, data_dir, enforce_session_quota};
 
 use crate::conversation_writer::ConversationWriter;
 
@@ -38,7 +38,7 @@ fn read(file: &ConversationFile) -> Option<Conversation> {
     match file.read() {
         Ok(conversation) => conversation,
         Err(error) => {
-            let moved_to = file.put_aside().ok();
+            let moved_to = file.rename_damaged().ok();
             tracing::warn!(%error, ?moved_to, "cannot read the last conversation");
             None
         }
@@ -163,7 +163,7 @@ impl SavedConversation {
 /// Keeps saved sessions within their quota.
 pub(crate) fn bound_saved_sessions(session: &Path) {
     if let Some(folder) = session.parent()
-        && let Err(error) = bound_sessions(folder, SESSION_QUOTA_BYTES)
+        && let Err(error) = enforce_session_quota(folder, SESSION_QUOTA_BYTES)
     {
         tracing::warn!(%error, "cannot remove old saved sessions");
     }

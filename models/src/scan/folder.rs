@@ -1,29 +1,29 @@
-//! GGUF files anywhere below a folder: those of LM Studio, of Jan and of the user.
+//! Finds GGUF files anywhere below a folder, for LM Studio, Jan and folders of the user.
 
 use std::collections::{HashSet, VecDeque};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::file::{self, cannot_read, is_named_gguf};
-use super::{Found, Owner, Reason, Scanner};
+use super::{FoundModel, Owner, Scanner, SkipReason};
 
-/// How far below the folder files are looked for, and how much there may be.
+/// Limits of a folder walk.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
-    /// How many folders deep.
+    /// The deepest level of folders that is entered.
     pub(super) depth: usize,
-    /// How many files and folders in all.
+    /// The total number of files and folders.
     pub(super) entries: usize,
 }
 
-/// Far beyond what programs build, near enough that a whole disk takes seconds.
+/// Far more than any program creates, but low enough that walking a whole disk takes seconds.
 pub(super) const BOUNDS: Bounds = Bounds { depth: 8, entries: 100_000 };
 
-/// Takes in the models below a folder.
+/// Adds the models below a folder to the scan.
 pub(super) fn scan(owner: Owner, folder: &Path, scanner: &mut Scanner) {
     for path in files_below(folder, BOUNDS, &is_named_gguf, scanner) {
         let below = path.strip_prefix(folder).unwrap_or(&path);
-        let found = Found {
+        let found = FoundModel {
             title: title(below),
             repository: repository(below).filter(|_| owner == Owner::LmStudio),
             owner,
@@ -33,12 +33,11 @@ pub(super) fn scan(owner: Owner, folder: &Path, scanner: &mut Scanner) {
             licence: None,
             size_bytes: 0,
         };
-        scanner.take(found);
+        scanner.add(found);
     }
 }
 
-/// The name to show for a file: its own, or its folder's where all of a program's files are
-/// called `model.gguf`.
+/// The display name of a file: its stem, or its folder's name for files called `model.gguf`.
 fn title(path: &Path) -> String {
     let stem = path.file_stem().unwrap_or_default();
     let folder = path.parent().and_then(Path::file_name);
@@ -46,7 +45,7 @@ fn title(path: &Path) -> String {
     name.to_string_lossy().into_owned()
 }
 
-/// The repository that LM Studio's folders name: `publisher/repository/…/file.gguf`.
+/// The repository from LM Studio's folder layout, `publisher/repository/…/file.gguf`.
 fn repository(below: &Path) -> Option<String> {
     let mut components = below.iter().map(|component| component.to_str());
     let (publisher, name) = (components.next()??, components.next()??);
@@ -54,8 +53,8 @@ fn repository(below: &Path) -> Option<String> {
     Some(format!("{publisher}/{name}"))
 }
 
-/// The files below a folder whose paths are `wanted`, nearest first. Folders that begin with a dot
-/// are not entered, none is entered twice, and links are followed.
+/// The `wanted` files below a folder, breadth first. Follows links, enters each folder only once,
+/// and skips folders whose names start with a dot.
 pub(super) fn files_below(
     root: &Path,
     bounds: Bounds,
@@ -68,7 +67,7 @@ pub(super) fn files_below(
     let mut folders = VecDeque::from([(root.to_owned(), 0)]);
     while let Some((folder, depth)) = folders.pop_front() {
         if depth > bounds.depth {
-            scanner.leave_out(&folder, Reason::TooDeep { limit: bounds.depth });
+            scanner.skip(&folder, SkipReason::TooDeep { limit: bounds.depth });
             continue;
         }
         let listed = file::folder_identity(&folder).and_then(|identity| {
@@ -78,14 +77,14 @@ pub(super) fn files_below(
         let entries = match listed {
             Ok(entries) => entries,
             Err(error) => {
-                scanner.leave_out(&folder, cannot_read(&error));
+                scanner.skip(&folder, cannot_read(&error));
                 continue;
             }
         };
         for path in entries {
             n_entries += 1;
             if n_entries > bounds.entries {
-                scanner.leave_out(root, Reason::TooManyFiles { limit: bounds.entries });
+                scanner.skip(root, SkipReason::TooManyFiles { limit: bounds.entries });
                 return files;
             }
             if path.is_dir() {
@@ -100,7 +99,7 @@ pub(super) fn files_below(
     files
 }
 
-/// What lies in a folder, at most so many entries, in the order of their names.
+/// At most `max_entries` entries of a folder, sorted by path.
 pub(super) fn list(folder: &Path, max_entries: usize) -> std::io::Result<Vec<PathBuf>> {
     let entries = fs::read_dir(folder)?.take(max_entries);
     let mut paths =
@@ -115,10 +114,10 @@ fn is_hidden(path: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Scan, scan as scan_place};
+    use super::super::{Scan, scan as scan_folder};
     use super::*;
 
-    /// Writes a file that begins as a model does.
+    /// Writes a file that starts with the GGUF magic.
     fn put(path: &Path) -> PathBuf {
         put_bytes(path, b"GGUF and more")
     }
@@ -130,13 +129,13 @@ mod tests {
     }
 
     #[test]
-    fn lm_studio_names_the_repository_by_its_folders() {
+    fn lm_studio_repository_comes_from_folders() {
         let root = tempfile::tempdir().unwrap();
         let repository = root.path().join("bartowski").join("Tiny-GGUF");
         let path = put(&repository.join("Tiny-Q4_K_M.gguf"));
         put(&repository.join("mmproj-model-f16.gguf"));
         put(&root.path().join("loose").join("Loose.gguf"));
-        let scan = scan_place(Owner::LmStudio, root.path());
+        let scan = scan_folder(Owner::LmStudio, root.path());
         assert_eq!(scan.titles(), ["Loose", "Tiny-Q4_K_M"]);
         assert_eq!(scan.found[0].repository, None);
         let tiny = &scan.found[1];
@@ -147,34 +146,34 @@ mod tests {
     }
 
     #[test]
-    fn jan_names_models_by_their_folders() {
+    fn jan_title_comes_from_folder() {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("janhq").join("Jan-v1-4B-Q4_K_M");
         put(&folder.join("model.gguf"));
         put(&folder.join("mmproj.gguf"));
         put_bytes(&folder.join("model.yml"), b"name: Jan");
-        let scan = scan_place(Owner::Jan, root.path());
+        let scan = scan_folder(Owner::Jan, root.path());
         assert_eq!(scan.titles(), ["Jan-v1-4B-Q4_K_M"]);
         assert_eq!(scan.found[0].repository, None);
     }
 
     #[test]
-    fn only_whole_models_are_taken() {
+    fn finds_only_complete_models() {
         let root = tempfile::tempdir().unwrap();
-        let at = |name: &str| root.path().join(name);
-        put(&at("UPPER.GGUF"));
-        put(&at("deep/er/still.gguf"));
-        put(&at("big-00001-of-00002.gguf"));
-        put(&at("big-00002-of-00002.gguf"));
-        put(&at("whole-00001-of-00001.gguf"));
-        put(&at("notes.txt"));
-        put(&at(".trash/gone.gguf"));
-        put_bytes(&at("empty.gguf"), b"");
-        put_bytes(&at("zip.gguf"), b"PK\x03\x04");
-        fs::create_dir(at("folder.gguf")).unwrap();
-        let scan = scan_place(Owner::Folder, root.path());
+        let path_of = |name: &str| root.path().join(name);
+        put(&path_of("UPPER.GGUF"));
+        put(&path_of("deep/er/still.gguf"));
+        put(&path_of("big-00001-of-00002.gguf"));
+        put(&path_of("big-00002-of-00002.gguf"));
+        put(&path_of("whole-00001-of-00001.gguf"));
+        put(&path_of("notes.txt"));
+        put(&path_of(".trash/gone.gguf"));
+        put_bytes(&path_of("empty.gguf"), b"");
+        put_bytes(&path_of("zip.gguf"), b"PK\x03\x04");
+        fs::create_dir(path_of("folder.gguf")).unwrap();
+        let scan = scan_folder(Owner::Folder, root.path());
         assert_eq!(scan.titles(), ["UPPER", "whole-00001-of-00001", "still"]);
-        assert_eq!(scan.left_out.len(), 4, "{scan:?}");
+        assert_eq!(scan.skipped.len(), 4, "{scan:?}");
         for part in ["big-00001-of-00002.gguf", "big-00002-of-00002.gguf"] {
             assert!(scan.reason(part).contains("of a split model"));
         }
@@ -184,29 +183,29 @@ mod tests {
     }
 
     #[test]
-    fn depth_and_number_are_bounded() {
+    fn depth_and_entries_are_bounded() {
         let root = tempfile::tempdir().unwrap();
         put(&root.path().join("a").join("a.gguf"));
         put(&root.path().join("b").join("b").join("b.gguf"));
-        let look = |depth, entries| {
+        let walk = |depth, entries| {
             let mut scanner = Scanner::default();
             let bounds = Bounds { depth, entries };
             let files = files_below(root.path(), bounds, &is_named_gguf, &mut scanner);
             (files.len(), scanner.scan)
         };
-        assert_eq!(look(2, 5), (2, Scan::default()));
-        let (n_files, scan) = look(1, 5);
+        assert_eq!(walk(2, 5), (2, Scan::default()));
+        let (n_files, scan) = walk(1, 5);
         assert_eq!(n_files, 1);
         assert_eq!(scan.reason("b/b"), "is more than 1 folders deep");
-        let (n_files, scan) = look(2, 4);
+        let (n_files, scan) = walk(2, 4);
         assert_eq!(n_files, 1);
-        assert_eq!(scan.left_out.len(), 1);
-        assert_eq!(scan.left_out[0].1, Reason::TooManyFiles { limit: 4 });
+        assert_eq!(scan.skipped.len(), 1);
+        assert_eq!(scan.skipped[0].1, SkipReason::TooManyFiles { limit: 4 });
     }
 
     #[cfg(unix)]
     #[test]
-    fn links_neither_loop_nor_repeat() {
+    fn links_cause_no_loop_and_no_duplicate() {
         use std::os::unix::fs::symlink;
 
         let root = tempfile::tempdir().unwrap();
@@ -221,17 +220,17 @@ mod tests {
         symlink("self.gguf", models.join("self.gguf")).unwrap();
         symlink(root.path().join("gone"), models.join("broken.gguf")).unwrap();
         fs::hard_link(&file, models.join("hard.gguf")).unwrap();
-        let scan = scan_place(Owner::Folder, &models);
-        // The first name in order stands for the file.
+        let scan = scan_folder(Owner::Folder, &models);
+        // Of several links to a file, the first in sort order is reported.
         assert_eq!(scan.titles(), ["hard", "two"]);
-        assert_eq!(scan.left_out.len(), 2, "{scan:?}");
-        assert_eq!(scan.reason("broken.gguf"), "its file is missing");
+        assert_eq!(scan.skipped.len(), 2, "{scan:?}");
+        assert_eq!(scan.reason("broken.gguf"), "does not exist");
         assert!(scan.reason("self.gguf").starts_with("cannot be read"));
     }
 
     #[cfg(unix)]
     #[test]
-    fn what_cannot_be_read_is_left_out_and_pipes_are_not_opened() {
+    fn unreadable_folders_and_pipes_are_skipped() {
         use std::os::unix::fs::PermissionsExt;
 
         let root = tempfile::tempdir().unwrap();
@@ -243,11 +242,11 @@ mod tests {
         assert!(made.success());
         let set_mode = |mode| fs::set_permissions(&closed, fs::Permissions::from_mode(mode));
         set_mode(0o000).unwrap();
-        let scan = scan_place(Owner::Folder, root.path());
+        let scan = scan_folder(Owner::Folder, root.path());
         let is_root = fs::read_dir(&closed).is_ok();
         set_mode(0o700).unwrap();
         assert_eq!(scan.reason("pipe.gguf"), "is not a file");
-        // Root reads everything.
+        // Root ignores file permissions.
         if is_root {
             assert_eq!(scan.titles(), ["open", "secret"]);
         } else {
@@ -258,13 +257,13 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn names_that_are_not_unicode_do_no_harm() {
+    fn non_unicode_names_are_accepted() {
         use std::os::unix::ffi::OsStrExt;
 
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join(std::ffi::OsStr::from_bytes(b"pub\xff")).join("repo");
         put(&folder.join(std::ffi::OsStr::from_bytes(b"a\xff.gguf")));
-        let scan = scan_place(Owner::LmStudio, root.path());
+        let scan = scan_folder(Owner::LmStudio, root.path());
         assert_eq!(scan.titles(), ["a\u{fffd}"]);
         assert_eq!(scan.found[0].repository, None);
     }

@@ -1,33 +1,33 @@
-//! Models that other programs have on this device, found so that they can be used in place.
+//! Finds models of other programs on this device, so that they can be used in place.
 //!
-//! [`known_places`] tells where such programs keep models, [`scan`] what lies there. Nothing is
-//! opened beyond a file's first bytes, copied, written or fetched; whether the engine can run what
-//! is found is the caller's to find out.
+//! [`known_locations`] returns the folders where such programs keep models, [`scan`] the models in
+//! a folder. Reads the first bytes of each file, or its header if the name is suspicious; copies,
+//! writes and downloads nothing. The caller checks whether the engine can run a found model.
 //!
-//! Folders are foreign: their depth and their number of entries are bounded, a folder is entered
-//! once however many links lead to it, and what cannot be read is left out with a reason.
+//! The folders are untrusted: depth and number of entries are bounded, each folder is entered only
+//! once however many links lead to it, and unreadable entries are skipped with a reason.
 
 mod file;
 mod folder;
 mod hugging_face;
+mod locations;
 mod ollama;
-mod places;
 
 use std::collections::HashSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-pub use places::{Environment, known_places};
+pub use locations::{Environment, known_locations};
 
 use crate::Unsuitable;
 use file::Identity;
 
-/// Whose models a folder holds, which tells how it is laid out.
+/// The program whose models a folder holds, which determines the folder's layout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Owner {
     /// LM Studio: `publisher/repository/file.gguf`.
     LmStudio,
-    /// Ollama: manifests that name blobs.
+    /// Ollama: manifests that refer to blobs.
     Ollama,
     /// The cache of Hugging Face's libraries: snapshots of repositories, linked to blobs.
     HuggingFace,
@@ -49,86 +49,86 @@ impl fmt::Display for Owner {
     }
 }
 
-/// A model in another program's folder.
+/// A model found in another program's folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
-    /// The file, as its owner names it; it may be a link.
+pub struct FoundModel {
+    /// The path of the file in the program's folder; it may be a link.
     pub path: PathBuf,
-    /// Whose it is.
+    /// The program that it belongs to.
     pub owner: Owner,
-    /// A name to show.
+    /// A display name.
     pub title: String,
-    /// The Hugging Face repository that its owner says it came from, `owner/name`.
+    /// The Hugging Face repository that it came from according to the program, `owner/name`.
     pub repository: Option<String>,
     /// The commit of that repository.
     pub revision: Option<String>,
-    /// The SHA-256 that its owner keeps it under. Nobody computed it here.
+    /// The SHA-256 that the program recorded. It is not verified here.
     pub sha256: Option<String>,
-    /// What its owner keeps as its licence.
+    /// The licence that the program recorded.
     pub licence: Option<String>,
-    /// The file's length.
+    /// The file size in bytes.
     pub size_bytes: u64,
 }
 
-/// What lies in a folder.
+/// The result of a scan.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scan {
     /// The models, each file once.
-    pub found: Vec<Found>,
-    /// Files and folders that might have been expected, and why they are not in `found`.
-    pub left_out: Vec<(PathBuf, Reason)>,
+    pub found: Vec<FoundModel>,
+    /// Files and folders that look relevant but are not in `found`, with the reason.
+    pub skipped: Vec<(PathBuf, SkipReason)>,
 }
 
-/// Why a file or a folder is left out of a scan.
+/// Why a scan skipped a file or folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// It is not there.
+pub enum SkipReason {
+    /// The file does not exist.
     Missing,
-    /// It cannot be read: what the system says.
+    /// The file or folder cannot be read, with the system's message.
     Unreadable(String),
     /// It is a pipe, a device or a folder.
     NotAFile,
-    /// It does not begin as GGUF files do.
+    /// The file does not start with the GGUF magic.
     NotGguf,
-    /// It is GGUF but not a model of its own.
+    /// The file is GGUF but not a complete model.
     Unsuitable(Unsuitable),
-    /// The folder holds more files than are searched.
+    /// The folder holds more entries than the limit.
     TooManyFiles {
-        /// How many are.
+        /// The limit.
         limit: usize,
     },
-    /// The model needs an adapter, which is not applied.
+    /// The model needs an adapter, which Lilims does not support.
     NeedsAdapter,
     /// The model is split into several files.
     Split,
-    /// The file has another size than its manifest says.
+    /// The file's size differs from the size in its manifest.
     WrongSize,
-    /// The folder is nested deeper than is searched.
+    /// The folder is nested deeper than the limit.
     TooDeep {
-        /// How many levels are.
+        /// The limit, in levels.
         limit: usize,
     },
-    /// The manifest cannot be understood: what it does.
+    /// The manifest is invalid; the text completes “the manifest …”.
     Manifest(&'static str),
-    /// The library cannot store it.
+    /// The library cannot store the model, with the reason.
     Unusable(String),
 }
 
-/// Completes “FILE …”.
-impl fmt::Display for Reason {
+/// Completes a sentence that starts with the path.
+impl fmt::Display for SkipReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Missing => f.write_str("its file is missing"),
+            Self::Missing => f.write_str("does not exist"),
             Self::Unreadable(why) => write!(f, "cannot be read: {why}"),
             Self::NotAFile => f.write_str("is not a file"),
             Self::NotGguf => f.write_str("is not a GGUF file"),
             Self::Unsuitable(why) => write!(f, "is {why}"),
             Self::TooManyFiles { limit } => {
-                write!(f, "holds more than {limit} files; the rest is unread")
+                write!(f, "holds more than {limit} files; the rest is skipped")
             }
             Self::NeedsAdapter => f.write_str("needs an adapter, which Lilims does not apply"),
             Self::Split => f.write_str("is a split model, which Lilims cannot join"),
-            Self::WrongSize => f.write_str("its blob has another size than the manifest says"),
+            Self::WrongSize => f.write_str("has a blob whose size differs from the manifest"),
             Self::TooDeep { limit } => write!(f, "is more than {limit} folders deep"),
             Self::Manifest(what) => f.write_str(what),
             Self::Unusable(why) => f.write_str(why),
@@ -136,15 +136,15 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Finds the models in a folder that is laid out as `owner` does it.
+/// Finds the models in a folder with the layout of `owner`.
 pub fn scan(owner: Owner, folder: &Path) -> Scan {
     scan_all(&[(owner, folder.to_owned())])
 }
 
-/// Finds the models in several folders. A file that lies in two of them is the first one's.
-pub fn scan_all(places: &[(Owner, PathBuf)]) -> Scan {
+/// Finds the models in several folders. A file in two of them is reported for the first.
+pub fn scan_all(locations: &[(Owner, PathBuf)]) -> Scan {
     let mut scanner = Scanner::default();
-    for (owner, folder) in places {
+    for (owner, folder) in locations {
         match owner {
             Owner::Ollama => ollama::scan(folder, &mut scanner),
             Owner::HuggingFace => hugging_face::scan(folder, &mut scanner),
@@ -156,7 +156,7 @@ pub fn scan_all(places: &[(Owner, PathBuf)]) -> Scan {
     scanner.scan
 }
 
-/// A scan under way.
+/// Collects the results of a scan and removes duplicates.
 #[derive(Debug, Default)]
 struct Scanner {
     scan: Scan,
@@ -164,24 +164,24 @@ struct Scanner {
 }
 
 impl Scanner {
-    fn leave_out(&mut self, path: &Path, reason: Reason) {
-        self.scan.left_out.push((path.to_owned(), reason));
+    fn skip(&mut self, path: &Path, reason: SkipReason) {
+        self.scan.skipped.push((path.to_owned(), reason));
     }
 
-    /// Takes a file in unless it is no model or is in already; its length is filled in.
-    fn take(&mut self, found: Found) {
+    /// Adds a model and fills in its size. Skips files that are not models and drops duplicates.
+    fn add(&mut self, found: FoundModel) {
         match file::check(&found.path) {
             Ok(model) => {
                 if self.seen.insert(model.identity) {
-                    self.scan.found.push(Found { size_bytes: model.size_bytes, ..found });
+                    self.scan.found.push(FoundModel { size_bytes: model.size_bytes, ..found });
                 }
             }
-            Err(why) => self.leave_out(&found.path, why),
+            Err(why) => self.skip(&found.path, why),
         }
     }
 }
 
-/// What tests ask of a scan: all titles, and the reason for the one path with this ending.
+/// Accessors for tests: all titles, and the reason for the only skipped path with this suffix.
 #[cfg(test)]
 impl Scan {
     fn titles(&self) -> Vec<&str> {
@@ -189,10 +189,10 @@ impl Scan {
     }
 
     #[track_caller]
-    fn reason(&self, ending: &str) -> String {
-        let mut reasons = self.left_out.iter().filter(|(path, _)| path.ends_with(ending));
-        let (_, why) = reasons.next().unwrap_or_else(|| panic!("{ending} in {self:?}"));
-        assert!(reasons.next().is_none(), "{ending} is left out twice in {self:?}");
+    fn reason(&self, suffix: &str) -> String {
+        let mut reasons = self.skipped.iter().filter(|(path, _)| path.ends_with(suffix));
+        let (_, why) = reasons.next().unwrap_or_else(|| panic!("{suffix} in {self:?}"));
+        assert!(reasons.next().is_none(), "{suffix} is skipped twice in {self:?}");
         why.to_string()
     }
 }
@@ -204,27 +204,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_in_two_places_is_found_once_and_belongs_to_the_first() {
+    fn file_in_two_locations_is_reported_for_the_first() {
         let root = tempfile::tempdir().unwrap();
         let studio = root.path().join("studio");
         let repository = studio.join("maker").join("Tiny-GGUF");
         fs::create_dir_all(&repository).unwrap();
         fs::write(repository.join("tiny.gguf"), b"GGUF").unwrap();
-        let places = [(Owner::LmStudio, studio), (Owner::Folder, root.path().to_owned())];
-        let scan = scan_all(&places);
+        let locations = [(Owner::LmStudio, studio), (Owner::Folder, root.path().to_owned())];
+        let scan = scan_all(&locations);
         assert_eq!(scan.found.len(), 1);
         assert_eq!(scan.found[0].owner, Owner::LmStudio);
-        assert_eq!(scan.left_out, []);
+        assert_eq!(scan.skipped, []);
     }
 
     #[test]
-    fn owners_have_the_names_that_their_programs_have() {
+    fn owners_are_displayed_by_program_name() {
         let names = [Owner::LmStudio, Owner::HuggingFace, Owner::Jan].map(|o| o.to_string());
         assert_eq!(names, ["LM Studio", "Hugging Face", "Jan"]);
     }
 
     #[test]
-    fn a_folder_that_is_not_there_is_left_out() {
+    fn missing_folder_is_skipped() {
         let root = tempfile::tempdir().unwrap();
         for owner in [Owner::Ollama, Owner::HuggingFace, Owner::LmStudio, Owner::Folder] {
             let scan = scan(owner, &root.path().join("gone"));

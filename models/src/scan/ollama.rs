@@ -1,8 +1,8 @@
-//! Ollama's models: manifests that name blobs.
+//! Finds Ollama's models: manifests that refer to blobs. Never writes to Ollama's folder.
 //!
-//! `manifests/<registry>/<namespace>/<name>/<tag>` is JSON in the form of container images; the
-//! layer of type `application/vnd.ollama.image.model` has the digest `sha256:…` of a GGUF file,
-//! which lies at `blobs/sha256-…`.
+//! `manifests/<registry>/<namespace>/<name>/<tag>` is a container image manifest in JSON. Its layer
+//! of type `application/vnd.ollama.image.model` has the digest `sha256:…` of the GGUF file
+//! `blobs/sha256-…`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,14 +11,14 @@ use serde_json::Value;
 
 use super::file::cannot_read;
 use super::folder::{BOUNDS, Bounds, files_below};
-use super::{Found, Owner, Reason, Scanner};
+use super::{FoundModel, Owner, Scanner, SkipReason};
 use crate::catalogue::is_sha256;
 
-/// The largest manifest that is read; they take a few hundred bytes.
-const MAX_MANIFEST: u64 = 1 << 20;
-/// How much of a licence is read to find its first line.
-const MAX_LICENCE: u64 = 4096;
-/// The longest first line that may be the name of a licence.
+/// The largest manifest that is read, in bytes; a typical one takes a few hundred.
+const MAX_MANIFEST_BYTES: u64 = 1 << 20;
+/// How many bytes of a licence are read to find its first line.
+const MAX_LICENCE_BYTES: u64 = 4096;
+/// The longest first line that counts as a licence name, in bytes.
 const MAX_LICENCE_NAME: usize = 80;
 
 const MODEL: &str = "application/vnd.ollama.image.model";
@@ -38,7 +38,7 @@ struct Layer {
 }
 
 impl Manifest {
-    /// Reads a manifest layer by layer: one that makes no sense is left out.
+    /// Parses a manifest; invalid layers are dropped.
     fn parse(bytes: &[u8]) -> Option<Self> {
         let manifest: Value = serde_json::from_slice(bytes).ok()?;
         let layers = manifest.get("layers")?.as_array()?;
@@ -51,46 +51,46 @@ impl Manifest {
     }
 }
 
-/// Takes in the models that the manifests in Ollama's folder name.
+/// Adds the models in Ollama's folder to the scan.
 pub(super) fn scan(folder: &Path, scanner: &mut Scanner) {
     let manifests = folder.join("manifests");
     if let Err(error) = fs::metadata(&manifests) {
-        return scanner.leave_out(folder, cannot_read(&error));
+        return scanner.skip(folder, cannot_read(&error));
     }
     let bounds = Bounds { depth: 4, ..BOUNDS };
     for path in files_below(&manifests, bounds, &is_visible, scanner) {
         let below = path.strip_prefix(&manifests).unwrap_or(&path);
         match read(folder, below, &path) {
-            Ok(found) => scanner.take(found),
-            Err(why) => scanner.leave_out(&path, why),
+            Ok(found) => scanner.add(found),
+            Err(why) => scanner.skip(&path, why),
         }
     }
 }
 
-/// Whether a file may be a manifest; systems leave hidden files of their own in folders.
+/// Whether a file may be a manifest; operating systems leave hidden files in folders.
 fn is_visible(path: &Path) -> bool {
     path.file_name().is_some_and(|name| !name.as_encoded_bytes().starts_with(b"."))
 }
 
-/// The model that a manifest names.
-fn read(folder: &Path, below: &Path, path: &Path) -> Result<Found, Reason> {
+/// The model that a manifest refers to.
+fn read(folder: &Path, below: &Path, path: &Path) -> Result<FoundModel, SkipReason> {
     let (title, repository) =
-        name(below).ok_or(Reason::Manifest("is not at registry/namespace/name/tag"))?;
+        name(below).ok_or(SkipReason::Manifest("is not at registry/namespace/name/tag"))?;
     let manifest = read_manifest(path)?;
     if manifest.layers.iter().any(|layer| layer.media_type == ADAPTER) {
-        return Err(Reason::NeedsAdapter);
+        return Err(SkipReason::NeedsAdapter);
     }
     let mut models = manifest.layers.iter().filter(|layer| layer.media_type == MODEL);
-    let model = models.next().ok_or(Reason::Manifest("names no GGUF file"))?;
+    let model = models.next().ok_or(SkipReason::Manifest("refers to no GGUF file"))?;
     if models.next().is_some() {
-        return Err(Reason::Split);
+        return Err(SkipReason::Split);
     }
     let (blob, sha256) = blob(folder, &model.digest)?;
     let metadata = fs::metadata(&blob).map_err(|error| cannot_read(&error))?;
     if model.size.is_some_and(|size| size != metadata.len()) {
-        return Err(Reason::WrongSize);
+        return Err(SkipReason::WrongSize);
     }
-    Ok(Found {
+    Ok(FoundModel {
         path: blob,
         owner: Owner::Ollama,
         title,
@@ -102,7 +102,7 @@ fn read(folder: &Path, below: &Path, path: &Path) -> Result<Found, Reason> {
     })
 }
 
-/// What Ollama calls the model, and the Hugging Face repository if it came from there.
+/// The model's name in Ollama, and its Hugging Face repository if it came from there.
 fn name(below: &Path) -> Option<(String, Option<String>)> {
     let parts: Option<Vec<_>> = below.iter().map(|part| part.to_str()).collect();
     let [registry, namespace, name, tag] = parts?[..] else { return None };
@@ -115,24 +115,25 @@ fn name(below: &Path) -> Option<(String, Option<String>)> {
     Some((title, is_hugging_face.then(|| format!("{namespace}/{name}"))))
 }
 
-/// Said of a manifest that is not one.
+/// The reason for a file that is not a manifest.
 const NOT_A_MANIFEST: &str = "is not a manifest";
 
-fn read_manifest(path: &Path) -> Result<Manifest, Reason> {
-    let bytes = match lilims_files::read(path, MAX_MANIFEST) {
+fn read_manifest(path: &Path) -> Result<Manifest, SkipReason> {
+    let bytes = match lilims_files::read(path, MAX_MANIFEST_BYTES) {
         Ok(bytes) => bytes,
         Err(lilims_files::Error::Io { source, .. }) => return Err(cannot_read(&source)),
-        Err(_) => return Err(Reason::Manifest(NOT_A_MANIFEST)),
+        Err(_) => return Err(SkipReason::Manifest(NOT_A_MANIFEST)),
     };
-    Manifest::parse(&bytes).ok_or(Reason::Manifest(NOT_A_MANIFEST))
+    Manifest::parse(&bytes).ok_or(SkipReason::Manifest(NOT_A_MANIFEST))
 }
 
-/// Where the blob of a digest lies, and its SHA-256.
+/// The path of a digest's blob, and its SHA-256.
 ///
-/// A digest is foreign: only one that is a hash becomes part of a path.
-fn blob(folder: &Path, digest: &str) -> Result<(PathBuf, String), Reason> {
+/// The digest is untrusted: it becomes part of a path only if it is a SHA-256.
+fn blob(folder: &Path, digest: &str) -> Result<(PathBuf, String), SkipReason> {
     let hash = digest.strip_prefix("sha256:").filter(|hash| is_sha256(hash));
-    let hash = hash.ok_or(Reason::Manifest("names a blob by something other than a SHA-256"))?;
+    let hash =
+        hash.ok_or(SkipReason::Manifest("refers to a blob by something other than a SHA-256"))?;
     Ok((folder.join("blobs").join(format!("sha256-{hash}")), hash.to_owned()))
 }
 
@@ -140,7 +141,7 @@ fn blob(folder: &Path, digest: &str) -> Result<(PathBuf, String), Reason> {
 fn licence(folder: &Path, manifest: &Manifest) -> Option<String> {
     let layer = manifest.layers.iter().find(|layer| layer.media_type == LICENCE)?;
     let (blob, _) = blob(folder, &layer.digest).ok()?;
-    let bytes = lilims_files::read_prefix(&blob, MAX_LICENCE).ok()?;
+    let bytes = lilims_files::read_prefix(&blob, MAX_LICENCE_BYTES).ok()?;
     let text = String::from_utf8_lossy(&bytes);
     let line = text.lines().map(str::trim).find(|line| !line.is_empty())?;
     let is_name = line.len() <= MAX_LICENCE_NAME && !line.chars().any(char::is_control);
@@ -151,7 +152,7 @@ fn licence(folder: &Path, manifest: &Manifest) -> Option<String> {
 mod tests {
     use serde_json::json;
 
-    use super::super::scan as scan_place;
+    use super::super::scan as scan_folder;
     use super::*;
 
     const WEIGHTS: &[u8] = b"GGUF and more";
@@ -165,7 +166,7 @@ mod tests {
             Self(root)
         }
 
-        /// Writes a blob and returns its layer. The hash is made of one digit.
+        /// Writes a blob and returns its layer. The hash repeats one digit.
         fn blob(&self, media_type: &str, digit: char, bytes: &[u8]) -> Value {
             let hash = digit.to_string().repeat(64);
             fs::write(self.0.path().join("blobs").join(format!("sha256-{hash}")), bytes).unwrap();
@@ -196,12 +197,12 @@ mod tests {
         }
 
         fn scan(&self) -> super::super::Scan {
-            scan_place(Owner::Ollama, self.0.path())
+            scan_folder(Owner::Ollama, self.0.path())
         }
     }
 
     #[test]
-    fn a_pulled_model_has_name_hash_and_licence() {
+    fn reads_name_hash_and_licence() {
         let ollama = Ollama::new();
         let licence = b"\n                                 Apache License\n        Version 2.0\n";
         let layers = [
@@ -212,8 +213,8 @@ mod tests {
         ollama.manifest("registry.ollama.ai/library/smollm2/135m", &layers);
         ollama.file("registry.ollama.ai/library/smollm2/.DS_Store", b"\0");
         let scan = ollama.scan();
-        assert_eq!(scan.left_out, []);
-        let expected = Found {
+        assert_eq!(scan.skipped, []);
+        let expected = FoundModel {
             path: ollama.0.path().join("blobs").join(format!("sha256-{}", "a".repeat(64))),
             owner: Owner::Ollama,
             title: "smollm2:135m".into(),
@@ -227,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn names_tell_where_a_model_is_from() {
+    fn title_and_repository_follow_the_registry() {
         let ollama = Ollama::new();
         for (digit, name) in [
             ('1', "hf.co/maker/Tiny-GGUF/Q4_0"),
@@ -247,23 +248,23 @@ mod tests {
     }
 
     #[test]
-    fn two_tags_of_one_blob_are_one_model() {
+    fn two_tags_of_one_blob_are_reported_once() {
         let ollama = Ollama::new();
         let layer = ollama.blob(MODEL, 'a', WEIGHTS);
         ollama.manifest("registry.ollama.ai/library/tiny/1b", std::slice::from_ref(&layer));
         ollama.manifest("registry.ollama.ai/library/tiny/latest", &[layer]);
         let scan = ollama.scan();
         assert_eq!(scan.titles(), ["tiny:1b"]);
-        assert_eq!(scan.left_out, []);
+        assert_eq!(scan.skipped, []);
     }
 
     #[test]
-    fn hostile_and_broken_manifests_are_left_out() {
+    fn invalid_and_hostile_manifests_are_skipped() {
         let ollama = Ollama::new();
         let secret = ollama.0.path().join("secret");
         fs::write(&secret, WEIGHTS).unwrap();
         let layer = |digest: &str| json!({ "mediaType": MODEL, "digest": digest, "size": 13 });
-        let at = |tag: &str| format!("registry.ollama.ai/library/bad/{tag}");
+        let path_of = |tag: &str| format!("registry.ollama.ai/library/bad/{tag}");
         let absolute = format!("sha256:{}", secret.display());
         for (tag, digest) in [
             ("up", "sha256:../../secret"),
@@ -274,20 +275,20 @@ mod tests {
             ("md5", "md5:d41d8cd98f00b204e9800998ecf8427e"),
             ("empty", ""),
         ] {
-            ollama.manifest(&at(tag), &[layer(digest)]);
+            ollama.manifest(&path_of(tag), &[layer(digest)]);
         }
-        ollama.manifest(&at("missing"), &[layer(&format!("sha256:{}", "9".repeat(64)))]);
+        ollama.manifest(&path_of("missing"), &[layer(&format!("sha256:{}", "9".repeat(64)))]);
         let mut short = ollama.blob(MODEL, '1', WEIGHTS);
         short["size"] = json!(14);
-        ollama.manifest(&at("unfinished"), &[short]);
+        ollama.manifest(&path_of("unfinished"), &[short]);
         let parts = [ollama.blob(MODEL, '2', WEIGHTS), ollama.blob(MODEL, '3', WEIGHTS)];
-        ollama.manifest(&at("split"), &parts);
+        ollama.manifest(&path_of("split"), &parts);
         let adapted = [ollama.blob(MODEL, '4', WEIGHTS), ollama.blob(ADAPTER, '5', WEIGHTS)];
-        ollama.manifest(&at("adapted"), &adapted);
-        ollama.manifest(&at("none"), &[]);
-        ollama.file(&at("text"), b"{ \"layers\": 3 }");
-        ollama.file(&at("deep"), "[".repeat(100_000).as_bytes());
-        ollama.file(&at("huge"), &vec![b' '; MAX_MANIFEST as usize + 1]);
+        ollama.manifest(&path_of("adapted"), &adapted);
+        ollama.manifest(&path_of("none"), &[]);
+        ollama.file(&path_of("text"), b"{ \"layers\": 3 }");
+        ollama.file(&path_of("deep"), "[".repeat(100_000).as_bytes());
+        ollama.file(&path_of("huge"), &vec![b' '; MAX_MANIFEST_BYTES as usize + 1]);
         ollama.file("registry.ollama.ai/shallow", b"{}");
 
         let scan = ollama.scan();
@@ -296,10 +297,10 @@ mod tests {
             assert!(scan.reason(tag).contains("something other than a SHA-256"), "{tag}");
         }
         assert!(scan.reason("missing").starts_with("cannot be read"));
-        assert!(scan.reason("unfinished").contains("another size"));
+        assert!(scan.reason("unfinished").contains("size differs"));
         assert!(scan.reason("split").contains("split model"));
         assert!(scan.reason("adapted").contains("adapter"));
-        assert_eq!(scan.reason("none"), "names no GGUF file");
+        assert_eq!(scan.reason("none"), "refers to no GGUF file");
         for tag in ["text", "deep", "huge"] {
             assert_eq!(scan.reason(tag), NOT_A_MANIFEST);
         }
@@ -307,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn a_blob_that_is_no_gguf_file_and_an_odd_licence_do_no_harm() {
+    fn other_weights_are_skipped_and_long_licences_ignored() {
         let ollama = Ollama::new();
         let weights = ollama.blob(MODEL, 'a', b"safetensors");
         ollama.manifest("registry.ollama.ai/library/odd/a", &[weights]);
@@ -319,7 +320,7 @@ mod tests {
         let scan = ollama.scan();
         assert_eq!(scan.titles(), ["odd:b"]);
         assert_eq!(scan.found[0].licence, None);
-        assert_eq!(scan.left_out.len(), 1);
-        assert_eq!(scan.left_out[0].1, Reason::NotGguf);
+        assert_eq!(scan.skipped.len(), 1);
+        assert_eq!(scan.skipped[0].1, SkipReason::NotGguf);
     }
 }

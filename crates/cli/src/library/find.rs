@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow, bail};
 use lilims_hub::{DownloadRow, DownloadState, Entry, Library};
-use lilims_models::{Catalogue, Match, fits};
+use lilims_models::{Catalogue, Match, match_file};
 
 use super::target::{Pick, Target};
 
@@ -80,9 +80,8 @@ pub(super) fn unfinished(library: &Library, text: &str) -> Result<Vec<DownloadRo
             && row.source.repository.eq_ignore_ascii_case(&target.repository)
             && match &target.pick {
                 Pick::Usual => true,
-                Pick::Quantisation(word) => {
-                    fits(&row.source.file, word).is_some_and(|fit| fit <= Match::Beginning)
-                }
+                Pick::Quantisation(word) => match_file(&row.source.file, word)
+                    .is_some_and(|quality| quality <= Match::Prefix),
                 Pick::File(file) => row.source.file == *file,
             }
     };
@@ -105,7 +104,7 @@ fn is_meant(entry: &Entry, target: &Target) -> bool {
         Pick::Usual => true,
         Pick::Quantisation(word) => {
             entry.quantisation.eq_ignore_ascii_case(word)
-                || fits(file, word).is_some_and(|fit| fit <= Match::Beginning)
+                || match_file(file, word).is_some_and(|quality| quality <= Match::Prefix)
         }
         Pick::File(name) => entry.file.as_ref() == Some(name),
     }

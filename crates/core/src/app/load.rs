@@ -70,7 +70,8 @@ fn load(
     let options = load_options(target.context_tokens);
     let attempt = fit::attempt(path, &name, &options)?;
     // If the note cannot be written, the load goes on without it.
-    let _note = lilims_models::data_dir().ok().and_then(|folder| attempt.note(&folder).ok());
+    let _marker =
+        lilims_models::data_dir().ok().and_then(|folder| attempt.write_marker(&folder).ok());
     let taken_before = machine::resident_bytes();
     let (library, file) = (Arc::clone(library), path.to_owned());
     let on_idle = move |n_tokens: usize| {

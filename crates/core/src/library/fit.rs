@@ -159,11 +159,11 @@ pub fn attempt(
     path: &Path,
     title: &str,
     options: &LoadOptions,
-) -> Result<lilims_models::Attempt, Error> {
+) -> Result<lilims_models::LoadAttempt, Error> {
     let file = File::open(path).map_err(|error| problem::not_loaded(&error.into()))?;
     let estimate = lilims_engine::MemoryEstimate::new(&file, options)
         .map_err(|error| problem::not_loaded(&error))?;
-    Ok(lilims_models::Attempt {
+    Ok(lilims_models::LoadAttempt {
         name: path.display().to_string(),
         title: title.to_owned(),
         context_tokens: estimate.context.try_into().unwrap_or(u32::MAX),
@@ -198,7 +198,7 @@ pub fn measured(
 }
 
 /// A load that the last process did not survive, as the doors see it.
-pub fn suspended(attempt: lilims_models::Attempt) -> Attempt {
+pub fn suspended(attempt: lilims_models::LoadAttempt) -> Attempt {
     Attempt {
         name: attempt.title,
         context_tokens: attempt.context_tokens,

@@ -152,7 +152,7 @@ impl LibraryHandle {
 /// The load that the last process did not survive, if there is one.
 pub fn suspended_load() -> Option<Attempt> {
     let folder = lilims_models::data_dir().ok()?;
-    let left = lilims_models::Attempt::take_left(&folder, fit::is_alive)?;
+    let left = lilims_models::LoadAttempt::take_leftover(&folder, fit::is_alive)?;
     Some(fit::suspended(left))
 }
 

@@ -6,7 +6,7 @@ use lilims_ipc::{
     Condition, Download, DownloadPlan, DownloadState, Error, LeftOut, LeftOutReason, Library,
     LibraryModel, Limits, Place, PlanModel, Problem, Report, Storage,
 };
-use lilims_models::scan::Reason;
+use lilims_models::scan::SkipReason;
 
 use super::headers::Headers;
 use super::{LibraryHandle, fit};
@@ -173,17 +173,19 @@ pub fn scanned(scanned: hub::Scanned) -> Report {
     Report::Scanned { added, n_known: known as u64, gone, left_out, n_more_left_out }
 }
 
-fn left_out_reason(reason: Reason) -> LeftOutReason {
+fn left_out_reason(reason: SkipReason) -> LeftOutReason {
     match reason {
-        Reason::Missing => LeftOutReason::Missing,
-        Reason::Unreadable(what) | Reason::Unusable(what) => LeftOutReason::Unusable { what },
-        Reason::NotAFile | Reason::NotGguf => LeftOutReason::NotGguf,
-        Reason::Unsuitable(why) => LeftOutReason::Unsuitable { why: hub::unsuitable(why) },
-        Reason::TooManyFiles { limit } => LeftOutReason::TooManyFiles { limit: limit as u64 },
-        Reason::TooDeep { limit } => LeftOutReason::TooDeep { limit: limit as u64 },
-        Reason::NeedsAdapter => LeftOutReason::NeedsAdapter,
-        Reason::Split => LeftOutReason::Split,
-        Reason::WrongSize => LeftOutReason::WrongSize,
-        Reason::Manifest(what) => LeftOutReason::Manifest { what: what.to_owned() },
+        SkipReason::Missing => LeftOutReason::Missing,
+        SkipReason::Unreadable(what) | SkipReason::Unusable(what) => {
+            LeftOutReason::Unusable { what }
+        }
+        SkipReason::NotAFile | SkipReason::NotGguf => LeftOutReason::NotGguf,
+        SkipReason::Unsuitable(why) => LeftOutReason::Unsuitable { why: hub::unsuitable(why) },
+        SkipReason::TooManyFiles { limit } => LeftOutReason::TooManyFiles { limit: limit as u64 },
+        SkipReason::TooDeep { limit } => LeftOutReason::TooDeep { limit: limit as u64 },
+        SkipReason::NeedsAdapter => LeftOutReason::NeedsAdapter,
+        SkipReason::Split => LeftOutReason::Split,
+        SkipReason::WrongSize => LeftOutReason::WrongSize,
+        SkipReason::Manifest(what) => LeftOutReason::Manifest { what: what.to_owned() },
     }
 }

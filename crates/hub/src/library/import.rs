@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use lilims_models::scan::{self, Environment, Found, Owner, Reason};
+use lilims_models::scan::{self, Environment, FoundModel, Owner, SkipReason};
 use lilims_models::{Catalogue, short_name};
 use rusqlite::{TransactionBehavior, params};
 
@@ -33,7 +33,7 @@ pub struct Scanned {
     /// Short names of models whose files are gone.
     pub gone: Vec<String>,
     /// Files that are not in the library, and why.
-    pub left_out: Vec<(PathBuf, Reason)>,
+    pub left_out: Vec<(PathBuf, SkipReason)>,
 }
 
 impl Library {
@@ -146,9 +146,9 @@ impl Library {
     /// # Errors
     /// [`Error::Index`].
     pub fn scan(&self, environment: &Environment) -> Result<Scanned, Error> {
-        let mut places = scan::known_places(environment);
-        places.extend(self.folders()?.into_iter().map(|folder| (Owner::Folder, folder)));
-        let mut scanned = self.add_all(scan::scan_all(&places))?;
+        let mut locations = scan::known_locations(environment);
+        locations.extend(self.folders()?.into_iter().map(|folder| (Owner::Folder, folder)));
+        let mut scanned = self.add_all(scan::scan_all(&locations))?;
         scanned.added.extend(self.scan_ours()?);
         for entry in self.entries()? {
             if !entry.path.exists() {
@@ -201,7 +201,7 @@ impl Library {
     }
 
     fn add_all(&self, scan: scan::Scan) -> Result<Scanned, Error> {
-        let mut scanned = Scanned { left_out: scan.left_out, ..Scanned::default() };
+        let mut scanned = Scanned { left_out: scan.skipped, ..Scanned::default() };
         for found in scan.found {
             if self.folder.owns(&found.path) {
                 continue;
@@ -220,16 +220,16 @@ impl Library {
                     Ok(entry) => scanned.added.push(entry.name),
                     // A path that this system cannot store.
                     Err(error @ Error::FileName { .. }) => {
-                        let reason = Reason::Unusable(error.with_cause());
+                        let reason = SkipReason::Unusable(error.with_cause());
                         scanned.left_out.push((found.path, reason));
                     }
                     Err(error) => return Err(error),
                 },
                 Err(Error::Unsuitable { path, why }) => {
-                    scanned.left_out.push((path, Reason::Unsuitable(why)));
+                    scanned.left_out.push((path, SkipReason::Unsuitable(why)));
                 }
                 Err(error) => {
-                    let reason = Reason::Unusable(error.with_cause());
+                    let reason = SkipReason::Unusable(error.with_cause());
                     scanned.left_out.push((found.path, reason));
                 }
             }
@@ -239,7 +239,7 @@ impl Library {
 
     /// The entry of a file that is gone and that `found` is, as far as can be seen: the same name and
     /// size at the same program.
-    fn moved(&self, found: &Found) -> Result<Option<Entry>, Error> {
+    fn moved(&self, found: &FoundModel) -> Result<Option<Entry>, Error> {
         let owner = found.owner.to_string();
         let is_it = |entry: &Entry| {
             entry.owner.as_deref() == Some(&*owner)
@@ -251,7 +251,7 @@ impl Library {
         Ok(self.entries()?.into_iter().find(is_it))
     }
 
-    fn add_found(&self, found: &Found, description: Description) -> Result<Entry, Error> {
+    fn add_found(&self, found: &FoundModel, description: Description) -> Result<Entry, Error> {
         let owner = found.owner.to_string();
         self.add(&found.path, Some(&owner), description, |entry| {
             entry.title.clone_from(&found.title);

@@ -1,4 +1,5 @@
-//! Where other programs keep models, told by the environment and by those programs' own settings.
+//! Finds the folders where other programs keep models, from the environment and from the programs'
+//! settings. Does not look into those folders.
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
@@ -9,12 +10,12 @@ use directories::BaseDirs;
 
 use super::Owner;
 
-/// The largest file of settings that is read, in bytes.
-const MAX_SETTINGS: u64 = 1 << 20;
-/// The longest file that names a folder, in bytes.
-const MAX_POINTER: u64 = 4096;
+/// The largest settings file that is read, in bytes.
+const MAX_SETTINGS_BYTES: u64 = 1 << 20;
+/// The largest file with a folder's path that is read, in bytes.
+const MAX_POINTER_BYTES: u64 = 4096;
 
-/// What tells where programs keep models; made by hand, so that nothing depends on the process.
+/// The inputs of the search; a value rather than the process's environment, for tests.
 #[derive(Clone, Debug)]
 pub struct Environment {
     /// The user's home folder.
@@ -35,21 +36,21 @@ impl Environment {
         }
     }
 
-    /// A folder in the home folder.
+    /// A path in the home folder.
     fn home(&self, below: &str) -> Option<PathBuf> {
         self.home.as_ref().map(|home| home.join(below))
     }
 
-    /// The folder that a variable names, with `below` added. An empty variable counts as unset,
-    /// and what is not absolute means something else to each program.
+    /// The path in a variable, joined with `below`. Empty and relative paths are ignored: programs
+    /// resolve relative ones against their own working folder.
     fn variable(&self, name: &str, below: &str) -> Option<PathBuf> {
         let folder = Path::new(self.variables.get(OsStr::new(name))?);
         folder.is_absolute().then(|| folder.join(below))
     }
 }
 
-/// The folders on this device where other programs keep models, each once.
-pub fn known_places(environment: &Environment) -> Vec<(Owner, PathBuf)> {
+/// The existing folders where other programs keep models, each once.
+pub fn known_locations(environment: &Environment) -> Vec<(Owner, PathBuf)> {
     let owners = [
         (Owner::LmStudio, lm_studio(environment)),
         (Owner::Ollama, ollama(environment)),
@@ -57,41 +58,42 @@ pub fn known_places(environment: &Environment) -> Vec<(Owner, PathBuf)> {
         (Owner::Jan, jan(environment)),
     ];
     let mut seen = Vec::new();
-    let mut places = Vec::new();
+    let mut locations = Vec::new();
     for (owner, folders) in owners {
         for folder in folders.into_iter().flatten().filter(|folder| folder.is_dir()) {
             let Ok(canonical) = fs::canonicalize(&folder) else { continue };
             if !seen.contains(&canonical) {
                 seen.push(canonical);
-                places.push((owner, folder));
+                locations.push((owner, folder));
             }
         }
     }
-    places
+    locations
 }
 
-/// LM Studio names its own home in a file, and the folder of models in its settings.
+/// LM Studio's folders: a pointer file names its home, and its settings name the models folder.
 fn lm_studio(environment: &Environment) -> Vec<Option<PathBuf>> {
     let pointer = environment.home(".lmstudio-home-pointer");
-    let named = pointer.and_then(|pointer| read_line(&pointer, MAX_POINTER)).map(PathBuf::from);
+    let configured =
+        pointer.and_then(|pointer| read_line(&pointer, MAX_POINTER_BYTES)).map(PathBuf::from);
     let homes = [
-        named.filter(|home| home.is_absolute()),
+        configured.filter(|home| home.is_absolute()),
         environment.home(".lmstudio"),
         environment.home(".cache/lm-studio"),
     ];
     let homes = homes.into_iter().flatten();
-    homes.flat_map(|home| [chosen_by_user(&home), Some(home.join("models"))]).collect()
+    homes.flat_map(|home| [configured_models_folder(&home), Some(home.join("models"))]).collect()
 }
 
-/// The folder of models that the settings in LM Studio's home name.
-fn chosen_by_user(lm_studio: &Path) -> Option<PathBuf> {
-    let text = read_text(&lm_studio.join("settings.json"), MAX_SETTINGS)?;
+/// The models folder in the settings of LM Studio's home.
+fn configured_models_folder(lm_studio: &Path) -> Option<PathBuf> {
+    let text = read_text(&lm_studio.join("settings.json"), MAX_SETTINGS_BYTES)?;
     let settings: serde_json::Value = serde_json::from_str(&text).ok()?;
     let folder = PathBuf::from(settings.get("downloadsFolder")?.as_str()?);
     folder.is_absolute().then_some(folder)
 }
 
-/// A service of its own user keeps its models in that user's home.
+/// Ollama's folders. As a system service it keeps models in its own user's home.
 fn ollama(environment: &Environment) -> Vec<Option<PathBuf>> {
     let system = |below| Some(environment.system_root.join(below));
     vec![
@@ -117,7 +119,7 @@ fn hugging_face(environment: &Environment) -> Vec<Option<PathBuf>> {
     ]
 }
 
-/// Jan keeps data where the system wants it, and kept it at `~/jan` before.
+/// Jan's folders: the system's data folder, and `~/jan` in older versions.
 fn jan(environment: &Environment) -> Vec<Option<PathBuf>> {
     let data = [
         environment.variable("APPDATA", "Jan/data"),
@@ -132,14 +134,14 @@ fn jan(environment: &Environment) -> Vec<Option<PathBuf>> {
     data.flat_map(|data| [Some(data.join("llamacpp/models")), Some(data.join("models"))]).collect()
 }
 
-/// The first line of a short file, if there is one.
+/// The first line of a file of at most `max_bytes`, trimmed; `None` if it is empty.
 pub(super) fn read_line(path: &Path, max_bytes: u64) -> Option<String> {
     let text = read_text(path, max_bytes)?;
     let line = text.lines().next()?.trim();
     (!line.is_empty()).then(|| line.to_owned())
 }
 
-/// The text of a file that is not larger than `max_bytes`. Windows programs may mark the start.
+/// The text of a file of at most `max_bytes`, without the byte order mark of Windows programs.
 fn read_text(path: &Path, max_bytes: u64) -> Option<String> {
     let text = lilims_files::read_to_string(path, max_bytes).ok()?;
     Some(text.strip_prefix('\u{feff}').unwrap_or(&text).to_owned())
@@ -156,35 +158,36 @@ mod tests {
             Self(tempfile::tempdir().unwrap())
         }
 
-        fn at(&self, below: &str) -> PathBuf {
+        fn path_of(&self, below: &str) -> PathBuf {
             self.0.path().join(below)
         }
 
-        /// Makes a folder.
-        fn has(&self, below: &str) -> &Self {
-            fs::create_dir_all(self.at(below)).unwrap();
+        /// Creates a folder.
+        fn create(&self, below: &str) -> &Self {
+            fs::create_dir_all(self.path_of(below)).unwrap();
             self
         }
 
         fn environment(&self, variables: &[(&str, &str)]) -> Environment {
             let values = variables.iter().map(|(name, value)| {
-                let value = if value.is_empty() { OsString::new() } else { self.at(value).into() };
+                let value =
+                    if value.is_empty() { OsString::new() } else { self.path_of(value).into() };
                 (OsString::from(name), value)
             });
             Environment {
-                home: Some(self.at("home")),
-                system_root: self.at("system"),
+                home: Some(self.path_of("home")),
+                system_root: self.path_of("system"),
                 variables: values.collect(),
             }
         }
 
-        /// The known places below this device.
-        fn places(&self, variables: &[(&str, &str)]) -> Vec<(Owner, String)> {
-            let places = known_places(&self.environment(variables)).into_iter();
-            places.map(|(owner, folder)| (owner, self.below(&folder))).collect()
+        /// The known locations, relative to this device.
+        fn locations(&self, variables: &[(&str, &str)]) -> Vec<(Owner, String)> {
+            let locations = known_locations(&self.environment(variables)).into_iter();
+            locations.map(|(owner, folder)| (owner, self.relative(&folder))).collect()
         }
 
-        fn below(&self, folder: &Path) -> String {
+        fn relative(&self, folder: &Path) -> String {
             let below = folder.strip_prefix(self.0.path()).unwrap().iter();
             let parts: Vec<_> = below.map(|part| part.to_str().unwrap()).collect();
             parts.join("/")
@@ -196,25 +199,25 @@ mod tests {
     }
 
     #[test]
-    fn a_bare_device_has_no_places() {
+    fn empty_device_has_no_locations() {
         let device = Device::new();
-        assert_eq!(device.places(&[("OLLAMA_MODELS", "gone"), ("HF_HOME", "")]), []);
+        assert_eq!(device.locations(&[("OLLAMA_MODELS", "gone"), ("HF_HOME", "")]), []);
         let homeless = Environment { home: None, ..device.environment(&[]) };
-        assert_eq!(known_places(&homeless), []);
+        assert_eq!(known_locations(&homeless), []);
     }
 
     #[test]
-    fn defaults_of_all_programs_are_found() {
+    fn default_folders_of_all_programs_are_found() {
         let device = Device::new();
         device
-            .has("home/.lmstudio/models")
-            .has("home/.cache/lm-studio/models")
-            .has("home/.ollama/models/manifests")
-            .has("system/usr/share/ollama/.ollama/models/manifests")
-            .has("system/var/lib/ollama/.ollama/models")
-            .has("home/.cache/huggingface/hub")
-            .has("home/.local/share/Jan/data/llamacpp/models")
-            .has("home/jan/models");
+            .create("home/.lmstudio/models")
+            .create("home/.cache/lm-studio/models")
+            .create("home/.ollama/models/manifests")
+            .create("system/usr/share/ollama/.ollama/models/manifests")
+            .create("system/var/lib/ollama/.ollama/models")
+            .create("home/.cache/huggingface/hub")
+            .create("home/.local/share/Jan/data/llamacpp/models")
+            .create("home/jan/models");
         let expected = [
             owned(Owner::LmStudio, &["home/.lmstudio/models", "home/.cache/lm-studio/models"]),
             owned(
@@ -224,13 +227,16 @@ mod tests {
             owned(Owner::HuggingFace, &["home/.cache/huggingface/hub"]),
             owned(Owner::Jan, &["home/.local/share/Jan/data/llamacpp/models", "home/jan/models"]),
         ];
-        assert_eq!(device.places(&[]), expected.concat());
+        assert_eq!(device.locations(&[]), expected.concat());
     }
 
     #[test]
-    fn variables_come_first_and_name_no_place_twice() {
+    fn variables_come_first_without_duplicates() {
         let device = Device::new();
-        device.has("home/.ollama/models/manifests").has("cache/huggingface/hub").has("hub");
+        device
+            .create("home/.ollama/models/manifests")
+            .create("cache/huggingface/hub")
+            .create("hub");
         let variables = [
             ("OLLAMA_MODELS", "home/.ollama/models"),
             ("HF_HUB_CACHE", "hub"),
@@ -241,30 +247,30 @@ mod tests {
             owned(Owner::Ollama, &["home/.ollama/models"]),
             owned(Owner::HuggingFace, &["hub", "cache/huggingface/hub"]),
         ];
-        assert_eq!(device.places(&variables), expected.concat());
+        assert_eq!(device.locations(&variables), expected.concat());
     }
 
     #[test]
-    fn lm_studio_tells_where_it_moved_to() {
+    fn lm_studio_pointer_and_settings_are_followed() {
         let device = Device::new();
-        device.has("home/.lmstudio/models").has("disk/lm/models").has("disk/weights");
-        let pointer = device.at("home/.lmstudio-home-pointer");
-        fs::write(&pointer, format!("{} \n", device.at("disk/lm").display())).unwrap();
-        let settings = serde_json::json!({ "downloadsFolder": device.at("disk/weights") });
-        fs::write(device.at("disk/lm/settings.json"), format!("\u{feff}{settings}")).unwrap();
+        device.create("home/.lmstudio/models").create("disk/lm/models").create("disk/weights");
+        let pointer = device.path_of("home/.lmstudio-home-pointer");
+        fs::write(&pointer, format!("{} \n", device.path_of("disk/lm").display())).unwrap();
+        let settings = serde_json::json!({ "downloadsFolder": device.path_of("disk/weights") });
+        fs::write(device.path_of("disk/lm/settings.json"), format!("\u{feff}{settings}")).unwrap();
         let all = ["disk/weights", "disk/lm/models", "home/.lmstudio/models"];
-        assert_eq!(device.places(&[]), owned(Owner::LmStudio, &all));
+        assert_eq!(device.locations(&[]), owned(Owner::LmStudio, &all));
 
-        // Whatever is in these files does no harm.
+        // Invalid content of these files is ignored.
         for settings in ["{", "[]", r#"{"downloadsFolder":7}"#, r#"{"downloadsFolder":"../x"}"#] {
-            fs::write(device.at("disk/lm/settings.json"), settings).unwrap();
-            assert_eq!(device.places(&[]), owned(Owner::LmStudio, &all[1..]), "{settings}");
+            fs::write(device.path_of("disk/lm/settings.json"), settings).unwrap();
+            assert_eq!(device.locations(&[]), owned(Owner::LmStudio, &all[1..]), "{settings}");
         }
-        for pointed in ["", "relative/path", "\0", "/nowhere/at/all"] {
-            fs::write(&pointer, pointed).unwrap();
-            assert_eq!(device.places(&[]), owned(Owner::LmStudio, &all[2..]), "{pointed:?}");
+        for content in ["", "relative/path", "\0", "/nowhere/at/all"] {
+            fs::write(&pointer, content).unwrap();
+            assert_eq!(device.locations(&[]), owned(Owner::LmStudio, &all[2..]), "{content:?}");
         }
         fs::write(&pointer, b"\xff\xfe").unwrap();
-        assert_eq!(device.places(&[]), owned(Owner::LmStudio, &all[2..]));
+        assert_eq!(device.locations(&[]), owned(Owner::LmStudio, &all[2..]));
     }
 }
