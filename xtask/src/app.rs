@@ -1,4 +1,4 @@
-//! The release app: built with the page inside, and opened.
+//! `cargo xtask app`: builds the release app with the page embedded, and opens it.
 
 use std::env;
 use std::fs;
@@ -8,60 +8,63 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::page;
-use crate::places::Places;
+use crate::paths::Paths;
 use crate::process;
 use crate::report::{note, step};
 use crate::setup;
 
-/// The packages and features of every cargo build: one selection, so that no dependency is compiled
-/// again with other features. The feature makes the shell load the page from within itself instead of a
-/// development server.
-pub(crate) const EVERYTHING: [&str; 3] =
+/// The packages and features of every cargo build. They are the same everywhere, so that no
+/// dependency is compiled twice with different features. `custom-protocol` makes the shell load the
+/// embedded page instead of a development server.
+pub(crate) const WORKSPACE_SELECTION: [&str; 3] =
     ["--workspace", "--features", "lilims-app/custom-protocol"];
 
-/// Builds the app and opens it; returns when the window is closed.
+/// Builds the app, opens it and waits until its window is closed.
 ///
 /// # Errors
-/// When something is missing that cannot be installed, a build fails or there is no screen.
-pub(crate) fn build_and_open(places: &Places) -> Result<()> {
-    let program = build(places)?;
+/// If a missing requirement cannot be installed, a build fails or there is no screen.
+pub(crate) fn build_and_open(paths: &Paths) -> Result<()> {
+    let program = build(paths)?;
     let has_screen = ["DISPLAY", "WAYLAND_DISPLAY"].iter().any(|name| env::var_os(name).is_some());
     if cfg!(target_os = "linux") && !has_screen {
         bail!("no screen to open a window on (neither DISPLAY nor WAYLAND_DISPLAY is set)");
     }
     step("app open; close its window to end", || {
-        process::run(Command::new(&program).current_dir(&places.root))
+        process::run(Command::new(&program).current_dir(&paths.root))
     })
 }
 
-/// Sets up and builds the app with its model beside it, and returns its program.
+/// Builds the app with its model beside it and returns the program's path.
 ///
 /// # Errors
-/// When something is missing that cannot be installed, or a build fails.
-pub(crate) fn build(places: &Places) -> Result<PathBuf> {
-    let tools = setup::for_app(places)?;
-    page::build(places, &tools.page)?;
+/// If a missing requirement cannot be installed, or a build fails.
+pub(crate) fn build(paths: &Paths) -> Result<PathBuf> {
+    let tools = setup::for_app(paths)?;
+    page::build(paths, &tools.page)?;
     step("app, release build", || {
-        let mut command = process::cargo(places);
-        command.args(["build", "--release"]).args(EVERYTHING).args(["--bin", "lilims-app"]);
+        let mut command = process::cargo(paths);
+        command
+            .args(["build", "--release"])
+            .args(WORKSPACE_SELECTION)
+            .args(["--bin", "lilims-app"]);
         process::run(&mut command)
     })?;
-    let program = places.target.join("release").join(program_name("lilims-app"));
-    let model = put_beside(&program, &tools.model)?;
+    let program = paths.target.join("release").join(program_name("lilims-app"));
+    let model = copy_model_beside(&program, &tools.model)?;
     note(&format!("app:   {}", program.display()));
     note(&format!("model: {}", model.display()));
     Ok(program)
 }
 
-/// Puts the model where the program looks for it first, and returns its place there. The build
-/// folder may lie outside of the repository, where the program would find none.
-fn put_beside(program: &Path, model: &Path) -> Result<PathBuf> {
-    let folder = program.parent().context("a program lies in a folder")?.join("models");
-    let beside = folder.join(model.file_name().context("a model has a file name")?);
+/// Puts the model where the program looks first and returns its path there. The program would not
+/// find the repository's copy if the build folder is outside the repository.
+fn copy_model_beside(program: &Path, model: &Path) -> Result<PathBuf> {
+    let folder = program.parent().context("the program has no parent folder")?.join("models");
+    let beside = folder.join(model.file_name().context("the model has no file name")?);
     let size = |path: &Path| fs::metadata(path).map(|metadata| metadata.len()).ok();
     if size(&beside).is_none() || size(&beside) != size(model) {
         fs::create_dir_all(&folder)?;
-        // A link costs no room; another disk needs a copy.
+        // A hard link takes no disk space; it fails across file systems.
         let partial = beside.with_extension("partial");
         let _ = fs::remove_file(&partial);
         fs::hard_link(model, &partial).or_else(|_| fs::copy(model, &partial).map(drop))?;

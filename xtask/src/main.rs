@@ -1,7 +1,8 @@
-//! `cargo xtask`: sets up, builds, runs, tests and tidies Lilims on a developer's machine and in CI.
+//! `cargo xtask`: sets up, builds, runs, tests and checks Lilims on a developer's machine and in
+//! CI.
 //!
-//! Owns the order of the steps and the reports of what each did and how long it took. It holds no
-//! part of the product: nothing here is linked into the app or the command line.
+//! Owns the order of the steps and reports the result and duration of each. Nothing here is linked
+//! into the app or the command line.
 
 mod app;
 mod apple;
@@ -9,7 +10,7 @@ mod bench;
 mod dev;
 mod emulation;
 mod page;
-mod places;
+mod paths;
 mod process;
 mod report;
 mod setup;
@@ -22,7 +23,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
-use crate::places::Places;
+use crate::paths::Paths;
 
 const USAGE: &str = "\
 usage: cargo xtask <command>
@@ -32,13 +33,13 @@ usage: cargo xtask <command>
   dev               the app from source, the page reloading on change
   bench --peer llama.cpp [--quick] [--only TEXT]
                     compare with llama.cpp and rewrite docs/benchmarks.md; --quick: 3 runs
-                    instead of 5; --only: the rows whose names hold TEXT, the document kept
+                    instead of 5; --only: run rows whose name contains TEXT, keep the document
   check-apple       type-check all crates for macOS and iOS
-  tidy              check the rules of the house (also one of the tests)
-  setup [--test]    install or name what is missing; --test: also what only the tests need
+  tidy              check the project rules (also one of the tests)
+  setup [--test]    install or list missing requirements; --test: also those of the tests
   page [--serve]    build the page into ui/dist; --serve: serve it for `dev` instead
 
-LILIMS_LLAMA_CPP names a folder with llama.cpp's programs, which spares building them.
+LILIMS_LLAMA_CPP names a folder with llama.cpp's programs; without it they are built.
 LILIMS_CACHE names the folder for tools and downloaded models (default: the system's cache folder).";
 
 fn main() -> ExitCode {
@@ -57,21 +58,21 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs the command that the words name.
+/// Runs the command on the command line.
 fn run(words: &[&str]) -> Result<ExitCode> {
-    let places = Places::find()?;
+    let paths = Paths::find()?;
     match words {
-        ["app"] => app::build_and_open(&places)?,
-        ["app", "--no-open"] => drop(app::build(&places)?),
-        ["test"] => return Ok(test::run(&places)),
-        ["dev"] => dev::run(&places)?,
-        ["bench", words @ ..] => bench::run(&places, words)?,
-        ["check-apple"] => apple::check(&places)?,
-        ["tidy"] => tidy::run(&places)?,
-        ["setup"] => drop(setup::for_app(&places)?),
-        ["setup", "--test"] => drop(setup::for_tests(&places)?),
-        ["page"] => page::build(&places, &setup::for_page(&places)?)?,
-        ["page", "--serve"] => page::serve(&places, &setup::for_page(&places)?)?,
+        ["app"] => app::build_and_open(&paths)?,
+        ["app", "--no-open"] => drop(app::build(&paths)?),
+        ["test"] => return Ok(test::run(&paths)),
+        ["dev"] => dev::run(&paths)?,
+        ["bench", words @ ..] => bench::run(&paths, words)?,
+        ["check-apple"] => apple::check(&paths)?,
+        ["tidy"] => tidy::run(&paths)?,
+        ["setup"] => drop(setup::for_app(&paths)?),
+        ["setup", "--test"] => drop(setup::for_tests(&paths)?),
+        ["page"] => page::build(&paths, &setup::for_page(&paths)?)?,
+        ["page", "--serve"] => page::serve(&paths, &setup::for_page(&paths)?)?,
         [] | ["help" | "--help" | "-h"] => println!("{USAGE}"),
         other => bail!("unknown command `{}`\n\n{USAGE}", other.join(" ")),
     }

@@ -1,7 +1,7 @@
-//! The page: built with Trunk into `ui/dist`, or served for development.
+//! Builds the page with Trunk into `ui/dist`, or serves it for development.
 //!
-//! A stamp remembers what the page was built from and what came out, so that an unchanged page is not
-//! built again and a damaged one is.
+//! A stamp file holds hashes of the inputs and the result, so that an unchanged page is not rebuilt
+//! and a damaged one is.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,34 +10,35 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
-use crate::places::Places;
+use crate::paths::Paths;
 use crate::process;
 use crate::report::{note, step};
 use crate::setup::PageTools;
 
-/// The port that the shell's development build loads the page from (`devUrl` of `tauri.conf.json`).
+/// The port from which the shell's development build loads the page (`devUrl` in
+/// `tauri.conf.json`).
 pub(crate) const PORT: &str = "1420";
 
-/// What the page is built from, relative to the repository.
+/// The inputs of the page, relative to the repository.
 const INPUTS: &[&str] = &["ui", "crates/ipc", "Cargo.lock", "Cargo.toml"];
 
-/// Builds the page into `ui/dist` if anything changed since.
+/// Builds the page into `ui/dist` unless inputs and result are unchanged.
 ///
 /// # Errors
-/// When Trunk or the compiler fails.
-pub(crate) fn build(places: &Places, tools: &PageTools) -> Result<()> {
+/// If Trunk or the compiler fails.
+pub(crate) fn build(paths: &Paths, tools: &PageTools) -> Result<()> {
     step("page", || {
-        let stamp = stamp_file(places);
-        let dist = places.root.join("ui/dist");
-        let inputs = inputs_hash(places, tools)?;
+        let stamp = stamp_file(paths);
+        let dist = paths.root.join("ui/dist");
+        let inputs = inputs_hash(paths, tools)?;
         if fs::read_to_string(&stamp).is_ok_and(|text| Some(text) == stamp_text(&inputs, &dist)) {
-            note("nothing changed since ui/dist was built");
+            note("ui/dist is up to date");
             return Ok(());
         }
-        let mut command = trunk(places, tools)?;
+        let mut command = trunk(paths, tools)?;
         command.args(["build", "--release", "--cargo-profile", "page"]);
         process::run(&mut command)?;
-        let text = stamp_text(&inputs, &dist).context("Trunk left no ui/dist/index.html")?;
+        let text = stamp_text(&inputs, &dist).context("Trunk created no ui/dist/index.html")?;
         Ok(fs::write(&stamp, text)?)
     })
 }
@@ -45,63 +46,63 @@ pub(crate) fn build(places: &Places, tools: &PageTools) -> Result<()> {
 /// Serves the page and reloads it on change, until stopped.
 ///
 /// # Errors
-/// When Trunk fails.
-pub(crate) fn serve(places: &Places, tools: &PageTools) -> Result<()> {
-    process::run(&mut serve_command(places, tools)?)
+/// If Trunk fails.
+pub(crate) fn serve(paths: &Paths, tools: &PageTools) -> Result<()> {
+    process::run(&mut serve_command(paths, tools)?)
 }
 
-/// Compiles the page for [`serve`]: whoever waits for the server should not wait for the compiler.
+/// Compiles the page for [`serve`] in advance: programs wait for the server with a time limit.
 ///
 /// # Errors
-/// When Trunk or the compiler fails.
-pub(crate) fn build_served(places: &Places, tools: &PageTools) -> Result<()> {
-    step("page, development build", || process::run(&mut development(places, tools, "build")?))
+/// If Trunk or the compiler fails.
+pub(crate) fn build_served(paths: &Paths, tools: &PageTools) -> Result<()> {
+    step("page, development build", || process::run(&mut development(paths, tools, "build")?))
 }
 
-/// The command behind [`serve`], for those who run it beside others.
-pub(crate) fn serve_command(places: &Places, tools: &PageTools) -> Result<Command> {
-    let mut command = development(places, tools, "serve")?;
+/// The command behind [`serve`], to run it beside other programs.
+pub(crate) fn serve_command(paths: &Paths, tools: &PageTools) -> Result<Command> {
+    let mut command = development(paths, tools, "serve")?;
     command.args(["--address", "127.0.0.1", "--port", PORT]);
     command.args(["--watch", ".", "--watch", "../crates/ipc"]);
     Ok(command)
 }
 
-/// Trunk's `subcommand` on the development build.
-fn development(places: &Places, tools: &PageTools, subcommand: &str) -> Result<Command> {
-    let mut command = trunk(places, tools)?;
-    // The page's own profile is for size and takes minutes after each edit.
+/// The command `trunk SUBCOMMAND` for the development build.
+fn development(paths: &Paths, tools: &PageTools, subcommand: &str) -> Result<Command> {
+    let mut command = trunk(paths, tools)?;
+    // The `page` profile optimises for size and takes minutes after each edit.
     command.args([subcommand, "--cargo-profile", "dev", "--dist"]);
-    // A folder of its own, so that a development build never ends up in the app.
-    command.arg(page_target(places).join("served"));
+    // A separate folder, so that a development build never ends up in the app.
+    command.arg(page_target(paths).join("served"));
     Ok(command)
 }
 
-/// A `trunk` command that runs in `ui/` with everything that it needs.
-fn trunk(places: &Places, tools: &PageTools) -> Result<Command> {
-    // The program is looked up here, since `Command` may search the PATH of this process instead.
+/// A `trunk` command that runs in `ui/` with its environment set.
+fn trunk(paths: &Paths, tools: &PageTools) -> Result<Command> {
+    // Looked up here, since `Command` may search the PATH of this process instead of the child's.
     let program =
         tools.folders.iter().map(|folder| folder.join("trunk")).find(|file| file.is_file());
     let mut command = Command::new(program.unwrap_or_else(|| "trunk".into()));
     tools.toolchain.prepare(&mut command, &tools.folders)?;
-    fs::create_dir_all(page_target(places))?;
-    command.env("CARGO_TARGET_DIR", page_target(places));
-    // Trunk wants `true` or `false` there, where others set `1`.
+    fs::create_dir_all(page_target(paths))?;
+    command.env("CARGO_TARGET_DIR", page_target(paths));
+    // Trunk accepts only `true` or `false`, but `1` is common.
     command.env_remove("NO_COLOR");
-    command.current_dir(places.root.join("ui"));
+    command.current_dir(paths.root.join("ui"));
     Ok(command)
 }
 
-fn page_target(places: &Places) -> PathBuf {
-    places.target.join("page")
+fn page_target(paths: &Paths) -> PathBuf {
+    paths.target.join("page")
 }
 
-/// One stamp for each clone, since clones may share a build folder.
-fn stamp_file(places: &Places) -> PathBuf {
-    let clone = hex(Sha256::digest(places.root.as_os_str().as_encoded_bytes()).as_slice());
-    page_target(places).join(format!("stamp-{}", &clone[..16]))
+/// The stamp file. There is one for each clone, since clones may share a build folder.
+fn stamp_file(paths: &Paths) -> PathBuf {
+    let clone = hex(Sha256::digest(paths.root.as_os_str().as_encoded_bytes()).as_slice());
+    page_target(paths).join(format!("stamp-{}", &clone[..16]))
 }
 
-/// What the stamp says of these inputs and this result, or nothing without a result.
+/// The stamp's text for these inputs and the result in `dist`; `None` without a result.
 fn stamp_text(inputs: &str, dist: &Path) -> Option<String> {
     if !dist.join("index.html").is_file() {
         return None;
@@ -111,16 +112,16 @@ fn stamp_text(inputs: &str, dist: &Path) -> Option<String> {
     Some(format!("{inputs} {}\n", hex(hasher.finalize().as_slice())))
 }
 
-fn inputs_hash(places: &Places, tools: &PageTools) -> Result<String> {
+fn inputs_hash(paths: &Paths, tools: &PageTools) -> Result<String> {
     let mut hasher = Sha256::new();
     hasher.update(tools.toolchain.version().unwrap_or_default());
     for input in INPUTS {
-        hash_tree(&mut hasher, &places.root.join(input))?;
+        hash_tree(&mut hasher, &paths.root.join(input))?;
     }
     Ok(hex(hasher.finalize().as_slice()))
 }
 
-/// Adds names and contents of everything below the path, build results aside.
+/// Hashes names and contents of all files below the path, except build results.
 fn hash_tree(hasher: &mut Sha256, path: &Path) -> Result<()> {
     if path.is_dir() {
         let entries = fs::read_dir(path)?.map(|entry| Ok(entry?.path()));
@@ -156,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_or_renamed_input_changes_the_hash_and_a_result_does_not() {
+    fn hash_depends_on_names_and_contents_of_inputs_only() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path();
         fs::create_dir_all(path.join("src")).expect("creating");
@@ -173,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_no_stamp_without_a_page_and_another_for_another_page() {
+    fn stamp_needs_a_page_and_depends_on_it() {
         let dist = tempfile::tempdir().expect("a temporary folder");
         assert_eq!(stamp_text("inputs", dist.path()), None);
         fs::write(dist.path().join("index.html"), "one").expect("writing");

@@ -1,27 +1,27 @@
-//! Where things are: the repository, the build folder, the cache of tools and models.
+//! The paths of the repository, the build folder, and the cache of tools and models.
 
 use std::env;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-/// The folders that every command works with.
+/// The folders that every command uses.
 #[derive(Debug, Clone)]
-pub(crate) struct Places {
+pub(crate) struct Paths {
     /// The root of the repository.
     pub(crate) root: PathBuf,
     /// Cargo's build folder.
     pub(crate) target: PathBuf,
-    /// Tools and models that outlive a clone.
+    /// The cache of tools and models, outside the repository and shared by clones.
     pub(crate) cache: PathBuf,
 }
 
-impl Places {
-    /// Finds the folders from the environment.
+impl Paths {
+    /// Reads the folders from the environment.
     pub(crate) fn find() -> Result<Self> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"))
             .parent()
-            .context("xtask lies in the repository's root")?
+            .context("xtask is not in a folder of the repository")?
             .to_path_buf();
         let target = match env::var_os("CARGO_TARGET_DIR") {
             Some(folder) => std::path::absolute(folder)?,
@@ -41,7 +41,7 @@ impl Places {
     }
 }
 
-/// `LILIMS_CACHE`, or the place where the system keeps caches.
+/// `LILIMS_CACHE`, or `lilims` in the system's cache folder.
 fn cache_folder() -> Result<PathBuf> {
     if let Some(folder) = env::var_os("LILIMS_CACHE").filter(|folder| !folder.is_empty()) {
         return Ok(std::path::absolute(folder)?);

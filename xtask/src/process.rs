@@ -1,4 +1,4 @@
-//! Running other programs: with their output shown, with their output read, within a time limit.
+//! Runs other programs: with output shown, with output captured, or with a time limit.
 
 use std::env;
 use std::ffi::OsString;
@@ -9,24 +9,24 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::places::Places;
+use crate::paths::Paths;
 
-/// How often a program under a time limit is looked at.
+/// The polling interval for a program with a time limit.
 const POLL: Duration = Duration::from_millis(50);
 
 /// Runs the command with its output shown.
 ///
 /// # Errors
-/// When it does not start or does not succeed.
+/// If it does not start or fails.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let status = command.status().with_context(|| not_started(command))?;
     succeeded(command, status)
 }
 
-/// Runs the command with its output shown, and ends it when the limit passes.
+/// Runs the command with its output shown, and kills it at the time limit.
 ///
 /// # Errors
-/// When it does not start, does not succeed or is still running at the limit.
+/// If it does not start, fails or is still running at the limit.
 pub(crate) fn run_within(command: &mut Command, limit: Duration) -> Result<()> {
     let mut child = command.stdin(Stdio::null()).spawn().with_context(|| not_started(command))?;
     let deadline = Instant::now() + limit;
@@ -35,7 +35,7 @@ pub(crate) fn run_within(command: &mut Command, limit: Duration) -> Result<()> {
             return succeeded(command, status);
         }
         if Instant::now() >= deadline {
-            // It may have ended between the two looks; then there is nothing left to kill.
+            // An error means that it has exited since `try_wait`.
             let _ = child.kill();
             child.wait()?;
             bail!("`{}` did not finish within {} s", line(command), limit.as_secs());
@@ -44,21 +44,21 @@ pub(crate) fn run_within(command: &mut Command, limit: Duration) -> Result<()> {
     }
 }
 
-/// Cargo, as it runs xtask, in the repository and with its build folder.
-pub(crate) fn cargo(places: &Places) -> Command {
+/// The cargo that runs xtask, with the repository's root and build folder.
+pub(crate) fn cargo(paths: &Paths) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(&places.root).env("CARGO_TARGET_DIR", &places.target);
+    command.current_dir(&paths.root).env("CARGO_TARGET_DIR", &paths.target);
     command
 }
 
-/// The trimmed standard output of the command, or nothing when it cannot run or fails.
+/// The trimmed standard output of the command; `None` if it does not start or fails.
 pub(crate) fn output(command: &mut Command) -> Option<String> {
     let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     output.status.success().then(|| text.trim().to_string())
 }
 
-/// The file that runs when `program` is called by name, if there is one.
+/// The first file called `program` on `PATH`.
 pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
     env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
@@ -68,10 +68,10 @@ pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
 pub(crate) fn path_with_first(folders: &[PathBuf]) -> Result<OsString> {
     let path = env::var_os("PATH").unwrap_or_default();
     let all = folders.iter().cloned().chain(env::split_paths(&path));
-    env::join_paths(all).context("a folder of PATH holds the separator")
+    env::join_paths(all).context("a folder of PATH contains the separator")
 }
 
-/// The command as one would type it, for messages.
+/// The command as one line, for messages.
 pub(crate) fn line(command: &Command) -> String {
     let mut words = vec![Path::new(command.get_program()).display().to_string()];
     words.extend(command.get_args().map(|word| word.to_string_lossy().into_owned()));
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_program_past_its_limit_is_ended_and_named() {
+    fn program_past_its_limit_is_killed_and_named() {
         let start = Instant::now();
         let error = run_within(Command::new("sleep").arg("60"), Duration::from_millis(100))
             .expect_err("sleep outlasts the limit");
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn output_is_trimmed_and_absent_on_failure() {
+    fn output_is_trimmed_and_none_on_failure() {
         assert_eq!(output(Command::new("echo").arg("hello")).as_deref(), Some("hello"));
         assert_eq!(output(&mut Command::new("false")), None);
         assert_eq!(output(&mut Command::new("no-such-program-here")), None);

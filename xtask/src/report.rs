@@ -1,10 +1,10 @@
-//! What the person at the terminal reads: the name of each step and how long it took.
+//! Prints each step's name and duration to the terminal.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-/// Runs one step, printing its name before and its duration after.
+/// Runs one step; prints its name before and its duration after.
 ///
 /// # Errors
 /// The action's error, with the step's name as context.
@@ -22,7 +22,7 @@ pub(crate) fn note(text: &str) {
     println!("    {text}");
 }
 
-/// A duration as people say it: `0.4 s`, `12 s`, `3 min 05 s`.
+/// Formats a duration: `0.4 s`, `12 s`, `3 min 05 s`.
 pub(crate) fn duration(elapsed: Duration) -> String {
     let seconds = elapsed.as_secs_f64();
     if seconds < 10.0 {
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_read_as_people_say_them() {
+    fn durations_are_rounded_for_people() {
         assert_eq!(duration(Duration::from_millis(440)), "0.4 s");
         assert_eq!(duration(Duration::from_millis(12_300)), "12 s");
         assert_eq!(duration(Duration::from_secs(185)), "3 min 05 s");

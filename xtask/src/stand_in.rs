@@ -1,7 +1,7 @@
-//! Xtask under another name: a link named `cc` or `ar` that points to this program stands in for
-//! Apple's C compiler and archiver, where code is type-checked for Apple's systems elsewhere.
+//! Stand-ins for Apple's C compiler and archiver, to type-check for Apple's systems on others:
+//! xtask acts as one of them when it is started through a link named `cc` or `ar`.
 //!
-//! They make empty files, which is enough: nothing is ever linked.
+//! They create empty files, which is enough since nothing is linked.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
-/// Acts as the program that the first argument names, if it is one that xtask stands in for.
+/// Acts as `cc` or `ar` if the program's name says so; `None` otherwise.
 pub(crate) fn run_as_program(arguments: &[OsString]) -> Option<ExitCode> {
     let name = Path::new(arguments.first()?).file_stem()?.to_str()?;
     let rest = &arguments[1..];
@@ -29,10 +29,10 @@ pub(crate) fn run_as_program(arguments: &[OsString]) -> Option<ExitCode> {
     })
 }
 
-/// Makes `folder/name` a link to this program and returns its path.
+/// Creates the link `folder/name` to this program and returns its path.
 ///
 /// # Errors
-/// When the link cannot be made.
+/// If the link cannot be created.
 pub(crate) fn install(folder: &Path, name: &str) -> Result<PathBuf> {
     fs::create_dir_all(folder)?;
     let link = folder.join(name);
@@ -48,10 +48,10 @@ pub(crate) fn install(folder: &Path, name: &str) -> Result<PathBuf> {
     Ok(link)
 }
 
-/// Answers the question which compiler this is and makes the object file, empty.
+/// Identifies itself as clang and creates an empty object file.
 fn cc(arguments: &[OsString]) -> io::Result<()> {
     if arguments.iter().any(|word| word == "-E") {
-        // The cc crate preprocesses a probe and looks for this word to tell the compiler family.
+        // The cc crate preprocesses a probe and looks for this word to detect the compiler family.
         println!("clang");
     }
     match output_argument(arguments) {
@@ -60,7 +60,7 @@ fn cc(arguments: &[OsString]) -> io::Result<()> {
     }
 }
 
-/// Makes the archive, empty.
+/// Creates an empty archive.
 fn ar(arguments: &[OsString]) -> io::Result<()> {
     let archive =
         arguments.iter().find(|word| Path::new(word).extension() == Some(OsStr::new("a")));
@@ -70,7 +70,7 @@ fn ar(arguments: &[OsString]) -> io::Result<()> {
     }
 }
 
-/// What follows `-o`.
+/// The argument after `-o`.
 fn output_argument(arguments: &[OsString]) -> Option<PathBuf> {
     let flag = arguments.iter().position(|word| word == "-o")?;
     arguments.get(flag + 1).map(PathBuf::from)
@@ -85,12 +85,12 @@ mod tests {
     }
 
     #[test]
-    fn only_the_known_names_are_taken() {
+    fn other_program_names_are_ignored() {
         assert!(run_as_program(&words(&["/somewhere/target/debug/xtask", "test"])).is_none());
     }
 
     #[test]
-    fn cc_and_ar_make_their_files() {
+    fn cc_and_ar_create_their_files() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let object = folder.path().join("a.o");
         let archive = folder.path().join("liba.a");

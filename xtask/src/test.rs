@@ -1,4 +1,5 @@
-//! Everything that CI runs: set-up, the rules of the house, formatting, the page, all tests, clippy.
+//! `cargo xtask test`, everything that CI runs: set-up, tidy, formatting, the page, all tests,
+//! clippy.
 //!
 //! The app and the command line are built in the same cargo invocation as the tests, with the same
 //! features, so that no dependency is compiled twice. The last line printed counts the tests.
@@ -12,24 +13,24 @@ use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::app::{EVERYTHING, program_name};
+use crate::app::{WORKSPACE_SELECTION, program_name};
 use crate::emulation;
 use crate::page;
-use crate::places::Places;
+use crate::paths::Paths;
 use crate::process;
 use crate::report::step;
 use crate::setup::{self, AppTools};
 use crate::tidy;
 use counts::Counts;
 
-/// Runs all checks and tests. Checks that fail do not keep the tests from running.
+/// Runs all checks and tests. Tests run even if a check fails.
 ///
-/// The last line of the output is `N passed, N failed, N skipped`, whatever happens. A check that
-/// fails counts as failed, and is named in a line before.
-pub(crate) fn run(places: &Places) -> ExitCode {
+/// The last line of the output is always `N passed, N failed, N skipped`. A failed check counts as
+/// failed, and the line before lists it.
+pub(crate) fn run(paths: &Paths) -> ExitCode {
     let mut counts = Counts::default();
     let mut failures = Vec::new();
-    if let Err(error) = run_all(places, &mut counts, &mut failures) {
+    if let Err(error) = run_all(paths, &mut counts, &mut failures) {
         failures.push(Failure::check(error));
     }
     for what in &counts.skipped {
@@ -51,33 +52,41 @@ pub(crate) fn run(places: &Places) -> ExitCode {
 /// A step that failed.
 struct Failure {
     error: anyhow::Error,
-    /// Its failed tests are counted one by one.
+    /// Whether its failed tests are counted one by one.
     is_counted: bool,
 }
 
 impl Failure {
+    /// The failure of a step that is not a test run.
     fn check(error: anyhow::Error) -> Self {
         Self { error, is_counted: false }
     }
 }
 
-fn run_all(places: &Places, counts: &mut Counts, failures: &mut Vec<Failure>) -> Result<()> {
-    let tools = step("set-up", || setup::for_tests(places))?;
+fn run_all(paths: &Paths, counts: &mut Counts, failures: &mut Vec<Failure>) -> Result<()> {
+    let tools = step("set-up", || setup::for_tests(paths))?;
     let mut check = |result: Result<()>| failures.extend(result.err().map(Failure::check));
-    check(step("tidy", || tidy::run(places)));
+    check(step("tidy", || tidy::run(paths)));
     check(step("formatting", || {
-        process::run(process::cargo(places).args(["fmt", "--all", "--check"]))
+        process::run(process::cargo(paths).args(["fmt", "--all", "--check"]))
     }));
-    page::build(places, &tools.page).context("the page")?;
+    page::build(paths, &tools.page).context("the page")?;
     step("build of the app, the command line and the tests", || {
-        let mut command = process::cargo(places);
-        process::run(command.arg("build").args(EVERYTHING).args(["--bins", "--lib", "--tests"]))
+        let mut command = process::cargo(paths);
+        process::run(
+            command.arg("build").args(WORKSPACE_SELECTION).args(["--bins", "--lib", "--tests"]),
+        )
     })?;
-    failures.extend(run_tests(places, &tools, counts)?);
-    failures.extend(run_emulated(places, counts));
+    failures.extend(run_tests(paths, &tools, counts)?);
+    failures.extend(run_emulated(paths, counts));
     let clippy = step("clippy", || {
-        let mut command = process::cargo(places);
-        command.arg("clippy").args(EVERYTHING).args(["--all-targets", "--", "-D", "warnings"]);
+        let mut command = process::cargo(paths);
+        command.arg("clippy").args(WORKSPACE_SELECTION).args([
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ]);
         process::run(&mut command)
     });
     failures.extend(clippy.err().map(Failure::check));
@@ -85,11 +94,11 @@ fn run_all(places: &Places, counts: &mut Counts, failures: &mut Vec<Failure>) ->
 }
 
 /// Runs the tests of the whole workspace.
-fn run_tests(places: &Places, tools: &AppTools, counts: &mut Counts) -> Result<Option<Failure>> {
-    let mut command = process::cargo(places);
-    command.arg("test").args(EVERYTHING).args(["--no-fail-fast", "--color", "never"]);
-    set_environment(&mut command, places, tools)?;
-    let skips = places.target.join("skipped-tests.txt");
+fn run_tests(paths: &Paths, tools: &AppTools, counts: &mut Counts) -> Result<Option<Failure>> {
+    let mut command = process::cargo(paths);
+    command.arg("test").args(WORKSPACE_SELECTION).args(["--no-fail-fast", "--color", "never"]);
+    set_environment(&mut command, paths, tools)?;
+    let skips = paths.target.join("skipped-tests.txt");
     match fs::remove_file(&skips) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
         _ => {}
@@ -101,22 +110,22 @@ fn run_tests(places: &Places, tools: &AppTools, counts: &mut Counts) -> Result<O
 }
 
 /// Runs the tests of the Arm kernels on each emulated processor, or counts them as skipped.
-fn run_emulated(places: &Places, counts: &mut Counts) -> Vec<Failure> {
+fn run_emulated(paths: &Paths, counts: &mut Counts) -> Vec<Failure> {
     let mut failures = Vec::new();
     for (processor, isa) in emulation::PROCESSORS {
         let name = format!("tests of the Arm kernels on an emulated {processor} ({isa})");
         if !emulation::is_possible() {
-            let why = "the emulator is set up on Debian and Ubuntu on x86-64 alone";
+            let why = "the emulator is set up on Debian and Ubuntu on x86-64 only";
             counts.skip(format!("{name}: {why}"));
             continue;
         }
-        let mut command = emulation::test_command(places, processor, isa);
+        let mut command = emulation::test_command(paths, processor, isa);
         failures.extend(run_counted(&name, command.args(["--color", "never"]), counts));
     }
     failures
 }
 
-/// Runs a `cargo test`, shows its output and counts its results.
+/// Runs a `cargo test` command, shows its output and counts its results.
 fn run_counted(name: &str, command: &mut Command, counts: &mut Counts) -> Option<Failure> {
     let failed = counts.failed;
     let error = step(name, || show_and_count(command, counts)).err()?;
@@ -126,7 +135,7 @@ fn run_counted(name: &str, command: &mut Command, counts: &mut Counts) -> Option
 fn show_and_count(command: &mut Command, counts: &mut Counts) -> Result<()> {
     let before = counts.passed;
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
-    let output = child.stdout.take().context("standard output is piped")?;
+    let output = child.stdout.take().context("standard output is not piped")?;
     for line in BufReader::new(output).split(b'\n') {
         let line = line?;
         let line = String::from_utf8_lossy(&line);
@@ -143,13 +152,13 @@ fn show_and_count(command: &mut Command, counts: &mut Counts) -> Result<()> {
     Ok(())
 }
 
-/// Tells the tests where the programs and the models are.
-fn set_environment(command: &mut Command, places: &Places, tools: &AppTools) -> Result<()> {
-    let programs = places.target.join("debug");
+/// Passes the paths of programs and models to the tests.
+fn set_environment(command: &mut Command, paths: &Paths, tools: &AppTools) -> Result<()> {
+    let programs = paths.target.join("debug");
     command.env("LILIMS_APP", programs.join(program_name("lilims-app")));
     command.env("LILIMS_CLI", programs.join(program_name("lilims")));
-    command.env("LILIMS_TEST_MODELS", places.models());
-    // The build folder may lie outside of the repository, where programs do not find the model.
+    command.env("LILIMS_TEST_MODELS", paths.models());
+    // Programs do not find the model if the build folder is outside the repository.
     command.env("LILIMS_MODEL", &tools.model);
     command.env("PATH", process::path_with_first(&tools.page.folders)?);
     if env::var_os("RUST_BACKTRACE").is_none() {

@@ -1,7 +1,8 @@
-//! Xtask as a child of itself: it times one program, or keeps one core busy.
+//! Subprocesses of the benchmark: xtask starts itself to time one program, or to keep one core
+//! busy.
 //!
-//! The system tells only the peak memory of all children together, so each timed program gets a
-//! parent of its own.
+//! The system reports peak memory only for all children of a process together, so each timed
+//! program gets its own parent process.
 
 use std::env;
 use std::ffi::OsString;
@@ -14,25 +15,25 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::process;
 
-/// The first argument of a child that times the program in the others.
+/// The first argument of a child that times the program in the remaining arguments.
 const TIME: &str = "bench-time";
 /// The first argument of a child that keeps a core busy.
 const SPIN: &str = "bench-spin";
 
-/// How long a program took from start to end, and how much memory.
+/// The run time and peak memory of a program.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Cost {
     pub(crate) seconds: f64,
     pub(crate) peak_rss_bytes: u64,
 }
 
-/// Acts as the child that the arguments name, if they name one.
+/// Runs as a child if the arguments say so; `None` if they do not.
 pub(crate) fn run_as_child(arguments: &[OsString]) -> Option<ExitCode> {
-    let word = arguments.get(1)?;
-    let outcome = if word == TIME {
+    let mode = arguments.get(1)?;
+    let outcome = if mode == TIME {
         time_program(&arguments[2..])
             .map(|cost| println!("{} {}", cost.seconds, cost.peak_rss_bytes))
-    } else if word == SPIN {
+    } else if mode == SPIN {
         spin()
     } else {
         return None;
@@ -46,17 +47,17 @@ pub(crate) fn run_as_child(arguments: &[OsString]) -> Option<ExitCode> {
     })
 }
 
-/// Runs the command with closed input and hidden output and tells what it cost.
+/// Runs the command without input and output, and measures it.
 ///
 /// # Errors
-/// When it does not start or fails.
+/// If it does not start or fails.
 pub(crate) fn cost(command: &Command) -> Result<Cost> {
     let mut child = Command::new(env::current_exe()?);
     child.arg(TIME).arg(command.get_program()).args(command.get_args());
     let output = child.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
     ensure!(output.status.success(), "`{}` could not be timed", process::line(command));
     let text = String::from_utf8(output.stdout)?;
-    let (seconds, bytes) = text.trim().split_once(' ').context("two numbers were expected")?;
+    let (seconds, bytes) = text.trim().split_once(' ').context("expected two numbers")?;
     Ok(Cost { seconds: seconds.parse()?, peak_rss_bytes: bytes.parse()? })
 }
 
@@ -75,7 +76,7 @@ fn time_program(words: &[OsString]) -> Result<Cost> {
 fn peak_rss_of_children() -> Result<u64> {
     use nix::sys::resource::{UsageWho, getrusage};
 
-    // Apple counts bytes, the others KiB.
+    // Apple reports bytes, other systems KiB.
     const UNIT: u64 = if cfg!(target_vendor = "apple") { 1 } else { 1024 };
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
     Ok(u64::try_from(usage.max_rss())? * UNIT)
@@ -83,20 +84,20 @@ fn peak_rss_of_children() -> Result<u64> {
 
 #[cfg(not(unix))]
 fn peak_rss_of_children() -> Result<u64> {
-    bail!("how much memory a program took is known on Linux and macOS only")
+    bail!("peak memory is measured on Linux and macOS only")
 }
 
-/// A process that keeps the first core busy while this value lives.
+/// A process that keeps the first core busy until this value is dropped.
 #[derive(Debug)]
 pub(crate) struct BusyNeighbour(Child);
 
 impl BusyNeighbour {
-    /// Starts it; when this returns, the core is busy.
+    /// Starts the process and waits until the core is busy.
     pub(crate) fn start() -> Result<Self> {
         let mut command = Command::new(env::current_exe()?);
         command.arg(SPIN).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut neighbour = Self(command.spawn()?);
-        let stdout = neighbour.0.stdout.take().context("standard output is piped")?;
+        let stdout = neighbour.0.stdout.take().context("standard output is not piped")?;
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line)?;
         if line.is_empty() {
@@ -108,14 +109,14 @@ impl BusyNeighbour {
 
 impl Drop for BusyNeighbour {
     fn drop(&mut self) {
-        // It may have ended by itself; then there is nothing left to do.
+        // An error means that it has already exited.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// Keeps the first core busy until standard input closes, which it does when the parent ends,
-/// however it ends.
+/// Keeps the first core busy until standard input closes. It closes when the parent process ends,
+/// even if that is killed.
 fn spin() -> Result<()> {
     pin_to_first_core()?;
     thread::spawn(|| {
@@ -138,7 +139,7 @@ fn pin_to_first_core() -> Result<()> {
     Ok(sched_setaffinity(Pid::from_raw(0), &cores)?)
 }
 
-/// Other systems move it as they like; it is busy all the same.
+/// Other systems may move the process to another core; it still keeps one busy.
 #[cfg(not(target_os = "linux"))]
 fn pin_to_first_core() -> Result<()> {
     Ok(())
@@ -153,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_is_timed_and_its_memory_taken() {
+    fn measures_time_and_peak_memory() {
         let cost = time_program(&words(&["sleep", "0.05"])).expect("sleep runs");
         assert!((0.05..30.0).contains(&cost.seconds), "{cost:?}");
         assert!(cost.peak_rss_bytes > 1 << 16, "{cost:?}");
@@ -162,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn other_words_name_no_child() {
+    fn other_arguments_do_not_run_a_child() {
         assert!(run_as_child(&words(&["xtask", "test"])).is_none());
         assert!(run_as_child(&words(&["xtask"])).is_none());
     }

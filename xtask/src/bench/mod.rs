@@ -1,7 +1,7 @@
-//! `cargo xtask bench`: Lilims and llama.cpp in turn on this machine, row by row.
+//! `cargo xtask bench`: compares Lilims with llama.cpp on this machine, in alternating runs.
 //!
-//! Owns the order of the steps and of the runs. What the rows are is in `rows`, how the peer comes
-//! here in `peer`, how one run is measured in `run`, what is written of it in `table`.
+//! Owns the order of steps and runs. `rows` defines the comparisons, `peer` builds llama.cpp, `run`
+//! measures one run, `table` writes the results.
 
 pub(crate) mod child;
 mod peer;
@@ -10,8 +10,8 @@ mod run;
 #[path = "../../../crates/bench/src/statistics.rs"]
 #[expect(
     unreachable_pub,
-    reason = "a file of lilims-bench, which xtask cannot link: the engine \
-                                    would have to be built before anything could be set up"
+    reason = "a file of lilims-bench, which xtask cannot depend on: it would have to build the \
+              engine before it could set anything up"
 )]
 mod statistics;
 mod table;
@@ -23,8 +23,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::app::{EVERYTHING, program_name};
-use crate::places::Places;
+use crate::app::{WORKSPACE_SELECTION, program_name};
+use crate::paths::Paths;
 use crate::process;
 use crate::report::{note, step};
 use crate::setup;
@@ -35,86 +35,86 @@ use table::{Header, Outcome};
 
 /// Runs of each program in a row.
 const ROUNDS: usize = 5;
-/// The same with `--quick`.
+/// Runs of each program in a row with `--quick`.
 const QUICK_ROUNDS: usize = 3;
 
-/// What the words after `bench` ask for.
+/// The parsed options of `bench`.
 #[derive(Debug, PartialEq, Eq)]
-struct Request {
+struct Options {
     rounds: usize,
-    /// Only the rows whose names hold this text.
+    /// Run only rows whose name contains this text.
     only: Option<String>,
 }
 
-/// Measures all rows, prints each and rewrites the table in `docs/benchmarks.md`; with `--only`, the
-/// document stays as it is.
+/// Measures and prints all rows and rewrites the table in `docs/benchmarks.md`. With `--only`, the
+/// document is not changed.
 ///
 /// # Errors
-/// When something is missing that cannot be installed, a build fails or a program fails. A floor
-/// that is missed is no error.
-pub(crate) fn run(places: &Places, words: &[&str]) -> Result<()> {
-    let request = read_request(words)?;
-    let peer = peer::ensure(places)?;
-    let models = setup::for_bench(places)?;
-    let programs = Programs { ours: build(places)?, peer };
+/// If a missing requirement cannot be installed, a build fails or a program fails. A missed floor
+/// is not an error.
+pub(crate) fn run(paths: &Paths, words: &[&str]) -> Result<()> {
+    let options = parse_options(words)?;
+    let peer = peer::ensure(paths)?;
+    let models = setup::for_bench(paths)?;
+    let programs = Programs { ours: build(paths)?, peer };
     let others = &rows::OTHER_TYPES;
-    let others = peer::requantise(places, &programs.peer, &models.smollm2, others)?;
+    let others = peer::requantise(paths, &programs.peer, &models.smollm2, others)?;
     let rows = rows::all(&models, &others);
-    let wanted = |row: &&Row| request.only.as_ref().is_none_or(|only| row.name().contains(only));
+    let wanted = |row: &&Row| options.only.as_ref().is_none_or(|only| row.name().contains(only));
     let rows: Vec<&Row> = rows.iter().filter(wanted).collect();
-    ensure!(!rows.is_empty(), "no row's name holds `{}`", request.only.unwrap_or_default());
+    ensure!(!rows.is_empty(), "no row's name contains `{}`", options.only.unwrap_or_default());
 
     let mut outcomes = Vec::new();
     let mut machine = None;
     for row in rows {
-        let (ours, peers) = step(&row.name(), || measure(&programs, row, request.rounds))?;
+        let (ours, peers) = step(&row.name(), || measure(&programs, row, options.rounds))?;
         machine = ours.first().and_then(|sample| sample.machine.clone()).or(machine);
         for outcome in Outcome::of(row, &ours, &peers)? {
             note(&outcome.line());
             outcomes.push(outcome);
         }
     }
-    if request.only.is_some() {
+    if options.only.is_some() {
         return Ok(());
     }
     let header = Header {
-        machine: machine.context("no run told what the machine is")?,
-        date: output_of("date", &["-u", "+%Y-%m-%d"], places)?,
-        commit: output_of("git", &["describe", "--always", "--dirty"], places)?,
+        machine: machine.context("no run reported the machine")?,
+        date: output_of("date", &["-u", "+%Y-%m-%d"], paths)?,
+        commit: output_of("git", &["describe", "--always", "--dirty"], paths)?,
         peer: programs.peer.version()?,
-        rounds: request.rounds,
+        rounds: options.rounds,
     };
-    let document = places.root.join("docs/benchmarks.md");
+    let document = paths.root.join("docs/benchmarks.md");
     let old = fs::read_to_string(&document)?;
     fs::write(&document, table::replace(&old, &table::render(&header, &outcomes))?)?;
-    note(&format!("{} is rewritten", document.display()));
+    note(&format!("{} rewritten", document.display()));
     Ok(())
 }
 
-fn read_request(words: &[&str]) -> Result<Request> {
-    let mut request = Request { rounds: ROUNDS, only: None };
+fn parse_options(words: &[&str]) -> Result<Options> {
+    let mut options = Options { rounds: ROUNDS, only: None };
     let mut peer = None;
     let mut words = words.iter();
     while let Some(&word) = words.next() {
         match word {
-            "--quick" => request.rounds = QUICK_ROUNDS,
+            "--quick" => options.rounds = QUICK_ROUNDS,
             "--peer" => peer = words.next().copied(),
             "--only" => {
-                let text = words.next().context("--only needs a part of a row's name")?;
-                request.only = Some((*text).to_string());
+                let text = words.next().context("--only needs part of a row's name")?;
+                options.only = Some((*text).to_string());
             }
-            other => bail!("bench does not know `{other}`"),
+            other => bail!("unknown option `{other}` of bench"),
         }
     }
     match peer {
-        Some("llama.cpp") => Ok(request),
-        Some(other) => bail!("the peer `{other}` is not known: --peer llama.cpp"),
-        None => bail!("which program to compare with: --peer llama.cpp"),
+        Some("llama.cpp") => Ok(options),
+        Some(other) => bail!("unknown peer `{other}`, expected --peer llama.cpp"),
+        None => bail!("--peer llama.cpp is missing"),
     }
 }
 
-/// Runs both programs in turn, first Lilims, with the model's file in the page cache. Returns the
-/// samples of each.
+/// Runs both programs in turn, Lilims first, with the model file in the page cache. Returns the
+/// samples of Lilims and of the peer.
 fn measure(programs: &Programs, row: &Row, rounds: usize) -> Result<(Vec<Sample>, Vec<Sample>)> {
     let mut model = File::open(&row.file).with_context(|| row.file.display().to_string())?;
     io::copy(&mut model, &mut io::sink())?;
@@ -130,21 +130,21 @@ fn measure(programs: &Programs, row: &Row, rounds: usize) -> Result<(Vec<Sample>
     Ok((ours, peers))
 }
 
-/// The output of a program that has to be there.
-fn output_of(program: &str, arguments: &[&str], places: &Places) -> Result<String> {
+/// The output of a program that is required.
+fn output_of(program: &str, arguments: &[&str], paths: &Paths) -> Result<String> {
     let mut command = Command::new(program);
-    process::output(command.args(arguments).current_dir(&places.root))
+    process::output(command.args(arguments).current_dir(&paths.root))
         .with_context(|| format!("`{}` failed", process::line(&command)))
 }
 
-/// Builds the command line as users run it, and returns its program.
-fn build(places: &Places) -> Result<PathBuf> {
+/// Builds the command line in release mode and returns the program's path.
+fn build(paths: &Paths) -> Result<PathBuf> {
     step("lilims, release build", || {
-        let mut command = process::cargo(places);
-        command.args(["build", "--release"]).args(EVERYTHING);
+        let mut command = process::cargo(paths);
+        command.args(["build", "--release"]).args(WORKSPACE_SELECTION);
         process::run(command.args(["--bin", "lilims"]))
     })?;
-    Ok(places.target.join("release").join(program_name("lilims")))
+    Ok(paths.target.join("release").join(program_name("lilims")))
 }
 
 #[cfg(test)]
@@ -152,16 +152,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn requests_are_read_and_others_refused() {
-        let request = read_request(&["--peer", "llama.cpp"]).expect("the usual request");
-        assert_eq!(request, Request { rounds: ROUNDS, only: None });
+    fn options_are_parsed_and_unknown_ones_rejected() {
+        let options = parse_options(&["--peer", "llama.cpp"]).expect("valid options");
+        assert_eq!(options, Options { rounds: ROUNDS, only: None });
         let words = ["--quick", "--only", "prefill", "--peer", "llama.cpp"];
-        let request = read_request(&words).expect("a short request");
-        assert_eq!(request, Request { rounds: QUICK_ROUNDS, only: Some("prefill".to_string()) });
+        let options = parse_options(&words).expect("valid options");
+        assert_eq!(options, Options { rounds: QUICK_ROUNDS, only: Some("prefill".to_string()) });
         for words in
             [&[][..], &["--peer", "other"], &["--peer", "llama.cpp", "--fast"], &["--only"]]
         {
-            assert!(read_request(words).is_err(), "{words:?}");
+            assert!(parse_options(words).is_err(), "{words:?}");
         }
     }
 }

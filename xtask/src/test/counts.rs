@@ -1,26 +1,26 @@
-//! How many tests passed, failed and were skipped, as `cargo test` and the tests themselves say.
+//! Counts passed, failed and skipped tests from the output of `cargo test` and the file of skips.
 
 use std::fs;
 use std::io;
 use std::path::Path;
 
-/// How a line begins that a test writes where it or a part of it cannot run
+/// The prefix of the line that a test writes if it, or a part of it, cannot run
 /// (`tests/src/skips.rs`).
 const SKIP: &str = "lilims-test-skipped: ";
 
-/// The results so far, over all test programs.
+/// The total results of all test programs so far.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Counts {
     pub(super) passed: u64,
     pub(super) failed: u64,
-    /// What was left out, each with its reason.
+    /// The skipped tests and parts of tests, each with its reason.
     pub(super) skipped: Vec<String>,
-    /// Tests that are marked as ignored and have no reason.
+    /// The number of tests marked `#[ignore]`.
     ignored: u64,
 }
 
 impl Counts {
-    /// Adds what a line of the form `test result: ok. 3 passed; 0 failed; …` says; ignores others.
+    /// Adds the counts of a line `test result: ok. 3 passed; 0 failed; …`; ignores other lines.
     pub(super) fn add_line(&mut self, line: &str) {
         let Some((_, result)) = line.split_once("test result: ") else { return };
         self.passed += count_before(result, " passed;");
@@ -28,17 +28,17 @@ impl Counts {
         self.ignored += count_before(result, " ignored;");
     }
 
-    /// Adds something that was left out.
+    /// Adds a skipped test or part of one, once.
     pub(super) fn skip(&mut self, what: String) {
         if !self.skipped.contains(&what) {
             self.skipped.push(what);
         }
     }
 
-    /// Adds what tests wrote into the file at `path`, which may not be there.
+    /// Adds the skips that tests wrote to the file at `path`. The file may not exist.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// If the file cannot be read.
     pub(super) fn add_skips(&mut self, path: &Path) -> io::Result<()> {
         match fs::read_to_string(path) {
             Ok(text) => self.add_skip_lines(&text),
@@ -54,7 +54,7 @@ impl Counts {
             else {
                 continue;
             };
-            // The harness counts a test that returns early as one that passed.
+            // The test harness counts a test that returns early as passed.
             if kind == "test" && !self.skipped.iter().any(|it| it == what) {
                 self.passed = self.passed.saturating_sub(1);
             }
@@ -62,18 +62,18 @@ impl Counts {
         }
     }
 
-    /// How many tests and checks were left out.
+    /// The number of skipped tests and parts of tests.
     pub(super) fn n_skipped(&self) -> u64 {
         self.skipped.len() as u64 + self.ignored
     }
 
-    /// The line that ends the output, which many readers look at alone.
+    /// The last line of the output.
     pub(super) fn line(&self) -> String {
         format!("{} passed, {} failed, {} skipped", self.passed, self.failed, self.n_skipped())
     }
 }
 
-/// The number that stands right before the word.
+/// The number right before the word, or 0.
 fn count_before(text: &str, word: &str) -> u64 {
     let Some((before, _)) = text.split_once(word) else { return 0 };
     before.rsplit(' ').next().and_then(|number| number.parse().ok()).unwrap_or(0)
@@ -89,7 +89,7 @@ mod tests {
         for line in [
             "running 12 tests",
             "test result: ok. 12 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1 s",
-            "12 passed; said by a test itself",
+            "12 passed; printed by a test itself",
             "test result: FAILED. 3 passed; 2 failed; 1 ignored; 0 measured; 0 filtered out",
         ] {
             counts.add_line(line);
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn skipped_tests_did_not_pass() {
+    fn skipped_tests_do_not_count_as_passed() {
         let mut counts = Counts { passed: 5, ..Counts::default() };
         counts.add_skip_lines(
             "lilims-test-skipped: test: room::a_full_disk: this user cannot mount a disk\n\
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn no_file_of_skips_is_no_skip() {
+    fn missing_file_means_no_skips() {
         let mut counts = Counts::default();
         counts.add_skips(Path::new("/no/such/file")).unwrap();
         assert_eq!(counts, Counts::default());

@@ -1,8 +1,8 @@
-//! Who may use whom: the dependency table of the architecture.
+//! Checks the manifests against the architecture's table of allowed dependencies between crates.
 
 use super::{TrackedFile, Violation};
 
-/// Each project crate and the project crates that it may use.
+/// Each project crate with the project crates that it may depend on.
 const TABLE: &[(&str, &[&str])] = &[
     ("lilims-ipc", &[]),
     ("lilims-files", &[]),
@@ -37,7 +37,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("xtask", &[]),
 ];
 
-/// What the programs, which tie things together, may use.
+/// The crates that programs may depend on.
 const LIBRARIES: &[&str] = &[
     "lilims-bench",
     "lilims-convert",
@@ -51,11 +51,11 @@ const LIBRARIES: &[&str] = &[
     "lilims-quant",
 ];
 
-/// Crates from outside that one project crate alone may use, by the start of their names.
+/// Prefixes of external crates that only one project crate may depend on.
 const RESERVED: &[(&str, &str)] =
     &[("tauri", "lilims-app"), ("sentry", "lilims-app"), ("reqwest", "lilims-hub")];
 
-/// Runtimes of asynchronous code, which the engine must not know.
+/// Async runtimes, which the engine must not depend on.
 const ASYNC_RUNTIMES: &[&str] = &["tokio", "async-std", "smol", "futures", "async-trait"];
 
 /// Checks every manifest against the table.
@@ -78,13 +78,13 @@ fn check_manifest(file: &TrackedFile) -> Vec<Violation> {
     };
     dependency_names(&manifest)
         .iter()
-        .filter_map(|dependency| objection(&name, allowed, dependency))
+        .filter_map(|dependency| violation(&name, allowed, dependency))
         .map(|message| Violation::of_file(file, message))
         .collect()
 }
 
-/// Why the crate must not use the dependency, if it must not.
-fn objection(name: &str, allowed: &[&str], dependency: &str) -> Option<String> {
+/// The reason why the crate must not use the dependency; `None` if it may.
+fn violation(name: &str, allowed: &[&str], dependency: &str) -> Option<String> {
     let is_ours = TABLE.iter().any(|(crate_name, _)| *crate_name == dependency);
     if is_ours && !allowed.contains(&dependency) {
         return Some(format!("{name} must not use {dependency}"));
@@ -121,7 +121,7 @@ fn dependency_names(manifest: &toml::Table) -> Vec<String> {
     names
 }
 
-/// The dependency's package, which a renamed dependency gives apart from its key.
+/// The dependency's package name, which differs from the key of a renamed dependency.
 fn package_name(key: &str, value: &toml::Value) -> String {
     value.get("package").and_then(toml::Value::as_str).unwrap_or(key).to_string()
 }
@@ -144,21 +144,21 @@ mod tests {
     }
 
     #[test]
-    fn the_engine_must_not_use_the_hub() {
+    fn engine_must_not_use_the_hub() {
         let manifest =
             "[package]\nname = \"lilims-engine\"\n[dependencies]\nlilims-hub.workspace = true\n";
         assert_eq!(messages(manifest), ["lilims-engine must not use lilims-hub"]);
     }
 
     #[test]
-    fn nobody_uses_the_shell_not_even_for_one_target_or_renamed() {
+    fn shell_is_rejected_even_for_one_target_or_renamed() {
         let manifest = "[package]\nname = \"lilims-cli\"\n[target.'cfg(unix)'.dev-dependencies]\n\
                         shell = { package = \"lilims-app\", path = \"../../src-tauri\" }\n";
         assert_eq!(messages(manifest), ["lilims-cli must not use lilims-app"]);
     }
 
     #[test]
-    fn reserved_crates_stay_with_their_owner() {
+    fn reserved_crates_are_allowed_for_their_owner_only() {
         let manifest = "[package]\nname = \"lilims-cli\"\n[dependencies]\ntauri-plugin-dialog = \"2\"\n\
                         reqwest = \"0.12\"\nsentry = \"0.49\"\n";
         assert_eq!(messages(manifest).len(), 3);
@@ -167,13 +167,13 @@ mod tests {
     }
 
     #[test]
-    fn the_engine_has_no_asynchronous_runtime() {
+    fn engine_must_not_use_an_async_runtime() {
         let manifest = "[package]\nname = \"lilims-engine\"\n[dependencies]\ntokio = \"1\"\n";
         assert_eq!(messages(manifest), ["the engine is synchronous and must not use tokio"]);
     }
 
     #[test]
-    fn an_unknown_crate_has_to_enter_the_table() {
+    fn unknown_crate_is_rejected() {
         assert_eq!(messages("[package]\nname = \"lilims-new\"\n").len(), 1);
     }
 }

@@ -1,9 +1,10 @@
-//! Files are opened and written through `lilims-files`, which takes regular files, bounded and whole.
+//! Checks that files are read and written through `lilims-files`, which accepts regular files only,
+//! limits their size and writes atomically.
 
 use super::text::code_lines;
 use super::{TrackedFile, Violation};
 
-/// Calls that open or write whatever a name stands for, or read without end.
+/// Calls that open or write any kind of file, or read without a limit.
 const CALLS: &[&str] = &[
     "fs::read(",
     "fs::read_to_string(",
@@ -22,34 +23,35 @@ const CALLS: &[&str] = &[
     ".persist(",
     ".persist_noclobber(",
 ];
-/// As above, in files that import the standard library's `File`: other crates have types of that name.
+/// Further calls, checked only in files that import the standard library's `File`, since other
+/// crates have types of that name.
 const CALLS_OF_FILE: &[&str] =
     &["File::open(", "File::create(", "File::create_new(", "File::options("];
 
-/// Folders whose code may call anything: the door itself, tests, measurements, and what builds.
-const FREE: &[&str] = &["crates/files/", "tests/", "ui/build.rs", "xtask/"];
+/// Folders that may use these calls: `lilims-files` itself, tests and build code.
+const EXEMPT_FOLDERS: &[&str] = &["crates/files/", "tests/", "ui/build.rs", "xtask/"];
 
-/// Files with calls that the door cannot replace, each with its reason.
-const FOR_A_REASON: &[(&str, &str)] = &[
+/// Files with calls that `lilims-files` cannot replace, each with its reason.
+const EXEMPT_FILES: &[(&str, &str)] = &[
     ("crates/hub/src/download/sink.rs", "a download's own file, written in the middle"),
     ("crates/hub/src/download/task.rs", "a download's own file, given its length"),
     ("crates/hub/src/library/folder.rs", "files that the library makes in its own folder"),
     ("crates/hub/src/library/locks.rs", "lock files of the library's own, which are never read"),
 ];
 
-/// Checks that files are opened through the door.
+/// Checks all source files that are not exempt.
 pub(super) fn check(files: &[TrackedFile]) -> Vec<Violation> {
-    let sources = files.iter().filter(|file| file.path.ends_with(".rs") && !is_free(&file.path));
+    let sources = files.iter().filter(|file| file.path.ends_with(".rs") && !is_exempt(&file.path));
     sources.flat_map(check_source).collect()
 }
 
-fn is_free(path: &str) -> bool {
+fn is_exempt(path: &str) -> bool {
     let is_test = |part: &str| {
         matches!(part, "tests" | "benches" | "tests.rs") || part.ends_with("_tests.rs")
     };
-    FREE.iter().any(|folder| path.starts_with(folder))
+    EXEMPT_FOLDERS.iter().any(|folder| path.starts_with(folder))
         || path.split('/').any(is_test)
-        || FOR_A_REASON.iter().any(|(file, _reason)| path == *file)
+        || EXEMPT_FILES.iter().any(|(file, _reason)| path == *file)
 }
 
 fn check_source(file: &TrackedFile) -> Vec<Violation> {
@@ -61,7 +63,7 @@ fn check_source(file: &TrackedFile) -> Vec<Violation> {
     });
     let mut violations = Vec::new();
     for (index, line) in lines.iter().enumerate() {
-        // Tests stand at the end of a file.
+        // Test modules are at the end of a file.
         if line.trim() == "#[cfg(test)]"
             && lines[index + 1..]
                 .iter()
@@ -71,7 +73,8 @@ fn check_source(file: &TrackedFile) -> Vec<Violation> {
             break;
         }
         let plain = CALLS.iter().filter(|call| line.contains(**call));
-        let of_file = CALLS_OF_FILE.iter().filter(|call| imports_file && stands_alone(line, call));
+        let of_file =
+            CALLS_OF_FILE.iter().filter(|call| imports_file && has_unqualified(line, call));
         let found = plain.chain(of_file).max_by_key(|call| call.len());
         if let Some(call) = found {
             let call = call.trim_end_matches('(');
@@ -82,8 +85,8 @@ fn check_source(file: &TrackedFile) -> Vec<Violation> {
     violations
 }
 
-/// Whether the call stands in the line without a path before it: `other::File::open` is another's.
-fn stands_alone(line: &str, call: &str) -> bool {
+/// Whether the line has the call without a path before it: `other::File::open` is another type.
+fn has_unqualified(line: &str, call: &str) -> bool {
     line.match_indices(call).any(|(start, _)| {
         let before = line[..start].chars().next_back();
         !before.is_some_and(|c| c.is_alphanumeric() || matches!(c, '_' | ':'))
@@ -100,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_of_the_standard_library_are_caught() {
+    fn standard_library_calls_are_caught() {
         let text = "//! Text.\nuse std::fs::{self, File};\nlet a = fs::read(path);\n\
                     let b = std::fs::File::open(path);\nlet c = File::create(path);\n\
                     let d = io::read_to_string(io::stdin());\nlet e = file.persist(path);\n";
@@ -108,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn other_types_of_that_name_and_the_door_are_not() {
+    fn other_file_types_and_lilims_files_are_allowed() {
         let text = "//! Text: `fs::read(`.\nuse lilims_gguf::File;\nlet a = File::open(path);\n\
                     let b = lilims_files::read(path, 9);\nlet c = \"fs::read(\";\n";
         assert_eq!(lines("crates/cli/src/a.rs", text), [0; 0]);
@@ -117,18 +120,18 @@ mod tests {
     }
 
     #[test]
-    fn tests_measurements_and_files_with_a_reason_are_free() {
+    fn tests_benches_and_listed_files_are_exempt() {
         let text = "//! Text.\nlet a = fs::read(path);\n";
-        let free = [
+        let exempt = [
             "crates/files/src/read.rs",
             "crates/gguf/tests/changed.rs",
             "crates/bench/benches/sessions.rs",
             "tests/tests/cli.rs",
             "src-tauri/src/model_thread_tests.rs",
             "xtask/src/test.rs",
-            FOR_A_REASON[0].0,
+            EXEMPT_FILES[0].0,
         ];
-        for path in free {
+        for path in exempt {
             assert_eq!(lines(path, text), [0; 0], "{path}");
         }
         let within =

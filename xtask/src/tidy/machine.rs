@@ -1,12 +1,12 @@
-//! No trace of one machine: no absolute paths of home folders and no hosts of package registries.
+//! Checks that no file has absolute paths of one machine or hosts of package registries.
 
 use super::{TrackedFile, Violation};
 
-/// Where people's and machines' own folders begin. Written in pieces, so that this file passes.
+/// Prefixes of paths of one machine, split so that this file passes the check.
 const MACHINE_FOLDERS: &[&str] =
     &[concat!("/ho", "me/"), concat!("/ro", "ot/"), concat!("/wo", "rk/"), concat!("/Us", "ers/")];
 
-/// Hosts of package registries, which each machine sets for itself.
+/// Hosts of package registries, which each machine configures itself.
 const REGISTRY_HOSTS: &[&str] = &[
     concat!("pypi", ".org"),
     concat!("pythonhosted", ".org"),
@@ -25,13 +25,13 @@ pub(super) fn check(files: &[TrackedFile]) -> Vec<Violation> {
             for folder in MACHINE_FOLDERS {
                 if has_absolute_path(line, folder) {
                     let message =
-                        format!("an absolute path below {folder} holds on one machine only");
+                        format!("an absolute path below {folder} is valid on one machine only");
                     violations.push(Violation::at(file, index + 1, message));
                 }
             }
             for host in REGISTRY_HOSTS {
                 if line.contains(host) {
-                    let message = format!("names the registry host {host}");
+                    let message = format!("contains the registry host {host}");
                     violations.push(Violation::at(file, index + 1, message));
                 }
             }
@@ -40,7 +40,7 @@ pub(super) fn check(files: &[TrackedFile]) -> Vec<Violation> {
     violations
 }
 
-/// Whether the folder stands in the line as the start of a path and not as a part of one.
+/// Whether the folder is the start of a path in the line, rather than the middle of one.
 fn has_absolute_path(line: &str, folder: &str) -> bool {
     line.match_indices(folder).any(|(start, _)| {
         let before = line[..start].chars().next_back();
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn absolute_paths_are_caught_and_relative_ones_not() {
+    fn only_absolute_paths_are_caught() {
         let folder = MACHINE_FOLDERS[0];
         let bad = format!("let a = \"{folder}ada/model\";\nsee {folder}ada\n");
         let good = format!("let a = \"tests{folder}x\";\nhttps://example.com{folder}x\n");

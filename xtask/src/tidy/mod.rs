@@ -1,7 +1,8 @@
-//! The rules of the house that neither the compiler nor clippy knows, checked as one of the tests.
+//! `cargo xtask tidy`: checks project rules that neither the compiler nor clippy covers. Also a
+//! test.
 //!
-//! Each rule is a function from the tracked files to the violations, in a file of its own together
-//! with a bad sample that it has to catch.
+//! Each rule is a function from the tracked files to violations, tested with a sample that violates
+//! it.
 
 mod dependencies;
 mod files;
@@ -16,25 +17,25 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::places::Places;
+use crate::paths::Paths;
 use crate::process;
 use crate::report::note;
 
-/// A file of the repository as the rules see it.
+/// A file of the repository, the input of the rules.
 #[derive(Debug)]
 struct TrackedFile {
     /// Relative to the root, with forward slashes.
     path: String,
     size_bytes: u64,
-    /// The content, or nothing for files that are not UTF-8 or too large to be source.
+    /// The content; `None` for files that are not UTF-8 or too large to be source.
     text: Option<String>,
 }
 
-/// Where a rule is broken and how.
+/// A violation of a rule.
 #[derive(Debug, PartialEq, Eq)]
 struct Violation {
     path: String,
-    /// Counted from one; nothing where the whole file is meant.
+    /// The line number, from 1; `None` for the whole file.
     line: Option<usize>,
     message: String,
 }
@@ -74,26 +75,22 @@ const RULES: &[Rule] = &[
     source::check_async,
 ];
 
-/// Checks all rules on the repository.
+/// Checks the repository against all rules.
 ///
 /// # Errors
-/// When a rule is broken; the message lists every place.
-pub(crate) fn run(places: &Places) -> Result<()> {
-    let files = tracked_files(&places.root)?;
+/// If a rule is violated; the message lists all violations.
+pub(crate) fn run(paths: &Paths) -> Result<()> {
+    let files = tracked_files(&paths.root)?;
     let violations: Vec<String> =
         RULES.iter().flat_map(|rule| rule(&files)).map(|violation| violation.to_string()).collect();
     if !violations.is_empty() {
-        bail!(
-            "{} places break the rules of the house:\n{}",
-            violations.len(),
-            violations.join("\n")
-        );
+        bail!("{} violations of project rules:\n{}", violations.len(), violations.join("\n"));
     }
-    note(&format!("{} files keep the rules of the house", files.len()));
+    note(&format!("{} files follow the project rules", files.len()));
     Ok(())
 }
 
-/// All files that git tracks or would track, read.
+/// Reads all files that git tracks or would track.
 fn tracked_files(root: &Path) -> Result<Vec<TrackedFile>> {
     let mut git = Command::new("git");
     git.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]).current_dir(root);
@@ -101,11 +98,11 @@ fn tracked_files(root: &Path) -> Result<Vec<TrackedFile>> {
     let mut files = Vec::new();
     for path in list.split('\0').filter(|path| !path.is_empty()) {
         let full = root.join(path);
-        // A deleted file is listed until the deletion is staged; a symbolic link has no text of its own.
+        // A deleted file is listed until the deletion is staged; a symbolic link has no own text.
         let Ok(metadata) = fs::symlink_metadata(&full) else { continue };
         if metadata.is_file() {
             let size_bytes = metadata.len();
-            let is_small = size_bytes <= size::LARGEST_FILE_BYTES;
+            let is_small = size_bytes <= size::MAX_FILE_BYTES;
             let text = if is_small { fs::read_to_string(&full).ok() } else { None };
             files.push(TrackedFile { path: path.to_string(), size_bytes, text });
         }
@@ -113,7 +110,7 @@ fn tracked_files(root: &Path) -> Result<Vec<TrackedFile>> {
     Ok(files)
 }
 
-/// Samples for the rules' tests.
+/// A sample file for the tests of the rules.
 #[cfg(test)]
 fn sample(path: &str, text: &str) -> TrackedFile {
     TrackedFile {
@@ -128,15 +125,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_repository_keeps_the_rules() {
-        let places = Places::find().expect("the repository is there");
-        if let Err(error) = run(&places) {
+    fn repository_follows_the_rules() {
+        let paths = Paths::find().expect("the repository exists");
+        if let Err(error) = run(&paths) {
             panic!("{error}");
         }
     }
 
     #[test]
-    fn violations_name_the_place() {
+    fn violations_name_file_and_line() {
         let file = sample("ui/src/main.rs", "");
         assert_eq!(Violation::at(&file, 3, "bad").to_string(), "ui/src/main.rs:3: bad");
         assert_eq!(Violation::of_file(&file, "bad").to_string(), "ui/src/main.rs: bad");

@@ -1,39 +1,39 @@
-//! Sizes: source files that a person can read, no weights and nothing large in the repository.
+//! Checks sizes: no overlong source files, no large files and no weights in the repository.
 
 use super::{TrackedFile, Violation};
 
-/// Above this many lines a file holds more than one subject.
-const LONGEST_SOURCE_LINES: usize = 800;
+/// The longest source file, in lines.
+const MAX_SOURCE_LINES: usize = 800;
 /// Files that may be longer, each with its reason.
-const LONG_FOR_A_REASON: &[(&str, &str)] = &[];
-/// The largest file that belongs into git.
-pub(super) const LARGEST_FILE_BYTES: u64 = 1 << 20;
+const EXEMPT_FROM_LENGTH: &[(&str, &str)] = &[];
+/// The largest file that may be in git, in bytes.
+pub(super) const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// Checks the length of source files.
 pub(super) fn check_length(files: &[TrackedFile]) -> Vec<Violation> {
     let sources = files.iter().filter(|file| file.path.ends_with(".rs"));
     sources
-        .filter(|file| LONG_FOR_A_REASON.iter().all(|(path, _reason)| *path != file.path))
+        .filter(|file| EXEMPT_FROM_LENGTH.iter().all(|(path, _reason)| *path != file.path))
         .filter_map(|file| {
             let lines = file.text.as_ref()?.lines().count();
-            let message = format!("{lines} lines; {LONGEST_SOURCE_LINES} are allowed");
-            (lines > LONGEST_SOURCE_LINES).then(|| Violation::of_file(file, message))
+            let message = format!("{lines} lines, at most {MAX_SOURCE_LINES} are allowed");
+            (lines > MAX_SOURCE_LINES).then(|| Violation::of_file(file, message))
         })
         .collect()
 }
 
-/// Checks that nothing large and no weights are tracked.
+/// Checks that no large files and no weights are tracked.
 pub(super) fn check_weight(files: &[TrackedFile]) -> Vec<Violation> {
     let mut violations = Vec::new();
     for file in files {
-        if file.size_bytes > LARGEST_FILE_BYTES {
+        if file.size_bytes > MAX_FILE_BYTES {
             violations.push(Violation::of_file(
                 file,
-                format!("{} bytes; 1 MiB is allowed", file.size_bytes),
+                format!("{} bytes, at most 1 MiB is allowed", file.size_bytes),
             ));
         }
         if [".gguf", ".safetensors"].iter().any(|extension| file.path.ends_with(extension)) {
-            violations.push(Violation::of_file(file, "weights do not belong into git"));
+            violations.push(Violation::of_file(file, "weights do not belong in git"));
         }
     }
     violations
@@ -45,8 +45,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_source_file_is_caught() {
-        let long = "//! A header.\n".repeat(LONGEST_SOURCE_LINES + 1);
+    fn long_source_file_is_caught() {
+        let long = "//! A header.\n".repeat(MAX_SOURCE_LINES + 1);
         let files = [sample("crates/x/src/lib.rs", &long), sample("docs/long.md", &long)];
         let found = check_length(&files);
         assert_eq!(found.len(), 1);

@@ -1,63 +1,67 @@
-//! Rules on Rust source: headers, where `unsafe` may stand, tests that run, an engine without async.
+//! Checks Rust source: headers, location of `unsafe`, no disabled tests, no printing, no async
+//! engine.
 
 use super::text::{code_lines, has_word};
 use super::{TrackedFile, Violation};
 
-/// Files, or folders with a slash at the end, where `unsafe` may stand: the memory map and kernels.
+/// Files, and folders with a trailing slash, that may contain `unsafe`: the memory map and kernels.
 const UNSAFE_ALLOWED: &[&str] =
     &["crates/gguf/src/reader.rs", "crates/quant/src/", "crates/engine/src/backend/cpu/"];
-/// Files outside those with `unsafe` that safe code cannot replace, each with its reason.
-const UNSAFE_FOR_A_REASON: &[(&str, &str)] = &[
-    ("crates/gguf/src/guard.rs", "a signal handler for maps of files that shrink"),
-    ("crates/gguf/tests/hostile.rs", "an allocator that counts what a crafted file costs"),
-    ("crates/jinja/tests/hostile.rs", "an allocator that counts what a hostile template costs"),
-    ("crates/engine/src/estimate/process_limit.rs", "a call of iOS that no crate binds"),
+/// Other files that need `unsafe`, each with its reason.
+const UNSAFE_EXEMPT: &[(&str, &str)] = &[
+    ("crates/gguf/src/guard.rs", "a signal handler for memory maps of files that shrink"),
+    ("crates/gguf/tests/hostile.rs", "an allocator that measures the cost of a crafted file"),
+    ("crates/jinja/tests/hostile.rs", "an allocator that measures the cost of a hostile template"),
+    ("crates/engine/src/estimate/process_limit.rs", "an iOS function that no crate binds"),
 ];
 
-/// Every source file opens by telling what it owns.
+/// Every source file starts with a `//!` comment.
 pub(super) fn check_headers(files: &[TrackedFile]) -> Vec<Violation> {
     sources(files)
         .filter(|(_, text)| !text.starts_with("//! "))
-        .map(|(file, _)| Violation::at(file, 1, "a source file opens with `//!`: what it owns"))
+        .map(|(file, _)| {
+            Violation::at(file, 1, "a source file starts with `//!`, which says what it owns")
+        })
         .collect()
 }
 
-/// `unsafe` stands only where the architecture allows it.
+/// `unsafe` is used only where the architecture allows it.
 pub(super) fn check_unsafe(files: &[TrackedFile]) -> Vec<Violation> {
-    let forbidden = sources(files).filter(|(file, _)| !may_hold_unsafe(&file.path));
-    lines_where(forbidden, "`unsafe` may stand only in the kernels and the memory map", |line| {
+    let forbidden = sources(files).filter(|(file, _)| !may_contain_unsafe(&file.path));
+    lines_where(forbidden, "`unsafe` is allowed only in the kernels and the memory map", |line| {
         has_word(line, "unsafe")
     })
 }
 
-fn may_hold_unsafe(path: &str) -> bool {
+fn may_contain_unsafe(path: &str) -> bool {
     let is_allowed = |allowed: &&str| {
         if allowed.ends_with('/') { path.starts_with(*allowed) } else { path == *allowed }
     };
     UNSAFE_ALLOWED.iter().any(is_allowed)
-        || UNSAFE_FOR_A_REASON.iter().any(|(file, _reason)| path == *file)
+        || UNSAFE_EXEMPT.iter().any(|(file, _reason)| path == *file)
 }
 
-/// No test is switched off.
+/// No test is ignored.
 pub(super) fn check_ignored_tests(files: &[TrackedFile]) -> Vec<Violation> {
-    lines_where(sources(files), "no ignored tests: mend it or remove it", |line| {
+    lines_where(sources(files), "ignored test: fix or remove it", |line| {
         line.contains("#[ignore") || (line.contains("cfg_attr") && has_word(line, "ignore"))
     })
 }
 
-/// A test whose data is absent fails, and one that cannot run here is counted (`tests/src/skips.rs`):
-/// none returns in silence. A child process that has its job in a variable is no test.
+/// No test returns early without a record: missing data is a failure, and a test that cannot run
+/// here reports that (`tests/src/skips.rs`). A child process that reads its job from an environment
+/// variable may return early.
 pub(super) fn check_silent_returns(files: &[TrackedFile]) -> Vec<Violation> {
     let tests = sources(files).filter(|(file, _)| {
         let path = &file.path;
         path.starts_with("tests/tests/") || path.contains("/tests/") && path.starts_with("crates/")
     });
-    lines_where(tests, "a test without its data fails, or is counted by `skip`", |line| {
+    lines_where(tests, "a test without its data must fail or call `skip`", |line| {
         line.contains("else { return };") && !line.contains("env::var(")
     })
 }
 
-/// Libraries and the command line write to a terminal through the output layer alone.
+/// Only the command line's output layer prints.
 pub(super) fn check_printing(files: &[TrackedFile]) -> Vec<Violation> {
     const LAYER: &str = "crates/cli/src/output/";
     const MACROS: [&str; 4] = ["print!(", "println!(", "eprint!(", "eprintln!("];
@@ -68,7 +72,7 @@ pub(super) fn check_printing(files: &[TrackedFile]) -> Vec<Violation> {
             && !is_test
             && !file.path.starts_with(LAYER)
     });
-    // Tests within a file stand at its end.
+    // Test modules are at the end of a file.
     let programs = programs.map(|(file, text)| {
         (file, text.split_once("\n#[cfg(test)]").map_or(text, |(code, _tests)| code))
     });
@@ -79,7 +83,7 @@ pub(super) fn check_printing(files: &[TrackedFile]) -> Vec<Violation> {
     })
 }
 
-/// The engine blocks; waiting is its caller's business.
+/// The engine is synchronous; its callers use threads.
 pub(super) fn check_async(files: &[TrackedFile]) -> Vec<Violation> {
     let engine = sources(files).filter(|(file, _)| file.path.starts_with("crates/engine/src/"));
     lines_where(engine, "the engine is synchronous", |line| {
@@ -94,7 +98,7 @@ fn sources(files: &[TrackedFile]) -> impl Iterator<Item = (&TrackedFile, &str)> 
         .filter_map(|file| Some((file, file.text.as_deref()?)))
 }
 
-/// One violation for each line of code, comments and strings aside, that the rule objects to.
+/// One violation for each line of code for which `is_bad` holds; comments and strings are ignored.
 fn lines_where<'a>(
     sources: impl Iterator<Item = (&'a TrackedFile, &'a str)>,
     message: &str,
@@ -117,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_missing_header_is_caught() {
+    fn missing_header_is_caught() {
         let files = [
             sample("a.rs", "use std::fs;\n"),
             sample("b.rs", "//! Owns b.\n"),
@@ -129,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn unsafe_is_caught_in_code_and_only_there() {
+    fn unsafe_is_caught_in_code_only() {
         let text = "//! No unsafe here.\nlet a = \"unsafe {\";\nunsafe { go() }\n#![expect(unsafe_code)]\n";
         let files = [
             sample("crates/cli/src/main.rs", text),
@@ -176,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn async_in_the_engine_is_caught_and_elsewhere_not() {
+    fn async_is_caught_in_the_engine_only() {
         let text = "//! Text.\nasync fn go() {}\n";
         let files = [sample("crates/engine/src/a.rs", text), sample("crates/hub/src/a.rs", text)];
         let found = check_async(&files);

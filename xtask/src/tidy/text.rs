@@ -1,9 +1,9 @@
-//! Rust source without its comments and strings, so that rules look at code alone.
+//! Strips comments and literals from Rust source, so that rules see code only.
 //!
-//! A small scanner and no parser: it knows line and block comments, strings plain and raw, and
-//! character literals, which is what can hide or fake a word.
+//! A small scanner, not a parser: it recognises line and block comments, plain and raw strings, and
+//! character literals.
 
-/// The lines of the source with comments and the insides of literals left out.
+/// The lines of the source without comments and literals.
 pub(super) fn code_lines(source: &str) -> Vec<String> {
     let mut code = String::with_capacity(source.len());
     let mut rest = source;
@@ -14,14 +14,14 @@ pub(super) fn code_lines(source: &str) -> Vec<String> {
             rest = &rest[c.len_utf8()..];
             continue;
         }
-        // The line breaks inside stay, so that line numbers hold.
+        // Keep line breaks, so that line numbers stay correct.
         code.extend(rest[..hidden].chars().filter(|c| *c == '\n'));
         rest = &rest[hidden..];
     }
     code.lines().map(str::to_string).collect()
 }
 
-/// Whether the word stands in the line by itself.
+/// Whether the line contains the whole word.
 pub(super) fn has_word(line: &str, word: &str) -> bool {
     let is_word_char = |c: char| c.is_alphanumeric() || c == '_';
     line.match_indices(word).any(|(start, _)| {
@@ -30,7 +30,7 @@ pub(super) fn has_word(line: &str, word: &str) -> bool {
     })
 }
 
-/// The bytes of the comment or literal that the text starts with, or zero where it starts with code.
+/// The length in bytes of the comment or literal at the start of the text; 0 for code.
 fn hidden_length(text: &str, before: Option<char>) -> usize {
     if text.starts_with("//") {
         return text.find('\n').unwrap_or(text.len());
@@ -52,7 +52,7 @@ fn hidden_length(text: &str, before: Option<char>) -> usize {
     0
 }
 
-/// Block comments nest.
+/// The length of a block comment, which may contain nested ones.
 fn block_comment_length(text: &str) -> usize {
     let mut depth = 0_usize;
     let mut at = 0;
@@ -73,7 +73,7 @@ fn block_comment_length(text: &str) -> usize {
     text.len()
 }
 
-/// The bytes up to and with the closing quote.
+/// The length up to and including the closing quote.
 fn quoted_length(text: &str, quote: char) -> usize {
     let mut is_escaped = false;
     for (at, c) in text.char_indices() {
@@ -87,7 +87,7 @@ fn quoted_length(text: &str, quote: char) -> usize {
     text.len()
 }
 
-/// `r"…"`, `r#"…"#`, `br"…"` and so on; nothing for a raw identifier.
+/// The length of `r"…"`, `r#"…"#`, `br"…"` and so on; `None` for a raw identifier.
 fn raw_string_length(text: &str) -> Option<usize> {
     let after_r = text.strip_prefix('b').unwrap_or(text).strip_prefix('r')?;
     let hashes = after_r.len() - after_r.trim_start_matches('#').len();
@@ -97,7 +97,7 @@ fn raw_string_length(text: &str) -> Option<usize> {
     Some(text.len() - inside.len() + closing)
 }
 
-/// A character literal; nothing for a lifetime.
+/// The length of a character literal; `None` for a lifetime.
 fn character_length(text: &str) -> Option<usize> {
     let inside = &text[1..];
     let first = inside.chars().next()?;
@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn comments_and_literals_are_left_out() {
+    fn comments_and_literals_are_stripped() {
         let source = "a // unsafe\nb /* unsafe /* x */ unsafe */ c\nd \"unsafe \\\" \n unsafe\" e\n\
                       f r#\"unsafe \" \"# g 'u' '\\'' h<'life>\nbreak br\"x\" i";
         let lines = code_lines(source);
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn words_are_whole() {
+    fn has_word_matches_whole_words() {
         assert!(has_word("unsafe {", "unsafe"));
         assert!(!has_word("unsafe_code", "unsafe"));
         assert!(!has_word("my_unsafe", "unsafe"));
