@@ -1,5 +1,5 @@
-//! Measures how fast a model comes over loopback, hashed and checked, against `curl`, which only
-//! writes it down: five runs each, in turn, and their medians.
+//! Measures the throughput of a verified download over loopback against `curl`, which does not
+//! verify: the medians of five alternating runs each.
 
 use std::path::Path;
 use std::process::Command;
@@ -33,7 +33,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// A file that is a model as far as its header says; its data are generated.
+/// A file with a valid GGUF header and generated data.
 fn model() -> Result<Content> {
     let mut head = Vec::new();
     let mut writer = Writer::default();
@@ -43,7 +43,7 @@ fn model() -> Result<Content> {
     Ok(Content::generated(1, head.len() as u64 + DATA_BYTES).with_head(head))
 }
 
-/// Downloads into a library of its own. Returns the seconds that it took.
+/// Downloads into a new library and returns the duration in seconds.
 async fn download(hub: &HubServer) -> Result<f64> {
     let folder = tempfile::tempdir()?;
     let library = Arc::new(Library::open(folder.path())?);
@@ -70,7 +70,7 @@ fn curl(hub: &HubServer) -> Result<f64> {
         .args(["--silent", "--show-error", "--fail", "--location", "--output"])
         .args([folder.path().join(FILE).as_path(), Path::new(&address)])
         .status()
-        .context("curl is not there")?;
+        .context("curl does not start")?;
     if !status.success() {
         bail!("curl: {status}");
     }

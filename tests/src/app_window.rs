@@ -1,6 +1,6 @@
-//! The real app in a real window on a screen that nobody sees, and what a user does there.
+//! Drives the real app in a real window on a virtual screen, as a user would.
 //!
-//! Elements are found by their `data-testid`. Every wait is for a condition and has an end.
+//! Elements are found by `data-testid`. Every wait is for a condition, with a timeout.
 
 use std::env;
 use std::net::TcpListener;
@@ -17,34 +17,33 @@ use tempfile::TempDir;
 use crate::process_group::{ProcessGroup, Screen};
 use crate::webdriver::{self, BACKSPACE, END, ENTER, HOME, Session};
 
-/// How long a condition may take to come true: generous, since other programs may keep all
-/// cores busy, and only ever spent by a test that fails.
-const PATIENCE: Duration = Duration::from_secs(90);
-/// How often a condition is looked at.
+/// The timeout of a wait: generous, since other programs may keep all cores busy, and used up only by
+/// failing tests.
+const TIMEOUT: Duration = Duration::from_secs(90);
+/// The polling interval of a wait.
 const POLL: Duration = Duration::from_millis(30);
 
-/// Windows are opened one after the other: two models at once on a small machine would make
-/// both slow.
+/// Allows one window at a time: two models at once would be slow on a small machine.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
-/// How the app is started.
+/// Options for starting the app.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Start<'a> {
-    /// `LILIMS_MODEL`; the tests' own without it, which `cargo xtask test` sets.
+    /// `LILIMS_MODEL`; by default the value that `cargo xtask test` sets.
     pub model: Option<&'a Path>,
-    /// Whether the desktop is dark.
+    /// Whether the desktop theme is dark.
     pub is_dark: bool,
     /// `LILIMS_CONTEXT`.
     pub context: Option<usize>,
-    /// `LILIMS_HOME`, for what outlives the window; a folder of its own without it.
+    /// `LILIMS_HOME`, for data that outlives the window; by default a temporary folder.
     pub home: Option<&'a Path>,
-    /// The program, started as a person starts it: without `LILIMS_MODEL`. `LILIMS_APP` without it.
+    /// The program, started without `LILIMS_MODEL` as users do; by default `LILIMS_APP`.
     pub program: Option<&'a Path>,
-    /// Further variables.
+    /// Further environment variables.
     pub variables: &'a [(&'a str, &'a str)],
 }
 
-/// The app in its window. Dropping it ends everything that was started for it.
+/// The app in its window. Dropping it kills all processes that were started for it.
 #[derive(Debug)]
 pub struct AppWindow {
     session: Session,
@@ -59,7 +58,7 @@ pub struct AppWindow {
 pub struct AnswerView {
     /// `data-state`.
     pub state: String,
-    /// The text as it is shown, Markdown rendered.
+    /// The visible text, with Markdown rendered.
     pub text: String,
 }
 
@@ -67,10 +66,10 @@ impl AppWindow {
     /// Opens the app.
     ///
     /// # Errors
-    /// When `LILIMS_APP` does not name the app, or something that drives it is not installed.
+    /// If `LILIMS_APP` does not name the app, or a driver is not installed.
     pub fn open(start: Start<'_>) -> Result<Self> {
         let app = match start.program {
-            Some(program) => program.to_str().context("folders of tests are UTF-8")?.to_owned(),
+            Some(program) => program.to_str().context("the path is not UTF-8")?.to_owned(),
             None => app_program()?,
         };
         let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
@@ -87,23 +86,23 @@ impl AppWindow {
         Ok(window)
     }
 
-    /// The driver's session, for what this type has no name for.
+    /// The WebDriver session, for actions without a method here.
     pub fn session(&self) -> &Session {
         &self.session
     }
 
-    /// Waits until an element is there.
+    /// Waits until an element exists.
     ///
     /// # Errors
-    /// When it does not come.
+    /// If it does not appear.
     pub fn wait_for(&self, id: &str) -> Result<()> {
         self.wait(id, || Ok(self.exists(id)?.then_some(())))
     }
 
-    /// Waits until `condition` gives something.
+    /// Waits until `condition` returns a value.
     ///
     /// # Errors
-    /// When it never does, with what the page shows then, or at its first error.
+    /// At the timeout or the first error of `condition`, with the text of the page.
     pub fn wait<T>(&self, what: &str, condition: impl FnMut() -> Result<Option<T>>) -> Result<T> {
         wait(what, condition).with_context(|| {
             let page = self.session.run("return document.body.innerText", &[]);
@@ -111,10 +110,10 @@ impl AppWindow {
         })
     }
 
-    /// Whether an element is there.
+    /// Whether an element exists.
     ///
     /// # Errors
-    /// When the window does not answer.
+    /// If the window does not respond.
     pub fn exists(&self, id: &str) -> Result<bool> {
         self.matches(&selector(id))
     }
@@ -124,10 +123,10 @@ impl AppWindow {
         Ok(self.session.run(script, &[json!(selector)])? == Value::Bool(true))
     }
 
-    /// The text that the first element shows, if it is there.
+    /// The visible text of the first matching element, if there is one.
     ///
     /// # Errors
-    /// When the window does not answer.
+    /// If the window does not respond.
     pub fn text(&self, id: &str) -> Result<Option<String>> {
         let text = self.session.run(
             "const it = document.querySelector(arguments[0]); return it ? it.innerText : null",
@@ -139,35 +138,35 @@ impl AppWindow {
     /// Waits until the model's `data-state` is `state`.
     ///
     /// # Errors
-    /// When it does not become so.
+    /// If it does not reach that state.
     pub fn wait_for_model(&self, state: &str) -> Result<()> {
         let wanted = format!("[data-testid=model-status][data-state={state}]");
         self.wait(&format!("the model {state}"), || Ok(self.matches(&wanted)?.then_some(())))
     }
 
-    /// Clicks an element as soon as that is possible: the page may be about to replace it.
+    /// Clicks an element as soon as possible; retries if the page replaces it.
     ///
     /// # Errors
-    /// When it does not come or cannot be clicked.
+    /// If it does not appear or cannot be clicked.
     pub fn click(&self, id: &str) -> Result<()> {
         let click = || self.session.click(&self.session.find(&selector(id))?);
         self.wait(&format!("{id} to click on"), || Ok(click().ok()))
     }
 
-    /// Clicks the element with `attribute` equal to `value`, as soon as it is there.
+    /// Clicks the element with `attribute` equal to `value`, as soon as it exists.
     ///
     /// # Errors
-    /// When it does not come or cannot be clicked.
+    /// If it does not appear or cannot be clicked.
     pub fn click_where(&self, id: &str, attribute: &str, value: &str) -> Result<()> {
         let selector = format!("{}[{attribute}='{value}']", selector(id));
         let click = || self.session.click(&self.session.find(&selector)?);
         self.wait(&format!("{selector} to click on"), || Ok(click().ok()))
     }
 
-    /// Waits until an element with `attribute` equal to `value` is there.
+    /// Waits until an element with `attribute` equal to `value` exists.
     ///
     /// # Errors
-    /// When it does not come.
+    /// If it does not appear.
     pub fn wait_for_where(&self, id: &str, attribute: &str, value: &str) -> Result<()> {
         let selector = format!("{}[{attribute}='{value}']", selector(id));
         self.wait(&selector, || Ok(self.matches(&selector)?.then_some(())))
@@ -176,29 +175,29 @@ impl AppWindow {
     /// Types into an element.
     ///
     /// # Errors
-    /// When it is not there or takes no keys.
+    /// If it does not exist or does not accept keys.
     pub fn type_into(&self, id: &str, text: &str) -> Result<()> {
         self.session.send_keys(&self.session.find(&selector(id))?, text)
     }
 
-    /// Puts `text` into a field at once, as pasting does; typing a long text takes long.
+    /// Sets a field's value at once, as pasting does; typing a long text would be slow.
     ///
     /// # Errors
-    /// When the window does not answer.
+    /// If the window does not respond.
     pub fn paste(&self, id: &str, text: &str) -> Result<()> {
         let script = "const it = document.querySelector(arguments[0]); it.value = arguments[1];
             it.dispatchEvent(new Event('input', { bubbles: true }))";
         self.session.run(script, &[json!(selector(id)), json!(text)]).map(drop)
     }
 
-    /// Sets temperature 0, which makes answers as good as repeatable, and how long they may be.
+    /// Sets temperature 0, for nearly reproducible answers, and their maximum length.
     ///
     /// # Errors
-    /// When the settings do not open, change or close.
+    /// If the settings do not open, change or close.
     pub fn set_options(&self, max_tokens: u32) -> Result<()> {
         self.click("settings-toggle")?;
         self.wait_for("temperature")?;
-        // Home takes a slider to its least value.
+        // The Home key moves a slider to its minimum.
         self.type_into("temperature", HOME)?;
         let digits_to_delete = self.value("max-tokens")?.to_string().len();
         let keys = format!("{}{}{max_tokens}", END, BACKSPACE.repeat(digits_to_delete));
@@ -218,7 +217,7 @@ impl AppWindow {
     /// Types a question and presses Enter; returns when the page shows it.
     ///
     /// # Errors
-    /// When it does not appear.
+    /// If it does not appear.
     pub fn ask(&self, question: &str) -> Result<()> {
         self.type_into("composer-input", question)?;
         self.send()
@@ -227,7 +226,7 @@ impl AppWindow {
     /// Presses Enter in the message field; returns when the page shows the question.
     ///
     /// # Errors
-    /// When it does not appear.
+    /// If it does not appear.
     pub fn send(&self) -> Result<()> {
         let before = self.answers()?.len();
         self.type_into("composer-input", ENTER)?;
@@ -237,7 +236,7 @@ impl AppWindow {
     /// Asks, and waits until the answer is done.
     ///
     /// # Errors
-    /// When it ends in another way or never.
+    /// If it ends in another way or not at all.
     pub fn ask_and_wait(&self, question: &str) -> Result<String> {
         self.ask(question)?;
         let answer = self.wait_for_end()?;
@@ -245,10 +244,10 @@ impl AppWindow {
         Ok(answer.text)
     }
 
-    /// Waits until the last answer has ended, in whatever way.
+    /// Waits until the last answer has ended, in any state.
     ///
     /// # Errors
-    /// When it does not end.
+    /// If it does not end.
     pub fn wait_for_end(&self) -> Result<AnswerView> {
         self.wait("the end of the answer", || {
             let is_open = |answer: &AnswerView| matches!(&*answer.state, "waiting" | "streaming");
@@ -259,7 +258,7 @@ impl AppWindow {
     /// All answers, oldest first.
     ///
     /// # Errors
-    /// When the window does not answer.
+    /// If the window does not respond.
     pub fn answers(&self) -> Result<Vec<AnswerView>> {
         let script = "return Array.from(document.querySelectorAll(
                 '[data-testid=message][data-role=assistant]'), it => ({
@@ -267,17 +266,17 @@ impl AppWindow {
                     text: it.querySelector('[data-testid=answer-text]')?.innerText ?? '' }))";
         let answers = self.session.run(script, &[])?;
         let text = |value: &Value| value.as_str().unwrap_or_default().trim().to_owned();
-        let answers = answers.as_array().context("the page gave no list")?;
+        let answers = answers.as_array().context("the page returned no list")?;
         Ok(answers
             .iter()
             .map(|answer| AnswerView { state: text(&answer["state"]), text: text(&answer["text"]) })
             .collect())
     }
 
-    /// Waits until nothing moves: a click on what moves may miss.
+    /// Waits until no animation runs: a click on a moving element may miss.
     ///
     /// # Errors
-    /// When something never stops.
+    /// If an animation does not end.
     pub fn wait_for_stillness(&self) -> Result<()> {
         self.wait("the end of all animations", || {
             let script = "return document.getAnimations().every(it => it.playState !== 'running')";
@@ -285,17 +284,17 @@ impl AppWindow {
         })
     }
 
-    /// Gives the page this size and saves what it shows under `target/screenshots`.
+    /// Resizes the page and saves a screenshot in `target/screenshots`.
     ///
     /// # Errors
-    /// When the page does not take the size, or the picture has another one.
+    /// If the page does not get this size, or the screenshot has another size.
     pub fn save_screenshot(&self, name: &str, (width, height): (u32, u32)) -> Result<()> {
         self.session.resize(width, height)?;
         self.wait(&format!("the size {width}x{height}"), || {
             let size = self.session.run("return [innerWidth, innerHeight]", &[])?;
             Ok((size == json!([width, height])).then_some(()))
         })?;
-        // After two frames everything is drawn at the new size.
+        // After two frames the page is drawn at the new size.
         let frames =
             "return new Promise(it => requestAnimationFrame(() => requestAnimationFrame(it)))";
         self.session.run(frames, &[])?;
@@ -303,7 +302,7 @@ impl AppWindow {
         let png = self.session.screenshot()?;
         ensure!(
             png_size(&png) == Some((width, height)),
-            "the picture is {:?}, not {width}x{height}",
+            "the screenshot is {:?}, not {width}x{height}",
             png_size(&png)
         );
         let folder = screenshot_folder()?;
@@ -315,7 +314,7 @@ impl AppWindow {
 
 impl Drop for AppWindow {
     fn drop(&mut self) {
-        // A window that hangs is killed with the driver's group.
+        // A window that hangs is killed with the driver's process group.
         let _ = self.session.close();
     }
 }
@@ -324,25 +323,25 @@ fn selector(id: &str) -> String {
     format!("[data-testid={id}]")
 }
 
-/// Waits until `condition` gives something.
+/// Waits until `condition` returns a value.
 ///
 /// # Errors
-/// When it never does, or at its first error.
+/// At the timeout or the first error of `condition`.
 pub fn wait<T>(what: &str, mut condition: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     let start = Instant::now();
-    while start.elapsed() < PATIENCE {
+    while start.elapsed() < TIMEOUT {
         if let Some(value) = condition()? {
             return Ok(value);
         }
         thread::sleep(POLL);
     }
-    bail!("waited {} s in vain for {what}", PATIENCE.as_secs());
+    bail!("timeout after {} s waiting for {what}", TIMEOUT.as_secs());
 }
 
 /// The app that `cargo xtask test` has built.
 ///
 /// # Errors
-/// When it is not there.
+/// If it does not exist.
 pub fn app_program() -> Result<String> {
     let app = env::var("LILIMS_APP").context(
         "LILIMS_APP does not name the app: run `cargo xtask test`, which builds it and sets this",
@@ -351,14 +350,14 @@ pub fn app_program() -> Result<String> {
     Ok(app)
 }
 
-/// Where screenshots go: beside the folder of the program that they show.
+/// The folder for screenshots, beside the program's folder.
 fn screenshot_folder() -> Result<PathBuf> {
     let app = PathBuf::from(app_program()?);
-    let target = app.parent().and_then(Path::parent).context("the app lies in a build folder")?;
+    let target = app.parent().and_then(Path::parent).context("the app is not in a build folder")?;
     Ok(target.join("screenshots"))
 }
 
-/// Two ports that were free a moment ago.
+/// Two ports that were just free.
 fn free_ports() -> Result<(u16, u16)> {
     let (first, second) = (TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?);
     Ok((first.local_addr()?.port(), second.local_addr()?.port()))
@@ -371,11 +370,11 @@ fn driver_command(port: u16, native_port: u16) -> Command {
     command
 }
 
-/// What the app is to see of the system. Nothing that it keeps outlives the test.
+/// Sets the app's environment. Its data does not outlive the test, unless `start.home` says so.
 fn set_environment(command: &mut Command, start: Start<'_>, screen: &Screen, home: &Path) {
     command.env("DISPLAY", screen.name());
     command.env("LILIMS_HOME", start.home.unwrap_or(&home.join("lilims")));
-    // Other programs' models on this machine are none of the tests'.
+    // Hides models of other programs on this machine.
     command.env("HOME", home);
     command.env("XDG_DATA_HOME", home.join("data"));
     command.env("XDG_CACHE_HOME", home.join("cache"));
@@ -395,14 +394,14 @@ fn set_environment(command: &mut Command, start: Start<'_>, screen: &Screen, hom
     if let Some(model) = start.model {
         command.env("LILIMS_MODEL", model);
     }
-    // Nothing leaves this machine, whatever a test does.
+    // No test connects to another machine.
     command.env("HF_ENDPOINT", "http://127.0.0.1:9");
     command.envs(start.variables.iter().copied());
-    // What the drivers print helps nobody; a broken app tells more on the page.
+    // The drivers' output is not useful; errors of the app are on its page.
     command.stdout(Stdio::null());
 }
 
-/// Width and height as the header of a PNG file states them.
+/// Width and height from the header of a PNG file.
 fn png_size(png: &[u8]) -> Option<(u32, u32)> {
     let number = |at: usize| Some(u32::from_be_bytes(png.get(at..at + 4)?.try_into().ok()?));
     (png.get(..8)? == b"\x89PNG\r\n\x1a\n").then_some((number(16)?, number(20)?))

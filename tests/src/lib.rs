@@ -1,5 +1,5 @@
-//! What tests across crates share: models, fixtures, a hub that fails, and the real window, driven
-//! as a user would.
+//! Support for tests across crates: models, fixtures, a hub with injected faults, and the real
+//! window, driven as a user would. The tests are in `tests/`.
 
 #[cfg(target_os = "linux")]
 pub mod app_window;
@@ -17,32 +17,32 @@ use std::sync::OnceLock;
 
 pub use skips::{skip, skip_part};
 
-/// A real model's file.
+/// The path of a real model file.
 ///
 /// # Panics
-/// Where `cargo xtask test`, which fetches it, has not put it.
+/// If `cargo xtask test` has not downloaded it.
 pub fn real_model(name: &str) -> PathBuf {
     let cache = env::var_os("LILIMS_TEST_MODELS").map(PathBuf::from).unwrap_or_default();
     let folders = [cache, workspace().join("models").join("bundled")];
     let mut paths = folders.iter().map(|folder| folder.join(name));
     let found = paths.find(|path| path.is_file());
-    found.unwrap_or_else(|| panic!("{name} is missing: run `cargo xtask test`, which fetches it"))
+    found.unwrap_or_else(|| panic!("{name} is missing: run `cargo xtask test`, which downloads it"))
 }
 
-/// A file or folder of `shared/fixtures` beside the checkout.
+/// The path of a file or folder in `shared/fixtures` beside the checkout.
 ///
 /// # Panics
-/// Where it is not there.
+/// If it does not exist.
 pub fn fixture(name: &str) -> PathBuf {
     let path = workspace().join("..").join("shared").join("fixtures").join(name);
     assert!(path.exists(), "{} is missing: the tests need shared/fixtures", path.display());
     path
 }
 
-/// The program `lilims`: `cargo xtask test` names it; on its own, a test builds it.
+/// The path of the program `lilims`: `LILIMS_CLI`, which `cargo xtask test` sets, or else built here.
 ///
 /// # Panics
-/// Where it does not build.
+/// If it does not build.
 pub fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
@@ -58,7 +58,7 @@ pub fn program() -> &'static Path {
     })
 }
 
-/// The program with `arguments`, apart from this user's own files.
+/// A command that runs `lilims` with `arguments`, isolated from the user's own files.
 pub fn lilims(arguments: &[&str]) -> Command {
     let mut command = Command::new(program());
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

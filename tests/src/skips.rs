@@ -1,26 +1,26 @@
-//! Tests that cannot run on a machine, counted: `cargo xtask test` lists them and counts them in its
-//! last line. Data or programs that are missing are no reason to skip; such a test fails.
+//! Records tests that cannot run on this machine, which `cargo xtask test` lists and counts. Missing
+//! data or programs are not a reason to skip: such a test must fail.
 //!
-//! The harness captures what a test prints, so each skip is a line of the file that
-//! `LILIMS_TEST_SKIPS` names. Crates whose tests cannot use this one include the file by its path.
+//! The harness captures a test's output, so each skip is a line in the file that `LILIMS_TEST_SKIPS`
+//! names. Crates that cannot depend on this one include the file by its path.
 
 use std::env;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::thread;
 
-/// Counts the running test as skipped; it should return then.
+/// Records the running test as skipped; the test should return afterwards.
 ///
 /// # Panics
-/// Where the file that counts skips cannot be written.
+/// If the file of skips cannot be written.
 pub fn skip(reason: &str) {
     record("test", thread::current().name().unwrap_or("a test"), reason);
 }
 
-/// Counts a part of a test as skipped; the test itself goes on and counts for itself.
+/// Records a part of a test as skipped; the test itself continues and is counted separately.
 ///
 /// # Panics
-/// Where the file that counts skips cannot be written.
+/// If the file of skips cannot be written.
 pub fn skip_part(name: &str, reason: &str) {
     record("part", name, reason);
 }
@@ -31,6 +31,6 @@ fn record(kind: &str, name: &str, reason: &str) {
     if let Some(path) = env::var_os("LILIMS_TEST_SKIPS") {
         let file = OpenOptions::new().create(true).append(true).open(path);
         let written = file.and_then(|mut file| file.write_all(line.as_bytes()));
-        written.expect("the file of skipped tests can be written");
+        written.expect("cannot write the file of skipped tests");
     }
 }

@@ -1,7 +1,7 @@
 //! A small blocking WebDriver client: the commands that the tests need, over plain HTTP on this
 //! machine.
 //!
-//! *Source*: <https://www.w3.org/TR/webdriver2/>.
+//! Specification: <https://www.w3.org/TR/webdriver2/>.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
@@ -11,30 +11,30 @@ use anyhow::{Context, Result, bail, ensure};
 use base64::Engine as _;
 use serde_json::{Value, json};
 
-/// The key under which the protocol passes references to elements.
+/// The JSON key of element references.
 const ELEMENT_KEY: &str = "element-6066-11e4-a52e-4f735466cecf";
-/// No command takes longer, unless the window hangs.
+/// The timeout of a command, reached only if the window hangs.
 const REPLY_LIMIT: Duration = Duration::from_secs(60);
 
-/// The key Backspace, as the protocol writes it.
+/// The Backspace key, as the protocol encodes it.
 pub const BACKSPACE: &str = "\u{E003}";
-/// The key End.
+/// The End key.
 pub const END: &str = "\u{E010}";
-/// The key Enter.
+/// The Enter key.
 pub const ENTER: &str = "\u{E007}";
-/// The key Escape.
+/// The Escape key.
 pub const ESCAPE: &str = "\u{E00C}";
-/// The key Home.
+/// The Home key.
 pub const HOME: &str = "\u{E011}";
 
-/// A connection to a driver that has an app open.
+/// A WebDriver session with an open app.
 #[derive(Debug)]
 pub struct Session {
     port: u16,
     id: String,
 }
 
-/// Something on the page. It goes stale when the page replaces it.
+/// An element of the page. It becomes stale when the page replaces it.
 #[derive(Debug)]
 pub struct Element(String);
 
@@ -42,30 +42,30 @@ impl Session {
     /// Opens `application` with the driver at `port`.
     ///
     /// # Errors
-    /// When the app does not open.
+    /// If the app does not open.
     pub fn open(port: u16, application: &str) -> Result<Self> {
         let options = json!({ "tauri:options": { "application": application } });
         let body = json!({ "capabilities": { "alwaysMatch": options } });
         let value = request(port, "POST", "/session", Some(&body)).context("opening the app")?;
-        let id = value["sessionId"].as_str().context("the driver gave no session")?;
+        let id = value["sessionId"].as_str().context("the driver returned no session")?;
         Ok(Self { port, id: id.to_owned() })
     }
 
     /// The first element that matches the CSS `selector`.
     ///
     /// # Errors
-    /// When there is none.
+    /// If there is none.
     pub fn find(&self, selector: &str) -> Result<Element> {
         let body = json!({ "using": "css selector", "value": selector });
         let value = self.post("element", &body).with_context(|| format!("finding {selector}"))?;
-        let id = value[ELEMENT_KEY].as_str().context("the driver gave no element")?;
+        let id = value[ELEMENT_KEY].as_str().context("the driver returned no element")?;
         Ok(Element(id.to_owned()))
     }
 
     /// Clicks the middle of `element`.
     ///
     /// # Errors
-    /// When it is gone, hidden or covered.
+    /// If it is gone, hidden or covered.
     pub fn click(&self, element: &Element) -> Result<()> {
         self.post(&format!("element/{}/click", element.0), &json!({})).map(drop)
     }
@@ -73,7 +73,7 @@ impl Session {
     /// Focuses `element` and types `text`.
     ///
     /// # Errors
-    /// When it is gone or takes no keys.
+    /// If it is gone or does not accept keys.
     pub fn send_keys(&self, element: &Element, text: &str) -> Result<()> {
         self.post(&format!("element/{}/value", element.0), &json!({ "text": text })).map(drop)
     }
@@ -81,7 +81,7 @@ impl Session {
     /// Runs the function body `script` in the page and returns what it returns.
     ///
     /// # Errors
-    /// When it throws.
+    /// If it throws.
     pub fn run(&self, script: &str, arguments: &[Value]) -> Result<Value> {
         self.post("execute/sync", &json!({ "script": script, "args": arguments }))
     }
@@ -89,7 +89,7 @@ impl Session {
     /// Sets the size of the window.
     ///
     /// # Errors
-    /// When the driver refuses.
+    /// If the driver refuses.
     pub fn resize(&self, width: u32, height: u32) -> Result<()> {
         self.post("window/rect", &json!({ "width": width, "height": height })).map(drop)
     }
@@ -97,17 +97,17 @@ impl Session {
     /// The visible part of the page as a PNG file.
     ///
     /// # Errors
-    /// When the driver cannot take it.
+    /// If the driver cannot take a screenshot.
     pub fn screenshot(&self) -> Result<Vec<u8>> {
         let value = request(self.port, "GET", &self.path("screenshot"), None)?;
-        let text = value.as_str().context("the driver gave no screenshot")?;
+        let text = value.as_str().context("the driver returned no screenshot")?;
         Ok(base64::engine::general_purpose::STANDARD.decode(text)?)
     }
 
     /// Closes the window, which ends the app.
     ///
     /// # Errors
-    /// When the driver does not answer.
+    /// If the driver does not respond.
     pub fn close(&self) -> Result<()> {
         request(self.port, "DELETE", &format!("/session/{}", self.id), None).map(drop)
     }
@@ -128,8 +128,8 @@ pub fn is_ready(port: u16) -> bool {
 
 /// Sends one command and returns the `value` of the reply.
 ///
-/// The connection is left open for the other side to reuse: tauri-driver passes `Connection: close`
-/// on to the native driver and then trips over the connection that this closes.
+/// Does not send `Connection: close`: tauri-driver forwards it to the native driver and then fails on
+/// the closed connection.
 fn request(port: u16, method: &str, path: &str, body: Option<&Value>) -> Result<Value> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(REPLY_LIMIT))?;
@@ -152,8 +152,8 @@ fn request(port: u16, method: &str, path: &str, body: Option<&Value>) -> Result<
     Ok(value)
 }
 
-/// Whether an HTTP reply tells success, and its body. Replies have a length: both drivers send
-/// them whole.
+/// Reads an HTTP reply: whether its status is a success, and its body. Requires `Content-Length`,
+/// which both drivers send.
 fn read_reply(reply: &mut impl BufRead) -> Result<(bool, Vec<u8>)> {
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
@@ -175,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reply_is_read_to_its_length() {
+    fn reply_is_read_up_to_its_length() {
         let mut reply = &b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}rest"[..];
         assert_eq!(read_reply(&mut reply).unwrap(), (true, b"{}".to_vec()));
         let mut reply = &b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"[..];

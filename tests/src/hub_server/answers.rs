@@ -1,4 +1,4 @@
-//! Answers that several endpoints give, worded and marked as the real ones.
+//! Responses shared by several endpoints, with the wording and headers of the real hub.
 
 use std::sync::Arc;
 
@@ -11,10 +11,10 @@ use super::repo::StoredRepo;
 use super::state::{Caller, Found, Shared};
 
 pub(super) type Answer = Response<Body>;
-/// An endpoint's answer, or the error that came before it.
+/// An endpoint's response, or an error response that ended it early.
 pub(super) type Outcome = Result<Answer, Refusal>;
 
-/// An answer that ends an endpoint early.
+/// An error response that ends an endpoint early.
 #[derive(Debug)]
 pub(super) struct Refusal(pub(super) Box<Answer>);
 
@@ -36,7 +36,7 @@ pub(super) fn answer(
     body: impl Into<Body>,
 ) -> Answer {
     let mut answer = Response::new(body.into());
-    *answer.status_mut() = StatusCode::from_u16(status).expect("statuses have three digits");
+    *answer.status_mut() = StatusCode::from_u16(status).expect("the status has three digits");
     for (name, value) in headers {
         set_header(&mut answer, name, value);
     }
@@ -44,7 +44,7 @@ pub(super) fn answer(
 }
 
 pub(super) fn set_header(answer: &mut Answer, name: &'static str, value: &str) {
-    let value = HeaderValue::from_str(value).expect("values are visible ASCII");
+    let value = HeaderValue::from_str(value).expect("the value is visible ASCII");
     answer.headers_mut().insert(HeaderName::from_static(name), value);
 }
 
@@ -58,8 +58,8 @@ pub(super) fn error(status: u16, code: Option<&str>, message: &str) -> Refusal {
         ("x-error-message", message),
         ("x-error-code", code.unwrap_or_default()),
     ];
-    let shown = if code.is_some() { &headers[..] } else { &headers[..2] };
-    answer(status, shown, json!({ "error": message }).to_string()).into()
+    let sent = if code.is_some() { &headers[..] } else { &headers[..2] };
+    answer(status, sent, json!({ "error": message }).to_string()).into()
 }
 
 pub(super) fn gated(status: u16, id: &str) -> Refusal {
@@ -81,7 +81,7 @@ pub(super) fn entry_not_found() -> Refusal {
     error(404, Some("EntryNotFound"), "Entry not found")
 }
 
-/// The repository that `owner/name` in this address means, whoever asks.
+/// The repository `owner/name`, regardless of the caller's access to it; redirects former ids.
 pub(super) fn find_repo(
     shared: &Shared,
     caller: &Caller,
@@ -96,7 +96,7 @@ pub(super) fn find_repo(
             let body = format!("Temporary Redirect. Redirecting to {location}");
             Err(answer(307, &[("location", &location)], body).into())
         }
-        // Whoever is not signed in is not told whether it does not exist or is private.
+        // Without a valid token, the hub does not reveal whether the repository exists.
         Found::Missing if matches!(caller, Caller::User { .. }) => {
             Err(error(404, Some("RepoNotFound"), "Repository not found"))
         }
@@ -104,7 +104,7 @@ pub(super) fn find_repo(
     }
 }
 
-/// Refuses a token that is nobody's, even where none is needed.
+/// Rejects an unknown token, even if none is needed.
 pub(super) fn refuse_stranger(caller: &Caller) -> Result<(), Refusal> {
     match caller {
         Caller::Stranger => Err(error(401, None, "Invalid credentials in Authorization header")),

@@ -18,8 +18,8 @@ use super::hex;
 use super::repo::{GateKind, StoredFile, StoredRepo, blob_oid};
 use super::state::{Caller, Shared};
 
-const MOST_MODELS: usize = 1000;
-/// The fields that a list has without being asked for more.
+const MAX_MODELS: usize = 1000;
+/// The default fields of a list.
 const LISTED: &[&str] = &[
     "_id",
     "id",
@@ -35,7 +35,7 @@ const LISTED: &[&str] = &[
 ];
 /// The fields that `full` adds to those.
 const FULL: &[&str] = &["author", "gated", "lastModified", "sha", "siblings"];
-/// What `expand[]` can ask for, of what this hub knows.
+/// The supported fields of `expand[]`.
 const EXPANDABLE: &[&str] = &[
     "author",
     "cardData",
@@ -81,7 +81,7 @@ async fn whoami(State(shared): State<Arc<Shared>>, request: Request) -> Outcome 
     })))
 }
 
-/// The query of a request, decoded.
+/// The decoded query of a request.
 struct Query(Vec<(String, String)>);
 
 impl Query {
@@ -107,7 +107,7 @@ impl Query {
         self.first(name).is_some_and(|value| matches!(value, "true" | "True" | "1" | ""))
     }
 
-    /// The fields that `expand` asks for; `None` where it is not there.
+    /// The fields in `expand`; `None` if it is absent.
     fn expand(&self) -> Result<Option<Vec<&str>>, Refusal> {
         let asked: Vec<_> = self.all("expand[]").chain(self.all("expand")).collect();
         if let Some(unknown) = asked.iter().find(|field| !EXPANDABLE.contains(field)) {
@@ -142,11 +142,11 @@ async fn search(State(shared): State<Arc<Shared>>, request: Request) -> Outcome 
         }
         models.splice(0..0, odd_models());
     }
-    let most = query.number("limit").unwrap_or(MOST_MODELS).min(MOST_MODELS);
+    let most = query.number("limit").unwrap_or(MAX_MODELS).min(MAX_MODELS);
     Ok(page(&shared, request.uri(), models, most))
 }
 
-/// Entries of a search that make no sense.
+/// Invalid entries of a search result.
 fn odd_models() -> Vec<Value> {
     vec![
         json!(null),
@@ -218,7 +218,7 @@ fn describe_at(shared: &Shared, id: &str, revision: &str, request: &Request) -> 
     }))
 }
 
-/// Metadata are public even where the files are not.
+/// The repository for metadata requests, which are public even if the files are gated.
 fn public_repo(
     shared: &Shared,
     id: &str,
@@ -232,7 +232,7 @@ fn public_repo(
     Ok(repo)
 }
 
-/// All that the hub says about a model.
+/// The complete JSON description of a model.
 fn describe(stored: &StoredRepo, with_blobs: bool) -> Map<String, Value> {
     let repo = &stored.repo;
     let gated = match &repo.gate {
@@ -251,7 +251,7 @@ fn describe(stored: &StoredRepo, with_blobs: bool) -> Map<String, Value> {
         "pipeline_tag": "text-generation", "library_name": "transformers",
         "siblings": siblings, "usedStorage": used_storage,
     });
-    let fields = model.as_object_mut().expect("it was written as one");
+    let fields = model.as_object_mut().expect("the value is an object");
     if let Some(licence) = &repo.licence {
         fields.insert("cardData".to_owned(), json!({ "license": licence }));
     }
@@ -333,7 +333,7 @@ fn entry(file: &StoredFile) -> Value {
     entry
 }
 
-/// A page of a list; where there are more, `Link` says where.
+/// A page of a list, with a `Link` header to the next page if there is one.
 fn page(shared: &Shared, uri: &Uri, mut list: Vec<Value>, most: usize) -> Answer {
     let query = Query::of(uri);
     let start = query.number("cursor").unwrap_or(0).min(list.len());
@@ -352,7 +352,7 @@ fn page(shared: &Shared, uri: &Uri, mut list: Vec<Value>, most: usize) -> Answer
     answer
 }
 
-/// An identifier of the form that the hub's database has, which follows from a name.
+/// An object id in the format of the hub's database, derived from a name.
 fn object_id(name: &str) -> String {
     let mut bytes = [0_u8; 12];
     for (index, byte) in name.bytes().enumerate() {

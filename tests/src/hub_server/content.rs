@@ -1,5 +1,5 @@
-//! The bytes of a served file: held, generated or read from disk, always in large pieces, so that
-//! the server is never what limits a download. How they are asked for is `files.rs`.
+//! The bytes of a served file: in memory, generated or on disk. They are served in large pieces, so
+//! that the server does not limit a download. Requests are handled in `files.rs`.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -16,10 +16,10 @@ use super::hex;
 
 /// Generated content repeats one block of this size, and files are read in pieces of it.
 const BLOCK_BYTES: u64 = 1 << 20;
-/// The start of each generated block says which block it is.
+/// Each generated block starts with a mark of this size, which contains the block's number.
 const MARK_BYTES: u64 = 16;
 
-/// What a file holds. Cloning shares it.
+/// The content of a file. Clones share the data.
 #[derive(Clone, Debug)]
 pub struct Content {
     source: Source,
@@ -34,14 +34,14 @@ enum Source {
 }
 
 impl Content {
-    /// These bytes, held in memory.
+    /// Content in memory.
     pub fn held(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
         Self { len_bytes: bytes.len() as u64, source: Source::Held(bytes) }
     }
 
-    /// `len_bytes` bytes that follow from `seed`: one random block of 1 MiB over and over, each
-    /// beginning with its number, so that a piece in the wrong place is noticed. Costs 1 MiB.
+    /// Generates `len_bytes` bytes from `seed`: a random block of 1 MiB repeated, each copy starting
+    /// with its number, so that misplaced pieces are detected. Takes 1 MiB of memory.
     pub fn generated(seed: u64, len_bytes: u64) -> Self {
         let mut draw = Draw::new(seed);
         let block: Vec<u8> =
@@ -50,7 +50,7 @@ impl Content {
         Self { source, len_bytes }
     }
 
-    /// Generated content that begins with `head`.
+    /// Generated content whose first bytes are replaced by `head`.
     #[must_use]
     pub fn with_head(mut self, bytes: impl Into<Bytes>) -> Self {
         if let Source::Generated { head, .. } = &mut self.source {
@@ -59,34 +59,34 @@ impl Content {
         self
     }
 
-    /// A file on disk, read whenever it is asked for.
+    /// Content of a file on disk, read for each request.
     ///
     /// # Errors
-    /// When the file cannot be looked at.
+    /// If the file's metadata cannot be read.
     pub fn on_disk(path: &Path) -> io::Result<Self> {
         let len_bytes = path.metadata()?.len();
         Ok(Self { source: Source::OnDisk(path.to_owned()), len_bytes })
     }
 
-    /// How long it is.
+    /// The length in bytes.
     pub fn len_bytes(&self) -> u64 {
         self.len_bytes
     }
 
-    /// The lower-case hexadecimal SHA-256 of all of it.
+    /// The SHA-256 of the whole content in lower-case hexadecimal.
     ///
     /// # Errors
-    /// When the file on disk cannot be read.
+    /// If the file on disk cannot be read.
     pub fn sha256(&self) -> io::Result<String> {
         let mut hasher = Sha256::new();
         self.each_piece(0..self.len_bytes, |piece| hasher.update(piece))?;
         Ok(hex(&hasher.finalize()))
     }
 
-    /// A part of it, in memory.
+    /// Reads a range into memory.
     ///
     /// # Errors
-    /// When the file on disk cannot be read.
+    /// If the file on disk cannot be read.
     pub fn read(&self, range: Range<u64>) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::with_capacity((range.end - range.start) as usize);
         self.each_piece(range, |piece| bytes.extend_from_slice(piece))?;
@@ -114,7 +114,7 @@ impl Content {
         Ok(())
     }
 
-    /// A beginning of `range` that needs no copy beyond a block's mark.
+    /// The first piece of `range`, without a copy except for a block's mark.
     fn piece(&self, range: &Range<u64>) -> Bytes {
         let len_bytes = range.end - range.start;
         match &self.source {
@@ -137,11 +137,11 @@ impl Content {
                     block.slice(within as usize..end as usize)
                 }
             }
-            Source::OnDisk(_) => unreachable!("files are read by their callers"),
+            Source::OnDisk(_) => unreachable!("callers read files on disk themselves"),
         }
     }
 
-    /// A part of it, as the body of a response.
+    /// A range as a stream, for the body of a response.
     pub(super) fn stream(
         self,
         range: Range<u64>,

@@ -1,6 +1,6 @@
-//! Random numbers that follow from a seed, so that a run can be repeated.
+//! A seeded random number generator, so that runs are reproducible. Not for cryptography.
 
-/// A source of numbers (splitmix64).
+/// A splitmix64 generator.
 #[derive(Clone, Debug)]
 pub(super) struct Draw(u64);
 
@@ -16,12 +16,12 @@ impl Draw {
         mixed ^ (mixed >> 31)
     }
 
-    /// Below `limit`; 0 where the limit is 0.
+    /// A number below `limit`; 0 if the limit is 0.
     pub(super) fn below(&mut self, limit: u64) -> u64 {
         if limit == 0 { 0 } else { self.next_u64() % limit }
     }
 
-    /// Whether something of this probability happens.
+    /// True with this probability.
     pub(super) fn chance(&mut self, probability: f64) -> bool {
         const SCALE: u64 = 1 << 53;
         (self.below(SCALE) as f64) < probability * SCALE as f64

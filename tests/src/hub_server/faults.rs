@@ -1,74 +1,72 @@
-//! What can go wrong, when, and how often: a plan that one seed decides. How a fault is carried out
-//! is `inject.rs`'s and `files.rs`'s business.
+//! Fault plans: which faults happen to which requests, reproducible from a seed. `inject.rs` and
+//! `files.rs` carry the faults out.
 
 use std::time::Duration;
 
 use super::draw::Draw;
 
-/// One thing that goes wrong with one response. Where it says a place, that is a number of bytes of
-/// the response's body.
+/// A fault of one response.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Fault {
-    /// The connection is reset; some bytes before the place may be lost as well.
+    /// The connection is reset; some bytes before this offset may be lost as well.
     Reset(Place),
-    /// The connection is closed properly although `Content-Length` announced more.
+    /// The connection is closed normally before `Content-Length` bytes were sent.
     Truncate(Place),
-    /// Nothing more comes; the connection is reset after the pause.
+    /// Sending stops at this offset; the connection is reset after the pause.
     Stall(Place, Duration),
-    /// The head of the response comes, and nothing more; as [`Fault::Stall`].
+    /// Only the response's head is sent; otherwise as [`Fault::Stall`].
     HeadersOnly(Duration),
-    /// Nothing comes at all, and the connection is closed after the pause.
+    /// Nothing is sent, and the connection is closed after the pause.
     Silence(Duration),
-    /// The first `slow_bytes` come in pieces of `piece_bytes` with a pause after each.
+    /// The first `slow_bytes` are sent in pieces of `piece_bytes` with a pause after each.
     Drip {
-        /// How large a piece is.
+        /// The size of a piece.
         piece_bytes: u64,
-        /// How long nothing comes after a piece.
+        /// The pause after each piece.
         pause: Duration,
-        /// How many bytes come slowly; the rest comes at once.
+        /// The number of bytes that are sent slowly; the rest is sent at once.
         slow_bytes: u64,
     },
-    /// More bytes than asked for. `Content-Range` says so, or claims that it is what was asked for.
+    /// More bytes than requested.
     TooLong {
-        /// How many bytes are too many; they go on where the range ends.
+        /// The number of bytes after the end of the range.
         extra_bytes: u64,
-        /// Whether `Content-Range` is honest.
+        /// Whether `Content-Range` states the longer range instead of the requested one.
         is_stated: bool,
     },
-    /// `Content-Length: 0` and no bytes, whatever was asked for.
+    /// `Content-Length: 0` and no bytes.
     EmptyBody,
-    /// One bit of the body is wrong.
+    /// One bit of the body is flipped.
     FlipBit(Place),
-    /// The file has another `ETag` from now on, so that `If-Range` with the old one gets all of it.
-    /// With `other_bytes` it also has another content, which does not fit its SHA-256.
+    /// The file's `ETag` changes permanently, so that `If-Range` with the old one gets the whole file.
     NewEtag {
-        /// Whether the content is another one, too.
+        /// Whether the content changes too; it then no longer matches its SHA-256.
         other_bytes: bool,
     },
-    /// All of the file with status 200, although a range was asked for.
+    /// The whole file with status 200, although a range was requested.
     IgnoreRange,
-    /// `Content-Range` does not say what the body is.
+    /// `Content-Range` does not match the body.
     WrongRange(RangeLie),
-    /// An answer with this status, as the hub or the CDN would word it; 404 is `EntryNotFound`.
+    /// A response with this status, as the hub or the CDN formats it; 404 is `EntryNotFound`.
     Status(u16),
-    /// 429 with both ways of saying for how long to wait.
+    /// 429 with `Retry-After` and `RateLimit`.
     TooManyRequests {
-        /// How long to wait.
+        /// The wait, in seconds.
         retry_after_s: u64,
     },
-    /// 429 that says only in this way for how long to wait.
+    /// 429 with the wait, in seconds, in this header only.
     RateLimited(WaitHeader, u64),
     /// A redirect without `Location`.
     NoLocation,
-    /// A web page for people with status 200, as networks with a sign-in page send it.
+    /// An HTML page with status 200, as captive portals send it.
     Portal,
-    /// 403 with `GatedRepo` and this reason, in the body alone.
+    /// 403 with `GatedRepo` and this reason, in the body only.
     GatedBecause(&'static str),
-    /// A redirect that leads from one address to another and back.
+    /// Two URLs that redirect to each other.
     RedirectLoop,
     /// A redirect to a port where nothing listens.
     RedirectToNowhere,
-    /// Every signed address that was given out so far has expired: 403 until resolve is asked again.
+    /// All signed URLs so far expire: 403 until `resolve` is requested again.
     ExpireUrls,
     /// 401 or 403 with `GatedRepo`.
     Gated(u16),
@@ -76,16 +74,16 @@ pub enum Fault {
     Garbage,
 }
 
-/// A place in the body of a response.
+/// An offset in the body of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// Somewhere that follows from the plan's seed, before the body's end.
+    /// A random offset from the plan's seed, before the body's end.
     Anywhere,
     /// After this many bytes.
     After(u64),
 }
 
-/// How a server says for how long to wait, in seconds.
+/// The header in which a server states how long to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WaitHeader {
     /// `RateLimit: "resolvers";r=0;t=280`.
@@ -96,43 +94,43 @@ pub enum WaitHeader {
     XRateLimit,
 }
 
-/// What `Content-Range` is wrong about.
+/// The error in `Content-Range`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RangeLie {
     /// Both ends are off by one.
     Offset,
     /// The file's length is off by one.
     Total,
-    /// It is not there.
+    /// The header is absent.
     Absent,
 }
 
-/// Which requests a rule looks at.
+/// The requests that a rule applies to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
     /// `/api/…` except small files.
     Api,
     /// `/{owner}/{name}/resolve/…`.
     Resolve,
-    /// Where a file's bytes come from: the CDN, and the hub's cache of small files.
+    /// Requests for file content: the CDN, and the hub's cache of small files.
     Bytes,
-    /// All of them.
+    /// All requests.
     Any,
 }
 
-/// When a fault happens.
+/// A rule for when a fault happens.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FaultRule {
-    /// What happens.
+    /// The fault.
     pub fault: Fault,
-    /// To which requests. Of those, only the ones to which it can happen count: a `HEAD` has no body
-    /// to truncate, a request without `Range` none to ignore.
+    /// The requests that it applies to. Only requests for which the fault is possible are counted: a
+    /// `HEAD` has no body to truncate, and only a request with `Range` has a range to ignore.
     pub target: Target,
-    /// How many of those are let through before.
+    /// The number of requests to skip first.
     pub skip: u64,
-    /// How likely it is for each of those after.
+    /// The probability for each request after those.
     pub probability: f64,
-    /// How often it happens; `None` is for ever.
+    /// The maximum number of times; `None` for no limit.
     pub at_most: Option<u64>,
 }
 
@@ -147,25 +145,25 @@ impl FaultRule {
         Self { at_most: None, ..Self::once(target, fault) }
     }
 
-    /// Lets `skip` requests through before.
+    /// Skips the first `skip` requests.
     #[must_use]
     pub fn after(self, skip: u64) -> Self {
         Self { skip, ..self }
     }
 
-    /// Happens so often.
+    /// Limits how often the fault happens.
     #[must_use]
     pub fn times(self, at_most: u64) -> Self {
         Self { at_most: Some(at_most), ..self }
     }
 
-    /// Happens with this probability, while it may.
+    /// Sets the probability for each request.
     #[must_use]
     pub fn with_probability(self, probability: f64) -> Self {
         Self { probability, ..self }
     }
 
-    /// Whether a file may never come because of it.
+    /// Whether the rule can make a download fail for good.
     fn is_hopeless(&self) -> bool {
         let is_final = matches!(
             self.fault,
@@ -186,17 +184,17 @@ impl FaultRule {
     }
 }
 
-/// Which faults happen when. The rules are asked in order, and the first that applies is followed.
+/// A list of fault rules. The first rule that applies to a request decides.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FaultPlan {
-    /// Decides about probabilities and places.
+    /// The seed for probabilities and offsets.
     pub seed: u64,
-    /// What happens when.
+    /// The rules, in order.
     pub rules: Vec<FaultRule>,
 }
 
 impl FaultPlan {
-    /// Everything works.
+    /// A plan without faults.
     pub fn none() -> Self {
         Self::default()
     }
@@ -206,7 +204,7 @@ impl FaultPlan {
         Self { seed, rules: rules.into_iter().collect() }
     }
 
-    /// One to six kinds of fault that pass, and in one plan out of five one that does not.
+    /// A random plan: one to six transient faults, and with probability 0.2 a permanent one.
     pub fn random(seed: u64) -> Self {
         let mut draw = Draw::new(seed);
         let mut rules: Vec<_> = (0..=draw.below(5)).map(|_| passing_rule(&mut draw)).collect();
@@ -217,13 +215,12 @@ impl FaultPlan {
         Self { seed, rules }
     }
 
-    /// Whether a clear error is a right end as well as the file. Where this is false, nothing but
-    /// the right file is.
+    /// Whether a download may end with a clear error. If false, it must end with the right file.
     pub fn is_hopeless(&self) -> bool {
         self.rules.iter().any(FaultRule::is_hopeless)
     }
 
-    /// How many faults there can be at most; `None` where there is no limit.
+    /// The maximum number of faults; `None` if there is no limit.
     pub fn most_faults(&self) -> Option<u64> {
         self.rules.iter().map(|rule| rule.at_most).sum()
     }
@@ -281,17 +278,17 @@ fn lasting_rule(draw: &mut Draw) -> FaultRule {
     FaultRule::always(target, fault).after(draw.below(3))
 }
 
-/// What matters of a request to a plan.
+/// The properties of a request that rules depend on.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asked {
     pub(super) target: Target,
     pub(super) is_head: bool,
     pub(super) has_range: bool,
-    /// The CDN alone knows signed addresses.
+    /// Whether the request goes to the CDN, the only server with signed URLs.
     pub(super) is_cdn: bool,
 }
 
-/// A fault that is to happen, with its own random numbers.
+/// A fault to inject into a response, with its own random numbers.
 #[derive(Clone, Debug)]
 pub(super) struct Injected {
     pub(super) fault: Fault,
@@ -299,7 +296,7 @@ pub(super) struct Injected {
 }
 
 impl Injected {
-    /// Where in a body of this length the fault is.
+    /// The fault's offset in a body of this length.
     pub(super) fn offset(&self, place: Place, body_bytes: u64) -> u64 {
         match place {
             Place::Anywhere => self.draw.clone().below(body_bytes),
@@ -308,7 +305,7 @@ impl Injected {
     }
 }
 
-/// A plan and how far it has come.
+/// A plan and its progress.
 #[derive(Debug, Default)]
 pub(super) struct RunningPlan {
     plan: FaultPlan,
@@ -327,7 +324,7 @@ impl RunningPlan {
         Self { plan, progress }
     }
 
-    /// What happens to this request.
+    /// The fault for this request, if any.
     pub(super) fn next(&mut self, asked: Asked) -> Option<Injected> {
         for (index, (rule, progress)) in self.plan.rules.iter().zip(&mut self.progress).enumerate()
         {
@@ -339,10 +336,10 @@ impl RunningPlan {
             if progress.seen <= rule.skip || is_used_up {
                 continue;
             }
-            // A request's numbers depend on its place in its own rule alone, not on what else there
-            // is, so that requests side by side do not change each other's.
-            let place = (index as u64) << 32 | progress.seen;
-            let mut draw = Draw::new(Draw::new(self.plan.seed ^ place).next_u64());
+            // A request's random numbers depend only on its index in its rule, so that concurrent
+            // requests of other rules do not change them.
+            let request_id = (index as u64) << 32 | progress.seen;
+            let mut draw = Draw::new(Draw::new(self.plan.seed ^ request_id).next_u64());
             if draw.chance(rule.probability) {
                 progress.happened += 1;
                 return Some(Injected { fault: rule.fault, draw });

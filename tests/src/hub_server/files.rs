@@ -1,5 +1,5 @@
-//! Where files come from: the hub's `resolve`, which redirects, its cache of small files, and the
-//! CDN, with ranges and `If-Range`. Follows RFC 9110 and what the real ones send.
+//! The endpoints that serve files: the hub's `resolve`, which redirects, its cache of small files, and
+//! the CDN with ranges and `If-Range`. Follows RFC 9110 and the behaviour of the real servers.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use super::state::{Caller, Shared};
 
 const LAST_MODIFIED: &str = "Mon, 01 Sep 2025 12:00:00 GMT";
 const URL_LIFETIME: Duration = Duration::from_secs(3600);
-/// How the addresses of cached small files begin.
+/// The path prefix of cached small files.
 pub(super) const RESOLVE_CACHE: &str = "/api/resolve-cache/";
 
 pub(super) fn hub_routes() -> Router<Arc<Shared>> {
@@ -137,7 +137,7 @@ fn redirect(
     answer(status, &headers, body)
 }
 
-/// Where [`Fault::RedirectLoop`] leads.
+/// The endpoint of [`Fault::RedirectLoop`].
 async fn go_round(Path(side): Path<String>) -> Answer {
     let other = if side == "0" { "/loop/1" } else { "/loop/0" };
     answer(302, &[("location", other)], format!("Found. Redirecting to {other}"))
@@ -166,7 +166,7 @@ async fn blob(
     Ok(served)
 }
 
-/// An error as the storage behind the CDN words it.
+/// An error in the format of the storage behind the CDN.
 pub(super) fn storage_error(status: u16, code: &str, message: &str) -> Answer {
     let body = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\
@@ -181,12 +181,12 @@ fn serve_small(shared: &Shared, commit: &str, file: &StoredFile, request: &Reque
     served
 }
 
-/// What of a file is asked for.
+/// The requested part of a file.
 #[derive(Debug, PartialEq, Eq)]
 enum Wanted {
     All,
     Part(Range<u64>),
-    /// Nothing that there is.
+    /// A range outside the file.
     Beyond,
 }
 
@@ -227,8 +227,7 @@ fn wanted(headers: &HeaderMap, etag: &str, total: u64) -> Wanted {
     if is_same { parse_range(&range, total) } else { Wanted::All }
 }
 
-/// A header that cannot be understood, or that asks for several parts, is ignored, as RFC 9110
-/// allows.
+/// Parses a `Range` header. Invalid headers and several ranges are ignored, as RFC 9110 allows.
 fn parse_range(header: &str, total: u64) -> Wanted {
     let parts = header.strip_prefix("bytes=").and_then(|range| range.split_once('-'));
     let (start, end) = match parts {
@@ -266,7 +265,7 @@ fn part_of(content: Content, range: Range<u64>, fault: Option<Fault>) -> Answer 
     match fault {
         Some(Fault::TooLong { is_stated: true, .. }) => end += extra_bytes,
         Some(Fault::WrongRange(RangeLie::Total)) => total += 1,
-        // Downwards where there is room, so that what is claimed is at least possible.
+        // Downwards if possible, so that the claimed range exists.
         Some(Fault::WrongRange(RangeLie::Offset)) if start > 0 => {
             (start, end) = (start - 1, end - 1)
         }
@@ -292,7 +291,7 @@ fn too_many(fault: Option<Fault>) -> u64 {
     }
 }
 
-/// The bytes of `range` and `extra_bytes` more: those that follow, then ones of no file.
+/// The bytes of `range` and `extra_bytes` more: the following ones, then generated ones.
 fn body(content: Content, range: Range<u64>, extra_bytes: u64) -> Body {
     if extra_bytes == 0 {
         return Body::from_stream(content.stream(range));
@@ -308,7 +307,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ranges_are_read_as_the_standard_says() {
+    fn ranges_are_parsed_as_in_rfc_9110() {
         for (header, wanted) in [
             ("bytes=0-0", Wanted::Part(0..1)),
             ("bytes=5-", Wanted::Part(5..10)),

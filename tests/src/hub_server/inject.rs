@@ -1,5 +1,5 @@
-//! Carries out the faults around the endpoints: before them, on their answers, and on the wire. Those
-//! that concern the choice of bytes are in `files.rs`.
+//! Injects faults around the endpoints: before them, into their responses, and into the connection.
+//! Faults in the choice of bytes are in `files.rs`.
 
 use std::io;
 use std::sync::Arc;
@@ -27,24 +27,24 @@ use super::wire::Wire;
 
 const GARBAGE_BYTES: u64 = 512;
 
-/// One of the two servers.
+/// The state of one of the two servers.
 #[derive(Clone)]
 pub(super) struct Door {
     pub(super) shared: Arc<Shared>,
     pub(super) host: Host,
 }
 
-/// Logs a request, has it answered, and spoils the answer as the plan says.
+/// Logs a request, lets the endpoint respond, and injects the plan's fault into the response.
 pub(super) async fn attend(State(door): State<Door>, mut request: Request, next: Next) -> Answer {
     let shared = &door.shared;
     let asked = door.asked(&request);
-    // A loop that broke off by another fault would not be one.
+    // Another fault would break a redirect loop.
     let is_loop = request.uri().path().starts_with("/loop/");
     let injected = if is_loop { None } else { shared.next_fault(asked) };
     let (parts, body) = request.into_parts();
     let place = shared.log.add(door.host, &parts, injected.as_ref().map(|it| it.fault));
     let wire = parts.extensions.get::<ConnectInfo<Wire>>().cloned();
-    let ConnectInfo(wire) = wire.expect("the servers are started with it");
+    let ConnectInfo(wire) = wire.expect("the servers are started with connection info");
     let id: String = parts.uri.path().splitn(4, '/').skip(1).take(2).collect::<Vec<_>>().join("/");
     request = Request::from_parts(parts, body);
     wire.pass();
@@ -96,7 +96,7 @@ impl Door {
         Asked { target, is_head: request.method() == Method::HEAD, has_range, is_cdn }
     }
 
-    /// What is said in place of the endpoint's answer.
+    /// A response in place of the endpoint's, for faults that need one.
     async fn answer_instead(
         &self,
         injected: &Injected,
@@ -145,7 +145,7 @@ impl Door {
         }
     }
 
-    /// The hub says with each answer how many more requests it allows.
+    /// Adds the rate limit headers that the hub sends with each response.
     fn state_limits(&self, answer: &mut Answer, asked: Asked) {
         if self.host == Host::Cdn || answer.headers().contains_key("ratelimit") {
             return;
@@ -156,7 +156,7 @@ impl Door {
     }
 }
 
-/// The hub counts requests of these kinds apart.
+/// The rate limit bucket of a request, with its quota.
 fn bucket(target: Target) -> (&'static str, u64) {
     if target == Target::Api { ("api", 500) } else { ("resolvers", 3000) }
 }
@@ -182,7 +182,7 @@ fn rate_limited(how: WaitHeader, seconds: u64) -> Answer {
     let limit = format!("\"resolvers\";r=0;t={seconds}");
     let headers = match how {
         WaitHeader::RateLimit => [("ratelimit", &*limit), ("vary", "Origin")],
-        // The hub's usual header says nothing of a limit that is used up.
+        // The usual header reports a limit that is not used up.
         WaitHeader::Date => [("retry-after", &*date), ("ratelimit", "\"resolvers\";r=9;t=9")],
         WaitHeader::XRateLimit => [("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", &*text)],
     };
@@ -200,7 +200,7 @@ fn hub_failure(status: u16) -> Answer {
     answer(status, &[("content-type", "text/html")], body)
 }
 
-/// Says how long the body is where that is known, since it no longer is once it is a stream.
+/// Sets `Content-Length` if it is known, since it is lost when the body becomes a stream.
 fn state_length(answer: &mut Answer) {
     if answer.headers().contains_key(CONTENT_LENGTH) {
         return;
@@ -241,7 +241,7 @@ fn spoil(mut answer: Answer, injected: &Injected, wire: &Wire, shared: &Shared) 
     answer
 }
 
-/// Keeps what a redirect says of the file that it leads to.
+/// Changes a redirect's target but keeps its headers about the file.
 fn redirect_to(answer: &mut Answer, location: &str) {
     if !answer.status().is_redirection() {
         *answer = super::answers::answer(302, &[("content-length", "0")], Body::empty());

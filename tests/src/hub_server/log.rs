@@ -1,4 +1,4 @@
-//! The requests that came, so that a test can say what was fetched and with which headers.
+//! A log of the received requests, so that tests can check what was requested and how.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -10,25 +10,25 @@ use axum::http::{HeaderMap, HeaderName};
 use super::faults::Fault;
 use super::locked;
 
-/// Which of the two servers was asked.
+/// One of the two servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Host {
-    /// The one that the endpoint names.
+    /// The server at the endpoint.
     Hub,
-    /// The one that signed addresses name.
+    /// The server of signed URLs.
     Cdn,
 }
 
-/// A request that came, and what became of it.
+/// A received request and the response to it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LoggedRequest {
-    /// Which server was asked.
+    /// The server that received it.
     pub host: Host,
     /// `GET` or `HEAD`.
     pub method: String,
     /// The path as it was sent; on the CDN it ends with the file's SHA-256.
     pub path: String,
-    /// The query as it was sent; empty where there was none.
+    /// The query as it was sent; empty if there was none.
     pub query: String,
     /// The `Range` header.
     pub range: Option<String>,
@@ -36,11 +36,11 @@ pub struct LoggedRequest {
     pub if_range: Option<String>,
     /// Whether there was an `Authorization` header.
     pub authorization: bool,
-    /// The status of the answer; 0 while there is none, and for answers that are not HTTP.
+    /// The status of the response; 0 if there is none yet or it is not HTTP.
     pub status: u16,
-    /// How much of the body was handed to the connection.
+    /// The number of body bytes written to the connection.
     pub body_bytes: u64,
-    /// What went wrong on purpose.
+    /// The injected fault.
     pub fault: Option<Fault>,
 }
 
@@ -53,7 +53,7 @@ struct Entry {
     body_bytes: Arc<AtomicU64>,
 }
 
-/// The place of a request in the log.
+/// A reference to a request in the log.
 #[derive(Debug)]
 pub(super) struct LogPlace {
     index: usize,
@@ -82,7 +82,7 @@ impl Log {
 
     pub(super) fn set_status(&self, place: &LogPlace, status: u16) {
         let mut entries = locked(&self.0);
-        // The log may have been cleared since.
+        // The log may have been cleared in the meantime.
         let entry = entries.get_mut(place.index);
         if let Some(entry) = entry.filter(|e| Arc::ptr_eq(&e.body_bytes, &place.body_bytes)) {
             entry.request.status = status;
@@ -103,7 +103,7 @@ impl Log {
     }
 }
 
-/// A header's value, where it is text.
+/// A header's value, if it is text.
 pub(super) fn text(headers: &HeaderMap, name: HeaderName) -> Option<String> {
     headers.get(name)?.to_str().ok().map(str::to_owned)
 }

@@ -1,6 +1,5 @@
-//! A Hugging Face hub on loopback whose answers go wrong as a plan says: the API, `resolve`, and
-//! another server for the bytes, with the real ones' redirects, headers and errors. What a client
-//! makes of it is for the tests that use both.
+//! A fake Hugging Face hub on loopback with injected faults: the API, `resolve`, and a CDN server for
+//! file content, with redirects, headers and errors of the real ones. It contains no client.
 
 mod answers;
 mod api;
@@ -36,28 +35,28 @@ use inject::Door;
 use state::{Found, Shared};
 use wire::{Wire, WireListener};
 
-/// A running hub. It stops when this is dropped.
+/// A running hub. It stops on drop.
 #[derive(Debug)]
 pub struct HubServer {
     shared: Arc<Shared>,
     runtime: Option<Runtime>,
-    /// Keeps its port from being anyone else's.
+    /// Reserves a port on which nothing listens.
     _nowhere: TcpSocket,
 }
 
 impl HubServer {
-    /// Starts the hub and its CDN on free ports of 127.0.0.1, on threads of their own.
+    /// Starts the hub and its CDN on free ports of 127.0.0.1, in a separate runtime.
     ///
     /// # Panics
-    /// When the machine has no loopback, or no threads to give.
+    /// If there is no free port on loopback, or no thread can be started.
     pub fn start() -> Self {
-        Self::try_start().expect("loopback has free ports and the machine free threads")
+        Self::try_start().expect("cannot start the hub")
     }
 
     fn try_start() -> io::Result<Self> {
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        // Tests of another runtime start hubs as well, and may not wait for this one's.
+        // Enters the runtime instead of blocking on it: callers may be tasks of another runtime.
         let entered = runtime.enter();
         let (hub, cdn) = (listen(loopback)?, listen(loopback)?);
         drop(entered);
@@ -71,78 +70,78 @@ impl HubServer {
         Ok(Self { shared, runtime: Some(runtime), _nowhere: nowhere })
     }
 
-    /// What a client takes for `https://huggingface.co`; without a slash at the end.
+    /// The URL in place of `https://huggingface.co`, without a trailing slash.
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.shared.hub)
     }
 
-    /// Where signed addresses lead; without a slash at the end.
+    /// The URL of the CDN, without a trailing slash.
     pub fn cdn_endpoint(&self) -> String {
         format!("http://{}", self.shared.cdn)
     }
 
-    /// Adds a repository, or replaces the one of the same id: a new commit. Reads all of its files
-    /// once, for their hashes.
+    /// Adds a repository, or replaces the one with the same id as a new commit would. Reads all of
+    /// its files once to hash them.
     ///
     /// # Panics
-    /// When a file on disk cannot be read.
+    /// If a file on disk cannot be read.
     pub fn add(&self, repo: Repo) {
-        self.shared.add(repo).expect("the repository's files can be read");
+        self.shared.add(repo).expect("cannot read the repository's files");
     }
 
-    /// Makes a token valid; repositories that are gated with it need no more than that.
+    /// Makes a token valid. Tokens of gated repositories are valid without this.
     pub fn add_user(&self, name: &str, token: &str) {
         self.shared.add_user(name, token);
     }
 
-    /// The SHA-256 of a file, as the API states it.
+    /// The SHA-256 of a file, as the API reports it.
     pub fn sha256(&self, id: &str, path: &str) -> Option<String> {
         let Found::Here(stored) = self.shared.find(id) else { return None };
         stored.file(path).map(|file| file.sha256.clone())
     }
 
-    /// From now on, answers go wrong by this plan, which starts from its beginning.
+    /// Replaces the fault plan and starts the new one from its beginning.
     pub fn set_faults(&self, plan: FaultPlan) {
         self.shared.start_plan(RunningPlan::new(plan));
     }
 
-    /// How many entries a page of a tree has; 1000 otherwise, as on the real hub.
+    /// Sets the page size of a tree; the default is 1000, as on the real hub.
     pub fn set_tree_page(&self, entries: usize) {
         self.shared.tree_page.store(entries, Ordering::SeqCst);
     }
 
-    /// Whether `resolve` leads to a relative address for files that are not in LFS, as the real hub
-    /// does since 2025 and this one unless told otherwise, or sends them itself.
+    /// Sets whether `resolve` redirects to a relative URL for files that are not in LFS, or serves
+    /// them itself. The default is to redirect, as the real hub does since 2025.
     pub fn set_small_files_redirect(&self, redirect: bool) {
         self.shared.small_files_redirect.store(redirect, Ordering::SeqCst);
     }
 
-    /// Redirects all requests for good to another hub.
+    /// Redirects all requests permanently to another hub.
     pub fn move_to(&self, other: &Self) {
         self.shared.move_to(Some(other.endpoint()));
     }
 
-    /// Whether searches and repositories list entries that make no sense beside those that do.
+    /// Sets whether searches and repositories also list invalid entries.
     pub fn set_odd_entries(&self, has_odd_entries: bool) {
         self.shared.has_odd_entries.store(has_odd_entries, Ordering::SeqCst);
     }
 
-    /// Lets all signed addresses that were given out so far expire.
+    /// Expires all signed URLs so far.
     pub fn expire_urls(&self) {
         self.shared.expire_urls();
     }
 
-    /// All requests so far, in the order in which they came.
+    /// All requests so far, in order of arrival.
     pub fn requests(&self) -> Vec<LoggedRequest> {
         self.shared.log.requests()
     }
 
-    /// Forgets the requests so far.
+    /// Clears the log of requests.
     pub fn clear_requests(&self) {
         self.shared.log.clear();
     }
 
-    /// The faults that happened so far.
+    /// The faults injected so far.
     pub fn faults_so_far(&self) -> Vec<Fault> {
         self.requests().into_iter().filter_map(|request| request.fault).collect()
     }
@@ -150,14 +149,14 @@ impl HubServer {
 
 impl Drop for HubServer {
     fn drop(&mut self) {
-        // Waiting is not allowed where this is dropped by a task of another runtime.
+        // Does not wait: this may be dropped by a task of another runtime.
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
     }
 }
 
-/// Listens by the runtime that was entered.
+/// Listens on the entered runtime.
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let listener = std::net::TcpListener::bind(address)?;
     listener.set_nonblocking(true)?;
@@ -178,7 +177,7 @@ fn serve(
         .with_state(Arc::clone(shared))
         .into_make_service_with_connect_info::<Wire>();
     runtime.spawn(async move {
-        // It ends with the runtime, and no other way.
+        // It runs until the runtime is shut down.
         let _ = axum::serve(WireListener(listener), app).await;
     });
 }
@@ -190,7 +189,7 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// A test that panicked while it held the lock has failed already; the others go on.
+/// Locks and ignores poisoning: the test that panicked has failed, and others can continue.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

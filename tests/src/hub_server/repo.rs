@@ -1,4 +1,4 @@
-//! Repositories as a test describes them, and the hashes that the hub derives from them.
+//! Repositories as tests define them, and the hashes that the hub derives from them.
 
 use std::io;
 
@@ -8,33 +8,33 @@ use sha2::{Digest, Sha256};
 use super::content::Content;
 use super::hex;
 
-/// Files of these kinds are in LFS whatever their size, as a new repository's `.gitattributes` says.
+/// Extensions of files that are in LFS at any size, as in a new repository's `.gitattributes`.
 const LFS_ENDINGS: &[&str] = &[".gguf", ".bin", ".safetensors", ".zip"];
-/// The hub refuses larger files that are not in LFS.
+/// The largest file that the hub accepts outside LFS, in bytes.
 const LARGEST_PLAIN_BYTES: u64 = 10 << 20;
 
-/// How access to a repository is asked for.
+/// How access to a gated repository is granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GateKind {
-    /// Whoever asks gets it.
+    /// Granted to everybody on request.
     Auto,
-    /// The authors decide.
+    /// Granted by the authors.
     Manual,
 }
 
-/// Who may fetch the files of a gated repository; its metadata are public.
+/// The access to the files of a gated repository; its metadata is public.
 #[derive(Clone, Debug)]
 pub struct Gate {
-    /// How access is asked for.
+    /// How access is granted.
     pub kind: GateKind,
     /// The tokens that have access.
     pub tokens: Vec<String>,
 }
 
-/// What the hub has read from a repository's GGUF file.
+/// The hub's summary of a repository's GGUF file.
 #[derive(Clone, Debug)]
 pub struct GgufSummary {
-    /// How many parameters there are.
+    /// The number of parameters.
     pub total: u64,
     /// `general.architecture`.
     pub architecture: String,
@@ -42,30 +42,30 @@ pub struct GgufSummary {
     pub context_length: u64,
 }
 
-/// A model repository with one commit, which `main` names.
+/// A model repository with one commit on `main`.
 #[derive(Clone, Debug)]
 pub struct Repo {
     /// `owner/name`.
     pub id: String,
-    /// Ids that it had before; the hub redirects them.
+    /// Former ids; the hub redirects them.
     pub former_ids: Vec<String>,
-    /// The commit that `main` names: 40 hexadecimal digits.
+    /// The commit of `main`: 40 hexadecimal digits.
     pub commit: String,
     /// The licence's identifier, as in `license:apache-2.0`.
     pub licence: Option<String>,
-    /// Set where the files need a token with access.
+    /// Set if the files need a token with access.
     pub gate: Option<Gate>,
     /// The README, without its metadata.
     pub card: Option<String>,
     /// Further tags.
     pub tags: Vec<String>,
-    /// What it was downloaded in the last 30 days.
+    /// The number of downloads in the last 30 days.
     pub downloads: u64,
-    /// How many like it.
+    /// The number of likes.
     pub likes: u64,
-    /// When it was last changed, as the API writes it.
+    /// The time of the last change, in the API's format.
     pub last_modified: String,
-    /// What the hub read from its GGUF file.
+    /// The hub's summary of its GGUF file.
     pub gguf: Option<GgufSummary>,
     files: Vec<(String, Content, Storage)>,
 }
@@ -78,7 +78,7 @@ enum Storage {
 }
 
 impl Repo {
-    /// An open repository without files; its commit follows from its id.
+    /// An open repository without files; its commit is derived from its id.
     pub fn new(id: &str) -> Self {
         Self {
             id: id.to_owned(),
@@ -96,19 +96,19 @@ impl Repo {
         }
     }
 
-    /// Adds a file; in LFS where its ending or size makes that usual.
+    /// Adds a file; in LFS if its extension or size requires that.
     #[must_use]
     pub fn with_file(self, path: &str, content: Content) -> Self {
         self.with(path, content, Storage::AsUsual)
     }
 
-    /// Adds a file that is in git itself, whatever its ending.
+    /// Adds a file that is in git itself, with any extension.
     #[must_use]
     pub fn with_plain_file(self, path: &str, content: Content) -> Self {
         self.with(path, content, Storage::Plain)
     }
 
-    /// Adds a file that is in LFS, whatever its ending.
+    /// Adds a file that is in LFS, with any extension.
     #[must_use]
     pub fn with_lfs_file(self, path: &str, content: Content) -> Self {
         self.with(path, content, Storage::Lfs)
@@ -121,7 +121,7 @@ impl Repo {
         self
     }
 
-    /// Gates the files; `tokens` have access.
+    /// Gates the files; only `tokens` have access.
     #[must_use]
     pub fn gated(mut self, kind: GateKind, tokens: &[&str]) -> Self {
         self.gate = Some(Gate { kind, tokens: tokens.iter().map(|&t| t.to_owned()).collect() });
@@ -135,7 +135,7 @@ impl Repo {
     }
 }
 
-/// A repository with all that the hub knows of its files.
+/// A repository with the hashes of its files.
 #[derive(Debug)]
 pub(super) struct StoredRepo {
     pub(super) repo: Repo,
@@ -147,7 +147,7 @@ pub(super) struct StoredFile {
     pub(super) path: String,
     pub(super) content: Content,
     pub(super) sha256: String,
-    /// The git blob of the file, or of its pointer where it is in LFS.
+    /// The git blob id of the file, or of its pointer if it is in LFS.
     pub(super) oid: String,
     pub(super) lfs: Option<Lfs>,
 }
@@ -155,7 +155,7 @@ pub(super) struct StoredFile {
 #[derive(Clone, Debug)]
 pub(super) struct Lfs {
     pub(super) pointer_size: u64,
-    /// What the CDN calls the file; it has nothing to do with the SHA-256.
+    /// The CDN's identifier of the file, unrelated to its SHA-256.
     pub(super) xet_hash: String,
 }
 
@@ -220,7 +220,7 @@ impl StoredFile {
     }
 }
 
-/// What git names a file with this content.
+/// The git blob id of this content.
 pub(super) fn blob_oid(content: &[u8]) -> String {
     let mut hasher = Sha1::new();
     hasher.update(format!("blob {}\0", content.len()));

@@ -1,4 +1,4 @@
-//! What all requests share: the repositories, who may read them, the log, and the plan's progress.
+//! The shared state of all requests: repositories, users, the log, and the plan's progress.
 
 use std::collections::HashMap;
 use std::io;
@@ -20,7 +20,7 @@ use super::repo::{Repo, StoredFile, StoredRepo};
 pub(super) struct Shared {
     pub(super) hub: SocketAddr,
     pub(super) cdn: SocketAddr,
-    /// Bound, and never listening.
+    /// A bound address on which nothing listens.
     pub(super) nowhere: SocketAddr,
     pub(super) log: Log,
     pub(super) tree_page: AtomicUsize,
@@ -31,18 +31,18 @@ pub(super) struct Shared {
     changed: Mutex<HashMap<String, Changed>>,
     url_generation: AtomicU64,
     moved_to: Mutex<Option<String>>,
-    /// Whether lists have entries that make no sense beside those that do.
+    /// Whether lists also contain invalid entries.
     pub(super) has_odd_entries: AtomicBool,
 }
 
-/// A file that is not what it was when it was added, by [`super::Fault::NewEtag`].
+/// The changes of a file by [`super::Fault::NewEtag`].
 #[derive(Clone, Copy, Debug, Default)]
 struct Changed {
     times: u64,
     other_bytes: bool,
 }
 
-/// Who sent a request.
+/// The sender of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Caller {
     Anonymous,
@@ -50,14 +50,14 @@ pub(super) enum Caller {
         name: String,
         token: String,
     },
-    /// The token is nobody's.
+    /// A user with an unknown token.
     Stranger,
 }
 
-/// How an id was found.
+/// The result of a lookup by id.
 pub(super) enum Found {
     Here(Arc<StoredRepo>),
-    /// It has another id now.
+    /// The repository has this id now.
     Moved(String),
     Missing,
 }
@@ -112,7 +112,7 @@ impl Shared {
         moved.map_or(Found::Missing, |stored| Found::Moved(stored.repo.id.clone()))
     }
 
-    /// The file in LFS that has this SHA-256.
+    /// The file in LFS with this SHA-256.
     pub(super) fn blob(&self, sha256: &str) -> Option<StoredFile> {
         let repos = locked(&self.repos);
         let mut files = repos.iter().flat_map(|stored| &stored.files);
@@ -129,7 +129,7 @@ impl Shared {
         }
     }
 
-    /// The endpoint of the hub that answers in place of this one.
+    /// The endpoint of the hub that all requests are redirected to.
     pub(super) fn moved_to(&self) -> Option<String> {
         locked(&self.moved_to).clone()
     }
@@ -153,7 +153,7 @@ impl Shared {
         entry.other_bytes |= other_bytes;
     }
 
-    /// The content of a file and its `ETag`, as they are now.
+    /// The current content of a file and its `ETag`.
     pub(super) fn as_it_is_now(&self, file: &StoredFile) -> (Content, String) {
         let etag = file.lfs.as_ref().map_or(&file.oid, |lfs| &lfs.xet_hash);
         let Some(changed) = locked(&self.changed).get(&file.sha256).copied() else {
@@ -171,7 +171,7 @@ impl Shared {
         self.url_generation.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// The signature of an address on the CDN; another one once the addresses have expired.
+    /// The signature of a CDN URL. It changes when all URLs expire.
     pub(super) fn signature(&self, path: &str, expires: &str) -> String {
         let generation = self.url_generation.load(Ordering::SeqCst);
         let seed = path.bytes().chain(expires.bytes()).fold(generation, |hash, byte| {

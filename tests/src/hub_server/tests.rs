@@ -1,5 +1,4 @@
-//! What the hub says, and that each fault is what its name promises, seen by a client that does not
-//! interpret anything.
+//! Tests of the hub's responses and of each fault, with a raw HTTP client.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -14,7 +13,7 @@ const PATH: &str = "/tests/Tiny-GGUF/resolve/main/tiny.Q4_0.gguf";
 const LEN: u64 = 3_000_000;
 const TOKEN: &str = "hf_reader";
 
-/// What came back, however it ended.
+/// The bytes of a response, complete or not.
 #[derive(Debug)]
 struct Reply {
     status: u16,
@@ -86,12 +85,12 @@ fn get(hub: &HubServer, path: &str) -> Reply {
     ask("GET", &format!("{}{path}", hub.endpoint()), &[])
 }
 
-/// The signed address of the large file.
+/// The signed URL of the large file.
 fn signed(hub: &HubServer) -> String {
     get(hub, PATH).header("location").unwrap().to_owned()
 }
 
-/// The large file from the CDN, with a fault; `range` may be empty.
+/// Requests the large file from the CDN with a fault; an empty `range` requests the whole file.
 fn fetch_with(fault: Fault, range: &str) -> Reply {
     let hub = hub();
     let url = signed(&hub);
@@ -113,7 +112,7 @@ fn whole() -> Vec<u8> {
 }
 
 #[test]
-fn resolve_leads_to_the_cdn_with_what_the_hub_knows() {
+fn resolve_redirects_to_the_cdn_with_file_facts() {
     let hub = hub();
     let reply = get(&hub, PATH);
     assert_eq!(reply.status, 302);
@@ -142,14 +141,14 @@ fn resolve_leads_to_the_cdn_with_what_the_hub_knows() {
 }
 
 #[test]
-fn small_files_come_from_the_hub_itself() {
+fn small_files_are_served_by_the_hub() {
     let hub = hub();
     let path = "/tests/Tiny-GGUF/resolve/main/config.json";
     let reply = get(&hub, path);
     let location = reply.header("location").unwrap();
     assert_eq!(reply.status, 307);
     assert!(location.starts_with("/api/resolve-cache/models/tests/Tiny-GGUF/"), "{location}");
-    // What git names a file that holds `{}` without a line's end.
+    // The git blob id of `{}` without a line break.
     let oid = Some("\"9e26dfeeb6e641a33dae4961196235bdb965b21b\"");
     assert_eq!(reply.header("x-linked-etag"), oid);
     let cached = get(&hub, location);
@@ -165,7 +164,7 @@ fn small_files_come_from_the_hub_itself() {
 }
 
 #[test]
-fn the_cdn_serves_ranges() {
+fn cdn_serves_ranges() {
     let hub = hub();
     let url = signed(&hub);
     let part = ask("GET", &url, &[("Range", "bytes=1048570-2097160")]);
@@ -186,7 +185,7 @@ fn the_cdn_serves_ranges() {
 }
 
 #[test]
-fn files_on_disk_are_served_as_they_are() {
+fn files_on_disk_are_served() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.gguf");
     std::fs::write(&path, whole()).unwrap();
@@ -231,7 +230,7 @@ fn search_filters_sorts_and_expands() {
 }
 
 #[test]
-fn a_model_is_described() {
+fn model_is_described() {
     let hub = hub();
     let model = get(&hub, "/api/models/tests/Tiny-GGUF?blobs=true").json();
     assert_eq!(model["cardData"]["license"], "apache-2.0");
@@ -241,7 +240,7 @@ fn a_model_is_described() {
     assert_eq!(names, ["README.md", "config.json", "more/notes.txt", "tiny.Q4_0.gguf"]);
     assert_eq!(siblings[3]["lfs"]["size"], LEN);
     assert_eq!(siblings[3]["lfs"]["sha256"].as_str(), hub.sha256(ID, "tiny.Q4_0.gguf").as_deref());
-    // The pointer's three lines: 42, 76 and 13 bytes, each with its line's end.
+    // The pointer's three lines, 42, 76 and 13 bytes long, with their line breaks.
     assert_eq!(siblings[3]["lfs"]["pointerSize"], 132);
     assert_eq!(get(&hub, "/api/models/tests/Tiny-GGUF/revision/main").json()["id"], ID);
     assert_eq!(get(&hub, "/api/models/others/Gated-GGUF").json()["gated"], "manual");
@@ -252,7 +251,7 @@ fn a_model_is_described() {
 }
 
 #[test]
-fn a_tree_has_pages() {
+fn tree_is_paged() {
     let hub = hub();
     hub.set_tree_page(2);
     let mut url = format!("{}/api/models/{ID}/tree/main?recursive=true", hub.endpoint());
@@ -274,7 +273,7 @@ fn a_tree_has_pages() {
 }
 
 #[test]
-fn errors_are_marked_as_the_real_ones() {
+fn errors_have_the_codes_of_the_real_hub() {
     let hub = hub();
     hub.add_user("stranger", "hf_other");
     let url = |path: &str| format!("{}{path}", hub.endpoint());
@@ -375,7 +374,7 @@ fn ranges_are_ignored_or_wrong() {
 }
 
 #[test]
-fn a_file_changes_midway() {
+fn file_changes_during_a_download() {
     for other_bytes in [false, true] {
         let hub = hub();
         let url = signed(&hub);
@@ -415,7 +414,7 @@ fn servers_fail() {
 }
 
 #[test]
-fn a_hub_moves_and_lists_odd_entries() {
+fn hub_moves_and_lists_odd_entries() {
     let (hub, other) = (hub(), hub());
     other.set_odd_entries(true);
     assert!(get(&other, "/api/models").body.starts_with(b"[null,"));
@@ -426,7 +425,7 @@ fn a_hub_moves_and_lists_odd_entries() {
 }
 
 #[test]
-fn expired_addresses_are_good_again_once_resolved() {
+fn expired_urls_are_renewed_by_resolve() {
     let hub = hub();
     let old = signed(&hub);
     hub.expire_urls();
@@ -474,12 +473,12 @@ fn rules_count_requests() {
         (0..20).map(|_| get(&hub, "/api/models").status).collect::<Vec<_>>()
     });
     let run = runs.next().unwrap();
-    assert_eq!(Some(&run), runs.next().as_ref(), "the seed decides");
+    assert_eq!(Some(&run), runs.next().as_ref(), "the plan depends on the seed");
     assert!(run.contains(&200) && run.contains(&500));
 }
 
 #[test]
-fn random_plans_end_unless_they_are_hopeless() {
+fn random_plans_are_finite_unless_hopeless() {
     let plans: Vec<_> = (0..500).map(FaultPlan::random).collect();
     let hopeless = plans.iter().filter(|plan| plan.is_hopeless()).count();
     assert!((50..150).contains(&hopeless), "{hopeless} of 500");
@@ -491,7 +490,7 @@ fn random_plans_end_unless_they_are_hopeless() {
 }
 
 #[test]
-fn a_connection_is_kept_and_unharmed_requests_share_it() {
+fn requests_without_faults_share_a_connection() {
     let hub = hub();
     let mut stream = TcpStream::connect(hub.endpoint().strip_prefix("http://").unwrap()).unwrap();
     for _ in 0..2 {
@@ -507,11 +506,11 @@ fn a_connection_is_kept_and_unharmed_requests_share_it() {
     }
 }
 
-/// Far below what it does where nothing else runs, and far above what a download over a network has.
+/// Far below the speed on an idle machine, and far above that of a download over a network.
 const SLOWEST_BYTES_PER_S: f64 = 2e8;
 
 #[test]
-fn large_files_cost_neither_memory_nor_time() {
+fn large_files_are_served_fast_in_little_memory() {
     const LARGE: u64 = 1 << 30;
     let hub = HubServer::start();
     hub.add(Repo::new(ID).with_file("tiny.Q4_0.gguf", Content::generated(3, LARGE)));

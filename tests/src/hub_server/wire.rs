@@ -1,5 +1,5 @@
-//! Connections below HTTP: cut after a number of bytes, or answered with something else than HTTP.
-//! Which request suffers that is `inject.rs`'s decision.
+//! Faults below HTTP: connections that are cut after a number of bytes, or answered with bytes that
+//! are not HTTP. `inject.rs` decides which requests are affected.
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -17,7 +17,7 @@ use super::locked;
 
 const HEAD_END: &[u8] = b"\r\n\r\n";
 
-/// The other end of a connection, for whoever answers its requests.
+/// Controls the faults of one connection.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Wire(Arc<Mutex<Order>>);
 
@@ -34,31 +34,31 @@ struct Cut {
     body_left: u64,
     by_reset: bool,
     in_body: bool,
-    /// How much of [`HEAD_END`] the last bytes of the head were.
+    /// How many bytes of [`HEAD_END`] the last bytes of the head match.
     matched: usize,
 }
 
 impl Wire {
-    /// Lets the next response through unharmed.
+    /// Sends the next response unchanged.
     pub(super) fn pass(&self) {
         *locked(&self.0) = Order::Pass;
     }
 
-    /// Closes the connection once `body_bytes` of the next response's body are written: by a reset,
-    /// which also takes what is still under way, or properly.
+    /// Closes the connection after `body_bytes` of the next response's body: normally, or by a reset,
+    /// which also discards bytes in flight.
     pub(super) fn cut_after(&self, body_bytes: u64, by_reset: bool) {
         let cut = Cut { body_left: body_bytes, by_reset, in_body: false, matched: 0 };
         *locked(&self.0) = Order::Cut(cut);
     }
 
-    /// Writes `bytes` in place of the next response, and closes the connection.
+    /// Writes `bytes` instead of the next response, and closes the connection.
     pub(super) fn say(&self, bytes: impl Into<Bytes>) {
         *locked(&self.0) = Order::Say(bytes.into());
     }
 }
 
 impl Cut {
-    /// How much of `bytes` still gets through.
+    /// The number of `bytes` that may still be sent.
     fn allowed(&self, bytes: &[u8]) -> usize {
         let mut after = Self { ..*self };
         let head = after.pass_head(bytes);
@@ -71,7 +71,7 @@ impl Cut {
         self.body_left -= (bytes.len() - head) as u64;
     }
 
-    /// Follows the head of the response through `bytes`; how many of them belong to it.
+    /// Advances through the response's head; returns how many of `bytes` belong to it.
     fn pass_head(&mut self, bytes: &[u8]) -> usize {
         if self.in_body {
             return 0;
@@ -96,14 +96,14 @@ impl Cut {
 
     fn close(&self, stream: &TcpStream) -> io::Error {
         if self.by_reset {
-            // Failing to set it makes the reset a proper end, which a client must survive as well.
+            // If this fails, the connection closes normally, which clients must handle as well.
             let _ = stream.set_zero_linger();
         }
         io::ErrorKind::ConnectionAborted.into()
     }
 }
 
-/// A connection that obeys its [`Wire`].
+/// A connection with the faults of its [`Wire`].
 #[derive(Debug)]
 pub(super) struct WireStream {
     stream: TcpStream,
@@ -177,7 +177,7 @@ impl AsyncWrite for WireStream {
     }
 }
 
-/// Accepts connections whose wire can be disturbed.
+/// Accepts connections with fault injection.
 #[derive(Debug)]
 pub(super) struct WireListener(pub(super) TcpListener);
 
@@ -186,9 +186,9 @@ impl Listener for WireListener {
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        // The one of the standard library waits out errors such as too many open files.
+        // This implementation waits and retries on errors such as too many open files.
         let (stream, address) = Listener::accept(&mut self.0).await;
-        // Without it small answers wait for the client's acknowledgements; with neither, nothing fails.
+        // Avoids delays of small responses; nothing breaks if it cannot be set.
         let _ = stream.set_nodelay(true);
         (WireStream { stream, wire: Wire::default() }, address)
     }
