@@ -105,9 +105,11 @@ pub(super) fn find_repo(
 }
 
 /// Rejects an unknown token, even if none is needed.
-pub(super) fn refuse_stranger(caller: &Caller) -> Result<(), Refusal> {
+pub(super) fn reject_unknown_token(caller: &Caller) -> Result<(), Refusal> {
     match caller {
-        Caller::Stranger => Err(error(401, None, "Invalid credentials in Authorization header")),
+        Caller::UnknownToken => {
+            Err(error(401, None, "Invalid credentials in Authorization header"))
+        }
         Caller::Anonymous | Caller::User { .. } => Ok(()),
     }
 }

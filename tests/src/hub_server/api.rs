@@ -11,7 +11,7 @@ use axum::routing::get;
 use serde_json::{Map, Value, json};
 
 use super::answers::{
-    Answer, Outcome, Refusal, entry_not_found, error, find_repo, json_answer, refuse_stranger,
+    Answer, Outcome, Refusal, entry_not_found, error, find_repo, json_answer, reject_unknown_token,
     require_revision, set_header,
 };
 use super::hex;
@@ -68,7 +68,7 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
 
 async fn whoami(State(shared): State<Arc<Shared>>, request: Request) -> Outcome {
     let caller = shared.caller(request.headers());
-    refuse_stranger(&caller)?;
+    reject_unknown_token(&caller)?;
     let Caller::User { name, .. } = caller else {
         return Err(error(401, None, "Invalid username or password."));
     };
@@ -118,7 +118,7 @@ impl Query {
 }
 
 async fn search(State(shared): State<Arc<Shared>>, request: Request) -> Outcome {
-    refuse_stranger(&shared.caller(request.headers()))?;
+    reject_unknown_token(&shared.caller(request.headers()))?;
     let query = Query::of(request.uri());
     let expand = query.expand()?;
     let mut found = shared.repos();
@@ -226,7 +226,7 @@ fn public_repo(
     request: &Request,
 ) -> Result<Arc<StoredRepo>, Refusal> {
     let caller = shared.caller(request.headers());
-    refuse_stranger(&caller)?;
+    reject_unknown_token(&caller)?;
     let repo = find_repo(shared, &caller, id, request.uri())?;
     require_revision(&repo, revision)?;
     Ok(repo)

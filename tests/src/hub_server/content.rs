@@ -11,8 +11,8 @@ use futures_util::stream::{self, Stream};
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
-use super::draw::Draw;
 use super::hex;
+use super::rng::SeededRng;
 
 /// Generated content repeats one block of this size, and files are read in pieces of it.
 const BLOCK_BYTES: u64 = 1 << 20;
@@ -43,9 +43,9 @@ impl Content {
     /// Generates `len_bytes` bytes from `seed`: a random block of 1 MiB repeated, each copy starting
     /// with its number, so that misplaced pieces are detected. Takes 1 MiB of memory.
     pub fn generated(seed: u64, len_bytes: u64) -> Self {
-        let mut draw = Draw::new(seed);
+        let mut rng = SeededRng::new(seed);
         let block: Vec<u8> =
-            (0..BLOCK_BYTES / 8).flat_map(|_| draw.next_u64().to_le_bytes()).collect();
+            (0..BLOCK_BYTES / 8).flat_map(|_| rng.next_u64().to_le_bytes()).collect();
         let source = Source::Generated { head: Bytes::new(), seed, block: block.into() };
         Self { source, len_bytes }
     }
@@ -177,7 +177,7 @@ async fn open_at(path: &Path, offset: u64) -> io::Result<tokio::fs::File> {
 }
 
 fn mark(seed: u64, block: u64) -> [u8; MARK_BYTES as usize] {
-    let mixed = Draw::new(seed ^ block.wrapping_mul(0x9e37_79b9_7f4a_7c15)).next_u64();
+    let mixed = SeededRng::new(seed ^ block.wrapping_mul(0x9e37_79b9_7f4a_7c15)).next_u64();
     let mut mark = [0; MARK_BYTES as usize];
     mark[..8].copy_from_slice(&block.to_le_bytes());
     mark[8..].copy_from_slice(&mixed.to_le_bytes());

@@ -3,17 +3,17 @@
 
 use std::time::Duration;
 
-use super::draw::Draw;
+use super::rng::SeededRng;
 
 /// A fault of one response.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Fault {
     /// The connection is reset; some bytes before this offset may be lost as well.
-    Reset(Place),
+    Reset(BodyOffset),
     /// The connection is closed normally before `Content-Length` bytes were sent.
-    Truncate(Place),
+    Truncate(BodyOffset),
     /// Sending stops at this offset; the connection is reset after the pause.
-    Stall(Place, Duration),
+    Stall(BodyOffset, Duration),
     /// Only the response's head is sent; otherwise as [`Fault::Stall`].
     HeadersOnly(Duration),
     /// Nothing is sent, and the connection is closed after the pause.
@@ -37,7 +37,7 @@ pub enum Fault {
     /// `Content-Length: 0` and no bytes.
     EmptyBody,
     /// One bit of the body is flipped.
-    FlipBit(Place),
+    FlipBit(BodyOffset),
     /// The file's `ETag` changes permanently, so that `If-Range` with the old one gets the whole file.
     NewEtag {
         /// Whether the content changes too; it then no longer matches its SHA-256.
@@ -76,9 +76,9 @@ pub enum Fault {
 
 /// An offset in the body of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum BodyOffset {
     /// A random offset from the plan's seed, before the body's end.
-    Anywhere,
+    Random,
     /// After this many bytes.
     After(u64),
 }
@@ -164,7 +164,7 @@ impl FaultRule {
     }
 
     /// Whether the rule can make a download fail for good.
-    fn is_hopeless(&self) -> bool {
+    fn may_fail(&self) -> bool {
         let is_final = matches!(
             self.fault,
             Fault::Gated(_)
@@ -206,18 +206,18 @@ impl FaultPlan {
 
     /// A random plan: one to six transient faults, and with probability 0.2 a permanent one.
     pub fn random(seed: u64) -> Self {
-        let mut draw = Draw::new(seed);
-        let mut rules: Vec<_> = (0..=draw.below(5)).map(|_| passing_rule(&mut draw)).collect();
-        if draw.chance(0.2) {
-            let place = draw.below(rules.len() as u64 + 1) as usize;
-            rules.insert(place, lasting_rule(&mut draw));
+        let mut rng = SeededRng::new(seed);
+        let mut rules: Vec<_> = (0..=rng.below(5)).map(|_| passing_rule(&mut rng)).collect();
+        if rng.chance(0.2) {
+            let position = rng.below(rules.len() as u64 + 1) as usize;
+            rules.insert(position, lasting_rule(&mut rng));
         }
         Self { seed, rules }
     }
 
     /// Whether a download may end with a clear error. If false, it must end with the right file.
-    pub fn is_hopeless(&self) -> bool {
-        self.rules.iter().any(FaultRule::is_hopeless)
+    pub fn may_fail(&self) -> bool {
+        self.rules.iter().any(FaultRule::may_fail)
     }
 
     /// The maximum number of faults; `None` if there is no limit.
@@ -226,17 +226,17 @@ impl FaultPlan {
     }
 }
 
-fn passing_rule(draw: &mut Draw) -> FaultRule {
-    let pause = Duration::from_millis(300 + draw.below(1200));
-    let extra_bytes = 1 + draw.below(1 << 16);
-    let retry_after_s = draw.below(2);
-    let (target, fault) = draw.pick(&[
-        (Target::Bytes, Fault::Reset(Place::Anywhere)),
-        (Target::Bytes, Fault::Truncate(Place::Anywhere)),
-        (Target::Bytes, Fault::Stall(Place::Anywhere, pause)),
+fn passing_rule(rng: &mut SeededRng) -> FaultRule {
+    let pause = Duration::from_millis(300 + rng.below(1200));
+    let extra_bytes = 1 + rng.below(1 << 16);
+    let retry_after_s = rng.below(2);
+    let (target, fault) = rng.pick(&[
+        (Target::Bytes, Fault::Reset(BodyOffset::Random)),
+        (Target::Bytes, Fault::Truncate(BodyOffset::Random)),
+        (Target::Bytes, Fault::Stall(BodyOffset::Random, pause)),
         (Target::Bytes, Fault::HeadersOnly(pause)),
         (Target::Bytes, Fault::EmptyBody),
-        (Target::Bytes, Fault::FlipBit(Place::Anywhere)),
+        (Target::Bytes, Fault::FlipBit(BodyOffset::Random)),
         (Target::Bytes, Fault::NewEtag { other_bytes: false }),
         (Target::Bytes, Fault::IgnoreRange),
         (Target::Bytes, Fault::WrongRange(RangeLie::Offset)),
@@ -257,15 +257,15 @@ fn passing_rule(draw: &mut Draw) -> FaultRule {
     FaultRule {
         fault,
         target,
-        skip: draw.below(6),
-        probability: draw.pick(&[1.0, 1.0, 0.5]),
-        at_most: Some(1 + draw.below(2)),
+        skip: rng.below(6),
+        probability: rng.pick(&[1.0, 1.0, 0.5]),
+        at_most: Some(1 + rng.below(2)),
     }
 }
 
-fn lasting_rule(draw: &mut Draw) -> FaultRule {
-    let (target, fault) = draw.pick(&[
-        (Target::Bytes, Fault::FlipBit(Place::Anywhere)),
+fn lasting_rule(rng: &mut SeededRng) -> FaultRule {
+    let (target, fault) = rng.pick(&[
+        (Target::Bytes, Fault::FlipBit(BodyOffset::Random)),
         (Target::Bytes, Fault::NewEtag { other_bytes: true }),
         (Target::Bytes, Fault::Status(404)),
         (Target::Bytes, Fault::Status(500)),
@@ -275,12 +275,12 @@ fn lasting_rule(draw: &mut Draw) -> FaultRule {
         (Target::Resolve, Fault::Gated(403)),
         (Target::Resolve, Fault::RedirectLoop),
     ]);
-    FaultRule::always(target, fault).after(draw.below(3))
+    FaultRule::always(target, fault).after(rng.below(3))
 }
 
 /// The properties of a request that rules depend on.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Asked {
+pub(super) struct RequestFacts {
     pub(super) target: Target,
     pub(super) is_head: bool,
     pub(super) has_range: bool,
@@ -292,15 +292,15 @@ pub(super) struct Asked {
 #[derive(Clone, Debug)]
 pub(super) struct Injected {
     pub(super) fault: Fault,
-    draw: Draw,
+    rng: SeededRng,
 }
 
 impl Injected {
     /// The fault's offset in a body of this length.
-    pub(super) fn offset(&self, place: Place, body_bytes: u64) -> u64 {
-        match place {
-            Place::Anywhere => self.draw.clone().below(body_bytes),
-            Place::After(bytes) => bytes,
+    pub(super) fn offset(&self, offset: BodyOffset, body_bytes: u64) -> u64 {
+        match offset {
+            BodyOffset::Random => self.rng.clone().below(body_bytes),
+            BodyOffset::After(bytes) => bytes,
         }
     }
 }
@@ -325,7 +325,7 @@ impl RunningPlan {
     }
 
     /// The fault for this request, if any.
-    pub(super) fn next(&mut self, asked: Asked) -> Option<Injected> {
+    pub(super) fn next(&mut self, asked: RequestFacts) -> Option<Injected> {
         for (index, (rule, progress)) in self.plan.rules.iter().zip(&mut self.progress).enumerate()
         {
             if !can_happen(rule, asked) {
@@ -339,17 +339,17 @@ impl RunningPlan {
             // A request's random numbers depend only on its index in its rule, so that concurrent
             // requests of other rules do not change them.
             let request_id = (index as u64) << 32 | progress.seen;
-            let mut draw = Draw::new(Draw::new(self.plan.seed ^ request_id).next_u64());
-            if draw.chance(rule.probability) {
+            let mut rng = SeededRng::new(SeededRng::new(self.plan.seed ^ request_id).next_u64());
+            if rng.chance(rule.probability) {
                 progress.happened += 1;
-                return Some(Injected { fault: rule.fault, draw });
+                return Some(Injected { fault: rule.fault, rng });
             }
         }
         None
     }
 }
 
-fn can_happen(rule: &FaultRule, asked: Asked) -> bool {
+fn can_happen(rule: &FaultRule, asked: RequestFacts) -> bool {
     if rule.target != Target::Any && rule.target != asked.target {
         return false;
     }

@@ -15,7 +15,7 @@ use axum::routing::get;
 use futures_util::StreamExt;
 
 use super::answers::{
-    Answer, Outcome, Refusal, answer, entry_not_found, find_repo, gated, refuse_stranger,
+    Answer, Outcome, Refusal, answer, entry_not_found, find_repo, gated, reject_unknown_token,
     require_revision, set_header,
 };
 use super::content::Content;
@@ -33,7 +33,7 @@ pub(super) fn hub_routes() -> Router<Arc<Shared>> {
     Router::new()
         .route("/{owner}/{name}/resolve/{revision}/{*path}", get(resolve))
         .route("/api/resolve-cache/models/{owner}/{name}/{commit}/{*path}", get(cached))
-        .route("/loop/{side}", get(go_round))
+        .route("/loop/{side}", get(redirect_loop))
 }
 
 pub(super) fn cdn_routes() -> Router<Arc<Shared>> {
@@ -89,10 +89,12 @@ fn readable_repo(shared: &Shared, id: &str, request: &Request) -> Result<Arc<Sto
     let caller = shared.caller(request.headers());
     let repo = find_repo(shared, &caller, id, request.uri())?;
     match (&repo.repo.gate, &caller) {
-        (None, _) => refuse_stranger(&caller)?,
+        (None, _) => reject_unknown_token(&caller)?,
         (Some(gate), Caller::User { token, .. }) if gate.tokens.contains(token) => {}
         (Some(_), Caller::User { .. }) => return Err(gated(403, &repo.repo.id)),
-        (Some(_), Caller::Anonymous | Caller::Stranger) => return Err(gated(401, &repo.repo.id)),
+        (Some(_), Caller::Anonymous | Caller::UnknownToken) => {
+            return Err(gated(401, &repo.repo.id));
+        }
     }
     Ok(repo)
 }
@@ -138,7 +140,7 @@ fn redirect(
 }
 
 /// The endpoint of [`Fault::RedirectLoop`].
-async fn go_round(Path(side): Path<String>) -> Answer {
+async fn redirect_loop(Path(side): Path<String>) -> Answer {
     let other = if side == "0" { "/loop/1" } else { "/loop/0" };
     answer(302, &[("location", other)], format!("Found. Redirecting to {other}"))
 }
@@ -196,7 +198,7 @@ fn serve(shared: &Shared, file: &StoredFile, request: &Request) -> Answer {
     if let Some(Fault::NewEtag { other_bytes }) = fault {
         shared.change(&file.sha256, other_bytes);
     }
-    let (content, etag) = shared.as_it_is_now(file);
+    let (content, etag) = shared.current_content(file);
     let headers = request.headers();
     let mut served = match (wanted(headers, &etag, content.len_bytes()), fault) {
         _ if text(headers, IF_NONE_MATCH).as_ref() == Some(&etag) => {
@@ -250,7 +252,7 @@ fn parse_range(header: &str, total: u64) -> Wanted {
 
 fn all_of(content: Content, fault: Option<Fault>) -> Answer {
     let range = 0..content.len_bytes();
-    let extra_bytes = too_many(fault);
+    let extra_bytes = extra_bytes_of(fault);
     let len_bytes = (range.end + extra_bytes).to_string();
     let headers =
         [("content-type", "application/octet-stream"), ("content-length", len_bytes.as_str())];
@@ -258,7 +260,7 @@ fn all_of(content: Content, fault: Option<Fault>) -> Answer {
 }
 
 fn part_of(content: Content, range: Range<u64>, fault: Option<Fault>) -> Answer {
-    let extra_bytes = too_many(fault);
+    let extra_bytes = extra_bytes_of(fault);
     let len_bytes = range.end - range.start + extra_bytes;
     let (mut start, mut end) = (range.start, range.end);
     let mut total = content.len_bytes();
@@ -284,7 +286,7 @@ fn part_of(content: Content, range: Range<u64>, fault: Option<Fault>) -> Answer 
     part
 }
 
-fn too_many(fault: Option<Fault>) -> u64 {
+fn extra_bytes_of(fault: Option<Fault>) -> u64 {
     match fault {
         Some(Fault::TooLong { extra_bytes, .. }) => extra_bytes,
         _ => 0,

@@ -19,7 +19,7 @@ use tokio::time::sleep;
 
 use super::answers::{Answer, answer, entry_not_found, gated, set_header};
 use super::content::Content;
-use super::faults::{Asked, Fault, Injected, Target, WaitHeader};
+use super::faults::{Fault, Injected, RequestFacts, Target, WaitHeader};
 use super::files::{RESOLVE_CACHE, storage_error};
 use super::log::{Host, text};
 use super::state::Shared;
@@ -29,33 +29,37 @@ const GARBAGE_BYTES: u64 = 512;
 
 /// The state of one of the two servers.
 #[derive(Clone)]
-pub(super) struct Door {
+pub(super) struct ServerState {
     pub(super) shared: Arc<Shared>,
     pub(super) host: Host,
 }
 
 /// Logs a request, lets the endpoint respond, and injects the plan's fault into the response.
-pub(super) async fn attend(State(door): State<Door>, mut request: Request, next: Next) -> Answer {
-    let shared = &door.shared;
-    let asked = door.asked(&request);
+pub(super) async fn handle_request(
+    State(server): State<ServerState>,
+    mut request: Request,
+    next: Next,
+) -> Answer {
+    let shared = &server.shared;
+    let asked = server.asked(&request);
     // Another fault would break a redirect loop.
     let is_loop = request.uri().path().starts_with("/loop/");
     let injected = if is_loop { None } else { shared.next_fault(asked) };
     let (parts, body) = request.into_parts();
-    let place = shared.log.add(door.host, &parts, injected.as_ref().map(|it| it.fault));
+    let log_index = shared.log.add(server.host, &parts, injected.as_ref().map(|it| it.fault));
     let wire = parts.extensions.get::<ConnectInfo<Wire>>().cloned();
     let ConnectInfo(wire) = wire.expect("the servers are started with connection info");
     let id: String = parts.uri.path().splitn(4, '/').skip(1).take(2).collect::<Vec<_>>().join("/");
     request = Request::from_parts(parts, body);
     wire.pass();
 
-    let moved = shared.moved_to().filter(|_| door.host == Host::Hub);
+    let moved = shared.moved_to().filter(|_| server.host == Host::Hub);
     let instead = match &injected {
         _ if let Some(other) = moved => {
             let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
             Some(answer(308, &[("location", &format!("{other}{path}"))], Body::empty()))
         }
-        Some(injected) => door.answer_instead(injected, asked, &id, &wire).await,
+        Some(injected) => server.answer_instead(injected, asked, &id, &wire).await,
         None => None,
     };
     let mut answer = match instead {
@@ -67,22 +71,22 @@ pub(super) async fn attend(State(door): State<Door>, mut request: Request, next:
             next.run(request).await
         }
     };
-    door.state_limits(&mut answer, asked);
+    server.state_limits(&mut answer, asked);
     state_length(&mut answer);
     if let Some(injected) = &injected {
-        answer = spoil(answer, injected, &wire, shared);
+        answer = inject_fault(answer, injected, &wire, shared);
     }
     if !matches!(injected.map(|it| it.fault), Some(Fault::Garbage | Fault::Silence(_))) {
-        shared.log.set_status(&place, answer.status().as_u16());
+        shared.log.set_status(&log_index, answer.status().as_u16());
     }
     let counted = move |piece: &Bytes| {
-        place.body_bytes.fetch_add(piece.len() as u64, Ordering::SeqCst);
+        log_index.body_bytes.fetch_add(piece.len() as u64, Ordering::SeqCst);
     };
     answer.map(|body| Body::from_stream(pieces(body).inspect_ok(counted)))
 }
 
-impl Door {
-    fn asked(&self, request: &Request) -> Asked {
+impl ServerState {
+    fn asked(&self, request: &Request) -> RequestFacts {
         let path = request.uri().path();
         let is_cdn = self.host == Host::Cdn;
         let target = if is_cdn || path.starts_with(RESOLVE_CACHE) {
@@ -93,14 +97,14 @@ impl Door {
             Target::Resolve
         };
         let has_range = request.headers().contains_key("range");
-        Asked { target, is_head: request.method() == Method::HEAD, has_range, is_cdn }
+        RequestFacts { target, is_head: request.method() == Method::HEAD, has_range, is_cdn }
     }
 
     /// A response in place of the endpoint's, for faults that need one.
     async fn answer_instead(
         &self,
         injected: &Injected,
-        asked: Asked,
+        asked: RequestFacts,
         id: &str,
         wire: &Wire,
     ) -> Option<Answer> {
@@ -126,15 +130,15 @@ impl Door {
             Fault::Gated(status) => Some(gated(status, id).into_response()),
             Fault::Silence(pause) => {
                 sleep(pause).await;
-                wire.say(Bytes::new());
+                wire.replace_response(Bytes::new());
                 Some(answer(200, &[], Body::empty()))
             }
             Fault::Garbage => {
                 let noise = Content::generated(
-                    injected.offset(super::Place::Anywhere, u64::MAX),
+                    injected.offset(super::BodyOffset::Random, u64::MAX),
                     GARBAGE_BYTES,
                 );
-                wire.say(noise.read(0..GARBAGE_BYTES).unwrap_or_default());
+                wire.replace_response(noise.read(0..GARBAGE_BYTES).unwrap_or_default());
                 Some(answer(200, &[], Body::empty()))
             }
             Fault::ExpireUrls => {
@@ -146,7 +150,7 @@ impl Door {
     }
 
     /// Adds the rate limit headers that the hub sends with each response.
-    fn state_limits(&self, answer: &mut Answer, asked: Asked) {
+    fn state_limits(&self, answer: &mut Answer, asked: RequestFacts) {
         if self.host == Host::Cdn || answer.headers().contains_key("ratelimit") {
             return;
         }
@@ -210,14 +214,14 @@ fn state_length(answer: &mut Answer) {
     }
 }
 
-fn spoil(mut answer: Answer, injected: &Injected, wire: &Wire, shared: &Shared) -> Answer {
+fn inject_fault(mut answer: Answer, injected: &Injected, wire: &Wire, shared: &Shared) -> Answer {
     let length = text(answer.headers(), CONTENT_LENGTH).and_then(|length| length.parse().ok());
     let length: u64 = length.unwrap_or(0);
     match injected.fault {
-        Fault::Reset(place) => wire.cut_after(injected.offset(place, length), true),
-        Fault::Truncate(place) => wire.cut_after(injected.offset(place, length), false),
-        Fault::Stall(place, pause) => {
-            let offset = injected.offset(place, length);
+        Fault::Reset(offset) => wire.cut_after(injected.offset(offset, length), true),
+        Fault::Truncate(offset) => wire.cut_after(injected.offset(offset, length), false),
+        Fault::Stall(offset, pause) => {
+            let offset = injected.offset(offset, length);
             answer = answer.map(|body| stalled(body, offset, pause));
         }
         Fault::HeadersOnly(pause) => answer = answer.map(|body| stalled(body, 0, pause)),
@@ -228,8 +232,8 @@ fn spoil(mut answer: Answer, injected: &Injected, wire: &Wire, shared: &Shared) 
             set_header(&mut answer, "content-length", "0");
             answer = answer.map(|_| Body::empty());
         }
-        Fault::FlipBit(place) => {
-            let offset = injected.offset(place, length);
+        Fault::FlipBit(offset) => {
+            let offset = injected.offset(offset, length);
             answer = answer.map(|body| flipped(body, offset));
         }
         Fault::RedirectLoop => redirect_to(&mut answer, &format!("http://{}/loop/0", shared.hub)),

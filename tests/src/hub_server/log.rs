@@ -55,13 +55,13 @@ struct Entry {
 
 /// A reference to a request in the log.
 #[derive(Debug)]
-pub(super) struct LogPlace {
+pub(super) struct LogIndex {
     index: usize,
     pub(super) body_bytes: Arc<AtomicU64>,
 }
 
 impl Log {
-    pub(super) fn add(&self, host: Host, parts: &Parts, fault: Option<Fault>) -> LogPlace {
+    pub(super) fn add(&self, host: Host, parts: &Parts, fault: Option<Fault>) -> LogIndex {
         let request = LoggedRequest {
             host,
             method: parts.method.to_string(),
@@ -77,14 +77,14 @@ impl Log {
         let body_bytes = Arc::new(AtomicU64::new(0));
         let mut entries = locked(&self.0);
         entries.push(Entry { request, body_bytes: Arc::clone(&body_bytes) });
-        LogPlace { index: entries.len() - 1, body_bytes }
+        LogIndex { index: entries.len() - 1, body_bytes }
     }
 
-    pub(super) fn set_status(&self, place: &LogPlace, status: u16) {
+    pub(super) fn set_status(&self, log_index: &LogIndex, status: u16) {
         let mut entries = locked(&self.0);
         // The log may have been cleared in the meantime.
-        let entry = entries.get_mut(place.index);
-        if let Some(entry) = entry.filter(|e| Arc::ptr_eq(&e.body_bytes, &place.body_bytes)) {
+        let entry = entries.get_mut(log_index.index);
+        if let Some(entry) = entry.filter(|e| Arc::ptr_eq(&e.body_bytes, &log_index.body_bytes)) {
             entry.request.status = status;
         }
     }

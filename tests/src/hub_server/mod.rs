@@ -4,12 +4,12 @@
 mod answers;
 mod api;
 mod content;
-mod draw;
 mod faults;
 mod files;
 mod inject;
 mod log;
 mod repo;
+mod rng;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -26,12 +26,12 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::{Builder, Runtime};
 
 pub use content::Content;
-pub use faults::{Fault, FaultPlan, FaultRule, Place, RangeLie, Target, WaitHeader};
+pub use faults::{BodyOffset, Fault, FaultPlan, FaultRule, RangeLie, Target, WaitHeader};
 pub use log::{Host, LoggedRequest};
 pub use repo::{Gate, GateKind, GgufSummary, Repo};
 
 use faults::RunningPlan;
-use inject::Door;
+use inject::ServerState;
 use state::{Found, Shared};
 use wire::{Wire, WireListener};
 
@@ -170,10 +170,10 @@ fn serve(
     routes: Router<Arc<Shared>>,
     shared: &Arc<Shared>,
 ) {
-    let door = Door { shared: Arc::clone(shared), host };
+    let server = ServerState { shared: Arc::clone(shared), host };
     let app = routes
         .fallback(|| async { answers::error(404, None, "Sorry, we can't find the page") })
-        .layer(middleware::from_fn_with_state(door, inject::attend))
+        .layer(middleware::from_fn_with_state(server, inject::handle_request))
         .with_state(Arc::clone(shared))
         .into_make_service_with_connect_info::<Wire>();
     runtime.spawn(async move {

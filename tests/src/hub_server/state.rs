@@ -10,11 +10,11 @@ use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 
 use super::content::Content;
-use super::draw::Draw;
-use super::faults::{Asked, Injected, RunningPlan};
+use super::faults::{Injected, RequestFacts, RunningPlan};
 use super::locked;
 use super::log::Log;
 use super::repo::{Repo, StoredFile, StoredRepo};
+use super::rng::SeededRng;
 
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -51,7 +51,7 @@ pub(super) enum Caller {
         token: String,
     },
     /// A user with an unknown token.
-    Stranger,
+    UnknownToken,
 }
 
 /// The result of a lookup by id.
@@ -125,7 +125,7 @@ impl Shared {
         let users = locked(&self.users);
         match token.and_then(|token| users.get_key_value(token)) {
             Some((token, name)) => Caller::User { name: name.clone(), token: token.clone() },
-            None => Caller::Stranger,
+            None => Caller::UnknownToken,
         }
     }
 
@@ -142,7 +142,7 @@ impl Shared {
         *locked(&self.plan) = plan;
     }
 
-    pub(super) fn next_fault(&self, asked: Asked) -> Option<Injected> {
+    pub(super) fn next_fault(&self, asked: RequestFacts) -> Option<Injected> {
         locked(&self.plan).next(asked)
     }
 
@@ -154,7 +154,7 @@ impl Shared {
     }
 
     /// The current content of a file and its `ETag`.
-    pub(super) fn as_it_is_now(&self, file: &StoredFile) -> (Content, String) {
+    pub(super) fn current_content(&self, file: &StoredFile) -> (Content, String) {
         let etag = file.lfs.as_ref().map_or(&file.oid, |lfs| &lfs.xet_hash);
         let Some(changed) = locked(&self.changed).get(&file.sha256).copied() else {
             return (file.content.clone(), format!("\"{etag}\""));
@@ -177,7 +177,7 @@ impl Shared {
         let seed = path.bytes().chain(expires.bytes()).fold(generation, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3).rotate_left(5)
         });
-        let mut draw = Draw::new(seed);
-        format!("{:016x}{:016x}", draw.next_u64(), draw.next_u64())
+        let mut rng = SeededRng::new(seed);
+        format!("{:016x}{:016x}", rng.next_u64(), rng.next_u64())
     }
 }

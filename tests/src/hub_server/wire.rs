@@ -19,14 +19,14 @@ const HEAD_END: &[u8] = b"\r\n\r\n";
 
 /// Controls the faults of one connection.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Wire(Arc<Mutex<Order>>);
+pub(super) struct Wire(Arc<Mutex<Action>>);
 
 #[derive(Debug, Default)]
-enum Order {
+enum Action {
     #[default]
     Pass,
     Cut(Cut),
-    Say(Bytes),
+    Replace(Bytes),
 }
 
 #[derive(Debug)]
@@ -41,19 +41,19 @@ struct Cut {
 impl Wire {
     /// Sends the next response unchanged.
     pub(super) fn pass(&self) {
-        *locked(&self.0) = Order::Pass;
+        *locked(&self.0) = Action::Pass;
     }
 
     /// Closes the connection after `body_bytes` of the next response's body: normally, or by a reset,
     /// which also discards bytes in flight.
     pub(super) fn cut_after(&self, body_bytes: u64, by_reset: bool) {
         let cut = Cut { body_left: body_bytes, by_reset, in_body: false, matched: 0 };
-        *locked(&self.0) = Order::Cut(cut);
+        *locked(&self.0) = Action::Cut(cut);
     }
 
     /// Writes `bytes` instead of the next response, and closes the connection.
-    pub(super) fn say(&self, bytes: impl Into<Bytes>) {
-        *locked(&self.0) = Order::Say(bytes.into());
+    pub(super) fn replace_response(&self, bytes: impl Into<Bytes>) {
+        *locked(&self.0) = Action::Replace(bytes.into());
     }
 }
 
@@ -128,8 +128,8 @@ impl AsyncWrite for WireStream {
     ) -> Poll<io::Result<usize>> {
         let Self { stream, wire } = self.get_mut();
         match &mut *locked(&wire.0) {
-            Order::Pass => Pin::new(stream).poll_write(context, bytes),
-            Order::Cut(cut) => {
+            Action::Pass => Pin::new(stream).poll_write(context, bytes),
+            Action::Cut(cut) => {
                 let allowed = cut.allowed(bytes);
                 if allowed == 0 {
                     return Poll::Ready(Err(cut.close(stream)));
@@ -138,10 +138,10 @@ impl AsyncWrite for WireStream {
                 cut.passed(&bytes[..written]);
                 Poll::Ready(Ok(written))
             }
-            Order::Say(words) => {
-                while !words.is_empty() {
-                    let written = ready!(Pin::new(&mut *stream).poll_write(context, words))?;
-                    words.advance(written);
+            Action::Replace(content) => {
+                while !content.is_empty() {
+                    let written = ready!(Pin::new(&mut *stream).poll_write(context, content))?;
+                    content.advance(written);
                 }
                 Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()))
             }
@@ -153,7 +153,7 @@ impl AsyncWrite for WireStream {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if !matches!(*locked(&self.wire.0), Order::Pass) {
+        if !matches!(*locked(&self.wire.0), Action::Pass) {
             let first = slices.iter().find(|slice| !slice.is_empty());
             return self.poll_write(context, first.map_or(&[], |slice| &slice[..]));
         }
@@ -167,7 +167,7 @@ impl AsyncWrite for WireStream {
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Self { stream, wire } = self.get_mut();
         match &*locked(&wire.0) {
-            Order::Cut(cut) if cut.is_due() => Poll::Ready(Err(cut.close(stream))),
+            Action::Cut(cut) if cut.is_due() => Poll::Ready(Err(cut.close(stream))),
             _ => Pin::new(stream).poll_flush(context),
         }
     }

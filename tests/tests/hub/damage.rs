@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicBool;
 
 use lilims_hub::{DownloadState, Verified};
-use lilims_tests::hub_server::{Fault, FaultPlan, FaultRule, Place, Target};
+use lilims_tests::hub_server::{BodyOffset, Fault, FaultPlan, FaultRule, Target};
 
 use super::*;
 
@@ -62,7 +62,7 @@ async fn a_model_that_is_loaded_is_not_taken_away() {
 
 /// A download that was paused with `here` of its bytes here, which the hub sent.
 async fn paused(store: &Store, hub: &HubServer, here: u64) -> i64 {
-    let stall = Fault::Stall(Place::After(here), Duration::from_secs(30));
+    let stall = Fault::Stall(BodyOffset::After(here), Duration::from_secs(30));
     hub.set_faults(FaultPlan::new(0, [FaultRule::always(Target::Bytes, stall)]));
     let id = store.library.enqueue(&source()).unwrap();
     // It waits for the rest until it is paused.

@@ -1,6 +1,6 @@
 //! A download becomes a model bit by bit, whatever its sender does, or says why not.
 
-use lilims_tests::hub_server::{Fault, FaultPlan, FaultRule, Place, Target};
+use lilims_tests::hub_server::{BodyOffset, Fault, FaultPlan, FaultRule, Target};
 
 use super::*;
 
@@ -89,7 +89,7 @@ async fn another_etag_of_the_same_bytes_is_the_same_file() {
     let content = model(5, 9 << 20);
     let hub = hub_with(&content);
     let etag = FaultRule::once(Target::Bytes, Fault::NewEtag { other_bytes: false }).after(1);
-    let reset = FaultRule::once(Target::Bytes, Fault::Reset(Place::After(5 << 20)));
+    let reset = FaultRule::once(Target::Bytes, Fault::Reset(BodyOffset::After(5 << 20)));
     hub.set_faults(FaultPlan::new(0, [reset, etag]));
     let store = Store::of(&hub);
     assert!(matches!(store.pull().await, Outcome::Done(_)));
@@ -100,7 +100,7 @@ async fn another_etag_of_the_same_bytes_is_the_same_file() {
 async fn pull_over_a_change(wanted: Source, old: &Content, new: &Content) -> (Store, Outcome) {
     let hub = hub_with(old);
     let pause = Duration::from_millis(600);
-    let stall = Fault::Stall(Place::After(5 << 20), pause);
+    let stall = Fault::Stall(BodyOffset::After(5 << 20), pause);
     hub.set_faults(FaultPlan::new(0, [FaultRule::once(Target::Bytes, stall)]));
     let store = Store::of(&hub);
     let pull = store.pull_of(&wanted);
@@ -138,7 +138,7 @@ async fn a_certain_file_that_changed_is_an_error() {
 #[tokio::test(flavor = "multi_thread")]
 async fn bytes_that_are_wrong_at_their_source_are_an_error() {
     let content = model(10, 9 << 20);
-    let flip = Fault::FlipBit(Place::After(5 << 20));
+    let flip = Fault::FlipBit(BodyOffset::After(5 << 20));
     for fault in [flip, Fault::NewEtag { other_bytes: true }] {
         let hub = hub_with(&content);
         hub.set_faults(FaultPlan::new(0, [FaultRule::always(Target::Bytes, fault)]));
@@ -163,7 +163,7 @@ async fn bytes_that_are_wrong_at_their_source_are_an_error() {
 async fn bytes_that_are_wrong_by_chance_come_again() {
     let content = model(11, 5 << 20);
     let hub = hub_with(&content);
-    let flip = FaultRule::always(Target::Bytes, Fault::FlipBit(Place::Anywhere)).times(3);
+    let flip = FaultRule::always(Target::Bytes, Fault::FlipBit(BodyOffset::Random)).times(3);
     hub.set_faults(FaultPlan::new(0, [flip]));
     let store = Store::of(&hub);
     assert!(matches!(store.pull().await, Outcome::Done(_)));

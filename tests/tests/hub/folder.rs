@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::thread;
 
 use lilims_hub::{DownloadState, Error, Verified};
-use lilims_tests::hub_server::{Fault, FaultPlan, FaultRule, Place, Target};
+use lilims_tests::hub_server::{BodyOffset, Fault, FaultPlan, FaultRule, Target};
 
 use super::*;
 
@@ -241,7 +241,7 @@ fn l7_a_copy_of_a_file_that_nobody_may_write_is_ours_and_writable() {
 #[tokio::test(flavor = "multi_thread")]
 async fn l8_an_interrupted_pull_is_dropped_with_its_room() {
     let hub = hub_with(&model(410, 9 << 20));
-    let stall = Fault::Stall(Place::After(CHUNK + 1000), Duration::from_secs(30));
+    let stall = Fault::Stall(BodyOffset::After(CHUNK + 1000), Duration::from_secs(30));
     hub.set_faults(FaultPlan::new(0, [FaultRule::always(Target::Bytes, stall)]));
     let store = Store::of(&hub);
     let mut child = child::command("pull", store.folder.path(), &hub.endpoint());

@@ -2,9 +2,9 @@
 
 /// A splitmix64 generator.
 #[derive(Clone, Debug)]
-pub(super) struct Draw(u64);
+pub(super) struct SeededRng(u64);
 
-impl Draw {
+impl SeededRng {
     pub(super) fn new(seed: u64) -> Self {
         Self(seed)
     }
