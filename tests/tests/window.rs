@@ -1,4 +1,4 @@
-//! The real app in its real window: asks, stops, meets bad models, and has its picture taken.
+//! The real app in its real window: questions, stopping, invalid models, and screenshots.
 
 #![cfg(target_os = "linux")]
 
@@ -11,30 +11,30 @@ use lilims_tests::app_window::{AppWindow, Start, wait};
 use lilims_tests::webdriver::ESCAPE;
 
 const QUESTION: &str = "What is gravity?";
-/// How SmolLM2 answers it at temperature 0, with its chat template: what llama.cpp writes for the
-/// same file and prompt. Each of these tokens leads the next best by 1.7 nats or more, several times
-/// what rounding shifts in any implementation that quantises activations. (At "What is the capital
-/// of France?" the first token leads by 0.15; llama.cpp and `cpu` begin with "L'Étoile, la
-/// Marseillaise", and f32 activations with "The capital of France is Paris".)
+/// The start of SmolLM2's answer at temperature 0 with its chat template, as llama.cpp generates it
+/// for the same file and prompt. Each token leads the second best by at least 1.7 nats, several
+/// times the effect of rounding in implementations that quantise activations. (For "What is the
+/// capital of France?" the first token leads by only 0.15: llama.cpp and `cpu` start with
+/// "L'Étoile, la Marseillaise", f32 activations with "The capital of France is Paris".)
 const ANSWER: &str = "Gravity is a fundamental concept in physics that describes";
-/// Enough for [`ANSWER`], and soon done where other programs keep the machine busy.
+/// Enough tokens for [`ANSWER`], and fast even on a busy machine.
 const SHORT: u32 = 24;
-/// Enough for a paragraph.
+/// Enough tokens for a paragraph.
 const MEDIUM: u32 = 110;
-/// More than is written before the test stops it.
+/// More tokens than are generated before the test stops the answer.
 const LONG: u32 = 2000;
-/// Keeps the model busy for seconds.
+/// A question that keeps the model busy for seconds.
 const LONG_QUESTION: &str = "Write a very long story about a lighthouse keeper and the sea.";
-/// A desktop's window and a phone's.
+/// The sizes of a desktop window and a phone.
 const SIZES: [(u32, u32); 2] = [(1280, 800), (390, 844)];
 
 /// The bundled model's file.
 fn bundled_model() -> Result<PathBuf> {
-    lilims_models::bundled_model(None).context("`cargo xtask test` fetches it")
+    lilims_models::bundled_model(None).context("`cargo xtask test` downloads it")
 }
 
 #[test]
-fn a_question_is_answered() -> Result<()> {
+fn question_is_answered() -> Result<()> {
     let window = AppWindow::open(Start::default())?;
     window.wait_for_model("ready")?;
     let name = window.text("model-name")?.unwrap_or_default();
@@ -50,7 +50,7 @@ fn a_question_is_answered() -> Result<()> {
 }
 
 #[test]
-fn a_question_asked_while_the_model_loads_is_answered() -> Result<()> {
+fn question_during_loading_is_answered() -> Result<()> {
     let window = AppWindow::open(Start::default())?;
     window.set_options(SHORT)?;
     let answer = window.ask_and_wait(QUESTION)?;
@@ -59,7 +59,7 @@ fn a_question_asked_while_the_model_loads_is_answered() -> Result<()> {
 }
 
 #[test]
-fn an_answer_can_be_stopped_by_button_and_by_key() -> Result<()> {
+fn answer_can_be_stopped_by_button_and_by_key() -> Result<()> {
     let window = AppWindow::open(Start::default())?;
     window.wait_for_model("ready")?;
     let ways: [&dyn Fn() -> Result<()>; 2] =
@@ -74,7 +74,7 @@ fn an_answer_can_be_stopped_by_button_and_by_key() -> Result<()> {
         let stopped = window.wait_for_end()?;
         ensure!(stopped.state == "stopped" && !stopped.text.is_empty(), "{stopped:?}");
         window.set_options(SHORT)?;
-        // While the next answer is written, a stopped one would grow if it still could.
+        // The stopped answer does not grow while the next one is generated.
         let next = window.ask_and_wait(QUESTION)?;
         ensure!(!next.is_empty());
         let answers = window.answers()?;
@@ -85,7 +85,7 @@ fn an_answer_can_be_stopped_by_button_and_by_key() -> Result<()> {
 }
 
 #[test]
-fn a_new_chat_forgets_and_an_answer_can_be_written_again() -> Result<()> {
+fn new_chat_clears_the_conversation_and_answers_can_be_regenerated() -> Result<()> {
     let window = AppWindow::open(Start::default())?;
     window.wait_for_model("ready")?;
     window.set_options(SHORT)?;
@@ -112,7 +112,7 @@ fn a_conversation_is_there_again_at_the_next_start() -> Result<()> {
     window.wait_for_model("ready")?;
     window.set_options(SHORT)?;
     let answer = window.ask_and_wait(QUESTION)?;
-    // What the model has read is saved once nothing is asked for a while.
+    // The session is saved after a while without a question.
     wait("the saved session", || Ok(session.exists().then_some(())))?;
     drop(window);
 
@@ -132,7 +132,7 @@ fn a_conversation_is_there_again_at_the_next_start() -> Result<()> {
     kill_app(home.path())?;
     drop(window);
 
-    // Neither the question nor what was written of the answer is lost.
+    // Neither the question nor the partial answer is lost.
     let window = AppWindow::open(start)?;
     let answers = window.wait("the answers of the last visit", || {
         Ok(Some(window.answers()?).filter(|answers| answers.len() == 2))
@@ -143,7 +143,7 @@ fn a_conversation_is_there_again_at_the_next_start() -> Result<()> {
     wait("an empty folder", || Ok((!kept.exists() && !session.exists()).then_some(())))
 }
 
-/// Ends the app whose home is `home` in the middle of whatever it does.
+/// Kills the app whose home is `home`.
 fn kill_app(home: &Path) -> Result<()> {
     let wanted = format!("LILIMS_HOME={}", home.display());
     let app = std::env::var("LILIMS_APP")?;
@@ -162,7 +162,7 @@ fn kill_app(home: &Path) -> Result<()> {
 }
 
 #[test]
-fn reading_a_long_question_shows_how_far_it_is() -> Result<()> {
+fn reading_a_long_question_shows_progress() -> Result<()> {
     let window = AppWindow::open(Start::default())?;
     window.wait_for_model("ready")?;
     window.set_options(SHORT)?;
@@ -171,14 +171,14 @@ fn reading_a_long_question_shows_how_far_it_is() -> Result<()> {
     window.send()?;
     window.wait_for("reading-progress")?;
     let script = "return document.querySelector('[role=progressbar][aria-valuenow]') !== null";
-    ensure!(window.session().run(script, &[])? == true, "the ring tells no value");
+    ensure!(window.session().run(script, &[])? == true, "the progress ring has no value");
     let answer = window.wait_for_end()?;
     ensure!(answer.state == "done" && !window.exists("reading-progress")?, "{answer:?}");
     Ok(())
 }
 
 #[test]
-fn a_window_that_slides_is_shown_and_overflow_can_be_chosen() -> Result<()> {
+fn sliding_window_is_shown_and_overflow_can_be_chosen() -> Result<()> {
     for (theme, is_dark) in [("light", false), ("dark", true)] {
         let window = AppWindow::open(Start { is_dark, context: Some(160), ..Start::default() })?;
         window.wait_for_model("ready")?;
@@ -186,7 +186,7 @@ fn a_window_that_slides_is_shown_and_overflow_can_be_chosen() -> Result<()> {
         for _ in 0..4 {
             window.ask_and_wait(QUESTION)?;
         }
-        ensure!(window.exists("window-line")?, "it is not shown where the window begins");
+        ensure!(window.exists("window-line")?, "the start of the window is not shown");
         let meter = window.text("context-meter")?.unwrap_or_default();
         ensure!(meter.contains("160"), "the meter shows {meter:?}");
         save(&window, "window-line", theme)?;
@@ -212,7 +212,7 @@ fn a_window_that_slides_is_shown_and_overflow_can_be_chosen() -> Result<()> {
     Ok(())
 }
 
-/// Chooses in the context's panel and closes it.
+/// Clicks a choice in the context panel and closes the panel.
 fn choose(window: &AppWindow, id: &str) -> Result<()> {
     window.wait_for(id)?;
     window.wait_for_stillness()?;
@@ -221,7 +221,7 @@ fn choose(window: &AppWindow, id: &str) -> Result<()> {
 }
 
 #[test]
-fn a_damaged_model_is_told_and_can_be_replaced() -> Result<()> {
+fn damaged_model_is_reported_and_can_be_replaced() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let model = folder.path().join("model.gguf");
     let whole = fs::read(bundled_model()?)?;
@@ -230,7 +230,7 @@ fn a_damaged_model_is_told_and_can_be_replaced() -> Result<()> {
 }
 
 #[test]
-fn a_missing_model_is_told_and_can_be_supplied() -> Result<()> {
+fn missing_model_is_reported_and_can_be_supplied() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let model = folder.path().join("model.gguf");
     recovers_from(&model, "No model was found", || {
@@ -240,7 +240,7 @@ fn a_missing_model_is_told_and_can_be_supplied() -> Result<()> {
 }
 
 #[test]
-fn a3_a_model_file_that_shrinks_during_an_answer_is_a_sentence_and_the_turn_stays() -> Result<()> {
+fn a3_shrinking_model_file_is_reported_and_the_turn_is_kept() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let model = folder.path().join("changing.gguf");
     fs::copy(bundled_model()?, &model)?;
@@ -256,7 +256,7 @@ fn a3_a_model_file_that_shrinks_during_an_answer_is_a_sentence_and_the_turn_stay
     ensure!(failed.state == "failed" && failed.text.len() > 20, "{failed:?}");
     let message = window.text("error-message")?.unwrap_or_default();
     ensure!(message.contains("changed"), "the message is {message:?}");
-    // With the file back, the same question is answered.
+    // After the file is restored, the same question is answered.
     fs::copy(bundled_model()?, &model)?;
     window.set_options(SHORT)?;
     window.click("retry")?;
@@ -265,13 +265,14 @@ fn a3_a_model_file_that_shrinks_during_an_answer_is_a_sentence_and_the_turn_stay
     Ok(())
 }
 
-/// Opens the app with a bad `model`, wants to read `told`, has it repaired and loads it again.
-fn recovers_from(model: &Path, told: &str, repair: impl FnOnce() -> Result<()>) -> Result<()> {
+/// Opens the app with an invalid `model`, expects an error with `expected`, repairs the model and
+/// loads it.
+fn recovers_from(model: &Path, expected: &str, repair: impl FnOnce() -> Result<()>) -> Result<()> {
     let window = AppWindow::open(Start { model: Some(model), ..Start::default() })?;
     window.wait_for_model("failed")?;
     window.wait_for("error-message")?;
     let message = window.text("error-message")?.unwrap_or_default();
-    ensure!(message.contains(told), "the message is {message:?}");
+    ensure!(message.contains(expected), "the message is {message:?}");
     window.click("retry-load")?;
     window.wait_for_model("failed")?;
     repair()?;
@@ -286,7 +287,7 @@ fn recovers_from(model: &Path, told: &str, repair: impl FnOnce() -> Result<()>) 
 }
 
 #[test]
-fn pictures_of_every_state_in_light_and_dark() -> Result<()> {
+fn screenshots_of_every_state_in_light_and_dark() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let missing = folder.path().join("model.gguf");
     for (theme, is_dark) in [("light", false), ("dark", true)] {
@@ -295,7 +296,7 @@ fn pictures_of_every_state_in_light_and_dark() -> Result<()> {
         let scheme = window
             .session()
             .run("return matchMedia('(prefers-color-scheme: dark)').matches", &[])?;
-        ensure!(scheme == is_dark, "the page does not see that the desktop is {theme}");
+        ensure!(scheme == is_dark, "the page does not use the {theme} theme");
         window.set_options(MEDIUM)?;
         save(&window, "empty", theme)?;
         window.ask_and_wait(QUESTION)?;
@@ -317,7 +318,7 @@ fn save(window: &AppWindow, state: &str, theme: &str) -> Result<()> {
     SIZES.iter().try_for_each(|&size| window.save_screenshot(&format!("{state}-{theme}"), size))
 }
 
-/// The first number that stands in `text`.
+/// The first number in `text`.
 fn first_number(text: &str) -> Option<f64> {
     let start = text.find(|c: char| c.is_ascii_digit())?;
     let rest = &text[start..];

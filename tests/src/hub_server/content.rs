@@ -40,8 +40,8 @@ impl Content {
         Self { len_bytes: bytes.len() as u64, source: Source::Held(bytes) }
     }
 
-    /// Generates `len_bytes` bytes from `seed`: a random block of 1 MiB repeated, each copy starting
-    /// with its number, so that misplaced pieces are detected. Takes 1 MiB of memory.
+    /// Generates `len_bytes` bytes from `seed`: a random block of 1 MiB repeated, each copy
+    /// starting with its number, so that misplaced pieces are detected. Takes 1 MiB of memory.
     pub fn generated(seed: u64, len_bytes: u64) -> Self {
         let mut rng = SeededRng::new(seed);
         let block: Vec<u8> =

@@ -38,7 +38,8 @@ pub enum Fault {
     EmptyBody,
     /// One bit of the body is flipped.
     FlipBit(BodyOffset),
-    /// The file's `ETag` changes permanently, so that `If-Range` with the old one gets the whole file.
+    /// The file's `ETag` changes permanently, so that `If-Range` with the old one gets the whole
+    /// file.
     NewEtag {
         /// Whether the content changes too; it then no longer matches its SHA-256.
         other_bytes: bool,
@@ -123,8 +124,8 @@ pub enum Target {
 pub struct FaultRule {
     /// The fault.
     pub fault: Fault,
-    /// The requests that it applies to. Only requests for which the fault is possible are counted: a
-    /// `HEAD` has no body to truncate, and only a request with `Range` has a range to ignore.
+    /// The requests that it applies to. Only requests for which the fault is possible are counted:
+    /// a `HEAD` has no body to truncate, and only a request with `Range` has a range to ignore.
     pub target: Target,
     /// The number of requests to skip first.
     pub skip: u64,

@@ -1,5 +1,5 @@
-//! The endpoints that serve files: the hub's `resolve`, which redirects, its cache of small files, and
-//! the CDN with ranges and `If-Range`. Follows RFC 9110 and the behaviour of the real servers.
+//! The endpoints that serve files: the hub's `resolve`, which redirects, its cache of small files,
+//! and the CDN with ranges and `If-Range`. Follows RFC 9110 and the behaviour of the real servers.
 
 use std::ops::Range;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! A fake Hugging Face hub on loopback with injected faults: the API, `resolve`, and a CDN server for
-//! file content, with redirects, headers and errors of the real ones. It contains no client.
+//! A fake Hugging Face hub on loopback with injected faults: the API, `resolve`, and a CDN server
+//! for file content, with redirects, headers and errors of the real ones. It contains no client.
 
 mod answers;
 mod api;

@@ -44,8 +44,8 @@ impl Wire {
         *locked(&self.0) = Action::Pass;
     }
 
-    /// Closes the connection after `body_bytes` of the next response's body: normally, or by a reset,
-    /// which also discards bytes in flight.
+    /// Closes the connection after `body_bytes` of the next response's body: normally, or by a
+    /// reset, which also discards bytes in flight.
     pub(super) fn cut_after(&self, body_bytes: u64, by_reset: bool) {
         let cut = Cut { body_left: body_bytes, by_reset, in_body: false, matched: 0 };
         *locked(&self.0) = Action::Cut(cut);

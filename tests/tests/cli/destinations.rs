@@ -1,4 +1,4 @@
-//! Where outputs may go: regular files and new names (A12), whole or not at all.
+//! Output files: only regular files and new names are written, atomically (A12).
 
 #![cfg(unix)]
 
@@ -13,8 +13,8 @@ use lilims_tests::fixture;
 
 use super::{SMOLLM2, failure, lilims, model, stdout_of};
 
-/// What is no place for an output, by its path below `folder`, each with a part of the sentence.
-fn no_places(folder: &Path) -> Vec<(String, &'static str)> {
+/// Creates invalid output paths in `folder` and returns each with a part of the error message.
+fn invalid_outputs(folder: &Path) -> Vec<(String, &'static str)> {
     let path = |name: &str| folder.join(name).to_str().unwrap().to_owned();
     nix::unistd::mkfifo(&folder.join("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
     drop(UnixListener::bind(folder.join("socket")).unwrap());
@@ -34,8 +34,8 @@ fn no_places(folder: &Path) -> Vec<(String, &'static str)> {
     ]
 }
 
-/// What stands in `folder`, with its kind.
-fn standing(folder: &Path) -> Vec<String> {
+/// The names and file types in `folder`.
+fn entries_of(folder: &Path) -> Vec<String> {
     let mut all: Vec<_> = fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap())
@@ -46,47 +46,47 @@ fn standing(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a12_outputs_replace_neither_devices_nor_pipes_nor_folders() {
+fn a12_outputs_do_not_replace_devices_pipes_or_folders() {
     let folder = tempfile::tempdir().unwrap();
-    let places = no_places(folder.path());
-    let before = standing(folder.path());
+    let outputs = invalid_outputs(folder.path());
+    let before = entries_of(folder.path());
     let model = model(SMOLLM2);
     let checkpoint = fixture("checkpoints/llama");
     let checkpoint = checkpoint.to_str().unwrap();
-    for (place, why) in places {
+    for (output, why) in outputs {
         for arguments in [
-            &["logits", "--model", &model, "--ids", "1", "--out", &place][..],
-            &["convert", checkpoint, "--type", "F32", "--out", &place],
-            &["convert", checkpoint, "--type", "F32", "--out", &place, "--force"],
+            &["logits", "--model", &model, "--ids", "1", "--out", &output][..],
+            &["convert", checkpoint, "--type", "F32", "--out", &output],
+            &["convert", checkpoint, "--type", "F32", "--out", &output, "--force"],
         ] {
             let sentence = failure(&mut lilims(arguments), 1);
             assert!(sentence.contains(why), "{arguments:?}: {sentence}");
         }
-        assert_eq!(standing(folder.path()), before, "{place}");
+        assert_eq!(entries_of(folder.path()), before, "{output}");
     }
     assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
 }
 
 #[test]
-fn a12_a_conversation_is_kept_in_files_only() {
+fn a12_conversations_are_saved_to_regular_files_only() {
     let folder = tempfile::tempdir().unwrap();
-    let places = no_places(folder.path());
-    let before = standing(folder.path());
+    let outputs = invalid_outputs(folder.path());
+    let before = entries_of(folder.path());
     let model = model(SMOLLM2);
-    for (place, _) in places {
-        let mut chat = lilims(&["chat", "--model", &model, "--session", &place]);
+    for (path, _) in outputs {
+        let mut chat = lilims(&["chat", "--model", &model, "--session", &path]);
         let mut child = chat.stdin(Stdio::piped()).spawn().unwrap();
-        // The program may have ended before it reads this.
+        // The program may have exited before it reads this.
         let _ = child.stdin.take().unwrap().write_all(b"Say hello.\n");
         let output = child.wait_with_output().unwrap();
         let stderr = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{place}: {stderr}");
-        assert_eq!(standing(folder.path()), before, "{place}: {stderr}");
+        assert_eq!(output.status.code(), Some(1), "{path}: {stderr}");
+        assert_eq!(entries_of(folder.path()), before, "{path}: {stderr}");
     }
 }
 
 #[test]
-fn a12_a_link_to_a_file_stays_a_link() {
+fn a12_link_to_a_file_is_kept() {
     let folder = tempfile::tempdir().unwrap();
     let (file, link) = (folder.path().join("file"), folder.path().join("link"));
     fs::write(&file, "old").unwrap();
@@ -99,7 +99,7 @@ fn a12_a_link_to_a_file_stays_a_link() {
 }
 
 #[test]
-fn a12_an_output_is_never_what_is_read() {
+fn a12_output_must_differ_from_input() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.gguf");
     let checkpoint = folder.path().join("checkpoint");

@@ -1,4 +1,4 @@
-//! The program `lilims` as its users meet it: what it prints, where, and how it ends.
+//! The program `lilims` from outside: its output, exit codes and signals.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
 
@@ -21,18 +21,19 @@ use serde_json::{Value as Json, json};
 
 const SMOLLM2: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
 const GEMMA: &str = "gemma-3-270m-q4_k_m.gguf";
-/// Perplexities of the first chunk of `reference/eval_text.txt`. Gemma's is llama.cpp's. For
-/// SmolLM2, llama.cpp's 16.5546, measured with AVX-512, is 1.7% above what the same weights give with
-/// f32 activations, which stands here (with AVX2, llama.cpp gives 16.3211); the engine's own tests compare all chunks with llama.cpp.
+/// Perplexities of the first chunk of `reference/eval_text.txt`. Gemma's is from llama.cpp.
+/// SmolLM2's is from the same weights with f32 activations: llama.cpp's 16.5546, measured with
+/// AVX-512, is 1.7% higher (with AVX2 it gives 16.3211). The engine's tests compare all chunks with
+/// llama.cpp.
 const FIRST_CHUNKS: [(&str, f64); 2] = [(SMOLLM2, 16.27), (GEMMA, 13.0142)];
-/// How far a perplexity may be from those, relatively: activations are quantised.
+/// The allowed relative difference: activations are quantised.
 const PERPLEXITY_TOLERANCE: f64 = 0.01;
 
 fn run(arguments: &[&str]) -> Output {
     lilims(arguments).output().unwrap()
 }
 
-/// What a successful run prints.
+/// The standard output of a successful run.
 fn stdout_of(arguments: &[&str]) -> String {
     let output = run(arguments);
     let stderr = String::from_utf8_lossy(&output.stderr);
@@ -44,7 +45,7 @@ fn json_of(arguments: &[&str]) -> Json {
     serde_json::from_str(&stdout_of(arguments)).unwrap()
 }
 
-/// The sentence of a run that fails with `code`.
+/// The error message of a run that fails with `code`.
 fn failure(command: &mut Command, code: i32) -> String {
     let output = command.output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
@@ -96,7 +97,7 @@ fn tokenize_reads_special_tokens_only_when_asked() {
     assert_eq!(special, "2\n");
 
     let dash = stdout_of(&["tokenize", "--model", &model, "--text", "--text"]);
-    assert_eq!(dash.trim().split(' ').count(), 2, "a text may look like a flag");
+    assert_eq!(dash.trim().split(' ').count(), 2, "a text may start with a hyphen");
 
     let mut piped = lilims(&["tokenize", "--model", &model]);
     let mut child = piped.stdin(Stdio::piped()).spawn().unwrap();
@@ -106,7 +107,7 @@ fn tokenize_reads_special_tokens_only_when_asked() {
 }
 
 #[test]
-fn inspect_tells_what_a_model_is_and_that_it_runs() {
+fn inspect_describes_a_supported_model() {
     let model = model(SMOLLM2);
     let report = json_of(&["inspect", &model, "--json"]);
     assert_eq!(report["runs"], true, "{}", report["problems"]);
@@ -127,7 +128,7 @@ fn inspect_tells_what_a_model_is_and_that_it_runs() {
 }
 
 #[test]
-fn inspect_tells_why_a_model_does_not_run() {
+fn inspect_explains_why_a_model_is_unsupported() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("other.gguf");
     write_gguf(&path, |writer| {
@@ -141,7 +142,7 @@ fn inspect_tells_why_a_model_does_not_run() {
     assert!(problems.contains("mamba") && problems.contains("unknown type 19"), "{problems}");
     let text = stdout_of(&["inspect", path]);
     assert!(text.contains("runs          no"), "{text}");
-    assert!(!text.contains('\u{1b}'), "a file can steer the terminal");
+    assert!(!text.contains('\u{1b}'), "the output contains escape sequences from the file");
     let mut generate = lilims(&["generate", "--model", path, "--prompt", "x"]);
     let sentence = failure(&mut generate, 1);
     assert!(
@@ -156,7 +157,7 @@ fn inspect_tells_why_a_model_does_not_run() {
 }
 
 #[test]
-fn generate_begins_as_llama_cpp_does() {
+fn generate_starts_like_llama_cpp() {
     for (name, prompt, reference) in [
         (
             SMOLLM2,
@@ -196,11 +197,11 @@ fn generate_reports_in_json() {
         assert!(report[key].as_f64().is_some_and(|value| value > 0.0), "{key} in {report}");
     }
     let again = json_of(&[&arguments[..], &settings].concat());
-    assert_eq!(again["text"], report["text"], "the same seed must write the same text");
+    assert_eq!(again["text"], report["text"], "the same seed must generate the same text");
 }
 
 #[test]
-fn generate_takes_the_bundled_model_and_a_piped_prompt() {
+fn generate_uses_the_bundled_model_and_a_piped_prompt() {
     let mut command = lilims(&["generate", "--raw", "--temperature", "0", "--max-tokens", "1"]);
     command.env("LILIMS_MODEL", model(SMOLLM2)).stdin(Stdio::piped());
     let mut child = command.spawn().unwrap();
@@ -246,7 +247,7 @@ fn both_backends_write_logits_of_the_same_shape() {
 }
 
 #[test]
-fn perplexity_of_the_first_chunk_is_right() {
+fn perplexity_of_the_first_chunk_is_correct() {
     let text = fixture("reference/eval_text.txt");
     for (name, reference) in FIRST_CHUNKS {
         let model = model(name);
@@ -263,7 +264,7 @@ fn perplexity_of_the_first_chunk_is_right() {
 }
 
 #[test]
-fn bench_gives_every_sample_and_what_it_was_measured_on() {
+fn bench_reports_every_sample_and_the_machine() {
     let model = model(SMOLLM2);
     let arguments = ["bench", "--model", &model, "--depth", "20", "--repeat", "2"];
     let counts = ["--prompt-tokens", "300", "--generate-tokens", "3"];
@@ -281,7 +282,8 @@ fn bench_gives_every_sample_and_what_it_was_measured_on() {
     assert_eq!(report["backend"], "cpu");
     assert!(!report["isa"].as_str().unwrap().is_empty());
     assert!(report["machine"]["cores"].as_u64().unwrap() > 0);
-    // The file without its metadata, and 20 positions of 30 layers, each a key and a value of 192.
+    // The file without its metadata, and the cache: 20 positions of 30 layers, with keys and values
+    // of 192.
     let cache_bytes = 20 * 30 * 2 * 192 * 2;
     let weight_bytes = report["bytes_per_token"].as_u64().unwrap() - cache_bytes;
     assert!((90_000_000..98_362_432).contains(&weight_bytes), "{weight_bytes}");
@@ -303,7 +305,7 @@ fn bench_gives_every_sample_and_what_it_was_measured_on() {
 }
 
 #[test]
-fn files_that_are_no_models_get_a_sentence() {
+fn files_that_are_not_models_are_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let put = |name: &str, bytes: &[u8]| {
         let path = folder.path().join(name);
@@ -341,7 +343,7 @@ fn files_that_are_no_models_get_a_sentence() {
 }
 
 #[test]
-fn contradictions_in_a_file_get_a_sentence() {
+fn contradictory_files_are_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("odd.gguf");
     write_gguf(&path, |writer| {
@@ -380,7 +382,7 @@ fn chat_answers_each_line_until_the_end_of_input() {
     assert!(output.stdout.len() > 20, "{:?}", String::from_utf8_lossy(&output.stdout));
 }
 
-/// Runs a chat that keeps its conversation in `file`, and returns what it says on standard error.
+/// Runs a chat that saves its conversation in `file`; returns its success and standard error.
 fn chat_in(file: &Path, more: &[&str], input: &str) -> (bool, String) {
     let (model, file) = (model(SMOLLM2), file.to_str().unwrap());
     let arguments = ["chat", "--model", &model, "--session", file, "--max-tokens", "8"];
@@ -391,7 +393,7 @@ fn chat_in(file: &Path, more: &[&str], input: &str) -> (bool, String) {
 }
 
 #[test]
-fn chat_goes_on_with_the_conversation_in_a_file() {
+fn chat_continues_the_conversation_in_a_file() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("talk.json");
     let saved = folder.path().join("talk.json.session");
@@ -404,7 +406,7 @@ fn chat_goes_on_with_the_conversation_in_a_file() {
     let (_, said) = chat_in(&file, &[], "And once more?\n");
     assert!(messages() == 7 && !said.contains("read again"), "{said}");
 
-    // What the model had read is not needed: damaged, or of another model's settings, it is made anew.
+    // The saved session is optional: if it is damaged or has other settings, it is recomputed.
     let mut bytes = fs::read(&saved).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
@@ -420,7 +422,7 @@ fn chat_goes_on_with_the_conversation_in_a_file() {
     let (_, said) = chat_in(&file, &[], "/new\n");
     assert_eq!(messages(), 0, "{said}");
 
-    // Words are not overwritten because they cannot be read.
+    // A conversation that cannot be read is not overwritten.
     fs::write(&file, "{ \"messages\": [").unwrap();
     let (ok, said) = chat_in(&file, &[], "Say hello.\n");
     assert!(!ok && said.contains("cannot read the conversation in"), "{said}");
@@ -428,7 +430,7 @@ fn chat_goes_on_with_the_conversation_in_a_file() {
 }
 
 #[test]
-fn generate_goes_on_beyond_its_context() {
+fn generate_continues_beyond_its_context() {
     let model = model(SMOLLM2);
     let settings = ["--context", "40", "--sinks", "8", "--ignore-eos", "--raw", "--json"];
     let arguments =
@@ -440,7 +442,7 @@ fn generate_goes_on_beyond_its_context() {
     assert_eq!(stopped["finish"], "context-full");
 }
 
-/// Starts an answer that would go on for very long, and waits for its first byte.
+/// Starts a very long answer and waits for its first byte.
 fn start_long_answer(model: &str, lilims: impl Fn(&[&str]) -> Command) -> Child {
     let settings = ["--ignore-eos", "--max-tokens", "1000000", "--raw", "--seed", "1"];
     let arguments = ["generate", "--model", model, "--prompt", "Once upon a time"];
@@ -451,7 +453,7 @@ fn start_long_answer(model: &str, lilims: impl Fn(&[&str]) -> Command) -> Child 
 }
 
 #[test]
-fn a_reader_that_leaves_ends_the_program_quietly() {
+fn closed_output_pipe_ends_the_program_quietly() {
     let mut child = start_long_answer(&model(SMOLLM2), lilims);
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
@@ -467,7 +469,7 @@ fn interrupt(child: &Child) {
 
 #[cfg(unix)]
 #[test]
-fn ctrl_c_ends_generate_with_what_there_is() {
+fn ctrl_c_ends_generate_with_the_partial_answer() {
     let child = start_long_answer(&model(SMOLLM2), lilims);
     interrupt(&child);
     let output = child.wait_with_output().unwrap();
@@ -478,7 +480,7 @@ fn ctrl_c_ends_generate_with_what_there_is() {
 
 #[cfg(unix)]
 #[test]
-fn ctrl_c_stops_an_answer_of_a_chat_and_not_the_chat() {
+fn ctrl_c_stops_the_answer_but_not_the_chat() {
     let model = model(SMOLLM2);
     let arguments = ["chat", "--model", &model, "--max-tokens", "8000", "--temperature", "0"];
     let mut child = lilims(&arguments).stdin(Stdio::piped()).spawn().unwrap();
@@ -492,7 +494,7 @@ fn ctrl_c_stops_an_answer_of_a_chat_and_not_the_chat() {
     let mut line = String::new();
     stderr.read_line(&mut line).unwrap();
     assert_eq!(line, "[stopped]\n");
-    // The conversation goes on: another question is answered.
+    // The chat continues: another question is answered.
     stdin.write_all(b"/new\nSay hello.\n").unwrap();
     drop(stdin);
     let mut rest = String::new();

@@ -1,5 +1,5 @@
-//! Models that change while they are used (A3), that compute what is no number (T12), and prompts that no
-//! context can hold (A7): a sentence that names the file, and nothing of a conversation lost.
+//! Models that change while they are used (A3) or compute NaN (T12), and prompts larger than any
+//! context (A7): the error names the file, and no part of a conversation is lost.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -11,7 +11,7 @@ use serde_json::Value as Json;
 
 use super::{SMOLLM2, failure, json_of, lilims, model, start_long_answer};
 
-/// A copy of the model in `folder`, which a test may spoil.
+/// Copies the model into `folder`, for tests that damage it.
 fn copy(folder: &Path) -> PathBuf {
     let path = folder.join("changing.gguf");
     fs::copy(model(SMOLLM2), &path).unwrap();
@@ -23,7 +23,7 @@ fn truncate(path: &Path) {
 }
 
 #[test]
-fn a3_an_answer_from_a_file_that_shrinks_ends_with_a_sentence() {
+fn a3_answer_from_a_shrinking_file_ends_with_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let path = copy(folder.path());
     let child = start_long_answer(path.to_str().unwrap(), lilims);
@@ -35,7 +35,7 @@ fn a3_an_answer_from_a_file_that_shrinks_ends_with_a_sentence() {
 }
 
 #[test]
-fn a3_a_conversation_keeps_its_turn_when_the_model_file_shrinks() {
+fn a3_conversation_keeps_its_turn_when_the_model_file_shrinks() {
     let folder = tempfile::tempdir().unwrap();
     let path = copy(folder.path());
     let kept = folder.path().join("talk.json");
@@ -53,10 +53,10 @@ fn a3_a_conversation_keeps_its_turn_when_the_model_file_shrinks() {
     let kept: Json = serde_json::from_slice(&fs::read(&kept).unwrap()).unwrap();
     let content = |at: usize| kept["messages"][at]["content"].as_str().unwrap();
     assert!(content(0).contains("dragon"), "{kept}");
-    assert!(content(1).len() >= 20, "what there is of the answer: {kept}");
+    assert!(content(1).len() >= 20, "the partial answer is missing: {kept}");
 }
 
-/// The model with a weight that is not a number, in `folder`.
+/// Writes the model with a NaN weight into `folder`.
 fn without_numbers(folder: &Path) -> PathBuf {
     let path = copy(folder);
     let mut bytes = fs::read(&path).unwrap();
@@ -71,7 +71,7 @@ fn without_numbers(folder: &Path) -> PathBuf {
 }
 
 #[test]
-fn t12_what_is_no_number_is_an_error_of_every_command() {
+fn t12_nan_is_an_error_in_every_command() {
     let folder = tempfile::tempdir().unwrap();
     let path = without_numbers(folder.path());
     let path = path.to_str().unwrap();
@@ -101,7 +101,7 @@ fn t12_what_is_no_number_is_an_error_of_every_command() {
 }
 
 #[test]
-fn a7_of_a_prompt_that_no_context_can_hold_only_the_ends_are_looked_at() {
+fn a7_only_the_ends_of_an_oversized_prompt_are_tokenized() {
     let model = model(SMOLLM2);
     let text = "The river flows through many towns. ".repeat(1_500_000);
     let arguments = ["generate", "--model", &model, "--context", "128", "--json"];
@@ -119,7 +119,7 @@ fn a7_of_a_prompt_that_no_context_can_hold_only_the_ends_are_looked_at() {
         let words = note["text"].as_str().unwrap().split(' ');
         let left_out: usize = words.filter_map(|word| word.parse::<usize>().ok()).sum();
         assert!((53_000_000..text.len()).contains(&left_out), "{note}");
-        // All of it are twelve million tokens.
+        // The whole text has twelve million tokens.
         let tokens = 1000..200_000;
         assert!(tokens.contains(&report["prompt_tokens"].as_u64().unwrap()), "{report}");
         assert!(report["unread_tokens"].as_u64().unwrap() > 1000, "{report}");

@@ -1,9 +1,9 @@
-//! Numbers and variables that make no sense are sentences (A10).
+//! Invalid numbers and environment variables are errors (A10).
 
 use super::{SMOLLM2, failure, lilims, model, run};
 
 #[test]
-fn a10_more_threads_than_make_sense_are_a_sentence() {
+fn a10_too_many_threads_are_rejected() {
     let model = model(SMOLLM2);
     for text in
         ["0", "10000", "100000000", "18446744073709551615", "99999999999999999999", "-1", "x"]
@@ -23,7 +23,7 @@ fn a10_more_threads_than_make_sense_are_a_sentence() {
 }
 
 #[test]
-fn a10_as_many_threads_as_are_allowed_answer() {
+fn a10_the_maximum_number_of_threads_works() {
     let model = model(SMOLLM2);
     let threads = lilims_engine::max_threads().to_string();
     let arguments =
@@ -34,7 +34,7 @@ fn a10_as_many_threads_as_are_allowed_answer() {
 }
 
 #[test]
-fn a10_the_engine_refuses_threads_that_a_caller_did_not_check() {
+fn a10_engine_rejects_unchecked_thread_counts() {
     for threads in [lilims_engine::max_threads() + 1, 100_000_000, usize::MAX] {
         let options = lilims_engine::LoadOptions { threads: Some(threads), ..Default::default() };
         let path = lilims_tests::real_model(SMOLLM2);
@@ -44,7 +44,7 @@ fn a10_the_engine_refuses_threads_that_a_caller_did_not_check() {
 }
 
 #[test]
-fn a10_numbers_outside_their_range_are_sentences() {
+fn a10_numbers_outside_their_range_are_rejected() {
     const HUGE: &str = "18446744073709551616";
     const NUMBERS: [&str; 7] = ["-1", "1.5", "nan", "", "x", "99999999999", HUGE];
     let model = model(SMOLLM2);
@@ -88,7 +88,7 @@ fn a10_numbers_outside_their_range_are_sentences() {
 }
 
 #[test]
-fn a10_the_largest_numbers_that_are_taken_do_no_harm() {
+fn a10_the_largest_accepted_numbers_work() {
     let model = model(SMOLLM2);
     let generate = ["generate", "--model", &model, "--prompt", "x", "--raw"];
     let settings = ["--sinks=4294967295", "--lookup=4294967295", "--top-k=4294967295"];
@@ -103,7 +103,7 @@ fn a10_the_largest_numbers_that_are_taken_do_no_harm() {
 }
 
 #[test]
-fn a10_variables_that_make_no_sense_are_sentences() {
+fn a10_invalid_variables_are_rejected() {
     let model = model(SMOLLM2);
     for isa in ["avx3", "\u{1b}[2J", "scalar,avx2"] {
         let mut generate = lilims(&["generate", "--model", &model, "--prompt", "x"]);

@@ -1,4 +1,4 @@
-//! Signals: as Ctrl-C in every command, nothing lost and nothing left behind (A13).
+//! Signals act like Ctrl-C in every command; no data is lost and no temporary files are left (A13).
 
 #![cfg(unix)]
 
@@ -11,7 +11,7 @@ use serde_json::Value as Json;
 
 use super::{GEMMA, SMOLLM2, lilims, model, start_long_answer};
 
-/// Signals that end programs, with their exit codes.
+/// Terminating signals, with their exit codes.
 const SIGNALS: [(&str, i32); 3] = [("INT", 130), ("TERM", 143), ("HUP", 129)];
 
 fn send(child: &Child, signal: &str) {
@@ -19,7 +19,7 @@ fn send(child: &Child, signal: &str) {
     assert!(Command::new("kill").args(arguments).status().unwrap().success());
 }
 
-/// As [`lilims`], with signals as a terminal has them: who runs the tests may ignore some.
+/// As [`lilims`], with default signal handling: the test runner may ignore some signals.
 fn lilims_in_shell(arguments: &[&str]) -> Command {
     let plain = lilims(arguments);
     if !cfg!(target_os = "linux") {
@@ -43,7 +43,7 @@ fn messages(file: &Path) -> Vec<Json> {
 }
 
 #[test]
-fn a13_signals_end_an_answer_with_what_there_is() {
+fn a13_signals_end_an_answer_with_its_partial_text() {
     for (signal, code) in SIGNALS {
         let child = start_long_answer(&model(SMOLLM2), lilims_in_shell);
         send(&child, signal);
@@ -55,7 +55,7 @@ fn a13_signals_end_an_answer_with_what_there_is() {
 }
 
 #[test]
-fn a13_a_conversation_keeps_its_question_and_what_there_is_of_the_answer() {
+fn a13_conversation_keeps_the_question_and_the_partial_answer() {
     let model = model(SMOLLM2);
     let folder = tempfile::tempdir().unwrap();
     for (signal, code) in &SIGNALS[1..] {
@@ -81,7 +81,7 @@ fn a13_a_conversation_keeps_its_question_and_what_there_is_of_the_answer() {
 }
 
 #[test]
-fn a13_a_killed_conversation_has_its_question() {
+fn a13_killed_conversation_keeps_its_question() {
     let model = model(SMOLLM2);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("talk.json");
@@ -97,7 +97,7 @@ fn a13_a_killed_conversation_has_its_question() {
 }
 
 #[test]
-fn a13_signals_end_a_conversation_that_waits() {
+fn a13_signals_end_a_waiting_conversation() {
     let model = model(SMOLLM2);
     let folder = tempfile::tempdir().unwrap();
     for (signal, code) in &SIGNALS[1..] {
@@ -121,7 +121,7 @@ fn a13_signals_end_a_conversation_that_waits() {
 }
 
 #[test]
-fn a13_a_stopped_conversion_leaves_nothing() {
+fn a13_stopped_conversion_leaves_no_files() {
     let model = model(GEMMA);
     for (signal, code) in SIGNALS {
         let folder = tempfile::tempdir().unwrap();
@@ -143,9 +143,9 @@ fn a13_a_stopped_conversion_leaves_nothing() {
 }
 
 #[test]
-fn a13_a_second_signal_ends_the_program_at_once() {
+fn a13_second_signal_ends_the_program_at_once() {
     let child = start_long_answer(&model(SMOLLM2), lilims_in_shell);
-    // Whether the first has stopped the answer by then or not, the program ends.
+    // The program ends whether or not the first signal has stopped the answer by then.
     send(&child, "TERM");
     send(&child, "HUP");
     let code = child.wait_with_output().unwrap().status.code();
@@ -154,7 +154,7 @@ fn a13_a_second_signal_ends_the_program_at_once() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a13_nohup_outlives_its_terminal() {
+fn a13_nohup_survives_the_terminal() {
     let plain = lilims(&["generate", "--model", &model(SMOLLM2), "--prompt", "x", "--raw"]);
     let mut command = Command::new("env");
     command.arg("--ignore-signal=HUP").arg(plain.get_program()).args(plain.get_args());
@@ -167,14 +167,14 @@ fn a13_nohup_outlives_its_terminal() {
 }
 
 #[test]
-fn a13_the_end_of_input_ends_a_conversation_and_keeps_it() {
+fn a13_end_of_input_ends_a_conversation_and_saves_it() {
     let model = model(SMOLLM2);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("talk.json");
     let path = file.to_str().unwrap();
     let arguments = ["chat", "--model", &model, "--session", path, "--max-tokens", "4"];
     let mut child = lilims(&arguments).stdin(Stdio::piped()).spawn().unwrap();
-    // Without a line break at the end.
+    // The last line has no line break.
     child.stdin.take().unwrap().write_all(b"Say hello.").unwrap();
     assert!(child.wait_with_output().unwrap().status.success());
     assert_eq!(messages(&file).len(), 2);

@@ -1,4 +1,4 @@
-//! What a terminal gets to see of foreign text: shown, never obeyed (A8), and never too much of it
+//! Untrusted text on a terminal: control characters are escaped (A8), and its length is limited
 //! (A9).
 
 use std::fs::File;
@@ -17,12 +17,13 @@ use tempfile::TempDir;
 
 use super::{failure, lilims, run, stdout_of, write_gguf};
 
-/// Escape sequences in both spellings, a title, a deletion, an override, an isolate, a line separator.
+/// Escape sequences in both spellings, a title, a deletion, an override, an isolate, a line
+/// separator.
 const EVIL: &str =
     "\u{1b}[2J\u{9b}31m\u{1b}]0;title\u{7}\u{7f}\u{8}\r\u{202e}\u{2066}\u{2028}\u{200f}";
 
-/// Whether a terminal would obey the character.
-fn is_obeyed(c: char) -> bool {
+/// Whether the character controls the terminal.
+fn is_terminal_control(c: char) -> bool {
     (c.is_control() && c != '\n' && c != '\t')
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}')
         || matches!(c, '\u{2066}'..='\u{2069}')
@@ -30,27 +31,27 @@ fn is_obeyed(c: char) -> bool {
 
 #[track_caller]
 fn assert_harmless(text: &str) {
-    let obeyed: Vec<_> = text.chars().filter(|&c| is_obeyed(c)).collect();
-    assert!(obeyed.is_empty(), "{obeyed:?} in {text:?}");
+    let controls: Vec<_> = text.chars().filter(|&c| is_terminal_control(c)).collect();
+    assert!(controls.is_empty(), "{controls:?} in {text:?}");
 }
 
-/// Runs `command` with a terminal for all three streams and returns what that shows.
+/// Runs `command` with a terminal for all three streams and returns the terminal's output.
 fn in_terminal(command: &mut Command) -> String {
     let pty = openpty(None, None).unwrap();
     let stream = || Stdio::from(pty.slave.try_clone().unwrap());
     command.stdin(stream()).stdout(stream()).stderr(stream());
     let mut child = command.spawn().unwrap();
-    // Until the last copy of the terminal's other end is closed, reading goes on.
+    // Reading continues until the last copy of the terminal's other end is closed.
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     drop(pty.slave);
     let mut bytes = Vec::new();
-    // Linux ends with an error when the other end is closed.
+    // On Linux, reading fails when the other end is closed.
     let _ = File::from(pty.master).read_to_end(&mut bytes);
     child.wait().unwrap();
     String::from_utf8(bytes).unwrap().replace("\r\n", "\n")
 }
 
-/// A tiny model whose tokens are full of what a terminal obeys, and whose name is as well.
+/// A tiny model whose tokens and name are full of control characters.
 fn evil_model(folder: &TempDir) -> PathBuf {
     let source = fixture("checkpoints/llama");
     let copy = folder.path().join(format!("checkpoint{EVIL}").replace('\u{1b}', "e"));
@@ -61,7 +62,7 @@ fn evil_model(folder: &TempDir) -> PathBuf {
     let tokenizer = std::fs::read(source.join("tokenizer.json")).unwrap();
     let mut tokenizer: Json = serde_json::from_slice(&tokenizer).unwrap();
     let vocab = tokenizer["model"]["vocab"].as_object_mut().unwrap();
-    // Byte-level vocabularies spell a byte as a letter: these are ESC [, U+009B, U+202E and BEL.
+    // Byte-level vocabularies write bytes as letters: these are ESC [, U+009B, U+202E and BEL.
     let spelled = "\u{11b}[\u{c2}\u{13d}\u{e2}\u{122}\u{ae}\u{107}";
     let merged: Vec<_> = vocab.iter().filter(|(_, id)| id.as_u64() > Some(258)).collect();
     let merged: Vec<_> = merged.into_iter().map(|(text, id)| (text.clone(), id.clone())).collect();
@@ -78,7 +79,7 @@ fn evil_model(folder: &TempDir) -> PathBuf {
 }
 
 #[test]
-fn a8_an_answer_is_exact_in_a_pipe_and_harmless_on_a_terminal_and_in_json() {
+fn a8_answers_are_exact_in_a_pipe_and_escaped_on_a_terminal_and_in_json() {
     let folder = tempfile::tempdir().unwrap();
     let model = evil_model(&folder);
     let model = model.to_str().unwrap();
@@ -96,7 +97,7 @@ fn a8_an_answer_is_exact_in_a_pipe_and_harmless_on_a_terminal_and_in_json() {
     let text = String::from_utf8(output.stdout).unwrap();
     assert_harmless(&text);
     let report: Json = serde_json::from_str(&text).unwrap();
-    // The answer streams with a line break at its end.
+    // The streamed answer ends with a line break.
     assert_eq!(report["text"].as_str().unwrap(), exact.strip_suffix('\n').unwrap());
     assert!(text.contains("\\u009b") && text.contains("\\u202e"), "{text}");
 
@@ -104,7 +105,7 @@ fn a8_an_answer_is_exact_in_a_pipe_and_harmless_on_a_terminal_and_in_json() {
     assert_harmless(&in_terminal(&mut chat));
 }
 
-/// A file that says something evil in every place that is shown.
+/// A file with control characters in every field that is shown.
 fn evil_file(path: &Path, name: &str) {
     write_gguf(path, |writer| {
         writer.str("general.architecture", &format!("mam{name}ba"));
@@ -118,7 +119,7 @@ fn evil_file(path: &Path, name: &str) {
 }
 
 #[test]
-fn a8_what_a_file_says_of_itself_is_shown_and_not_obeyed() {
+fn a8_metadata_of_files_is_escaped() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(format!("evil{}.gguf", EVIL.replace('\u{7f}', "")));
     evil_file(&path, EVIL);
@@ -132,7 +133,7 @@ fn a8_what_a_file_says_of_itself_is_shown_and_not_obeyed() {
     ] {
         let home = folder.path().join("home");
         let shown = in_terminal(lilims(arguments).env("LILIMS_HOME", &home));
-        // An imported model is shown by the short name that it gets.
+        // An imported model is shown by its short name.
         let says_the_name = arguments[0] == "import" || shown.contains("\\u{1b}[2J");
         assert!(says_the_name, "{shown}");
         assert_harmless(&shown);
@@ -141,7 +142,7 @@ fn a8_what_a_file_says_of_itself_is_shown_and_not_obeyed() {
         assert_harmless(&String::from_utf8(output.stdout).unwrap());
     }
     let text = stdout_of(&["inspect", path]);
-    // A line break in a name makes no line of the report.
+    // A line break in a name does not start a new line.
     assert_eq!(text.lines().filter(|line| line.starts_with("  runs ")).count(), 1, "{text}");
     let json = stdout_of(&["inspect", path, "--json"]);
     assert_harmless(&json);
@@ -150,7 +151,7 @@ fn a8_what_a_file_says_of_itself_is_shown_and_not_obeyed() {
 }
 
 #[test]
-fn a8_what_is_typed_is_quoted_harmlessly() {
+fn a8_arguments_in_errors_are_escaped() {
     let flag = format!("--{EVIL}");
     for arguments in [
         &["generate", &flag][..],
@@ -172,7 +173,7 @@ fn a8_what_is_typed_is_quoted_harmlessly() {
 }
 
 #[test]
-fn a8_what_a_hub_says_is_shown_and_not_obeyed() {
+fn a8_text_from_a_hub_is_escaped() {
     let hub = HubServer::start();
     let file = Content::held(b"GGUF".to_vec());
     let id = format!("owner/na{EVIL}me-GGUF");
@@ -192,8 +193,8 @@ fn a8_what_a_hub_says_is_shown_and_not_obeyed() {
     serde_json::from_str::<Json>(&json).unwrap();
 }
 
-/// The most bytes that a command may say about one foreign name.
-const MOST_BYTES: usize = 4000;
+/// The maximum output of a command about one untrusted name, in bytes.
+const MAX_OUTPUT_BYTES: usize = 4000;
 
 #[track_caller]
 fn assert_short(arguments: &[&str]) {
@@ -201,13 +202,13 @@ fn assert_short(arguments: &[&str]) {
     for bytes in [output.stdout, output.stderr] {
         let text = String::from_utf8(bytes).unwrap();
         assert!(!text.contains("panicked"), "{text}");
-        assert!(text.len() < MOST_BYTES, "{} bytes: {}", text.len(), &text[..500]);
+        assert!(text.len() < MAX_OUTPUT_BYTES, "{} bytes: {}", text.len(), &text[..500]);
         assert!(!text.contains(&"x".repeat(201)), "{text}");
     }
 }
 
 #[test]
-fn a9_long_names_neither_panic_nor_flood() {
+fn a9_long_names_are_shortened() {
     let folder = tempfile::tempdir().unwrap();
     for (file, length) in [("long.gguf", 70_000), ("longest.gguf", 60_000), ("short.gguf", 300)] {
         let path = folder.path().join(file);
@@ -230,7 +231,7 @@ fn a9_long_names_neither_panic_nor_flood() {
 }
 
 #[test]
-fn a9_long_arguments_neither_panic_nor_flood() {
+fn a9_long_arguments_are_shortened() {
     let (long, spaced) = ("x".repeat(65_536), "x ".repeat(32_768));
     let repository = format!("owner/{long}");
     let both = format!("{long}/{long}");
@@ -264,7 +265,7 @@ fn a9_long_arguments_neither_panic_nor_flood() {
 }
 
 #[test]
-fn a9_a_wide_search_result_stays_a_table() {
+fn a9_wide_search_results_are_formatted_as_a_table() {
     let hub = HubServer::start();
     let id = format!("owner/{}-GGUF", "x".repeat(65_536));
     hub.add(Repo::new(&id).with_file("m.gguf", Content::held(b"GGUF".to_vec())));
@@ -272,5 +273,5 @@ fn a9_a_wide_search_result_stays_a_table() {
     let output = search.env("HF_ENDPOINT", hub.endpoint()).output().unwrap();
     let (stdout, stderr) = (output.stdout, output.stderr);
     let text = String::from_utf8([stdout, stderr].concat()).unwrap();
-    assert!(!text.contains("panicked") && text.len() < MOST_BYTES, "{}", text.len());
+    assert!(!text.contains("panicked") && text.len() < MAX_OUTPUT_BYTES, "{}", text.len());
 }

@@ -8,13 +8,13 @@ use std::sync::atomic::AtomicBool;
 use lilims_convert::{Mix, Options};
 use serde_json::Value as Json;
 
-/// A checkpoint's expected results, as transformers computed them.
+/// A checkpoint's expected results, computed by transformers.
 pub(crate) struct Expected {
-    /// The text's tokens.
+    /// The tokens of the text.
     pub(crate) ids: Vec<u32>,
-    /// Logits of each. `[ids][n_vocab]`
+    /// The logits of each token: `[ids][n_vocab]`.
     pub(crate) logits: Vec<f32>,
-    /// What greedy decoding adds.
+    /// The tokens that greedy decoding appends.
     pub(crate) greedy: Vec<u32>,
 }
 
@@ -30,7 +30,7 @@ fn read_json(path: &Path) -> Json {
     serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
 }
 
-/// Converts the checkpoint in `folder`, its matrices to `mix`.
+/// Converts the checkpoint in `folder`, with matrices of type `mix`.
 pub(crate) fn convert(folder: &Path, mix: Mix, out: &Path) {
     let (options, cancel) = (Options::new(mix), AtomicBool::new(false));
     lilims_convert::convert(folder, out, &options, &cancel, &mut |_| {}).unwrap();

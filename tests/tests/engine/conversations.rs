@@ -1,4 +1,4 @@
-//! Conversations: what a turn reads, what an edit reads, what leaves and what stays.
+//! Conversations: tokens read by turns and edits, sliding, summaries, and reopening.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -29,14 +29,14 @@ fn message(role: Role, content: &str) -> Message {
 }
 
 /// A conversation with its messages.
-struct Talk {
+struct Chat {
     conversation: Conversation,
     messages: Vec<Message>,
     phases: Vec<Phase>,
     max_tokens: usize,
 }
 
-impl Talk {
+impl Chat {
     fn new(model: &Arc<Model>, max_tokens: usize) -> Self {
         Self::of(Conversation::new(model).unwrap(), Vec::new(), max_tokens)
     }
@@ -50,7 +50,7 @@ impl Talk {
         self.answer()
     }
 
-    /// Answers the last message, which is a question.
+    /// Answers the last message, a question.
     fn answer(&mut self) -> Result<Answer, Error> {
         let Self { conversation, messages, phases, max_tokens } = self;
         let options = GenerateOptions { max_tokens: *max_tokens, ..GenerateOptions::default() };
@@ -65,125 +65,129 @@ impl Talk {
         Ok(answer)
     }
 
-    /// The tokens that the session has read, and how many of them are in its tokens.
+    /// The number of tokens that the session has read.
     fn read(&self) -> u64 {
         self.conversation.session().counters().read
     }
 }
 
-/// Asks `turns` questions and checks that each turn reads its own tokens only.
-fn check_turns(talk: &mut Talk, turns: usize) {
-    let mut held = talk.conversation.session().tokens().len();
+/// Asks `turns` questions and checks that each turn reads only its own tokens.
+fn check_turns(chat: &mut Chat, turns: usize) {
+    let mut held = chat.conversation.session().tokens().len();
     for turn in 0..turns {
-        let read = talk.read();
-        let answer = talk.ask(QUESTIONS[turn % QUESTIONS.len()]).unwrap();
+        let read = chat.read();
+        let answer = chat.ask(QUESTIONS[turn % QUESTIONS.len()]).unwrap();
         let progress = &answer.progress;
-        // The last token of an answer that was cut off was drawn and not read: it is new as well.
+        // The last token of a truncated answer was sampled but not read, so it is new as well.
         assert_eq!(progress.prefilled_tokens, progress.prompt_tokens - held, "turn {turn}");
         assert!(progress.prefilled_tokens < 45 || turn == 0, "turn {turn}: {progress:?}");
-        held = talk.conversation.session().tokens().len();
+        held = chat.conversation.session().tokens().len();
         let generated = held - progress.prompt_tokens;
         let expected = (progress.prefilled_tokens + generated) as u64;
-        assert_eq!(talk.read() - read, expected, "turn {turn}");
+        assert_eq!(chat.read() - read, expected, "turn {turn}");
     }
 }
 
 #[test]
-fn forty_turns_read_their_own_tokens_while_the_window_slides() {
+fn forty_turns_read_only_their_own_tokens_while_the_window_slides() {
     let model = load(SMOLLM2, 400);
-    let mut talk = Talk::new(&model, 24);
-    talk.messages.push(message(Role::System, "You answer briefly and like rivers."));
-    check_turns(&mut talk, 40);
-    let view = talk.conversation.view();
+    let mut chat = Chat::new(&model, 24);
+    chat.messages.push(message(Role::System, "You answer briefly and like rivers."));
+    check_turns(&mut chat, 40);
+    let view = chat.conversation.view();
     assert!(view.context.left() > 400, "{view:?}");
     assert_eq!(view.context.used(), 400);
-    // What stands before the first question stays.
+    // Everything before the first question is kept.
     let text =
-        model.tokenizer().decode(&talk.conversation.session().tokens()[..view.context.sinks]);
+        model.tokenizer().decode(&chat.conversation.session().tokens()[..view.context.sinks]);
     assert!(text.contains("like rivers.") && !text.contains("Name"), "{text:?}");
-    assert!((20..talk.messages.len()).contains(&view.first_message), "{view:?}");
-    assert!(talk.phases.iter().all(|&phase| phase == Phase::Prompt));
+    assert!((20..chat.messages.len()).contains(&view.first_message), "{view:?}");
+    assert!(chat.phases.iter().all(|&phase| phase == Phase::Prompt));
 }
 
 #[test]
-fn models_without_a_template_read_their_own_tokens_too() {
-    let mut talk = Talk::new(&load(GEMMA, 600), 16);
-    check_turns(&mut talk, 8);
+fn models_without_a_template_read_only_new_tokens_too() {
+    let mut chat = Chat::new(&load(GEMMA, 600), 16);
+    check_turns(&mut chat, 8);
 }
 
 #[test]
-fn an_edit_reads_from_the_edit_on_and_writing_anew_reads_nothing() {
+fn edits_read_from_the_edit_on_and_regenerating_reads_nothing() {
     let model = load(SMOLLM2, 2048);
-    let mut talk = Talk::new(&model, 24);
-    check_turns(&mut talk, 8);
-    talk.messages.pop();
-    let again = talk.answer().unwrap();
+    let mut chat = Chat::new(&model, 24);
+    check_turns(&mut chat, 8);
+    chat.messages.pop();
+    let again = chat.answer().unwrap();
     assert_eq!(again.progress.prefilled_tokens, 0);
 
-    // The third question is another from its fourth word on.
-    talk.messages.truncate(5);
-    talk.messages[4].content = "Which of both carries more water?".to_owned();
+    // The third question differs from its fourth word on.
+    chat.messages.truncate(5);
+    chat.messages[4].content = "Which of both carries more water?".to_owned();
     let before = model.tokenizer().encode("Which of both is longer?", false).unwrap();
-    let held = talk.conversation.session().tokens().to_vec();
+    let held = chat.conversation.session().tokens().to_vec();
     let starts = held.windows(3).position(|ids| ids == &before[..3]).unwrap();
-    let edited = talk.answer().unwrap();
+    let edited = chat.answer().unwrap();
     let progress = &edited.progress;
     assert_eq!(progress.prefilled_tokens, progress.prompt_tokens - (starts + 3));
-    check_turns(&mut talk, 2);
+    check_turns(&mut chat, 2);
 }
 
 #[test]
-fn what_leaves_is_summarised_and_pinned() {
-    let mut talk = Talk::new(&load(SMOLLM2, 512), 60);
-    talk.conversation.set_overflow(Overflow::Summarise);
+fn evicted_messages_are_summarised_and_pinned() {
+    let mut chat = Chat::new(&load(SMOLLM2, 512), 60);
+    chat.conversation.set_overflow(Overflow::Summarise);
     for turn in 0..14 {
-        talk.ask(QUESTIONS[turn % QUESTIONS.len()]).unwrap();
-        assert_eq!(talk.conversation.view().context.left(), 0, "nothing leaves unsummarised");
+        chat.ask(QUESTIONS[turn % QUESTIONS.len()]).unwrap();
+        assert_eq!(
+            chat.conversation.view().context.left(),
+            0,
+            "nothing is evicted without a summary"
+        );
     }
-    let view = talk.conversation.view();
-    let summary = view.summary.expect("more was said than fits");
+    let view = chat.conversation.view();
+    let summary = view.summary.expect("the messages exceed the context");
     assert!(!summary.is_empty() && view.first_message > 0, "{summary:?}");
-    assert_eq!(talk.messages[view.first_message].role, Role::User);
-    let tokens = talk.conversation.session().tokens();
-    let text = talk.conversation.session().model().tokenizer().decode(tokens);
+    assert_eq!(chat.messages[view.first_message].role, Role::User);
+    let tokens = chat.conversation.session().tokens();
+    let text = chat.conversation.session().model().tokenizer().decode(tokens);
     assert!(text.contains(&summary), "{text}");
-    assert!(talk.phases.contains(&Phase::Summary));
-    // An edit before what was summarised: the summary no longer stands for it.
-    talk.messages.truncate(1);
-    talk.messages[0].content = "Name a lake.".to_owned();
-    talk.answer().unwrap();
-    assert_eq!(talk.conversation.view().summary, None);
+    assert!(chat.phases.contains(&Phase::Summary));
+    // An edit before the summarised messages invalidates the summary.
+    chat.messages.truncate(1);
+    chat.messages[0].content = "Name a lake.".to_owned();
+    chat.answer().unwrap();
+    assert_eq!(chat.conversation.view().summary, None);
 }
 
 #[test]
-fn a_full_context_stops_where_that_was_asked_for() {
-    let mut talk = Talk::new(&load(SMOLLM2, 128), 40);
-    talk.conversation.set_overflow(Overflow::Stop);
-    let refused = (0..10).find_map(|_| talk.ask(QUESTIONS[0]).err()).expect("it is full");
+fn full_context_is_an_error_with_overflow_stop() {
+    let mut chat = Chat::new(&load(SMOLLM2, 128), 40);
+    chat.conversation.set_overflow(Overflow::Stop);
+    let refused = (0..10).find_map(|_| chat.ask(QUESTIONS[0]).err()).expect("the context is full");
     assert!(matches!(refused, Error::ContextFull { context: 128, .. }), "{refused:?}");
-    // Going on is the user's to choose.
-    talk.conversation.set_overflow(Overflow::Slide);
-    talk.answer().unwrap();
+    // The user can continue with another overflow mode.
+    chat.conversation.set_overflow(Overflow::Slide);
+    chat.answer().unwrap();
 }
 
 #[test]
-fn a_reopened_conversation_reads_its_new_tokens_only() {
+fn reopened_conversation_reads_only_its_new_tokens() {
     let model = load(SMOLLM2, 300);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("chat.session");
-    let mut talk = Talk::new(&model, 24);
-    check_turns(&mut talk, 12);
-    talk.conversation.save(&path).unwrap();
+    let mut chat = Chat::new(&model, 24);
+    check_turns(&mut chat, 12);
+    chat.conversation.save(&path).unwrap();
     let conversation = Conversation::load(&model, &path).unwrap();
-    assert_eq!(conversation.view(), talk.conversation.view());
-    let mut reopened = Talk::of(conversation, talk.messages.clone(), 24);
+    assert_eq!(conversation.view(), chat.conversation.view());
+    let mut reopened = Chat::of(conversation, chat.messages.clone(), 24);
     check_turns(&mut reopened, 3);
-    let expected: Vec<_> = (0..3).map(|turn| talk.ask(QUESTIONS[turn]).unwrap().text).collect();
+    let expected: Vec<_> = (0..3).map(|turn| chat.ask(QUESTIONS[turn]).unwrap().text).collect();
     let answers = reopened.messages.iter().skip(25).step_by(2).map(|message| &message.content);
     assert!(answers.eq(&expected), "{expected:?}");
 
-    // Without the saved session all is read again, as far as it is seen.
-    let mut rebuilt = Talk::new(&model, 24);
+    // Without the saved session, everything inside the window is read again.
+    let mut rebuilt = Chat::new(&model, 24);
     rebuilt.messages = reopened.messages.clone();
     let answer = rebuilt.ask(QUESTIONS[3]).unwrap();
     assert_eq!(answer.progress.prefilled_tokens, 300);

@@ -1,13 +1,14 @@
-//! A Llama computed directly, in f64 and without a cache: what the engine's ring and sinks must equal.
+//! A direct Llama implementation in f64 without a cache, the reference for the engine's ring and
+//! sinks.
 //!
-//! Each token sees some tokens before it, as if they stood at positions 0, 1, 2 and so on in that order
-//! (StreamingLLM's positions in the cache). Keys are rotated anew for each token.
+//! Each token attends to given earlier tokens at positions 0, 1, 2, … (StreamingLLM's positions in
+//! the cache). Keys are rotated again for each token.
 
 use std::path::Path;
 
 use lilims_gguf::File;
 
-/// The tiny checkpoint's sizes that its tensors do not tell.
+/// Sizes of the tiny checkpoint that its tensors do not determine.
 const HEAD_DIM: usize = 16;
 const EPS: f64 = 1e-6;
 const ROPE_BASE: f64 = 10_000.0;
@@ -26,8 +27,8 @@ impl Tensors {
     }
 }
 
-/// Logits of each of `ids`. `[ids, n_vocab]` `seen` gives the tokens that a token sees in a layer, itself
-/// last.
+/// The logits of `ids`: `[ids, n_vocab]`. `seen` returns the tokens that a token attends to in a
+/// layer, itself last.
 pub(crate) fn logits(
     path: &Path,
     ids: &[u32],
@@ -91,7 +92,7 @@ fn attend(q: &[f64], k: &[Vec<f64>], v: &[Vec<f64>], seen: &[usize]) -> Vec<f64>
     heads.collect()
 }
 
-/// Neighbours turn together, as in files of Llama.
+/// Applies RoPE to pairs of adjacent elements, as in Llama's files.
 fn rotate(x: &[f64], position: usize) -> Vec<f64> {
     let pairs = x.as_chunks::<2>().0.iter().enumerate();
     let turned = pairs.flat_map(|(pair, [a, b])| {

@@ -1,5 +1,5 @@
-//! The engine against its oracles: transformers' logits on tiny checkpoints, llama.cpp's texts
-//! and perplexities on real models, and its own two backends against each other.
+//! Compares the engine with transformers' logits on tiny checkpoints and llama.cpp's texts and
+//! perplexities on real models, and its two backends with each other.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
 
@@ -20,9 +20,9 @@ use lilims_engine::{
 };
 use lilims_tests::{fixture, real_model};
 
-/// Rounding of f32 sums in another order.
+/// Tolerance for f32 sums in another order.
 const F32_TOLERANCE: f64 = 1e-4;
-/// Weights and cache rounded to f16.
+/// Tolerance for weights and cache rounded to f16.
 const F16_TOLERANCE: f64 = 5e-3;
 /// The checkpoints' folders.
 const CHECKPOINTS: [&str; 10] =
@@ -75,13 +75,13 @@ fn tiny_checkpoints_reproduce_transformers() {
     }
 }
 
-/// Rounding the weights alone to 8 bits costs 1.4e-2, the activations as much again; rows of the
-/// wrong part cost 1.
+/// Tolerance for 8-bit weights and activations: rounding the weights costs 1.4e-2, the activations
+/// about the same; rows of the wrong part would cost 1.
 const Q8_TOLERANCE: f64 = 4e-2;
 
-/// Rows of queries, keys and values are parts of one matrix of blocks.
+/// Queries, keys and values are row ranges of one quantised matrix.
 #[test]
-fn fused_projections_are_split_where_they_are_quantised() {
+fn quantised_fused_projections_are_split() {
     let checkpoints = fixture("checkpoints");
     let source = checkpoints.join("gpt2");
     let expected = checkpoint::expected(&source);
@@ -97,16 +97,16 @@ fn fused_projections_are_split_where_they_are_quantised() {
     }
 }
 
-/// llama.cpp's perplexities of `reference/eval_text.txt`, and how far ours may be. The first
-/// chunk alone is not compared: with SmolLM2, llama.cpp's 16.55, measured with AVX-512, is 1.8% above
-/// what the same weights give in f32 (16.27); with AVX2, llama.cpp gives 16.32 and we 16.31.
+/// llama.cpp's perplexities of `reference/eval_text.txt`. The first chunk alone is not compared:
+/// for SmolLM2, llama.cpp's 16.55, measured with AVX-512, is 1.8% above the value of the same
+/// weights in f32 (16.27); with AVX2, llama.cpp gives 16.32 and we 16.31.
 const PERPLEXITIES: [(&str, f64); 2] = [(SMOLLM2, 18.3914), (GEMMA, 13.9062)];
 const PERPLEXITY_TOLERANCE: f64 = 0.01;
-/// Each backend rounds activations to 8 bits in its own way; on SmolLM2 each then lies 0.04 from
-/// the logits in f32, so 0.06 apart where the roundings are independent.
+/// Each backend rounds activations to 8 bits differently. On SmolLM2 each differs by 0.04 from the
+/// f32 logits, so they differ by 0.06 if the errors are independent.
 const BACKENDS_TOLERANCE: f64 = 0.08;
-/// candle's products lie nearer to f32's, where the fifth token after “The capital of France is”
-/// is another one.
+/// candle's products are closer to f32, for which the fifth token after “The capital of France is”
+/// differs.
 const CANDLE_TOKENS: usize = 4;
 const SMOLLM2: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
 const GEMMA: &str = "gemma-3-270m-q4_k_m.gguf";
@@ -164,13 +164,13 @@ fn backends_agree_on_real_models() {
     }
 }
 
-/// With F32 weights only the order of sums differs.
+/// Tolerance with F32 weights, where only the order of sums differs.
 const CHUNKED_F32_TOLERANCE: f64 = 1e-5;
-/// With quantised weights a sum's last bit can tip an activation to the next integer.
+/// Tolerance with quantised weights: the last bit of a sum can round an activation differently.
 const CHUNKED_TOLERANCE: f64 = 0.05;
 
-/// Reads `ids` in pieces of each length, going back and reading again what differs, and compares
-/// with reading all at once.
+/// Reads `ids` in pieces of several lengths, truncating and reading again in between, and compares
+/// the logits with reading all at once.
 fn check_pieces(model: &Arc<Model>, ids: &[u32], tolerance: f64) {
     let whole = model.session().unwrap().logits(ids).unwrap();
     for piece in [1, 3, 4, 5, 7, 40] {
@@ -204,7 +204,7 @@ fn reading_in_pieces_equals_reading_at_once() {
 }
 
 #[test]
-fn learned_positions_end_with_the_last() {
+fn learned_positions_limit_the_context() {
     let checkpoints = fixture("checkpoints");
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.gguf");
@@ -226,7 +226,7 @@ fn learned_positions_end_with_the_last() {
 }
 
 #[test]
-fn the_last_logits_are_those_of_reading_all() {
+fn last_logits_equal_those_of_reading_all() {
     let model = load(&real_model(SMOLLM2), BackendKind::Cpu, KvType::F16);
     let ids: Vec<u32> = (0..300).map(|i| 1000 + i * 37 % 5000).collect();
     let mut session = model.session().unwrap();
@@ -268,7 +268,7 @@ fn a_turn_reads_only_its_new_tokens() {
     prompt.extend(&first.tokens);
     prompt.extend(model.tokenizer().encode(" and then", false).unwrap());
     let second = session.generate(&prompt, &options, &cancel, &mut |_, _| {}).unwrap();
-    // The last token of an answer is sampled, not read: it counts as new.
+    // The last token of an answer is sampled but not read, so it counts as new.
     let new = model.tokenizer().encode(" and then", false).unwrap().len() + 1;
     assert_eq!(second.progress.prefilled_tokens, new);
 }
@@ -287,7 +287,7 @@ fn generation_stops_where_it_should() {
             cancel.store(progress.tokens >= after, Ordering::Relaxed);
         });
         let answer = answer.unwrap();
-        assert_eq!(answer.text, text, "what was streamed is the answer");
+        assert_eq!(answer.text, text, "the streamed text must equal the answer");
         answer
     };
     let whole = run(&base, &cancel, usize::MAX);

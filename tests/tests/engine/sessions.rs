@@ -1,5 +1,5 @@
-//! Sessions beyond their context: sinks and ring against a direct computation, going back, forks,
-//! saved sessions, guesses, cancelling.
+//! Sessions beyond their context: sinks and ring against a direct computation, truncation, forks,
+//! saved sessions, prompt-lookup drafts, cancelling.
 
 use std::fs;
 use std::path::PathBuf;
@@ -19,10 +19,10 @@ use crate::{
     direct, real_model, relative_error,
 };
 
-/// Rounding keys and values to 8 bits in blocks of 32 moves a perplexity by less than this.
+/// The allowed relative change of perplexity by rounding keys and values to 8 bits in blocks of 32.
 const Q8_PERPLEXITY_TOLERANCE: f64 = 0.005;
 
-/// A tiny checkpoint as a file with F32 weights.
+/// Converts a tiny checkpoint to a file with F32 weights.
 fn tiny(name: &str) -> (TempDir, PathBuf) {
     let checkpoints = fixture("checkpoints");
     let folder = tempfile::tempdir().unwrap();
@@ -49,7 +49,7 @@ fn ids(count: u32, n_vocab: u32) -> Vec<u32> {
     (0..count).map(|i| 1 + (i * i * 31 + i * 17) % (n_vocab - 1)).collect()
 }
 
-/// The tokens that a token sees where `n_sinks` stay and `context` are seen in all.
+/// The tokens that a token attends to with `n_sinks` sinks and a total of `context`.
 fn streaming(context: usize, n_sinks: usize) -> impl Fn(usize) -> Vec<usize> {
     move |token| {
         let first = (token + 1).saturating_sub(context - n_sinks).max(n_sinks);
@@ -79,9 +79,9 @@ fn sinks_and_ring_equal_a_direct_computation() {
     }
 }
 
-/// A Llama under Mistral's name is the same model, but for the window of its layers.
+/// A Llama with Mistral's architecture name is the same model except for its layers' window.
 #[test]
-fn c3_a_window_of_mistral_equals_a_direct_computation() {
+fn c3_mistral_window_equals_a_direct_computation() {
     const WINDOW: usize = 16;
     let source = fixture("checkpoints").join("llama");
     let folder = tempfile::tempdir().unwrap();
@@ -124,17 +124,17 @@ fn a_layers_own_window_goes_round_its_ring() {
         let mut whole = model.session().unwrap();
         whole.append(&ids[..ids.len() - 20]).unwrap();
         let logits = whole.logits(last).unwrap();
-        // The same layers with all in their caches: the context is not wider than what they keep.
+        // The same layers with everything in their caches: the context fits into what they keep.
         let narrow = load(&path, backend, 2500, KvType::F32);
         let mut other = narrow.session().unwrap();
         other.append(&ids[..ids.len() - 20]).unwrap();
         let error = relative_error(&logits, &other.logits(last).unwrap());
         assert!(error < CHUNKED_F32_TOLERANCE, "{backend:?}: {error:.2e}");
-        assert_eq!(whole.truncate(2400), 2400, "the reserve goes back that far");
+        assert_eq!(whole.truncate(2400), 2400, "the reserve covers this truncation");
         whole.append(&ids[2400..2480]).unwrap();
         let error = relative_error(&whole.logits(last).unwrap(), &logits);
         assert!(error < CHUNKED_F32_TOLERANCE, "{backend:?}: {error:.2e}");
-        assert_eq!(whole.truncate(100), 0, "too much has left the layers' own windows");
+        assert_eq!(whole.truncate(100), 0, "the layers' windows no longer have these tokens");
     }
 }
 
@@ -152,7 +152,7 @@ fn going_back_and_forking_equal_a_fresh_session() {
             };
             let expected = fresh(500).logits(&ids[500..520]).unwrap();
             let mut session = fresh(550);
-            // A fork and the session that it came from go their own ways.
+            // A fork and its original are independent.
             let mut fork = session.fork().unwrap();
             assert_eq!(fork.tokens(), session.tokens());
             fork.append(&ids[..50]).unwrap();
@@ -168,7 +168,7 @@ fn going_back_and_forking_equal_a_fresh_session() {
 }
 
 #[test]
-fn learned_positions_read_the_recent_half_again() {
+fn models_with_learned_positions_reread_the_recent_half() {
     let (_folder, path) = tiny("gpt2");
     let ids = ids(300, 512);
     for backend in BACKENDS {
@@ -215,7 +215,7 @@ fn few_tokens_at_once_have_the_bits_of_one_by_one() {
     }
 }
 
-/// Text that says things twice, so that guesses come true.
+/// Repetitive text, so that drafts are accepted.
 const REPETITIVE: &str = "fn area(width: f64, height: f64) -> f64 { width * height }\n\
     fn volume(width: f64, height: f64, depth: f64) -> f64 { width * height * depth }\n\
     fn area(width: f64, height: f64) -> f64 {";
@@ -239,7 +239,7 @@ fn guesses_change_no_answer() {
             let (tokens, counters) = answer(lookup);
             println!("{context} {temperature} {lookup}: {counters:?}");
             assert_eq!(tokens, plain, "{context} {temperature} {lookup}");
-            // Only guesses that were wrong are read beside what is read without guessing.
+            // Only rejected drafts are read in addition to the tokens read without drafts.
             let wrong = counters.drafted - counters.accepted;
             assert!(counters.accepted > 0 && counters.read == without.read + wrong);
         }
@@ -252,7 +252,7 @@ fn answer(session: &mut Session, prompt: &[u32], max_tokens: usize) -> lilims_en
 }
 
 #[test]
-fn answers_go_on_beyond_the_context() {
+fn answers_continue_beyond_the_context() {
     let model = smollm2(64);
     let prompt = model.tokenizer().encode("Once upon a time there was", false).unwrap();
     let mut session = model.session().unwrap();
@@ -262,7 +262,7 @@ fn answers_go_on_beyond_the_context() {
     assert_eq!((seen.used(), seen.context, seen.sinks), (64, 64, 4));
     assert_eq!(seen.left(), prompt.len() + 499 - 64);
 
-    // Writing an answer anew reads no token of the prompt, though the window has slid since.
+    // Regenerating an answer reads no prompt token, although the window has slid since.
     let mut session = model.session().unwrap();
     answer(&mut session, &prompt, 200);
     assert!(session.context_use().left() > 100);
@@ -281,7 +281,7 @@ fn answers_go_on_beyond_the_context() {
 }
 
 #[test]
-fn a_prompt_that_does_not_fit_is_read_as_far_as_it_is_seen() {
+fn oversized_prompt_is_read_inside_the_window_only() {
     let model = smollm2(300);
     let mut session = model.session().unwrap();
     session.set_sinks(20);
@@ -292,18 +292,18 @@ fn a_prompt_that_does_not_fit_is_read_as_far_as_it_is_seen() {
     assert_eq!(session.tokens()[..2000], prompt);
     let seen = session.context_use();
     assert_eq!((seen.used(), seen.tokens), (300, 2001));
-    // The next turn reads its own tokens only.
+    // The next turn reads only its own tokens.
     let next = [session.tokens(), &first.tokens[1..], &[77, 78, 79]].concat();
     let second = answer(&mut session, &next, 2);
     assert_eq!(second.progress.prefilled_tokens, 4);
 }
 
 #[test]
-fn a_cancelled_reading_leaves_what_was_read() {
+fn cancelled_prefill_keeps_what_was_read() {
     let model = smollm2(2048);
     let prompt = ids(1000, 40_000);
     let fresh = answer(&mut model.session().unwrap(), &prompt, 8);
-    // Cancelled before, after the first and after the third chunk of reading, and while writing.
+    // Cancels before the first chunk, after the first and third chunk, and while generating.
     for (n_read, n_written) in [(0, 0), (256, 0), (768, 0), (1000, 3)] {
         let mut session = model.session().unwrap();
         let cancel = AtomicBool::new(n_read == 0);
@@ -344,7 +344,7 @@ fn a_saved_session_goes_on_and_a_damaged_one_is_refused() {
             let error = Session::load(&changed, &path).err().unwrap();
             assert!(matches!(error, Error::Saved { .. }), "{error:?}");
         }
-        // Its heads are too small for a cache of blocks.
+        // Its heads are too small for a cache of quantised blocks.
         let other = load(&other, backend, 100, KvType::F16);
         let of_other = Session::load(&other, &path).err().unwrap();
         assert!(matches!(of_other, Error::Saved { .. }), "{of_other:?}");
@@ -366,7 +366,7 @@ fn a_saved_session_goes_on_and_a_damaged_one_is_refused() {
     assert!(matches!(missing.err().unwrap(), Error::SavedIo(_)));
 }
 
-/// A saved session with another header, and sums that fit.
+/// A saved session with a changed header and matching checksums.
 fn with_header(bytes: &[u8], change: impl Fn(&str) -> String) -> Vec<u8> {
     let end = 16 + u32::from_le_bytes(bytes[12..16].try_into().unwrap()) as usize;
     let header = change(std::str::from_utf8(&bytes[16..end]).unwrap());
@@ -380,7 +380,7 @@ fn with_header(bytes: &[u8], change: impl Fn(&str) -> String) -> Vec<u8> {
 }
 
 #[test]
-fn a_crafted_session_is_refused() {
+fn crafted_session_is_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("chat.session");
     let model = smollm2(100);

@@ -1,6 +1,6 @@
-//! What the ten checkpoints do not have: scaled angles, layers without rotation, heads of Phi-2's width.
-//! Each is a tiny checkpoint with another configuration. llama.cpp gave the same logits for all of them;
-//! here the two backends check each other, and the settings that they matter.
+//! Features that the ten checkpoints lack: RoPE scaling, layers without RoPE, heads of Phi-2's
+//! width. Each test changes a tiny checkpoint's configuration. llama.cpp gave the same logits for
+//! all of them; here the two backends are compared, and each setting must have an effect.
 
 use std::fs;
 use std::path::Path;
@@ -14,12 +14,12 @@ use serde_json::{Value as Json, json};
 
 use crate::{BACKENDS, F32_TOLERANCE, checkpoint, relative_error};
 
-/// Settings that changed nothing would leave less.
-const LEAST_CHANGE: f64 = 1e-3;
+/// The smallest difference that shows that a setting has an effect.
+const MIN_CHANGE: f64 = 1e-3;
 
 type Tensors = Vec<(String, Vec<usize>, Vec<f32>)>;
 
-/// The logits of each backend for a checkpoint that `change` has changed.
+/// The logits of each backend for a checkpoint after `change`.
 fn logits(name: &str, change: impl Fn(&mut Json, &mut Tensors)) -> [Vec<f32>; 2] {
     let source = fixture("checkpoints").join(name);
     let folder = tempfile::tempdir().unwrap();
@@ -64,11 +64,11 @@ fn check(what: &str, plain: &[Vec<f32>; 2], changed: &[Vec<f32>; 2]) {
     let change = relative_error(&changed[0], &plain[0]);
     println!("{what}: backends differ by {between:.1e}, the settings make {change:.1e}");
     assert!(between <= F32_TOLERANCE, "{what}: {between:.1e}");
-    assert!(change >= LEAST_CHANGE, "{what}: {change:.1e}");
+    assert!(change >= MIN_CHANGE, "{what}: {change:.1e}");
 }
 
 #[test]
-fn scaled_angles_are_those_of_both_backends() {
+fn rope_scaling_is_the_same_in_both_backends() {
     let plain = logits("llama", |_, _| {});
     let llama3 = logits("llama", |config, _| {
         config["rope_parameters"] = json!({
@@ -107,7 +107,7 @@ fn scaled_angles_are_those_of_both_backends() {
 }
 
 #[test]
-fn each_fourth_layer_of_smollm3_does_not_rotate() {
+fn every_fourth_layer_of_smollm3_has_no_rope() {
     let five_layers = |config: &mut Json, tensors: &mut Tensors| {
         config["num_hidden_layers"] = json!(5);
         for layer in 0..2 {

@@ -1,5 +1,5 @@
-//! Answers of hubs as people met them: refused tokens, limits, moved hubs, sign-in pages, lists with
-//! entries that make no sense.
+//! Unusual responses of real hubs: rejected tokens, rate limits, moved hubs, sign-in pages, lists
+//! with invalid entries.
 
 use lilims_hub::{Error, Search};
 use lilims_tests::hub_server::{
@@ -8,7 +8,7 @@ use lilims_tests::hub_server::{
 
 use super::*;
 
-/// Waits as long as it would for a person, so that a retry that is none would show.
+/// The waits of normal use, so that an unwanted retry would be noticed.
 const REAL: Patience = Patience {
     connect: Duration::from_secs(2),
     stall: Duration::from_secs(5),
@@ -20,18 +20,18 @@ fn always(target: Target, fault: Fault) -> FaultPlan {
     FaultPlan::new(0, [FaultRule::always(target, fault)])
 }
 
-/// A downloader with the pauses that people have.
+/// A downloader with the waits of normal use.
 fn real_downloader(store: &Store, hub: &HubServer) -> Downloader {
     let client = Client::new(store.library.clone(), &hub.endpoint(), REAL).unwrap();
     Downloader::new(client.with_token(None))
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn l4_a_refused_token_is_put_aside_and_the_request_goes_on_without_it() {
+async fn l4_rejected_token_is_dropped_and_the_request_continues_without_it() {
     let content = model(300, 1 << 20);
     let hub = hub_with(&content);
     let store = Store::of(&hub);
-    // One answer that asks for a token makes an expired one known.
+    // A response that requires a token reveals that it has expired.
     let limit = Fault::TooManyRequests { retry_after_s: 0 };
     hub.set_faults(FaultPlan::new(0, [FaultRule::once(Target::Resolve, limit)]));
     let client = store.client.clone().with_token(Some("hf_expired-4".to_owned()));
@@ -42,10 +42,10 @@ async fn l4_a_refused_token_is_put_aside_and_the_request_goes_on_without_it() {
     assert!(matches!(outcome, Outcome::Done(_)), "{outcome:?}");
     store.assert_has(&content);
     let sent = hub.requests().iter().filter(|it| it.authorization).count();
-    assert_eq!(sent, 1, "it is sent once");
+    assert_eq!(sent, 1, "the token is sent once");
     assert!(client.take_token_refusal());
-    assert!(!client.take_token_refusal(), "it is reported once");
-    // Neither this client nor another of the process sends it again.
+    assert!(!client.take_token_refusal(), "the rejection is reported once");
+    // Neither this client nor another one in the process sends it again.
     hub.set_faults(FaultPlan::new(0, [FaultRule::once(Target::Api, limit)]));
     let again = store.client.clone().with_token(Some("hf_expired-4".to_owned()));
     for client in [client, again] {
@@ -56,7 +56,7 @@ async fn l4_a_refused_token_is_put_aside_and_the_request_goes_on_without_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn l4_a_token_that_expires_midway_is_put_aside() {
+async fn l4_token_that_expires_during_a_download_is_dropped() {
     let hub = HubServer::start();
     let gated = Repo::new("owner/gated").gated(GateKind::Auto, &["hf_good-4"]);
     hub.add(gated.with_file(FILE, model(301, 1 << 20)));
@@ -64,7 +64,7 @@ async fn l4_a_token_that_expires_midway_is_put_aside() {
     let store = Store::of(&hub);
     let client = store.client.clone().with_token(Some("hf_good-4".to_owned()));
     client.beginning("owner/gated", "main", FILE, 10).await.unwrap();
-    // A good one that has no access to one repository stays in use for the others.
+    // A valid token without access to one repository is still used for others.
     let refuse = FaultRule::once(Target::Api, Fault::Status(403));
     hub.set_faults(FaultPlan::new(0, [refuse]));
     client.repository(ID, "main").await.unwrap();
@@ -79,7 +79,7 @@ async fn l4_a_token_that_expires_midway_is_put_aside() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn l5_a_download_waits_as_told_and_asks_once() {
+async fn l5_download_waits_as_requested_and_retries_once() {
     for (seed, how) in
         (310..).zip([WaitHeader::RateLimit, WaitHeader::Date, WaitHeader::XRateLimit])
     {
@@ -93,7 +93,7 @@ async fn l5_a_download_waits_as_told_and_asks_once() {
         let tell = |row: &DownloadRow| told.extend(row.journal.retrying.clone());
         let outcome = store.downloader().run_until_done(id, tell).await.unwrap();
         assert!(matches!(outcome, Outcome::Done(_)), "{how:?}: {outcome:?}");
-        // A date has no fractions.
+        // An HTTP date has a resolution of one second.
         assert!(start.elapsed() >= Duration::from_secs(1), "{how:?}: {:?}", start.elapsed());
         assert_eq!(hub.requests().iter().filter(|it| it.status == 429).count(), 1, "{how:?}");
         let waits = |(error, wait): &(lilims_ipc::Error, u64)| {
@@ -104,7 +104,7 @@ async fn l5_a_download_waits_as_told_and_asks_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn l5_while_a_pause_lasts_nothing_is_asked_and_cancelling_works() {
+async fn l5_no_requests_during_a_wait_and_cancelling_works() {
     let hub = hub_with(&model(315, 1 << 20));
     let limit = Fault::RateLimited(WaitHeader::RateLimit, 280);
     hub.set_faults(FaultPlan::new(0, [FaultRule::once(Target::Resolve, limit)]));
@@ -114,10 +114,10 @@ async fn l5_while_a_pause_lasts_nothing_is_asked_and_cancelling_works() {
     let pause = async {
         let waits = || store.row(id).journal.retrying.is_some_and(|(_, wait)| wait >= 279);
         until("it waits", waits).await;
-        // Others of this client do not ask either, and hear for how long.
+        // Other requests of this client fail with the remaining wait, without being sent.
         let error = store.client.beginning(ID, "main", FILE, 10).await.unwrap_err();
         assert!(error.to_string().contains("asks to wait 2"), "{error}");
-        // Requests of another kind are counted apart.
+        // Other kinds of requests have separate limits.
         store.client.search(&Search::default()).await.unwrap();
         store.library.pause(id).unwrap();
     };
@@ -129,7 +129,7 @@ async fn l5_while_a_pause_lasts_nothing_is_asked_and_cancelling_works() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn l6_another_hub_is_followed_without_the_token() {
+async fn l6_redirect_to_another_hub_is_followed_without_the_token() {
     let content = model(320, 1 << 20);
     let (mirror, hub) = (HubServer::start(), hub_with(&content));
     mirror.move_to(&hub);
@@ -141,11 +141,14 @@ async fn l6_another_hub_is_followed_without_the_token() {
     let outcome = Downloader::new(client).run_until_done(id, |_| ()).await.unwrap();
     assert!(matches!(outcome, Outcome::Done(_)), "{outcome:?}");
     store.assert_has(&content);
-    assert!(hub.requests().iter().all(|it| !it.authorization), "the token stays");
+    assert!(
+        hub.requests().iter().all(|it| !it.authorization),
+        "the token was sent to the other hub"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn l6_what_will_not_pass_is_said_at_once() {
+async fn l6_permanent_failures_are_reported_at_once() {
     for (seed, (target, fault, said)) in (330..).zip([
         (Target::Resolve, Fault::RedirectLoop, "circles"),
         (Target::Resolve, Fault::NoLocation, "leads nowhere"),
@@ -174,7 +177,7 @@ async fn l6_what_will_not_pass_is_said_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn l6_pages_for_people_are_no_answers_of_the_hub() {
+async fn l6_html_pages_are_not_accepted_as_responses() {
     let hub = hub_with(&model(345, 1 << 20));
     hub.set_faults(always(Target::Any, Fault::Portal));
     let store = Store::of(&hub);
@@ -189,7 +192,7 @@ async fn l6_pages_for_people_are_no_answers_of_the_hub() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn l14_an_entry_that_makes_no_sense_costs_itself_alone() {
+async fn l14_only_invalid_entries_are_dropped() {
     let content = model(350, 1 << 20);
     let hub = hub_with(&content);
     hub.set_odd_entries(true);
@@ -202,14 +205,14 @@ async fn l14_an_entry_that_makes_no_sense_costs_itself_alone() {
     let repository = store.client.repository(ID, "main").await.unwrap();
     let files: Vec<_> = repository.files.iter().map(|it| it.file.as_str()).collect();
     assert_eq!((files, repository.licence), (vec![FILE], None));
-    // A pasted address is a search for its repository.
+    // A pasted URL searches for its repository.
     let text = format!("https://huggingface.co/{ID}/blob/main/{FILE}");
     let found = store.client.search(&Search { text, ..Search::default() }).await.unwrap();
     assert_eq!(found.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn l15_the_hubs_own_reason_is_shown_cleaned() {
+async fn l15_the_hubs_reason_is_shown_sanitised() {
     let hub = hub_with(&model(360, 1 << 20));
     let store = Store::of(&hub);
     let reason = "Your request to access model owner/tiny is\u{1b}[31m awaiting\n a review";

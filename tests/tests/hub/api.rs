@@ -1,4 +1,4 @@
-//! What the hub knows, and its refusals in words.
+//! The client's API requests, and the error messages for the hub's refusals.
 
 use lilims_hub::{Error, Search};
 use lilims_tests::hub_server::{Fault, FaultPlan, FaultRule, GateKind, GgufSummary, Target};
@@ -10,7 +10,7 @@ fn summary(total: u64) -> GgufSummary {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn searches_find_by_words_size_and_licence() {
+async fn search_filters_by_words_size_and_licence() {
     let hub = HubServer::start();
     let add = |id: &str, licence: &str, parameters: u64, downloads: u64| {
         let mut repo = Repo::new(id).with_licence(licence).with_file(FILE, Content::held("x"));
@@ -41,7 +41,7 @@ async fn searches_find_by_words_size_and_licence() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_repository_lists_its_models_and_shows_its_card() {
+async fn repository_lists_models_and_card() {
     let content = model(110, 3 << 20);
     let hub = HubServer::start();
     let mut repo = Repo::new(ID).with_licence("mit").with_file(FILE, content.clone());
@@ -66,14 +66,14 @@ async fn a_repository_lists_its_models_and_shows_its_card() {
         hub.set_small_files_redirect(redirects);
         assert!(client.card(ID, "main").await.unwrap().contains("small"));
     }
-    // Its former name leads to the file, too.
+    // The former name works for files, too.
     let outcome = store.pull_of(&source_of("owner/old-name")).await;
     assert!(matches!(outcome, Outcome::Done(_)), "{outcome:?}");
     store.assert_has(&content);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_header_comes_without_the_rest() {
+async fn header_is_downloaded_without_the_rest() {
     let content = model(111, 20 << 20);
     let hub = hub_with(&content);
     let store = Store::of(&hub);
@@ -94,7 +94,7 @@ async fn gates_are_explained() {
     hub.add(gated.with_file(FILE, model(112, 1 << 20)));
     hub.add_user("someone", "hf_other");
     let store = Store::of(&hub);
-    // Its metadata are public.
+    // Its metadata is public.
     assert!(store.client.repository(ID, "main").await.unwrap().is_gated);
     for (token, status) in [(None, 401), (Some("hf_other"), 403)] {
         hub.clear_requests();
@@ -118,7 +118,7 @@ async fn gates_are_explained() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_missing_is_named() {
+async fn errors_name_what_is_missing() {
     let hub = hub_with(&model(113, 1 << 20));
     let store = Store::of(&hub);
     for client in [store.client.clone(), store.client.clone().with_token(Some("hf_me".into()))] {
@@ -135,7 +135,7 @@ async fn what_is_missing_is_named() {
         assert_eq!(missing(error), format!("revision v9 of {ID}"));
         let error = client.beginning(ID, "main", "none.gguf", 1).await.unwrap_err();
         assert_eq!(missing(error), format!("none.gguf in {ID}"));
-        assert_eq!(client.card(ID, "main").await.unwrap(), "", "it has none");
+        assert_eq!(client.card(ID, "main").await.unwrap(), "", "the repository has no card");
     }
     let none = Source { file: "none.gguf".to_owned(), ..source() };
     let outcome = store.pull_of(&none).await;
@@ -145,7 +145,7 @@ async fn what_is_missing_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_busy_hub_says_when_to_come_back() {
+async fn rate_limit_error_says_when_to_retry() {
     let hub = hub_with(&model(114, 1 << 20));
     let wait = Fault::TooManyRequests { retry_after_s: 77 };
     hub.set_faults(FaultPlan::new(0, [FaultRule::always(Target::Api, wait)]));
@@ -157,7 +157,7 @@ async fn a_busy_hub_says_when_to_come_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_connection_is_in_the_log() {
+async fn every_connection_is_logged() {
     let hub = hub_with(&model(115, 1 << 20));
     let rules = [
         FaultRule::once(Target::Bytes, Fault::Status(503)),
@@ -171,7 +171,7 @@ async fn every_connection_is_in_the_log() {
     let (hub_host, cdn_host) = (hub.endpoint(), hub.cdn_endpoint());
     let (hub_host, cdn_host) = (&hub_host["http://".len()..], &cdn_host["http://".len()..]);
     let mut logged: Vec<_> = log.iter().rev().map(|it| (it.host.as_str(), &*it.outcome)).collect();
-    // The one that nobody answered is in our log alone.
+    // The failed connection is only in our log.
     let nowhere = logged.iter().position(|it| it.0 != hub_host && it.0 != cdn_host).unwrap();
     assert!(logged.remove(nowhere).1.contains("cannot be reached"));
     let requests = hub.requests();

@@ -1,5 +1,5 @@
-//! Processes of their own: this binary again, told by a variable what to do. Their variables and
-//! their end are theirs alone.
+//! Child processes: this test binary runs again with a job from an environment variable, for tests
+//! that set environment variables or kill the process.
 
 use std::env;
 use std::io::{Read, Write};
@@ -11,13 +11,13 @@ use lilims_hub::{Client, Downloader, Library, Outcome};
 
 use super::*;
 
-/// Which job the process has.
+/// The variable with the child's job.
 const JOB: &str = "LILIMS_TEST_JOB";
 const ROOT: &str = "LILIMS_TEST_ROOT";
 const ENDPOINT: &str = "HF_ENDPOINT";
 
-/// This binary as a child that has a job in the library at `root`. What it says is on its standard
-/// output, after what the test harness says.
+/// A command that runs this binary as a child with a job for the library at `root`. Its results are
+/// on standard output, after the output of the test harness.
 pub(crate) fn command(job: &str, root: &Path, endpoint: &str) -> Command {
     let mut command = Command::new(env::current_exe().unwrap());
     command.args(["--exact", "child::does_its_job", "--nocapture", "--test-threads=1"]);
@@ -29,10 +29,10 @@ pub(crate) fn command(job: &str, root: &Path, endpoint: &str) -> Command {
     command
 }
 
-/// Runs a child to its end and returns what it said.
+/// Runs a child and returns its standard output.
 ///
 /// # Panics
-/// Where it does not end well.
+/// If it fails.
 pub(crate) fn run(command: &mut Command) -> String {
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -41,17 +41,17 @@ pub(crate) fn run(command: &mut Command) -> String {
     said
 }
 
-/// The value of the line `name=value` in what a child said.
+/// The value of the line `name=value` in a child's output.
 pub(crate) fn said<'a>(text: &'a str, name: &str) -> &'a str {
     let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
-    value.unwrap_or_else(|| panic!("the child did not say {name}: {text}"))
+    value.unwrap_or_else(|| panic!("the child did not print {name}: {text}"))
 }
 
-/// What a child does; of itself, there is nothing to do.
+/// Runs the job of a child process; does nothing in the parent.
 #[test]
 fn does_its_job() {
     let Ok(job) = env::var(JOB) else { return };
-    // The harness has not ended its line.
+    // The test harness has not ended its line.
     println!();
     let root = env::var(ROOT).unwrap();
     let library = Arc::new(Library::open(Path::new(&root)).unwrap());
@@ -64,9 +64,9 @@ fn does_its_job() {
             let _held = library.use_model(&name).unwrap();
             println!("held={name}");
             std::io::stdout().flush().unwrap();
-            // Until the parent closes it.
+            // Waits until the parent closes standard input.
             std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
-            // Nobody listens any more.
+            // The parent no longer reads the output.
             std::process::exit(0);
         }
         "import" => {
@@ -77,7 +77,7 @@ fn does_its_job() {
         "nothing" => {
             Client::from_env(library).unwrap();
         }
-        other => panic!("there is no job {other}"),
+        other => panic!("unknown job {other}"),
     }
     if let Some(peak) = memory::peak_kb() {
         println!("peak_kb={peak}");

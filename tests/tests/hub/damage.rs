@@ -1,4 +1,4 @@
-//! Damage on disk is found, and only what is damaged is fetched again.
+//! Damage on disk is detected, and only damaged chunks are downloaded again.
 
 use std::sync::atomic::AtomicBool;
 
@@ -16,7 +16,7 @@ fn verify(library: &Library) -> Verified {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_damaged_model_is_repaired_with_the_damaged_chunks_alone() {
+async fn repair_downloads_only_damaged_chunks() {
     let content = model(40, 22 << 20);
     let hub = hub_with(&content);
     let store = Store::of(&hub);
@@ -39,7 +39,7 @@ async fn a_damaged_model_is_repaired_with_the_damaged_chunks_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_model_that_is_loaded_is_not_taken_away() {
+async fn loaded_model_is_not_replaced() {
     let content = model(41, 5 << 20);
     let hub = hub_with(&content);
     let store = Store::of(&hub);
@@ -60,12 +60,12 @@ async fn a_model_that_is_loaded_is_not_taken_away() {
     store.assert_has(&content);
 }
 
-/// A download that was paused with `here` of its bytes here, which the hub sent.
+/// Starts a download and pauses it after `here` bytes.
 async fn paused(store: &Store, hub: &HubServer, here: u64) -> i64 {
     let stall = Fault::Stall(BodyOffset::After(here), Duration::from_secs(30));
     hub.set_faults(FaultPlan::new(0, [FaultRule::always(Target::Bytes, stall)]));
     let id = store.library.enqueue(&source()).unwrap();
-    // It waits for the rest until it is paused.
+    // It waits for more bytes until it is paused.
     let patience = Patience { stall: Duration::from_secs(30), ..PATIENCE };
     let client = Client::new(store.library.clone(), &hub.endpoint(), patience).unwrap();
     let downloader = Downloader::new(client);
@@ -80,7 +80,7 @@ async fn paused(store: &Store, hub: &HubServer, here: u64) -> i64 {
     id
 }
 
-/// What is damaged, how, and what that costs in bytes.
+/// A kind of damage: its name, the damaging function, and the bytes to download again.
 type Damage = (&'static str, fn(&Path), u64);
 
 fn cut(path: &Path, len_bytes: u64) {
@@ -88,7 +88,7 @@ fn cut(path: &Path, len_bytes: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn damage_of_an_unfinished_file_costs_that_chunk() {
+async fn damage_of_an_unfinished_file_costs_one_chunk() {
     let content = model(42, 22 << 20);
     let hub = hub_with(&content);
     let rest = content.len_bytes() - 4 * CHUNK;
@@ -112,7 +112,7 @@ async fn damage_of_an_unfinished_file_costs_that_chunk() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unfinished_file_that_is_gone_comes_again() {
+async fn missing_unfinished_file_is_downloaded_again() {
     let content = model(43, 9 << 20);
     let hub = hub_with(&content);
     let store = Store::of(&hub);

@@ -1,14 +1,14 @@
-//! A download becomes a model bit by bit, whatever its sender does, or says why not.
+//! A download yields exactly the hub's file or a clear error, whatever the server does.
 
 use lilims_tests::hub_server::{BodyOffset, Fault, FaultPlan, FaultRule, Target};
 
 use super::*;
 
-/// Large enough for several ranges at once.
+/// Large enough for several concurrent ranges.
 const LARGE: u64 = 70 << 20;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_small_file_becomes_a_model() {
+async fn small_file_is_downloaded() {
     let content = model(1, 6 << 20);
     let hub = hub_with(&content);
     let store = Store::of(&hub);
@@ -25,10 +25,10 @@ async fn a_small_file_becomes_a_model() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_large_file_comes_in_four_ranges_at_once() {
+async fn large_file_uses_four_concurrent_ranges() {
     let content = model(2, LARGE);
     let hub = hub_with(&content);
-    // Whoever waits for one range before it asks for the next never sees the end of the first.
+    // A sequential download would wait for the end of the first range forever.
     let pause = Duration::from_millis(40);
     let drip = Fault::Drip { piece_bytes: 1 << 20, pause, slow_bytes: 8 << 20 };
     hub.set_faults(FaultPlan::new(0, [FaultRule::always(Target::Bytes, drip)]));
@@ -50,13 +50,13 @@ async fn a_large_file_comes_in_four_ranges_at_once() {
         }
     };
     assert!(matches!(outcome, Outcome::Done(_)), "{outcome:?}");
-    assert_eq!(most, 4, "ranges at once");
+    assert_eq!(most, 4, "concurrent ranges");
     store.assert_has(&content);
     assert_eq!(sent_bytes(&hub), content.len_bytes());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_is_here_is_not_fetched_again() {
+async fn existing_file_is_not_downloaded_again() {
     let content = model(3, 5 << 20);
     let hub = hub_with(&content);
     let store = Store::of(&hub);
@@ -65,7 +65,7 @@ async fn a_file_that_is_here_is_not_fetched_again() {
     }
     store.assert_has(&content);
     assert_eq!(sent_bytes(&hub), content.len_bytes());
-    // One that somebody removed is.
+    // A removed file is downloaded again.
     store.library.remove(&store.library.entries().unwrap()[0].name).unwrap();
     store.assert_nothing_shows();
     assert!(matches!(store.pull().await, Outcome::Done(_)));
@@ -73,7 +73,7 @@ async fn a_file_that_is_here_is_not_fetched_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ranges_that_are_ignored_cost_one_pass() {
+async fn ignored_ranges_cost_one_pass() {
     let content = model(4, LARGE);
     let hub = hub_with(&content);
     hub.set_faults(FaultPlan::new(0, [FaultRule::always(Target::Bytes, Fault::IgnoreRange)]));
@@ -85,7 +85,7 @@ async fn ranges_that_are_ignored_cost_one_pass() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_etag_of_the_same_bytes_is_the_same_file() {
+async fn changed_etag_with_the_same_bytes_is_the_same_file() {
     let content = model(5, 9 << 20);
     let hub = hub_with(&content);
     let etag = FaultRule::once(Target::Bytes, Fault::NewEtag { other_bytes: false }).after(1);
@@ -96,7 +96,7 @@ async fn another_etag_of_the_same_bytes_is_the_same_file() {
     store.assert_has(&content);
 }
 
-/// Pulls `wanted` while the repository gets another file in the middle.
+/// Pulls `wanted` while the repository's file changes during the download.
 async fn pull_over_a_change(wanted: Source, old: &Content, new: &Content) -> (Store, Outcome) {
     let hub = hub_with(old);
     let pause = Duration::from_millis(600);
@@ -115,7 +115,7 @@ async fn pull_over_a_change(wanted: Source, old: &Content, new: &Content) -> (St
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_changes_midway_comes_anew() {
+async fn file_that_changes_during_a_download_is_restarted() {
     let (old, new) = (model(6, 9 << 20), model(7, 10 << 20));
     let (store, outcome) = pull_over_a_change(source(), &old, &new).await;
     assert!(matches!(outcome, Outcome::Done(_)), "{outcome:?}");
@@ -124,7 +124,7 @@ async fn a_file_that_changes_midway_comes_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_certain_file_that_changed_is_an_error() {
+async fn changed_file_with_a_pinned_hash_is_an_error() {
     let (old, new) = (model(8, 9 << 20), model(9, 9 << 20));
     let wanted = Source { sha256: Some(old.sha256().unwrap()), ..source() };
     let (store, outcome) = pull_over_a_change(wanted, &old, &new).await;
@@ -136,7 +136,7 @@ async fn a_certain_file_that_changed_is_an_error() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bytes_that_are_wrong_at_their_source_are_an_error() {
+async fn wrong_bytes_at_the_source_are_an_error() {
     let content = model(10, 9 << 20);
     let flip = Fault::FlipBit(BodyOffset::After(5 << 20));
     for fault in [flip, Fault::NewEtag { other_bytes: true }] {
@@ -150,7 +150,7 @@ async fn bytes_that_are_wrong_at_their_source_are_an_error() {
         assert!(is_clear && failure.contains(&content.sha256().unwrap()), "{failure}");
         store.assert_nothing_shows();
         assert_eq!(partials(store.folder.path()), [] as [PathBuf; 0]);
-        // Once the source is right, so is the model.
+        // After the source is corrected, the download succeeds.
         if fault == flip {
             hub.set_faults(FaultPlan::none());
             assert!(matches!(store.pull().await, Outcome::Done(_)));
@@ -160,7 +160,7 @@ async fn bytes_that_are_wrong_at_their_source_are_an_error() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bytes_that_are_wrong_by_chance_come_again() {
+async fn bytes_with_transient_errors_are_downloaded_again() {
     let content = model(11, 5 << 20);
     let hub = hub_with(&content);
     let flip = FaultRule::always(Target::Bytes, Fault::FlipBit(BodyOffset::Random)).times(3);
@@ -171,7 +171,7 @@ async fn bytes_that_are_wrong_by_chance_come_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_model_does_not_become_one() {
+async fn files_that_are_not_models_are_rejected() {
     for content in [Content::generated(12, 5 << 20), Content::held("GGUF"), Content::held("")] {
         let hub = hub_with(&content);
         let store = Store::of(&hub);
@@ -183,7 +183,7 @@ async fn what_is_no_model_does_not_become_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_server_says_when_to_ask_again() {
+async fn retries_wait_as_the_server_requests() {
     let content = model(13, 1 << 20);
     let hub = hub_with(&content);
     let wait = Fault::TooManyRequests { retry_after_s: 1 };

@@ -1,4 +1,4 @@
-//! Our folder among links, other processes, kills and other users.
+//! The library's folder with links, concurrent processes, kills and other users.
 
 use std::path::Path;
 use std::process::{Child, Stdio};
@@ -10,7 +10,7 @@ use lilims_tests::hub_server::{BodyOffset, Fault, FaultPlan, FaultRule, Target};
 
 use super::*;
 
-/// A model's file of about `data_bytes` with this fill.
+/// Writes a model file of about `data_bytes`, filled with this byte.
 fn write_model(path: &Path, fill: u8, data_bytes: u64) {
     let values = data_bytes.next_multiple_of(128) / 4;
     let mut writer = Writer::default();
@@ -21,7 +21,7 @@ fn write_model(path: &Path, fill: u8, data_bytes: u64) {
     writer.write(fs::File::create(path).unwrap()).unwrap();
 }
 
-/// A process that imports `file` into the library at `root`.
+/// Starts a process that imports `file` into the library at `root`.
 fn importer(root: &Path, file: &Path) -> Child {
     let mut command = child::command("import", root, "http://127.0.0.1:9");
     command.env("LILIMS_TEST_FILE", file);
@@ -29,7 +29,7 @@ fn importer(root: &Path, file: &Path) -> Child {
 }
 
 #[test]
-fn l1_files_of_one_name_from_many_processes_are_all_kept() {
+fn l1_same_named_imports_of_many_processes_are_all_kept() {
     const PROCESSES: u8 = 8;
     let home = tempfile::tempdir().unwrap();
     for round in 0..3u8 {
@@ -61,13 +61,13 @@ fn l1_files_of_one_name_from_many_processes_are_all_kept() {
 }
 
 #[test]
-fn l2_what_a_killed_import_left_is_swept_and_never_counts() {
+fn l2_leftovers_of_a_killed_import_are_removed_and_never_counted() {
     let home = tempfile::tempdir().unwrap();
     let root = home.path().join("models");
     let (good, big) = (home.path().join("good.gguf"), home.path().join("big.gguf"));
     write_model(&good, 1, 1 << 20);
     write_model(&big, 2, 1 << 20);
-    // Long enough for a kill in its middle, wherever blocks are not shared.
+    // Large enough for a kill during the copy, on file systems without shared blocks.
     fs::File::options().append(true).open(&big).unwrap().set_len(1 << 30).unwrap();
     let library = Library::open(&root).unwrap();
     let good = library.import(&good).unwrap();
@@ -83,7 +83,7 @@ fn l2_what_a_killed_import_left_is_swept_and_never_counts() {
         importer.wait().unwrap();
         n_rests += partials(&root).len();
         if !partials(&root).is_empty() {
-            // Nobody works on it any more, so it takes no room from anything.
+            // It belongs to no process, so it does not count against the quota.
             let storage = library.storage().unwrap();
             assert_eq!((storage.used_bytes, storage.unfinished_bytes), (used, 0));
             library.set_quota(Some(used + (2 << 20))).unwrap();
@@ -92,16 +92,16 @@ fn l2_what_a_killed_import_left_is_swept_and_never_counts() {
             library.set_quota(None).unwrap();
         }
         let next = Library::open(&root).unwrap();
-        assert!(partials(&root).is_empty(), "the next start removes it");
+        assert!(partials(&root).is_empty(), "the next start must remove it");
         for entry in next.entries().unwrap().into_iter().filter(|it| it.name != good.name) {
             next.remove(&entry.name).unwrap();
         }
     }
-    assert!(n_rests > 0, "no import was killed in its middle");
+    assert!(n_rests > 0, "no import was interrupted");
 }
 
 #[test]
-fn l2_an_import_under_way_is_not_swept_and_counts() {
+fn l2_running_import_is_kept_and_counted() {
     let home = tempfile::tempdir().unwrap();
     let (root, big) = (home.path().join("models"), home.path().join("big.gguf"));
     write_model(&big, 2, 1 << 20);
@@ -114,19 +114,22 @@ fn l2_an_import_under_way_is_not_swept_and_counts() {
             thread::sleep(Duration::from_micros(200));
         }
         Library::open(&root).unwrap();
-        assert!(import.is_finished() || !partials(&root).is_empty(), "somebody works on it");
+        assert!(
+            import.is_finished() || !partials(&root).is_empty(),
+            "the file of a running import was removed"
+        );
         cancel.store(true, std::sync::atomic::Ordering::Relaxed);
         match import.join().unwrap() {
             Err(Error::Stopped) | Ok(_) => {}
             other => panic!("{other:?}"),
         }
     });
-    assert!(partials(&root).is_empty(), "a cancelled import leaves nothing");
+    assert!(partials(&root).is_empty(), "a cancelled import must leave no files");
 }
 
 #[cfg(unix)]
 #[test]
-fn l3_another_programs_files_are_never_touched_whatever_the_index_says() {
+fn l3_files_of_other_programs_are_never_changed_whatever_the_index_contains() {
     use std::os::unix::fs::symlink;
 
     let home = tempfile::tempdir().unwrap();
@@ -147,14 +150,14 @@ fn l3_another_programs_files_are_never_touched_whatever_the_index_says() {
     assert_eq!(entries.len(), 2, "{entries:?}");
     assert!(entries.iter().all(|it| it.owner.is_some()), "{entries:?}");
     assert_eq!(library.storage().unwrap().used_bytes, 0);
-    // An index that claims otherwise is not believed.
+    // A wrong claim in the index is not trusted.
     let index = rusqlite::Connection::open(root.join("library.sqlite")).unwrap();
     let claim =
         "UPDATE models SET owner = NULL, sha256 = 'ff', repository = 'a/b', file = 'c.gguf'";
     index.execute(claim, []).unwrap();
     let before: Vec<_> = files(&theirs).into_iter().map(|it| fs::read(it).unwrap()).collect();
     library.set_quota(Some(0)).unwrap();
-    assert!(library.make_room(1 << 20, &[]).is_err(), "nothing of ours could leave");
+    assert!(library.make_room(1 << 20, &[]).is_err(), "no file of ours can be removed");
     for entry in library.entries().unwrap() {
         assert!(entry.owner.is_some(), "{entry:?}");
         let cancel = AtomicBool::new(false);
@@ -168,7 +171,7 @@ fn l3_another_programs_files_are_never_touched_whatever_the_index_says() {
 
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread")]
-async fn l3_a_download_never_lands_in_another_programs_folder() {
+async fn l3_download_never_writes_into_another_programs_folder() {
     use std::os::unix::fs::symlink;
 
     let content = model(400, 1 << 20);
@@ -184,7 +187,7 @@ async fn l3_a_download_never_lands_in_another_programs_folder() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn l1_a_download_takes_a_free_name_beside_a_file_that_it_does_not_know() {
+async fn l1_download_uses_a_free_name_beside_an_unknown_file() {
     let content = model(401, 1 << 20);
     let hub = hub_with(&content);
     let store = Store::of(&hub);
@@ -196,15 +199,15 @@ async fn l1_a_download_takes_a_free_name_beside_a_file_that_it_does_not_know() {
     assert!(entry.path.ends_with("owner/tiny/tiny-Q8_0-2.gguf"), "{}", entry.path.display());
     let on_disk = Content::on_disk(&entry.path).unwrap().sha256().unwrap();
     assert_eq!(on_disk, content.sha256().unwrap());
-    // It is known as what came from there.
+    // The library knows it as the file of that source.
     assert!(matches!(store.pull().await, Outcome::Done(_)));
     assert_eq!(store.library.entries().unwrap().len(), 1);
 }
 
-/// A process of another user than root: tests run as root in containers.
+/// Runs as another user than root: in containers, tests run as root.
 #[cfg(unix)]
 #[test]
-fn l7_a_copy_of_a_file_that_nobody_may_write_is_ours_and_writable() {
+fn l7_copy_of_a_read_only_file_is_ours_and_writable() {
     use std::os::unix::fs::PermissionsExt;
     use std::os::unix::process::CommandExt;
 
@@ -220,7 +223,7 @@ fn l7_a_copy_of_a_file_that_nobody_may_write_is_ours_and_writable() {
     for (path, mode) in [(home.path(), 0o755), (&*root, 0o777), (&*file, 0o444)] {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     }
-    // Another user may not reach the program where it was built.
+    // Another user may not have access to the build folder.
     let program = home.path().join("program");
     fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
     let as_root = child::command("import", &root, "http://127.0.0.1:9");
@@ -239,7 +242,7 @@ fn l7_a_copy_of_a_file_that_nobody_may_write_is_ours_and_writable() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn l8_an_interrupted_pull_is_dropped_with_its_room() {
+async fn l8_cancelling_an_interrupted_pull_frees_its_space() {
     let hub = hub_with(&model(410, 9 << 20));
     let stall = Fault::Stall(BodyOffset::After(CHUNK + 1000), Duration::from_secs(30));
     hub.set_faults(FaultPlan::new(0, [FaultRule::always(Target::Bytes, stall)]));
@@ -259,7 +262,7 @@ async fn l8_an_interrupted_pull_is_dropped_with_its_room() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn l9_a_damaged_model_stays_until_its_repair_is_here() {
+async fn l9_damaged_model_is_kept_until_the_repair_is_complete() {
     let content = model(420, 9 << 20);
     let hub = hub_with(&content);
     let store = Store::of(&hub);
@@ -271,13 +274,13 @@ async fn l9_a_damaged_model_stays_until_its_repair_is_here() {
     let damaged = fs::read(&entry.path).unwrap();
     let verified = store.library.verify(&entry.name, &cancel, &mut |_| ()).unwrap();
     let Verified::Repairing { download } = verified else { panic!("it is found") };
-    // The hub is not to be reached.
+    // The hub is unreachable.
     hub.set_faults(FaultPlan::new(0, [FaultRule::always(Target::Any, Fault::Status(503))]));
     let outcome = store.downloader().run_until_done(download, |_| ()).await.unwrap();
     failure(outcome);
-    assert!(fs::read(&entry.path).unwrap() == damaged, "it can be used still");
+    assert!(fs::read(&entry.path).unwrap() == damaged, "the damaged model can still be used");
     assert!(store.library.entry(&entry.name).unwrap().is_damaged);
-    // Once it can be reached, the one chunk comes.
+    // When the hub is reachable, the damaged chunk is downloaded.
     hub.set_faults(FaultPlan::none());
     hub.clear_requests();
     store.library.resume(download).unwrap();
@@ -285,7 +288,7 @@ async fn l9_a_damaged_model_stays_until_its_repair_is_here() {
     assert!(matches!(outcome, Outcome::Done(_)), "{outcome:?}");
     store.assert_has(&content);
     assert_eq!(sent_bytes(&hub), CHUNK);
-    // Or it is removed, and its room with it.
+    // Alternatively it is removed, which frees its space.
     damage(&entry.path, CHUNK + 9);
     store.library.verify(&entry.name, &cancel, &mut |_| ()).unwrap();
     store.library.remove(&entry.name).unwrap();
@@ -296,7 +299,7 @@ async fn l9_a_damaged_model_stays_until_its_repair_is_here() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn l9_an_update_that_is_cut_off_after_its_rename_is_known() {
+async fn l9_update_interrupted_after_its_rename_is_recovered() {
     let (old, new) = (model(430, 5 << 20), model(431, 6 << 20));
     let hub = hub_with(&old);
     let store = Store::of(&hub);
@@ -305,7 +308,7 @@ async fn l9_an_update_that_is_cut_off_after_its_rename_is_known() {
     store.library.pin(&before.name, true).unwrap();
     hub.add(Repo::new(ID).with_file(FILE, new.clone()));
     assert!(matches!(store.pull().await, Outcome::Done(_)));
-    // The state that a death between the rename and the entry leaves.
+    // The state after a crash between the rename and the index entry.
     let index = rusqlite::Connection::open(store.folder.path().join("library.sqlite")).unwrap();
     let sql = "UPDATE models SET sha256 = ?1, size_bytes = ?2";
     index.execute(sql, rusqlite::params![before.sha256, before.size_bytes as i64]).unwrap();
@@ -318,7 +321,7 @@ async fn l9_an_update_that_is_cut_off_after_its_rename_is_known() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn l16_a_new_pull_begins_with_nothing_told() {
+async fn l16_new_pull_starts_without_old_state() {
     let content = model(440, 5 << 20);
     let hub = hub_with(&content);
     let store = Store::of(&hub);

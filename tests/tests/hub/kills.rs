@@ -1,5 +1,5 @@
-//! A process that downloads is killed again and again: what it had written down is used, and no
-//! model shows before it is whole.
+//! A downloading process is killed repeatedly: its progress is reused, and no incomplete model is
+//! ever listed.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -12,27 +12,27 @@ use super::*;
 
 const KILLS: usize = 100;
 const FILE_BYTES: u64 = 22 << 20;
-/// How fast the hub sends: the file takes longer than any of the processes lives.
+/// The speed of the hub: a download takes longer than any process lives.
 const PIECE_BYTES: u64 = 128 << 10;
 const PAUSE: Duration = Duration::from_millis(5);
-/// The longest that a process lives.
-const LONGEST_LIFE_MS: u64 = 600;
+/// The maximum lifetime of a process.
+const MAX_LIFETIME_MS: u64 = 600;
 
-/// Numbers that follow from a seed (splitmix64).
-fn draw(seed: &mut u64) -> u64 {
+/// Reproducible random numbers (splitmix64).
+fn next_random(seed: &mut u64) -> u64 {
     *seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mixed = (*seed ^ (*seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb) >> 16
 }
 
-/// What came of one download.
+/// The result of one download.
 struct Round {
     kills: usize,
     sent_bytes: u64,
 }
 
 #[test]
-fn a_hundred_kills_never_show_half_a_model() {
+fn a_hundred_kills_never_list_an_incomplete_model() {
     let start = Instant::now();
     let lanes = (0..3).map(|lane| {
         thread::spawn(move || {
@@ -52,7 +52,7 @@ fn a_hundred_kills_never_show_half_a_model() {
     println!("{kills} kills, {} downloads, {times:.1} × their bytes", rounds.len());
     println!("{:?}", start.elapsed());
     assert!(kills >= KILLS);
-    assert!(times < 6.0, "the work of before a kill is lost: {times:.1} × the bytes");
+    assert!(times < 6.0, "progress before a kill is lost: {times:.1} × the bytes");
 }
 
 /// Downloads one file, killing the process at random moments until it is done.
@@ -62,15 +62,15 @@ fn round(seed: u64) -> Round {
     let slow = Fault::Drip { piece_bytes: PIECE_BYTES, pause: PAUSE, slow_bytes: u64::MAX };
     hub.set_faults(FaultPlan::new(seed, [FaultRule::always(Target::Bytes, slow)]));
     let whole_takes = PAUSE * u32::try_from(FILE_BYTES / PIECE_BYTES).unwrap();
-    assert!(whole_takes > Duration::from_millis(LONGEST_LIFE_MS));
+    assert!(whole_takes > Duration::from_millis(MAX_LIFETIME_MS));
     let folder = tempfile::tempdir().unwrap();
     let (mut random, mut kills) = (seed, 0);
     while !is_done(folder.path(), &content) {
         let mut child = child::command("pull", folder.path(), &hub.endpoint());
         let mut child = child.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        // Half of them die young.
-        let longest = if kills % 2 == 0 { LONGEST_LIFE_MS } else { 150 };
-        thread::sleep(Duration::from_millis(draw(&mut random) % longest));
+        // Half of the processes live only briefly.
+        let longest = if kills % 2 == 0 { MAX_LIFETIME_MS } else { 150 };
+        thread::sleep(Duration::from_millis(next_random(&mut random) % longest));
         kills += usize::from(child.try_wait().unwrap().is_none());
         child.kill().unwrap();
         child.wait().unwrap();
@@ -79,13 +79,17 @@ fn round(seed: u64) -> Round {
     Round { kills, sent_bytes: sent_bytes(&hub) }
 }
 
-/// Whether the download is done; asserts that what shows until then is whole.
+/// Whether the download is done; asserts that no incomplete model is listed.
 fn is_done(root: &Path, content: &Content) -> bool {
     let library = Library::open(root).unwrap();
     let sha256 = content.sha256().unwrap();
     let whole = files(root);
     for file in &whole {
-        assert_eq!(Content::on_disk(file).unwrap().sha256().unwrap(), sha256, "half a file shows");
+        assert_eq!(
+            Content::on_disk(file).unwrap().sha256().unwrap(),
+            sha256,
+            "an incomplete file is listed"
+        );
     }
     let rows = library.downloads().unwrap();
     let is_done = rows.iter().any(|row| row.state == DownloadState::Done);
@@ -98,16 +102,16 @@ fn is_done(root: &Path, content: &Content) -> bool {
     is_done
 }
 
-/// A process that dies between the rename and the entry leaves a whole file, which is taken back
-/// and not fetched again.
+/// A process that dies between the rename and the index entry leaves a complete file, which is
+/// reused and not downloaded again.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_without_its_entry_is_taken_back() {
+async fn complete_file_without_an_index_entry_is_reused() {
     let content = model(30, 9 << 20);
     let hub = hub_with(&content);
     let store = Store::of(&hub);
     assert!(matches!(store.pull().await, Outcome::Done(_)));
     let path = store.library.entries().unwrap()[0].path.clone();
-    // The state that such a death leaves, from that of one download and the file of another.
+    // Builds the state after such a crash from one download's row and another one's file.
     let index = rusqlite::Connection::open(store.folder.path().join("library.sqlite")).unwrap();
     let bits = [0b111_u8];
     index.execute("DELETE FROM models", []).unwrap();

@@ -1,5 +1,5 @@
-//! The library and its downloads against a hub on loopback whose answers go wrong by a plan: what
-//! becomes a model is bit by bit what the hub has, and nothing else ever shows.
+//! The library and its downloads against a loopback hub with injected faults: each downloaded model
+//! equals the hub's file bit by bit, and nothing else is ever listed.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
 
@@ -27,13 +27,13 @@ use lilims_ipc::Problem;
 use lilims_tests::hub_server::{Content, Host, HubServer, Repo};
 use tempfile::TempDir;
 
-/// The repository that most tests use.
+/// The repository of most tests.
 const ID: &str = "owner/tiny";
-/// Its file.
+/// The file of that repository.
 const FILE: &str = "tiny-Q8_0.gguf";
-/// What is fetched again when a byte of it is damaged.
+/// The chunk size: the bytes to download again after one damaged byte.
 const CHUNK: u64 = 4 << 20;
-/// Short, so that a test need not wait for what does not come.
+/// Short timeouts, so that tests do not wait long for missing responses.
 const PATIENCE: Patience = Patience {
     connect: Duration::from_secs(2),
     stall: Duration::from_millis(400),
@@ -41,14 +41,14 @@ const PATIENCE: Patience = Patience {
     retries: 14,
 };
 
-/// A model's file of at least `data_bytes`, which are generated from `seed`.
+/// A model file with at least `data_bytes` of data generated from `seed`.
 fn model(seed: u64, data_bytes: u64) -> Content {
     let data_bytes = data_bytes.next_multiple_of(32);
     let mut head = Vec::new();
     let mut writer = Writer::default();
     writer.str("general.architecture", "llama").str("general.name", &format!("Tiny {seed}"));
     writer.value("llama.context_length", Value::U32(2048));
-    // The data follow from the seed and are never held.
+    // The data is generated on the fly and never in memory.
     writer.tensor("token_embd.weight", &[data_bytes / 4], TensorType::F32, Vec::new());
     writer.write(&mut head).unwrap();
     let len_bytes = head.len() as u64 + data_bytes;
@@ -75,7 +75,7 @@ fn source_of(repository: &str) -> Source {
     }
 }
 
-/// A library in a folder of its own, and a client of a hub.
+/// A library in a temporary folder, and a client of a hub.
 struct Store {
     folder: TempDir,
     library: Arc<Library>,
@@ -104,10 +104,10 @@ impl Store {
     }
 
     fn row(&self, id: i64) -> DownloadRow {
-        self.library.download(id).unwrap().expect("the download is in the queue")
+        self.library.download(id).unwrap().expect("the download is not in the queue")
     }
 
-    /// Asserts that the library has this file, whole, and nothing else.
+    /// Asserts that the library has exactly this file and nothing else.
     fn assert_has(&self, content: &Content) {
         let entries = self.library.entries().unwrap();
         assert_eq!(entries.len(), 1, "{entries:?}");
@@ -117,11 +117,11 @@ impl Store {
         let files = files(self.folder.path());
         assert_eq!(files, [entries[0].path.clone()]);
         let on_disk = Content::on_disk(&files[0]).unwrap();
-        assert_eq!(on_disk.sha256().unwrap(), sha256, "the file is not what the hub has");
-        assert!(partials(self.folder.path()).is_empty(), "an unfinished file stays");
+        assert_eq!(on_disk.sha256().unwrap(), sha256, "the file differs from the hub's");
+        assert!(partials(self.folder.path()).is_empty(), "an unfinished file is left");
     }
 
-    /// Asserts that no model shows, in the library or in its folder.
+    /// Asserts that there is no model in the library or its folder.
     fn assert_nothing_shows(&self) {
         assert_eq!(self.library.entries().unwrap(), []);
         assert_eq!(files(self.folder.path()), [] as [PathBuf; 0]);
@@ -129,11 +129,11 @@ impl Store {
 }
 
 fn client(library: &Arc<Library>, hub: &HubServer) -> Client {
-    // The machine that runs the tests may have a token of its own.
+    // The machine that runs the tests may have a token configured.
     Client::new(library.clone(), &hub.endpoint(), PATIENCE).unwrap().with_token(None)
 }
 
-/// What a user finds in the library's folder: its models, if all is well.
+/// The visible files in the library's folder, which should be its models.
 fn files(root: &Path) -> Vec<PathBuf> {
     let is_ours = |name: &str| {
         name.starts_with("library.sqlite")
@@ -169,25 +169,25 @@ fn sent_bytes(hub: &HubServer) -> u64 {
     requests.iter().filter(|it| it.host == Host::Cdn).map(|it| it.body_bytes).sum()
 }
 
-/// Waits until something is so.
-async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+/// Waits until a condition holds.
+async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
-    while !is_so() {
-        assert!(start.elapsed() < Duration::from_secs(30), "waited in vain until {what}");
+    while !condition() {
+        assert!(start.elapsed() < Duration::from_secs(30), "timeout waiting until {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
-/// Why a download broke off: the code that its row keeps.
+/// The error code of a failed download, as stored in its row.
 fn problem(store: &Store, outcome: &Outcome) -> Problem {
     let Outcome::Failed(error) = outcome else { panic!("it did not break off: {outcome:?}") };
     let rows = store.library.downloads().unwrap();
     let stored = rows.into_iter().filter_map(|row| row.failure).next_back();
-    assert_eq!(stored.as_ref(), Some(&**error), "the row keeps the whole error");
+    assert_eq!(stored.as_ref(), Some(&**error), "the row must store the whole error");
     error.problem.clone()
 }
 
-/// Why a download broke off, in technical terms.
+/// The technical detail of a failed download.
 fn failure(outcome: Outcome) -> String {
     match outcome {
         Outcome::Failed(error) => error.detail.expect("a download's failure has a detail"),

@@ -1,13 +1,13 @@
-//! Memory: a download takes the same little, however large its file is.
+//! The memory of a download is small and independent of the file size.
 
 use super::*;
 
-/// Large against what may be held.
+/// Much larger than the allowed memory.
 const FILE_BYTES: u64 = 2 << 30;
-/// What a download may take beside what the process has anyway.
-const MOST_KB: u64 = 64 << 10;
+/// The memory that a download may take in addition to the idle process.
+const MAX_ADDITIONAL_KB: u64 = 64 << 10;
 
-/// The most memory that this process had so far, where the system tells.
+/// The peak memory of this process so far, if the system reports it.
 pub(crate) fn peak_kb() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
@@ -15,7 +15,7 @@ pub(crate) fn peak_kb() -> Option<u64> {
 }
 
 #[test]
-fn a_large_file_takes_little_memory() {
+fn large_download_takes_little_memory() {
     let hub = hub_with(&model(20, FILE_BYTES));
     let [idle, pulling] = ["nothing", "pull"].map(|job| {
         let folder = tempfile::tempdir().unwrap();
@@ -33,5 +33,5 @@ fn a_large_file_takes_little_memory() {
     let peak = |text: &str| child::said(text, "peak_kb").parse::<u64>().unwrap();
     let more = peak(&pulling).saturating_sub(peak(&idle));
     println!("{} KiB, of which the download took {more}", peak(&pulling));
-    assert!(more < MOST_KB, "{more} KiB");
+    assert!(more < MAX_ADDITIONAL_KB, "{more} KiB");
 }

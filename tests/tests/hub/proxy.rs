@@ -1,4 +1,4 @@
-//! Proxies come from the environment, and so does the token.
+//! Proxies and the token are configured through the environment.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -9,7 +9,7 @@ use lilims_tests::hub_server::GateKind;
 
 use super::*;
 
-/// A proxy that counts what goes through it, one request to a connection.
+/// Starts a proxy that counts requests, one for each connection.
 fn start_proxy(count: Arc<AtomicUsize>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -28,18 +28,18 @@ fn forward(mut client: TcpStream) {
         head.push(byte[0]);
     }
     let head = String::from_utf8(head).unwrap();
-    // What follows `http://` up to the path is the server.
-    let (method, rest) = head.split_once(" http://").expect("it is asked as a proxy");
+    // The server is between `http://` and the path.
+    let (method, rest) = head.split_once(" http://").expect("the request has an absolute URL");
     let (server, rest) = rest.split_once('/').unwrap();
     let (line, headers) = rest.split_once("\r\n").unwrap();
     let mut server = TcpStream::connect(server).unwrap();
     write!(server, "{method} /{line}\r\nconnection: close\r\n{headers}").unwrap();
-    // Whoever breaks off has what it wanted.
+    // A client that closes the connection early has all it needs.
     let _ = std::io::copy(&mut server, &mut client);
 }
 
 #[test]
-fn proxies_come_from_the_environment() {
+fn proxies_are_read_from_the_environment() {
     let content = model(95, 5 << 20);
     let hub = hub_with(&content);
     let count = Arc::new(AtomicUsize::new(0));
@@ -49,11 +49,15 @@ fn proxies_come_from_the_environment() {
     let said = child::run(pull.env("HTTP_PROXY", &proxy).env("http_proxy", &proxy));
     child::said(&said, "done");
     store.assert_has(&content);
-    assert_eq!(count.load(Ordering::SeqCst), hub.requests().len(), "all went through it");
+    assert_eq!(
+        count.load(Ordering::SeqCst),
+        hub.requests().len(),
+        "all requests must use the proxy"
+    );
 }
 
 #[test]
-fn the_token_comes_from_the_environment_and_goes_to_the_hub_alone() {
+fn token_is_read_from_the_environment_and_sent_to_the_hub_only() {
     let content = model(96, 5 << 20);
     let hub = HubServer::start();
     hub.add(Repo::new(ID).gated(GateKind::Manual, &["hf_secret"]).with_file(FILE, content.clone()));

@@ -1,4 +1,5 @@
-//! The queue: steered by its rows, bounded in number and speed, and shared by processes.
+//! The download queue: controlled through its rows, limited in number and speed, shared by
+//! processes.
 
 use std::process::Stdio;
 
@@ -7,7 +8,7 @@ use lilims_tests::hub_server::{Fault, FaultPlan, FaultRule, Target};
 
 use super::*;
 
-/// The hub sends at most so much per second from now on, with each answer.
+/// Limits the hub's speed for each response from now on.
 fn slow_down(hub: &HubServer, bytes_per_second: u64) {
     let pause = Duration::from_millis(10);
     let slow = Fault::Drip { piece_bytes: bytes_per_second / 100, pause, slow_bytes: u64::MAX };
@@ -15,7 +16,7 @@ fn slow_down(hub: &HubServer, bytes_per_second: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_download_is_paused_goes_on_and_is_cancelled() {
+async fn download_is_paused_resumed_and_cancelled() {
     let content = model(50, 22 << 20);
     let hub = hub_with(&content);
     slow_down(&hub, 32 << 20);
@@ -47,7 +48,7 @@ async fn a_download_is_paused_goes_on_and_is_cancelled() {
     until("its file is gone", || partials(store.folder.path()).is_empty()).await;
     store.assert_nothing_shows();
 
-    // And the folder is still good for another.
+    // The folder can be used for another download.
     hub.set_faults(FaultPlan::none());
     let id = store.library.enqueue(&source()).unwrap();
     until("it is done", || store.row(id).state == DownloadState::Done).await;
@@ -56,7 +57,7 @@ async fn a_download_is_paused_goes_on_and_is_cancelled() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_cancelled_download_left_goes_when_the_library_is_opened() {
+async fn leftovers_of_a_cancelled_download_are_removed_on_open() {
     let content = model(51, 9 << 20);
     let hub = hub_with(&content);
     slow_down(&hub, 8 << 20);
@@ -76,7 +77,7 @@ async fn what_a_cancelled_download_left_goes_when_the_library_is_opened() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_speed_limit_holds() {
+async fn speed_limit_is_respected() {
     const RATE: u64 = 6 << 20;
     let content = model(52, 15 << 20);
     let hub = hub_with(&content);
@@ -92,7 +93,7 @@ async fn the_speed_limit_holds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_so_many_run_at_once_over_all_processes() {
+async fn concurrent_downloads_are_limited_across_processes() {
     let hub = HubServer::start();
     let ids: Vec<_> = (0..5).map(|n| format!("owner/model-{n}")).collect();
     for (id, seed) in ids.iter().zip(60..) {
@@ -101,7 +102,7 @@ async fn only_so_many_run_at_once_over_all_processes() {
     slow_down(&hub, 8 << 20);
     let store = Store::of(&hub);
     store.library.set_limits(Limits { at_once: 2, bytes_per_second: None }).unwrap();
-    // Libraries of their own share nothing but the folder, as those of two processes do.
+    // Separate `Library` values share only the folder, as two processes do.
     let runs: Vec<_> = (0..2)
         .map(|_| {
             let library = Arc::new(Library::open(store.folder.path()).unwrap());
@@ -122,7 +123,7 @@ async fn only_so_many_run_at_once_over_all_processes() {
     .await;
     assert_eq!(most, 2);
     runs.iter().for_each(tokio::task::JoinHandle::abort);
-    // Their files have one name, they do not.
+    // Their files have the same name; the models must not.
     let mut names: Vec<_> =
         store.library.entries().unwrap().into_iter().map(|entry| entry.name).collect();
     names.sort();

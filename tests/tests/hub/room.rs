@@ -1,4 +1,4 @@
-//! Room: full disks are clear errors, and the quota takes the least recently used.
+//! Disk space: full disks are clear errors, and the quota removes the least recently used models.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -9,8 +9,8 @@ use lilims_tests::hub_server::{Fault, FaultPlan, FaultRule, Target};
 
 use super::*;
 
-/// What a child does on a disk of 8 MB: a model of 5 MB has no room beside another file, and has
-/// once that is gone.
+/// A child's job on a disk of 8 MB: a model of 5 MB does not fit beside another file, and fits
+/// after that is removed.
 pub(crate) async fn fill_disk(library: &Arc<Library>) {
     let client = Client::from_env(library.clone()).unwrap();
     let ballast = library.root().join(".ballast");
@@ -31,7 +31,7 @@ pub(crate) async fn fill_disk(library: &Arc<Library>) {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_full_disk_is_a_clear_error_and_room_helps() {
+fn full_disk_is_a_clear_error_until_space_is_freed() {
     let content = model(70, 5 << 20);
     let hub = hub_with(&content);
     let folder = tempfile::tempdir().unwrap();
@@ -54,16 +54,16 @@ fn a_full_disk_is_a_clear_error_and_room_helps() {
     assert_eq!(child::said(&said, "sha256"), content.sha256().unwrap());
 }
 
-/// A limit of the system that needs no rights: the file may not become so large.
+/// Uses the file size limit of the system, which needs no privileges.
 #[cfg(unix)]
 #[test]
-fn a_file_that_may_not_grow_is_a_clear_error() {
+fn file_size_limit_is_a_clear_error() {
     let content = model(71, 9 << 20);
     let hub = hub_with(&content);
     let store = Store::of(&hub);
     let child = child::command("pull", store.folder.path(), &hub.endpoint());
     let mut limited = Command::new("sh");
-    // In units of 512 or 1024 bytes, as the shell has it.
+    // In units of 512 or 1024 bytes, depending on the shell.
     limited.args(["-c", "trap '' XFSZ && ulimit -f 4096 && exec \"$0\" \"$@\""]);
     limited.arg(child.get_program()).args(child.get_args());
     limited.envs(child.get_envs().filter_map(|(name, value)| Some((name, value?))));
@@ -77,7 +77,7 @@ fn a_file_that_may_not_grow_is_a_clear_error() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn room_is_made_by_the_least_recently_used() {
+async fn least_recently_used_models_are_removed_first() {
     const SIZE: u64 = 2 << 20;
     let hub = HubServer::start();
     let store = Store::of(&hub);
@@ -87,13 +87,13 @@ async fn room_is_made_by_the_least_recently_used() {
         hub.add(Repo::new(&id).with_file(FILE, model(80 + n, SIZE)));
         let outcome = store.pull_of(&source_of(&id)).await;
         let Outcome::Done(entry) = outcome else { panic!("{outcome:?}") };
-        // The clock that orders them has milliseconds.
+        // The clock that orders them has a resolution of milliseconds.
         tokio::time::sleep(Duration::from_millis(2)).await;
         drop(store.library.use_model(&entry.name).unwrap());
         names.push(entry.name);
     }
     let library = &store.library;
-    // One is pinned, another process uses one, and one comes anew.
+    // One is pinned, another process uses one, and one is downloaded again.
     library.pin(&names[0], true).unwrap();
     let (mut holder, held) = hold(&store, &hub, &names[1]);
     hub.add(Repo::new("owner/model-2").with_file(FILE, model(90, SIZE)));
@@ -115,7 +115,7 @@ async fn room_is_made_by_the_least_recently_used() {
     };
     let kept = |n: usize, why| (names[n].clone(), why);
     assert_eq!(stay(&plan), [kept(0, StayReason::Pinned), kept(2, StayReason::Downloading)]);
-    // Only what was agreed to is removed, and nothing if the plan is another one by now.
+    // Only the confirmed models are removed, and nothing if the plan has changed.
     for agreed in [&[][..], &names[4..5], &names[3..5]] {
         let changed = library.make_room(SIZE, agreed);
         let is_told =
@@ -125,7 +125,7 @@ async fn room_is_made_by_the_least_recently_used() {
     assert_eq!(library.entries().unwrap().len(), 5, "nothing was removed");
     library.make_room(SIZE, &names[3..4]).unwrap();
     assert!(matches!(library.make_room(4 * SIZE, &[]), Err(Error::Quota { .. })));
-    assert_eq!(library.entries().unwrap().len(), 4, "nothing leaves in vain");
+    assert_eq!(library.entries().unwrap().len(), 4, "nothing is removed without need");
 
     let here = library.use_model(&names[4]).unwrap();
     assert!(matches!(library.remove(&names[4]), Err(Error::InUse { .. })));
@@ -143,7 +143,7 @@ async fn room_is_made_by_the_least_recently_used() {
     running.abort();
 }
 
-/// A process that uses a model until what is returned with it is dropped.
+/// Starts a process that uses a model until the returned value is dropped.
 fn hold(store: &Store, hub: &HubServer, name: &str) -> (std::process::Child, impl Sized) {
     let mut child = child::command("hold", store.folder.path(), &hub.endpoint());
     child.env("LILIMS_TEST_MODEL", name).stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -156,7 +156,7 @@ fn hold(store: &Store, hub: &HubServer, name: &str) -> (std::process::Child, imp
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_download_that_does_not_fit_the_quota_says_so() {
+async fn download_larger_than_the_quota_is_an_error() {
     let content = model(91, 5 << 20);
     let hub = hub_with(&content);
     let store = Store::of(&hub);

@@ -1,4 +1,4 @@
-//! Two hundred ways for a download to go wrong, each repeatable by its number.
+//! Two hundred random fault schedules for downloads, each reproducible by its number.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -8,9 +8,9 @@ use lilims_tests::hub_server::FaultPlan;
 use super::*;
 
 const SCHEDULES: u64 = 200;
-/// Schedules of files that come in several ranges at once.
+/// The number of schedules with files that use several concurrent ranges.
 const LARGE_SCHEDULES: u64 = 12;
-const AT_ONCE: usize = 12;
+const CONCURRENT_SCHEDULES: usize = 12;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn any_schedule_of_faults_ends_with_the_file_or_a_clear_error() {
@@ -20,7 +20,7 @@ async fn any_schedule_of_faults_ends_with_the_file_or_a_clear_error() {
     let small = (0..SCHEDULES).map(|seed| (seed, contents[seed as usize % contents.len()].clone()));
     let all = small.chain((1000..1000 + LARGE_SCHEDULES).map(|seed| (seed, large.clone())));
     let (done, failed) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let runs = stream::iter(all).for_each_concurrent(AT_ONCE, |(seed, content)| {
+    let runs = stream::iter(all).for_each_concurrent(CONCURRENT_SCHEDULES, |(seed, content)| {
         let (done, failed) = (&done, &failed);
         async move {
             let is_done = follow(seed, &content).await;
@@ -34,7 +34,7 @@ async fn any_schedule_of_faults_ends_with_the_file_or_a_clear_error() {
     assert_eq!(done.into_inner() as u64 + failed.into_inner() as u64, all);
 }
 
-/// Follows one schedule to its end. Returns whether the file came.
+/// Runs one schedule; returns whether the file was downloaded.
 async fn follow(seed: u64, content: &Content) -> bool {
     let hub = hub_with(content);
     let plan = FaultPlan::random(seed);
