@@ -55,8 +55,8 @@ impl User {
         }
         command.env("HOME", self.home.path()).env("LILIMS_HOME", self.path("lilims"));
         // Nothing listens there: without a hub, a command that opens a connection fails.
-        let nobody = || "http://127.0.0.1:9".to_owned();
-        command.env("HF_ENDPOINT", self.hub.as_ref().map_or_else(nobody, HubServer::endpoint));
+        let closed_port = || "http://127.0.0.1:9".to_owned();
+        command.env("HF_ENDPOINT", self.hub.as_ref().map_or_else(closed_port, HubServer::endpoint));
         let nowhere = self.path("no-model.gguf");
         command.env("LILIMS_MODEL", self.bundled.as_ref().unwrap_or(&nowhere));
         command
@@ -359,8 +359,8 @@ fn making_room_lists_models_and_needs_confirmation() {
     let refused = user.fails(&["pull", "someone/tiny-GGUF:Q4_1"], 1);
     assert!(refused.contains("removes") && refused.contains("--yes"), "{refused}");
     assert!(user.stdout(&["list"]).contains("other"));
-    let (_, said) = user.succeeds(&["pull", "someone/tiny-GGUF:Q4_1", "--yes"]);
-    assert!(said.contains("removes other"), "{said}");
+    let (_, stderr) = user.succeeds(&["pull", "someone/tiny-GGUF:Q4_1", "--yes"]);
+    assert!(stderr.contains("removes other"), "{stderr}");
     assert!(!user.stdout(&["list"]).contains("other"));
 }
 
@@ -449,11 +449,11 @@ fn l10_damaged_index_is_reported_and_rebuilt() {
     let name = user.import("Tiny.gguf", 1);
     let index = user.path("lilims/models/library.sqlite");
     fs::write(&index, "no database".repeat(1000)).unwrap();
-    let (list, said) = user.succeeds(&["list"]);
+    let (list, stderr) = user.succeeds(&["list"]);
     assert!(list.contains(&name), "{list}");
-    assert!(said.contains("was damaged") && said.contains("library.sqlite"), "{said}");
-    let (_, said) = user.succeeds(&["list"]);
-    assert!(!said.contains("was damaged"), "{said}");
+    assert!(stderr.contains("was damaged") && stderr.contains("library.sqlite"), "{stderr}");
+    let (_, stderr) = user.succeeds(&["list"]);
+    assert!(!stderr.contains("was damaged"), "{stderr}");
 }
 
 #[test]
@@ -515,7 +515,7 @@ fn l8_unfinished_pull_is_listed_and_removed() {
     let row = &user.json(&["list", "--json"])[0];
     assert_eq!((&row["is_unfinished"], &row["done_bytes"]), (&true.into(), &0.into()));
     assert!(user.stdout(&["quota"]).contains("unfinished"));
-    let (_, said) = user.succeeds(&["rm", "maker/Tiny-GGUF:q4_0"]);
-    assert!(said.contains("Dropped the unfinished maker/Tiny-GGUF/t-Q4_0.gguf"), "{said}");
+    let (_, stderr) = user.succeeds(&["rm", "maker/Tiny-GGUF:q4_0"]);
+    assert!(stderr.contains("Dropped the unfinished maker/Tiny-GGUF/t-Q4_0.gguf"), "{stderr}");
     assert!(user.names().is_empty() && !user.stdout(&["quota"]).contains("unfinished"));
 }

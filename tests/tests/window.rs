@@ -96,8 +96,8 @@ fn new_chat_clears_the_conversation_and_answers_can_be_regenerated() -> Result<(
     ensure!(window.answers()?.len() == 1);
     window.click("new-chat")?;
     window.wait("an empty page", || Ok(window.answers()?.is_empty().then_some(())))?;
-    let anew = window.ask_and_wait(QUESTION)?;
-    ensure!(anew.starts_with(ANSWER), "the answer is {anew:?}");
+    let new_answer = window.ask_and_wait(QUESTION)?;
+    ensure!(new_answer.starts_with(ANSWER), "the answer is {new_answer:?}");
     Ok(())
 }
 

@@ -401,31 +401,34 @@ fn chat_continues_the_conversation_in_a_file() {
         let kept: Json = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
         kept["messages"].as_array().unwrap().len()
     };
-    let (_, said) = chat_in(&file, &["--system", "Be brief."], "Say hello.\nAnd again?\n");
-    assert_eq!((messages(), saved.exists()), (5, true), "{said}");
-    let (_, said) = chat_in(&file, &[], "And once more?\n");
-    assert!(messages() == 7 && !said.contains("read again"), "{said}");
+    let (_, stderr) = chat_in(&file, &["--system", "Be brief."], "Say hello.\nAnd again?\n");
+    assert_eq!((messages(), saved.exists()), (5, true), "{stderr}");
+    let (_, stderr) = chat_in(&file, &[], "And once more?\n");
+    assert!(messages() == 7 && !stderr.contains("read again"), "{stderr}");
 
     // The saved session is optional: if it is damaged or has other settings, it is recomputed.
     let mut bytes = fs::read(&saved).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     fs::write(&saved, bytes).unwrap();
-    let (_, said) = chat_in(&file, &[], "Now?\n");
-    assert!(messages() == 9 && said.contains("damaged; the conversation is read again"), "{said}");
-    let (_, said) = chat_in(&file, &["--kv-type", "q8_0", "--context", "60"], "Now?\n");
-    assert!(messages() == 11 && said.contains("another model or settings"), "{said}");
-    let (ok, said) = chat_in(&file, &["--context", "60", "--overflow", "stop"], "Now?\n");
-    assert!(!ok && said.contains("--overflow slide") && messages() == 11, "{said}");
-    let (ok, said) = chat_in(&file, &["--context", "90", "--overflow", "summarise"], "Now?\n");
-    assert!(ok && messages() == 13, "{said}");
-    let (_, said) = chat_in(&file, &[], "/new\n");
-    assert_eq!(messages(), 0, "{said}");
+    let (_, stderr) = chat_in(&file, &[], "Now?\n");
+    assert!(
+        messages() == 9 && stderr.contains("damaged; the conversation is read again"),
+        "{stderr}"
+    );
+    let (_, stderr) = chat_in(&file, &["--kv-type", "q8_0", "--context", "60"], "Now?\n");
+    assert!(messages() == 11 && stderr.contains("another model or settings"), "{stderr}");
+    let (ok, stderr) = chat_in(&file, &["--context", "60", "--overflow", "stop"], "Now?\n");
+    assert!(!ok && stderr.contains("--overflow slide") && messages() == 11, "{stderr}");
+    let (ok, stderr) = chat_in(&file, &["--context", "90", "--overflow", "summarise"], "Now?\n");
+    assert!(ok && messages() == 13, "{stderr}");
+    let (_, stderr) = chat_in(&file, &[], "/new\n");
+    assert_eq!(messages(), 0, "{stderr}");
 
     // A conversation that cannot be read is not overwritten.
     fs::write(&file, "{ \"messages\": [").unwrap();
-    let (ok, said) = chat_in(&file, &[], "Say hello.\n");
-    assert!(!ok && said.contains("cannot read the conversation in"), "{said}");
+    let (ok, stderr) = chat_in(&file, &[], "Say hello.\n");
+    assert!(!ok && stderr.contains("cannot read the conversation in"), "{stderr}");
     assert_eq!(fs::read_to_string(&file).unwrap(), "{ \"messages\": [");
 }
 

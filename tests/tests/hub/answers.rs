@@ -89,9 +89,9 @@ async fn l5_download_waits_as_requested_and_retries_once() {
         hub.set_faults(FaultPlan::new(0, [limit]));
         let store = Store::of(&hub);
         let id = store.library.enqueue(&source()).unwrap();
-        let (start, mut told) = (Instant::now(), Vec::new());
-        let tell = |row: &DownloadRow| told.extend(row.journal.retrying.clone());
-        let outcome = store.downloader().run_until_done(id, tell).await.unwrap();
+        let (start, mut reported) = (Instant::now(), Vec::new());
+        let on_progress = |row: &DownloadRow| reported.extend(row.journal.retrying.clone());
+        let outcome = store.downloader().run_until_done(id, on_progress).await.unwrap();
         assert!(matches!(outcome, Outcome::Done(_)), "{how:?}: {outcome:?}");
         // An HTTP date has a resolution of one second.
         assert!(start.elapsed() >= Duration::from_secs(1), "{how:?}: {:?}", start.elapsed());
@@ -99,7 +99,7 @@ async fn l5_download_waits_as_requested_and_retries_once() {
         let waits = |(error, wait): &(lilims_ipc::Error, u64)| {
             matches!(error.problem, Problem::HubBusy { .. }) && *wait >= 1
         };
-        assert!(told.iter().any(waits), "{told:?}");
+        assert!(reported.iter().any(waits), "{reported:?}");
     }
 }
 

@@ -35,14 +35,14 @@ pub(crate) fn command(job: &str, root: &Path, endpoint: &str) -> Command {
 /// If it fails.
 pub(crate) fn run(command: &mut Command) -> String {
     let output = command.output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{}: {said}\n{errors}", output.status);
-    said
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {stdout}\n{stderr}", output.status);
+    stdout
 }
 
 /// The value of the line `name=value` in a child's output.
-pub(crate) fn said<'a>(text: &'a str, name: &str) -> &'a str {
+pub(crate) fn value_of<'a>(text: &'a str, name: &str) -> &'a str {
     let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
     value.unwrap_or_else(|| panic!("the child did not print {name}: {text}"))
 }

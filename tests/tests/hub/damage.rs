@@ -9,9 +9,9 @@ use super::*;
 
 fn verify(library: &Library) -> Verified {
     let name = library.entries().unwrap()[0].name.clone();
-    let mut told = 0;
-    let verified = library.verify(&name, &AtomicBool::new(false), &mut |bytes| told = bytes);
-    assert!(told > 0);
+    let mut reported = 0;
+    let verified = library.verify(&name, &AtomicBool::new(false), &mut |bytes| reported = bytes);
+    assert!(reported > 0);
     verified.unwrap()
 }
 

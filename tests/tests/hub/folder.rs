@@ -234,8 +234,8 @@ fn l7_copy_of_a_read_only_file_is_ours_and_writable() {
     if is_root {
         command.uid(NOBODY).gid(NOBODY);
     }
-    let said = child::run(&mut command);
-    let path = PathBuf::from(child::said(&said, "path"));
+    let stdout = child::run(&mut command);
+    let path = PathBuf::from(child::value_of(&stdout, "path"));
     let mode = fs::metadata(&path).unwrap().permissions().mode();
     assert_eq!(mode & 0o200, 0o200, "{mode:o}");
     assert_eq!(fs::read(&path).unwrap(), fs::read(&file).unwrap());
@@ -330,11 +330,11 @@ async fn l16_new_pull_starts_without_old_state() {
     let id = store.library.enqueue(&source()).unwrap();
     let row = store.row(id);
     assert_eq!((row.journal.done_bytes, row.journal.total_bytes), (0, 0), "{row:?}");
-    let mut told = Vec::new();
-    let tell = |row: &DownloadRow| told.push(row.journal.done_bytes);
-    let outcome = store.downloader().run_until_done(id, tell).await.unwrap();
+    let mut reported = Vec::new();
+    let on_progress = |row: &DownloadRow| reported.push(row.journal.done_bytes);
+    let outcome = store.downloader().run_until_done(id, on_progress).await.unwrap();
     assert!(matches!(outcome, Outcome::Done(_)), "{outcome:?}");
-    assert_eq!(told[0], 0, "{told:?}");
+    assert_eq!(reported[0], 0, "{reported:?}");
     // Neither an old error nor an old pause is reported.
     let index = rusqlite::Connection::open(store.folder.path().join("library.sqlite")).unwrap();
     let left = "UPDATE downloads SET state = 'failed', failure = 'old', progress =

@@ -20,17 +20,17 @@ fn large_download_takes_little_memory() {
     let [idle, pulling] = ["nothing", "pull"].map(|job| {
         let folder = tempfile::tempdir().unwrap();
         let start = Instant::now();
-        let said = child::run(&mut child::command(job, folder.path(), &hub.endpoint()));
+        let stdout = child::run(&mut child::command(job, folder.path(), &hub.endpoint()));
         println!("{job}: {:?}", start.elapsed());
         if job == "pull" {
-            assert_eq!(child::said(&said, "done"), "tiny-q8_0");
+            assert_eq!(child::value_of(&stdout, "done"), "tiny-q8_0");
         }
-        said
+        stdout
     });
     if peak_kb().is_none() {
-        return lilims_tests::skip("this system does not tell the memory of a process");
+        return lilims_tests::skip("this system does not report the memory of a process");
     }
-    let peak = |text: &str| child::said(text, "peak_kb").parse::<u64>().unwrap();
+    let peak = |text: &str| child::value_of(text, "peak_kb").parse::<u64>().unwrap();
     let more = peak(&pulling).saturating_sub(peak(&idle));
     println!("{} KiB, of which the download took {more}", peak(&pulling));
     assert!(more < MAX_ADDITIONAL_KB, "{more} KiB");

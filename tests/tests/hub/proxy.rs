@@ -46,8 +46,8 @@ fn proxies_are_read_from_the_environment() {
     let proxy = start_proxy(count.clone());
     let store = Store::of(&hub);
     let mut pull = child::command("pull", store.folder.path(), &hub.endpoint());
-    let said = child::run(pull.env("HTTP_PROXY", &proxy).env("http_proxy", &proxy));
-    child::said(&said, "done");
+    let stdout = child::run(pull.env("HTTP_PROXY", &proxy).env("http_proxy", &proxy));
+    child::value_of(&stdout, "done");
     store.assert_has(&content);
     assert_eq!(
         count.load(Ordering::SeqCst),
@@ -63,8 +63,8 @@ fn token_is_read_from_the_environment_and_sent_to_the_hub_only() {
     hub.add(Repo::new(ID).gated(GateKind::Manual, &["hf_secret"]).with_file(FILE, content.clone()));
     let store = Store::of(&hub);
     let mut pull = child::command("pull", store.folder.path(), &hub.endpoint());
-    let said = child::run(pull.env("HF_TOKEN", "hf_secret"));
-    child::said(&said, "done");
+    let stdout = child::run(pull.env("HF_TOKEN", "hf_secret"));
+    child::value_of(&stdout, "done");
     store.assert_has(&content);
     let requests = hub.requests();
     assert!(!requests[0].authorization && requests[0].status == 401, "{:?}", requests[0]);

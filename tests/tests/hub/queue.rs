@@ -28,7 +28,7 @@ async fn download_is_paused_resumed_and_cancelled() {
     until("two chunks came", || store.row(id).journal.done_bytes > 2 * CHUNK + 1000).await;
     store.library.pause(id).unwrap();
     let lock = store.folder.path().join(format!(".locks/download-{id}.lock"));
-    until("nobody runs it", || fs::File::open(&lock).unwrap().try_lock().is_ok()).await;
+    until("no process runs it", || fs::File::open(&lock).unwrap().try_lock().is_ok()).await;
     assert_eq!(store.row(id).state, DownloadState::Paused);
     store.assert_nothing_shows();
     let before = sent_bytes(&hub);
@@ -143,8 +143,8 @@ fn two_processes_share_one_download() {
             std::thread::spawn(move || child::run(&mut command))
         })
         .collect();
-    let said: Vec<_> = pulls.into_iter().map(|pull| pull.join().unwrap()).collect();
-    assert_eq!(child::said(&said[0], "done"), child::said(&said[1], "done"));
+    let stdout: Vec<_> = pulls.into_iter().map(|pull| pull.join().unwrap()).collect();
+    assert_eq!(child::value_of(&stdout[0], "done"), child::value_of(&stdout[1], "done"));
     store.assert_has(&content);
     assert_eq!(sent_bytes(&hub), content.len_bytes());
 }

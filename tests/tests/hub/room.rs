@@ -48,10 +48,10 @@ fn full_disk_is_a_clear_error_until_space_is_freed() {
     command.args(["-m", "sh", "-c", &format!("{mount} && exec \"$0\" \"$@\"")]);
     command.arg(child.get_program()).args(child.get_args());
     command.envs(child.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let said = child::run(&mut command);
-    let failure = child::said(&said, "failed");
+    let stdout = child::run(&mut command);
+    let failure = child::value_of(&stdout, "failed");
     assert!(failure.contains("is too full: "), "{failure}");
-    assert_eq!(child::said(&said, "sha256"), content.sha256().unwrap());
+    assert_eq!(child::value_of(&stdout, "sha256"), content.sha256().unwrap());
 }
 
 /// Uses the file size limit of the system, which needs no privileges.
@@ -67,12 +67,12 @@ fn file_size_limit_is_a_clear_error() {
     limited.args(["-c", "trap '' XFSZ && ulimit -f 4096 && exec \"$0\" \"$@\""]);
     limited.arg(child.get_program()).args(child.get_args());
     limited.envs(child.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let said = child::run(&mut limited);
-    let failure = child::said(&said, "failed");
+    let stdout = child::run(&mut limited);
+    let failure = child::value_of(&stdout, "failed");
     assert!(failure.contains("cannot use") && failure.contains(".part"), "{failure}");
     store.assert_nothing_shows();
-    let said = child::run(&mut child::command("pull", store.folder.path(), &hub.endpoint()));
-    child::said(&said, "done");
+    let stdout = child::run(&mut child::command("pull", store.folder.path(), &hub.endpoint()));
+    child::value_of(&stdout, "done");
     store.assert_has(&content);
 }
 
@@ -149,8 +149,8 @@ fn hold(store: &Store, hub: &HubServer, name: &str) -> (std::process::Child, imp
     child.env("LILIMS_TEST_MODEL", name).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = child.spawn().unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let said = lines.map_while(Result::ok).find(|line| line.starts_with("held="));
-    assert_eq!(said, Some(format!("held={name}")));
+    let line = lines.map_while(Result::ok).find(|line| line.starts_with("held="));
+    assert_eq!(line, Some(format!("held={name}")));
     let stdin = child.stdin.take();
     (child, stdin)
 }
