@@ -11,7 +11,11 @@ const TABLE: &[(&str, &[&str])] = &[
     ("lilims-gguf", &["lilims-files"]),
     ("lilims-quant", &["lilims-files", "lilims-gguf"]),
     ("lilims-engine", &["lilims-files", "lilims-gguf", "lilims-jinja", "lilims-quant"]),
-    ("lilims-hub", &["lilims-files", "lilims-gguf", "lilims-ipc", "lilims-models"]),
+    ("lilims-store", &["lilims-files", "lilims-models"]),
+    (
+        "lilims-hub",
+        &["lilims-files", "lilims-gguf", "lilims-ipc", "lilims-models", "lilims-store"],
+    ),
     (
         "lilims-convert",
         &["lilims-files", "lilims-gguf", "lilims-quant", "lilims-engine", "lilims-bench"],
@@ -49,6 +53,7 @@ const LIBRARIES: &[&str] = &[
     "lilims-ipc",
     "lilims-models",
     "lilims-quant",
+    "lilims-store",
 ];
 
 /// Crates from outside that one project crate alone may use, by the start of their names.
