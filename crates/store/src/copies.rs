@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, NaiveDateTime, Utc};
-use lilims_files::{ReplaceOptions, Replacement};
+use lilims_files::{AtomicFile, AtomicFileOptions};
 use rusqlite::{Connection, OpenFlags};
 
 use crate::open::{PATIENCE, TEMPORARY_PREFIX, check, sweep};
@@ -76,8 +76,8 @@ pub(crate) fn make(paths: &Paths, locks: &Locks, before: Option<u32>) -> Result<
     let now = time(now_ms()).format(TIME);
     let why = before.map_or_else(String::new, |version| format!("-version-{version}"));
     let path = paths.copies.join(format!("{PREFIX}{now}{why}{SUFFIX}"));
-    let options = ReplaceOptions { prefix: TEMPORARY_PREFIX, is_private: true };
-    let copy = Replacement::with(&path, options).map_err(Error::file(&path))?;
+    let options = AtomicFileOptions { prefix: TEMPORARY_PREFIX, is_private: true };
+    let copy = AtomicFile::with_options(&path, options).map_err(Error::file(&path))?;
     copy_into(&paths.database, copy.temporary_path())?;
     copy.commit().map_err(Error::file(&path))?;
     for old in list(&paths.copies).into_iter().skip(N_COPIES) {
@@ -129,10 +129,12 @@ fn delete_from(
     delete: impl Fn(&Connection) -> rusqlite::Result<()>,
 ) -> rusqlite::Result<()> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
+    let mut connection = Connection::open_with_flags(path, flags)?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "secure_delete", true)?;
-    delete(&connection)
+    let transaction = connection.transaction()?;
+    delete(&transaction)?;
+    transaction.commit()
 }
 
 #[cfg(test)]

@@ -36,6 +36,8 @@ pub struct Imported {
     pub conversation: Option<ConversationId>,
     /// What was wrong with the library's index, of which only a part was read.
     pub library_damage: Option<String>,
+    /// Where the library's index is now.
+    pub library_kept_as: Option<PathBuf>,
     /// Where the last conversation's file is, which could not be read.
     pub unreadable_conversation: Option<PathBuf>,
 }
@@ -87,6 +89,7 @@ pub(crate) fn import(
             (imported.n_models, imported.n_downloads) = library.write(&transaction)?;
             note(&transaction, "library.sqlite", &hash, &kept_as, None)?;
         }
+        imported.library_kept_as = Some(kept_as.clone());
         for suffix in ["", "-wal", "-shm"] {
             moves.push((with_suffix(&index, suffix), with_suffix(&kept_as, suffix)));
         }

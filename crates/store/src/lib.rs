@@ -62,15 +62,17 @@ pub struct Store {
 }
 
 /// How a store is opened.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// Whether the conversation of an earlier version is taken over, too.
     pub imports_conversation: bool,
+    /// The folder of models, where it is not `models` in the data folder.
+    pub models_folder: Option<PathBuf>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { imports_conversation: true }
+        Self { imports_conversation: true, models_folder: None }
     }
 }
 
@@ -117,10 +119,13 @@ pub fn database_path(data: &Path) -> PathBuf {
     data.join("lilims.sqlite")
 }
 
-/// Whether there is a library in the data folder `data`, of this version or of an earlier one.
+/// Whether there is a database in the data folder `data`, or something that it would be made of: a
+/// copy, or the library of an earlier version.
 pub fn exists(data: &Path) -> bool {
     let paths = Paths::of(data);
-    paths.database.is_file() || paths.old_index().is_file()
+    paths.database.is_file()
+        || paths.old_index().is_file()
+        || !copies::list(&paths.copies).is_empty()
 }
 
 impl Store {
@@ -143,7 +148,10 @@ impl Store {
     /// As for [`Store::open`].
     pub fn open_with(data: &Path, options: Options) -> Result<Self, Error> {
         let data = std::path::absolute(data).map_err(Error::io(data))?;
-        let paths = Paths::of(&data);
+        let mut paths = Paths::of(&data);
+        if let Some(models) = options.models_folder {
+            paths.models = std::path::absolute(&models).map_err(Error::io(&models))?;
+        }
         let locks = Locks::open(data.join(".locks"))?;
         let open::Opened { mut writer, users, is_new, restored } = open::open(&paths, &locks)?;
         let imported = import::import(&paths, &locks, &mut writer, options.imports_conversation)?;

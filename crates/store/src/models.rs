@@ -56,6 +56,22 @@ pub struct Model {
 }
 
 impl Model {
+    /// Whether this is `file` of `repository`: the same contents where both hashes are known, else the
+    /// same path there.
+    pub fn is_file_of(&self, repository: &str, file: &str, sha256: Option<&str>) -> bool {
+        match (self.sha256.as_deref(), sha256) {
+            (Some(has), Some(wanted)) => has == wanted,
+            _ => {
+                self.repository.as_deref() == Some(repository) && self.file.as_deref() == Some(file)
+            }
+        }
+    }
+
+    /// Whether its file is there and was not found damaged; for a model whose path is whole.
+    pub fn is_usable(&self) -> bool {
+        !self.is_damaged && self.path.is_file()
+    }
+
     /// Whether it is the model that ships with the app.
     pub fn is_bundled(&self) -> bool {
         self.owner.as_deref() == Some(BUNDLED_OWNER)

@@ -9,7 +9,7 @@ use std::io::{self, Seek};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use lilims_files::{ReplaceOptions, Replacement};
+use lilims_files::{AtomicFile, AtomicFileOptions};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
@@ -191,11 +191,12 @@ fn migrate(connection: &mut Connection) -> Result<(), Error> {
 fn rebuild(paths: &Paths, damage: Option<String>) -> Result<Option<Restored>, Error> {
     sweep(&paths.data);
     let database = &paths.database;
-    let options = ReplaceOptions { prefix: TEMPORARY_PREFIX, is_private: true };
+    let options = AtomicFileOptions { prefix: TEMPORARY_PREFIX, is_private: true };
     let (replacement, copy, salvaged) = match from_copy(database, options, paths, &damage)? {
         Some(found) => found,
         None => {
-            let file = Replacement::with(database, options).map_err(Error::file(database))?;
+            let file =
+                AtomicFile::with_options(database, options).map_err(Error::file(database))?;
             let salvaged = fill(file.temporary_path(), database, &damage, false)?;
             (file, None, salvaged)
         }
@@ -215,17 +216,18 @@ fn rebuild(paths: &Paths, damage: Option<String>) -> Result<Option<Restored>, Er
     Ok(Some(Restored { damage, put_aside, from_copy_of_ms, salvaged }))
 }
 
-type Rebuilt = (Replacement, Option<Copy>, Salvaged);
+type Rebuilt = (AtomicFile, Option<Copy>, Salvaged);
 
 /// The new file from the newest copy that is good.
 fn from_copy(
     database: &Path,
-    options: ReplaceOptions,
+    options: AtomicFileOptions,
     paths: &Paths,
     damage: &Option<String>,
 ) -> Result<Option<Rebuilt>, Error> {
     for copy in copies::list(&paths.copies) {
-        let mut file = Replacement::with(database, options).map_err(Error::file(database))?;
+        let mut file =
+            AtomicFile::with_options(database, options).map_err(Error::file(database))?;
         let copied =
             lilims_files::open(&copy.path).map_err(io::Error::from).and_then(|mut from| {
                 io::copy(&mut from, file.file())?;
@@ -269,7 +271,7 @@ fn fill(
 /// stays in its place as well, until the new one takes it.
 fn put_aside(path: &Path) -> Result<PathBuf, Error> {
     let wanted = with_suffix(path, ".damaged");
-    let (aside, ()) = lilims_files::free_name(&wanted, |name| {
+    let (aside, ()) = lilims_files::with_free_name(&wanted, |name| {
         let error = match fs::hard_link(path, name) {
             Ok(()) => return Ok(()),
             Err(error) => error,
@@ -279,7 +281,7 @@ fn put_aside(path: &Path) -> Result<PathBuf, Error> {
         }
         // A file system without links.
         let mut from = lilims_files::open(path)?;
-        let mut copy = Replacement::new(name)?;
+        let mut copy = AtomicFile::new(name)?;
         let io = |source| lilims_files::Error::Io { path: name.to_owned(), source };
         io::copy(&mut from, copy.file()).map_err(io)?;
         copy.commit_new()

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use lilims_store::{
     ConversationChange, ConversationId, Delta, Ending, Error, Message, MessageId, MessageState,
-    NewMessage, Part, PartKind, Role, Store,
+    NewMessage, Part, PartKind, Role, Store, database_path,
 };
 use serde_json::json;
 
@@ -99,12 +99,13 @@ fn a_branch_that_is_shown_and_deleted_gives_way_to_the_newest_beside_it() {
 
 #[test]
 fn a_chain_of_thousands_of_messages_is_deleted_at_once() {
-    let (_folder, store) = store();
+    let (folder, store) = store();
     let id = conversation(&store);
     let mut parent = None;
     let mut first = None;
     for n in 0..3000 {
-        let message = say(&store, &id, parent.as_ref(), Role::User, &format!("m{n}"));
+        let message =
+            say(&store, &id, parent.as_ref(), Role::User, &format!("xylophonequartz m{n}"));
         first.get_or_insert_with(|| message.clone());
         parent = Some(message);
     }
@@ -112,6 +113,15 @@ fn a_chain_of_thousands_of_messages_is_deleted_at_once() {
     store.delete_message(&first.unwrap()).unwrap();
     assert!(store.messages(&id).unwrap().is_empty());
     assert!(store.search("m2999", None, 10).unwrap().is_empty());
+    assert!(!is_on_disk(folder.path(), "xylophonequartz"));
+    let kept = say(&store, &id, None, Role::User, "afterwards");
+    assert_eq!(store.search("afterw", None, 10).unwrap()[0].message, kept);
+    let connection = rusqlite::Connection::open(database_path(folder.path())).unwrap();
+    let sql = "INSERT INTO search (search, rank) VALUES ('integrity-check', 1)";
+    connection.execute(sql, []).unwrap();
+    let sql = "SELECT v FROM search_config WHERE k = 'secure-delete'";
+    let is_secure: u32 = connection.query_row(sql, [], |row| row.get(0)).unwrap();
+    assert_eq!(is_secure, 1);
 }
 
 #[test]

@@ -168,7 +168,7 @@ fn a_crash_between_the_transaction_and_the_move_takes_nothing_over_twice() {
 #[test]
 fn the_conversation_waits_for_whoever_asks_for_it() {
     let folder = data("library-v2.sqlite");
-    let options = Options { imports_conversation: false };
+    let options = Options { imports_conversation: false, ..Options::default() };
     let store = Store::open_with(folder.path(), options).unwrap();
     assert_eq!(store.models().unwrap().len(), 3);
     assert!(store.conversations(false).unwrap().is_empty());

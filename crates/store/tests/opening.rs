@@ -272,7 +272,7 @@ fn names_of_models_are_unique_and_pins_stay() {
     let mut second = Model { path: "elsewhere/m.gguf".into(), ..model("m") };
     store.put_model(&mut second).unwrap();
     assert_ne!(second.name, "m");
-    let mut again = Model { size_bytes: 9, ..model("other") };
+    let mut again = Model { size_bytes: 9, name: "other".to_owned(), ..model("m") };
     store.put_model(&mut again).unwrap();
     assert_eq!((again.name.as_str(), again.is_pinned, again.size_bytes), ("m", true, 9));
     assert_eq!(store.models().unwrap().len(), 2);

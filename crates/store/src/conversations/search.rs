@@ -186,11 +186,13 @@ mod tests {
 
     #[test]
     fn marks_are_told_from_the_texts_own_characters() {
-        let ranges = |text: &str, marked: &str| marked_ranges(text, marked);
-        assert_eq!(ranges("one two", "one \u{1}two\u{2}"), [4..7]);
-        assert_eq!(ranges("é two two", "é \u{1}two\u{2} \u{1}two\u{2}"), [3..6, 7..10]);
-        assert_eq!(ranges("\u{1}a b", "\u{1}a \u{1}b\u{2}"), [3..4]);
-        assert_eq!(ranges("plain", "plain"), [] as [Range<usize>; 0]);
+        let ranges = |text: &str, marked: &str| -> Vec<(usize, usize)> {
+            marked_ranges(text, marked).into_iter().map(|range| (range.start, range.end)).collect()
+        };
+        assert_eq!(ranges("one two", "one \u{1}two\u{2}"), [(4, 7)]);
+        assert_eq!(ranges("é two two", "é \u{1}two\u{2} \u{1}two\u{2}"), [(3, 6), (7, 10)]);
+        assert_eq!(ranges("\u{1}a b", "\u{1}a \u{1}b\u{2}"), [(3, 4)]);
+        assert_eq!(ranges("plain", "plain"), []);
     }
 
     #[test]
