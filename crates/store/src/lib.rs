@@ -50,8 +50,9 @@ pub use salvage::Salvaged;
 pub struct Store {
     paths: Paths,
     locks: Locks,
-    writer: Mutex<Connection>,
     reader: Mutex<Connection>,
+    /// Closed last, so that it empties the write-ahead log.
+    writer: Mutex<Connection>,
     answers: conversations::Writer,
     is_new: bool,
     restored: Option<Restored>,
@@ -162,8 +163,8 @@ impl Store {
         Ok(Self {
             paths,
             locks,
-            writer: Mutex::new(writer),
             reader: Mutex::new(reader),
+            writer: Mutex::new(writer),
             answers: conversations::Writer::default(),
             is_new,
             restored,
