@@ -1,5 +1,7 @@
 //! Conversations on disk: branches, answers that grow, drafts, searches, deletion for good.
 
+#![expect(clippy::unwrap_used, reason = "tests, whose helpers Clippy does not recognise")]
+
 use std::fs;
 use std::path::Path;
 

@@ -1,6 +1,8 @@
 //! Random edits of a tree of messages, against a plain model in memory: branches, siblings, deletion,
 //! and what searches find.
 
+#![expect(clippy::unwrap_used, reason = "tests, whose helpers Clippy does not recognise")]
+
 use std::collections::BTreeMap;
 
 use lilims_store::{
