@@ -132,9 +132,12 @@ fn delete_from(
     let mut connection = Connection::open_with_flags(path, flags)?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "secure_delete", true)?;
+    let before = connection.total_changes();
     let transaction = connection.transaction()?;
     delete(&transaction)?;
-    transaction.commit()
+    transaction.commit()?;
+    // Pages may have remains of rows that were moved.
+    if connection.total_changes() == before { Ok(()) } else { connection.execute_batch("VACUUM") }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests, whose helpers Clippy does not recognise")]
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use lilims_store::{
     ConversationChange, ConversationId, Delta, Ending, Error, Message, MessageId, MessageState,
@@ -39,18 +39,21 @@ fn texts(messages: &[Message]) -> Vec<String> {
     messages.iter().map(text).collect()
 }
 
-/// Whether the bytes are in any file below `folder`.
-fn is_on_disk(folder: &Path, needle: &str) -> bool {
-    fs::read_dir(folder).unwrap().flatten().any(|entry| {
+/// The files below `folder` that have these bytes.
+fn files_with(folder: &Path, needle: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap().flatten() {
         let path = entry.path();
-        match path.is_dir() {
-            true => is_on_disk(&path, needle),
-            false => {
-                let bytes = fs::read(path).unwrap();
-                bytes.windows(needle.len()).any(|window| window == needle.as_bytes())
+        if path.is_dir() {
+            found.extend(files_with(&path, needle));
+        } else {
+            let bytes = fs::read(&path).unwrap();
+            if bytes.windows(needle.len()).any(|window| window == needle.as_bytes()) {
+                found.push(path);
             }
         }
-    })
+    }
+    found
 }
 
 #[test]
@@ -115,7 +118,7 @@ fn a_chain_of_thousands_of_messages_is_deleted_at_once() {
     store.delete_message(&first.unwrap()).unwrap();
     assert!(store.messages(&id).unwrap().is_empty());
     assert!(store.search("m2999", None, 10).unwrap().is_empty());
-    assert!(!is_on_disk(folder.path(), "xylophonequartz"));
+    assert_eq!(files_with(folder.path(), "xylophonequartz"), [] as [PathBuf; 0]);
     let kept = say(&store, &id, None, Role::User, "afterwards");
     assert_eq!(store.search("afterw", None, 10).unwrap()[0].message, kept);
     let connection = rusqlite::Connection::open(database_path(folder.path())).unwrap();
@@ -299,9 +302,9 @@ fn what_is_deleted_is_on_no_page_and_in_no_copy() {
         fs::remove_file(copy.path()).unwrap();
     }
     let store = Store::open(folder.path()).unwrap();
-    assert!(is_on_disk(&folder.path().join("backups"), "xylophonequartz"));
+    assert_eq!(files_with(&folder.path().join("backups"), "xylophonequartz").len(), 1);
     store.delete_conversation(&id).unwrap();
-    assert!(!is_on_disk(folder.path(), "xylophonequartz"));
+    assert_eq!(files_with(folder.path(), "xylophonequartz"), [] as [PathBuf; 0]);
     assert!(store.search("xylophonequartz", None, 10).unwrap().is_empty());
     assert_eq!(store.messages(&kept).unwrap().len(), 1);
     assert!(matches!(store.delete_conversation(&id), Err(Error::NoSuchConversation { .. })));

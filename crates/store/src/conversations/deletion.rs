@@ -15,8 +15,8 @@ use crate::{Error, Store, copies};
 /// How long a deletion waits for others who still read what was before.
 const CHECKPOINT_PATIENCE: Duration = Duration::from_millis(300);
 
-/// From so many messages on, the search index is made compact once instead of taking out each message
-/// by itself: with 20,000 messages that took half a minute.
+/// From so many messages on, the search index is built again instead of taking out each message by
+/// itself: with 20,000 messages that took half a minute.
 const MANY_MESSAGES: u32 = 300;
 
 /// The messages of a branch, from `?1` downwards.
@@ -92,11 +92,13 @@ impl Store {
         })
     }
 
-    /// Empties the write-ahead log, which has what was deleted. Where another process reads an
-    /// earlier state, the log is emptied when that ends.
+    /// Writes the file again, since pages may have remains of rows that were moved, and empties the
+    /// write-ahead log, which has what was deleted. Where another process reads an earlier state, the
+    /// log is emptied when that ends.
     fn forget_log(&self) {
         let writer = self.writer();
         let _ = writer.busy_timeout(CHECKPOINT_PATIENCE);
+        let _ = writer.execute_batch("VACUUM");
         let _ = writer.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         let _ = writer.busy_timeout(PATIENCE);
     }
@@ -137,8 +139,7 @@ fn delete(
     let set = "INSERT INTO search (search, rank) VALUES ('secure-delete', ?1)";
     connection.execute(set, [0])?;
     let n_rows = delete()?;
-    // Merging all of the index drops what was deleted; SQLite overwrites the pages that it leaves.
-    connection.execute("INSERT INTO search (search) VALUES ('optimize')", [])?;
+    connection.execute("INSERT INTO search (search) VALUES ('rebuild')", [])?;
     connection.execute(set, [1])?;
     Ok(n_rows)
 }
