@@ -447,11 +447,11 @@ fn l12_what_is_no_model_is_left_out_by_every_door() {
 fn l10_a_damaged_index_is_said_and_healed() {
     let user = User::new();
     let name = user.import("Tiny.gguf", 1);
-    let index = user.path("lilims/models/library.sqlite");
+    let index = user.path("lilims/lilims.sqlite");
     fs::write(&index, "no database".repeat(1000)).unwrap();
     let (list, said) = user.succeeds(&["list"]);
     assert!(list.contains(&name), "{list}");
-    assert!(said.contains("was damaged") && said.contains("library.sqlite"), "{said}");
+    assert!(said.contains("was damaged") && said.contains("lilims.sqlite"), "{said}");
     let (_, said) = user.succeeds(&["list"]);
     assert!(!said.contains("was damaged"), "{said}");
 }

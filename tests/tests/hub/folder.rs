@@ -148,7 +148,7 @@ fn l3_another_programs_files_are_never_touched_whatever_the_index_says() {
     assert!(entries.iter().all(|it| it.owner.is_some()), "{entries:?}");
     assert_eq!(library.storage().unwrap().used_bytes, 0);
     // An index that claims otherwise is not believed.
-    let index = rusqlite::Connection::open(root.join("library.sqlite")).unwrap();
+    let index = rusqlite::Connection::open(root.join("lilims.sqlite")).unwrap();
     let claim =
         "UPDATE models SET owner = NULL, sha256 = 'ff', repository = 'a/b', file = 'c.gguf'";
     index.execute(claim, []).unwrap();
@@ -306,7 +306,7 @@ async fn l9_an_update_that_is_cut_off_after_its_rename_is_known() {
     hub.add(Repo::new(ID).with_file(FILE, new.clone()));
     assert!(matches!(store.pull().await, Outcome::Done(_)));
     // The state that a death between the rename and the entry leaves.
-    let index = rusqlite::Connection::open(store.folder.path().join("library.sqlite")).unwrap();
+    let index = rusqlite::Connection::open(store.folder.path().join("lilims.sqlite")).unwrap();
     let sql = "UPDATE models SET sha256 = ?1, size_bytes = ?2";
     index.execute(sql, rusqlite::params![before.sha256, before.size_bytes as i64]).unwrap();
     index.execute("UPDATE downloads SET state = 'running', model = NULL", []).unwrap();
@@ -333,7 +333,7 @@ async fn l16_a_new_pull_begins_with_nothing_told() {
     assert!(matches!(outcome, Outcome::Done(_)), "{outcome:?}");
     assert_eq!(told[0], 0, "{told:?}");
     // Neither an old error nor an old pause is reported.
-    let index = rusqlite::Connection::open(store.folder.path().join("library.sqlite")).unwrap();
+    let index = rusqlite::Connection::open(store.folder.path().join("lilims.sqlite")).unwrap();
     let left = "UPDATE downloads SET state = 'failed', failure = 'old', progress =
         json_set(progress, '$.retrying', json('[\"old\", 60]'), '$.is_checking', json('true'),
                  '$.bytes_per_second', 5.0)";

@@ -108,7 +108,7 @@ async fn a_file_without_its_entry_is_taken_back() {
     assert!(matches!(store.pull().await, Outcome::Done(_)));
     let path = store.library.entries().unwrap()[0].path.clone();
     // The state that such a death leaves, from that of one download and the file of another.
-    let index = rusqlite::Connection::open(store.folder.path().join("library.sqlite")).unwrap();
+    let index = rusqlite::Connection::open(store.folder.path().join("lilims.sqlite")).unwrap();
     let bits = [0b111_u8];
     index.execute("DELETE FROM models", []).unwrap();
     let sql = "UPDATE downloads SET state = 'running', model = NULL, received = ?1";
