@@ -59,27 +59,6 @@ pub struct Rebuilt {
     pub n_models: usize,
 }
 
-impl std::fmt::Display for Rebuilt {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let models = match self.n_models {
-            1 => "1 model".to_owned(),
-            n => format!("{n} models"),
-        };
-        let how = match self.from_copy_of_ms {
-            Some(_) => "restored from the last good copy",
-            None => "made again from the files",
-        };
-        match &self.put_aside {
-            Some(aside) => write!(
-                f,
-                "the database was damaged: it is {} now, and was {how}, with {models}",
-                aside.display()
-            ),
-            None => write!(f, "the database was gone: it was {how}, with {models}"),
-        }
-    }
-}
-
 /// What models take on this device.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Storage {

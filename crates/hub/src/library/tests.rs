@@ -60,7 +60,7 @@ fn l10_a_damaged_database_is_restored_or_made_again_from_the_files() {
         );
         let found = library.entry_of("owner/name", "r.gguf").unwrap();
         assert_eq!(found.map(|it| it.name).as_deref(), Some("r"));
-        assert!(rebuilt.to_string().contains("was damaged"), "{rebuilt}");
+        assert!(rebuilt.damage.is_some(), "{rebuilt:?}");
         drop(library);
         assert_eq!(Library::open(&root).unwrap().rebuilt(), None, "said once");
     }
