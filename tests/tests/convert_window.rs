@@ -128,7 +128,7 @@ fn a_model_is_converted_evaluated_used_and_removed() -> Result<()> {
     ensure!(!window.ask_and_wait(QUESTION)?.is_empty());
     drop(window);
 
-    let library = Library::open(&home.path().join("models"))?;
+    let library = Library::open_in(home.path())?;
     let entry = library.entry(CONVERTED)?;
     ensure!(entry.owner.is_none() && entry.sha256 == Some(manifest.result.sha256));
     remove(&library, CONVERTED)?;
@@ -173,7 +173,7 @@ fn cancelling_a_conversion_leaves_no_files_and_cancelling_figures_keeps_the_mode
 #[test]
 fn a_quota_that_is_too_small_is_shown_before_converting() -> Result<()> {
     let home = tempfile::tempdir()?;
-    Library::open(&home.path().join("models"))?.set_quota(Some(1_000_000))?;
+    Library::open_in(home.path())?.set_quota(Some(1_000_000))?;
     let window = open_library(home.path(), true)?;
     choose(&window, "Q4_0")?;
     window.wait("the refusal", || {

@@ -447,11 +447,11 @@ fn l12_files_that_are_not_models_are_skipped_by_every_command() {
 fn l10_damaged_index_is_reported_and_rebuilt() {
     let user = User::new();
     let name = user.import("Tiny.gguf", 1);
-    let index = user.path("lilims/models/library.sqlite");
+    let index = user.path("lilims/lilims.sqlite");
     fs::write(&index, "no database".repeat(1000)).unwrap();
     let (list, stderr) = user.succeeds(&["list"]);
     assert!(list.contains(&name), "{list}");
-    assert!(stderr.contains("was damaged") && stderr.contains("library.sqlite"), "{stderr}");
+    assert!(stderr.contains("was damaged") && stderr.contains("lilims.sqlite"), "{stderr}");
     let (_, stderr) = user.succeeds(&["list"]);
     assert!(!stderr.contains("was damaged"), "{stderr}");
 }

@@ -5,6 +5,8 @@ use std::fmt;
 use lilims_ipc::{self as ipc, CacheShape, FitPart, FitPartKind, MemorySource, Owner, Problem};
 use lilims_ipc::{StayReason, Suggestion, Unsuitable};
 
+use lilims_hub::Rebuilt;
+
 use crate::output;
 
 /// An error of the application as this program shows it.
@@ -284,6 +286,25 @@ pub(crate) fn suggestion(suggestion: &Suggestion) -> String {
             )
         }
         Suggestion::OtherModel => "This model is too large for this device".to_owned(),
+    }
+}
+
+/// What became of a database that was damaged or gone, without a full stop.
+pub(crate) fn rebuilt(rebuilt: &Rebuilt) -> String {
+    let models = match rebuilt.n_models {
+        1 => "1 model".to_owned(),
+        n => format!("{n} models"),
+    };
+    let how = match rebuilt.from_copy_of_ms {
+        Some(_) => "restored from the last good copy",
+        None => "made again from the files",
+    };
+    match &rebuilt.put_aside {
+        Some(aside) => format!(
+            "the database was damaged: it is {} now, and was {how}, with {models}",
+            aside.display()
+        ),
+        None => format!("the database was gone: it was {how}, with {models}"),
     }
 }
 

@@ -292,7 +292,7 @@ impl Client {
         };
         let outcome = match &result {
             Ok(response) => response.status().as_u16().to_string(),
-            Err(error) => error.to_string(),
+            Err(error) => code(error),
         };
         self.library.log_connection(&host(&ask.url), ask.purpose, &outcome);
         result
@@ -507,6 +507,12 @@ impl Named {
             None => self.repository,
         }
     }
+}
+
+/// The code of an error with its facts, for the log.
+fn code(error: &Error) -> String {
+    let problem = lilims_ipc::Error::from(error).problem;
+    serde_json::to_string(&problem).expect("a problem is plain data")
 }
 
 /// Host and, where it is not the usual one, port.

@@ -20,7 +20,7 @@ pub enum Error {
     },
     /// The index cannot be read or written.
     #[error("the library's index cannot be used")]
-    Index(#[from] rusqlite::Error),
+    Index(#[source] lilims_store::Error),
     /// The index was written by a later version of Lilims.
     #[error("the library's index has version {version}, this version of Lilims reads {known}")]
     IndexVersion {
@@ -257,6 +257,21 @@ fn size(bytes: u64) -> String {
         0..1_000_000 => format!("{} kB", bytes.div_ceil(1000)),
         1_000_000..1_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
         _ => format!("{:.1} GB", bytes as f64 / 1e9),
+    }
+}
+
+impl From<lilims_store::Error> for Error {
+    fn from(error: lilims_store::Error) -> Self {
+        use lilims_store::Error as Store;
+        match error {
+            Store::Io { path, source } => Self::Io { path, source },
+            Store::Damaged { .. } | Store::DamagedInUse => Self::IndexDamaged,
+            Store::NewerVersion { found, known } => Self::IndexVersion { version: found, known },
+            Store::Busy => Self::Busy,
+            Store::NoSuchModel { name } => Self::NoSuchModel { name },
+            Store::PathNotText { path } => Self::FileName { file: path.display().to_string() },
+            other => Self::Index(other),
+        }
     }
 }
 

@@ -78,6 +78,10 @@ fn problem(error: &Error) -> Problem {
         Error::IndexVersion { version, known } => {
             Problem::StoreNewer { found: *version, known: *known }
         }
+        Error::Index(lilims_store::Error::DiskFull) => {
+            // SQLite does not say how much it needed.
+            Problem::DiskFull { needed_bytes: 1, free_bytes: 0 }
+        }
         Error::Index(_) => Problem::StoreUnusable,
         Error::Stopped => Problem::Internal,
     }

@@ -32,11 +32,18 @@ pub enum LibraryNote {
     IndexDamaged {
         /// Where the damaged one is now.
         put_aside: String,
+        /// When the copy was made that it was restored from, in milliseconds since 1970; `None` if it
+        /// was made from the files.
+        #[serde(default)]
+        from_copy_of_ms: Option<u64>,
         /// How many models the new one has.
         n_models: u64,
     },
     /// The index was gone, and a new one was made from the files.
     IndexGone {
+        /// As for [`LibraryNote::IndexDamaged`].
+        #[serde(default)]
+        from_copy_of_ms: Option<u64>,
         /// How many models the new one has.
         n_models: u64,
     },

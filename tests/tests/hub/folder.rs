@@ -151,7 +151,7 @@ fn l3_files_of_other_programs_are_never_changed_whatever_the_index_contains() {
     assert!(entries.iter().all(|it| it.owner.is_some()), "{entries:?}");
     assert_eq!(library.storage().unwrap().used_bytes, 0);
     // A wrong claim in the index is not trusted.
-    let index = rusqlite::Connection::open(root.join("library.sqlite")).unwrap();
+    let index = rusqlite::Connection::open(root.join("lilims.sqlite")).unwrap();
     let claim =
         "UPDATE models SET owner = NULL, sha256 = 'ff', repository = 'a/b', file = 'c.gguf'";
     index.execute(claim, []).unwrap();
@@ -309,7 +309,7 @@ async fn l9_update_interrupted_after_its_rename_is_recovered() {
     hub.add(Repo::new(ID).with_file(FILE, new.clone()));
     assert!(matches!(store.pull().await, Outcome::Done(_)));
     // The state after a crash between the rename and the index entry.
-    let index = rusqlite::Connection::open(store.folder.path().join("library.sqlite")).unwrap();
+    let index = rusqlite::Connection::open(store.folder.path().join("lilims.sqlite")).unwrap();
     let sql = "UPDATE models SET sha256 = ?1, size_bytes = ?2";
     index.execute(sql, rusqlite::params![before.sha256, before.size_bytes as i64]).unwrap();
     index.execute("UPDATE downloads SET state = 'running', model = NULL", []).unwrap();
@@ -336,7 +336,7 @@ async fn l16_new_pull_starts_without_old_state() {
     assert!(matches!(outcome, Outcome::Done(_)), "{outcome:?}");
     assert_eq!(reported[0], 0, "{reported:?}");
     // Neither an old error nor an old pause is reported.
-    let index = rusqlite::Connection::open(store.folder.path().join("library.sqlite")).unwrap();
+    let index = rusqlite::Connection::open(store.folder.path().join("lilims.sqlite")).unwrap();
     let left = "UPDATE downloads SET state = 'failed', failure = 'old', progress =
         json_set(progress, '$.retrying', json('[\"old\", 60]'), '$.is_checking', json('true'),
                  '$.bytes_per_second', 5.0)";

@@ -112,7 +112,7 @@ async fn complete_file_without_an_index_entry_is_reused() {
     assert!(matches!(store.pull().await, Outcome::Done(_)));
     let path = store.library.entries().unwrap()[0].path.clone();
     // Builds the state after such a crash from one download's row and another one's file.
-    let index = rusqlite::Connection::open(store.folder.path().join("library.sqlite")).unwrap();
+    let index = rusqlite::Connection::open(store.folder.path().join("lilims.sqlite")).unwrap();
     let bits = [0b111_u8];
     index.execute("DELETE FROM models", []).unwrap();
     let sql = "UPDATE downloads SET state = 'running', model = NULL, received = ?1";

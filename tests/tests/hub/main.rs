@@ -136,8 +136,8 @@ fn client(library: &Arc<Library>, hub: &HubServer) -> Client {
 /// The visible files in the library's folder, which should be its models.
 fn files(root: &Path) -> Vec<PathBuf> {
     let is_ours = |name: &str| {
-        name.starts_with("library.sqlite")
-            || matches!(name, ".locks" | ".partial" | "CACHEDIR.TAG" | "lost+found")
+        name.starts_with("lilims.sqlite")
+            || matches!(name, ".locks" | ".partial" | "backups" | "CACHEDIR.TAG" | "lost+found")
     };
     let mut files = Vec::new();
     for entry in fs::read_dir(root).unwrap().flatten() {

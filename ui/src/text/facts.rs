@@ -58,14 +58,19 @@ pub(crate) fn attempt(attempt: &Attempt) -> String {
 /// Something that happened to the library.
 pub(crate) fn library_note(note: &LibraryNote) -> String {
     match note {
-        LibraryNote::IndexDamaged { put_aside, n_models } => {
-            text!(
-                library_note.index_damaged,
-                count = *n_models,
-                put_aside = visible_name(put_aside)
-            )
+        LibraryNote::IndexDamaged { put_aside, from_copy_of_ms, n_models } => {
+            let (count, put_aside) = (*n_models, visible_name(put_aside));
+            match from_copy_of_ms {
+                Some(_) => text!(library_note.damaged_restored, count, put_aside),
+                None => text!(library_note.index_damaged, count, put_aside),
+            }
         }
-        LibraryNote::IndexGone { n_models } => text!(library_note.index_gone, count = *n_models),
+        LibraryNote::IndexGone { from_copy_of_ms: Some(_), n_models } => {
+            text!(library_note.gone_restored, count = *n_models)
+        }
+        LibraryNote::IndexGone { n_models, .. } => {
+            text!(library_note.index_gone, count = *n_models)
+        }
         LibraryNote::TokenRefused { host } => {
             text!(library_note.token_refused, host = visible_name(host))
         }

@@ -27,7 +27,7 @@ use clap::Subcommand;
 use lilims_hub::{Client, Error, Library};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::output;
+use crate::{messages, output};
 
 pub(crate) use find::named;
 pub(crate) use in_use::InUse;
@@ -100,7 +100,7 @@ fn open() -> Result<Library> {
 /// Says that the index was rebuilt, if it was.
 fn tell_rebuilt(library: &Library) {
     if let Some(rebuilt) = library.rebuilt() {
-        output::note(&format!("lilims: {rebuilt}"));
+        output::note(&format!("lilims: {}", messages::rebuilt(rebuilt)));
     }
 }
 

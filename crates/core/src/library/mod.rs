@@ -69,11 +69,13 @@ impl LibraryHandle {
         let rebuilt = self.library.as_ref().ok().and_then(|library| library.rebuilt());
         let rebuilt = rebuilt.map(|rebuilt| {
             let n_models = rebuilt.n_models as u64;
+            let from_copy_of_ms = rebuilt.from_copy_of_ms;
             match &rebuilt.put_aside {
                 Some(aside) => {
-                    LibraryNote::IndexDamaged { put_aside: aside.display().to_string(), n_models }
+                    let put_aside = aside.display().to_string();
+                    LibraryNote::IndexDamaged { put_aside, from_copy_of_ms, n_models }
                 }
-                None => LibraryNote::IndexGone { n_models },
+                None => LibraryNote::IndexGone { from_copy_of_ms, n_models },
             }
         });
         rebuilt.into_iter().chain(lock(&self.notes).iter().cloned()).collect()

@@ -4,41 +4,13 @@
 //! States are the only way to steer a download: whoever runs it looks at its row four times a
 //! second.
 
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
+use lilims_store::{DownloadChange, QueuedDownload};
 use serde::{Deserialize, Serialize};
 
 use super::describe::describe;
-use super::{Entry, Library, index};
+use super::{DownloadState, Entry, Library, Source, index};
 use crate::Error;
 use crate::download::here_bytes;
-
-/// What is downloaded.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Source {
-    /// The repository, `owner/name`.
-    pub repository: String,
-    /// The file in it.
-    pub file: String,
-    /// A branch, a tag or a commit.
-    pub revision: String,
-    /// The SHA-256 that the file must have, where a certain file is wanted.
-    pub sha256: Option<String>,
-}
-
-/// What a download does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DownloadState {
-    /// It waits for its turn, or a process that ran it ended.
-    Queued,
-    /// A process works on it.
-    Running,
-    /// The user paused it.
-    Paused,
-    /// It broke off and waits for the user.
-    Failed,
-    /// The model is in the library.
-    Done,
-}
 
 /// What is known of a download that has begun.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -79,6 +51,10 @@ pub struct Published {
 }
 
 impl Journal {
+    fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("a journal is plain data")
+    }
+
     /// The same without what only a download that runs has to tell.
     fn at_rest(self, received: &[u8]) -> Self {
         Self {
@@ -121,28 +97,6 @@ impl DownloadRow {
     }
 }
 
-pub(super) const COLUMNS: &str = "id, repository, file, revision, wanted_sha256, state, failure, model, \
-     progress, received, digests";
-
-impl DownloadState {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Queued => "queued",
-            Self::Running => "running",
-            Self::Paused => "paused",
-            Self::Failed => "failed",
-            Self::Done => "done",
-        }
-    }
-
-    fn parse(text: &str) -> Self {
-        [Self::Queued, Self::Running, Self::Paused, Self::Done]
-            .into_iter()
-            .find(|state| state.as_str() == text)
-            .unwrap_or(Self::Failed)
-    }
-}
-
 impl Library {
     /// Puts a download into the queue and returns its number. One that is there already goes on.
     ///
@@ -150,26 +104,21 @@ impl Library {
     /// [`Error::RepositoryName`], [`Error::FileName`], [`Error::Index`].
     pub fn enqueue(&self, source: &Source) -> Result<i64, Error> {
         self.folder.of_repository(&source.repository, &source.file)?;
-        let mut index = self.index();
-        let transaction = index.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let before = find(&transaction, &source.repository, &source.file)?;
-        let id = enqueue(&transaction, source)?;
-        // A download that is not running has nothing to report of an earlier run.
-        let writer = self.locks.try_exclusive(&download_lock(id))?;
-        if let Some(before) = before.filter(|_| writer.is_some()) {
+        let id = self.store.enqueue::<Error>(source, |id, before| {
+            // A download that is not running has nothing to report of an earlier run.
+            let writer = self.locks.try_exclusive(&download_lock(id))?;
+            let Some(before) = before.filter(|_| writer.is_some()) else {
+                return Ok(DownloadChange::default());
+            };
+            let before = DownloadRow::from(before.clone());
             let journal = match before.state {
                 // Nothing of it is here any more, or all of it as a model.
                 DownloadState::Done => Journal::default(),
                 _ if self.folder.partial(id).exists() => before.journal.at_rest(&before.received),
                 _ => before.journal.at_rest(&[]),
             };
-            let journal = serde_json::to_string(&journal).expect("a journal is plain data");
-            transaction.execute(
-                "UPDATE downloads SET progress = ?2 WHERE id = ?1",
-                params![id, journal],
-            )?;
-        }
-        transaction.commit()?;
+            Ok(DownloadChange { progress: Some(journal.to_json()), ..DownloadChange::default() })
+        })?;
         self.downloads_changed.notify_one();
         Ok(id)
     }
@@ -179,11 +128,7 @@ impl Library {
     /// # Errors
     /// [`Error::Index`].
     pub fn downloads(&self) -> Result<Vec<DownloadRow>, Error> {
-        let index = self.index();
-        let sql = format!("SELECT {COLUMNS} FROM downloads ORDER BY id");
-        let mut statement = index.prepare_cached(&sql)?;
-        let rows = statement.query_map([], download)?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        Ok(self.store.downloads()?.into_iter().map(DownloadRow::from).collect())
     }
 
     /// What the disk has yet to hold of a file of `total_bytes`, of which an earlier download may have
@@ -197,7 +142,7 @@ impl Library {
         file: &str,
         total_bytes: u64,
     ) -> Result<u64, Error> {
-        let row = find(&self.index(), repository, file)?;
+        let row = self.store.download_of(repository, file)?;
         let here = row.map_or(0, |row| super::folder::disk_bytes(&self.folder.partial(row.id)));
         Ok(total_bytes.saturating_sub(here))
     }
@@ -207,9 +152,7 @@ impl Library {
     /// # Errors
     /// [`Error::Index`].
     pub fn download(&self, id: i64) -> Result<Option<DownloadRow>, Error> {
-        let sql = format!("SELECT {COLUMNS} FROM downloads WHERE id = ?1");
-        let index = self.index();
-        Ok(index.prepare_cached(&sql)?.query_row([id], download).optional()?)
+        Ok(self.store.download(id)?.map(DownloadRow::from))
     }
 
     /// Pauses a download that waits or runs.
@@ -217,10 +160,9 @@ impl Library {
     /// # Errors
     /// [`Error::Index`].
     pub fn pause(&self, id: i64) -> Result<(), Error> {
-        self.change(
-            "UPDATE downloads SET state = 'paused' WHERE id = ?1 AND state IN ('queued', 'running')",
-            id,
-        )
+        self.store.pause_download(id)?;
+        self.downloads_changed.notify_one();
+        Ok(())
     }
 
     /// Lets a download that was paused or broke off go on.
@@ -228,11 +170,9 @@ impl Library {
     /// # Errors
     /// [`Error::Index`].
     pub fn resume(&self, id: i64) -> Result<(), Error> {
-        self.change(
-            "UPDATE downloads SET state = 'queued', failure = NULL
-             WHERE id = ?1 AND state IN ('paused', 'failed')",
-            id,
-        )
+        self.store.resume_download(id)?;
+        self.downloads_changed.notify_one();
+        Ok(())
     }
 
     /// Takes a download out of the queue, with what is here of its file. A model that it became
@@ -241,7 +181,8 @@ impl Library {
     /// # Errors
     /// [`Error::Index`], [`Error::Io`].
     pub fn cancel(&self, id: i64) -> Result<(), Error> {
-        self.change("DELETE FROM downloads WHERE id = ?1", id)?;
+        self.store.remove_download(id)?;
+        self.downloads_changed.notify_one();
         // Where it runs, whoever runs it removes the file.
         if let Some(_held) = self.locks.try_exclusive(&download_lock(id))? {
             self.remove_partial(id)?;
@@ -263,12 +204,6 @@ impl Library {
                 self.remove_partial(id)?;
             }
         }
-        Ok(())
-    }
-
-    fn change(&self, sql: &str, id: i64) -> Result<(), Error> {
-        self.index().prepare_cached(sql)?.execute([id])?;
-        self.downloads_changed.notify_one();
         Ok(())
     }
 
@@ -322,9 +257,7 @@ impl Library {
 
     /// Notes that this process runs it, unless it was paused or cancelled meanwhile.
     pub(crate) fn begin(&self, id: i64) -> Result<bool, Error> {
-        let sql = "UPDATE downloads SET state = 'running', failure = NULL
-             WHERE id = ?1 AND state IN ('queued', 'running')";
-        Ok(self.index().prepare_cached(sql)?.execute([id])? > 0)
+        Ok(self.store.begin_download(id)?)
     }
 
     /// Writes the journal down. Returns whether the download still is to run.
@@ -335,39 +268,19 @@ impl Library {
         received: &[u8],
         digests: &[u8],
     ) -> Result<bool, Error> {
-        let progress = serde_json::to_string(journal).expect("a journal is plain data");
-        let index = self.index();
-        index
-            .prepare_cached(
-                "UPDATE downloads SET progress = ?2, received = ?3, digests = ?4 WHERE id = ?1",
-            )?
-            .execute(params![id, progress, received, digests])?;
-        let state: Option<String> = index
-            .prepare_cached("SELECT state FROM downloads WHERE id = ?1")?
-            .query_row([id], |row| row.get(0))
-            .optional()?;
-        Ok(state.is_some_and(|state| DownloadState::parse(&state) == DownloadState::Running))
+        Ok(self.store.note_download(id, &journal.to_json(), received, digests)?)
     }
 
     /// Notes why it broke off.
     pub(crate) fn note_failure(&self, id: i64, failure: &Error) -> Result<(), Error> {
-        let sql = "UPDATE downloads SET state = 'failed', failure = ?2
-             WHERE id = ?1 AND state = 'running'";
-        self.index().execute(sql, params![id, failure_json(&failure.into())])?;
-        Ok(())
+        let failure = lilims_ipc::Error::from(failure);
+        let failure = serde_json::to_string(&failure).expect("an error is plain data");
+        Ok(self.store.fail_download(id, &failure)?)
     }
 
     /// Writes a finished download down as a model, whose name changes where it is taken.
     pub(crate) fn note_done(&self, id: i64, entry: &mut Entry) -> Result<(), Error> {
-        let mut index = self.index();
-        let transaction = index.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        index::put(&transaction, &self.folder, entry)?;
-        transaction.execute(
-            "UPDATE downloads SET state = 'done', model = ?2, received = x'', digests = x''
-             WHERE id = ?1",
-            params![id, entry.name],
-        )?;
-        Ok(transaction.commit()?)
+        index::put(&self.folder, entry, |model| self.store.finish_download(id, model))
     }
 
     /// Makes a download of a damaged model of which the chunks in `received` may be good. The model
@@ -379,22 +292,23 @@ impl Library {
         journal: &Journal,
         received: &[u8],
     ) -> Result<i64, Error> {
-        let progress = serde_json::to_string(journal).expect("a journal is plain data");
-        let mut index = self.index();
+        let mut writer = None;
         // The row is not visible before it says what is here.
-        let transaction = index.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let id = enqueue(&transaction, source)?;
-        let Some(_writer) = self.locks.try_exclusive(&download_lock(id))? else {
-            // The file is being fetched already.
-            transaction.commit()?;
+        let id = self.store.enqueue(source, |id, _| {
+            writer = self.locks.try_exclusive(&download_lock(id))?;
+            Ok::<_, Error>(match writer {
+                Some(_) => DownloadChange {
+                    progress: Some(journal.to_json()),
+                    chunks: Some((received.to_vec(), entry.digests.clone())),
+                    state: Some(DownloadState::Queued),
+                },
+                // The file is being fetched already.
+                None => DownloadChange::default(),
+            })
+        })?;
+        if writer.is_none() {
             return Ok(id);
-        };
-        transaction.execute(
-            "UPDATE downloads SET progress = ?2, received = ?3, digests = ?4, state = 'queued'
-             WHERE id = ?1",
-            params![id, progress, received, entry.digests],
-        )?;
-        transaction.commit()?;
+        }
         // What an earlier download left is of another version.
         self.remove_partial(id)?;
         self.downloads_changed.notify_one();
@@ -402,90 +316,28 @@ impl Library {
     }
 }
 
-/// The download of `file` of `repository`.
-fn find(index: &Connection, repository: &str, file: &str) -> Result<Option<DownloadRow>, Error> {
-    let sql = format!("SELECT {COLUMNS} FROM downloads WHERE repository = ?1 AND file = ?2");
-    Ok(index.prepare_cached(&sql)?.query_row([repository, file], download).optional()?)
-}
-
-/// Those rows of a damaged index that can be read.
-pub(super) fn readable_downloads(index: &Connection) -> Vec<DownloadRow> {
-    let Ok(mut statement) = index.prepare(&format!("SELECT {COLUMNS} FROM downloads")) else {
-        return Vec::new();
-    };
-    let Ok(rows) = statement.query_map([], download) else { return Vec::new() };
-    rows.map_while(Result::ok).collect()
-}
-
-/// Puts a download of another index into this one.
-pub(super) fn put_download(index: &Transaction<'_>, row: &DownloadRow) -> Result<(), Error> {
-    let progress = serde_json::to_string(&row.journal).expect("a journal is plain data");
-    let source = &row.source;
-    let sql = format!(
-        "INSERT OR IGNORE INTO downloads ({COLUMNS})
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
-    );
-    index.execute(
-        &sql,
-        params![
-            row.id,
-            source.repository,
-            source.file,
-            source.revision,
-            source.sha256,
-            row.state.as_str(),
-            row.failure.as_ref().map(failure_json),
-            row.model,
-            progress,
-            row.received,
-            row.digests
-        ],
-    )?;
-    Ok(())
-}
-
-fn enqueue(index: &Connection, source: &Source) -> Result<i64, Error> {
-    let Source { repository, file, revision, sha256 } = source;
-    let sql = "INSERT INTO downloads (repository, file, revision, wanted_sha256)
-         VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT (repository, file) DO UPDATE SET
-             state = CASE state WHEN 'running' THEN state ELSE 'queued' END,
-             failure = NULL, model = NULL, revision = ?3, wanted_sha256 = ?4
-         RETURNING id";
-    Ok(index.query_row(sql, params![repository, file, revision, sha256], |row| row.get(0))?)
-}
-
 /// The lock of whoever runs a download.
 pub(crate) fn download_lock(id: i64) -> String {
     format!("download-{id}")
 }
 
-fn failure_json(failure: &lilims_ipc::Error) -> String {
-    serde_json::to_string(failure).expect("an error is plain data")
-}
-
-/// The failure that a row holds. Rows of earlier versions hold a sentence, which becomes the detail.
-fn failure(text: String) -> lilims_ipc::Error {
-    serde_json::from_str(&text)
-        .unwrap_or_else(|_| lilims_ipc::Error::new(lilims_ipc::Problem::Unknown, text))
-}
-
-fn download(row: &Row<'_>) -> rusqlite::Result<DownloadRow> {
-    let progress: String = row.get(8)?;
-    Ok(DownloadRow {
-        id: row.get(0)?,
-        source: Source {
-            repository: row.get(1)?,
-            file: row.get(2)?,
-            revision: row.get(3)?,
-            sha256: row.get(4)?,
-        },
-        state: DownloadState::parse(&row.get::<_, String>(5)?),
-        failure: row.get::<_, Option<String>>(6)?.map(failure),
-        model: row.get(7)?,
-        // One of another version begins anew: its chunks are checked in any case.
-        journal: serde_json::from_str(&progress).unwrap_or_default(),
-        received: row.get(9)?,
-        digests: row.get(10)?,
-    })
+impl From<QueuedDownload> for DownloadRow {
+    fn from(row: QueuedDownload) -> Self {
+        // A sentence of an earlier version becomes the detail of an unknown code.
+        let failure = row.failure.map(|text| {
+            serde_json::from_str(&text)
+                .unwrap_or_else(|_| lilims_ipc::Error::new(lilims_ipc::Problem::Unknown, text))
+        });
+        Self {
+            id: row.id,
+            source: row.source,
+            state: row.state,
+            failure,
+            model: row.model,
+            // One of another version begins anew: its chunks are checked in any case.
+            journal: serde_json::from_str(&row.progress).unwrap_or_default(),
+            received: row.received,
+            digests: row.digests,
+        }
+    }
 }

@@ -48,15 +48,6 @@ impl Folder {
         &self.root
     }
 
-    pub(crate) fn index(&self) -> PathBuf {
-        Self::index_of(&self.root)
-    }
-
-    /// Where the index of a library in `root` is.
-    pub(crate) fn index_of(root: &Path) -> PathBuf {
-        root.join("library.sqlite")
-    }
-
     pub(crate) fn locks(&self) -> PathBuf {
         self.root.join(".locks")
     }

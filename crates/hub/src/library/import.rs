@@ -7,14 +7,13 @@ use std::sync::atomic::AtomicBool;
 
 use lilims_models::scan::{self, Environment, FoundModel, Owner, SkipReason};
 use lilims_models::{Catalogue, short_name};
-use rusqlite::{TransactionBehavior, params};
 
 use super::describe::{Description, describe};
 use super::{Entry, Library, folder, index, now_ms};
 use crate::Error;
 
 /// Whose the model is that ships with the app.
-pub(crate) const BUNDLED: &str = "Lilims";
+pub(crate) const BUNDLED: &str = lilims_store::BUNDLED_OWNER;
 /// Whose files are in folders that the user added, and those that a link in our folder leads to.
 pub(crate) const FOLDER: &str = "Folder";
 /// Whose the file is that the user named when the app was started.
@@ -114,8 +113,7 @@ impl Library {
         match here {
             // One that lies in our folder is not ours to remove either.
             Some(entry) if entry.owner.is_none() => {
-                let sql = "UPDATE models SET owner = ?2 WHERE name = ?1";
-                self.index().execute(sql, params![entry.name, BUNDLED])?;
+                self.store.set_model_owner(&entry.name, BUNDLED)?;
                 self.entry(&entry.name)
             }
             Some(entry) => Ok(entry),
@@ -133,10 +131,8 @@ impl Library {
 
     /// Notes that the file of a model has another path now.
     fn move_entry(&self, entry: &Entry, path: &Path) -> Result<Entry, Error> {
-        self.index().execute(
-            "UPDATE models SET path = ?2 WHERE name = ?1",
-            params![entry.name, index::to_value(&self.folder, path)?],
-        )?;
+        let path = index::stored_path(&self.folder, path);
+        self.store.set_model_path(&entry.name, &path)?;
         self.entry(&entry.name)
     }
 
@@ -274,10 +270,7 @@ impl Library {
         let mut entry = self.new_entry(path, description, size_bytes)?;
         entry.owner = owner.map(str::to_owned);
         more(&mut entry);
-        let mut index = self.index();
-        let transaction = index.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        index::put(&transaction, &self.folder, &mut entry)?;
-        transaction.commit()?;
+        index::put(&self.folder, &mut entry, |model| self.store.put_model(model))?;
         Ok(entry)
     }
 

@@ -1,4 +1,4 @@
-//! The models on this device: an index in SQLite, our folder with its quota, and locks, so that
+//! The models on this device: their rows in the store, our folder with its quota, and locks, so that
 //! several processes can use one library at the same time.
 //!
 //! Nothing here opens a network connection.
@@ -7,53 +7,56 @@ mod conversions;
 pub(crate) mod describe;
 mod downloads;
 pub(crate) mod folder;
-mod heal;
 mod import;
 mod index;
-mod locks;
 mod quota;
 mod settings;
 mod unfinished;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, OnceLock};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use lilims_ipc::StayReason;
-use rusqlite::{Connection, params};
+pub use lilims_store::{DownloadState, LoggedConnection, Peak, Source};
+pub use lilims_store::{LockGuard as Held, Model as Entry};
+use lilims_store::{Locks, Store};
 
 pub use conversions::Converting;
 use conversions::Reservation;
 pub(crate) use downloads::download_lock;
-pub use downloads::{DownloadRow, DownloadState, Journal, Published, Source};
-pub use heal::Rebuilt;
+pub use downloads::{DownloadRow, Journal, Published};
 pub use import::Scanned;
 pub(crate) use import::{BUNDLED, FOLDER, GIVEN};
-pub use index::Entry;
-pub use locks::Held;
 use quota::plan;
 pub use quota::{Occupant, Plan};
-pub use settings::{Limits, LoggedConnection, Peak};
+pub use settings::Limits;
 
 use crate::Error;
 use folder::Folder;
-use index::signed;
-use locks::Locks;
-
-/// How long a process waits for another that writes to the index.
-const INDEX_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The models on this device.
 pub struct Library {
     pub(crate) folder: Folder,
     pub(crate) locks: Locks,
-    index: Mutex<Connection>,
+    pub(crate) store: Arc<Store>,
     reservation: Reservation,
     /// Wakes the queue of this process when a download changed.
     pub(crate) downloads_changed: tokio::sync::Notify,
     rebuilt: OnceLock<Rebuilt>,
-    /// While it is held, no process exchanges the index.
-    _users: Held,
+}
+
+/// What became of a database that was damaged or gone, as far as the library is concerned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rebuilt {
+    /// What was wrong with it; `None` where there was none.
+    pub damage: Option<String>,
+    /// Where the damaged one is now.
+    pub put_aside: Option<PathBuf>,
+    /// When the copy was made from which it was restored, in milliseconds since 1970.
+    pub from_copy_of_ms: Option<u64>,
+    /// How many models the library has now.
+    pub n_models: usize,
 }
 
 /// What models take on this device.
@@ -76,58 +79,116 @@ pub struct Storage {
 }
 
 impl Library {
-    /// Opens the library in the folder of Lilims's data.
+    /// Opens the library of `store`, in its folder of models, which is made if it is not there.
+    ///
+    /// What processes that ended have left unfinished is removed. Where the database is new or was
+    /// restored, it is filled from the folder; [`Library::rebuilt`] says so.
     ///
     /// # Errors
-    /// As [`Library::open`]; or [`Error::Io`] where this user has no folder.
-    pub fn open_default() -> Result<Self, Error> {
-        let data = lilims_models::data_dir()
-            .map_err(|error| Error::io("the home folder")(std::io::Error::other(error)))?;
-        Self::open(&data.join("models"))
-    }
-
-    /// Opens the library in the folder of Lilims's data, if there is one yet.
-    ///
-    /// # Errors
-    /// As [`Library::open_default`].
-    pub fn open_existing() -> Result<Option<Self>, Error> {
-        let Ok(data) = lilims_models::data_dir() else { return Ok(None) };
-        let root = data.join("models");
-        match Folder::index_of(&root).is_file() {
-            true => Self::open(&root).map(Some),
-            false => Ok(None),
-        }
-    }
-
-    /// Opens the library in `root`, which is made if it is not there.
-    ///
-    /// What processes that ended have left unfinished is removed, and an index that is damaged or
-    /// gone is rebuilt: [`Library::rebuilt`] says so.
-    ///
-    /// # Errors
-    /// [`Error::Io`], [`Error::Index`], [`Error::IndexVersion`]; [`Error::IndexDamaged`] where
-    /// another process uses an index that is damaged; [`Error::Busy`].
-    pub fn open(root: &Path) -> Result<Self, Error> {
-        let folder = Folder::open(root.to_owned())?;
+    /// [`Error::Io`], [`Error::Index`].
+    pub fn new(store: Arc<Store>) -> Result<Self, Error> {
+        let folder = Folder::open(store.models_folder().to_owned())?;
         let locks = Locks::open(folder.locks())?;
-        let heal::Opened { connection, users, is_new, damaged } = heal::open(&folder, &locks)?;
         let library = Self {
             folder,
             locks,
-            index: Mutex::new(connection),
+            store,
             reservation: Reservation::default(),
             downloads_changed: tokio::sync::Notify::new(),
             rebuilt: OnceLock::new(),
-            _users: users,
         };
-        if is_new {
-            library.rebuild(damaged)?;
-        }
+        library.fill()?;
         library.sweep();
         Ok(library)
     }
 
-    /// What became of an index that was damaged or gone when this was opened; `None` where it was
+    /// Opens the library and its database in Lilims's data folder. The conversation of an earlier
+    /// version stays where it is, for whoever shows it.
+    ///
+    /// # Errors
+    /// As for [`Library::open`]; or [`Error::Io`] where this user has no folder.
+    pub fn open_default() -> Result<Self, Error> {
+        let data = lilims_models::data_dir()
+            .map_err(|error| Error::io("the home folder")(std::io::Error::other(error)))?;
+        Self::open_in(&data)
+    }
+
+    /// As [`Library::open_default`], if there is a library yet.
+    ///
+    /// # Errors
+    /// As for [`Library::open_default`].
+    pub fn open_existing() -> Result<Option<Self>, Error> {
+        let Ok(data) = lilims_models::data_dir() else { return Ok(None) };
+        match lilims_store::exists(&data) {
+            true => Self::open_in(&data).map(Some),
+            false => Ok(None),
+        }
+    }
+
+    /// Opens the library and its database in the data folder `data`: the models are in its `models`.
+    ///
+    /// # Errors
+    /// As for [`Library::open`].
+    pub fn open_in(data: &Path) -> Result<Self, Error> {
+        let options = lilims_store::Options { imports_conversation: false, models_folder: None };
+        Self::new(Arc::new(Store::open_with(data, options)?))
+    }
+
+    /// Opens a library that is whole in `root`, with its database beside the models.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Index`], [`Error::IndexVersion`]; [`Error::IndexDamaged`] where
+    /// another process uses a database that is damaged; [`Error::Busy`].
+    pub fn open(root: &Path) -> Result<Self, Error> {
+        let models_folder = Some(root.to_owned());
+        let options = lilims_store::Options { imports_conversation: false, models_folder };
+        Self::new(Arc::new(Store::open_with(root, options)?))
+    }
+
+    /// Adds what lies in our folder where the database cannot know of it.
+    fn fill(&self) -> Result<(), Error> {
+        let restored = self.store.restored();
+        let imported = self.store.imported();
+        let old_damage = imported.and_then(|imported| imported.library_damage.as_ref());
+        let kept_as = imported.and_then(|imported| imported.library_kept_as.as_ref());
+        let is_new = self.store.is_new() && kept_as.is_none();
+        if restored.is_none() && old_damage.is_none() && !is_new {
+            return Ok(());
+        }
+        self.scan_ours()?;
+        let n_models = self.entries()?.len();
+        let rebuilt = match (restored, old_damage) {
+            (Some(restored), _) => Some(Rebuilt {
+                damage: restored.damage.clone(),
+                put_aside: restored.put_aside.clone(),
+                from_copy_of_ms: restored.from_copy_of_ms,
+                n_models,
+            }),
+            (None, Some(damage)) => Some(Rebuilt {
+                damage: Some(damage.clone()),
+                put_aside: kept_as.cloned(),
+                from_copy_of_ms: None,
+                n_models,
+            }),
+            (None, None) => (n_models > 0).then_some(Rebuilt {
+                damage: None,
+                put_aside: None,
+                from_copy_of_ms: None,
+                n_models,
+            }),
+        };
+        if let Some(rebuilt) = rebuilt {
+            let _ = self.rebuilt.set(rebuilt);
+        }
+        Ok(())
+    }
+
+    /// The database.
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// What became of a database that was damaged or gone when this was opened; `None` where it was
     /// neither.
     pub fn rebuilt(&self) -> Option<&Rebuilt> {
         self.rebuilt.get()
@@ -138,59 +199,12 @@ impl Library {
         self.folder.root()
     }
 
-    /// The connection to the index; SQLite rolls back what a panic interrupted.
-    fn index(&self) -> MutexGuard<'_, Connection> {
-        self.index.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// All models, the last used first.
-    ///
-    /// # Errors
-    /// [`Error::Index`].
-    pub fn entries(&self) -> Result<Vec<Entry>, Error> {
-        index::entries(&self.index(), &self.folder)
-    }
-
-    /// The model with this short name.
-    ///
-    /// # Errors
-    /// [`Error::NoSuchModel`], [`Error::Index`].
-    pub fn entry(&self, name: &str) -> Result<Entry, Error> {
-        let missing = || Error::NoSuchModel { name: name.to_owned() };
-        index::find(&self.index(), &self.folder, name)?.ok_or_else(missing)
-    }
-
-    /// The model whose file is at `path`, or where links from there lead, if the library has it.
-    ///
-    /// # Errors
-    /// [`Error::Index`].
-    pub fn entry_at(&self, path: &Path) -> Result<Option<Entry>, Error> {
-        if let Some(entry) = index::find_path(&self.index(), &self.folder, path)? {
-            return Ok(Some(entry));
-        }
-        let Ok(resolved) = std::fs::canonicalize(path) else { return Ok(None) };
-        let is_it =
-            |entry: &Entry| std::fs::canonicalize(&entry.path).is_ok_and(|path| path == resolved);
-        Ok(self.entries()?.into_iter().find(is_it))
-    }
-
-    /// The model that came from `file` of `repository`, if it is here.
-    ///
-    /// # Errors
-    /// [`Error::Index`].
-    pub fn entry_of(&self, repository: &str, file: &str) -> Result<Option<Entry>, Error> {
-        let is_it = |entry: &Entry| {
-            entry.repository.as_deref() == Some(repository) && entry.file.as_deref() == Some(file)
-        };
-        Ok(self.entries()?.into_iter().find(is_it))
-    }
-
     /// Pins a model, so that it is never removed to make room, or unpins it.
     ///
     /// # Errors
     /// [`Error::NoSuchModel`], [`Error::Index`].
     pub fn pin(&self, name: &str, is_pinned: bool) -> Result<(), Error> {
-        self.update(name, "UPDATE models SET is_pinned = ?2 WHERE name = ?1", is_pinned)
+        Ok(self.store.set_model_pinned(name, is_pinned)?)
     }
 
     /// Notes the licence of a model whose file states none.
@@ -198,8 +212,7 @@ impl Library {
     /// # Errors
     /// [`Error::NoSuchModel`], [`Error::Index`].
     pub fn note_licence(&self, name: &str, licence: &str) -> Result<(), Error> {
-        let sql = "UPDATE models SET licence = coalesce(licence, ?2) WHERE name = ?1";
-        self.update(name, sql, licence)
+        Ok(self.store.add_model_licence(name, licence)?)
     }
 
     /// Notes that a model is used now, and keeps it from being removed until what is returned is
@@ -209,8 +222,7 @@ impl Library {
     /// [`Error::NoSuchModel`], [`Error::Index`]; [`Error::InUse`] while it is being removed.
     pub fn use_model(&self, name: &str) -> Result<Held, Error> {
         let held = self.hold(name)?;
-        let sql = "UPDATE models SET last_used_ms = ?2 WHERE name = ?1";
-        self.update(name, sql, signed(now_ms()))?;
+        self.store.set_model_used(name, now_ms())?;
         Ok(held)
     }
 
@@ -228,23 +240,16 @@ impl Library {
 
     /// Notes a model's hash, and that it is good.
     pub(crate) fn note_hash(&self, name: &str, sha256: &str, digests: &[u8]) -> Result<(), Error> {
-        self.index().execute(
-            "UPDATE models SET sha256 = ?2, digests = ?3, is_damaged = 0 WHERE name = ?1",
-            params![name, sha256, digests],
-        )?;
-        Ok(())
+        match self.store.set_model_hash(name, sha256, digests) {
+            // It was removed while it was read.
+            Err(lilims_store::Error::NoSuchModel { .. }) => Ok(()),
+            done => Ok(done?),
+        }
     }
 
     /// Notes that a model's hash does not hold any more.
     pub(crate) fn note_damage(&self, name: &str) -> Result<(), Error> {
-        self.update(name, "UPDATE models SET is_damaged = ?2 WHERE name = ?1", true)
-    }
-
-    fn update(&self, name: &str, sql: &str, value: impl rusqlite::ToSql) -> Result<(), Error> {
-        match self.index().prepare_cached(sql)?.execute(params![name, value])? {
-            0 => Err(Error::NoSuchModel { name: name.to_owned() }),
-            _ => Ok(()),
-        }
+        Ok(self.store.set_model_damaged(name)?)
     }
 
     /// Removes a model: its file if it is ours, else only that the library knows it. A download that
@@ -267,7 +272,7 @@ impl Library {
             self.folder.remove(&entry.path)?;
         }
         // Last: a file without an entry would take room that nobody sees.
-        self.index().execute("DELETE FROM models WHERE name = ?1", [name])?;
+        self.store.remove_model(name)?;
         Ok(entry)
     }
 
@@ -404,3 +409,6 @@ pub(crate) fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,8 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::downloads::download_lock;
-use super::locks::Held;
-use super::{Library, folder};
+use super::{Held, Library, folder};
 use crate::Error;
 
 /// Copies that may run at once, over all processes.

@@ -12,48 +12,64 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 /// A lock that is held until this is dropped.
 #[derive(Debug)]
-pub struct Held {
+pub struct LockGuard {
     _file: File,
 }
 
-/// The folder of the lock files.
+/// A folder of lock files, each of which is one lock.
 #[derive(Clone, Debug)]
-pub(crate) struct Locks {
+pub struct Locks {
     folder: PathBuf,
 }
 
 impl Locks {
-    pub(crate) fn open(folder: PathBuf) -> Result<Self, Error> {
+    /// Uses the lock files in `folder`, which is made if it is not there.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn open(folder: PathBuf) -> Result<Self, Error> {
         fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
         Ok(Self { folder })
     }
 
-    /// Takes `name` for oneself, if nobody has it.
-    pub(crate) fn try_exclusive(&self, name: &str) -> Result<Option<Held>, Error> {
+    /// Takes the lock `name` alone; `None` where somebody has it.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn try_exclusive(&self, name: &str) -> Result<Option<LockGuard>, Error> {
         self.take(name, File::try_lock)
     }
 
-    /// Takes `name` together with others who share it, if nobody has it for himself.
-    pub(crate) fn try_shared(&self, name: &str) -> Result<Option<Held>, Error> {
+    /// Takes the lock `name` together with others who share it; `None` where somebody has it alone.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn try_shared(&self, name: &str) -> Result<Option<LockGuard>, Error> {
         self.take(name, File::try_lock_shared)
     }
 
     /// As [`Locks::try_exclusive`], and waits for up to `patience`: others look at locks by taking
     /// them for a moment.
-    pub(crate) fn exclusive_within(
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn exclusive_within(
         &self,
         name: &str,
         patience: Duration,
-    ) -> Result<Option<Held>, Error> {
+    ) -> Result<Option<LockGuard>, Error> {
         within(patience, || self.try_exclusive(name))
     }
 
     /// As [`Locks::try_shared`], and waits for up to `patience`.
-    pub(crate) fn shared_within(
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn shared_within(
         &self,
         name: &str,
         patience: Duration,
-    ) -> Result<Option<Held>, Error> {
+    ) -> Result<Option<LockGuard>, Error> {
         within(patience, || self.try_shared(name))
     }
 
@@ -61,11 +77,11 @@ impl Locks {
         &self,
         name: &str,
         lock: impl Fn(&File) -> Result<(), TryLockError>,
-    ) -> Result<Option<Held>, Error> {
+    ) -> Result<Option<LockGuard>, Error> {
         let path = self.folder.join(format!("{name}.lock"));
         let file = open(&path).map_err(Error::io(&path))?;
         match lock(&file) {
-            Ok(()) => Ok(Some(Held { _file: file })),
+            Ok(()) => Ok(Some(LockGuard { _file: file })),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(source)) => Err(Error::io(&path)(source)),
         }
@@ -74,13 +90,13 @@ impl Locks {
 
 fn within(
     patience: Duration,
-    take: impl Fn() -> Result<Option<Held>, Error>,
-) -> Result<Option<Held>, Error> {
+    take: impl Fn() -> Result<Option<LockGuard>, Error>,
+) -> Result<Option<LockGuard>, Error> {
     let start = Instant::now();
     loop {
-        let held = take()?;
-        if held.is_some() || start.elapsed() >= patience {
-            return Ok(held);
+        let guard = take()?;
+        if guard.is_some() || start.elapsed() >= patience {
+            return Ok(guard);
         }
         thread::sleep(PAUSE);
     }

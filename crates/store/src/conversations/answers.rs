@@ -1,0 +1,230 @@
+//! Answers while they are written: what comes is journalled, so that the end of the process loses
+//! nothing of it.
+//!
+//! The journal takes one small row for each call, however long the answer is. When the answer ends, or
+//! when a later opening finds that its process did, the rows become parts, which searches find.
+//!
+//! A process that writes holds one of a few numbered locks, and its messages state the number. So a
+//! message whose lock is free was left, and one that another process writes is let alone.
+
+use std::sync::{Mutex, PoisonError};
+
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use serde_json::Value;
+
+use super::tree::{self, MessageState, NewMessage, Part, PartKind, part};
+use super::{MessageId, json, text_of};
+use crate::{Error, LockGuard, Locks, Store, now_ms, signed};
+
+/// Processes that may write answers at the same time.
+const MAX_WRITERS: i64 = 64;
+
+/// Something that an answer has grown by.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Delta<'a> {
+    /// The kind of the part that grows; another kind than that of the last part begins a new one.
+    pub kind: PartKind,
+    /// Text that follows.
+    pub text: &'a str,
+    /// What takes the place of the part's data, if anything does.
+    pub data: Option<&'a Value>,
+}
+
+impl<'a> Delta<'a> {
+    /// More text.
+    pub fn text(text: &'a str) -> Self {
+        Self { kind: PartKind::Text, text, data: None }
+    }
+}
+
+/// How an answer ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ending {
+    /// [`MessageState::Done`], [`MessageState::Stopped`] or [`MessageState::Failed`].
+    pub state: MessageState,
+    /// Why it failed: JSON of an error code and its arguments.
+    pub error: Option<Value>,
+    /// What it took, JSON of the caller's.
+    pub stats: Option<Value>,
+    /// What the model sees of the conversation now; `None` leaves what was stored.
+    pub view: Option<Value>,
+}
+
+impl Ending {
+    /// An ending without an error and figures.
+    pub fn of(state: MessageState) -> Self {
+        Self { state, error: None, stats: None, view: None }
+    }
+}
+
+/// The number of the process among those that write answers, once it does.
+#[derive(Debug, Default)]
+pub(crate) struct Writer(Mutex<Option<(i64, LockGuard)>>);
+
+/// A row of the journal.
+pub(super) struct Journalled {
+    pub(super) kind: PartKind,
+    pub(super) text: String,
+    pub(super) data: Option<Value>,
+}
+
+impl Store {
+    /// Adds a message that is going to be written, such as an answer. It becomes the end of the branch
+    /// that is shown.
+    ///
+    /// # Errors
+    /// As for [`Store::add_message`]; [`Error::Busy`] where too many processes write answers.
+    pub fn begin_message(&self, new: &NewMessage) -> Result<MessageId, Error> {
+        let number = self.writer_number()?;
+        self.transaction(|transaction| {
+            tree::insert(transaction, new, MessageState::Writing, Some(number))
+        })
+    }
+
+    /// Writes down more of a message that is being written. After this returns, the end of the process
+    /// does not lose it. The caller collects what comes and calls this a few times a second.
+    ///
+    /// # Errors
+    /// [`Error::NotWriting`] where the message is gone or has ended; those of the database.
+    pub fn append(&self, id: &MessageId, deltas: &[Delta<'_>]) -> Result<(), Error> {
+        self.transaction(|transaction| {
+            let sql = "INSERT INTO journal (message, kind, text, data)
+                 SELECT id, ?2, ?3, ?4 FROM messages WHERE id = ?1 AND state = 'writing'";
+            let mut statement = transaction.prepare_cached(sql)?;
+            for Delta { kind, text, data } in deltas {
+                let data = text_of(*data);
+                if statement.execute(params![id.as_str(), kind.as_str(), text, data])? == 0 {
+                    return Err(Error::NotWriting { id: id.clone() });
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Notes that a message is written to its end.
+    ///
+    /// # Errors
+    /// [`Error::NotWriting`], and those of the database.
+    pub fn finish_message(&self, id: &MessageId, ending: &Ending) -> Result<(), Error> {
+        self.transaction(|transaction| {
+            let sql = "SELECT conversation FROM messages WHERE id = ?1 AND state = 'writing'";
+            let conversation = transaction.query_row(sql, [id.as_str()], |row| row.get(0));
+            let conversation: String =
+                conversation.optional()?.ok_or_else(|| Error::NotWriting { id: id.clone() })?;
+            end(transaction, id, ending)?;
+            transaction.execute(
+                "UPDATE conversations
+                 SET updated_ms = max(updated_ms, ?2), view = coalesce(?3, view) WHERE id = ?1",
+                params![conversation, signed(now_ms()), text_of(ending.view.as_ref())],
+            )?;
+            Ok(())
+        })
+    }
+
+    /// The number of this process among those that write answers.
+    fn writer_number(&self) -> Result<i64, Error> {
+        let mut own = self.answers.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((number, _)) = &*own {
+            return Ok(*number);
+        }
+        for number in 0..MAX_WRITERS {
+            if let Some(guard) = self.locks.try_exclusive(&lock(number))? {
+                // What a process left that had the number before.
+                self.transaction(|transaction| stop_all(transaction, number))?;
+                *own = Some((number, guard));
+                return Ok(number);
+            }
+        }
+        Err(Error::Busy)
+    }
+}
+
+fn lock(number: i64) -> String {
+    format!("answers-{number}")
+}
+
+/// Stops the messages whose process ended while it wrote them.
+pub(crate) fn stop_abandoned(writer: &mut Connection, locks: &Locks) -> Result<(), Error> {
+    let sql = "SELECT DISTINCT coalesce(writer, 0) FROM messages WHERE state = 'writing'";
+    let mut statement = writer.prepare(sql)?;
+    let numbers: Vec<i64> = statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    drop(statement);
+    for number in numbers {
+        if let Some(_guard) = locks.try_exclusive(&lock(number))? {
+            let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            stop_all(&transaction, number)?;
+            transaction.commit()?;
+        }
+    }
+    Ok(())
+}
+
+fn stop_all(transaction: &Transaction<'_>, number: i64) -> Result<(), Error> {
+    let sql = "SELECT id FROM messages WHERE state = 'writing' AND coalesce(writer, 0) = ?1";
+    let mut statement = transaction.prepare(sql)?;
+    let ids: Vec<String> =
+        statement.query_map([number], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    ids.into_iter()
+        .try_for_each(|id| end(transaction, &id.into(), &Ending::of(MessageState::Stopped)))
+}
+
+/// Makes parts of the journal, and notes how the message ended.
+fn end(transaction: &Transaction<'_>, id: &MessageId, ending: &Ending) -> Result<(), Error> {
+    let sql = "SELECT kind, text, data FROM parts WHERE message = ?1 ORDER BY ordinal";
+    let mut statement = transaction.prepare_cached(sql)?;
+    let before: Vec<Part> = statement.query_map([id.as_str()], part)?.collect::<Result<_, _>>()?;
+    let mut after = before.clone();
+    for Journalled { kind, text, data } in journalled(transaction, id)? {
+        grow(&mut after, kind, &text, data);
+    }
+    let sql = "INSERT INTO parts (message, ordinal, kind, text, data) VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT (message, ordinal) DO UPDATE SET text = excluded.text, data = excluded.data";
+    for (ordinal, part) in after.iter().enumerate() {
+        if before.get(ordinal) != Some(part) {
+            let (kind, data) = (part.kind.as_str(), text_of(part.data.as_ref()));
+            let ordinal = ordinal as i64;
+            transaction.prepare_cached(sql)?.execute(params![
+                id.as_str(),
+                ordinal,
+                kind,
+                part.text,
+                data
+            ])?;
+        }
+    }
+    transaction.execute("DELETE FROM journal WHERE message = ?1", [id.as_str()])?;
+    transaction.execute(
+        "UPDATE messages SET state = ?2, error = ?3, stats = ?4, writer = NULL WHERE id = ?1",
+        params![
+            id.as_str(),
+            ending.state.as_str(),
+            text_of(ending.error.as_ref()),
+            text_of(ending.stats.as_ref())
+        ],
+    )?;
+    Ok(())
+}
+
+/// What the journal has of a message.
+pub(super) fn journalled(
+    connection: &Connection,
+    id: &MessageId,
+) -> Result<Vec<Journalled>, Error> {
+    let sql = "SELECT kind, text, data FROM journal WHERE message = ?1 ORDER BY id";
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map([id.as_str()], |row| {
+        Ok(Journalled { kind: PartKind::read(row, 0)?, text: row.get(1)?, data: json(row, 2)? })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Adds to the last part where that is of the same kind, else begins a new one.
+pub(super) fn grow(parts: &mut Vec<Part>, kind: PartKind, text: &str, data: Option<Value>) {
+    match parts.last_mut() {
+        Some(last) if last.kind == kind => {
+            last.text.push_str(text);
+            last.data = data.or_else(|| last.data.take());
+        }
+        _ => parts.push(Part { kind, text: text.to_owned(), data }),
+    }
+}

@@ -1,0 +1,214 @@
+//! The tables, and the steps that bring a file of an earlier version up to date.
+//!
+//! `PRAGMA user_version` counts the steps that a file has seen. A step is never changed once it is
+//! released: what it leaves is what users have.
+
+use rusqlite::{Connection, Transaction};
+
+/// Tells our file from other databases: `LSTO` in ASCII.
+pub(crate) const APPLICATION_ID: u32 = 0x4c53_544f;
+
+/// One step from a version to the next.
+type Migration = fn(&Transaction<'_>) -> rusqlite::Result<()>;
+
+/// All steps; the file's version is the number of those that it has seen.
+const MIGRATIONS: &[Migration] = &[|transaction| transaction.execute_batch(FIRST)];
+
+/// The version that this program writes.
+pub(crate) fn version() -> u32 {
+    u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX)
+}
+
+/// Sizes of files and times are SQLite's signed integers; times are milliseconds since 1970.
+///
+/// Paths of models are relative to the folder of models where they lie in it, so that it may move; a
+/// path that is not UTF-8 is a blob.
+const FIRST: &str = "
+    CREATE TABLE models (
+        id INTEGER PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        title TEXT NOT NULL,
+        path TEXT NOT NULL UNIQUE,
+        owner TEXT,
+        repository TEXT,
+        file TEXT,
+        revision TEXT,
+        sha256 TEXT,
+        size_bytes INTEGER NOT NULL,
+        licence TEXT,
+        quantisation TEXT NOT NULL,
+        family TEXT NOT NULL,
+        context_tokens INTEGER,
+        added_ms INTEGER NOT NULL,
+        last_used_ms INTEGER,
+        is_pinned INTEGER NOT NULL DEFAULT 0,
+        is_damaged INTEGER NOT NULL DEFAULT 0,
+        digests BLOB NOT NULL DEFAULT x''
+    );
+    CREATE TABLE downloads (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        repository TEXT NOT NULL,
+        file TEXT NOT NULL,
+        revision TEXT NOT NULL,
+        wanted_sha256 TEXT,
+        state TEXT NOT NULL DEFAULT 'queued',
+        failure TEXT,
+        model TEXT,
+        progress TEXT NOT NULL DEFAULT '{}',
+        received BLOB NOT NULL DEFAULT x'',
+        digests BLOB NOT NULL DEFAULT x'',
+        UNIQUE (repository, file)
+    );
+    CREATE TABLE folders (path TEXT PRIMARY KEY) WITHOUT ROWID;
+    CREATE TABLE peaks (
+        id INTEGER PRIMARY KEY,
+        model TEXT NOT NULL, family TEXT NOT NULL, weights INTEGER NOT NULL,
+        estimated INTEGER NOT NULL, measured INTEGER NOT NULL
+    );
+    CREATE TABLE connections (
+        id INTEGER PRIMARY KEY,
+        at_ms INTEGER NOT NULL, host TEXT NOT NULL, purpose TEXT NOT NULL, outcome TEXT NOT NULL
+    );
+    CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+
+    CREATE TABLE conversations (
+        id TEXT PRIMARY KEY,
+        title TEXT,
+        created_ms INTEGER NOT NULL,
+        updated_ms INTEGER NOT NULL,
+        is_pinned INTEGER NOT NULL DEFAULT 0,
+        is_archived INTEGER NOT NULL DEFAULT 0,
+        current_leaf TEXT,
+        overflow TEXT,
+        settings TEXT,
+        view TEXT
+    ) WITHOUT ROWID;
+    CREATE INDEX conversations_by_update ON conversations (is_archived, is_pinned, updated_ms);
+    -- The parent is checked at the end of a transaction, so that one statement removes a whole branch:
+    -- a cascade along a chain of messages would be deeper than SQLite allows.
+    CREATE TABLE messages (
+        id TEXT PRIMARY KEY,
+        conversation TEXT NOT NULL REFERENCES conversations (id) ON DELETE CASCADE,
+        parent TEXT,
+        position INTEGER NOT NULL,
+        role TEXT NOT NULL,
+        created_ms INTEGER NOT NULL,
+        model TEXT,
+        settings TEXT,
+        stats TEXT,
+        state TEXT NOT NULL CHECK (state IN ('writing', 'done', 'stopped', 'failed')),
+        error TEXT,
+        writer INTEGER,
+        UNIQUE (conversation, id),
+        FOREIGN KEY (conversation, parent) REFERENCES messages (conversation, id)
+            DEFERRABLE INITIALLY DEFERRED
+    ) WITHOUT ROWID;
+    CREATE INDEX messages_by_parent ON messages (conversation, parent, position);
+    CREATE INDEX messages_being_written ON messages (writer) WHERE state = 'writing';
+    CREATE TABLE parts (
+        id INTEGER PRIMARY KEY,
+        message TEXT NOT NULL REFERENCES messages (id) ON DELETE CASCADE,
+        ordinal INTEGER NOT NULL,
+        kind TEXT NOT NULL,
+        text TEXT NOT NULL DEFAULT '',
+        data TEXT,
+        UNIQUE (message, ordinal)
+    );
+    -- What an answer has grown by since it began; becomes parts when the answer ends.
+    CREATE TABLE journal (
+        id INTEGER PRIMARY KEY,
+        message TEXT NOT NULL REFERENCES messages (id) ON DELETE CASCADE,
+        kind TEXT NOT NULL,
+        text TEXT NOT NULL,
+        data TEXT
+    );
+    CREATE INDEX journal_by_message ON journal (message, id);
+    CREATE TABLE drafts (
+        conversation TEXT UNIQUE REFERENCES conversations (id) ON DELETE CASCADE,
+        text TEXT NOT NULL,
+        updated_ms INTEGER NOT NULL
+    );
+
+    CREATE VIEW searchable AS SELECT id, text FROM parts WHERE kind = 'text';
+    CREATE VIRTUAL TABLE search USING fts5(
+        text, content = 'searchable', content_rowid = 'id',
+        tokenize = 'unicode61 remove_diacritics 2'
+    );
+    -- Words of deleted messages leave the index at once, not at some later merge.
+    INSERT INTO search (search, rank) VALUES ('secure-delete', 1);
+    CREATE TRIGGER parts_inserted AFTER INSERT ON parts WHEN new.kind = 'text' BEGIN
+        INSERT INTO search (rowid, text) VALUES (new.id, new.text);
+    END;
+    CREATE TRIGGER parts_deleted AFTER DELETE ON parts WHEN old.kind = 'text' BEGIN
+        INSERT INTO search (search, rowid, text) VALUES ('delete', old.id, old.text);
+    END;
+    CREATE TRIGGER parts_leaving BEFORE UPDATE ON parts WHEN old.kind = 'text' BEGIN
+        INSERT INTO search (search, rowid, text) VALUES ('delete', old.id, old.text);
+    END;
+    CREATE TRIGGER parts_updated AFTER UPDATE ON parts WHEN new.kind = 'text' BEGIN
+        INSERT INTO search (rowid, text) VALUES (new.id, new.text);
+    END;
+
+    -- Files of earlier versions that were taken over, so that none is taken over twice.
+    CREATE TABLE imports (
+        name TEXT NOT NULL, sha256 TEXT NOT NULL, at_ms INTEGER NOT NULL,
+        kept_as TEXT, conversation TEXT,
+        PRIMARY KEY (name, sha256)
+    ) WITHOUT ROWID;
+";
+
+/// The tables and the columns that are read of each, in the order of their insertion.
+pub(crate) const COLUMNS: &[(&str, &str)] = &[
+    ("models", crate::models::COLUMNS),
+    ("downloads", crate::downloads::COLUMNS),
+    ("folders", "path"),
+    ("peaks", "model, family, weights, estimated, measured"),
+    ("connections", "at_ms, host, purpose, outcome"),
+    ("settings", "key, value"),
+    (
+        "conversations",
+        "id, title, created_ms, updated_ms, is_pinned, is_archived, current_leaf, overflow, \
+         settings, view",
+    ),
+    (
+        "messages",
+        "id, conversation, parent, position, role, created_ms, model, settings, stats, state, \
+         error, writer",
+    ),
+    ("parts", "message, ordinal, kind, text, data"),
+    ("journal", "message, kind, text, data"),
+    ("drafts", "conversation, text, updated_ms"),
+    ("imports", "name, sha256, at_ms, kept_as, conversation"),
+];
+
+/// Checks that the tables have the columns that are read; `Err` says what is wrong.
+pub(crate) fn check_tables(connection: &Connection) -> rusqlite::Result<()> {
+    for (table, columns) in COLUMNS {
+        connection.prepare(&format!("SELECT {columns} FROM {table} LIMIT 0"))?;
+    }
+    connection.prepare("SELECT rowid, text FROM search LIMIT 0")?;
+    Ok(())
+}
+
+/// Carries out the steps that the file has not seen, in one transaction of the caller's.
+pub(crate) fn migrate(transaction: &Transaction<'_>, from: u32) -> rusqlite::Result<()> {
+    for migration in MIGRATIONS.iter().skip(from as usize) {
+        migration(transaction)?;
+    }
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", version())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_step_leaves_the_tables_that_are_read() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        let transaction = connection.transaction().unwrap();
+        migrate(&transaction, 0).unwrap();
+        check_tables(&transaction).unwrap();
+        transaction.commit().unwrap();
+    }
+}
