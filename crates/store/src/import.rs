@@ -75,7 +75,7 @@ pub(crate) fn import(
             Ok(read) => conversation = Some(read),
             Err(_) => {
                 let file = lilims_models::ConversationFile::new(current.clone());
-                let aside = file.put_aside().map_err(Error::io(&current))?;
+                let aside = file.rename_damaged().map_err(Error::io(&current))?;
                 imported.unreadable_conversation = Some(aside);
             }
         }
