@@ -296,5 +296,5 @@ fn models_with_different_vocabularies_are_compared_by_bits_per_byte() {
         assert!((0.3..3.0).contains(&bits), "{found}");
     }
     let (code, _, stderr) = run_lilims(&["eval", "kl", a, b, "--text", text]);
-    assert!(code == Some(1) && stderr.contains("vocabulary"), "{stderr}");
+    assert!(code == Some(1) && stderr.contains("vocabularies"), "{stderr}");
 }

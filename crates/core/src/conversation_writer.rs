@@ -73,7 +73,9 @@ fn run(file: &ConversationFile, queue: &Receiver<Job>) {
         if let Some(Err(error)) = newest.map(|conversation| file.write(&*conversation)) {
             tracing::warn!(%error, "cannot save the conversation");
         }
-        flushes.into_iter().for_each(|done| drop(done.send(())));
+        for done in flushes {
+            let _ = done.send(());
+        }
     }
 }
 

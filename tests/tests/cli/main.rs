@@ -413,11 +413,11 @@ fn chat_continues_the_conversation_in_a_file() {
     fs::write(&saved, bytes).unwrap();
     let (_, stderr) = chat_in(&file, &[], "Now?\n");
     assert!(
-        messages() == 9 && stderr.contains("damaged; the conversation is read again"),
+        messages() == 9 && stderr.contains("checksum mismatch; the conversation is read again"),
         "{stderr}"
     );
     let (_, stderr) = chat_in(&file, &["--kv-type", "q8_0", "--context", "60"], "Now?\n");
-    assert!(messages() == 11 && stderr.contains("another model or settings"), "{stderr}");
+    assert!(messages() == 11 && stderr.contains("another model or other settings"), "{stderr}");
     let (ok, stderr) = chat_in(&file, &["--context", "60", "--overflow", "stop"], "Now?\n");
     assert!(!ok && stderr.contains("--overflow slide") && messages() == 11, "{stderr}");
     let (ok, stderr) = chat_in(&file, &["--context", "90", "--overflow", "summarise"], "Now?\n");

@@ -164,7 +164,7 @@ async fn download_larger_than_the_quota_is_an_error() {
     let outcome = store.pull().await;
     let is_over = matches!(
         problem(&store, &outcome),
-        Problem::OverQuota { needed_bytes: 5_242_880, quota_bytes: 1_048_576, kept_bytes: 0 }
+        Problem::OverQuota { quota_bytes: 1_048_576, kept_bytes: 0, .. }
     );
     assert!(is_over, "{outcome:?}");
     store.assert_nothing_shows();

@@ -270,7 +270,7 @@ mod tests {
         let files = [("x-Q8_0-00001-of-00002.gguf", 9), ("mmproj-x-F16.gguf", 1)];
         let by_name = |name: &str| chosen(&files, &Pick::File(name.to_owned())).unwrap_err();
         assert!(by_name(files[0].0).to_string().contains("part 1 of 2"));
-        assert!(by_name(files[1].0).to_string().contains("sees pictures"));
+        assert!(by_name(files[1].0).to_string().contains("a projector"));
         let of = |it: &str| chosen(&files, &Pick::Quantisation(it.to_owned())).unwrap_err();
         assert!(of("q8_0").to_string().contains("part 1 of 2"));
         assert!(of("Q4_0").to_string().contains("has no file in Q4_0; it has:"));
