@@ -117,6 +117,33 @@ pub(crate) fn problem(error: &ipc::Error) -> String {
     }
 }
 
+/// Whether the same request to the hub may succeed a little later.
+pub(crate) fn is_transient(problem: &Problem) -> bool {
+    match problem {
+        Problem::HubUnreachable { .. } => true,
+        Problem::HubBusy { seconds, .. } => seconds.is_none_or(|seconds| seconds <= 3600),
+        Problem::HubStatus { status, .. } => matches!(status, 408 | 425 | 500..=599),
+        _ => false,
+    }
+}
+
+/// Whether the hub is the cause, and not the file that it has.
+pub(crate) fn is_of_hub(problem: &Problem) -> bool {
+    matches!(
+        problem,
+        Problem::HubUnreachable { .. }
+            | Problem::NotAHub { .. }
+            | Problem::HubBusy { .. }
+            | Problem::HubStatus { .. }
+            | Problem::HubAddress { .. }
+            | Problem::TermsNotAccepted { .. }
+            | Problem::NoAccess { .. }
+            | Problem::AccessRefused { .. }
+            | Problem::NotOnHub { .. }
+            | Problem::NotARepository { .. }
+    )
+}
+
 /// What to do about a problem, where that is known.
 pub(crate) fn advice(problem: &Problem) -> Option<&'static str> {
     match problem {
@@ -365,6 +392,25 @@ mod tests {
             suggestion(&smaller),
             "Take a smaller quantisation: about 3.2 bits per weight fit with a context of 2,048 tokens"
         );
+    }
+
+    #[test]
+    fn only_what_passes_is_transient() {
+        let status = |status| Problem::HubStatus { host: "h".into(), status };
+        let busy = |seconds| Problem::HubBusy { host: "h".into(), seconds };
+        for (problem, expected) in [
+            (status(503), true),
+            (status(400), false),
+            (busy(None), true),
+            (busy(Some(3600)), true),
+            (busy(Some(3601)), false),
+            (Problem::HubUnreachable { host: "h".into() }, true),
+            (Problem::NotAHub { host: "h".into() }, false),
+        ] {
+            assert_eq!(is_transient(&problem), expected, "{problem:?}");
+            assert!(is_of_hub(&problem), "{problem:?}");
+        }
+        assert!(!is_of_hub(&Problem::ModelUnsupported));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use lilims_hub::{DownloadRow, DownloadState, Downloader};
-use lilims_ipc::{AppEvent, Command, Error, Event, ModelStatus, Problem, Reply, Request};
+use lilims_ipc::{AppEvent, Command, Error, Event, ModelStatus, Reply, Request};
 use lilims_models::scan::Environment;
 
 use crate::conversions::{self, Converter};
@@ -62,9 +62,8 @@ impl App {
     /// Searches the folders of other programs once, and then carries out the queue of downloads, for
     /// ever. Runs in a tokio runtime.
     pub async fn run_jobs(self) {
-        let Ok(library) = self.0.library.library().cloned() else { return };
+        let Ok(scanned) = self.0.library.library().cloned() else { return };
         let app = self.clone();
-        let scanned = Arc::clone(&library);
         // It is neither awaited nor cancelled: downloads go on meanwhile.
         tokio::task::spawn_blocking(move || {
             // A folder that cannot be read now is read when the user asks for it.
@@ -103,7 +102,7 @@ impl App {
     /// # Errors
     /// What went wrong, for people.
     pub async fn call(&self, command: Command) -> Result<Reply, Error> {
-        let Inner { library, host, converter, .. } = &*self.0;
+        let Inner { host, converter, .. } = &*self.0;
         match command {
             Command::Status => return Ok(Reply::Status(host.status())),
             Command::StopAnswer => host.stop(),
@@ -118,11 +117,10 @@ impl App {
             Command::DeleteConversation => host.forget()?,
             Command::SetOverflow { overflow } => host.set_overflow(overflow)?,
             Command::ConversionOffer { name, is_weighed } => {
-                let library = Arc::clone(library);
-                return blocking(move || {
-                    conversions::offer(library.library()?, &name, is_weighed).map(Reply::Offer)
-                })
-                .await;
+                let offer = move |it: &LibraryHandle| {
+                    conversions::offer(it.library()?, &name, is_weighed).map(Reply::Offer)
+                };
+                return self.read(offer).await;
             }
             Command::Convert { request } => {
                 let app = self.clone();
@@ -155,7 +153,7 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
     let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|error| Err(Error::new(Problem::Internal, error.to_string())))
+    done.unwrap_or_else(|error| Err(Error::internal(error.to_string())))
 }
 
 fn library_events(library: &Arc<LibraryHandle>, events: &Events) -> Notifier {

@@ -4,7 +4,6 @@
 //! The detail carries paths and figures, never text of a conversation. Errors of the tokenizer and of
 //! the template may quote the text that they fail on, so while answering they carry no detail.
 
-use std::error::Error as StdError;
 use std::io;
 
 use lilims_convert::Error as Convert;
@@ -20,7 +19,7 @@ pub fn not_found(error: &lilims_models::Error) -> Error {
         }
         _ => Problem::NoModel,
     };
-    Error::new(problem, chain(error))
+    Error::caused_by(problem, error)
 }
 
 /// The model file could not be loaded.
@@ -40,7 +39,7 @@ pub fn not_loaded(error: &Engine) -> Error {
         Engine::OutOfMemory { .. } => Problem::OutOfMemory,
         _ => Problem::ModelNotStarted,
     };
-    Error::new(problem, chain(error))
+    Error::caused_by(problem, error)
 }
 
 /// An answer broke off.
@@ -56,7 +55,7 @@ pub fn not_answered(error: &Engine) -> Error {
         Engine::TooLarge { .. } | Engine::OutOfMemory { .. } => return not_loaded(error),
         _ => Problem::Internal,
     };
-    Error::new(problem, chain(error))
+    Error::caused_by(problem, error)
 }
 
 /// A conversion failed.
@@ -74,7 +73,7 @@ pub fn not_converted(error: &Convert) -> Error {
         Convert::UnknownType { name, .. } => Problem::UnknownType { name: name.clone() },
         _ => Problem::ConversionFailed,
     };
-    Error::new(problem, chain(error))
+    Error::caused_by(problem, error)
 }
 
 fn not_read(error: &Gguf) -> Problem {
@@ -91,18 +90,6 @@ fn not_read(error: &Gguf) -> Problem {
 
 fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-}
-
-/// The error and its causes, outermost first.
-pub fn chain(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -7,12 +7,10 @@ use crate::Error;
 
 /// The longest text of others in a fact, in characters.
 const MAX_TEXT: usize = 400;
-/// The longest detail, in characters.
-const MAX_DETAIL: usize = 4000;
 
 impl From<&Error> for ipc::Error {
     fn from(error: &Error) -> Self {
-        Self::new(problem(error), bounded(&chain(error), MAX_DETAIL))
+        Self::caused_by(problem(error), error)
     }
 }
 
@@ -121,18 +119,6 @@ fn bounded(text: &str, max_chars: usize) -> String {
     }
 }
 
-/// The error and its causes, outermost first.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,7 +128,7 @@ mod tests {
         let error = ipc::Error::from(Error::RepositoryName { name: "é".repeat(65_536) });
         let Problem::NotARepository { name } = &error.problem else { panic!("{error:?}") };
         assert_eq!(name.chars().count(), MAX_TEXT + 1);
-        assert!(error.detail.is_some_and(|detail| detail.chars().count() <= MAX_DETAIL + 1));
+        assert!(error.detail.is_some_and(|detail| detail.chars().count() <= 4001));
     }
 
     #[test]

@@ -129,7 +129,7 @@ pub enum ConversionState {
         n_steps: u32,
         /// How long the step will take.
         seconds_left: Option<u64>,
-        /// Whether it was told to end and has not yet.
+        /// Whether it was cancelled and has not ended yet.
         is_ending: bool,
     },
     /// The model is in the library.

@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Owner, Unsuitable};
 
+/// The longest detail that is made of an error, in characters.
+const MAX_DETAIL: usize = 4000;
+
 /// An error that crosses from the application to one of its doors.
 ///
 /// As JSON: `{"code": "disk-full", "args": {"needed_bytes": 5, "free_bytes": 3}, "detail": null}`;
@@ -53,6 +56,22 @@ impl Error {
     /// The problem with its detail.
     pub fn new(problem: Problem, detail: impl Into<String>) -> Self {
         Self { problem, detail: Some(detail.into()) }
+    }
+
+    /// The problem with its technical cause as the detail: `error` and what caused it, outermost first,
+    /// in at most 4,000 characters.
+    pub fn caused_by(problem: Problem, error: &dyn std::error::Error) -> Self {
+        let mut detail = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            detail.push_str(": ");
+            detail.push_str(&error.to_string());
+            cause = error.source();
+        }
+        if let Some((end, _)) = detail.char_indices().nth(MAX_DETAIL) {
+            detail.replace_range(end.., "…");
+        }
+        Self::new(problem, detail)
     }
 
     /// A failure that should not happen.
@@ -329,37 +348,6 @@ pub enum Problem {
     Internal,
     /// A code or a fact that this version does not know.
     Unknown,
-}
-
-impl Problem {
-    /// Whether the hub is the cause, and not the file that it has.
-    pub fn is_of_hub(&self) -> bool {
-        matches!(
-            self,
-            Self::HubUnreachable { .. }
-                | Self::NotAHub { .. }
-                | Self::HubBusy { .. }
-                | Self::HubStatus { .. }
-                | Self::HubAddress { .. }
-                | Self::TermsNotAccepted { .. }
-                | Self::NoAccess { .. }
-                | Self::AccessRefused { .. }
-                | Self::NotOnHub { .. }
-                | Self::NotARepository { .. }
-        )
-    }
-
-    /// Whether another try may succeed without any change by the user.
-    pub fn is_transient(&self) -> bool {
-        matches!(
-            self,
-            Self::HubUnreachable { .. }
-                | Self::HubBusy { .. }
-                | Self::HubStatus { .. }
-                | Self::LibraryBusy
-                | Self::Answering
-        )
-    }
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ use crate::{Error, Store, now_ms, signed, unsigned};
 pub struct Conversation {
     /// Its number, by which conversations sort as they were created.
     pub id: ConversationId,
-    /// Its title; `None` where nobody gave it one.
+    /// Its title; `None` for an untitled conversation.
     pub title: Option<String>,
     /// When it was created; milliseconds since 1970, as all times here.
     pub created_ms: u64,

@@ -14,7 +14,7 @@ use crate::{Error, Locks, Paths, now_ms, signed, unsigned};
 
 /// Copies that stay.
 const N_COPIES: usize = 3;
-/// The lock of whoever makes or changes copies.
+/// The lock for making or changing copies.
 const LOCK: &str = "copies";
 const PREFIX: &str = "lilims-";
 const SUFFIX: &str = ".sqlite";

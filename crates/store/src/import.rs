@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 use crate::open::{PATIENCE, with_suffix};
 use crate::{ConversationId, Error, Locks, Paths, now_ms, signed};
 
-/// The lock of whoever takes over.
+/// The lock for importing.
 const LOCK: &str = "import";
 /// The lock that users of the library's index shared in earlier versions.
 const OLD_LOCK: &str = "index";

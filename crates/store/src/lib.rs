@@ -157,7 +157,7 @@ impl Store {
         let open::Opened { mut writer, users, is_new, restored } = open::open(&paths, &locks)?;
         let imported = import::import(&paths, &locks, &mut writer, options.imports_conversation)?;
         conversations::stop_abandoned(&mut writer, &locks)?;
-        // The store works without a copy; who opened it is told.
+        // The store works without a copy; `copy_error` reports the failure.
         let copy_error = copies::make_if_due(&paths, &locks).err();
         let reader = open::reader(&paths.database)?;
         Ok(Self {

@@ -33,7 +33,7 @@ pub struct Peak {
 pub struct LoggedConnection {
     /// When, in milliseconds since 1970.
     pub at_ms: u64,
-    /// With whom.
+    /// Host and port.
     pub host: String,
     /// What for, such as `download owner/name/file.gguf`.
     pub purpose: String,

@@ -1,7 +1,7 @@
 //! Opening the database: checked, migrated, made where there is none, and exchanged where it is damaged.
 //!
-//! Several processes may have it open. Each holds a shared lock for as long; whoever makes, migrates or
-//! exchanges the file has the lock alone. A new file is made beside its place and renamed, so that a
+//! Several processes may have it open. Each holds a shared lock for as long; a process that creates,
+//! migrates or replaces the file holds the lock alone. A new file is made beside its place and renamed, so that a
 //! crash leaves the old state or the new one.
 
 use std::fs;
@@ -18,7 +18,7 @@ use crate::locks::{LockGuard, Locks};
 use crate::salvage::{self, Salvaged};
 use crate::{Error, Paths, schema};
 
-/// The lock that all users of the file share, and that whoever exchanges it has alone.
+/// The lock that all users of the file share, and that is exclusive while the file is replaced.
 const LOCK: &str = "store";
 /// How long a process waits for others: to write, or to notice that the file is damaged.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);

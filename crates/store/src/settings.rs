@@ -36,7 +36,7 @@ impl Store {
         })
     }
 
-    /// Stores `value` under `key`, whatever is there: for when the user was told.
+    /// Replaces the value of `key`, even one that cannot be parsed: only after the user confirmed it.
     ///
     /// # Errors
     /// Those of the database.

@@ -128,8 +128,8 @@ impl Download<'_> {
         });
         let line = match judged {
             Ok(fit) => super::fit::line(&fit),
-            Err(error) if error.problem.is_transient() => return Ok(()),
-            Err(error) if error.problem.is_of_hub() => return Err(Failure(error).into()),
+            Err(error) if messages::is_transient(&error.problem) => return Ok(()),
+            Err(error) if messages::is_of_hub(&error.problem) => return Err(Failure(error).into()),
             Err(error) => format!("Lilims cannot run it: {}", messages::problem(&error)),
         };
         output::note(&line);

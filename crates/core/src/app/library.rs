@@ -84,7 +84,7 @@ impl App {
         }
     }
 
-    async fn read(
+    pub(super) async fn read(
         &self,
         work: impl FnOnce(&LibraryHandle) -> Result<Reply, Error> + Send + 'static,
     ) -> Result<Reply, Error> {

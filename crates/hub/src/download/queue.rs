@@ -190,7 +190,7 @@ impl Downloader {
     }
 }
 
-/// Whether a row is to be run by whoever gets its lock.
+/// Whether a row is to be run by the process that gets its lock.
 fn is_waiting(row: &DownloadRow) -> bool {
     matches!(row.state, DownloadState::Queued | DownloadState::Running)
 }

@@ -31,7 +31,7 @@ pub(crate) struct Piece {
     pub(crate) bytes: Bytes,
 }
 
-/// What the thread, the workers and whoever reports progress all look at.
+/// State of the writing thread, the workers and the progress reports.
 pub(crate) struct Shared {
     pub(crate) total_bytes: u64,
     chunks: Mutex<Chunks>,
@@ -179,7 +179,7 @@ impl Sink<'_> {
     fn write_part(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let idx = usize::try_from(offset / CHUNK_BYTES).expect("files fit the address space");
         if self.shared.chunks().is_here(idx) {
-            // An attempt that began anew brings what an earlier one has brought.
+            // A restarted attempt brings bytes again that an earlier one has brought.
             return Ok(());
         }
         if self.position != offset {

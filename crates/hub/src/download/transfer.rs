@@ -108,7 +108,7 @@ impl<'a> Transfer<'a> {
                 None if news.borrow_and_update().is_complete => return Ok(()),
                 // Its own error says why the thread that writes is gone.
                 None if pieces.is_closed() => return Err(Error::Stopped.into()),
-                // Another worker may give something back, which nobody tells.
+                // Another worker may return a claim without a notification.
                 None => {
                     let _ = tokio::time::timeout(Duration::from_millis(100), news.changed()).await;
                 }

@@ -29,7 +29,7 @@ pub enum Verified {
         /// The download's number.
         download: i64,
     },
-    /// It is damaged, and Lilims cannot repair it: nobody knows where it came from, or it is not
+    /// It is damaged, and Lilims cannot repair it: its source is unknown, or it is not
     /// ours.
     Damaged {
         /// The hash that it had.

@@ -153,7 +153,7 @@ impl Library {
         };
         let added = describe(path, &name).and_then(add);
         if added.is_err() {
-            // A file without an entry would take room that nobody sees.
+            // A file without an entry would take disk space unnoticed.
             self.folder.remove(path)?;
         }
         added

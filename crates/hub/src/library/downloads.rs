@@ -1,7 +1,7 @@
 //! The queue of downloads as it is written down, so that it outlasts crashes and restarts, and so
 //! that several processes see the same one.
 //!
-//! States are the only way to steer a download: whoever runs it looks at its row four times a
+//! States are the only way to control a download: the process that runs it reads its row four times a
 //! second.
 
 use lilims_store::{DownloadChange, QueuedDownload};
@@ -22,7 +22,7 @@ pub struct Journal {
     pub etag: String,
     /// The SHA-256 that the hub states.
     pub sha256: Option<String>,
-    /// The ETag of whoever sends the bytes.
+    /// The ETag that the sending server gives.
     pub sender_etag: Option<String>,
     /// The file's size; 0 until that is known.
     pub total_bytes: u64,
@@ -183,7 +183,7 @@ impl Library {
     pub fn cancel(&self, id: i64) -> Result<(), Error> {
         self.store.remove_download(id)?;
         self.downloads_changed.notify_one();
-        // Where it runs, whoever runs it removes the file.
+        // If it is running, the process that runs it removes the file.
         if let Some(_held) = self.locks.try_exclusive(&download_lock(id))? {
             self.remove_partial(id)?;
         }
@@ -316,7 +316,7 @@ impl Library {
     }
 }
 
-/// The lock of whoever runs a download.
+/// The lock of a running download.
 pub(crate) fn download_lock(id: i64) -> String {
     format!("download-{id}")
 }
@@ -334,7 +334,7 @@ impl From<QueuedDownload> for DownloadRow {
             state: row.state,
             failure,
             model: row.model,
-            // One of another version begins anew: its chunks are checked in any case.
+            // A journal of another version is dropped: the chunks are checked in any case.
             journal: serde_json::from_str(&row.progress).unwrap_or_default(),
             received: row.received,
             digests: row.digests,

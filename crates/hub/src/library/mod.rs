@@ -103,7 +103,7 @@ impl Library {
     }
 
     /// Opens the library and its database in Lilims's data folder. The conversation of an earlier
-    /// version stays where it is, for whoever shows it.
+    /// version stays where it is, for the doors.
     ///
     /// # Errors
     /// As for [`Library::open`]; or [`Error::Io`] where this user has no folder.
@@ -232,7 +232,7 @@ impl Library {
         held.ok_or_else(|| Error::InUse { name: name.to_owned() })
     }
 
-    /// Takes a model for oneself, so that nobody loads it.
+    /// Locks a model exclusively, so that no process loads it.
     pub(crate) fn use_exclusively(&self, name: &str) -> Result<Held, Error> {
         let held = self.locks.try_exclusive(&model_lock(name))?;
         held.ok_or_else(|| Error::InUse { name: name.to_owned() })
@@ -271,7 +271,7 @@ impl Library {
             }
             self.folder.remove(&entry.path)?;
         }
-        // Last: a file without an entry would take room that nobody sees.
+        // Last: a file without an entry would take disk space unnoticed.
         self.store.remove_model(name)?;
         Ok(entry)
     }

@@ -385,7 +385,7 @@ pub(super) fn newest_child(
 
 /// Reads messages with their parts, and with what the journal has of those that are being written.
 fn read(connection: &Connection, sql: &str, id: &str) -> Result<Vec<Message>, Error> {
-    // All of it from one state of the file, whoever writes meanwhile.
+    // One transaction: a consistent snapshot, also while another process writes.
     let transaction = connection.unchecked_transaction()?;
     let mut statement = transaction.prepare_cached(sql)?;
     let rows = statement.query_map([id], message)?;
