@@ -22,13 +22,14 @@ pub(crate) async fn call(
 
 /// Accepts a question, or refuses it; the answer then comes over `channel`.
 #[tauri::command]
-pub(crate) fn ask(
+pub(crate) async fn ask(
     core: State<'_, App>,
     request: Request,
     channel: Channel<Event>,
 ) -> Result<(), Error> {
     core.ask(request, move |event| {
-        // If the page is gone, nobody waits for the answer.
+        // If the page is gone, the answer is in the database.
         let _ = channel.send(event);
     })
+    .await
 }

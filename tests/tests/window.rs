@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
+use lilims_store::Store;
 use lilims_tests::app_window::{AppWindow, Start, wait};
 use lilims_tests::webdriver::ESCAPE;
 
@@ -105,15 +106,13 @@ fn new_chat_clears_the_conversation_and_answers_can_be_regenerated() -> Result<(
 fn a_conversation_is_there_again_at_the_next_start() -> Result<()> {
     let home = tempfile::tempdir()?;
     let start = Start { home: Some(home.path()), ..Start::default() };
-    let kept = home.path().join("conversations").join("current.json");
-    let session = home.path().join("conversations").join("current.json.session");
 
     let window = AppWindow::open(start)?;
     window.wait_for_model("ready")?;
     window.set_options(SHORT)?;
     let answer = window.ask_and_wait(QUESTION)?;
     // The session is saved after a while without a question.
-    wait("the saved session", || Ok(session.exists().then_some(())))?;
+    let session = wait("the saved session", || Ok(saved_sessions(home.path()).pop()))?;
     drop(window);
 
     let window = AppWindow::open(start)?;
@@ -125,9 +124,12 @@ fn a_conversation_is_there_again_at_the_next_start() -> Result<()> {
     ensure!(meter.contains("of 8,192"), "the meter shows {meter:?}");
     window.set_options(LONG)?;
     window.ask(LONG_QUESTION)?;
+    let store = Store::open(home.path())?;
     wait("half an answer on disk", || {
-        let text = fs::read_to_string(&kept)?;
-        Ok((text.contains(LONG_QUESTION) && text.matches("assistant").count() == 2).then_some(()))
+        let messages = saved_messages(&store)?;
+        let [.., question, answer] = &*messages else { return Ok(None) };
+        let is_half = *question == LONG_QUESTION && answer.len() > 20;
+        Ok((messages.len() == 4 && is_half).then_some(()))
     })?;
     kill_app(home.path())?;
     drop(window);
@@ -140,7 +142,29 @@ fn a_conversation_is_there_again_at_the_next_start() -> Result<()> {
     ensure!(answers[0].text == answer && answers[1].text.len() > 20, "{answers:?}");
     window.wait_for_model("ready")?;
     window.click("new-chat")?;
-    wait("an empty folder", || Ok((!kept.exists() && !session.exists()).then_some(())))
+    wait("an empty database", || {
+        let is_empty = saved_messages(&store)?.is_empty() && store.conversations(false)?.len() == 1;
+        Ok((is_empty && !session.exists()).then_some(()))
+    })
+}
+
+/// The texts of all conversations, in the order in which they were written.
+fn saved_messages(store: &Store) -> Result<Vec<String>> {
+    let mut texts = Vec::new();
+    for conversation in store.conversations(false)? {
+        for message in store.messages(&conversation.id)? {
+            texts.push(message.parts.iter().map(|part| part.text.as_str()).collect());
+        }
+    }
+    Ok(texts)
+}
+
+fn saved_sessions(home: &Path) -> Vec<PathBuf> {
+    let files = fs::read_dir(home.join("conversations")).into_iter().flatten().flatten();
+    files
+        .map(|file| file.path())
+        .filter(|path| path.extension().is_some_and(|it| it == "session"))
+        .collect()
 }
 
 /// Kills the app whose home is `home`.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use leptos::{ev, prelude::*, task::spawn_local};
 use lilims_ipc::{
-    AppEvent, Attempt, ContextView, Error, ModelInfo, ModelStatus, Overflow, Problem,
+    AppEvent, Attempt, ContextView, Error, ModelInfo, ModelStatus, Options, Overflow, Problem,
 };
 
 use crate::bridge;
@@ -16,6 +16,7 @@ use crate::library_page::{
     FirstModel, LibraryPage, Picker, SuspendedLoad, execute_actions, follow_first_model,
     follow_library, library_changed, refresh_library,
 };
+use crate::outbox::Outbox;
 use crate::state::{Chat, LibraryState, Outgoing, is_active, restore};
 use crate::text::text;
 
@@ -31,23 +32,23 @@ pub(crate) fn App() -> impl IntoView {
 
 #[component]
 fn ChatPage() -> impl IntoView {
-    let chat = Chat::new(bridge::stored_options().map(restore).unwrap_or_default());
+    let chat = Chat::new();
+    let outbox = Outbox::new();
     let draft = RwSignal::new(String::new());
     let settings_open = RwSignal::new(false);
     let context_open = RwSignal::new(false);
     let picker_open = RwSignal::new(false);
     let library = LibraryState::new();
     let act = execute_actions(library);
-    Effect::new(move || bridge::store_options(&chat.options.get()));
     follow_application(chat, library);
-    restore_conversation(chat);
+    keep_options(chat, outbox);
+    open_conversation(chat, outbox);
     follow_library(library, act);
     follow_first_model(library, chat, act);
     handle_escape(chat, draft, [settings_open, context_open, picker_open], library);
 
     let ask = Callback::new(move |question: Arc<str>| {
-        dispatch(chat, chat.ask(&question));
-        load_for_waiting(chat);
+        dispatch(chat, outbox, chat.ask(&question));
     });
     let stop = Callback::new(move |()| stop(chat));
     let submit = Callback::new(move |()| {
@@ -58,12 +59,11 @@ fn ChatPage() -> impl IntoView {
     });
     let new_chat = Callback::new(move |()| {
         library.is_open.set(false);
-        delete_conversation(chat.clear());
+        start_conversation(chat, outbox);
         draft.set(String::new());
     });
     let regenerate = Callback::new(move |()| {
-        dispatch(chat, chat.regenerate());
-        load_for_waiting(chat);
+        dispatch(chat, outbox, chat.regenerate());
     });
     let edit = Callback::new(move |turn: u64| {
         if let Some(question) = chat.edit(turn) {
@@ -78,7 +78,8 @@ fn ChatPage() -> impl IntoView {
             );
         });
     });
-    let choose_overflow = Callback::new(move |overflow| choose_overflow(chat, overflow));
+    let choose_overflow = Callback::new(move |overflow| choose_overflow(chat, outbox, overflow));
+    let reopen = Callback::new(move |()| open_conversation(chat, outbox));
     let retry_load = Callback::new(move |()| retry_load(chat));
 
     let is_empty = Memo::new(move |_| chat.turns.with(Vec::is_empty));
@@ -146,6 +147,24 @@ fn ChatPage() -> impl IntoView {
                         on_retry=retry_load
                     />
                 </Show>
+                <Show when=move || chat.failure.with(Option::is_some)>
+                    <ErrorNotice
+                        title=text!(conversation.not_opened)
+                        error=chat.failure
+                        retry_label=text!(button.try_again)
+                        retry_id="reopen"
+                        on_retry=reopen
+                    />
+                </Show>
+                <Show when=move || chat.unsaved.with(Option::is_some)>
+                    <ErrorNotice
+                        title=text!(conversation.not_saved)
+                        error=chat.unsaved
+                        retry_label=text!(button.dismiss)
+                        retry_id="dismiss-unsaved"
+                        on_retry=Callback::new(move |()| chat.unsaved.set(None))
+                    />
+                </Show>
                 <Show when=move || has_no_model.get()>
                     <FirstModel state=library act/>
                 </Show>
@@ -181,7 +200,7 @@ fn follow_application(chat: Chat, library: LibraryState) {
         let on_event = move |event| match event {
             AppEvent::Status(status) => {
                 n_status_events.update_value(|n| *n += 1);
-                dispatch(chat, chat.model_changed(status));
+                chat.model_changed(status);
             }
             event => library_changed(library, event),
         };
@@ -190,39 +209,83 @@ fn follow_application(chat: Chat, library: LibraryState) {
         let status = bridge::status().await.unwrap_or_else(|error| ModelStatus::Failed { error });
         // A newer status may have overtaken the reply.
         if n_status_events.get_value() == 0 {
-            dispatch(chat, chat.model_changed(status));
+            chat.model_changed(status);
         }
     });
 }
 
-/// Restores the last conversation, if there is one.
-fn restore_conversation(chat: Chat) {
-    spawn_local(async move {
-        let conversation = bridge::conversation().await.ok().flatten();
-        dispatch(chat, chat.restore(conversation));
+/// Shows the conversation of the last visit.
+fn open_conversation(chat: Chat, outbox: Outbox) {
+    outbox.send(async move {
+        match bridge::conversation().await {
+            Ok(conversation) => dispatch(chat, outbox, chat.restore(conversation)),
+            Err(error) => chat.conversation_failed(error),
+        }
+    });
+}
+
+/// Deletes the conversation in the shell and starts a new one.
+fn start_conversation(chat: Chat, outbox: Outbox) {
+    let shown = chat.clear();
+    outbox.send(async move {
+        let deleted = match shown {
+            Some(conversation) => Ok(conversation),
+            None => bridge::conversation().await.map(|conversation| conversation.id),
+        };
+        let started = match deleted {
+            Ok(conversation) => bridge::delete_conversation(conversation).await,
+            Err(error) => Err(error),
+        };
+        match started {
+            Ok(conversation) => dispatch(chat, outbox, chat.begin(conversation)),
+            Err(error) => chat.conversation_failed(error),
+        }
+    });
+}
+
+/// Restores the saved sampling options, and saves each change from then on.
+fn keep_options(chat: Chat, outbox: Outbox) {
+    let saved = StoredValue::new(None);
+    outbox.send(async move {
+        let earlier = bridge::take_stored_options();
+        let known = bridge::sampling().await.ok().flatten();
+        let chosen = chat.options.get_untracked();
+        saved.set_value(Some(known.unwrap_or_default()));
+        if chosen != Options::default() {
+            // The user was faster.
+            saved.set_value(Some(chosen));
+            let _ = bridge::set_sampling(chosen).await;
+        } else if let Some(options) = known.or(earlier) {
+            chat.options.set(restore(options));
+        }
+    });
+    Effect::new(move || {
+        let options = chat.options.get();
+        if saved.get_value().is_none_or(|saved| saved == options) {
+            return;
+        }
+        saved.set_value(Some(options));
+        outbox.send(async move {
+            // Later changes are on their way.
+            if saved.get_value() == Some(options) {
+                let _ = bridge::set_sampling(options).await;
+            }
+        });
     });
 }
 
 fn retry_load(chat: Chat) {
     spawn_local(async move {
         if let Err(error) = bridge::retry_load().await {
-            dispatch(chat, chat.model_changed(ModelStatus::Failed { error }));
+            chat.model_changed(ModelStatus::Failed { error });
         }
     });
 }
 
-/// Loads an unloaded model again when a question waits for it.
-fn load_for_waiting(chat: Chat) {
-    let is_unloaded = matches!(chat.model.get_untracked(), Some(ModelStatus::Unloaded { .. }));
-    if is_unloaded && chat.answering.with_untracked(Option::is_some) {
-        retry_load(chat);
-    }
-}
-
 /// Sends a request of the state and passes the events back to it.
-fn dispatch(chat: Chat, outgoing: Option<Outgoing>) {
+fn dispatch(chat: Chat, outbox: Outbox, outgoing: Option<Outgoing>) {
     let Some(Outgoing { turn, request }) = outgoing else { return };
-    spawn_local(async move {
+    outbox.send(async move {
         let on_event = move |event| chat.apply(turn, event);
         if let Err(error) = bridge::ask(&request, on_event).await {
             chat.rejected(turn, error);
@@ -232,33 +295,19 @@ fn dispatch(chat: Chat, outgoing: Option<Outgoing>) {
 
 fn stop(chat: Chat) {
     if chat.stop() {
-        request_stop();
+        spawn_local(async {
+            // The answer may have ended meanwhile.
+            let _ = bridge::stop().await;
+        });
     }
 }
 
-fn request_stop() {
-    spawn_local(async {
-        // The answer may have ended meanwhile.
-        let _ = bridge::stop().await;
-    });
-}
-
-/// Deletes the conversation in the shell, after stopping its answer if necessary.
-fn delete_conversation(must_stop: bool) {
-    spawn_local(async move {
-        if must_stop {
-            let _ = bridge::stop().await;
-        }
-        // An error can be ignored: the next request replaces the saved conversation.
-        let _ = bridge::delete_conversation().await;
-    });
-}
-
-fn choose_overflow(chat: Chat, overflow: Overflow) {
+fn choose_overflow(chat: Chat, outbox: Outbox, overflow: Overflow) {
     chat.overflow.set(overflow);
-    spawn_local(async move {
-        // Each request carries it as well; this saves it with the conversation.
-        let _ = bridge::set_overflow(overflow).await;
+    outbox.send(async move {
+        if let Some(conversation) = chat.conversation() {
+            let _ = bridge::set_overflow(conversation, overflow).await;
+        }
     });
 }
 

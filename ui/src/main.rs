@@ -11,6 +11,7 @@ mod components;
 mod format;
 mod library_page;
 mod markdown;
+mod outbox;
 mod state;
 mod text;
 

@@ -1,9 +1,14 @@
-//! Carries an answer to a door: text in batches, at most one a frame, then exactly one end.
+//! Carries an answer to a door and to its record: text in batches, at most one a frame, then exactly
+//! one end.
 
 use std::time::{Duration, Instant};
 
 use lilims_engine::Progress;
-use lilims_ipc::{ContextView, Error, Event, Finish, Phase, Stats};
+use lilims_ipc::{ContextView, Error, Event, Finish, MessageId, Outcome, Phase};
+use lilims_store::MessageState;
+
+use crate::conversations::to_json;
+use crate::journal::AnswerRecord;
 
 /// A frame at 60 Hz: a page cannot show text more often.
 const FRAME: Duration = Duration::from_millis(16);
@@ -11,10 +16,8 @@ const FRAME: Duration = Duration::from_millis(16);
 /// The end of an answer that did not fail.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ending {
-    /// Why it ended.
-    pub finish: Finish,
-    /// Its statistics.
-    pub stats: Stats,
+    /// Why it ended, and what it took.
+    pub outcome: Outcome,
     /// The view of the context then.
     pub view: ContextView,
 }
@@ -22,6 +25,9 @@ pub struct Ending {
 /// An answer on its way to a door. Dropping it without an end sends a failure.
 pub struct AnswerStream {
     sink: Box<dyn Fn(Event) + Send>,
+    record: Option<AnswerRecord>,
+    /// The name of the model that writes.
+    model: Option<String>,
     /// Reasoning, which comes before the text.
     pending_reasoning: String,
     pending: String,
@@ -38,6 +44,8 @@ impl AnswerStream {
     pub fn new(sink: impl Fn(Event) + Send + 'static) -> Self {
         Self {
             sink: Box::new(sink),
+            record: None,
+            model: None,
             pending_reasoning: String::new(),
             pending: String::new(),
             reasoning_began_at: None,
@@ -47,6 +55,29 @@ impl AnswerStream {
             sent_at: None,
             has_ended: false,
         }
+    }
+
+    /// A stream that also records the answer. Sends that the question was stored.
+    pub(crate) fn recorded(
+        sink: impl Fn(Event) + Send + 'static,
+        record: AnswerRecord,
+        question: MessageId,
+        answer: MessageId,
+    ) -> Self {
+        sink(Event::Asked { question, answer });
+        let mut stream = Self::new(sink);
+        stream.record = Some(record);
+        stream
+    }
+
+    /// Sends that the question waits for a model.
+    pub(crate) fn loading(&self) {
+        (self.sink)(Event::Loading);
+    }
+
+    /// Sets the name of the model that writes the answer.
+    pub(crate) fn set_model(&mut self, name: &str) {
+        self.model = Some(name.to_owned());
     }
 
     /// Sends the progress of reading, once a frame and when it is done.
@@ -62,18 +93,23 @@ impl AnswerStream {
 
     /// Adds `text`, and sends what is pending once the frame is over.
     pub fn push(&mut self, text: &str, progress: &Progress) {
+        if let Some(record) = self.record.as_ref().filter(|_| !text.is_empty()) {
+            record.text(text);
+        }
         self.push_at(Instant::now(), text, progress);
     }
 
-    /// Adds reasoning as [`push`](Self::push) adds text. Returns the milliseconds since it began.
-    pub fn push_reasoning(&mut self, text: &str, progress: &Progress) -> u32 {
+    /// Adds reasoning as [`push`](Self::push) adds text.
+    pub fn push_reasoning(&mut self, text: &str, progress: &Progress) {
         let now = Instant::now();
         let began_at = *self.reasoning_began_at.get_or_insert(now);
         let elapsed_ms = now.duration_since(began_at).as_millis();
         self.reasoning_ms = u32::try_from(elapsed_ms).unwrap_or(u32::MAX);
         self.pending_reasoning.push_str(text);
+        if let Some(record) = &self.record {
+            record.reasoning(text, self.reasoning_ms);
+        }
         self.send_if_due(now, progress);
-        self.reasoning_ms
     }
 
     fn push_at(&mut self, now: Instant, text: &str, progress: &Progress) {
@@ -90,18 +126,23 @@ impl AnswerStream {
         }
     }
 
-    /// Sends the rest of the text and the end.
+    /// Sends the rest of the text and the end, once both are recorded. An answer that cannot be
+    /// recorded fails.
     pub fn end(mut self, result: Result<Ending, Error>) {
-        self.send_end(match result {
-            Ok(Ending { finish, stats, view }) => Event::Done { finish, stats, view },
-            Err(error) => Event::Failed { error },
-        });
+        self.send_end(result);
     }
 
-    fn send_end(&mut self, event: Event) {
+    fn send_end(&mut self, result: Result<Ending, Error>) {
         self.flush();
         self.has_ended = true;
-        (self.sink)(event);
+        let recorded = self
+            .record
+            .take()
+            .map_or(Ok(()), |record| record.finish(recorded_ending(&result, self.model.take())));
+        (self.sink)(match result.and_then(|ending| recorded.map(|()| ending)) {
+            Ok(Ending { outcome, view }) => Event::Done { outcome, view },
+            Err(error) => Event::Failed { error },
+        });
     }
 
     fn flush(&mut self) {
@@ -122,14 +163,37 @@ impl AnswerStream {
 impl Drop for AnswerStream {
     fn drop(&mut self) {
         if !self.has_ended {
-            self.send_end(Event::Failed { error: Error::internal("the model's thread ended") });
+            self.send_end(Err(Error::internal("the model's thread ended")));
         }
+    }
+}
+
+/// The end of an answer as it is stored.
+fn recorded_ending(result: &Result<Ending, Error>, model: Option<String>) -> lilims_store::Ending {
+    let state = match result {
+        Ok(Ending { outcome: Outcome { finish: Finish::Stopped, .. }, .. }) => {
+            MessageState::Stopped
+        }
+        Ok(_) => MessageState::Done,
+        Err(_) => MessageState::Failed,
+    };
+    let ending = result.as_ref().ok();
+    // An answer that never began says nothing about the context.
+    let view = ending.map(|it| &it.view).filter(|view| **view != ContextView::default());
+    lilims_store::Ending {
+        state,
+        error: result.as_ref().err().and_then(to_json),
+        stats: ending.and_then(|ending| to_json(&ending.outcome)),
+        model,
+        view: view.and_then(to_json),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc::{Receiver, channel};
+
+    use lilims_ipc::Stats;
 
     use super::*;
 
@@ -141,7 +205,8 @@ mod tests {
             first_token_ms: 1.0,
             tokens_per_second: 10.0,
         };
-        Ending { finish: Finish::EndOfTurn, stats, view: ContextView::default() }
+        let outcome = Outcome { finish: Finish::EndOfTurn, stats };
+        Ending { outcome, view: ContextView::default() }
     }
 
     fn stream() -> (AnswerStream, Receiver<Event>) {
@@ -167,8 +232,8 @@ mod tests {
         stream.end(Ok(ending()));
         let events: Vec<_> = events.iter().collect();
         assert_eq!(events.iter().take(3).map(text).collect::<Vec<_>>(), ["a", "bcd", "e"]);
-        let Ending { finish, stats, view } = ending();
-        assert_eq!(events[3], Event::Done { finish, stats, view });
+        let Ending { outcome, view } = ending();
+        assert_eq!(events[3], Event::Done { outcome, view });
         assert_eq!(events.len(), 4);
     }
 
@@ -204,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn reading_is_told_once_a_frame_and_when_done() {
+    fn reading_is_reported_once_a_frame_and_when_done() {
         let (mut stream, events) = stream();
         for read in [1, 2, 3, 4] {
             stream.reading(Phase::Prompt, read, 4);

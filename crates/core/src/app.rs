@@ -2,19 +2,23 @@
 
 mod library;
 mod load;
+mod turns;
 
+use std::panic::catch_unwind;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread;
 
 use lilims_hub::{DownloadRow, DownloadState, Downloader};
 use lilims_ipc::{AppEvent, Command, Error, Event, ModelStatus, Reply, Request};
 use lilims_models::scan::Environment;
 
+use crate::conversations::Conversations;
 use crate::conversions::{self, Converter};
+use crate::database::Database;
 use crate::library::{LibraryHandle, present, suspended_load};
 use crate::model_host::{ModelHost, Target};
 use crate::notifier::Notifier;
-use crate::saved_conversation::SavedConversation;
 
 /// Where events go. Called from several threads; never blocks for long.
 type Events = Arc<dyn Fn(AppEvent) + Send + Sync>;
@@ -25,6 +29,7 @@ pub struct App(Arc<Inner>);
 
 struct Inner {
     library: Arc<LibraryHandle>,
+    conversations: Arc<Conversations>,
     host: ModelHost,
     converter: Converter,
     library_events: Arc<Notifier>,
@@ -32,37 +37,36 @@ struct Inner {
 }
 
 impl App {
-    /// Opens the library and begins to load the model of the last visit, or the bundled one, which may be
-    /// in `resource_dir`. Events go to `events`.
+    /// Begins to open the database and to load the model of the last visit, or the bundled one, which may
+    /// be in `resource_dir`. Returns at once: what needs them waits. Events go to `events`.
     pub fn start(
         resource_dir: Option<PathBuf>,
         events: impl Fn(AppEvent) + Send + Sync + 'static,
     ) -> Self {
         let events: Events = Arc::new(events);
-        let library = Arc::new(LibraryHandle::open());
+        let library = Arc::new(LibraryHandle::default());
+        let conversations = Arc::new(Conversations::default());
         let library_events = Arc::new(library_events(&library, &events));
         let suspended = suspended_load();
-        if suspended.is_some()
-            && let Ok(path) = lilims_models::bundled_model(resource_dir.as_deref())
-        {
-            // The doors offer to load it, and nothing loads it before.
-            library.add_given(&path);
-        }
+        // The doors offer to load it, and nothing loads it before.
+        let offered =
+            suspended.as_ref().map(|_| lilims_models::bundled_model(resource_dir.as_deref()));
+        open_database(&library, &conversations, offered.and_then(Result::ok));
         let converter = converter(&library_events, &events);
         let host = ModelHost::start(
             on_status(&library, &library_events, &events),
-            load::loader(Arc::clone(&library), resource_dir),
-            SavedConversation::open(),
+            load::loader(Arc::clone(&library), Arc::clone(&conversations), resource_dir),
             load::idle(),
             suspended,
         );
-        Self(Arc::new(Inner { library, host, converter, library_events, events }))
+        Self(Arc::new(Inner { library, conversations, host, converter, library_events, events }))
     }
 
     /// Searches the folders of other programs once, and then carries out the queue of downloads, for
     /// ever. Runs in a tokio runtime.
     pub async fn run_jobs(self) {
-        let Ok(scanned) = self.0.library.library().cloned() else { return };
+        let library = Arc::clone(&self.0.library);
+        let Ok(scanned) = blocking(move || library.library().cloned()).await else { return };
         let app = self.clone();
         // It is neither awaited nor cancelled: downloads go on meanwhile.
         tokio::task::spawn_blocking(move || {
@@ -88,13 +92,16 @@ impl App {
     /// question waits.
     ///
     /// # Errors
-    /// As for [`ModelHost::send`].
-    pub fn ask(
+    /// [`Problem::Answering`] while another answer is written, [`Problem::NoQuestion`],
+    /// [`Problem::ConversationGone`]; the model's own if it failed to load; or if the question cannot be
+    /// stored.
+    pub async fn ask(
         &self,
         request: Request,
         sink: impl Fn(Event) + Send + 'static,
     ) -> Result<(), Error> {
-        self.0.host.send(request, sink)
+        let app = self.clone();
+        blocking(move || turns::ask(&app.0.host, &app.0.conversations, &request, sink)).await
     }
 
     /// Carries out a command. Runs in a tokio runtime: what reads files runs on its blocking threads.
@@ -105,17 +112,28 @@ impl App {
         let Inner { host, converter, .. } = &*self.0;
         match command {
             Command::Status => return Ok(Reply::Status(host.status())),
-            Command::StopAnswer => host.stop(),
+            Command::StopAnswer => {
+                let app = self.clone();
+                blocking(move || {
+                    app.0.host.stop();
+                    Ok(())
+                })
+                .await?;
+            }
             Command::RetryLoad => host.retry_load()?,
             Command::UseModel { name, context_tokens } => {
                 host.use_model(Target { name: Some(name), context_tokens })?;
             }
             Command::UnloadModel => host.unload()?,
-            Command::Conversation => {
-                return blocking(|| Ok(Reply::Conversation(SavedConversation::read()))).await;
+            Command::Conversation
+            | Command::DeleteConversation { .. }
+            | Command::SetOverflow { .. }
+            | Command::Sampling
+            | Command::SetSampling { .. } => {
+                let app = self.clone();
+                return blocking(move || turns::call(&app.0.host, &app.0.conversations, command))
+                    .await;
             }
-            Command::DeleteConversation => host.forget()?,
-            Command::SetOverflow { overflow } => host.set_overflow(overflow)?,
             Command::ConversionOffer { name, is_weighed } => {
                 let offer = move |it: &LibraryHandle| {
                     conversions::offer(it.library()?, &name, is_weighed).map(Reply::Offer)
@@ -154,6 +172,27 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, Error> {
     let done = tokio::task::spawn_blocking(work).await;
     done.unwrap_or_else(|error| Err(Error::internal(error.to_string())))
+}
+
+/// Opens the database on a thread of its own: checking and copying a large one takes a second. Adds the
+/// model that is `offered`.
+fn open_database(
+    library: &Arc<LibraryHandle>,
+    conversations: &Arc<Conversations>,
+    offered: Option<PathBuf>,
+) {
+    let (library, conversations) = (Arc::clone(library), Arc::clone(conversations));
+    let open = move || {
+        let database = catch_unwind(Database::open)
+            .unwrap_or_else(|_| Err(Error::internal("a panic while opening the database")));
+        library.provide(database.as_ref().map_err(Clone::clone).and_then(Database::library));
+        conversations.provide(database);
+        if let Some(path) = offered {
+            library.add_given(&path);
+        }
+    };
+    let spawned = thread::Builder::new().name("open-database".to_owned()).spawn(open);
+    spawned.expect("a process that starts has threads");
 }
 
 fn library_events(library: &Arc<LibraryHandle>, events: &Events) -> Notifier {

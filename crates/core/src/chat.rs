@@ -1,48 +1,64 @@
-//! A loaded model with its conversation: options and messages in, an answer out.
+//! A loaded model with the session of a conversation: a question in, an answer out.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use lilims_engine::conversation::{self, Update};
 use lilims_engine::{self as engine, Conversation, GenerateOptions, LoadOptions, Model, Sampling};
 use lilims_ipc::{
-    ContextView, Error, Finish, Message, ModelInfo, Options, Overflow, Phase, PromptNote, Request,
-    Role, Stats,
+    ContextView, ConversationId, Error, Finish, Message, MessageId, ModelInfo, Options, Outcome,
+    Overflow, Phase, PromptNote, Role, Stats,
 };
 
 use crate::answer_stream::{AnswerStream, Ending};
+use crate::conversations::{Question, bound_saved_sessions};
 use crate::model_host::ChatBackend;
 use crate::problem;
-use crate::saved_conversation::{SavedConversation, bound_saved_sessions};
 
 /// A model and its session, which outlasts a turn, so that a turn reads only its new tokens.
 pub struct Chat {
     model: Arc<Model>,
-    conversation: Option<Conversation>,
-    /// Whether the saved session is older than the conversation.
+    session: Option<Session>,
+    /// Whether the saved session is older than the session.
     is_unsaved: bool,
     /// Called with the number of cached tokens when the model idles.
     on_idle: Box<dyn Fn(usize)>,
 }
 
+/// What the model has read of one conversation.
+struct Session {
+    of: ConversationId,
+    /// Where it is saved.
+    path: PathBuf,
+    conversation: Conversation,
+}
+
+impl Session {
+    /// The saved session, or an empty one if there is none, or it is damaged or of another model.
+    fn open(model: &Arc<Model>, of: &ConversationId, path: &Path) -> Result<Self, engine::Error> {
+        let saved = path.exists().then(|| Conversation::load(model, path).ok()).flatten();
+        let conversation = saved.map_or_else(|| Conversation::new(model), Ok)?;
+        Ok(Self { of: of.clone(), path: path.to_owned(), conversation })
+    }
+}
+
 impl Chat {
-    /// Loads the model at `path`, and the saved session of the conversation. `on_idle` is called with
-    /// the number of cached tokens when the model idles.
+    /// Loads the model at `path`, and the saved session of the conversation `last` with its path.
+    /// `on_idle` is called with the number of cached tokens when the model idles.
     ///
     /// # Errors
     /// When the model cannot be loaded.
     pub fn load(
         path: &Path,
         options: &LoadOptions,
-        saved: &SavedConversation,
+        last: Option<(ConversationId, PathBuf)>,
         on_idle: impl Fn(usize) + 'static,
     ) -> Result<Self, Error> {
         let model = Model::load(path, options).map_err(|error| problem::not_loaded(&error))?;
-        // If the session is of another model or damaged, everything is read again.
-        let session = saved.session_path().filter(|path| path.exists());
-        let conversation = session.and_then(|path| Conversation::load(&model, &path).ok());
-        Ok(Self { model, conversation, is_unsaved: false, on_idle: Box::new(on_idle) })
+        // If it cannot be opened now, the first question reports why.
+        let session = last.and_then(|(of, path)| Session::open(&model, &of, &path).ok());
+        Ok(Self { model, session, is_unsaved: false, on_idle: Box::new(on_idle) })
     }
 
     /// The facts that doors show of the model.
@@ -60,30 +76,32 @@ impl Chat {
         }
     }
 
+    /// The session of `question`; another conversation's is saved first.
+    fn session(&mut self, question: &Question) -> Result<&mut Session, engine::Error> {
+        let is_other = self.session.as_ref().is_none_or(|it| it.of != question.conversation);
+        if is_other {
+            self.save();
+            self.session = None;
+            self.session =
+                Some(Session::open(&self.model, &question.conversation, &question.session)?);
+        }
+        Ok(self.session.as_mut().expect("it was opened if there was none"))
+    }
+
     fn generate(
         &mut self,
-        request: &Request,
-        saved: &mut SavedConversation,
+        question: &Question,
         cancel: &AtomicBool,
         stream: &mut AnswerStream,
     ) -> Result<engine::Answer, engine::Error> {
-        let messages: Vec<_> = request.messages.iter().map(message).collect();
-        let options = generate_options(&request.options);
-        if self.conversation.is_none() {
-            self.conversation = Some(Conversation::new(&self.model)?);
-        }
-        let conversation = self.conversation.as_mut().expect("it was created above");
-        conversation.set_overflow(overflow(request.overflow));
+        let messages: Vec<_> = question.messages.iter().map(message).collect();
+        let options = generate_options(&question.options);
+        let conversation = &mut self.session(question)?.conversation;
+        conversation.set_overflow(overflow(question.overflow));
         conversation.answer(&messages, &options, cancel, &mut |update| match update {
             Update::Reading { phase: of, done, total } => stream.reading(phase(of), done, total),
-            Update::Reasoning(text, progress) => {
-                let elapsed_ms = stream.push_reasoning(text, progress);
-                saved.grow_reasoning(text, elapsed_ms);
-            }
-            Update::Text(text, progress) => {
-                saved.grow(text);
-                stream.push(text, progress);
-            }
+            Update::Reasoning(text, progress) => stream.push_reasoning(text, progress),
+            Update::Text(text, progress) => stream.push(text, progress),
         })
     }
 }
@@ -91,44 +109,42 @@ impl Chat {
 impl ChatBackend for Chat {
     fn answer(
         &mut self,
-        request: &Request,
-        saved: &mut SavedConversation,
+        question: &Question,
         cancel: &AtomicBool,
         stream: &mut AnswerStream,
     ) -> Result<Ending, Error> {
+        let answer = self.generate(question, cancel, stream);
         self.is_unsaved = true;
-        let answer = self.generate(request, saved, cancel, stream);
-        let view = self.conversation.as_ref().map(view);
-        saved.end(view.clone().filter(|_| answer.is_ok()));
         let answer = answer.map_err(|error| problem::not_answered(&error))?;
-        let stats = stats(&answer.progress);
-        Ok(Ending { finish: finish(answer.finish), stats, view: view.unwrap_or_default() })
+        let view = self.session.as_ref().map(|session| view(&session.conversation, question));
+        let outcome = Outcome { finish: finish(answer.finish), stats: stats(&answer.progress) };
+        Ok(Ending { outcome, view: view.unwrap_or_default() })
     }
 
     fn discard(&mut self) {
-        self.conversation = None;
+        self.session = None;
         self.is_unsaved = false;
     }
 
-    fn reset(&mut self) {
-        if let Some(conversation) = &mut self.conversation {
-            conversation.reset();
+    fn forget(&mut self, conversation: &ConversationId) {
+        if self.session.as_ref().is_some_and(|session| session.of == *conversation) {
+            self.discard();
         }
-        self.is_unsaved = false;
     }
 
-    fn save(&mut self, saved: &SavedConversation) {
+    fn save(&mut self) {
         if !std::mem::take(&mut self.is_unsaved) {
             return;
         }
-        if let Some(conversation) = &self.conversation {
-            (self.on_idle)(conversation.view().context.used());
-        }
-        if let (Some(conversation), Some(path)) = (&self.conversation, saved.session_path()) {
-            match conversation.save(&path) {
-                Ok(()) => bound_saved_sessions(&path),
-                Err(error) => tracing::warn!(%error, "cannot save the session"),
-            }
+        let Some(Session { path, conversation, .. }) = &self.session else { return };
+        (self.on_idle)(conversation.view().context.used());
+        let saved = match path.parent() {
+            Some(folder) => std::fs::create_dir_all(folder).map_err(engine::Error::SavedIo),
+            None => Ok(()),
+        };
+        match saved.and_then(|()| conversation.save(path)) {
+            Ok(()) => bound_saved_sessions(path),
+            Err(error) => tracing::warn!(%error, "cannot save the session"),
         }
     }
 }
@@ -166,7 +182,8 @@ fn phase(phase: conversation::Phase) -> Phase {
     }
 }
 
-fn view(conversation: &Conversation) -> ContextView {
+/// What the model sees after the answer to `question`.
+fn view(conversation: &Conversation, question: &Question) -> ContextView {
     let (view, notes) = (conversation.view(), conversation.notes());
     let context = &view.context;
     ContextView {
@@ -174,10 +191,16 @@ fn view(conversation: &Conversation) -> ContextView {
         used_tokens: count(context.used()),
         pinned_tokens: count(context.sinks),
         left_tokens: count(context.left()),
-        first_message: count(view.first_message),
+        window_start: window_start(view.first_message, question),
         summary: view.summary.clone(),
         notes: notes.iter().map(|&it| note(it)).collect(),
     }
+}
+
+/// The message at `index` of the question's messages and its answer, which comes last.
+fn window_start(index: usize, question: &Question) -> Option<MessageId> {
+    let message = question.messages.get(index).map_or(&question.answer, |message| &message.id);
+    (index > 0).then(|| message.clone())
 }
 
 fn note(note: engine::prompt::Note) -> PromptNote {

@@ -7,16 +7,19 @@
 mod answer_stream;
 mod app;
 mod chat;
-mod conversation_writer;
+mod conversations;
 pub mod conversions;
+mod database;
+mod journal;
 pub mod library;
 mod model_host;
 mod notifier;
+#[cfg(test)]
+mod parrot;
 pub mod problem;
-mod saved_conversation;
 
 pub use answer_stream::{AnswerStream, Ending};
 pub use app::App;
 pub use chat::{Chat, load_options};
+pub use conversations::Question;
 pub use model_host::{ChatBackend, Idle, Loaded, ModelHost, Target};
-pub use saved_conversation::SavedConversation;

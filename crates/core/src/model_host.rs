@@ -3,6 +3,7 @@
 //! If a job panics, the thread goes on, and the door gets the end of the job.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,12 +11,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use lilims_ipc::{
-    Attempt, ContextView, Error, Event, Finish, ModelInfo, ModelStatus, Overflow, Problem, Request,
+    Attempt, ContextView, ConversationId, Error, Finish, ModelInfo, ModelStatus, Outcome, Problem,
     Stats, UnloadReason,
 };
 
 use crate::answer_stream::{AnswerStream, Ending};
-use crate::saved_conversation::SavedConversation;
+use crate::conversations::Question;
 
 /// How long shutting down waits for the thread: longer than a token takes, shorter than a user's
 /// patience.
@@ -32,14 +33,13 @@ const UNNAMED: &str = "";
 
 /// A loaded model that answers, or a stand-in for it in tests.
 pub trait ChatBackend {
-    /// Answers `request` into `stream` and `saved` until the answer ends or `cancel` is set.
+    /// Answers `question` into `stream` until the answer ends or `cancel` is set.
     ///
     /// # Errors
     /// When the answer broke off.
     fn answer(
         &mut self,
-        request: &Request,
-        saved: &mut SavedConversation,
+        question: &Question,
         cancel: &AtomicBool,
         stream: &mut AnswerStream,
     ) -> Result<Ending, Error>;
@@ -47,11 +47,11 @@ pub trait ChatBackend {
     /// Drops the session, which a panic may have left in an unknown state.
     fn discard(&mut self);
 
-    /// Empties the session for a new conversation.
-    fn reset(&mut self);
+    /// Drops the session of a conversation that was deleted.
+    fn forget(&mut self, conversation: &ConversationId);
 
-    /// Saves the session beside the conversation, if that was not done since the last answer.
-    fn save(&mut self, saved: &SavedConversation);
+    /// Saves the session, if that was not done since the last answer.
+    fn save(&mut self);
 }
 
 /// The result of loading.
@@ -66,9 +66,8 @@ pub struct Target {
     pub context_tokens: Option<u32>,
 }
 
-/// Loads the target with the session of the conversation, and calls its last argument with the model's
-/// name as soon as it is known.
-type Load = dyn FnMut(&Target, &SavedConversation, &dyn Fn(String)) -> Result<Loaded, Error>;
+/// Loads the target, and calls its last argument with the model's name as soon as it is known.
+type Load = dyn FnMut(&Target, &dyn Fn(String)) -> Result<Loaded, Error>;
 
 /// When an idle model gives its memory back.
 #[derive(Clone, Copy, Debug)]
@@ -92,16 +91,41 @@ struct Shared {
     status: Mutex<ModelStatus>,
     /// The cancel flag of the answer that was accepted and has not ended.
     answering: Mutex<Option<Arc<AtomicBool>>>,
+    /// The question that waits for the thread, or for a model.
+    waiting: Mutex<Option<Waiting>>,
     notify: Box<dyn Fn(&ModelStatus) + Send + Sync>,
+}
+
+/// A question that waits.
+struct Waiting {
+    question: Question,
+    turn: Turn,
+    stream: AnswerStream,
+}
+
+/// The right to answer: there is one at a time. Dropping it ends the turn.
+pub(crate) struct Turn {
+    shared: Arc<Shared>,
+    cancel: Arc<AtomicBool>,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        lock(&self.shared.answering).take();
+    }
 }
 
 enum Job {
     Load,
     Use(Target),
     Unload,
-    Answer { request: Request, cancel: Arc<AtomicBool>, stream: AnswerStream },
-    Forget,
-    SetOverflow(Overflow),
+    /// There is a question that waits.
+    Answer,
+    Forget {
+        conversation: ConversationId,
+        /// Where its session is saved.
+        session: PathBuf,
+    },
     End,
 }
 
@@ -110,10 +134,7 @@ impl ModelHost {
     /// ended while it did. `notify` is called at each change of the status.
     pub fn start(
         notify: impl Fn(&ModelStatus) + Send + Sync + 'static,
-        load: impl FnMut(&Target, &SavedConversation, &dyn Fn(String)) -> Result<Loaded, Error>
-        + Send
-        + 'static,
-        saved: SavedConversation,
+        load: impl FnMut(&Target, &dyn Fn(String)) -> Result<Loaded, Error> + Send + 'static,
         idle: Idle,
         suspended: Option<Attempt>,
     ) -> Self {
@@ -125,6 +146,7 @@ impl ModelHost {
         let shared = Arc::new(Shared {
             status: Mutex::new(status),
             answering: Mutex::new(None),
+            waiting: Mutex::new(None),
             notify: Box::new(notify),
         });
         let (jobs, queue) = channel();
@@ -135,7 +157,7 @@ impl ModelHost {
             let _ends = ends;
             let (load, target) = (Box::new(load), Target::default());
             let backend = None;
-            let mut worker = Worker { shared: of_worker, load, target, saved, backend, idle };
+            let mut worker = Worker { shared: of_worker, load, target, backend, idle };
             if !is_suspended {
                 worker.load();
             }
@@ -152,33 +174,48 @@ impl ModelHost {
         lock(&self.shared.status).clone()
     }
 
-    /// Accepts a question; its answer goes to `sink`. While the model loads, the question waits.
+    /// Begins a turn, in which one question is answered.
     ///
     /// # Errors
-    /// The model's own if it failed to load; [`Problem::Answering`] while another answer is written.
-    pub fn send(
-        &self,
-        request: Request,
-        sink: impl Fn(Event) + Send + 'static,
-    ) -> Result<(), Error> {
-        if request.messages.is_empty() {
-            return Err(Problem::NoQuestion.into());
-        }
+    /// The model's own if it failed to load; [`Problem::Answering`] during another turn.
+    pub(crate) fn begin_turn(&self) -> Result<Turn, Error> {
         match self.status() {
             ModelStatus::Failed { error } => return Err(error),
             ModelStatus::LoadSuspended { .. } => return Err(Problem::LoadSuspended.into()),
             _ => {}
         }
         let cancel = self.shared.begin_answer()?;
-        let stream = AnswerStream::new(sink);
-        // If the thread is gone, the job comes back, and dropping its stream sends a failure.
-        let _ = self.jobs.send(Job::Answer { request, cancel, stream });
-        Ok(())
+        Ok(Turn { shared: Arc::clone(&self.shared), cancel })
     }
 
-    /// Stops the current answer, if there is one.
+    /// Answers `question` in `turn`; the answer goes to `stream`. Until a model is loaded, the question
+    /// waits.
+    pub(crate) fn send(&self, turn: Turn, question: Question, stream: AnswerStream) {
+        if !matches!(self.status(), ModelStatus::Ready { .. }) {
+            stream.loading();
+        }
+        *lock(&self.shared.waiting) = Some(Waiting { question, turn, stream });
+        if self.jobs.send(Job::Answer).is_err() {
+            // The thread is gone: dropping the stream sends a failure.
+            self.shared.take_waiting();
+        }
+    }
+
+    /// Stops the current answer, if there is one. A question that waits ends at once.
     pub fn stop(&self) {
-        if let Some(cancel) = &*lock(&self.shared.answering) {
+        self.interrupt();
+        if let Some(Waiting { turn, stream, .. }) = self.shared.take_waiting() {
+            drop(turn);
+            stream.end(Ok(stopped_early()));
+        }
+    }
+
+    /// Stops the answer that is being written, and not a question that waits.
+    fn interrupt(&self) {
+        let waiting = lock(&self.shared.waiting);
+        if let Some(cancel) = &*lock(&self.shared.answering)
+            && waiting.is_none()
+        {
             cancel.store(true, Ordering::Relaxed);
         }
     }
@@ -199,12 +236,12 @@ impl ModelHost {
         self.pass(Job::Load)
     }
 
-    /// Stops the current answer and loads another model. The conversation stays.
+    /// Stops the current answer and loads another model. A question that waits is answered by it.
     ///
     /// # Errors
     /// As for [`ModelHost::retry_load`].
     pub fn use_model(&self, target: Target) -> Result<(), Error> {
-        self.stop();
+        self.interrupt();
         self.pass(Job::Use(target))
     }
 
@@ -213,25 +250,21 @@ impl ModelHost {
     /// # Errors
     /// As for [`ModelHost::retry_load`].
     pub fn unload(&self) -> Result<(), Error> {
-        self.stop();
+        self.interrupt();
         self.pass(Job::Unload)
     }
 
-    /// Deletes the conversation for good once the current answer has ended, whether a model is loaded or
-    /// not.
+    /// Drops the session of a deleted conversation, and removes it from `session` where it may have been
+    /// saved meanwhile.
     ///
     /// # Errors
     /// As for [`ModelHost::retry_load`].
-    pub fn forget(&self) -> Result<(), Error> {
-        self.pass(Job::Forget)
-    }
-
-    /// Sets what happens when the conversation outgrows the context.
-    ///
-    /// # Errors
-    /// As for [`ModelHost::retry_load`].
-    pub fn set_overflow(&self, overflow: Overflow) -> Result<(), Error> {
-        self.pass(Job::SetOverflow(overflow))
+    pub(crate) fn forget(
+        &self,
+        conversation: ConversationId,
+        session: PathBuf,
+    ) -> Result<(), Error> {
+        self.pass(Job::Forget { conversation, session })
     }
 
     fn pass(&self, job: Job) -> Result<(), Error> {
@@ -261,6 +294,10 @@ impl Shared {
         }
         Ok(Arc::clone(answering.insert(Arc::default())))
     }
+
+    fn take_waiting(&self) -> Option<Waiting> {
+        lock(&self.waiting).take()
+    }
 }
 
 /// State of the thread alone.
@@ -268,8 +305,6 @@ struct Worker {
     shared: Arc<Shared>,
     load: Box<Load>,
     target: Target,
-    /// The conversation, which is there whether a model is loaded or not.
-    saved: SavedConversation,
     backend: Option<Box<dyn ChatBackend>>,
     idle: Idle,
 }
@@ -284,19 +319,15 @@ impl Worker {
                     self.load();
                 }
                 Job::Unload => self.unload(UnloadReason::Requested),
-                Job::Forget => {
-                    self.with_backend(|backend, _| backend.reset());
-                    self.saved.forget();
+                Job::Answer => {
+                    if matches!(*lock(&self.shared.status), ModelStatus::Unloaded { .. }) {
+                        self.load();
+                    }
                 }
-                Job::SetOverflow(overflow) => self.saved.set_overflow(overflow),
-                Job::Answer { request, cancel, mut stream } => {
-                    let result = self.answer(&request, &cancel, &mut stream);
-                    // Before the door gets the end, since it may ask the next question then.
-                    lock(&self.shared.answering).take();
-                    stream.end(result);
-                }
+                Job::Forget { conversation, session } => self.forget(&conversation, &session),
                 Job::End => break,
             }
+            self.answer_waiting();
         }
         self.save_session();
     }
@@ -342,13 +373,24 @@ impl Worker {
     }
 
     fn save_session(&mut self) {
-        self.with_backend(|backend, saved| backend.save(saved));
+        self.with_backend(|backend| backend.save());
+    }
+
+    fn forget(&mut self, conversation: &ConversationId, session: &Path) {
+        self.with_backend(|backend| backend.forget(conversation));
+        match std::fs::remove_file(session) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                // The next start tries again.
+                tracing::warn!(%error, "cannot remove the session of a deleted conversation");
+            }
+            _ => {}
+        }
     }
 
     /// Calls `action` with the model, if one is loaded. A panic discards its session.
-    fn with_backend(&mut self, action: impl FnOnce(&mut dyn ChatBackend, &SavedConversation)) {
-        let Self { backend: Some(backend), saved, .. } = self else { return };
-        if catch_unwind(AssertUnwindSafe(|| action(backend.as_mut(), saved))).is_err() {
+    fn with_backend(&mut self, action: impl FnOnce(&mut dyn ChatBackend)) {
+        let Some(backend) = &mut self.backend else { return };
+        if catch_unwind(AssertUnwindSafe(|| action(backend.as_mut()))).is_err() {
             backend.discard();
         }
     }
@@ -357,12 +399,12 @@ impl Worker {
         // The next model may need the memory of this one.
         self.save_session();
         self.backend = None;
-        let Self { shared, load, target, saved, .. } = self;
+        let Self { shared, load, target, .. } = self;
         if !matches!(*lock(&shared.status), ModelStatus::Loading { .. }) {
             shared.set_status(loading(UNNAMED));
         }
         let on_name = |name: String| shared.set_status(loading(&name));
-        let loaded = catch_unwind(AssertUnwindSafe(|| load(target, saved, &on_name)))
+        let loaded = catch_unwind(AssertUnwindSafe(|| load(target, &on_name)))
             .unwrap_or_else(|_| Err(Error::internal("a panic while loading")));
         let status = match loaded {
             Ok((model, backend)) => {
@@ -374,35 +416,35 @@ impl Worker {
         self.shared.set_status(status);
     }
 
+    /// Answers the question that waits, if there is one and a model is loaded.
+    fn answer_waiting(&mut self) {
+        let ModelStatus::Ready { model } = lock(&self.shared.status).clone() else { return };
+        let Some(Waiting { question, turn, mut stream }) = self.shared.take_waiting() else {
+            return;
+        };
+        stream.set_model(&model.name);
+        let result = self.answer(&question, &turn.cancel, &mut stream);
+        // Before the door gets the end, since it may ask the next question then.
+        drop(turn);
+        stream.end(result);
+    }
+
     fn answer(
         &mut self,
-        request: &Request,
+        question: &Question,
         cancel: &AtomicBool,
         stream: &mut AnswerStream,
     ) -> Result<Ending, Error> {
-        // Saved before anything can fail: the question is never lost.
-        self.saved.ask(&request.messages, request.overflow);
         if cancel.load(Ordering::Relaxed) {
             return Ok(stopped_early());
         }
-        let is_unloaded = matches!(*lock(&self.shared.status), ModelStatus::Unloaded { .. });
-        if is_unloaded {
-            self.load();
-        }
-        let Self { shared, backend, saved, .. } = self;
-        let Some(backend) = backend else {
-            return Err(match lock(&shared.status).clone() {
-                ModelStatus::Failed { error } => error,
-                _ => Error::internal("no model"),
-            });
-        };
+        let Some(backend) = &mut self.backend else { return Err(Error::internal("no model")) };
         // The panic's own message is not passed on: it may quote the conversation.
-        let answer =
-            catch_unwind(AssertUnwindSafe(|| backend.answer(request, saved, cancel, stream)))
-                .unwrap_or_else(|_| {
-                    backend.discard();
-                    Err(Error::internal("a panic while answering"))
-                });
+        let answer = catch_unwind(AssertUnwindSafe(|| backend.answer(question, cancel, stream)))
+            .unwrap_or_else(|_| {
+                backend.discard();
+                Err(Error::internal("a panic while answering"))
+            });
         if matches!(&answer, Err(Error { problem: Problem::ModelChanged { .. }, .. })) {
             // The next question loads the file as it is then.
             self.drop_backend(UnloadReason::FileChanged);
@@ -420,7 +462,8 @@ fn stopped_early() -> Ending {
         first_token_ms: 0.0,
         tokens_per_second: 0.0,
     };
-    Ending { finish: Finish::Stopped, stats, view: ContextView::default() }
+    let outcome = Outcome { finish: Finish::Stopped, stats };
+    Ending { outcome, view: ContextView::default() }
 }
 
 fn loading(name: &str) -> ModelStatus {

@@ -2,61 +2,13 @@
 
 use std::sync::mpsc::RecvTimeoutError;
 
-use lilims_engine::Progress;
-use lilims_ipc::{Message, Options, Role};
+use lilims_ipc::{Event, Message, MessageId, MessageState, Options, Overflow, Role};
 
 use super::*;
-
-/// Fails a test that would hang; nothing here takes a fraction of it.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// Says `hello` and ends, or as the question commands: `panic`, `wait` until it is stopped.
-struct Parrot;
-
-impl ChatBackend for Parrot {
-    fn answer(
-        &mut self,
-        request: &Request,
-        _saved: &mut SavedConversation,
-        cancel: &AtomicBool,
-        stream: &mut AnswerStream,
-    ) -> Result<Ending, Error> {
-        stream.push("hello", &Progress::default());
-        match request.messages[0].content.as_str() {
-            "panic" => panic!("as the test asked"),
-            "wait" => {
-                while !cancel.load(Ordering::Relaxed) {
-                    thread::yield_now();
-                }
-                Ok(stopped_early())
-            }
-            _ => Ok(Ending { finish: Finish::EndOfTurn, ..stopped_early() }),
-        }
-    }
-
-    fn discard(&mut self) {}
-
-    fn reset(&mut self) {}
-
-    fn save(&mut self, _saved: &SavedConversation) {}
-}
+use crate::parrot::{PATIENCE, all, loaded, sink, wait_for};
 
 /// A model that stays loaded.
 const NEVER: Idle = Idle { after: Duration::MAX, is_short: || false };
-
-fn loaded() -> Result<Loaded, Error> {
-    let model = ModelInfo {
-        name: "Parrot".to_owned(),
-        family: "bird".to_owned(),
-        quantisation: "F32".to_owned(),
-        size_bytes: 1,
-        context_tokens: 1,
-        backend: "test".to_owned(),
-        cache_bytes: 1,
-        can_slide: true,
-    };
-    Ok((model, Box::new(Parrot)))
-}
 
 fn start(
     mut load: impl FnMut(&dyn Fn(String)) -> Result<Loaded, Error> + Send + 'static,
@@ -74,39 +26,32 @@ fn start_with(
     let notify = move |status: &ModelStatus| {
         let _ = lock(&sender).send(status.clone());
     };
-    let load = move |target: &Target, _: &SavedConversation, on_name: &dyn Fn(String)| {
-        load(target, on_name)
-    };
-    let saved = SavedConversation::in_memory();
-    (ModelHost::start(notify, load, saved, idle, suspended), statuses)
+    let load = move |target: &Target, on_name: &dyn Fn(String)| load(target, on_name);
+    (ModelHost::start(notify, load, idle, suspended), statuses)
 }
 
 fn ask(thread: &ModelHost, question: &str) -> Result<Receiver<Event>, Error> {
-    let message = Message::new(Role::User, question);
-    let request =
-        Request { messages: vec![message], options: Options::default(), overflow: Overflow::Slide };
-    let (sender, events) = channel();
-    thread.send(request, move |event| {
-        let _ = sender.send(event);
-    })?;
+    let turn = thread.begin_turn()?;
+    let state = MessageState::Done { outcome: None };
+    let id = MessageId("question".to_owned());
+    let content = question.to_owned();
+    let question = Question {
+        conversation: ConversationId("conversation".to_owned()),
+        messages: vec![Message { id, role: Role::User, content, reasoning: None, state }],
+        answer: MessageId("answer".to_owned()),
+        options: Options::default(),
+        overflow: Overflow::Slide,
+        session: PathBuf::new(),
+    };
+    let (sink, events) = sink();
+    thread.send(turn, question, AnswerStream::new(sink));
     Ok(events)
 }
 
-/// All events of an answer; the channel closes with the stream.
-fn all(events: &Receiver<Event>) -> Vec<Event> {
-    let mut all = Vec::new();
-    loop {
-        match events.recv_timeout(PATIENCE) {
-            Ok(event) => all.push(event),
-            Err(RecvTimeoutError::Disconnected) => return all,
-            Err(RecvTimeoutError::Timeout) => panic!("the answer never ended: {all:?}"),
-        }
-    }
-}
-
 fn finish(events: &[Event]) -> Finish {
-    match events {
-        [Event::Text { .. }, Event::Done { finish, .. }] => *finish,
+    let events: Vec<_> = events.iter().filter(|event| **event != Event::Loading).collect();
+    match &*events {
+        [Event::Text { .. }, Event::Done { outcome, .. }] => outcome.finish,
         _ => panic!("{events:?}"),
     }
 }
@@ -140,18 +85,20 @@ fn one_answer_at_a_time_and_stop_ends_it() {
     let events = ask(&thread, "wait").unwrap();
     assert_eq!(ask(&thread, "hi").unwrap_err().problem, Problem::Answering);
     // Only once it is under way: a question that is stopped earlier has no text.
-    let first = events.recv_timeout(PATIENCE).unwrap();
+    let is_text = |event: &Event| matches!(event, Event::Text { .. });
+    let first = events.iter().find(is_text).unwrap();
     thread.stop();
-    let mut heard = vec![first];
-    heard.extend(all(&events));
-    assert_eq!(finish(&heard), Finish::Stopped);
+    let mut received = vec![first];
+    received.extend(all(&events));
+    assert_eq!(finish(&received), Finish::Stopped);
     assert_eq!(finish(&all(&ask(&thread, "hi").unwrap())), Finish::EndOfTurn);
 }
 
 #[test]
 fn a_panic_fails_the_answer_and_the_next_works() {
     let (thread, _statuses) = start(|_| loaded());
-    let events = all(&ask(&thread, "panic").unwrap());
+    let mut events = all(&ask(&thread, "panic").unwrap());
+    events.retain(|event| *event != Event::Loading);
     let [Event::Text { .. }, Event::Failed { error }] = events.as_slice() else {
         panic!("{events:?}");
     };
@@ -184,20 +131,15 @@ fn shutting_down_ends_the_answer_under_way() {
     let (thread, _statuses) = start(|_| loaded());
     let events = ask(&thread, "wait").unwrap();
     thread.shut_down();
-    assert!(matches!(all(&events).last(), Some(Event::Done { finish: Finish::Stopped, .. })));
+    assert!(matches!(
+        all(&events).last(),
+        Some(Event::Done { outcome: Outcome { finish: Finish::Stopped, .. }, .. })
+    ));
     assert!(
         lock(&thread.ended)
             .recv_timeout(PATIENCE)
             .is_err_and(|error| { error == RecvTimeoutError::Disconnected })
     );
-}
-
-#[test]
-fn an_empty_request_is_refused() {
-    let (thread, _statuses) = start(|_| loaded());
-    let request =
-        Request { messages: Vec::new(), options: Options::default(), overflow: Overflow::Slide };
-    assert!(thread.send(request, |_| ()).is_err());
 }
 
 #[test]
@@ -207,8 +149,9 @@ fn an_idle_model_gives_its_memory_back_and_the_next_question_loads_it() {
     wait_for(&statuses, |status| matches!(status, ModelStatus::Unloaded { .. }));
     let events = ask(&thread, "question").unwrap();
     wait_for(&statuses, |status| matches!(status, ModelStatus::Ready { .. }));
-    let last = events.iter().last().unwrap();
-    assert!(matches!(last, Event::Done { .. }), "{last:?}");
+    let events = all(&events);
+    assert_eq!(events.first(), Some(&Event::Loading));
+    assert!(matches!(events.last(), Some(Event::Done { .. })), "{events:?}");
 }
 
 #[test]
@@ -253,38 +196,25 @@ fn a_load_that_ended_the_app_is_not_tried_again_by_itself() {
     wait_for(&statuses, |status| matches!(status, ModelStatus::Ready { .. }));
 }
 
-/// Waits until the thread reports such a status.
-fn wait_for(statuses: &Receiver<ModelStatus>, is_it: impl Fn(&ModelStatus) -> bool) {
-    while !is_it(&statuses.recv_timeout(PATIENCE).unwrap()) {}
-}
-
 #[test]
-fn a_conversation_is_deleted_for_good_with_no_model_loaded() {
-    for is_loaded in [true, false] {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("current.json");
-        let saved = SavedConversation::at(path.clone());
-        let load = move |_: &Target, _: &SavedConversation, _: &dyn Fn(String)| match is_loaded {
-            true => loaded(),
-            false => Err(Problem::ModelDamaged.into()),
-        };
-        let (sender, statuses) = channel();
-        let sender = Mutex::new(sender);
-        let notify = move |status: &ModelStatus| drop(lock(&sender).send(status.clone()));
-        let idle = Idle { after: Duration::ZERO, is_short: || false };
-        let host = ModelHost::start(notify, load, saved, idle, None);
-        if is_loaded {
-            all(&ask(&host, "hi").unwrap());
-            wait_for(&statuses, |status| matches!(status, ModelStatus::Unloaded { .. }));
-        } else {
-            wait_for_failure(&statuses);
-            std::fs::write(&path, r#"{"messages":[{"role":"user","content":"a"}]}"#).unwrap();
+fn a_question_waits_until_some_model_loads_and_can_be_stopped_before() {
+    let (open, gate) = channel::<()>();
+    let load = move |target: &Target, _: &dyn Fn(String)| match target.name {
+        Some(_) => loaded(),
+        None => {
+            let _ = gate.recv();
+            Err(Problem::OutOfMemory.into())
         }
-        let session = folder.path().join("current.json.session");
-        std::fs::write(&session, "read").unwrap();
-        assert!(path.exists());
-        host.forget().unwrap();
-        host.shut_down();
-        assert!(!path.exists() && !session.exists(), "loaded before: {is_loaded}");
-    }
+    };
+    let (thread, statuses) = start_with(load, NEVER, None);
+    let stopped = ask(&thread, "hi").unwrap();
+    thread.stop();
+    let stopped = all(&stopped);
+    let [Event::Loading, Event::Done { outcome, .. }] = &*stopped else { panic!("{stopped:?}") };
+    assert_eq!(outcome.finish, Finish::Stopped);
+    let waiting = ask(&thread, "hi").unwrap();
+    open.send(()).unwrap();
+    wait_for_failure(&statuses);
+    thread.use_model(Target { name: Some("other".to_owned()), context_tokens: None }).unwrap();
+    assert_eq!(finish(&all(&waiting)), Finish::EndOfTurn);
 }

@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Conversation, Conversion, ConversionOffer, ConversionRequest, Download, DownloadPlan, Fit,
-    Found, Library, Limits, ModelStatus, Overflow, Recommended, Report, Repository, Search,
+    Conversation, ConversationId, Conversion, ConversionOffer, ConversionRequest, Download,
+    DownloadPlan, Fit, Found, Library, Limits, ModelStatus, Options, Overflow, Recommended, Report,
+    Repository, Search,
 };
 
 /// A request to the application. Each variant names the reply that it gets; without one, that is
@@ -28,14 +29,26 @@ pub enum Command {
     /// Unloads the model; the next question loads it again.
     UnloadModel,
 
-    /// The conversation of the last visit: [`Reply::Conversation`].
+    /// The conversation of the last visit, or a new one: [`Reply::Conversation`].
     Conversation,
-    /// Deletes the conversation for good and begins a new one.
-    DeleteConversation,
-    /// Sets what happens when the conversation outgrows the context.
+    /// Deletes a conversation for good and begins a new one: [`Reply::Conversation`].
+    DeleteConversation {
+        /// Which.
+        conversation: ConversationId,
+    },
+    /// Sets what happens when a conversation outgrows the context.
     SetOverflow {
-        /// What.
+        /// The conversation.
+        conversation: ConversationId,
+        /// What happens.
         overflow: Overflow,
+    },
+    /// How answers are sampled: [`Reply::Sampling`].
+    Sampling,
+    /// Sets how answers are sampled.
+    SetSampling {
+        /// How.
+        options: Options,
     },
 
     /// The models on this device: [`Reply::Library`].
@@ -180,8 +193,10 @@ pub enum Reply {
     Done,
     /// The status of the model.
     Status(ModelStatus),
-    /// The conversation, if there is one.
-    Conversation(Option<Conversation>),
+    /// The conversation.
+    Conversation(Conversation),
+    /// How answers are sampled; `None` until that was set.
+    Sampling(Option<Options>),
     /// The library.
     Library(Library),
     /// The recommended models.
@@ -230,8 +245,8 @@ mod tests {
         assert_eq!(serde_json::from_str::<Command>(json).unwrap(), command);
         assert_eq!(serde_json::to_string(&Command::Scan).unwrap(), r#"{"command":"scan"}"#);
         assert_eq!(serde_json::to_string(&Reply::Done).unwrap(), r#"{"reply":"done"}"#);
-        let reply = Reply::Conversation(None);
-        let json = r#"{"reply":"conversation","value":null}"#;
+        let reply = Reply::Conversion(None);
+        let json = r#"{"reply":"conversion","value":null}"#;
         assert_eq!(serde_json::to_string(&reply).unwrap(), json);
         assert_eq!(serde_json::from_str::<Reply>(json).unwrap(), reply);
     }

@@ -158,6 +158,8 @@ pub enum Problem {
     Answering,
     /// There is no question.
     NoQuestion,
+    /// The conversation, or a message of it, was deleted.
+    ConversationGone,
 
     /// The hub cannot be reached.
     HubUnreachable {

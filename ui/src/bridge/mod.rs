@@ -9,8 +9,8 @@ pub(crate) use drag::{Drag, on_drag};
 
 use js_sys::{Array, Object, Reflect};
 use lilims_ipc::{
-    AppEvent, Command, Conversation, Conversion, Download, Error, Event, Library, ModelStatus,
-    Options, Overflow, Recommended, Reply, Request,
+    AppEvent, Command, Conversation, ConversationId, Conversion, Download, Error, Event, Library,
+    ModelStatus, Options, Overflow, Recommended, Reply, Request,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use wasm_bindgen::prelude::*;
@@ -19,7 +19,7 @@ use wasm_bindgen_futures::JsFuture;
 
 use crate::format::Clock;
 
-/// The storage key of the sampling options.
+/// The key under which an earlier version stored the sampling options.
 const OPTIONS_KEY: &str = "lilims.options";
 
 /// Whether the page runs inside the shell.
@@ -72,22 +72,43 @@ pub(crate) async fn retry_load() -> Result<(), Error> {
     call(&Command::RetryLoad).await.map(drop)
 }
 
-/// Returns the last conversation, if one is saved.
-pub(crate) async fn conversation() -> Result<Option<Conversation>, Error> {
+/// Returns the conversation of the last visit, or a new one.
+pub(crate) async fn conversation() -> Result<Conversation, Error> {
     match call(&Command::Conversation).await? {
         Reply::Conversation(conversation) => Ok(conversation),
         _ => Err(unexpected()),
     }
 }
 
-/// Deletes the saved conversation, so that a new one begins.
-pub(crate) async fn delete_conversation() -> Result<(), Error> {
-    call(&Command::DeleteConversation).await.map(drop)
+/// Deletes a conversation for good and returns a new one.
+pub(crate) async fn delete_conversation(
+    conversation: ConversationId,
+) -> Result<Conversation, Error> {
+    match call(&Command::DeleteConversation { conversation }).await? {
+        Reply::Conversation(conversation) => Ok(conversation),
+        _ => Err(unexpected()),
+    }
 }
 
-/// Saves what happens when the conversation outgrows the context.
-pub(crate) async fn set_overflow(overflow: Overflow) -> Result<(), Error> {
-    call(&Command::SetOverflow { overflow }).await.map(drop)
+/// Saves what happens when a conversation outgrows the context.
+pub(crate) async fn set_overflow(
+    conversation: ConversationId,
+    overflow: Overflow,
+) -> Result<(), Error> {
+    call(&Command::SetOverflow { conversation, overflow }).await.map(drop)
+}
+
+/// Returns the saved sampling options, if there are any.
+pub(crate) async fn sampling() -> Result<Option<Options>, Error> {
+    match call(&Command::Sampling).await? {
+        Reply::Sampling(options) => Ok(options),
+        _ => Err(unexpected()),
+    }
+}
+
+/// Saves the sampling options.
+pub(crate) async fn set_sampling(options: Options) -> Result<(), Error> {
+    call(&Command::SetSampling { options }).await.map(drop)
 }
 
 /// Returns the models on this device.
@@ -132,18 +153,12 @@ pub(crate) async fn copy(text: &str) -> bool {
     copy_by_selection(text).unwrap_or(false)
 }
 
-/// Returns the saved sampling options.
-pub(crate) fn stored_options() -> Option<Options> {
-    let json = window().local_storage().ok()??.get_item(OPTIONS_KEY).ok()??;
+/// Takes the sampling options that an earlier version kept in the page's storage.
+pub(crate) fn take_stored_options() -> Option<Options> {
+    let storage = window().local_storage().ok()??;
+    let json = storage.get_item(OPTIONS_KEY).ok()??;
+    let _ = storage.remove_item(OPTIONS_KEY);
     decode(js_sys::JSON::parse(&json).ok()?).ok()
-}
-
-/// Saves the sampling options. Without storage they last as long as the page.
-pub(crate) fn store_options(options: &Options) {
-    let json = encode(options).ok().and_then(|value| js_sys::JSON::stringify(&value).ok());
-    if let (Some(json), Ok(Some(storage))) = (json, window().local_storage()) {
-        let _ = storage.set_item(OPTIONS_KEY, &String::from(json));
-    }
 }
 
 /// The languages that the user prefers, most preferred first, such as `en-GB`.

@@ -39,7 +39,7 @@ pub(super) fn TurnView(
     /// Called with text for the clipboard.
     on_copy: Callback<String>,
 ) -> impl IntoView {
-    let Turn { id, question, answer } = turn;
+    let Turn { id, question, answer, .. } = turn;
     let can_change = Signal::derive(move || is_last.get() && !is_busy.get());
     let question_text = question.to_string();
     let line_before = move |part| {

@@ -1,7 +1,7 @@
 //! An answer, complete or growing: the reasoning, the text, and its progress.
 
 use leptos::prelude::*;
-use lilims_ipc::{Error, Finish, Message, Reasoning, Role, Stats};
+use lilims_ipc::{Error, Finish, Message, Stats};
 
 use super::reading::Reading;
 use super::think::{Parts, ThinkSplitter};
@@ -63,15 +63,6 @@ impl Answer {
         answer
     }
 
-    /// The answer as a message for the shell.
-    pub(super) fn message(&self) -> Message {
-        let reasoning = self.reasoning.text.with_untracked(|text| {
-            let elapsed_ms = self.reasoning_ms.get_untracked();
-            (!text.is_empty()).then(|| Reasoning { text: text.clone(), elapsed_ms })
-        });
-        Message { role: Role::Assistant, content: self.body.text.get_untracked(), reasoning }
-    }
-
     /// Appends text from the shell.
     pub(super) fn add_text(&self, writer: &mut AnswerWriter, text: &str) {
         let parts = writer.splitter.push(text);
@@ -109,10 +100,10 @@ pub(super) struct AnswerWriter {
 /// The state of an answer.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) enum AnswerState {
-    /// The model is not ready; the question is sent as soon as it is.
-    #[default]
+    /// The question waits until a model is loaded.
     Waiting,
     /// Text is arriving, or about to.
+    #[default]
     Streaming,
     /// Complete, or ended by a limit.
     Done {

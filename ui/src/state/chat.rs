@@ -1,18 +1,19 @@
 //! The conversation: turns of a question and its answer, and the status of the model.
 //!
-//! One answer is written at a time. It waits while the model loads, then streams, then is done,
-//! stopped or failed. Events of an earlier answer are dropped. A question also waits while the saved
-//! conversation is being restored, so that it follows that conversation.
+//! The shell owns the conversation; this is what the page shows of it. One answer is written at a time.
+//! Events of an earlier answer are dropped. A question waits until the conversation has arrived from
+//! the shell; everything after that is the shell's.
 
 use std::sync::Arc;
 
 use leptos::prelude::*;
 use lilims_ipc::{
-    ContextView, Conversation, Error, Event, Finish, ModelStatus, Options, Overflow, Request,
+    ContextView, Conversation, ConversationId, Error, Event, Finish, MessageId, ModelStatus,
+    Options, Outcome, Overflow, Request,
 };
 
 use super::answer::{Answer, AnswerState, AnswerWriter};
-use super::messages::{self, MessagePosition};
+use super::messages::{self, MessagePosition, StoredTurn};
 use super::reading::Reading;
 use crate::markdown::plain_text;
 use crate::text::{self, text};
@@ -26,6 +27,15 @@ pub(crate) struct Turn {
     pub(crate) question: Arc<str>,
     /// Its answer.
     pub(crate) answer: Answer,
+    /// Its messages in the database, once they are stored.
+    pub(crate) stored: ArcStoredValue<Option<StoredTurn>>,
+}
+
+impl Turn {
+    /// A turn that is not stored, without an answer.
+    pub(super) fn new(id: u64, question: Arc<str>) -> Self {
+        Self { id, question, answer: Answer::default(), stored: ArcStoredValue::default() }
+    }
 }
 
 /// A request to the shell, and the turn that its events belong to.
@@ -35,6 +45,14 @@ pub(crate) struct Outgoing {
     pub(crate) turn: u64,
     /// The request.
     pub(crate) request: Request,
+}
+
+/// A question that was not sent yet.
+#[derive(Clone)]
+struct Unsent {
+    turn: u64,
+    /// The stored question that is answered again.
+    again: Option<MessageId>,
 }
 
 /// The state of the conversation. Copies share the signals.
@@ -54,6 +72,10 @@ pub(crate) struct Chat {
     pub(crate) window_start: RwSignal<Option<MessagePosition>>,
     /// Whether the saved conversation has not arrived yet.
     pub(crate) is_restoring: RwSignal<bool>,
+    /// Why the conversation could not be opened or deleted.
+    pub(crate) failure: RwSignal<Option<Error>>,
+    /// Why conversations last only as long as the app.
+    pub(crate) unsaved: RwSignal<Option<Error>>,
     /// The turn whose answer waits or streams.
     pub(crate) answering: RwSignal<Option<u64>>,
     /// The speed of the last answer in tokens per second.
@@ -62,25 +84,33 @@ pub(crate) struct Chat {
     pub(crate) editing: RwSignal<Option<u64>>,
     /// The next announcement for screen readers.
     pub(crate) announcement: RwSignal<String>,
+    /// The conversation; `None` until it has arrived.
+    conversation: StoredValue<Option<ConversationId>>,
+    /// The question that waits for the conversation.
+    unsent: StoredValue<Option<Unsent>>,
     next_id: StoredValue<u64>,
     writer: StoredValue<AnswerWriter>,
 }
 
 impl Chat {
     /// An empty conversation, until [`restore`](Self::restore) adds the saved one.
-    pub(crate) fn new(options: Options) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             turns: RwSignal::default(),
             model: RwSignal::default(),
-            options: RwSignal::new(options),
+            options: RwSignal::default(),
             overflow: RwSignal::default(),
             view: RwSignal::default(),
             window_start: RwSignal::default(),
             is_restoring: RwSignal::new(true),
+            failure: RwSignal::default(),
+            unsaved: RwSignal::default(),
             answering: RwSignal::default(),
             speed: RwSignal::default(),
             editing: RwSignal::default(),
             announcement: RwSignal::default(),
+            conversation: StoredValue::new(None),
+            unsent: StoredValue::new(None),
             next_id: StoredValue::new(0),
             writer: StoredValue::new(AnswerWriter::default()),
         }
@@ -88,8 +118,8 @@ impl Chat {
 
     /// Asks `question`, in place of the edited one if there is one.
     ///
-    /// Returns the request to send now. There is none while the model loads, the saved conversation
-    /// is being restored or an answer is being written, or if the question is blank.
+    /// Returns the request to send now. There is none until the conversation has arrived, while an
+    /// answer is being written, or if the question is blank.
     pub(crate) fn ask(&self, question: &str) -> Option<Outgoing> {
         let question = question.trim();
         if question.is_empty() || self.answering.get_untracked().is_some() {
@@ -103,7 +133,7 @@ impl Chat {
                 }
             });
         }
-        self.open_turn(question.into())
+        self.open_turn(question.into(), None)
     }
 
     /// Regenerates the last answer. Returns the request to send now.
@@ -113,7 +143,8 @@ impl Chat {
         }
         self.editing.set(None);
         let last = self.turns.try_update(Vec::pop).flatten()?;
-        self.open_turn(last.question)
+        let again = last.stored.get_value().map(|stored| stored.question);
+        self.open_turn(last.question, again)
     }
 
     /// Starts editing a question and returns its text.
@@ -128,37 +159,43 @@ impl Chat {
         Some(question)
     }
 
-    /// Restores the saved conversation, if there is one. A question asked since the page opened follows
-    /// it. Returns the request that waited for it.
-    pub(crate) fn restore(&self, conversation: Option<Conversation>) -> Option<Outgoing> {
+    /// Shows the saved conversation, unless a new one was started before it arrived. A question asked
+    /// since the page opened follows it. Returns the request that waited for it.
+    pub(crate) fn restore(&self, conversation: Conversation) -> Option<Outgoing> {
         if !self.is_restoring.get_untracked() {
-            // A new conversation was started before the saved one arrived.
             return None;
         }
-        self.is_restoring.set(false);
-        if let Some(Conversation { messages, overflow, view }) = conversation {
-            let (mut turns, positions) = messages::turns(&messages, || self.take_id());
-            if let Some(view) = view {
-                self.window_start.set(messages::window_start(&view, &positions));
-                self.view.set(Some(view));
-            }
-            if self.overflow.get_untracked() == Overflow::default() {
-                self.overflow.set(overflow);
-            }
-            self.turns.update(|asked| {
-                turns.append(asked);
-                *asked = turns;
-            });
+        let mut turns = messages::turns(&conversation.messages, || self.take_id());
+        self.turns.update(|asked| {
+            turns.append(asked);
+            *asked = turns;
+        });
+        if let Some(view) = &conversation.view {
+            self.set_view(view.clone());
         }
+        self.overflow.set(conversation.overflow);
+        self.begin(conversation)
+    }
+
+    /// Begins the conversation that the shell started. Returns the request that waited for it.
+    pub(crate) fn begin(&self, conversation: Conversation) -> Option<Outgoing> {
+        self.is_restoring.set(false);
+        self.failure.set(None);
+        self.unsaved.set(conversation.unsaved);
+        self.conversation.set_value(Some(conversation.id));
         self.send_waiting()
     }
 
-    /// Updates the status of the model. Returns the request that waited for it.
-    pub(crate) fn model_changed(&self, status: ModelStatus) -> Option<Outgoing> {
+    /// The conversation, once it has arrived.
+    pub(crate) fn conversation(&self) -> Option<ConversationId> {
+        self.conversation.get_value()
+    }
+
+    /// Updates the status of the model.
+    pub(crate) fn model_changed(&self, status: ModelStatus) {
         if self.model.with_untracked(|model| model.as_ref() != Some(&status)) {
             self.model.set(Some(status));
         }
-        self.send_waiting()
     }
 
     /// Applies an event of the answer to `turn`.
@@ -168,7 +205,13 @@ impl Chat {
         }
         let Some(answer) = self.answer(turn) else { return };
         match event {
+            Event::Asked { question, answer } => {
+                let stored = Some(StoredTurn { question, answer: Some(answer) });
+                self.with_turn(turn, |turn| turn.stored.set_value(stored));
+            }
+            Event::Loading => answer.state.set(AnswerState::Waiting),
             Event::Reading { phase, read_tokens, total_tokens } => {
+                self.model_answers(&answer);
                 answer.reading.set(Some(Reading { phase, read_tokens, total_tokens }));
             }
             Event::Reasoning { text, elapsed_ms, tokens_per_second, .. } => {
@@ -179,10 +222,12 @@ impl Chat {
                 self.begin_writing(&answer, tokens_per_second);
                 self.writer.update_value(|it| answer.add_text(it, &text));
             }
-            Event::Done { finish, stats, view } => {
-                self.speed.set(Some(stats.tokens_per_second));
-                self.set_view(view);
-                let stats = Some(stats);
+            Event::Done { outcome: Outcome { finish, stats }, view } => {
+                self.speed.set((stats.tokens > 0).then_some(stats.tokens_per_second));
+                if view != ContextView::default() {
+                    self.set_view(view);
+                }
+                let stats = (stats.tokens > 0 || stats.prompt_tokens > 0).then_some(stats);
                 let state = match finish {
                     Finish::Stopped => AnswerState::Stopped { stats },
                     _ => AnswerState::Done { finish, stats },
@@ -195,9 +240,17 @@ impl Chat {
 
     /// Records that the model writes, at this speed.
     fn begin_writing(&self, answer: &Answer, tokens_per_second: f32) {
+        self.model_answers(answer);
         self.speed.set(Some(tokens_per_second));
         if answer.reading.with_untracked(Option::is_some) {
             answer.reading.set(None);
+        }
+    }
+
+    /// Records that the question waits no longer for a model.
+    fn model_answers(&self, answer: &Answer) {
+        if answer.state.with_untracked(|state| *state == AnswerState::Waiting) {
+            answer.state.set(AnswerState::Streaming);
         }
     }
 
@@ -211,16 +264,16 @@ impl Chat {
         let Some(answer) = self.answering.get_untracked().and_then(|turn| self.answer(turn)) else {
             return false;
         };
-        if answer.state.with_untracked(|state| *state == AnswerState::Waiting) {
+        if self.unsent.try_update_value(Option::take).flatten().is_some() {
             self.close(&answer, AnswerState::Stopped { stats: None });
             return false;
         }
         true
     }
 
-    /// Starts a new conversation. Returns whether the shell must be called to stop the answer.
-    pub(crate) fn clear(&self) -> bool {
-        let must_stop = self.stop();
+    /// Empties the page for a new conversation, which the shell [begins](Self::begin). Returns the
+    /// conversation to delete, if it has arrived.
+    pub(crate) fn clear(&self) -> Option<ConversationId> {
         self.answering.set(None);
         self.editing.set(None);
         self.speed.set(None);
@@ -228,46 +281,52 @@ impl Chat {
         self.window_start.set(None);
         self.overflow.set(Overflow::default());
         self.is_restoring.set(false);
+        self.unsent.set_value(None);
         self.turns.set(Vec::new());
-        must_stop
+        self.conversation.try_update_value(Option::take).flatten()
     }
 
-    fn open_turn(&self, question: Arc<str>) -> Option<Outgoing> {
-        let turn = Turn { id: self.take_id(), question, answer: Answer::default() };
+    /// Records that the conversation could not be opened or deleted. The next try shows what is saved.
+    pub(crate) fn conversation_failed(&self, error: Error) {
+        self.is_restoring.set(true);
+        self.failure.set(Some(error));
+    }
+
+    fn open_turn(&self, question: Arc<str>, again: Option<MessageId>) -> Option<Outgoing> {
+        let turn = Turn::new(self.take_id(), question);
         self.writer.set_value(AnswerWriter::default());
         self.speed.set(None);
         self.answering.set(Some(turn.id));
+        self.unsent.set_value(Some(Unsent { turn: turn.id, again }));
         self.turns.update(|turns| turns.push(turn));
         self.drop_stale_window_start();
         self.send_waiting()
     }
 
-    /// Returns the request of a waiting question once the model and the conversation are ready.
+    /// Returns the request of a question that was not sent yet, once the conversation has arrived.
     fn send_waiting(&self) -> Option<Outgoing> {
-        let is_ready =
-            self.model.with_untracked(|model| matches!(model, Some(ModelStatus::Ready { .. })));
-        if !is_ready || self.is_restoring.get_untracked() {
-            return None;
-        }
-        let turn = self.answering.get_untracked()?;
-        let answer = self.answer(turn)?;
-        if answer.state.with_untracked(|state| *state != AnswerState::Waiting) {
-            return None;
-        }
-        answer.state.set(AnswerState::Streaming);
-        let request = Request {
-            messages: self.turns.with_untracked(|turns| messages::of(turns)),
-            options: self.options.get_untracked(),
-            overflow: self.overflow.get_untracked(),
+        let conversation = self.conversation()?;
+        let Unsent { turn, again } = self.unsent.try_update_value(Option::take).flatten()?;
+        let (parent, text) = match again {
+            Some(question) => (Some(question), None),
+            None => self.turns.with_untracked(|turns| {
+                let earlier = turns.iter().rev().skip_while(|it| it.id != turn).skip(1);
+                let stored = earlier.filter_map(|turn| turn.stored.get_value()).next();
+                let question =
+                    turns.iter().find(|it| it.id == turn).map(|it| it.question.to_string());
+                (stored.map(|stored| stored.last().clone()), question)
+            }),
         };
-        Some(Outgoing { turn, request })
+        Some(Outgoing { turn, request: Request { conversation, parent, text } })
     }
 
-    /// Stores the model's context after the answer to the last turn.
+    /// Stores what the model sees of the conversation.
     fn set_view(&self, view: ContextView) {
-        // The turns are still those of the request: they do not change while it is answered.
-        let positions = self.turns.with_untracked(|turns| messages::positions(turns));
-        self.window_start.set(messages::window_start(&view, &positions));
+        let start = view.window_start.as_ref();
+        let position = self
+            .turns
+            .with_untracked(|turns| start.and_then(|message| messages::position(turns, message)));
+        self.window_start.set(position);
         self.view.set(Some(view));
     }
 
@@ -301,10 +360,11 @@ impl Chat {
     }
 
     fn answer(&self, turn: u64) -> Option<Answer> {
-        self.turns.with_untracked(|turns| {
-            let turn = turns.iter().rev().find(|candidate| candidate.id == turn)?;
-            Some(turn.answer.clone())
-        })
+        self.with_turn(turn, |turn| turn.answer.clone())
+    }
+
+    fn with_turn<T>(&self, id: u64, read: impl FnOnce(&Turn) -> T) -> Option<T> {
+        self.turns.with_untracked(|turns| turns.iter().rev().find(|turn| turn.id == id).map(read))
     }
 }
 

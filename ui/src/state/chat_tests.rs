@@ -1,6 +1,8 @@
 //! Tests of the conversation state, without a page or a shell.
 
-use lilims_ipc::{Finish, Message, ModelInfo, Phase, Problem, Role, Stats};
+use lilims_ipc::{
+    Finish, Message, MessageState, ModelInfo, Phase, Problem, Reasoning, Role, Stats,
+};
 
 use super::super::Part;
 use super::*;
@@ -37,41 +39,61 @@ fn text(text: &str) -> Event {
 }
 
 fn done(finish: Finish) -> Event {
-    Event::Done { finish, stats: STATS, view: ContextView::default() }
+    let view = ContextView { used_tokens: 3, ..ContextView::default() };
+    Event::Done { outcome: Outcome { finish, stats: STATS }, view }
 }
 
-/// The end of an answer after which the window begins with this message of its request.
-fn done_from(first_message: u32) -> Event {
-    let view = ContextView { first_message, ..ContextView::default() };
-    Event::Done { finish: Finish::EndOfTurn, stats: STATS, view }
+/// The end of an answer after which the window begins with this message.
+fn done_from(message: &str) -> Event {
+    let window_start = Some(id(message));
+    let view = ContextView { window_start, ..ContextView::default() };
+    Event::Done { outcome: Outcome { finish: Finish::EndOfTurn, stats: STATS }, view }
 }
 
-/// Runs `test` with a new conversation, with its model ready if `is_ready`.
-fn with_chat(is_ready: bool, test: impl FnOnce(Chat)) {
+fn id(id: &str) -> MessageId {
+    MessageId(id.to_owned())
+}
+
+/// What the shell sends when it has stored a question.
+fn asked(question: &str, answer: &str) -> Event {
+    Event::Asked { question: id(question), answer: id(answer) }
+}
+
+fn conversation(messages: Vec<Message>) -> Conversation {
+    Conversation {
+        id: ConversationId("c".to_owned()),
+        messages,
+        overflow: Overflow::Slide,
+        view: None,
+        unsaved: None,
+    }
+}
+
+/// Runs `test` with a new conversation.
+fn with_chat(test: impl FnOnce(Chat)) {
     with_page(|chat| {
-        assert!(chat.restore(None).is_none());
-        if is_ready {
-            assert!(chat.model_changed(ready()).is_none());
-        }
+        assert!(chat.restore(conversation(Vec::new())).is_none());
         test(chat);
     });
 }
 
 /// Runs `test` with a page that just opened: nothing has arrived yet.
 fn with_page(test: impl FnOnce(Chat)) {
-    Owner::new().with(|| test(Chat::new(Options::default())));
+    Owner::new().with(|| test(Chat::new()));
 }
 
-/// Asks a question and answers it; returns the turn.
+/// Asks a question, whose id is its text, and answers it with an id in capitals; returns the turn.
 fn exchange(chat: Chat, question: &str, end: Event) -> u64 {
     let sent = chat.ask(question).unwrap();
+    chat.apply(sent.turn, asked(question, &question.to_uppercase()));
     chat.apply(sent.turn, text("Answer"));
     chat.apply(sent.turn, end);
     sent.turn
 }
 
-fn message(role: Role, content: &str) -> Message {
-    Message::new(role, content)
+fn message(message_id: &str, role: Role, content: &str) -> Message {
+    let state = MessageState::Done { outcome: None };
+    Message { id: id(message_id), role, content: content.to_owned(), reasoning: None, state }
 }
 
 fn window_start(chat: Chat) -> Option<(u64, Part)> {
@@ -86,17 +108,19 @@ fn state(chat: Chat) -> AnswerState {
     chat.turns.with_untracked(|turns| turns.last().unwrap().answer.state.get_untracked())
 }
 
-fn contents(outgoing: &Outgoing) -> Vec<(Role, &str)> {
-    let messages = &outgoing.request.messages;
-    messages.iter().map(|message| (message.role, message.content.as_str())).collect()
+/// The parent and the text of a request.
+fn contents(outgoing: &Outgoing) -> (Option<&str>, Option<&str>) {
+    let Request { parent, text, .. } = &outgoing.request;
+    (parent.as_ref().map(|parent| parent.0.as_str()), text.as_deref())
 }
 
 #[test]
 fn answer_streams_and_ends() {
-    with_chat(true, |chat| {
+    with_chat(|chat| {
         let sent = chat.ask("  Hi \n").unwrap();
-        assert_eq!(contents(&sent), [(Role::User, "Hi")]);
+        assert_eq!(contents(&sent), (None, Some("Hi")));
         assert_eq!(state(chat), AnswerState::Streaming);
+        chat.apply(sent.turn, asked("q", "a"));
         chat.apply(sent.turn, text("*Hel"));
         chat.apply(sent.turn, text("lo*\n\nyou"));
         assert_eq!(chat.speed.get_untracked(), Some(40.0));
@@ -109,54 +133,74 @@ fn answer_streams_and_ends() {
         assert_eq!(chat.announcement.get_untracked(), "Hello\nyou");
         assert_eq!(chat.answering.get_untracked(), None);
         let next = chat.ask("And?").unwrap();
-        assert_eq!(
-            contents(&next),
-            [(Role::User, "Hi"), (Role::Assistant, "*Hello*\n\nyou"), (Role::User, "And?")]
-        );
+        assert_eq!(contents(&next), (Some("a"), Some("And?")));
     });
 }
 
 #[test]
-fn question_waits_for_the_model() {
-    with_chat(false, |chat| {
-        assert!(chat.ask("Hi").is_none());
-        assert_eq!(state(chat), AnswerState::Waiting);
+fn waiting_for_a_model_is_shown_until_it_reads() {
+    with_chat(|chat| {
+        let sent = chat.ask("Hi").unwrap();
         assert!(chat.ask("Second").is_none());
-        assert!(chat.model_changed(ModelStatus::Loading { name: "M".into() }).is_none());
-        assert!(chat.model_changed(ModelStatus::Failed { error: error() }).is_none());
-        let sent = chat.model_changed(ready()).unwrap();
-        assert_eq!(contents(&sent), [(Role::User, "Hi")]);
-        assert!(chat.model_changed(ready()).is_none(), "sent once");
+        chat.apply(sent.turn, asked("q", "a"));
+        chat.apply(sent.turn, Event::Loading);
+        assert_eq!(state(chat), AnswerState::Waiting);
+        chat.model_changed(ModelStatus::Failed { error: error() });
+        chat.model_changed(ready());
+        assert_eq!(state(chat), AnswerState::Waiting);
+        chat.apply(sent.turn, text("Hello"));
+        assert_eq!(state(chat), AnswerState::Streaming);
     });
 }
 
 #[test]
-fn waiting_question_is_stopped_without_the_shell() {
-    with_chat(false, |chat| {
-        chat.ask("Hi");
+fn unsent_question_is_stopped_without_the_shell() {
+    with_page(|chat| {
+        assert!(chat.ask("Hi").is_none());
         assert!(!chat.stop());
         assert_eq!(state(chat), AnswerState::Stopped { stats: None });
-        assert!(chat.model_changed(ready()).is_none());
+        assert!(chat.restore(conversation(Vec::new())).is_none());
+    });
+}
+
+#[test]
+fn question_that_was_stopped_while_it_waited_has_no_statistics() {
+    with_chat(|chat| {
+        let sent = chat.ask("Hi").unwrap();
+        chat.apply(sent.turn, Event::Loading);
+        assert!(chat.stop());
+        let stats = Stats {
+            prompt_tokens: 0,
+            prefilled_tokens: 0,
+            tokens: 0,
+            first_token_ms: 0.0,
+            tokens_per_second: 0.0,
+        };
+        let outcome = Outcome { finish: Finish::Stopped, stats };
+        chat.apply(sent.turn, Event::Done { outcome, view: ContextView::default() });
+        assert_eq!(state(chat), AnswerState::Stopped { stats: None });
+        assert_eq!((chat.speed.get_untracked(), chat.view.get_untracked()), (None, None));
     });
 }
 
 #[test]
 fn streaming_answer_is_stopped_by_the_shell() {
-    with_chat(true, |chat| {
+    with_chat(|chat| {
         assert!(!chat.stop());
         let sent = chat.ask("Hi").unwrap();
+        chat.apply(sent.turn, asked("q", "a"));
         chat.apply(sent.turn, text("Hel"));
         assert!(chat.stop());
         chat.apply(sent.turn, done(Finish::Stopped));
         assert_eq!(state(chat), AnswerState::Stopped { stats: Some(STATS) });
         let next = chat.ask("More").unwrap();
-        assert_eq!(contents(&next)[1], (Role::Assistant, "Hel"));
+        assert_eq!(contents(&next), (Some("a"), Some("More")));
     });
 }
 
 #[test]
 fn rejects_concurrent_and_blank_questions() {
-    with_chat(true, |chat| {
+    with_chat(|chat| {
         assert!(chat.ask(" \n ").is_none());
         chat.ask("Hi").unwrap();
         assert!(chat.ask("Hi again").is_none());
@@ -166,25 +210,29 @@ fn rejects_concurrent_and_blank_questions() {
 }
 
 #[test]
-fn failed_answers_are_left_out_of_later_requests() {
-    with_chat(true, |chat| {
+fn rejected_questions_are_asked_again_with_their_text() {
+    with_chat(|chat| {
         let sent = chat.ask("Hi").unwrap();
         chat.rejected(sent.turn, error());
         assert_eq!(state(chat), AnswerState::Failed { error: error() });
         assert_eq!(chat.announcement.get_untracked(), crate::text::error(&error()));
-        assert_eq!(contents(&chat.ask("Again").unwrap()), [(Role::User, "Again")]);
+        let again = chat.regenerate().unwrap();
+        assert_eq!(contents(&again), (None, Some("Hi")));
+        chat.rejected(again.turn, error());
+        assert_eq!(contents(&chat.ask("Else").unwrap()), (None, Some("Else")));
     });
 }
 
 #[test]
 fn regenerating_replaces_the_last_answer() {
-    with_chat(true, |chat| {
+    with_chat(|chat| {
         assert!(chat.regenerate().is_none());
         let first = chat.ask("Hi").unwrap();
+        chat.apply(first.turn, asked("q", "a"));
         chat.apply(first.turn, text("A"));
         chat.apply(first.turn, done(Finish::EndOfTurn));
         let second = chat.regenerate().unwrap();
-        assert_eq!(contents(&second), [(Role::User, "Hi")]);
+        assert_eq!(contents(&second), (Some("q"), None));
         assert_ne!(first.turn, second.turn);
         chat.apply(first.turn, text("late"));
         chat.apply(second.turn, text("B"));
@@ -195,35 +243,50 @@ fn regenerating_replaces_the_last_answer() {
 
 #[test]
 fn editing_replaces_the_last_question() {
-    with_chat(true, |chat| {
+    with_chat(|chat| {
         let sent = chat.ask("Helo").unwrap();
         assert!(chat.edit(sent.turn).is_none(), "not while it is answered");
         chat.apply(sent.turn, done(Finish::EndOfTurn));
         assert_eq!(chat.edit(sent.turn).as_deref(), Some("Helo"));
-        assert_eq!(contents(&chat.ask("Hello").unwrap()), [(Role::User, "Hello")]);
+        assert_eq!(contents(&chat.ask("Hello").unwrap()), (None, Some("Hello")));
         assert_eq!(chat.turns.with_untracked(Vec::len), 1);
         assert_eq!(chat.editing.get_untracked(), None);
     });
 }
 
 #[test]
-fn new_conversation_drops_late_events() {
-    with_chat(true, |chat| {
+fn new_conversation_drops_late_events_and_waits_for_its_id() {
+    with_chat(|chat| {
         let sent = chat.ask("Hi").unwrap();
-        assert!(chat.clear());
+        assert_eq!(chat.clear(), Some(ConversationId("c".to_owned())));
         chat.apply(sent.turn, text("late"));
         assert!(chat.turns.with_untracked(Vec::is_empty));
-        let next = chat.ask("New").unwrap();
+        assert!(chat.ask("New").is_none());
         chat.apply(sent.turn, text("later"));
-        assert_eq!(contents(&next), [(Role::User, "New")]);
+        let new = Conversation { id: ConversationId("d".to_owned()), ..conversation(Vec::new()) };
+        let next = chat.begin(new).unwrap();
+        assert_eq!(contents(&next), (None, Some("New")));
+        assert_eq!(next.request.conversation.0, "d");
         let answer = chat.turns.with_untracked(|turns| turns[0].answer.body.text.get_untracked());
         assert_eq!(answer, "");
     });
 }
 
 #[test]
+fn conversation_that_cannot_be_deleted_is_shown_again() {
+    with_chat(|chat| {
+        chat.clear();
+        chat.conversation_failed(error());
+        assert_eq!(chat.failure.get_untracked(), Some(error()));
+        chat.restore(conversation(vec![message("q", Role::User, "Old")]));
+        assert_eq!(questions(chat), ["Old"]);
+        assert_eq!(chat.failure.get_untracked(), None);
+    });
+}
+
+#[test]
 fn blocks_and_tail_make_the_complete_answer() {
-    with_chat(true, |chat| {
+    with_chat(|chat| {
         let sent = chat.ask("Hi").unwrap();
         chat.apply(sent.turn, text("# A\n\nb\n\nc"));
         chat.apply(sent.turn, text("d\n"));
@@ -236,30 +299,16 @@ fn blocks_and_tail_make_the_complete_answer() {
 }
 
 #[test]
-fn requests_carry_the_overflow_choice() {
-    with_chat(true, |chat| {
-        let first = chat.ask("Hi").unwrap();
-        assert_eq!(first.request.overflow, Overflow::Slide);
-        chat.apply(first.turn, done(Finish::EndOfTurn));
-        chat.overflow.set(Overflow::Summarise);
-        assert_eq!(chat.ask("And?").unwrap().request.overflow, Overflow::Summarise);
-        chat.clear();
-        assert_eq!(chat.ask("New").unwrap().request.overflow, Overflow::Slide);
-    });
-}
-
-#[test]
 fn window_begins_at_a_question_or_an_answer() {
-    with_chat(true, |chat| {
-        let first = exchange(chat, "One", done_from(0));
+    with_chat(|chat| {
+        let first = exchange(chat, "one", done(Finish::EndOfTurn));
         assert_eq!(window_start(chat), None);
-        let second = exchange(chat, "Two", done_from(1));
+        let second = exchange(chat, "two", done_from("ONE"));
         assert_eq!(window_start(chat), Some((first, Part::Answer)));
-        let third = exchange(chat, "Three", done_from(2));
+        exchange(chat, "three", done_from("two"));
         assert_eq!(window_start(chat), Some((second, Part::Question)));
-        exchange(chat, "Four", done_from(4));
-        assert_eq!(window_start(chat), Some((third, Part::Question)));
-        assert_eq!(chat.view.get_untracked().unwrap().first_message, 4);
+        let fourth = exchange(chat, "four", done_from("FOUR"));
+        assert_eq!(window_start(chat), Some((fourth, Part::Answer)));
         chat.clear();
         assert_eq!(window_start(chat), None);
         assert_eq!(chat.view.get_untracked(), None);
@@ -267,45 +316,21 @@ fn window_begins_at_a_question_or_an_answer() {
 }
 
 #[test]
-fn unanswered_questions_do_not_shift_the_window_start() {
-    with_chat(true, |chat| {
-        exchange(chat, "One", done_from(0));
-        let refused = chat.ask("Unanswered").unwrap();
-        chat.rejected(refused.turn, error());
-        let third = exchange(chat, "Three", done_from(0));
-        // The request holds One, its answer, Three, its answer and Four.
-        exchange(chat, "Four", done_from(2));
-        assert_eq!(window_start(chat), Some((third, Part::Question)));
-        exchange(chat, "Five", done_from(3));
-        assert_eq!(window_start(chat), Some((third, Part::Answer)));
-    });
-}
-
-#[test]
-fn window_without_a_complete_message_begins_at_the_answer() {
-    with_chat(true, |chat| {
-        let first = exchange(chat, "One", done_from(1));
-        assert_eq!(window_start(chat), Some((first, Part::Answer)));
-        let second = exchange(chat, "Two", done_from(u32::MAX));
-        assert_eq!(window_start(chat), Some((second, Part::Answer)));
-    });
-}
-
-#[test]
 fn window_start_is_cleared_with_its_message() {
-    with_chat(true, |chat| {
-        let first = exchange(chat, "One", done_from(0));
-        let second = exchange(chat, "Two", done_from(2));
+    with_chat(|chat| {
+        let first = exchange(chat, "one", done(Finish::EndOfTurn));
+        let second = exchange(chat, "two", done_from("two"));
         assert_eq!(window_start(chat), Some((second, Part::Question)));
         chat.edit(second).unwrap();
         let again = chat.ask("Two, better").unwrap();
         assert_eq!(window_start(chat), None);
-        chat.apply(again.turn, done_from(2));
+        chat.apply(again.turn, asked("better", "BETTER"));
+        chat.apply(again.turn, done_from("better"));
         assert_eq!(window_start(chat), Some((again.turn, Part::Question)));
         chat.regenerate().unwrap();
         assert_eq!(window_start(chat), None);
         let sent = chat.answering.get_untracked().unwrap();
-        chat.apply(sent, done_from(1));
+        chat.apply(sent, done_from("ONE"));
         assert_eq!(window_start(chat), Some((first, Part::Answer)));
         chat.regenerate().unwrap();
         assert_eq!(window_start(chat), Some((first, Part::Answer)), "the message still exists");
@@ -315,21 +340,28 @@ fn window_start_is_cleared_with_its_message() {
 #[test]
 fn restores_the_saved_conversation() {
     with_page(|chat| {
-        assert!(chat.model_changed(ready()).is_none());
-        let view = ContextView { used_tokens: 7, first_message: 3, ..ContextView::default() };
-        let outgoing = chat.restore(Some(Conversation {
-            messages: vec![
-                message(Role::System, "Be brief."),
-                message(Role::User, "One"),
-                message(Role::Assistant, "*First*"),
-                message(Role::User, "Lost"),
-                message(Role::User, "Two"),
-            ],
+        let window_start_id = Some(id("lost"));
+        let view =
+            ContextView { used_tokens: 7, window_start: window_start_id, ..ContextView::default() };
+        let failed = Message {
+            state: MessageState::Failed { error: error() },
+            ..message("a2", Role::Assistant, "Half")
+        };
+        let outgoing = chat.restore(Conversation {
             overflow: Overflow::Stop,
             view: Some(view.clone()),
-        }));
+            ..conversation(vec![
+                message("s", Role::System, "Be brief."),
+                message("one", Role::User, "One"),
+                message("a1", Role::Assistant, "*First*"),
+                message("lost", Role::User, "Lost"),
+                message("broken", Role::User, "Broken"),
+                failed,
+                message("two", Role::User, "Two"),
+            ])
+        });
         assert!(outgoing.is_none());
-        assert_eq!(questions(chat), ["One", "Lost", "Two"]);
+        assert_eq!(questions(chat), ["One", "Lost", "Broken", "Two"]);
         let turns = chat.turns.get_untracked();
         let done = AnswerState::Done { finish: Finish::EndOfTurn, stats: None };
         assert_eq!(turns[0].answer.state.get_untracked(), done);
@@ -338,70 +370,53 @@ fn restores_the_saved_conversation() {
             turns[0].answer.body.tail.get_untracked(),
             "<p dir=\"auto\"><em>First</em></p>\n"
         );
+        assert_eq!(turns[2].answer.state.get_untracked(), AnswerState::Failed { error: error() });
         assert_eq!(state(chat), AnswerState::Stopped { stats: None });
         assert_eq!(window_start(chat), Some((turns[1].id, Part::Question)));
         assert_eq!(chat.view.get_untracked(), Some(view));
+        assert_eq!(chat.overflow.get_untracked(), Overflow::Stop);
         assert_eq!(chat.answering.get_untracked(), None);
-        let again = chat.regenerate().unwrap();
-        assert_eq!(again.request.overflow, Overflow::Stop);
-        let expected = [(Role::User, "One"), (Role::Assistant, "*First*"), (Role::User, "Two")];
-        assert_eq!(contents(&again), expected);
+        assert_eq!(contents(&chat.regenerate().unwrap()), (Some("two"), None));
     });
 }
 
 #[test]
 fn early_question_follows_the_restored_conversation() {
     with_page(|chat| {
-        assert!(chat.model_changed(ready()).is_none());
         assert!(chat.ask("New").is_none());
-        assert_eq!(state(chat), AnswerState::Waiting);
-        let saved = || Conversation {
-            messages: vec![message(Role::User, "Old"), message(Role::Assistant, "Yes")],
-            ..Conversation::default()
+        let saved = || {
+            conversation(vec![
+                message("q", Role::User, "Old"),
+                message("a", Role::Assistant, "Yes"),
+            ])
         };
-        let sent = chat.restore(Some(saved())).unwrap();
+        let sent = chat.restore(saved()).unwrap();
         assert_eq!(questions(chat), ["Old", "New"]);
-        let expected = [(Role::User, "Old"), (Role::Assistant, "Yes"), (Role::User, "New")];
-        assert_eq!(contents(&sent), expected);
-        assert!(chat.restore(Some(saved())).is_none(), "once");
+        assert_eq!(contents(&sent), (Some("a"), Some("New")));
+        assert!(chat.restore(saved()).is_none(), "once");
         assert_eq!(questions(chat), ["Old", "New"]);
         chat.apply(sent.turn, done(Finish::EndOfTurn));
         chat.edit(sent.turn).unwrap();
-        chat.ask("Newer").unwrap();
+        assert_eq!(contents(&chat.ask("Newer").unwrap()), (Some("a"), Some("Newer")));
         assert_eq!(questions(chat), ["Old", "Newer"]);
-    });
-}
-
-#[test]
-fn question_waits_for_restore_and_model_in_either_order() {
-    with_page(|chat| {
-        assert!(chat.ask("Hi").is_none());
-        assert!(chat.restore(None).is_none());
-        assert!(chat.model_changed(ready()).is_some());
-    });
-    with_page(|chat| {
-        assert!(chat.ask("Hi").is_none());
-        assert!(chat.model_changed(ready()).is_none());
-        assert!(chat.restore(None).is_some());
     });
 }
 
 #[test]
 fn new_conversation_is_not_replaced_by_the_saved_one() {
     with_page(|chat| {
-        assert!(chat.model_changed(ready()).is_none());
-        chat.clear();
-        let saved =
-            Conversation { messages: vec![message(Role::User, "Old")], ..Default::default() };
-        assert!(chat.restore(Some(saved)).is_none());
+        assert_eq!(chat.clear(), None);
+        assert!(chat.restore(conversation(vec![message("q", Role::User, "Old")])).is_none());
         assert!(questions(chat).is_empty());
-        assert_eq!(contents(&chat.ask("New").unwrap()), [(Role::User, "New")]);
+        assert!(chat.ask("New").is_none());
+        let sent = chat.begin(conversation(Vec::new())).unwrap();
+        assert_eq!(contents(&sent), (None, Some("New")));
     });
 }
 
 #[test]
 fn reading_is_shown_until_text_arrives() {
-    with_chat(true, |chat| {
+    with_chat(|chat| {
         let sent = chat.ask("Hi").unwrap();
         let reading = || chat.turns.with_untracked(|turns| turns[0].answer.reading.get_untracked());
         let event =
@@ -422,7 +437,7 @@ fn reading_is_shown_until_text_arrives() {
 
 #[test]
 fn t10_reasoning_is_separate_and_not_announced() {
-    with_chat(true, |chat| {
+    with_chat(|chat| {
         let sent = chat.ask("Hi").unwrap();
         let reasoning = |text: &str, elapsed_ms| Event::Reasoning {
             text: text.into(),
@@ -441,16 +456,12 @@ fn t10_reasoning_is_separate_and_not_announced() {
         assert_eq!(answer.reasoning_ms.get_untracked(), Some(2300));
         assert_eq!(answer.body.text.get_untracked(), "<think> is a tag.");
         assert_eq!(chat.announcement.get_untracked(), "<think> is a tag.");
-        let next = chat.ask("And?").unwrap();
-        let sent = &next.request.messages[1];
-        assert_eq!(sent.content, "<think> is a tag.");
-        assert_eq!(sent.reasoning.as_ref().unwrap().text, "Is *it*?");
     });
 }
 
 #[test]
 fn t10_splits_tags_in_streamed_and_saved_answers() {
-    with_chat(true, |chat| {
+    with_chat(|chat| {
         let sent = chat.ask("Hi").unwrap();
         for piece in ["<th", "ink>\nW", "hy</thi", "nk>\n\nYes", "."] {
             chat.apply(sent.turn, text(piece));
@@ -461,16 +472,23 @@ fn t10_splits_tags_in_streamed_and_saved_answers() {
         assert_eq!(answer.body.text.get_untracked(), "Yes.");
     });
     with_page(|chat| {
-        let saved = Conversation {
-            messages: vec![
-                message(Role::User, "Hi"),
-                message(Role::Assistant, "<think>Why</think>Yes."),
-            ],
-            ..Conversation::default()
+        let saved = conversation(vec![
+            message("q", Role::User, "Hi"),
+            message("a", Role::Assistant, "<think>Why</think>Yes."),
+            message("r", Role::User, "And?"),
+            Message {
+                reasoning: Some(Reasoning { text: "Hm".into(), elapsed_ms: Some(5) }),
+                ..message("b", Role::Assistant, "No.")
+            },
+        ]);
+        assert!(chat.restore(saved).is_none());
+        let turns = chat.turns.get_untracked();
+        let shown = |index: usize| {
+            let answer = &turns[index].answer;
+            (answer.reasoning.text.get_untracked(), answer.body.text.get_untracked())
         };
-        assert!(chat.restore(Some(saved)).is_none());
-        let answer = chat.turns.with_untracked(|turns| turns[0].answer.clone());
-        assert_eq!(answer.reasoning.text.get_untracked(), "Why");
-        assert_eq!(answer.body.text.get_untracked(), "Yes.");
+        assert_eq!(shown(0), ("Why".to_owned(), "Yes.".to_owned()));
+        assert_eq!(shown(1), ("Hm".to_owned(), "No.".to_owned()));
+        assert_eq!(turns[1].answer.reasoning_ms.get_untracked(), Some(5));
     });
 }

@@ -1,8 +1,7 @@
-//! Converts turns to the messages of a request, and saved messages and message indices of the shell
-//! back to turns.
+//! Converts the messages of a conversation to turns, and finds messages among turns.
 
-use leptos::prelude::{Set, WithUntracked};
-use lilims_ipc::{ContextView, Finish, Message, Role};
+use leptos::prelude::{GetValue, Set, SetValue, UpdateValue};
+use lilims_ipc::{Message, MessageId, MessageState, Outcome, Role};
 
 use super::answer::{Answer, AnswerState};
 use super::chat::Turn;
@@ -25,77 +24,77 @@ pub(crate) enum Part {
     Answer,
 }
 
-/// The messages of a request. Unanswered questions are left out, since chat templates require
-/// alternating roles; the last question is always included.
-pub(super) fn of(turns: &[Turn]) -> Vec<Message> {
-    let Some((last, earlier)) = turns.split_last() else { return Vec::new() };
-    let question = |turn: &Turn| Message::new(Role::User, &*turn.question);
-    let mut messages = Vec::with_capacity(turns.len() * 2);
-    for turn in earlier.iter().filter(|turn| is_answered(turn)) {
-        messages.extend([question(turn), turn.answer.message()]);
+/// The messages of a turn in the database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StoredTurn {
+    /// The question.
+    pub(crate) question: MessageId,
+    /// The answer, if there is one.
+    pub(crate) answer: Option<MessageId>,
+}
+
+impl StoredTurn {
+    /// The message that the next question follows.
+    pub(super) fn last(&self) -> &MessageId {
+        self.answer.as_ref().unwrap_or(&self.question)
     }
-    messages.push(question(last));
-    messages
 }
 
-/// The position of each message of [`of`], followed by that of the answer.
-pub(super) fn positions(turns: &[Turn]) -> Vec<Option<MessagePosition>> {
-    let Some((last, earlier)) = turns.split_last() else { return Vec::new() };
-    let answered = earlier.iter().filter(|turn| is_answered(turn));
-    let both_parts = |turn: &Turn| [Part::Question, Part::Answer].map(|part| turn.position(part));
-    answered.chain([last]).flat_map(both_parts).map(Some).collect()
+/// The position of a message; `None` if it is in none of the turns.
+pub(super) fn position(turns: &[Turn], message: &MessageId) -> Option<MessagePosition> {
+    turns.iter().find_map(|turn| {
+        let stored = turn.stored.get_value()?;
+        let part = match message {
+            it if *it == stored.question => Part::Question,
+            it if Some(it) == stored.answer.as_ref() => Part::Answer,
+            _ => return None,
+        };
+        Some(MessagePosition { turn: turn.id, part })
+    })
 }
 
-/// The message that the window of `view` begins with; `None` if it holds the whole conversation. An
-/// index past the end gives the last message: then no message is completely in the window.
-pub(super) fn window_start(
-    view: &ContextView,
-    positions: &[Option<MessagePosition>],
-) -> Option<MessagePosition> {
-    let index = usize::try_from(view.first_message).unwrap_or(usize::MAX);
-    if index == 0 {
-        return None;
-    }
-    let first = positions.iter().skip(index).flatten().next();
-    first.or_else(|| positions.iter().flatten().next_back()).copied()
-}
-
-/// The turns of saved `messages`, and the position of each message. A question without an answer
-/// counts as stopped; messages that belong to no question have no position.
-pub(super) fn turns(
-    messages: &[Message],
-    mut new_id: impl FnMut() -> u64,
-) -> (Vec<Turn>, Vec<Option<MessagePosition>>) {
+/// The turns of saved `messages`. A question without an answer counts as stopped; messages that belong
+/// to no question are left out.
+pub(super) fn turns(messages: &[Message], mut new_id: impl FnMut() -> u64) -> Vec<Turn> {
     let mut turns: Vec<Turn> = Vec::with_capacity(messages.len() / 2 + 1);
     let mut awaits_answer = false;
-    let positions = messages.iter().map(|message| match message.role {
-        Role::User => {
-            awaits_answer = true;
-            let answer = Answer::default();
-            answer.state.set(AnswerState::Stopped { stats: None });
-            turns.push(Turn { id: new_id(), question: message.content.as_str().into(), answer });
-            turns.last().map(|turn| turn.position(Part::Question))
+    for message in messages {
+        match message.role {
+            Role::User => {
+                awaits_answer = true;
+                let turn = Turn::new(new_id(), message.content.as_str().into());
+                turn.answer.state.set(AnswerState::Stopped { stats: None });
+                let stored = StoredTurn { question: message.id.clone(), answer: None };
+                turn.stored.set_value(Some(stored));
+                turns.push(turn);
+            }
+            Role::Assistant if awaits_answer => {
+                awaits_answer = false;
+                if let Some(turn) = turns.last_mut() {
+                    turn.answer = Answer::restored(message, state(&message.state));
+                    turn.stored.update_value(|stored| {
+                        if let Some(stored) = stored {
+                            stored.answer = Some(message.id.clone());
+                        }
+                    });
+                }
+            }
+            Role::Assistant | Role::System => {}
         }
-        Role::Assistant if awaits_answer => {
-            awaits_answer = false;
-            let state = AnswerState::Done { finish: Finish::EndOfTurn, stats: None };
-            turns.last_mut().map(|turn| {
-                turn.answer = Answer::restored(message, state);
-                turn.position(Part::Answer)
-            })
-        }
-        Role::Assistant | Role::System => None,
-    });
-    let positions = positions.collect();
-    (turns, positions)
-}
-
-impl Turn {
-    fn position(&self, part: Part) -> MessagePosition {
-        MessagePosition { turn: self.id, part }
     }
+    turns
 }
 
-fn is_answered(turn: &Turn) -> bool {
-    turn.answer.body.text.with_untracked(|text| !text.trim().is_empty())
+/// The state of a saved answer. One that is still being written has no channel to this page.
+fn state(state: &MessageState) -> AnswerState {
+    let stats = |outcome: &Option<Outcome>| outcome.map(|outcome| outcome.stats);
+    match state {
+        MessageState::Writing => AnswerState::Stopped { stats: None },
+        MessageState::Stopped { outcome } => AnswerState::Stopped { stats: stats(outcome) },
+        MessageState::Done { outcome } => AnswerState::Done {
+            finish: outcome.map_or(lilims_ipc::Finish::EndOfTurn, |outcome| outcome.finish),
+            stats: stats(outcome),
+        },
+        MessageState::Failed { error } => AnswerState::Failed { error: error.clone() },
+    }
 }

@@ -48,6 +48,7 @@ fn problem(problem: &Problem) -> String {
         ),
         Problem::TemplateFailed => text!(error.template_failed).into(),
         Problem::TokenizerFailed => text!(error.tokenizer_failed).into(),
+        Problem::ConversationGone => text!(error.conversation_gone).into(),
         Problem::Answering => text!(error.answering).into(),
         Problem::NoQuestion => text!(error.no_question).into(),
         Problem::HubUnreachable { host } => text!(error.hub_unreachable, host = name(host)),

@@ -8,10 +8,10 @@ use lilims_ipc::Error;
 use lilims_models::Catalogue;
 
 use crate::chat::{Chat, load_options};
+use crate::conversations::Conversations;
 use crate::library::{LibraryHandle, fit, gone, machine};
 use crate::model_host::{ChatBackend, Idle, Loaded, Target};
 use crate::problem;
-use crate::saved_conversation::SavedConversation;
 
 /// When an idle model gives its memory back, unless `LILIMS_IDLE_SECONDS` is set.
 const IDLE_AFTER: Duration = Duration::from_secs(600);
@@ -26,12 +26,12 @@ pub(super) fn idle() -> Idle {
 /// Loads the target, or the last model used, or the bundled one.
 pub(super) fn loader(
     library: Arc<LibraryHandle>,
+    conversations: Arc<Conversations>,
     resource_dir: Option<PathBuf>,
-) -> impl FnMut(&Target, &SavedConversation, &dyn Fn(String)) -> Result<Loaded, Error> + Send + 'static
-{
-    move |target, saved, on_name| {
+) -> impl FnMut(&Target, &dyn Fn(String)) -> Result<Loaded, Error> + Send + 'static {
+    move |target, on_name| {
         let path = find(&library, target, resource_dir.as_deref())?;
-        load(&library, &path, target, saved, on_name)
+        load(&library, &conversations, &path, target, on_name)
     }
 }
 
@@ -59,9 +59,9 @@ fn find(
 
 fn load(
     library: &Arc<LibraryHandle>,
+    conversations: &Conversations,
     path: &Path,
     target: &Target,
-    saved: &SavedConversation,
     on_name: &dyn Fn(String),
 ) -> Result<Loaded, Error> {
     let title = library.begin_use(path).or_else(|| curated_name(path));
@@ -78,7 +78,7 @@ fn load(
         let taken = machine::resident_bytes().saturating_sub(taken_before);
         library.note_peak(&file, n_tokens, taken);
     };
-    let chat = Chat::load(path, &options, saved, on_idle)?;
+    let chat = Chat::load(path, &options, conversations.latest_session(), on_idle)?;
     let mut info = chat.info();
     // The names in files are often ones that only their authors understand.
     info.name = title.unwrap_or(info.name);

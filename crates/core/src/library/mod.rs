@@ -10,7 +10,7 @@ pub mod machine;
 pub mod present;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use lilims_hub::{Client, Held, Library};
 use lilims_ipc::{Attempt, Error, LibraryNote, Problem};
@@ -23,8 +23,9 @@ use headers::Headers;
 const LAST_MODEL: &str = "model";
 
 /// The library of this user, or why there is none. Chatting with the bundled model works without it.
+#[derive(Default)]
 pub struct LibraryHandle {
-    library: Result<Arc<Library>, Error>,
+    library: OnceLock<Result<Arc<Library>, Error>>,
     /// The model that is loaded, and the lock that keeps it from being removed.
     loaded: Mutex<Option<(String, Held)>>,
     /// What the user should know that happened while this process runs.
@@ -35,13 +36,15 @@ pub struct LibraryHandle {
 impl LibraryHandle {
     /// Opens the library of this user.
     pub fn open() -> Self {
-        let library = Library::open_default().map(Arc::new).map_err(Error::from);
-        Self {
-            library,
-            loaded: Mutex::default(),
-            notes: Mutex::default(),
-            headers: Headers::default(),
-        }
+        let handle = Self::default();
+        handle.provide(Library::open_default().map(Arc::new).map_err(Error::from));
+        handle
+    }
+
+    /// Provides the library; calls wait for it until then.
+    pub(crate) fn provide(&self, library: Result<Arc<Library>, Error>) {
+        // Provided once.
+        let _ = self.library.set(library);
     }
 
     /// The library.
@@ -49,7 +52,7 @@ impl LibraryHandle {
     /// # Errors
     /// Why it could not be opened.
     pub fn library(&self) -> Result<&Arc<Library>, Error> {
-        self.library.as_ref().map_err(Clone::clone)
+        self.library.wait().as_ref().map_err(Clone::clone)
     }
 
     /// A client of the hub for this library.
@@ -66,7 +69,7 @@ impl LibraryHandle {
 
     /// What happened without the user asking for it.
     pub(crate) fn notes(&self) -> Vec<LibraryNote> {
-        let rebuilt = self.library.as_ref().ok().and_then(|library| library.rebuilt());
+        let rebuilt = self.library().ok().and_then(|library| library.rebuilt());
         let rebuilt = rebuilt.map(|rebuilt| {
             let n_models = rebuilt.n_models as u64;
             let from_copy_of_ms = rebuilt.from_copy_of_ms;

@@ -46,6 +46,8 @@ pub struct Ending {
     pub error: Option<Value>,
     /// What it took, JSON of the caller's.
     pub stats: Option<Value>,
+    /// The model that wrote it; `None` leaves what was stored.
+    pub model: Option<String>,
     /// What the model sees of the conversation now; `None` leaves what was stored.
     pub view: Option<Value>,
 }
@@ -53,7 +55,7 @@ pub struct Ending {
 impl Ending {
     /// An ending without an error and figures.
     pub fn of(state: MessageState) -> Self {
-        Self { state, error: None, stats: None, view: None }
+        Self { state, error: None, stats: None, model: None, view: None }
     }
 }
 
@@ -194,12 +196,15 @@ fn end(transaction: &Transaction<'_>, id: &MessageId, ending: &Ending) -> Result
     }
     transaction.execute("DELETE FROM journal WHERE message = ?1", [id.as_str()])?;
     transaction.execute(
-        "UPDATE messages SET state = ?2, error = ?3, stats = ?4, writer = NULL WHERE id = ?1",
+        "UPDATE messages SET state = ?2, error = ?3, stats = ?4, model = coalesce(?5, model),
+             writer = NULL
+         WHERE id = ?1",
         params![
             id.as_str(),
             ending.state.as_str(),
             text_of(ending.error.as_ref()),
-            text_of(ending.stats.as_ref())
+            text_of(ending.stats.as_ref()),
+            ending.model
         ],
     )?;
     Ok(())

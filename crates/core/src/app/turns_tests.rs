@@ -1,0 +1,213 @@
+//! Questions from a door to the database and back, with a stand-in for the model.
+
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use lilims_ipc::{
+    Conversation, ConversationId, Finish, Message, MessageId, MessageState, ModelStatus, Options,
+    Overflow, Problem, Role,
+};
+use lilims_store::Store;
+
+use super::*;
+use crate::database::Database;
+use crate::model_host::{Idle, Loaded, Target};
+use crate::parrot::{all, loaded, sink, wait_for};
+
+/// A model that stays loaded.
+const NEVER: Idle = Idle { after: Duration::MAX, is_short: || false };
+
+struct Door {
+    host: ModelHost,
+    conversations: Conversations,
+    statuses: Receiver<ModelStatus>,
+}
+
+impl Door {
+    fn open(idle: Idle, mut load: impl FnMut() -> Result<Loaded, Error> + Send + 'static) -> Self {
+        let conversations = Conversations::default();
+        conversations.provide(Database::temporary(None));
+        let (sender, statuses) = channel();
+        let sender = Mutex::new(sender);
+        let notify = move |status: &ModelStatus| {
+            let sender = sender.lock().unwrap_or_else(PoisonError::into_inner);
+            let _ = sender.send(status.clone());
+        };
+        let host =
+            ModelHost::start(notify, move |_: &Target, _: &dyn Fn(String)| load(), idle, None);
+        Self { host, conversations, statuses }
+    }
+
+    fn ready() -> Self {
+        Self::open(NEVER, loaded)
+    }
+
+    fn call(&self, command: Command) -> Reply {
+        call(&self.host, &self.conversations, command).unwrap()
+    }
+
+    fn conversation(&self) -> Conversation {
+        match self.call(Command::Conversation) {
+            Reply::Conversation(conversation) => conversation,
+            reply => panic!("{reply:?}"),
+        }
+    }
+
+    fn ask(&self, request: Request) -> Result<Receiver<Event>, Error> {
+        let (sink, events) = sink();
+        ask(&self.host, &self.conversations, &request, sink).map(|()| events)
+    }
+
+    /// Asks after the last message, and waits for the answer.
+    fn say(&self, text: &str) -> Vec<Event> {
+        all(&self.ask(next(&self.conversation(), text)).unwrap())
+    }
+
+    fn store(&self) -> &Store {
+        self.conversations.store().unwrap()
+    }
+}
+
+fn next(conversation: &Conversation, text: &str) -> Request {
+    let parent = conversation.messages.last().map(|message| message.id.clone());
+    Request { conversation: conversation.id.clone(), parent, text: Some(text.to_owned()) }
+}
+
+fn contents(messages: &[Message]) -> Vec<(Role, &str)> {
+    messages.iter().map(|message| (message.role, message.content.as_str())).collect()
+}
+
+fn failure(result: Result<Receiver<Event>, Error>) -> Problem {
+    result.err().expect("it was refused").problem
+}
+
+#[test]
+fn a_question_and_its_answer_are_stored() {
+    let door = Door::ready();
+    assert!(door.conversation().messages.is_empty());
+    let events = door.say("hi");
+    let Some(Event::Asked { question, answer }) = events.first() else { panic!("{events:?}") };
+    let Some(Event::Done { outcome, view }) = events.last() else { panic!("{events:?}") };
+    let conversation = door.conversation();
+    assert_eq!(contents(&conversation.messages), [(Role::User, "hi"), (Role::Assistant, "hello")]);
+    assert_eq!((&conversation.messages[0].id, &conversation.messages[1].id), (question, answer));
+    let state = MessageState::Done { outcome: Some(*outcome) };
+    assert_eq!(conversation.messages[1].state, state);
+    assert_eq!(conversation.view.as_ref(), Some(view));
+    assert_eq!(conversation.unsaved, None);
+    let stored = door.store().message(&(&*answer.0).into()).unwrap().unwrap();
+    assert_eq!(stored.model.as_deref(), Some("Parrot"));
+    let settings: Options = serde_json::from_value(stored.settings.unwrap()).unwrap();
+    assert_eq!(settings, Options::default());
+}
+
+#[test]
+fn an_answer_again_is_another_version_and_unanswered_questions_are_not_read() {
+    let door = Door::ready();
+    door.say("one");
+    door.say("silent");
+    let conversation = door.conversation();
+    let request = next(&conversation, "three");
+    let asked = door.conversations.ask(&request).unwrap();
+    let expected = [(Role::User, "one"), (Role::Assistant, "hello"), (Role::User, "three")];
+    assert_eq!(contents(&asked.question.messages), expected);
+
+    let id = conversation.messages[0].id.clone();
+    let again = Request { parent: Some(id.clone()), text: None, ..request };
+    let events = all(&door.ask(again).unwrap());
+    let Some(Event::Asked { question, .. }) = events.first() else { panic!("{events:?}") };
+    assert_eq!(*question, id);
+    assert_eq!(contents(&door.conversation().messages), expected[..2]);
+    assert_eq!(door.store().siblings(&(&*conversation.messages[1].id.0).into()).unwrap().len(), 2);
+}
+
+#[test]
+fn failed_and_stopped_answers_are_stored_as_such() {
+    let door = Door::ready();
+    door.say("panic");
+    let last = door.conversation().messages.pop().unwrap();
+    assert_eq!(last.content, "hello");
+    let MessageState::Failed { error } = last.state else { panic!("{last:?}") };
+    assert_eq!(error.problem, Problem::Internal);
+    let events = door.ask(next(&door.conversation(), "wait")).unwrap();
+    events.iter().find(|event| matches!(event, Event::Text { .. })).unwrap();
+    assert_eq!(failure(door.ask(next(&door.conversation(), "hi"))), Problem::Answering);
+    door.host.stop();
+    all(&events);
+    let last = door.conversation().messages.pop().unwrap();
+    let MessageState::Stopped { outcome: Some(outcome) } = last.state else { panic!("{last:?}") };
+    assert_eq!(outcome.finish, Finish::Stopped);
+}
+
+#[test]
+fn what_cannot_be_asked_is_refused_and_the_next_question_works() {
+    let door = Door::ready();
+    let conversation = door.conversation();
+    assert_eq!(failure(door.ask(next(&conversation, " \n"))), Problem::NoQuestion);
+    let nothing = Request { text: None, ..next(&conversation, "") };
+    assert_eq!(failure(door.ask(nothing)), Problem::NoQuestion);
+    let gone = Request { conversation: ConversationId("x".into()), ..next(&conversation, "hi") };
+    assert_eq!(failure(door.ask(gone)), Problem::ConversationGone);
+    let orphan = Request { parent: Some(MessageId("x".into())), ..next(&conversation, "hi") };
+    assert_eq!(failure(door.ask(orphan)), Problem::ConversationGone);
+    assert!(matches!(door.say("hi").last(), Some(Event::Done { .. })));
+}
+
+#[test]
+fn a_conversation_is_deleted_for_good_with_no_model_loaded() {
+    for is_loaded in [true, false] {
+        let idle = Idle { after: Duration::ZERO, is_short: || false };
+        let door = Door::open(idle, move || match is_loaded {
+            true => loaded(),
+            false => Err(Problem::ModelDamaged.into()),
+        });
+        let conversation = door.conversation();
+        if is_loaded {
+            door.say("hi");
+            wait_for(&door.statuses, |status| matches!(status, ModelStatus::Unloaded { .. }));
+        } else {
+            wait_for(&door.statuses, |status| matches!(status, ModelStatus::Failed { .. }));
+            door.conversations.ask(&next(&conversation, "hi")).unwrap();
+        }
+        let id = (&*conversation.id.0).into();
+        let session = door.store().session_path(&id);
+        std::fs::create_dir_all(session.parent().unwrap()).unwrap();
+        std::fs::write(&session, "read").unwrap();
+        let reply = door.call(Command::DeleteConversation { conversation: conversation.id });
+        let Reply::Conversation(new) = reply else { panic!("{reply:?}") };
+        assert!(new.messages.is_empty());
+        assert_eq!(door.conversation().id, new.id);
+        door.host.shut_down();
+        assert_eq!(door.store().conversation(&id).unwrap(), None, "loaded before: {is_loaded}");
+        assert!(!session.exists());
+    }
+}
+
+#[test]
+fn a_conversation_can_be_deleted_while_its_answer_is_written() {
+    let door = Door::ready();
+    let conversation = door.conversation();
+    let events = door.ask(next(&conversation, "wait")).unwrap();
+    events.iter().find(|event| matches!(event, Event::Text { .. })).unwrap();
+    door.call(Command::DeleteConversation { conversation: conversation.id });
+    let events = all(&events);
+    let Some(Event::Done { outcome, .. }) = events.last() else { panic!("{events:?}") };
+    assert_eq!(outcome.finish, Finish::Stopped);
+    assert!(door.conversation().messages.is_empty());
+    assert!(matches!(door.say("hi").last(), Some(Event::Done { .. })));
+}
+
+#[test]
+fn settings_are_kept() {
+    let door = Door::ready();
+    let id = door.conversation().id;
+    assert_eq!(door.call(Command::Sampling), Reply::Sampling(None));
+    let options = Options { temperature: 0.25, ..Options::default() };
+    door.call(Command::SetSampling { options });
+    assert_eq!(door.call(Command::Sampling), Reply::Sampling(Some(options)));
+    door.call(Command::SetOverflow { conversation: id, overflow: Overflow::Summarise });
+    assert_eq!(door.conversation().overflow, Overflow::Summarise);
+    let asked = door.conversations.ask(&next(&door.conversation(), "hi")).unwrap();
+    assert_eq!((asked.question.options, asked.question.overflow), (options, Overflow::Summarise));
+}
