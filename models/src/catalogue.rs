@@ -8,9 +8,6 @@ use crate::Error;
 
 const FORMAT: u32 = 2;
 
-/// The longest `good_at` sentence, in bytes.
-const MAX_GOOD_AT: usize = 120;
-
 /// The models that Lilims recommends.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -54,8 +51,6 @@ pub struct Entry {
     pub licence: String,
     /// The context length that the model was trained for, in tokens.
     pub context: u32,
-    /// What the model is good at, in one short sentence.
-    pub good_at: String,
     /// Whether the model ships with Lilims; exactly one entry does.
     #[serde(default)]
     pub bundled: bool,
@@ -131,11 +126,6 @@ impl Entry {
             (self.parameters == 0, "has no parameters"),
             (self.licence.trim().is_empty(), "has no licence"),
             (self.context == 0, "has no context"),
-            (self.good_at.trim().is_empty(), "has no good_at"),
-            (
-                !self.good_at.ends_with('.') || self.good_at.len() > MAX_GOOD_AT,
-                "has a good_at that is not one short sentence",
-            ),
         ];
         rules
             .into_iter()
@@ -226,7 +216,6 @@ sha256_from = "A list"
 parameters = 134515008
 licence = "Apache-2.0"
 context = 8192
-good_at = "Short answers."
 "#;
 
     /// Parses a valid one-entry catalogue with `from` replaced by `to`.
@@ -252,8 +241,6 @@ good_at = "Short answers."
             ("Apache-2.0", " ", "no licence"),
             ("name = \"Smol\"", "name = \"\"", "no name"),
             ("id = \"smol", "id = \"Smol", "has an id"),
-            ("Short answers.", " ", "has no good_at"),
-            ("Short answers.", "Short answers", "one short sentence"),
             ("format = 2", "format = 1", "has format 1"),
             (
                 "size_bytes = 98362432",

@@ -5,6 +5,7 @@
 //! features, so that no dependency is compiled twice. The last line printed counts the tests.
 
 mod counts;
+mod slowest;
 
 use std::env;
 use std::fs;
@@ -22,6 +23,7 @@ use crate::report::step;
 use crate::setup::{self, AppTools};
 use crate::tidy;
 use counts::Counts;
+use slowest::Slowest;
 
 /// Runs all checks and tests. Tests run even if a check fails.
 ///
@@ -93,20 +95,40 @@ fn run_all(paths: &Paths, counts: &mut Counts, failures: &mut Vec<Failure>) -> R
     Ok(())
 }
 
-/// Runs the tests of the whole workspace.
-fn run_tests(paths: &Paths, tools: &AppTools, counts: &mut Counts) -> Result<Option<Failure>> {
-    let mut command = process::cargo(paths);
-    command.arg("test").args(WORKSPACE_SELECTION).args(["--no-fail-fast", "--color", "never"]);
-    set_environment(&mut command, paths, tools)?;
+/// Runs the tests of the whole workspace: with `cargo nextest` where it is installed, which runs tests
+/// of several programs at once, and the examples of the documentation after them.
+fn run_tests(paths: &Paths, tools: &AppTools, counts: &mut Counts) -> Result<Vec<Failure>> {
+    let command = |test: &[&str]| -> Result<Command> {
+        let mut command = process::cargo(paths);
+        command.args(test).args(WORKSPACE_SELECTION).args(["--no-fail-fast", "--color", "never"]);
+        set_environment(&mut command, paths, tools)?;
+        Ok(command)
+    };
     let skips = paths.target.join("skipped-tests.txt");
     match fs::remove_file(&skips) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
         _ => {}
     }
-    command.env("LILIMS_TEST_SKIPS", &skips);
-    let failure = run_counted("tests", &mut command, counts);
+    let mut failures = Vec::new();
+    let mut run = |name: &str, mut command: Command| {
+        command.env("LILIMS_TEST_SKIPS", &skips);
+        failures.extend(run_counted(name, &mut command, counts));
+    };
+    if has_nextest(paths) {
+        run("tests", command(&["nextest", "run"])?);
+        run("examples of the documentation", command(&["test", "--doc"])?);
+    } else {
+        run("tests", command(&["test"])?);
+    }
     counts.add_skips(&skips).context("cannot count the skipped tests")?;
-    Ok(failure)
+    Ok(failures)
+}
+
+/// Whether `cargo nextest` is installed.
+fn has_nextest(paths: &Paths) -> bool {
+    let mut command = process::cargo(paths);
+    command.args(["nextest", "--version"]).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
 }
 
 /// Runs the tests of the Arm kernels on each emulated processor, or counts them as skipped.
@@ -125,7 +147,7 @@ fn run_emulated(paths: &Paths, counts: &mut Counts) -> Vec<Failure> {
     failures
 }
 
-/// Runs a `cargo test` command, shows its output and counts its results.
+/// Runs a test command, shows its output, counts its results and lists the slowest tests.
 fn run_counted(name: &str, command: &mut Command, counts: &mut Counts) -> Option<Failure> {
     let failed = counts.failed;
     let error = step(name, || show_and_count(command, counts)).err()?;
@@ -134,15 +156,22 @@ fn run_counted(name: &str, command: &mut Command, counts: &mut Counts) -> Option
 
 fn show_and_count(command: &mut Command, counts: &mut Counts) -> Result<()> {
     let before = counts.passed;
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
-    let output = child.stdout.take().context("standard output is not piped")?;
+    // `cargo nextest` reports to standard error.
+    let (output, writer) = io::pipe()?;
+    let mut child =
+        command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer).spawn()?;
+    // The command holds copies of the writing end, which would keep the pipe open.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut slowest = Slowest::default();
     for line in BufReader::new(output).split(b'\n') {
         let line = line?;
         let line = String::from_utf8_lossy(&line);
         counts.add_line(&line);
+        slowest.add_line(&line);
         println!("{line}");
     }
     let status = child.wait()?;
+    slowest.lines().iter().for_each(|line| println!("{line}"));
     if !status.success() {
         bail!("`{}` failed ({status})", process::line(command));
     }

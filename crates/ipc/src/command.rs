@@ -158,6 +158,11 @@ pub enum Command {
         /// Its number.
         id: i64,
     },
+    /// Stores the access token of Hugging Face in the system's keychain; `None` removes it.
+    SetAccessToken {
+        /// The token.
+        token: Option<String>,
+    },
     /// Bounds downloads.
     SetLimits {
         /// How.

@@ -161,6 +161,8 @@ pub enum Problem {
     /// The conversation, or a message of it, was deleted.
     ConversationGone,
 
+    /// What was given is not an access token.
+    NotAnAccessToken,
     /// The hub cannot be reached.
     HubUnreachable {
         /// Its host name.

@@ -470,8 +470,6 @@ pub struct Recommended {
     pub licence: String,
     /// The context that it was trained for, in tokens.
     pub context_tokens: u32,
-    /// What it is good at, a short sentence.
-    pub good_at: String,
     /// Whether somebody compared its hash with the repository's.
     pub is_hash_verified: bool,
     /// Whether its size lets it fit.

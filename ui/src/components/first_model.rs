@@ -39,7 +39,8 @@ pub(crate) fn FirstModelOffer(
     let offer = move || {
         model.get().map(|model| {
             let size = format::size(model.size_bytes);
-            let line = format::facts([size.clone(), model.licence, model.good_at]);
+            let line =
+                format::facts([size.clone(), model.licence, text::good_at(&model.id).to_owned()]);
             let label = move || match failure.with(Option::is_some) {
                 true => text!(first_model.try_again, size = size.clone()),
                 false => text!(first_model.download, size = size.clone()),

@@ -28,6 +28,8 @@ pub(crate) enum Action {
     SetQuota(Option<u64>),
     /// Set the limits of downloads.
     SetLimits(Limits),
+    /// Store the access token of the hub; `None` removes it.
+    SetAccessToken(Option<String>),
     /// Choose a file and import it.
     ChooseFile,
     /// Import the files that were dropped.
@@ -80,6 +82,7 @@ impl Action {
             Self::Unload => Concern::Loaded,
             Self::SetQuota(_) => Concern::Quota,
             Self::SetLimits(_) => Concern::Limits,
+            Self::SetAccessToken(_) => Concern::AccessToken,
             Self::ChooseFile
             | Self::ImportFiles(_)
             | Self::ChooseFolder
@@ -107,6 +110,7 @@ impl Action {
             Self::Remove { name } => Command::RemoveModel { name },
             Self::SetQuota(quota_bytes) => Command::SetQuota { quota_bytes },
             Self::SetLimits(limits) => Command::SetLimits { limits },
+            Self::SetAccessToken(token) => Command::SetAccessToken { token },
             Self::ChooseFile => Command::ChooseAndImport,
             Self::ImportFiles(paths) => Command::ImportFiles { paths },
             Self::ChooseFolder => Command::ChooseAndAddFolder,
@@ -162,6 +166,8 @@ pub(crate) enum Concern {
     Quota,
     /// The limits of downloads.
     Limits,
+    /// The access token.
+    AccessToken,
     /// The search.
     Search,
     /// The open repository.

@@ -60,7 +60,6 @@ mod tests {
             size_bytes,
             licence: "MIT".into(),
             context_tokens: 1,
-            good_at: String::new(),
             is_hash_verified: true,
             verdict,
             here: None,

@@ -13,7 +13,7 @@ use lilims_ipc::{
 };
 
 use super::actions::{Action, Concern, HubFile};
-use crate::text;
+use crate::text::{self, text};
 
 /// The tabs of the library.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -287,6 +287,16 @@ impl LibraryState {
             (_, Reply::Plan(plan)) => self.plan.set(Some(plan)),
             (action, Reply::Report(report)) => {
                 let notice = Notice { concern: action.concern(), message: text::report(&report) };
+                self.notice.set(Some(notice));
+            }
+            (Action::SetAccessToken(token), Reply::Done) => {
+                let is_set = token.is_some();
+                let message = if is_set {
+                    text!(download.token_saved)
+                } else {
+                    text!(download.token_removed)
+                };
+                let notice = Notice { concern: action.concern(), message: message.to_owned() };
                 self.notice.set(Some(notice));
             }
             _ => {}

@@ -48,6 +48,7 @@ fn problem(problem: &Problem) -> String {
         ),
         Problem::TemplateFailed => text!(error.template_failed).into(),
         Problem::TokenizerFailed => text!(error.tokenizer_failed).into(),
+        Problem::NotAnAccessToken => text!(error.not_an_access_token).into(),
         Problem::ConversationGone => text!(error.conversation_gone).into(),
         Problem::Answering => text!(error.answering).into(),
         Problem::NoQuestion => text!(error.no_question).into(),

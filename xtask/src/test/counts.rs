@@ -1,4 +1,5 @@
-//! Counts passed, failed and skipped tests from the output of `cargo test` and the file of skips.
+//! Counts passed, failed and skipped tests from the output of `cargo test` or `cargo nextest` and the
+//! file of skips.
 
 use std::fs;
 use std::io;
@@ -20,12 +21,21 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    /// Adds the counts of a line `test result: ok. 3 passed; 0 failed; …`; ignores other lines.
+    /// Adds the counts of a line `test result: ok. 3 passed; 0 failed; …` of `cargo test` or
+    /// `Summary [ 1.2s] 4 tests run: 3 passed (1 slow), 1 failed, 0 skipped` of `cargo nextest`; ignores
+    /// other lines.
     pub(super) fn add_line(&mut self, line: &str) {
-        let Some((_, result)) = line.split_once("test result: ") else { return };
-        self.passed += count_before(result, " passed;");
-        self.failed += count_before(result, " failed;");
-        self.ignored += count_before(result, " ignored;");
+        if let Some((_, result)) = line.split_once("test result: ") {
+            self.passed += count_before(result, " passed;");
+            self.failed += count_before(result, " failed;");
+            self.ignored += count_before(result, " ignored;");
+        } else if line.trim_start().starts_with("Summary [")
+            && let Some((_, result)) = line.split_once(" run: ")
+        {
+            self.passed += count_before(result, " passed");
+            self.failed += count_before(result, " failed") + count_before(result, " timed out");
+            self.ignored += count_before(result, " skipped");
+        }
     }
 
     /// Adds a skipped test or part of one, once.
@@ -95,6 +105,9 @@ mod tests {
             counts.add_line(line);
         }
         assert_eq!(counts.line(), "15 passed, 2 failed, 1 skipped");
+        counts.add_line("     Summary [ 901.5s] 8/9 tests run: 6 passed (2 slow), 1 failed, 1 timed out, 3 skipped");
+        counts.add_line("     Summary [   1.0s] 1 test run: 1 passed, 0 skipped");
+        assert_eq!(counts.line(), "22 passed, 4 failed, 4 skipped");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use lilims_engine::LoadOptions;
 use lilims_gguf::File;
 use lilims_hub::{self as hub, Client, Library, Source, Verified};
 use lilims_ipc::{
-    Command, Error, Found, ImportFailure, Limits, Recommended, Reply, Report, Repository,
+    Command, Error, Found, ImportFailure, Limits, Problem, Recommended, Reply, Report, Repository,
     RepositoryFile, Search,
 };
 use lilims_models::scan::Environment;
@@ -80,7 +80,10 @@ impl App {
                 let limits = hub::Limits { at_once, bytes_per_second };
                 self.change(move |library| library.set_limits(limits)).await
             }
-            command => Err(Error::internal(format!("no such command of the hub: {command:?}"))),
+            Command::SetAccessToken { token } => {
+                blocking(move || set_access_token(token.as_deref())).await
+            }
+            _ => Err(Error::internal("not a command of the hub")),
         }
     }
 
@@ -214,11 +217,19 @@ fn catalogue(handle: &LibraryHandle) -> Result<Reply, Error> {
             size_bytes: it.size_bytes,
             licence: it.licence,
             context_tokens: it.context,
-            good_at: it.good_at,
             is_hash_verified: it.hash_verified,
         }
     });
     Ok(Reply::Catalogue(models.collect()))
+}
+
+fn set_access_token(token: Option<&str>) -> Result<Reply, Error> {
+    if token.is_some_and(|token| token.is_empty() || !token.bytes().all(|it| it.is_ascii_graphic()))
+    {
+        return Err(Problem::NotAnAccessToken.into());
+    }
+    hub::set_token(token)?;
+    Ok(Reply::Done)
 }
 
 fn fit_of(handle: &LibraryHandle, name: &str, context_tokens: Option<u32>) -> Result<Reply, Error> {

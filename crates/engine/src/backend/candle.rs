@@ -56,17 +56,21 @@ impl CandleModel {
     }
 }
 
-/// Whether this build has a GPU device that starts. The first call opens it for the whole process.
+/// Whether the system has a GPU that this build uses. Metal's is only asked for: nothing is opened or
+/// compiled. CUDA's must be opened to know.
 pub(crate) fn has_gpu() -> bool {
-    cfg!(any(feature = "metal", feature = "cuda")) && !matches!(device(), Device::Cpu)
+    #[cfg(feature = "metal")]
+    if candle_metal_kernels::metal::Device::system_default().is_some() {
+        return true;
+    }
+    cfg!(feature = "cuda") && !matches!(device(), Device::Cpu)
 }
 
 /// Returns the working set size that Metal recommends and how much of it is allocated, in bytes;
-/// `None` if Metal does not start.
+/// `None` if there is no Metal. Opens nothing.
 #[cfg(feature = "metal")]
 pub(crate) fn working_set_bytes() -> Option<(u64, u64)> {
-    let device = device();
-    let metal = device.as_metal_device().ok()?.metal_device();
+    let metal = candle_metal_kernels::metal::Device::system_default()?;
     let recommended = metal.recommended_max_working_set_size();
     Some((recommended as u64, metal.current_allocated_size() as u64))
 }

@@ -10,7 +10,7 @@ use crate::components::icon::Icon;
 use crate::components::untrusted::UntrustedName;
 use crate::format;
 use crate::state::{Action, Fetched, HubFile, LibraryState};
-use crate::text::text;
+use crate::text::{self, text};
 
 /// The sizes to choose from, as the maximum in billions of parameters.
 const SIZES: [u64; 5] = [1, 4, 9, 15, 35];
@@ -272,7 +272,7 @@ fn RecommendedCard(
                             </span>
                         })}
                     </h3>
-                    <p class="good-at">{model.good_at.clone()}</p>
+                    <p class="good-at">{text::good_at(&model.id)}</p>
                     <div class="model-card-foot">
                         <FileFit file=file.clone() verdict=model.verdict state act/>
                         <Facts facts=Signal::stored(facts)/>

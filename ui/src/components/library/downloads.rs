@@ -3,6 +3,7 @@
 use leptos::prelude::*;
 use lilims_ipc::{Download, DownloadState, Error, Limits};
 
+use super::access_token::AccessToken;
 use super::conversion_row::ConversionRow;
 use super::fit_badge::share;
 use super::parts::{ActionResult, EmptyNotice, ErrorLine, UseButton, current};
@@ -47,6 +48,7 @@ pub(super) fn Downloads(
             </For>
         </ul>
         <LimitsForm state act/>
+        <AccessToken state act/>
     }
 }
 

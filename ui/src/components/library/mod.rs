@@ -1,5 +1,6 @@
 //! The model library: a view with three tabs, in place of the conversation.
 
+mod access_token;
 mod conversion_row;
 mod convert_choice;
 mod convert_dialog;
