@@ -91,7 +91,7 @@ fn check_turns(chat: &mut Chat, turns: usize) {
 #[test]
 fn forty_turns_read_only_their_own_tokens_while_the_window_slides() {
     let model = load(SMOLLM2, 400);
-    let mut chat = Chat::new(&model, 24);
+    let mut chat = Chat::new(&model, 10);
     chat.messages.push(message(Role::System, "You answer briefly and like rivers."));
     check_turns(&mut chat, 40);
     let view = chat.conversation.view();
