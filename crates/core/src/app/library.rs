@@ -129,9 +129,9 @@ impl App {
         };
         let client = self.0.library.client()?;
         let found = client.search(&wanted).await;
-        self.0.library.note_token(&client);
+        self.0.library.note_token(client);
         let available = fit::budget().available_bytes as f64;
-        let fits = |it: &hub::Found| {
+        let fits = |it: &hub::SearchResult| {
             !search.only_fitting
                 || it.parameters.is_none_or(|n| n as f64 * BYTES_PER_PARAMETER <= available)
         };
@@ -150,7 +150,7 @@ impl App {
     async fn repository(&self, repository: String) -> Result<Reply, Error> {
         let client = self.0.library.client()?;
         let found = client.repository(&repository, "main").await;
-        self.0.library.note_token(&client);
+        self.0.library.note_token(client);
         let found = found?;
         // A repository is of use without its card.
         let card = client.card(&repository, &found.revision).await.unwrap_or_default();
@@ -163,13 +163,13 @@ impl App {
 
     async fn fit_on_hub(&self, repository: String, file: String) -> Result<Reply, Error> {
         let client = self.0.library.client()?;
-        let header = fetch_header(&client, &repository, "main", &file).await?;
+        let header = fetch_header(client, &repository, "main", &file).await?;
         self.read(move |it| fit_of_file(it.library()?, &header, &file, &LoadOptions::default()))
             .await
     }
 
     async fn plan(&self, repository: String, file: String) -> Result<Reply, Error> {
-        let (_, size_bytes) = source(&self.0.library.client()?, &repository, &file).await?;
+        let (_, size_bytes) = source(self.0.library.client()?, &repository, &file).await?;
         self.read(move |it| {
             let library = it.library()?;
             let plan = library.plan(library.missing_bytes(&repository, &file, size_bytes)?)?;
@@ -186,7 +186,7 @@ impl App {
         file: String,
         agreed: Vec<String>,
     ) -> Result<Reply, Error> {
-        let (source, size_bytes) = source(&self.0.library.client()?, &repository, &file).await?;
+        let (source, size_bytes) = source(self.0.library.client()?, &repository, &file).await?;
         self.change(move |library| {
             let missing = library.missing_bytes(&source.repository, &source.file, size_bytes)?;
             library.make_room(missing, &agreed)?;

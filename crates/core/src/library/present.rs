@@ -1,7 +1,7 @@
 //! The library, downloads and plans in the types of the doors.
 
 use lilims_engine::LoadOptions;
-use lilims_hub::{self as hub, DownloadRow, Entry, Occupant};
+use lilims_hub::{self as hub, DownloadRow, Entry, PlannedModel};
 use lilims_ipc::{
     Condition, Download, DownloadPlan, DownloadState, Error, LeftOut, LeftOutReason, Library,
     LibraryModel, Limits, Place, PlanModel, Problem, Report, Storage,
@@ -100,16 +100,16 @@ pub fn downloads(rows: &[DownloadRow]) -> Vec<Download> {
 }
 
 fn download(row: &DownloadRow) -> Download {
-    let journal = &row.journal;
-    let rate = journal.bytes_per_second.filter(|_| row.state == hub::DownloadState::Running);
-    let left = journal.total_bytes.saturating_sub(journal.done_bytes);
+    let progress = &row.progress;
+    let rate = progress.bytes_per_second.filter(|_| row.state == hub::DownloadState::Running);
+    let left = progress.total_bytes.saturating_sub(progress.done_bytes);
     let state = match row.state {
         hub::DownloadState::Queued => DownloadState::Queued,
-        hub::DownloadState::Running => match &journal.retrying {
+        hub::DownloadState::Running => match &progress.retrying {
             Some((error, in_seconds)) => {
                 DownloadState::Retrying { error: error.clone(), in_seconds: *in_seconds }
             }
-            None if journal.is_checking => DownloadState::Checking,
+            None if progress.is_checking => DownloadState::Checking,
             None => DownloadState::Running,
         },
         hub::DownloadState::Paused => DownloadState::Paused,
@@ -125,8 +125,8 @@ fn download(row: &DownloadRow) -> Download {
         repository: row.source.repository.clone(),
         file: row.source.file.clone(),
         state,
-        done_bytes: journal.done_bytes,
-        total_bytes: journal.total_bytes,
+        done_bytes: progress.done_bytes,
+        total_bytes: progress.total_bytes,
         bytes_per_second: rate,
         seconds_left: rate.filter(|&rate| rate > 0.0).map(|rate| (left as f64 / rate) as u64),
     }
@@ -150,7 +150,7 @@ pub fn plan(
 }
 
 /// A model of a plan.
-pub fn plan_model(occupant: Occupant) -> PlanModel {
+pub fn plan_model(occupant: PlannedModel) -> PlanModel {
     PlanModel {
         name: occupant.name,
         title: occupant.title,
@@ -162,7 +162,7 @@ pub fn plan_model(occupant: Occupant) -> PlanModel {
 
 /// The result of a scan.
 pub fn scanned(scanned: hub::Scanned) -> Report {
-    let hub::Scanned { added, known, gone, left_out } = scanned;
+    let hub::Scanned { added, known, gone, skipped: left_out } = scanned;
     let n_more_left_out = left_out.len().saturating_sub(MAX_LEFT_OUT) as u64;
     let left_out = left_out.into_iter().take(MAX_LEFT_OUT);
     let left_out = left_out.map(|(path, reason)| LeftOut {
