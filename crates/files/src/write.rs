@@ -153,8 +153,9 @@ pub fn write_atomic(
 /// As for [`AtomicFile::new`]; `temp` then keeps its name.
 pub fn rename_replacing(temp: &Path, target: &Path) -> Result<(), Error> {
     check_replaceable(target)?;
-    // Windows syncs only files that are open for writing.
-    let file = File::options().write(true).open(temp).map_err(Error::io(temp))?;
+    // Windows syncs only files that are open for writing; elsewhere the file may be read-only.
+    let file = File::options().read(true).write(cfg!(windows)).open(temp);
+    let file = file.map_err(Error::io(temp))?;
     file.sync_all().map_err(Error::io(temp))?;
     drop(file);
     std::fs::rename(temp, target).map_err(Error::io(target))?;
