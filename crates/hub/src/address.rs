@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 use reqwest::Url;
 
+use crate::Error;
 use crate::library::folder::check_repository;
 
 /// Host names of the hub.
@@ -32,35 +33,6 @@ pub struct Address {
     has_host: bool,
 }
 
-/// Why a text is not the address of a repository.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum AddressError {
-    /// It does not have the form.
-    #[error("`{text}` is not a repository: write owner/name")]
-    Form {
-        /// The text.
-        text: String,
-    },
-    /// It ends too early.
-    #[error("`{text}` ends where a file or a quantisation should follow")]
-    Unfinished {
-        /// The text.
-        text: String,
-    },
-    /// It is on another host than the hub.
-    #[error("{host} is not the hub that Lilims uses: write owner/name")]
-    Host {
-        /// The host.
-        host: String,
-    },
-    /// It is something else on the hub.
-    #[error("`{text}` is not a model: write owner/name")]
-    NotAModel {
-        /// The text.
-        text: String,
-    },
-}
-
 impl Address {
     /// Whether it contained the host, as when copied from a browser.
     pub fn is_pasted(&self) -> bool {
@@ -69,9 +41,9 @@ impl Address {
 }
 
 impl FromStr for Address {
-    type Err = AddressError;
+    type Err = Error;
 
-    fn from_str(text: &str) -> Result<Self, AddressError> {
+    fn from_str(text: &str) -> Result<Self, Error> {
         let endpoint = std::env::var("HF_ENDPOINT").ok();
         let endpoint = endpoint.and_then(|text| Url::parse(&text).ok());
         parse(text, endpoint.as_ref().and_then(Url::host_str))
@@ -79,10 +51,10 @@ impl FromStr for Address {
 }
 
 /// Parses an address; `endpoint` is the host of the configured hub.
-fn parse(text: &str, endpoint: Option<&str>) -> Result<Address, AddressError> {
+fn parse(text: &str, endpoint: Option<&str>) -> Result<Address, Error> {
     let quoted: String = text.trim().chars().take(MAX_QUOTED_CHARS).collect();
-    let form = || AddressError::Form { text: quoted.clone() };
-    let unfinished = || AddressError::Unfinished { text: quoted.clone() };
+    let form = || Error::RepositoryName { name: quoted.clone() };
+    let unfinished = || Error::AddressTooShort { address: quoted.clone() };
     let bare = word_with_slash(text).trim_matches(['<', '>', '"', '\'', '`']);
     let (rest, has_host) = without_host(bare, endpoint)?;
     let is_url = has_host || rest.contains('?') || rest.contains('#');
@@ -94,7 +66,7 @@ fn parse(text: &str, endpoint: Option<&str>) -> Result<Address, AddressError> {
     let rest = rest.strip_prefix("models/").filter(|_| has_host).unwrap_or(rest);
     let (owner, rest) = rest.split_once('/').ok_or_else(form)?;
     if has_host && matches!(owner, "datasets" | "spaces" | "models" | "docs" | "collections") {
-        return Err(AddressError::NotAModel { text: quoted.clone() });
+        return Err(Error::NotAModelAddress { address: quoted.clone() });
     }
     let end = rest.find(['/', ':', '@']).unwrap_or(rest.len());
     let (name, mut rest) = rest.split_at(end);
@@ -161,10 +133,7 @@ fn word_with_slash(text: &str) -> &str {
 }
 
 /// Removes scheme and host; returns whether there was a host.
-fn without_host<'a>(
-    text: &'a str,
-    endpoint: Option<&str>,
-) -> Result<(&'a str, bool), AddressError> {
+fn without_host<'a>(text: &'a str, endpoint: Option<&str>) -> Result<(&'a str, bool), Error> {
     let is_hub = |host: &str| {
         HOSTS.iter().any(|hub| host.eq_ignore_ascii_case(hub))
             || endpoint.is_some_and(|hub| host.eq_ignore_ascii_case(hub))
@@ -180,7 +149,7 @@ fn without_host<'a>(
     if is_hub(name) {
         Ok((after.trim_start_matches('/'), true))
     } else if scheme.is_some() {
-        Err(AddressError::Host { host: name.chars().take(MAX_QUOTED_CHARS).collect() })
+        Err(Error::OtherHost { host: name.chars().take(MAX_QUOTED_CHARS).collect() })
     } else {
         Ok((text, false))
     }
@@ -215,7 +184,7 @@ mod tests {
     /// Repository, revision, file and variant.
     type Parts<'a> = (&'a str, Option<&'a str>, Option<&'a str>, Option<&'a str>);
 
-    fn parsed(text: &str) -> Result<Address, AddressError> {
+    fn parsed(text: &str) -> Result<Address, Error> {
         parse(text, Some("mirror.example"))
     }
 

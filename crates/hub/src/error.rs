@@ -117,6 +117,24 @@ pub enum Error {
         /// The name.
         name: String,
     },
+    /// The address of a repository ends too early.
+    #[error("`{address}` ends where a file or a quantisation should follow")]
+    AddressTooShort {
+        /// The address.
+        address: String,
+    },
+    /// The address is not on the hub.
+    #[error("{host} is not the hub that Lilims uses: write owner/name")]
+    OtherHost {
+        /// The host.
+        host: String,
+    },
+    /// The address is on the hub, but not of a model.
+    #[error("`{address}` is not a model: write owner/name")]
+    NotAModelAddress {
+        /// The address.
+        address: String,
+    },
     /// A file path that could lead out of the library's folder.
     #[error("`{file}` is not a path that Lilims stores")]
     FileName {

@@ -22,7 +22,7 @@ mod retry_after;
 mod timeouts;
 mod token;
 
-pub use address::{Address, AddressError};
+pub use address::Address;
 pub use api::{Repository, RepositoryFile, Search, SearchResult};
 pub use client::Client;
 pub use download::{Downloader, Outcome, Verified};

@@ -47,7 +47,10 @@ fn problem(error: &Error) -> Problem {
             Problem::AccessRefused { host: text(host), reason: text(message.trim_end_matches('.')) }
         }
         Error::NotFound { what, host } => Problem::NotOnHub { what: text(what), host: text(host) },
-        Error::RepositoryName { name } => Problem::NotARepository { name: text(name) },
+        Error::RepositoryName { name: address }
+        | Error::AddressTooShort { address }
+        | Error::OtherHost { host: address }
+        | Error::NotAModelAddress { address } => Problem::NotARepository { name: text(address) },
         Error::Endpoint { endpoint } => Problem::HubAddress { address: text(endpoint) },
         Error::Hash { file, .. } => Problem::HashMismatch { file: text(file) },
         Error::Changed { file, .. } => Problem::SourceChanged { file: text(file) },

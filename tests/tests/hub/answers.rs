@@ -151,10 +151,10 @@ async fn l6_redirect_to_another_hub_is_followed_without_the_token() {
 async fn l6_permanent_failures_are_reported_at_once() {
     for (seed, (target, fault, said)) in (330..).zip([
         (Target::Resolve, Fault::RedirectLoop, "too many redirects"),
-        (Target::Resolve, Fault::NoLocation, "leads nowhere"),
+        (Target::Resolve, Fault::NoLocation, "has no target"),
         (Target::Resolve, Fault::Portal, "sign-in page"),
         (Target::Bytes, Fault::Portal, "sign-in page"),
-        (Target::Bytes, Fault::NoLocation, "leads nowhere"),
+        (Target::Bytes, Fault::NoLocation, "has no target"),
         (Target::Bytes, Fault::WrongRange(RangeLie::Absent), "without saying which"),
         (Target::Bytes, Fault::WrongRange(RangeLie::Offset), "it sends the range"),
         (Target::Resolve, Fault::Status(400), "400"),

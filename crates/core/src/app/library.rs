@@ -11,8 +11,8 @@ use lilims_engine::LoadOptions;
 use lilims_gguf::File;
 use lilims_hub::{self as hub, Client, Library, Source, Verified};
 use lilims_ipc::{
-    Command, Error, Found, ImportFailure, Limits, Recommended, Reply, Report, Repository,
-    RepositoryFile, Search,
+    CatalogueModel, Command, Error, ImportFailure, Limits, Reply, Report, Repository,
+    RepositoryFile, Search, SearchResult,
 };
 use lilims_models::scan::Environment;
 use lilims_models::{Catalogue, quantisation_of};
@@ -135,7 +135,7 @@ impl App {
             !search.only_fitting
                 || it.parameters.is_none_or(|n| n as f64 * BYTES_PER_PARAMETER <= available)
         };
-        let found = found?.into_iter().filter(fits).map(|it| Found {
+        let found = found?.into_iter().filter(fits).map(|it| SearchResult {
             repository: it.repository,
             downloads: it.downloads,
             likes: it.likes,
@@ -144,7 +144,7 @@ impl App {
             is_gated: it.is_gated,
             updated: it.updated,
         });
-        Ok(Reply::Found(found.collect()))
+        Ok(Reply::SearchResults(found.collect()))
     }
 
     async fn repository(&self, repository: String) -> Result<Reply, Error> {
@@ -204,7 +204,7 @@ fn catalogue(handle: &LibraryHandle) -> Result<Reply, Error> {
             entry.is_file_of(&it.repository, &it.file, it.sha256.as_deref())
                 || entry.path.ends_with(&it.file)
         };
-        Recommended {
+        CatalogueModel {
             here: entries.iter().find(is_it).map(|entry| entry.name.clone()),
             verdict: fit::by_size(it.size_bytes, &budget),
             id: it.id,

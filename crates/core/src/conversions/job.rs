@@ -60,7 +60,7 @@ pub(super) fn run(
     Ok(ConversionState::Done {
         name: entry.name,
         size_bytes: entry.size_bytes,
-        figures: manifest.evaluation.map(present::figures),
+        figures: manifest.evaluation.map(present::measurement),
         unmeasured,
     })
 }

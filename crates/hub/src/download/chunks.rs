@@ -136,13 +136,13 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_file_is_all_received() {
+    fn empty_file_is_complete() {
         assert!(Chunks::new(0).all_received());
     }
 
     proptest! {
         #[test]
-        fn bits_keep_what_is_received(total in 0u64..100 * CHUNK_BYTES, bits: Vec<u8>) {
+        fn bits_round_trip(total in 0u64..100 * CHUNK_BYTES, bits: Vec<u8>) {
             let chunks = Chunks::from_bits(total, &bits);
             prop_assert_eq!(Chunks::from_bits(total, &chunks.to_bits()), chunks);
         }
