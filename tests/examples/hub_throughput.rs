@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use lilims_gguf::{TensorType, Writer};
-use lilims_hub::{Client, Downloader, Library, Outcome, Patience, Source};
+use lilims_hub::{Client, Downloader, Library, Outcome, Source, Timeouts};
 use lilims_tests::hub_server::{Content, HubServer, Repo};
 
 const ID: &str = "owner/large";
@@ -47,7 +47,7 @@ fn model() -> Result<Content> {
 async fn download(hub: &HubServer) -> Result<f64> {
     let folder = tempfile::tempdir()?;
     let library = Arc::new(Library::open(folder.path())?);
-    let client = Client::new(library.clone(), &hub.endpoint(), Patience::default())?;
+    let client = Client::new(library.clone(), &hub.endpoint(), Timeouts::default())?;
     let source = Source {
         repository: ID.to_owned(),
         file: FILE.to_owned(),

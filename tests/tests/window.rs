@@ -103,7 +103,7 @@ fn new_chat_clears_the_conversation_and_answers_can_be_regenerated() -> Result<(
 }
 
 #[test]
-fn a_conversation_is_there_again_at_the_next_start() -> Result<()> {
+fn conversation_is_restored_at_the_next_start() -> Result<()> {
     let home = tempfile::tempdir()?;
     let start = Start { home: Some(home.path()), ..Start::default() };
 

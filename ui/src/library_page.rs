@@ -1,7 +1,7 @@
 //! Connects the library with the shell: its events, its commands, and the model picker.
 
 use leptos::{prelude::*, task::spawn_local};
-use lilims_ipc::{AppEvent, Attempt, Error, ModelStatus, Recommended};
+use lilims_ipc::{AppEvent, Attempt, CatalogueModel, Error, ModelStatus};
 
 use crate::bridge::{self, Drag};
 use crate::components::{FirstModelOffer, LibraryView, ModelPicker, SuspendedLoadNotice};
@@ -251,6 +251,6 @@ pub(crate) fn follow_first_model(state: LibraryState, chat: Chat, act: Callback<
     });
 }
 
-fn hub_file(model: &Recommended) -> HubFile {
+fn hub_file(model: &CatalogueModel) -> HubFile {
     HubFile { repository: model.repository.clone(), file: model.file.clone() }
 }

@@ -68,7 +68,7 @@ fn copy_model_beside(program: &Path, model: &Path) -> Result<PathBuf> {
         let partial = beside.with_extension("partial");
         let _ = fs::remove_file(&partial);
         fs::hard_link(model, &partial).or_else(|_| fs::copy(model, &partial).map(drop))?;
-        fs::rename(&partial, &beside)?;
+        lilims_files::rename_replacing(&partial, &beside)?;
     }
     Ok(beside)
 }

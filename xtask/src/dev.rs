@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use crate::page;
-use crate::paths::Paths;
+use crate::paths::{self, Paths};
 use crate::process;
 use crate::report::{note, step};
 use crate::setup::{self, PageTools};
@@ -93,6 +93,6 @@ fn tauri_cli(paths: &Paths) -> Result<PathBuf> {
     let mut npm = Command::new("npm");
     npm.args(["install", "--no-audit", "--no-fund", "--prefix"]).arg(&folder).arg(TAURI_CLI);
     process::run_within(&mut npm, NPM_LIMIT)?;
-    fs::write(&marker, TAURI_CLI)?;
+    paths::write(&marker, TAURI_CLI)?;
     Ok(program)
 }

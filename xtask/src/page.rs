@@ -10,7 +10,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
-use crate::paths::Paths;
+use crate::paths::{self, Paths};
 use crate::process;
 use crate::report::{note, step};
 use crate::setup::PageTools;
@@ -39,7 +39,7 @@ pub(crate) fn build(paths: &Paths, tools: &PageTools) -> Result<()> {
         command.args(["build", "--release", "--cargo-profile", "page"]);
         process::run(&mut command)?;
         let text = stamp_text(&inputs, &dist).context("Trunk created no ui/dist/index.html")?;
-        Ok(fs::write(&stamp, text)?)
+        paths::write(&stamp, text)
     })
 }
 

@@ -1,6 +1,8 @@
-//! The paths of the repository, the build folder, and the cache of tools and models.
+//! The paths of the repository, the build folder, and the cache of tools and models; atomic writes to
+//! them.
 
 use std::env;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -39,6 +41,11 @@ impl Paths {
     pub(crate) fn models(&self) -> PathBuf {
         self.cache.join("models")
     }
+}
+
+/// Writes a file atomically.
+pub(crate) fn write(path: &Path, content: impl AsRef<[u8]>) -> Result<()> {
+    Ok(lilims_files::write_atomic(path, |file| file.write_all(content.as_ref()))?)
 }
 
 /// `LILIMS_CACHE`, or `lilims` in the system's cache folder.

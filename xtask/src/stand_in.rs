@@ -55,6 +55,7 @@ fn cc(arguments: &[OsString]) -> io::Result<()> {
         println!("clang");
     }
     match output_argument(arguments) {
+        // Written in place, as compilers do.
         Some(output) => fs::write(output, ""),
         None => Ok(()),
     }

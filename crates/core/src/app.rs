@@ -74,18 +74,18 @@ impl App {
             let _ = scanned.scan(&Environment::of_process());
             app.0.library_events.notify();
         });
-        let Ok(client) = self.0.library.client() else { return };
-        let asking = client.clone();
+        let Ok(client) = self.0.library.client().cloned() else { return };
+        let downloader = Downloader::new(client.clone());
         let mut n_done = None;
         let report = move |rows: &[DownloadRow]| {
             let done = rows.iter().filter(|row| row.state == DownloadState::Done).count();
             let is_changed = n_done.replace(done) != Some(done);
-            if self.0.library.note_token(&asking) || is_changed {
+            if self.0.library.note_token(&client) || is_changed {
                 self.0.library_events.notify();
             }
             (self.0.events)(AppEvent::Downloads(present::downloads(rows)));
         };
-        Downloader::new(client).run(report).await;
+        downloader.run(report).await;
     }
 
     /// Accepts a question, or refuses it; the answer then goes to `sink`. While the model loads, the

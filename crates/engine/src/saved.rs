@@ -56,6 +56,7 @@ impl Session {
         self.write_to(&mut writer, note)?;
         writer.flush().map_err(Error::SavedIo)?;
         drop(writer);
+        // Not synced: a session that a crash has damaged fails its checksums, and its text is read again.
         file.commit_unsynced().map_err(|error| Error::SavedIo(error.into()))
     }
 

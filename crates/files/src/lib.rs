@@ -4,8 +4,8 @@
 //! A name may be that of a pipe that never ends, a device, a folder, or a link to another place; a
 //! file may be larger than memory. Therefore [`open`] accepts only regular files and never blocks,
 //! [`read()`] takes a limit, [`ConfinedFolder`] confines reads to one folder, and [`AtomicFile`]
-//! replaces only regular files and does so atomically. [`rename_no_replace`] and
-//! [`rename_to_free_name`] rename without replacing. A [`Stamp`] detects whether a file has
+//! replaces only regular files and does so atomically, as [`rename_replacing`] does with a file that is
+//! already written. [`rename_no_replace`] and [`rename_to_free_name`] rename without replacing. A [`Stamp`] detects whether a file has
 //! changed.
 //!
 //! Not defended against: other users of the machine who replace folders during a call (TOCTOU
@@ -30,4 +30,4 @@ pub use read::{
     open, read, read_line, read_open, read_prefix, read_stdin, read_stdin_to_string, read_to_string,
 };
 pub use stamp::Stamp;
-pub use write::{AtomicFile, AtomicFileOptions, check_replaceable, write_atomic};
+pub use write::{AtomicFile, AtomicFileOptions, check_replaceable, rename_replacing, write_atomic};

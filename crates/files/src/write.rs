@@ -146,6 +146,23 @@ pub fn write_atomic(
     replacement.commit()
 }
 
+/// Syncs the finished file `temp` to disk and renames it to `target`, replacing an existing file. For
+/// files that grow for longer than an [`AtomicFile`] lives, such as downloads.
+///
+/// # Errors
+/// As for [`AtomicFile::new`]; `temp` then keeps its name.
+pub fn rename_replacing(temp: &Path, target: &Path) -> Result<(), Error> {
+    check_replaceable(target)?;
+    // Windows syncs only files that are open for writing; elsewhere the file may be read-only.
+    let file = File::options().read(true).write(cfg!(windows)).open(temp);
+    let file = file.map_err(Error::io(temp))?;
+    file.sync_all().map_err(Error::io(temp))?;
+    drop(file);
+    std::fs::rename(temp, target).map_err(Error::io(target))?;
+    sync_folder(parent_of(target));
+    Ok(())
+}
+
 /// Checks that `path` can be written to: a regular file, a free name, or a link to one of these.
 /// For commands that compute for a long time before they write.
 ///

@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 
 use lilims_files::{
     AtomicFile, AtomicFileOptions, Error, check_replaceable, create_at_free_name, create_new,
-    numbered_name, rename_no_replace, rename_to_free_name, write_atomic,
+    numbered_name, rename_no_replace, rename_replacing, rename_to_free_name, write_atomic,
 };
 
 fn write(path: &Path, text: &str) -> Result<(), Error> {
@@ -133,6 +133,21 @@ fn names_in_use_are_not_replaced() {
     rename_no_replace(&at("mine"), &at("free")).unwrap();
     assert_eq!(names(folder.path()), ["dangling", "free", "wanted"]);
     assert!(rename_no_replace(&at("absent"), &at("other")).unwrap_err().is_not_found());
+}
+
+#[test]
+fn rename_replacing_replaces_regular_files_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::create_dir(at("folder")).unwrap();
+    fs::write(at("old"), "old").unwrap();
+    fs::write(at("temp"), "new").unwrap();
+    assert!(rename_replacing(&at("temp"), &at("folder")).is_err());
+    assert_eq!(fs::read_to_string(at("temp")).unwrap(), "new");
+    rename_replacing(&at("temp"), &at("old")).unwrap();
+    assert_eq!(fs::read_to_string(at("old")).unwrap(), "new");
+    assert!(!at("temp").exists());
+    assert!(rename_replacing(&at("temp"), &at("old")).unwrap_err().is_not_found());
 }
 
 #[test]

@@ -1,6 +1,6 @@
-//! Repositories and files of them as people write and paste them.
+//! Parses repositories and their files as people type and paste them.
 //!
-//! Understood are `owner/name`, with `:QUANT`, `@REVISION` or `/FILE`; addresses of pages and files of
+//! Accepted are `owner/name`, with `:QUANT`, `@REVISION` or `/FILE`; addresses of pages and files of
 //! the hub, with `blob`, `resolve`, `raw` or `tree`; `hf://`; and the commands that other programs'
 //! pages show, such as `ollama run hf.co/owner/name:Q4_0`.
 
@@ -8,16 +8,17 @@ use std::str::FromStr;
 
 use reqwest::Url;
 
+use crate::Error;
 use crate::library::folder::check_repository;
 
-/// Names of the hub.
+/// Host names of the hub.
 const HOSTS: [&str; 4] = ["huggingface.co", "www.huggingface.co", "hf.co", "www.hf.co"];
-/// Words of an address that a revision and a path follow.
+/// Path segments of a URL that are followed by a revision and a path.
 const VERBS: [&str; 5] = ["blob", "resolve", "raw", "tree", "commit"];
-/// Longer texts are quoted up to here.
-const QUOTED_CHARS: usize = 120;
+/// Longer texts are cut in error messages.
+const MAX_QUOTED_CHARS: usize = 120;
 
-/// A repository, and what of it is meant.
+/// A repository, or a part of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
     /// `owner/name`.
@@ -26,67 +27,35 @@ pub struct Address {
     pub revision: Option<String>,
     /// A file's path in the repository.
     pub file: Option<String>,
-    /// The word after a colon: a quantisation.
-    pub word: Option<String>,
-    /// Whether a host stood before it.
+    /// What follows a colon, usually a quantisation.
+    pub variant: Option<String>,
+    /// Whether the text contained a host.
     has_host: bool,
 }
 
-/// Why a text is no address of a repository.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotAnAddress {
-    /// It has not the form.
-    #[error("`{text}` is not a repository: write owner/name")]
-    Form {
-        /// The text.
-        text: String,
-    },
-    /// Something should follow.
-    #[error("`{text}` ends where a file or a quantisation should follow")]
-    Unfinished {
-        /// The text.
-        text: String,
-    },
-    /// It leads to another host than the hub.
-    #[error(
-        "{host} is not the hub that Lilims asks: write owner/name, or set HF_ENDPOINT to use \
-         another hub"
-    )]
-    Host {
-        /// The host.
-        host: String,
-    },
-    /// It leads to something else on the hub.
-    #[error("`{text}` leads to no model: write owner/name")]
-    NoModel {
-        /// The text.
-        text: String,
-    },
-}
-
 impl Address {
-    /// Whether it was taken from a browser or a command, host and all.
+    /// Whether it contained the host, as when copied from a browser.
     pub fn is_pasted(&self) -> bool {
         self.has_host
     }
 }
 
 impl FromStr for Address {
-    type Err = NotAnAddress;
+    type Err = Error;
 
-    fn from_str(text: &str) -> Result<Self, NotAnAddress> {
+    fn from_str(text: &str) -> Result<Self, Error> {
         let endpoint = std::env::var("HF_ENDPOINT").ok();
         let endpoint = endpoint.and_then(|text| Url::parse(&text).ok());
         parse(text, endpoint.as_ref().and_then(Url::host_str))
     }
 }
 
-/// Parses an address; `endpoint` is the host of a hub of the user's choice.
-fn parse(text: &str, endpoint: Option<&str>) -> Result<Address, NotAnAddress> {
-    let quoted: String = text.trim().chars().take(QUOTED_CHARS).collect();
-    let form = || NotAnAddress::Form { text: quoted.clone() };
-    let unfinished = || NotAnAddress::Unfinished { text: quoted.clone() };
-    let bare = word_of_command(text).trim_matches(['<', '>', '"', '\'', '`']);
+/// Parses an address; `endpoint` is the host of the configured hub.
+fn parse(text: &str, endpoint: Option<&str>) -> Result<Address, Error> {
+    let quoted: String = text.trim().chars().take(MAX_QUOTED_CHARS).collect();
+    let form = || Error::RepositoryName { name: quoted.clone() };
+    let unfinished = || Error::AddressTooShort { address: quoted.clone() };
+    let bare = word_with_slash(text).trim_matches(['<', '>', '"', '\'', '`']);
     let (rest, has_host) = without_host(bare, endpoint)?;
     let is_url = has_host || rest.contains('?') || rest.contains('#');
     let rest = match is_url {
@@ -97,14 +66,14 @@ fn parse(text: &str, endpoint: Option<&str>) -> Result<Address, NotAnAddress> {
     let rest = rest.strip_prefix("models/").filter(|_| has_host).unwrap_or(rest);
     let (owner, rest) = rest.split_once('/').ok_or_else(form)?;
     if has_host && matches!(owner, "datasets" | "spaces" | "models" | "docs" | "collections") {
-        return Err(NotAnAddress::NoModel { text: quoted.clone() });
+        return Err(Error::NotAModelAddress { address: quoted.clone() });
     }
     let end = rest.find(['/', ':', '@']).unwrap_or(rest.len());
     let (name, mut rest) = rest.split_at(end);
     let repository = format!("{owner}/{name}");
     check_repository(&repository).map_err(|_| form())?;
-    let mut address = Address { repository, revision: None, file: None, word: None, has_host };
-    // `@REVISION` and `:QUANT` come in either order, and `@REVISION/FILE` is one of theirs.
+    let mut address = Address { repository, revision: None, file: None, variant: None, has_host };
+    // `@REVISION` and `:QUANT` come in any order; Hugging Face itself writes `@REVISION/FILE`.
     loop {
         let Some(sign) = rest.chars().next() else { return Ok(address) };
         let after = &rest[1..];
@@ -117,17 +86,17 @@ fn parse(text: &str, endpoint: Option<&str>) -> Result<Address, NotAnAddress> {
                 }
                 rest = &after[end..];
             }
-            ':' if address.word.is_none() => {
+            ':' if address.variant.is_none() => {
                 let end = after.find('@').unwrap_or(after.len());
-                let word = after[..end].trim_end_matches('/');
-                if word.is_empty() {
+                let variant = after[..end].trim_end_matches('/');
+                if variant.is_empty() {
                     return Err(unfinished());
                 }
-                address.word = Some(word.to_owned());
+                address.variant = Some(variant.to_owned());
                 rest = &after[end..];
             }
             '/' => {
-                path(&mut address, after, &decoded);
+                parse_path(&mut address, after, &decoded);
                 return Ok(address);
             }
             _ => return Err(form()),
@@ -135,27 +104,27 @@ fn parse(text: &str, endpoint: Option<&str>) -> Result<Address, NotAnAddress> {
     }
 }
 
-/// Takes in what follows the repository in an address.
-fn path(address: &mut Address, path: &str, decoded: &dyn Fn(&str) -> String) {
+/// Parses the path after the repository.
+fn parse_path(address: &mut Address, path: &str, decoded: &dyn Fn(&str) -> String) {
     let path = path.trim_matches('/');
     let mut parts = path.splitn(3, '/');
     let (first, revision, file) = (parts.next().unwrap_or_default(), parts.next(), parts.next());
     let is_file = |file: &str| file.to_ascii_lowercase().ends_with(".gguf");
     if VERBS.contains(&first) && revision.is_some() {
         address.revision = revision.map(decoded);
-        // A folder's page shows several files.
+        // The page of a folder shows several files.
         address.file =
             file.map(|file| decoded(file.trim_end_matches('/'))).filter(|it| is_file(it));
         if let (None, Some(folder)) = (&address.file, file) {
-            address.word = Some(decoded(folder.trim_end_matches('/')));
+            address.variant = Some(decoded(folder.trim_end_matches('/')));
         }
     } else if !path.is_empty() && (!address.has_host || is_file(path)) {
         address.file = Some(decoded(path));
     }
 }
 
-/// The one word with a slash of several: what a command such as `ollama run hf.co/owner/name` is about.
-fn word_of_command(text: &str) -> &str {
+/// The only word with a slash, as in `ollama run hf.co/owner/name`; else the whole text.
+fn word_with_slash(text: &str) -> &str {
     let mut words = text.split_whitespace().filter(|word| word.contains('/'));
     match (words.next(), words.next()) {
         (Some(only), None) => only,
@@ -163,14 +132,11 @@ fn word_of_command(text: &str) -> &str {
     }
 }
 
-/// The text without scheme and host, and whether it had a host.
-fn without_host<'a>(
-    text: &'a str,
-    endpoint: Option<&str>,
-) -> Result<(&'a str, bool), NotAnAddress> {
-    let is_ours = |host: &str| {
-        HOSTS.iter().any(|ours| host.eq_ignore_ascii_case(ours))
-            || endpoint.is_some_and(|ours| host.eq_ignore_ascii_case(ours))
+/// Removes scheme and host; returns whether there was a host.
+fn without_host<'a>(text: &'a str, endpoint: Option<&str>) -> Result<(&'a str, bool), Error> {
+    let is_hub = |host: &str| {
+        HOSTS.iter().any(|hub| host.eq_ignore_ascii_case(hub))
+            || endpoint.is_some_and(|hub| host.eq_ignore_ascii_case(hub))
     };
     let lower = text.to_ascii_lowercase();
     if lower.starts_with("hf://") {
@@ -180,16 +146,16 @@ fn without_host<'a>(
     let rest = &text[scheme.map_or(0, str::len)..];
     let (host, after) = rest.split_once('/').unwrap_or((rest, ""));
     let name = host.rsplit('@').next().unwrap_or_default().split(':').next().unwrap_or_default();
-    if is_ours(name) {
+    if is_hub(name) {
         Ok((after.trim_start_matches('/'), true))
     } else if scheme.is_some() {
-        Err(NotAnAddress::Host { host: name.chars().take(QUOTED_CHARS).collect() })
+        Err(Error::OtherHost { host: name.chars().take(MAX_QUOTED_CHARS).collect() })
     } else {
         Ok((text, false))
     }
 }
 
-/// `%20` as the character that it means.
+/// Decodes `%20` and the like.
 fn percent_decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -215,15 +181,15 @@ fn percent_decoded(text: &str) -> String {
 mod tests {
     use super::*;
 
-    /// Repository, revision, file and word.
+    /// Repository, revision, file and variant.
     type Parts<'a> = (&'a str, Option<&'a str>, Option<&'a str>, Option<&'a str>);
 
-    fn parsed(text: &str) -> Result<Address, NotAnAddress> {
+    fn parsed(text: &str) -> Result<Address, Error> {
         parse(text, Some("mirror.example"))
     }
 
     #[test]
-    fn l18_addresses_are_taken_apart_as_people_paste_them() {
+    fn l18_pasted_addresses_are_parsed() {
         let plain: Parts = ("o/r", None, None, None);
         let file: Parts = ("o/r", Some("main"), Some("x.gguf"), None);
         let cases: &[(&str, Parts)] = &[
@@ -264,14 +230,14 @@ mod tests {
         ];
         for (text, expected) in cases {
             let address = parsed(text).unwrap_or_else(|error| panic!("{text}: {error}"));
-            let Address { repository, revision, file, word, .. } = &address;
-            let parts = (&**repository, revision.as_deref(), file.as_deref(), word.as_deref());
+            let Address { repository, revision, file, variant, .. } = &address;
+            let parts = (&**repository, revision.as_deref(), file.as_deref(), variant.as_deref());
             assert_eq!(parts, *expected, "{text}");
         }
     }
 
     #[test]
-    fn l18_what_leads_elsewhere_gets_a_sentence() {
+    fn l18_other_addresses_are_errors() {
         for (text, part) in [
             ("", "not a repository"),
             ("a", "not a repository"),
@@ -285,7 +251,7 @@ mod tests {
             ("https://example.org/o/r", "example.org is not the hub"),
             ("https://huggingface.co.example.org/o/r", "is not the hub"),
             ("https://huggingface.co@example.org/o/r", "example.org is not the hub"),
-            ("https://huggingface.co/datasets/o/r", "leads to no model"),
+            ("https://huggingface.co/datasets/o/r", "is not a model"),
             ("https://huggingface.co/models?search=tiny", "not a repository"),
             ("https://huggingface.co/", "not a repository"),
         ] {

@@ -1,22 +1,23 @@
-//! Model cards as Markdown that is safe to show: no front matter, no HTML tags, no endless text.
+//! Prepares model cards as Markdown that is safe to show: without front matter and HTML tags, and of
+//! limited length.
 //!
-//! Where a tag is a tag is CommonMark's to say: `pulldown-cmark` finds the raw HTML, so that
-//! nothing is cut from code, and `batch<n` stays text. Of the raw HTML only the tags that HTML
-//! knows are cut: `<think>`, `<bos>` and `<s>` are what cards explain. The page shows whatever is
-//! left of HTML as text; the cutting is for legibility and nothing depends on it.
+//! `pulldown-cmark` finds the raw HTML by the rules of CommonMark, so that code is unchanged and
+//! `batch<n` stays text. Only known HTML tags are removed: cards explain `<think>`, `<bos>` and `<s>`.
+//! The page shows remaining HTML as text, so that removing tags is for legibility, not for safety.
 
 use std::ops::Range;
 
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
-/// Cards are cut after this many bytes.
+/// The longest card that is shown.
 const MAX_BYTES: usize = 60_000;
-/// What is looked at of a card: more than is shown, since front matter and tags are cut from it.
+/// The longest part of a card that is read: more than is shown, since front matter and tags are
+/// removed.
 const MAX_READ_BYTES: usize = 8 * MAX_BYTES;
-/// How many HTML blocks without an end a card may open; see [`close_endless_html`].
-const MAX_ENDLESS: usize = 16;
+/// The most unclosed HTML blocks that are repaired; see [`escape_unclosed_html`].
+const MAX_UNCLOSED: usize = 16;
 
-/// The tags that are cut. `s` is missing on purpose: in cards it is the start of a sequence.
+/// The removed tags. `s` is not among them: in cards it is the token for the start of a sequence.
 const TAGS: [&str; 79] = [
     "a",
     "abbr",
@@ -98,8 +99,8 @@ const TAGS: [&str; 79] = [
     "u",
     "ul",
 ];
-/// The tags that part words: without a space in their place, cells and lines would run together.
-const PARTING_TAGS: [&str; 21] = [
+/// The tags that separate words: each is replaced by a space, or cells and lines would run together.
+const SEPARATING_TAGS: [&str; 21] = [
     "blockquote",
     "br",
     "caption",
@@ -123,12 +124,11 @@ const PARTING_TAGS: [&str; 21] = [
     "tr",
 ];
 
-/// The card's text without its front matter and without HTML tags and comments; code keeps what
-/// looks like tags.
+/// Removes front matter, HTML tags and comments from a card, except in code.
 pub(crate) fn sanitise(card: &str) -> String {
     let card = cut_at(card, MAX_READ_BYTES);
     let text = card.trim_start_matches('\u{feff}').replace("\r\n", "\n").replace('\r', "\n");
-    let text = close_endless_html(without_front_matter(&text).to_owned());
+    let text = escape_unclosed_html(without_front_matter(&text).to_owned());
     let mut out = String::with_capacity(text.len());
     let mut copied = 0;
     for range in raw_html(&text) {
@@ -144,7 +144,7 @@ pub(crate) fn sanitise(card: &str) -> String {
     format!("{}…\n", cut_at(out, MAX_BYTES))
 }
 
-/// The first `max_bytes` of `text`, or a little less: no character is torn apart.
+/// The first `max_bytes` of `text`, or slightly less to end at a character boundary.
 fn cut_at(text: &str, max_bytes: usize) -> &str {
     let mut end = max_bytes.min(text.len());
     while !text.is_char_boundary(end) {
@@ -153,30 +153,30 @@ fn cut_at(text: &str, max_bytes: usize) -> &str {
     &text[..end]
 }
 
-/// `text` without blank lines at its beginning, whose first line may be indented code, and without
-/// blanks at its end.
+/// Removes leading blank lines, but not the indentation of the first line, which may be code, and
+/// trailing whitespace.
 fn trim_blank_lines(text: &str) -> &str {
     let first = text.len() - text.trim_start().len();
     let line_start = text[..first].rfind('\n').map_or(0, |newline| newline + 1);
     text[line_start..].trim_end()
 }
 
-/// What follows the YAML between two lines `---` at the beginning, as Hugging Face reads it.
+/// Removes the YAML between two lines `---` at the beginning, by Hugging Face's rules.
 fn without_front_matter(card: &str) -> &str {
     let mut rest = card.trim_start_matches(['\n', ' ', '\t']);
     let Some(first) = next_line(&mut rest).filter(|line| line.trim_end() == "---") else {
         return card;
     };
     debug_assert!(first.starts_with("---"));
-    // A rule that begins a text is no front matter.
+    // A text may begin with a thematic break instead.
     let is_yaml = |line: &str| {
         let word = line.trim_start().split([':', ' ']).next().unwrap_or_default();
         line.trim().is_empty()
             || line.starts_with(['#', '-', ' '])
             || (line.contains(':') && !word.is_empty())
     };
-    let mut looked_at = rest;
-    if !next_line(&mut looked_at).is_some_and(is_yaml) {
+    let mut lines = rest;
+    if !next_line(&mut lines).is_some_and(is_yaml) {
         return card;
     }
     while let Some(line) = next_line(&mut rest) {
@@ -187,7 +187,7 @@ fn without_front_matter(card: &str) -> &str {
     card
 }
 
-/// Takes the first line off `text`.
+/// Removes the first line from `text` and returns it.
 fn next_line<'a>(text: &mut &'a str) -> Option<&'a str> {
     let whole = *text;
     if whole.is_empty() {
@@ -198,7 +198,7 @@ fn next_line<'a>(text: &mut &'a str) -> Option<&'a str> {
     Some(line)
 }
 
-/// The page's dialect: what it takes for code must be code here.
+/// Parses with the extensions that the page uses, so that both find the same code.
 fn events(text: &str) -> impl Iterator<Item = (Event<'_>, Range<usize>)> {
     let dialect = Options::ENABLE_TABLES
         | Options::ENABLE_STRIKETHROUGH
@@ -207,8 +207,8 @@ fn events(text: &str) -> impl Iterator<Item = (Event<'_>, Range<usize>)> {
     Parser::new_ext(text, dialect).into_offset_iter()
 }
 
-/// Where `text` has raw HTML, in order. An HTML block is one range unless it stands in a quote or
-/// a list, whose marks are no part of it.
+/// The ranges of raw HTML in `text`, in order. An HTML block is one range, unless it is in a quote or
+/// list, whose markers are not part of it.
 fn raw_html(text: &str) -> Vec<Range<usize>> {
     let mut ranges: Vec<Range<usize>> = Vec::new();
     let mut is_in_block = false;
@@ -226,14 +226,14 @@ fn raw_html(text: &str) -> Vec<Range<usize>> {
     ranges
 }
 
-/// Makes text of what opens an HTML block that has no end, such as `<!--` without `-->`: the block
-/// would hold the rest of the card, code and headings included.
-fn close_endless_html(mut text: String) -> String {
+/// Escapes the beginning of an HTML block that has no end, such as `<!--` without `-->`: the block
+/// would include the rest of the card with its code and headings.
+fn escape_unclosed_html(mut text: String) -> String {
     const ENDS: [(&str, &[&str]); 4] =
         [("<!--", &["-->"]), ("<?", &["?>"]), ("<![CDATA[", &["]]>"]), ("<!", &[">"])];
     const VERBATIM_ENDS: [&str; 4] = ["</pre>", "</script>", "</style>", "</textarea>"];
-    for _ in 0..MAX_ENDLESS {
-        let endless = raw_html(&text).into_iter().find_map(|range| {
+    for _ in 0..MAX_UNCLOSED {
+        let unclosed = raw_html(&text).into_iter().find_map(|range| {
             let html = text[range.clone()].to_ascii_lowercase();
             let indent = html.len() - html.trim_start().len();
             let html = html.trim_start();
@@ -246,7 +246,7 @@ fn close_endless_html(mut text: String) -> String {
                 None if is_verbatim => &VERBATIM_ENDS,
                 None => return None,
             };
-            // A comment that swallows another one's beginning was never meant to.
+            // A comment that contains another one's beginning lacks its own end.
             let is_closed = ends.iter().any(|end| {
                 html.find(end).is_some_and(|at| {
                     let inside = &html[1..at];
@@ -255,18 +255,18 @@ fn close_endless_html(mut text: String) -> String {
             });
             (!is_closed).then_some(range.start + indent)
         });
-        let Some(at) = endless else { break };
+        let Some(at) = unclosed else { break };
         text.insert(at, '\\');
     }
     text
 }
 
-/// Appends `html` to `out` without its known tags and its comments. Backticks protect, as they do
-/// in Markdown: what stands in an HTML block is Markdown once its tags are gone.
+/// Appends `html` to `out` without known tags and comments. Keeps code spans, because the content of an
+/// HTML block is Markdown once its tags are removed.
 fn cut_tags(html: &str, out: &mut String) {
     let mut rest = html;
     let mut line_start = out.rfind('\n').map_or(0, |newline| newline + 1);
-    // A line that a tag began is not indented code once the tag is gone.
+    // A line that began with a tag must not become indented code.
     let mut drops_indent = false;
     let last_comment_end = html.rfind("-->").unwrap_or(0);
     while let Some(at) = rest.find(['<', '`', '\n', ' ', '\t']) {
@@ -276,15 +276,15 @@ fn cut_tags(html: &str, out: &mut String) {
         }
         out.push_str(before);
         let taken = match found.as_bytes()[0] {
-            // Only where there is an end is it looked for: a search from each beginning to the end
-            // of the card would take quadratic time.
+            // After the last end of a comment, none is searched for: searching to the end of the card
+            // for each beginning would take quadratic time.
             b'<' if found.starts_with("<!--") && html.len() - found.len() > last_comment_end => 1,
             b'<' => match markup(found) {
-                Some((length, parts_words)) => {
+                Some((length, separates_words)) => {
                     if out[line_start..].trim().is_empty() {
                         out.truncate(line_start);
                         drops_indent = true;
-                    } else if parts_words && !out.ends_with(char::is_whitespace) {
+                    } else if separates_words && !out.ends_with(char::is_whitespace) {
                         out.push(' ');
                     }
                     rest = &found[length..];
@@ -311,7 +311,7 @@ fn cut_tags(html: &str, out: &mut String) {
     out.push_str(rest);
 }
 
-/// The length of the code span that `text` begins with, or of its backticks where they open none.
+/// The length of the code span at the beginning of `text`, or of its backticks if they open none.
 fn code_span(text: &str) -> usize {
     let ticks = text.len() - text.trim_start_matches('`').len();
     let mut rest = &text[ticks..];
@@ -328,8 +328,8 @@ fn code_span(text: &str) -> usize {
     ticks
 }
 
-/// The length of the tag or comment that `text` begins with, and whether it parts words. `None`
-/// for what is no tag, for a tag that HTML does not know, and for one that goes beyond a blank line.
+/// The length of the tag or comment at the beginning of `text`, and whether it separates words. `None`
+/// for unknown tags, for tags that contain a blank line, and for other text.
 fn markup(text: &str) -> Option<(usize, bool)> {
     if text.starts_with("<!--") {
         return text.find("-->").map(|at| (at + "-->".len(), false));
@@ -341,10 +341,10 @@ fn markup(text: &str) -> Option<(usize, bool)> {
         return None;
     }
     let length = tag_end(text)?;
-    Some((length, PARTING_TAGS.contains(&&*name)))
+    Some((length, SEPARATING_TAGS.contains(&&*name)))
 }
 
-/// Where the tag ends that `text` begins with: at the first `>` that is not in quotes.
+/// The end of the tag at the beginning of `text`: the first `>` outside quotes.
 fn tag_end(text: &str) -> Option<usize> {
     let mut quote = None;
     let mut before = '\0';

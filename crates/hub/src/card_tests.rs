@@ -1,4 +1,4 @@
-//! Cards as people write them, among them those of `shared/faults/cards`.
+//! Cards with unusual Markdown, among them those of `shared/faults/cards`.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// The card in `shared/faults/cards`, without front matter and tags.
+/// The sanitised card from `shared/faults/cards`.
 fn fault(name: &str) -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/faults/cards");
     let path = folder.join(name);
@@ -15,13 +15,13 @@ fn fault(name: &str) -> String {
 }
 
 #[test]
-fn cards_an_open_comment_hides_nothing_below_it() {
+fn cards_unclosed_comment_hides_nothing_below_it() {
     assert_eq!(fault("comment-open.md"), "# A\n\n\\<!-- never closed\n\n# B\n\ntext");
     assert_eq!(
         sanitise("a\n\n<!-- x\n\n```\n<b>y</b>\n```"),
         "a\n\n\\<!-- x\n\n```\n<b>y</b>\n```"
     );
-    // Two comments, of which the first lacks its end: what stands between them stays.
+    // The first of two comments lacks its end: the text between them stays.
     let card = "<!-- a\n\n# B\n\n<!-- c -->\n\nd";
     assert_eq!(sanitise(card), "\\<!-- a\n\n# B\n\n\n\nd");
     assert_eq!(sanitise("a <!-- b\nc --> d"), "a  d");
@@ -29,7 +29,7 @@ fn cards_an_open_comment_hides_nothing_below_it() {
 }
 
 #[test]
-fn cards_lone_carriage_returns_are_line_ends() {
+fn cards_carriage_returns_are_line_ends() {
     assert_eq!(fault("cr.md"), "# Title\n\nText b");
 }
 
@@ -40,7 +40,7 @@ fn cards_addresses_in_angle_brackets_stay() {
 }
 
 #[test]
-fn cards_front_matter_leaves_however_it_is_written() {
+fn cards_front_matter_is_removed_in_all_forms() {
     assert_eq!(fault("empty-front.md"), "# Title\n\nText");
     for name in ["front-blank-first.md", "front-bom.md", "front-space.md"] {
         assert_eq!(fault(name), "# Title", "{name}");
@@ -53,14 +53,14 @@ fn cards_front_matter_leaves_however_it_is_written() {
 }
 
 #[test]
-fn cards_a_rule_at_the_beginning_is_no_front_matter() {
+fn cards_thematic_break_at_the_beginning_is_not_front_matter() {
     assert_eq!(sanitise("---\nnever closed"), "---\nnever closed");
     assert_eq!(sanitise("---\nA text\n\n---\nB"), "---\nA text\n\n---\nB");
     assert_eq!(sanitise("----\nlicense: mit\n----\nB"), "----\nlicense: mit\n----\nB");
 }
 
 #[test]
-fn cards_code_keeps_what_looks_like_tags() {
+fn cards_code_keeps_tags() {
     assert_eq!(fault("fence-info.md"), "```text\n~~~\n<b>in</b>\n```\nout");
     assert_eq!(fault("indented.md"), "Text:\n\n    <b>indented code</b>\n\nend");
     let inline = fault("inline-code.md");
@@ -83,7 +83,7 @@ fn cards_code_keeps_what_looks_like_tags() {
 }
 
 #[test]
-fn cards_a_less_than_sign_is_text() {
+fn cards_less_than_sign_is_text() {
     let card = fault("less-than.md");
     assert!(card.contains("batch<n and rank<r, as in table A."), "{card}");
     assert!(card.contains("Never use it for medicine.") && card.ends_with("MIT"), "{card}");
@@ -106,7 +106,7 @@ fn cards_control_tokens_of_models_stay() {
 }
 
 #[test]
-fn front_matter_and_tags_leave() {
+fn front_matter_and_tags_are_removed() {
     let card = "---\nlicense: mit\n---\n# Title\n<div align=\"center\">\n<img src=x\nonerror=y>\
          \nHi <b>there</b> <!-- a\nb --> 1 < 2\n</div>\n<script>alert(1)</script>\n";
     assert_eq!(sanitise(card), "# Title\n\n\nHi there  1 < 2\n\nalert(1)");
@@ -123,7 +123,7 @@ fn code_and_addresses_stay() {
 }
 
 #[test]
-fn endless_cards_end() {
+fn long_unclosed_cards_take_bounded_time() {
     assert!(sanitise(&"ü".repeat(1_000_000)).len() < MAX_BYTES + 8);
     for open in ["<!-- ", "<!-- a\n\n", "<b ", "<pre>\n\n", "`", "<div>\n\n", "> ", "<?x\n\n"] {
         let start = std::time::Instant::now();
@@ -133,16 +133,16 @@ fn endless_cards_end() {
 }
 
 proptest! {
-    /// Whatever pulldown-cmark takes for code is code in the result, unchanged and in order.
+    /// What pulldown-cmark parses as code is code in the result, unchanged and in order.
     #[test]
-    fn code_is_never_cut(lines in prop::collection::vec(prop::sample::select(vec![
+    fn code_is_unchanged(lines in prop::collection::vec(prop::sample::select(vec![
         "", "", "a <b>c</b>", "`<b>x</b>`", "``a ` <i>``", "    <b>d</b>", "```", "~~~", "````",
         "- e", "  - <i>f</i>", "> <b>g</b>", "<div>", "</div>", "<!--", "-->", "<pre>", "</pre>",
         "\t<b>h</b>", "batch<n and rank<r", "<a href='x'", ">", "| <b>i</b> | `<b>` |", "|---|---|",
     ]), 0..12)) {
         let card = format!("Begin\n\n{}", lines.join("\n"));
         let html_blocks = raw_html(&card).iter().any(|range| card[range.clone()].contains('\n'));
-        // An HTML block holds its code as it stands; what it becomes without its tags is another text.
+        // The content of an HTML block is parsed differently once its tags are removed.
         prop_assume!(!html_blocks);
         let code = |text: &str| -> Vec<String> {
             let mut is_block = false;

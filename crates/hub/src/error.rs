@@ -1,12 +1,16 @@
-//! What can go wrong between a repository and the library.
+//! The library's and the hub's errors.
 
+use std::error::Error as StdError;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::pause::MAX_ASKED_WAIT;
+use reqwest::Url;
 
-/// Why the library or the hub could not do what was asked.
+use crate::client::host;
+use crate::retry_after::MAX_REQUESTED_WAIT;
+
+/// An error of the library or the hub.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file or folder of the library cannot be used.
@@ -14,48 +18,42 @@ pub enum Error {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
-    /// The index cannot be read or written.
-    #[error("the library's index cannot be used")]
-    Index(#[source] lilims_store::Error),
-    /// The index was written by a later version of Lilims.
-    #[error("the library's index has version {version}, this version of Lilims reads {known}")]
-    IndexVersion {
-        /// The version that it states.
+    /// The database cannot be read or written.
+    #[error("the library's database cannot be used")]
+    Database(#[source] lilims_store::Error),
+    /// The database was written by a later version of Lilims.
+    #[error("the library's database has version {version}, this version of Lilims reads {known}")]
+    NewerDatabase {
+        /// The version of the database.
         version: u32,
-        /// The version that this program writes.
+        /// The newest version that this program reads.
         known: u32,
     },
-    /// The index is damaged, and another process uses it.
-    #[error(
-        "the library's index is damaged: end all other programs of Lilims, the next start makes a \
-         new one from the files"
-    )]
-    IndexDamaged,
-    /// Other processes have the library for themselves for too long.
-    #[error("other processes use the library: try again in a moment")]
+    /// The database is damaged, and another process uses it.
+    #[error("the library's database is damaged and in use by another process")]
+    DatabaseDamaged,
+    /// Other processes held the library's locks for too long.
+    #[error("other processes are using the library")]
     Busy,
-    /// A link in our folder leads out of it.
-    #[error(
-        "{} leads out of the library's folder, and Lilims changes nothing there",
-        path.display()
-    )]
+    /// A link in the library's folder leads out of it.
+    #[error("{} leads out of the library's folder, and Lilims changes nothing there", path.display())]
     Outside {
-        /// The path in our folder.
+        /// The path in the folder.
         path: PathBuf,
     },
-    /// The file is GGUF and no model of its own.
+    /// The file is GGUF but not a model by itself.
     #[error("{} is {why}", path.display())]
     Unsuitable {
         /// The file.
         path: PathBuf,
-        /// What it is.
+        /// What it is instead.
         why: lilims_models::Unsuitable,
     },
-    /// Other models would have to be removed than those that were agreed to.
+    /// Other models would have to be removed than the user agreed to.
     #[error(
         "the models to remove have changed: now {}",
         if removes.is_empty() { "none".to_owned() } else { removes.join(", ") }
@@ -67,153 +65,171 @@ pub enum Error {
     /// No model of the library has this name.
     #[error("there is no model called `{name}` in the library")]
     NoSuchModel {
-        /// The name asked for.
+        /// The requested name.
         name: String,
     },
-    /// The model is loaded, here or in another process.
-    #[error("{name} is loaded: unload it first")]
+    /// The model is loaded, in this or another process.
+    #[error("{name} is loaded")]
     InUse {
         /// Its short name.
         name: String,
     },
-    /// A model is being converted into our folder, here or in another process.
-    #[error("another model is being converted: one at a time")]
+    /// Another model is being converted into the library, in this or another process.
+    #[error("another model is being converted")]
     Converting,
-    /// The model's file is not ours to remove or repair.
+    /// The model's file does not belong to the library.
     #[error("{name} belongs to {owner}, Lilims only uses it in place")]
     NotOurs {
         /// Its short name.
         name: String,
-        /// Whose it is.
+        /// Its owner.
         owner: String,
     },
-    /// The disk has too little room.
+    /// The disk has too little free space.
     #[error(
         "the disk of {} is too full: {} needed, {} free",
         folder.display(), size(*needed), size(*free)
     )]
     NoSpace {
-        /// What is needed.
+        /// Bytes that are needed.
         needed: u64,
-        /// What is free.
+        /// Bytes that are free.
         free: u64,
-        /// Where.
+        /// The folder on that disk.
         folder: PathBuf,
     },
-    /// The quota is too small, whatever is removed.
+    /// The quota is too small, whatever may be removed.
     #[error(
-        "{} do not fit the quota of {}, of which {} stay",
+        "{} do not fit the quota of {}, of which {} cannot be removed",
         size(*needed), size(*quota), size(*kept)
     )]
     Quota {
-        /// What is needed.
+        /// Bytes that are needed.
         needed: u64,
-        /// The quota.
+        /// The quota in bytes.
         quota: u64,
-        /// What cannot be removed.
+        /// Bytes that cannot be removed.
         kept: u64,
     },
-    /// A repository's name is not `owner/name`.
+    /// The name of a repository is not `owner/name`.
     #[error("`{name}` is not a repository: write owner/name")]
     RepositoryName {
-        /// What was given.
+        /// The name.
         name: String,
     },
-    /// A path in a repository could lead out of the library's folder.
+    /// The address of a repository ends too early.
+    #[error("`{address}` ends where a file or a quantisation should follow")]
+    AddressTooShort {
+        /// The address.
+        address: String,
+    },
+    /// The address is not on the hub.
+    #[error("{host} is not the hub that Lilims uses: write owner/name")]
+    OtherHost {
+        /// The host.
+        host: String,
+    },
+    /// The address is on the hub, but not of a model.
+    #[error("`{address}` is not a model: write owner/name")]
+    NotAModelAddress {
+        /// The address.
+        address: String,
+    },
+    /// A file path that could lead out of the library's folder.
     #[error("`{file}` is not a path that Lilims stores")]
     FileName {
         /// The path.
         file: String,
     },
-    /// `HF_ENDPOINT` is not an address.
+    /// `HF_ENDPOINT` is not an HTTP URL.
     #[error("HF_ENDPOINT is `{endpoint}`, which is not an http(s) address")]
     Endpoint {
-        /// What it is.
+        /// Its value.
         endpoint: String,
     },
-    /// The repository, revision or file does not exist there.
+    /// The repository, revision or file does not exist on the hub.
     #[error("{what} does not exist on {host}")]
     NotFound {
-        /// What was asked for.
+        /// What was requested.
         what: String,
-        /// The hub.
+        /// The hub's host.
         host: String,
     },
-    /// The repository's files are not for everybody.
+    /// Access to the repository requires accepting its terms or its owner's consent.
     #[error("{repository} is gated: {}", gate(reason, page, *is_known))]
     Gated {
         /// The repository.
         repository: String,
-        /// Where its terms are.
+        /// The page with its terms.
         page: String,
-        /// What the hub says of it, a line of at most some 300 characters; may be empty.
+        /// The hub's message, a line of at most some 300 characters; may be empty.
         reason: String,
-        /// Whether the hub knows who asks.
+        /// Whether the hub knows the account, so that accepting the terms again does not help.
         is_known: bool,
     },
-    /// The token is missing, wrong or without access.
+    /// The access token is missing, invalid or without permission.
     #[error("{host} refuses access to {what}{}", after_colon(message))]
     Refused {
-        /// What was asked for.
+        /// What was requested.
         what: String,
-        /// The hub.
+        /// The hub's host.
         host: String,
-        /// What it said.
+        /// The hub's message; may be empty.
         message: String,
     },
-    /// The hub answered with an error.
-    #[error("{host} answered {status} to {what}{}", asks_to_wait(*retry_after))]
+    /// A server responded with an error status.
+    #[error("{host} responded {status} to {what}{}", requested_pause(*retry_after))]
     Status {
-        /// What was asked for.
+        /// What was requested.
         what: String,
-        /// Who answered.
+        /// The server's host.
         host: String,
         /// The HTTP status.
         status: u16,
-        /// When to ask again, if it said so.
+        /// The pause that it requests.
         retry_after: Option<Duration>,
     },
-    /// The hub cannot be reached, or the connection broke.
+    /// A server cannot be reached, or the connection failed.
     #[error("{host} cannot be reached: {message}")]
     Network {
-        /// Who.
+        /// The server's host.
         host: String,
-        /// What happened.
+        /// The innermost cause.
         message: String,
     },
-    /// The hub answered with something that makes no sense.
-    #[error("{host} answered {what} in a form that Lilims does not understand: {message}")]
-    Answer {
-        /// What was asked for.
+    /// A server's response is invalid.
+    #[error("{host} sent an invalid response to {what}: {message}")]
+    InvalidResponse {
+        /// What was requested.
         what: String,
-        /// Who answered.
+        /// The server's host.
         host: String,
-        /// What is wrong with it.
+        /// What is invalid about it.
         message: String,
-        /// Whether asking again is no use.
+        /// Whether retrying is useless.
         is_permanent: bool,
     },
-    /// The file's bytes are not those that the source's hash is of.
+    /// The file does not have the hash that its source states.
     #[error("{file} has the SHA-256 {got}, its source states {expected}")]
     Hash {
         /// The file.
         file: String,
         /// The hash that the source states.
         expected: String,
-        /// The hash of what came.
+        /// The hash of the received file.
         got: String,
     },
-    /// The file at the source changed, and a certain one was wanted.
+    /// The source now has another file than the requested one.
     #[error("{file} changed at its source: wanted the SHA-256 {expected}, it has {got} now")]
     Changed {
         /// The file.
         file: String,
-        /// What was wanted.
+        /// The requested hash.
         expected: String,
-        /// What is there.
+        /// The hash that the source states now.
         got: String,
     },
-    /// What came is no model.
+    /// The file is not a valid GGUF file.
     #[error("{} is not a usable GGUF file", path.display())]
     NotAModel {
         /// The file.
@@ -222,21 +238,20 @@ pub enum Error {
         #[source]
         source: lilims_gguf::Error,
     },
-    /// Nothing went wrong: the user stopped it.
+    /// A background task panicked, or the runtime was shut down.
+    #[error("a background task failed")]
+    Task(#[source] tokio::task::JoinError),
+    /// The user cancelled or paused the operation.
     #[error("stopped")]
     Stopped,
 }
 
-/// What to do about a gated repository. A known account that was refused need not accept terms again.
+/// What to do about a gated repository.
 fn gate(reason: &str, page: &str, is_known: bool) -> String {
     match (reason, is_known) {
         ("", true) => format!("this account has no access; its page is {page}"),
         (reason, true) => format!("{}; its page is {page}", reason.trim_end_matches('.')),
-        (reason, false) => format!(
-            "accept its terms at {page}, then give Lilims an access token of that account (HF_TOKEN, \
-             or `lilims token`){}",
-            after_colon(reason)
-        ),
+        (reason, false) => format!("accept its terms at {page}{}", after_colon(reason)),
     }
 }
 
@@ -244,14 +259,14 @@ fn after_colon(text: &str) -> String {
     if text.is_empty() { String::new() } else { format!(": {text}") }
 }
 
-fn asks_to_wait(wait: Option<Duration>) -> String {
+fn requested_pause(wait: Option<Duration>) -> String {
     match wait {
         Some(wait) if !wait.is_zero() => format!(" and asks to wait {} s", wait.as_secs()),
         _ => String::new(),
     }
 }
 
-/// A size as drives are sold: `4.1 GB`.
+/// A size in decimal units: `4.1 GB`.
 fn size(bytes: u64) -> String {
     match bytes {
         0..1_000_000 => format!("{} kB", bytes.div_ceil(1000)),
@@ -265,18 +280,18 @@ impl From<lilims_store::Error> for Error {
         use lilims_store::Error as Store;
         match error {
             Store::Io { path, source } => Self::Io { path, source },
-            Store::Damaged { .. } | Store::DamagedInUse => Self::IndexDamaged,
-            Store::NewerVersion { found, known } => Self::IndexVersion { version: found, known },
+            Store::Damaged { .. } | Store::DamagedInUse => Self::DatabaseDamaged,
+            Store::NewerVersion { found, known } => Self::NewerDatabase { version: found, known },
             Store::Busy => Self::Busy,
             Store::NoSuchModel { name } => Self::NoSuchModel { name },
             Store::PathNotText { path } => Self::FileName { file: path.display().to_string() },
-            other => Self::Index(other),
+            other => Self::Database(other),
         }
     }
 }
 
 impl Error {
-    /// Makes an [`Error::Io`] of what the system said about `path`; a full disk has its own error.
+    /// Converts the system's error about `path`; a full disk becomes [`Error::NoSpace`].
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         |source| match source.kind() {
@@ -289,22 +304,55 @@ impl Error {
         }
     }
 
-    /// Whether the same request may succeed a little later.
+    /// Converts an error of `lilims-files` about `path`.
+    pub(crate) fn file(path: &Path) -> impl FnOnce(lilims_files::Error) -> Self {
+        let path = path.to_owned();
+        |error| Self::io(path)(error.into())
+    }
+
+    /// Converts an error of `reqwest`. Only the innermost cause is kept, such as `connection refused`
+    /// or `dns error`: the others repeat the URL.
+    pub(crate) fn network(url: &Url, error: &reqwest::Error) -> Self {
+        let mut cause: &dyn StdError = error;
+        while let Some(source) = cause.source() {
+            cause = source;
+        }
+        Self::Network { host: host(url), message: cause.to_string() }
+    }
+
+    /// No bytes arrived in time.
+    pub(crate) fn timeout(url: &Url) -> Self {
+        Self::Network { host: host(url), message: "timed out".to_owned() }
+    }
+
+    /// An invalid response that a retry would not change.
+    pub(crate) fn invalid_response(url: &Url, what: &str, message: &str) -> Self {
+        let (what, message) = (what.to_owned(), message.to_owned());
+        Self::InvalidResponse { what, host: host(url), message, is_permanent: true }
+    }
+
+    /// An invalid response that a retry may change.
+    pub(crate) fn transient_response(url: &Url, what: &str, message: &str) -> Self {
+        let (what, message) = (what.to_owned(), message.to_owned());
+        Self::InvalidResponse { what, host: host(url), message, is_permanent: false }
+    }
+
+    /// Whether a retry may succeed.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Network { .. } => true,
-            Self::Answer { is_permanent, .. } => !is_permanent,
-            Self::Status { retry_after: Some(wait), .. } if *wait > MAX_ASKED_WAIT => false,
+            Self::InvalidResponse { is_permanent, .. } => !is_permanent,
+            Self::Status { retry_after: Some(wait), .. } if *wait > MAX_REQUESTED_WAIT => false,
             Self::Status { status, .. } => matches!(status, 408 | 425 | 429 | 500..=599),
             _ => false,
         }
     }
 
-    /// Whether the answer makes no sense or refuses, so that asking again soon either helps or never
-    /// does.
-    pub(crate) fn is_odd(&self) -> bool {
+    /// Whether the server responded, but invalidly or with a refusal. A retry then helps soon or
+    /// never, so long waits are useless.
+    pub(crate) fn is_invalid_response(&self) -> bool {
         match self {
-            Self::Answer { .. } => true,
+            Self::InvalidResponse { .. } => true,
             Self::Status { status, .. } => {
                 (400..500).contains(status) && !matches!(status, 408 | 425 | 429)
             }
@@ -312,15 +360,15 @@ impl Error {
         }
     }
 
-    /// The error and its cause, for a detail.
+    /// The error with its cause, for a detail.
     pub(crate) fn with_cause(&self) -> String {
-        match std::error::Error::source(self) {
+        match self.source() {
             Some(source) => format!("{self}: {source}"),
             None => self.to_string(),
         }
     }
 
-    /// When the hub wants to be asked again.
+    /// The pause that the server requests.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Status { retry_after, .. } => *retry_after,

@@ -1,33 +1,38 @@
-//! Finds, downloads, checks and keeps models: the only crate that opens network connections,
-//! telemetry aside.
+//! The model library and its downloads: finds, downloads, verifies and stores models.
 //!
-//! [`Library`] is what is on this device: an index, our folder with its quota, locks between
-//! processes. [`Client`] asks a hub, in the conventions of Hugging Face. [`Downloader`] carries out
-//! the library's queue of downloads. A file becomes a model only after its hash held; whatever
-//! interrupts a download leaves what is here, and the next attempt goes on from there.
+//! [`Library`] is the set of models on this device: rows of the database, a folder with a quota, and
+//! locks between processes. [`Client`] talks to a hub with Hugging Face's API. [`Downloader`] runs
+//! the library's queue of downloads. A file becomes a model only after its hash has been verified;
+//! an interrupted download resumes where it stopped.
 //!
-//! Nothing here loads a model or knows the engine.
+//! No other crate opens network connections, except for telemetry. This crate does not know the
+//! engine and loads no models. SQLite and file calls block, so async code runs them on tokio's
+//! blocking threads.
 
 mod address;
 mod api;
+mod blocking;
 mod card;
 mod client;
 mod download;
 mod error;
 mod library;
-mod pause;
 mod problem;
+mod retry_after;
+mod timeouts;
 mod token;
 
-pub use address::{Address, NotAnAddress};
-pub use api::{Found, Repository, RepositoryFile, Search};
-pub use client::{Client, Patience};
+pub use address::Address;
+pub use api::{Repository, RepositoryFile, Search, SearchResult};
+pub use client::Client;
 pub use download::{Downloader, Outcome, Verified};
 pub use error::Error;
 pub use library::folder::disk_bytes;
 pub use library::{
-    Converting, DownloadRow, DownloadState, Entry, Held, Journal, Library, Limits,
-    LoggedConnection, Occupant, Peak, Plan, Published, Rebuilt, Scanned, Source, Storage,
+    DownloadProgress, DownloadRow, DownloadState, Entry, Library, Limits, LockGuard,
+    LoggedConnection, OngoingConversion, Peak, Plan, PlannedModel, Published, Rebuilt, Scanned,
+    Source, Storage,
 };
 pub use problem::{owner_of, unsuitable};
+pub use timeouts::Timeouts;
 pub use token::set_token;

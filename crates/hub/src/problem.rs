@@ -1,12 +1,12 @@
-//! What an error of the library or the hub is to a person: its code with the facts.
+//! Converts errors of the library and the hub to the codes that cross to the doors.
 
 use lilims_ipc::{self as ipc, Owner, Problem};
 use lilims_models::Unsuitable;
 
 use crate::Error;
 
-/// The longest text of others in a fact, in characters.
-const MAX_TEXT: usize = 400;
+/// The longest text from files or servers in an argument, in characters.
+const MAX_TEXT_CHARS: usize = 400;
 
 impl From<&Error> for ipc::Error {
     fn from(error: &Error) -> Self {
@@ -21,13 +21,13 @@ impl From<Error> for ipc::Error {
 }
 
 fn problem(error: &Error) -> Problem {
-    let text = |text: &str| bounded(text, MAX_TEXT);
+    let text = |text: &str| bounded(text, MAX_TEXT_CHARS);
     let path = |path: &std::path::Path| text(&path.display().to_string());
     match error {
-        Error::Network { host, .. } | Error::Answer { host, is_permanent: false, .. } => {
+        Error::Network { host, .. } | Error::InvalidResponse { host, is_permanent: false, .. } => {
             Problem::HubUnreachable { host: text(host) }
         }
-        Error::Answer { host, .. } => Problem::NotAHub { host: text(host) },
+        Error::InvalidResponse { host, .. } => Problem::NotAHub { host: text(host) },
         Error::Status { host, status: 429, retry_after, .. } => {
             let seconds = retry_after.filter(|wait| !wait.is_zero()).map(|wait| wait.as_secs());
             Problem::HubBusy { host: text(host), seconds }
@@ -47,7 +47,10 @@ fn problem(error: &Error) -> Problem {
             Problem::AccessRefused { host: text(host), reason: text(message.trim_end_matches('.')) }
         }
         Error::NotFound { what, host } => Problem::NotOnHub { what: text(what), host: text(host) },
-        Error::RepositoryName { name } => Problem::NotARepository { name: text(name) },
+        Error::RepositoryName { name: address }
+        | Error::AddressTooShort { address }
+        | Error::OtherHost { host: address }
+        | Error::NotAModelAddress { address } => Problem::NotARepository { name: text(address) },
         Error::Endpoint { endpoint } => Problem::HubAddress { address: text(endpoint) },
         Error::Hash { file, .. } => Problem::HashMismatch { file: text(file) },
         Error::Changed { file, .. } => Problem::SourceChanged { file: text(file) },
@@ -72,20 +75,20 @@ fn problem(error: &Error) -> Problem {
         Error::Outside { path: at } => Problem::OutsideLibrary { path: path(at) },
         Error::Io { path: at, .. } => Problem::FileUnusable { path: path(at) },
         Error::Busy => Problem::LibraryBusy,
-        Error::IndexDamaged => Problem::StoreDamaged,
-        Error::IndexVersion { version, known } => {
+        Error::DatabaseDamaged => Problem::StoreDamaged,
+        Error::NewerDatabase { version, known } => {
             Problem::StoreNewer { found: *version, known: *known }
         }
-        Error::Index(lilims_store::Error::DiskFull) => {
+        Error::Database(lilims_store::Error::DiskFull) => {
             // SQLite does not say how much it needed.
             Problem::DiskFull { needed_bytes: 1, free_bytes: 0 }
         }
-        Error::Index(_) => Problem::StoreUnusable,
-        Error::Stopped => Problem::Internal,
+        Error::Database(_) => Problem::StoreUnusable,
+        Error::Task(_) | Error::Stopped => Problem::Internal,
     }
 }
 
-/// What a file that is not a model is, as the doors know it.
+/// Converts the kind of a file that is not a model.
 pub fn unsuitable(why: Unsuitable) -> ipc::Unsuitable {
     match why {
         Unsuitable::Part { number, of } => ipc::Unsuitable::Part { part: number, count: of },
@@ -97,7 +100,7 @@ pub fn unsuitable(why: Unsuitable) -> ipc::Unsuitable {
     }
 }
 
-/// Whose a file is, by the text in its row.
+/// Converts the owner that a row of the database stores.
 pub fn owner_of(text: &str) -> Owner {
     match text {
         crate::library::BUNDLED => Owner::App,
@@ -108,10 +111,10 @@ pub fn owner_of(text: &str) -> Owner {
 }
 
 fn file_name(path: &std::path::Path) -> String {
-    bounded(&path.file_name().unwrap_or_default().to_string_lossy(), MAX_TEXT)
+    bounded(&path.file_name().unwrap_or_default().to_string_lossy(), MAX_TEXT_CHARS)
 }
 
-/// `text` in at most so many characters.
+/// Shortens `text` to `max_chars` characters.
 fn bounded(text: &str, max_chars: usize) -> String {
     match text.char_indices().nth(max_chars) {
         Some((end, _)) => format!("{}…", &text[..end]),
@@ -124,15 +127,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a9_facts_are_bounded_however_long_the_names() {
+    fn a9_arguments_are_bounded() {
         let error = ipc::Error::from(Error::RepositoryName { name: "é".repeat(65_536) });
         let Problem::NotARepository { name } = &error.problem else { panic!("{error:?}") };
-        assert_eq!(name.chars().count(), MAX_TEXT + 1);
+        assert_eq!(name.chars().count(), MAX_TEXT_CHARS + 1);
         assert!(error.detail.is_some_and(|detail| detail.chars().count() <= 4001));
     }
 
     #[test]
-    fn each_way_to_fail_a_download_keeps_its_code() {
+    fn failures_of_downloads_have_stable_codes() {
         let wait = Some(std::time::Duration::from_secs(9));
         let status = |status, retry_after| Error::Status {
             what: "x".into(),

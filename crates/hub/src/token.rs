@@ -1,82 +1,94 @@
-//! The access token: where it is kept, and that one which a hub refuses is put aside for as long as
-//! this process lives.
+//! The access token: where it is stored, and the memory of tokens that the hub has rejected.
 
 use std::collections::HashSet;
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use hf_hub::Cache;
 
 use crate::Error;
+use crate::blocking::blocking;
 
-/// Tokens that a hub has refused since this process began, with the hub's origin.
-static REFUSED: LazyLock<Mutex<HashSet<(String, String)>>> = LazyLock::new(Mutex::default);
-/// Under which service and user the system's keychain has the access token.
+/// Tokens that a hub has rejected since this process started, each with the hub's origin.
+static REJECTED: LazyLock<Mutex<HashSet<(String, String)>>> = LazyLock::new(Mutex::default);
+/// Service and user of the token's entry in the system's keychain.
 const KEYCHAIN: (&str, &str) = ("Lilims", "Hugging Face");
-/// The most bytes of a file that holds an access token.
+/// The largest token file that is read.
 const MAX_TOKEN_BYTES: u64 = 4096;
 
-/// The access token for a hub.
+/// The access token for one hub.
 #[derive(Debug)]
 pub(crate) struct AccessToken {
     /// The hub's origin.
     hub: String,
-    /// The token to use in place of the one that this machine keeps.
-    given: Option<Option<String>>,
+    /// Replaces the token of this machine: a token, or none at all.
+    fixed: Option<Option<String>>,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// What was found, once it was looked for.
-    found: Option<Option<String>>,
-    /// Whether one was refused, and whether that was reported.
-    is_refused: bool,
+    /// The token in use. Its absence is not cached, since the user may add one at any time.
+    token: Option<String>,
+    /// Whether the last token was rejected.
+    is_rejected: bool,
+    /// Whether that has been reported.
     is_reported: bool,
 }
 
 impl AccessToken {
-    /// For the hub at `origin`; `given`, or none, in place of the one that this machine keeps.
-    pub(crate) fn new(origin: String, given: Option<Option<String>>) -> Self {
-        Self { hub: origin, given, state: Mutex::default() }
+    /// The token for the hub at `origin`: `fixed` if there is one, else the token of this machine.
+    pub(crate) fn new(origin: String, fixed: Option<Option<String>>) -> Self {
+        Self { hub: origin, fixed, state: Mutex::default() }
     }
 
-    /// The token, looked for where none is known; never one that was refused.
-    pub(crate) fn get(&self) -> Option<String> {
-        let mut state = lock(&self.state);
-        let found = state.found.get_or_insert_with(|| {
-            let found = self.given.clone().unwrap_or_else(find)?;
-            let key = (self.hub.clone(), found.clone());
-            (!lock(&REFUSED).contains(&key)).then_some(found)
-        });
-        found.clone()
-    }
-
-    /// The token, where it was looked for already.
-    pub(crate) fn known(&self) -> Option<String> {
-        lock(&self.state).found.clone()?
-    }
-
-    /// Does without this token from now on. Where another one is kept by then, that is taken.
-    pub(crate) fn put_aside(&self, refused: String) {
-        let mut state = lock(&self.state);
-        lock(&REFUSED).insert((self.hub.clone(), refused.clone()));
-        if state.found.as_ref().is_some_and(|found| found.as_ref() == Some(&refused)) {
-            state.found = None;
+    /// Looks the token up, unless it is known. Never returns a token that the hub has rejected.
+    pub(crate) async fn find(self: &Arc<Self>) -> Option<String> {
+        if let Some(token) = self.known() {
+            return Some(token);
         }
-        state.is_refused = true;
+        let this = Arc::clone(self);
+        // Without the keychain, requests are sent without a token.
+        blocking(move || Ok(this.look_up())).await.ok().flatten()
     }
 
-    /// Whether one was refused.
-    pub(crate) fn is_refused(&self) -> bool {
-        lock(&self.state).is_refused
-    }
-
-    /// Whether one was refused, the first time after it was.
-    pub(crate) fn take_refusal(&self) -> bool {
+    fn look_up(&self) -> Option<String> {
+        let token = self.fixed.clone().unwrap_or_else(stored_token)?;
+        if lock(&REJECTED).contains(&(self.hub.clone(), token.clone())) {
+            return None;
+        }
         let mut state = lock(&self.state);
-        let is_news = state.is_refused && !state.is_reported;
-        state.is_reported |= is_news;
-        is_news
+        state.is_rejected = false;
+        state.token = Some(token.clone());
+        Some(token)
+    }
+
+    /// The token, if it has been looked up.
+    pub(crate) fn known(&self) -> Option<String> {
+        lock(&self.state).token.clone()
+    }
+
+    /// Stops using `token`, which the hub has rejected.
+    pub(crate) fn reject(&self, token: String) {
+        let mut state = lock(&self.state);
+        if state.token.as_ref() == Some(&token) {
+            state.token = None;
+            state.is_rejected = true;
+            state.is_reported = false;
+        }
+        lock(&REJECTED).insert((self.hub.clone(), token));
+    }
+
+    /// Whether the last token was rejected.
+    pub(crate) fn is_rejected(&self) -> bool {
+        lock(&self.state).is_rejected
+    }
+
+    /// Whether a token was rejected since the last call.
+    pub(crate) fn take_rejection(&self) -> bool {
+        let mut state = lock(&self.state);
+        let is_new = state.is_rejected && !state.is_reported;
+        state.is_reported |= is_new;
+        is_new
     }
 }
 
@@ -84,23 +96,23 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Keeps the access token in the system's keychain, or removes it from there.
+/// Stores the access token in the system's keychain, or removes it.
 ///
 /// # Errors
-/// [`Error::Io`] where the keychain refuses.
+/// [`Error::Io`] if the keychain fails.
 pub fn set_token(token: Option<&str>) -> Result<(), Error> {
-    let done = keyring::Entry::new(KEYCHAIN.0, KEYCHAIN.1).and_then(|entry| match token {
+    let result = keyring::Entry::new(KEYCHAIN.0, KEYCHAIN.1).and_then(|entry| match token {
         Some(token) => entry.set_password(token),
         None => match entry.delete_credential() {
             Err(keyring::Error::NoEntry) => Ok(()),
-            done => done,
+            result => result,
         },
     });
-    done.map_err(|error| Error::io("the keychain")(std::io::Error::other(error)))
+    result.map_err(|error| Error::io("the keychain")(std::io::Error::other(error)))
 }
 
-/// The access token: `HF_TOKEN`, else the keychain's, else that of Hugging Face's own tools.
-fn find() -> Option<String> {
+/// The token of this machine: `HF_TOKEN`, else from the keychain, else from Hugging Face's tools.
+fn stored_token() -> Option<String> {
     let from_env = std::env::var("HF_TOKEN").ok();
     let from_keychain = || keyring::Entry::new(KEYCHAIN.0, KEYCHAIN.1).ok()?.get_password().ok();
     let from_cache = || {

@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Conversation, ConversationId, Conversion, ConversionOffer, ConversionRequest, Download,
-    DownloadPlan, Fit, Found, Library, Limits, ModelStatus, Options, Overflow, Recommended, Report,
-    Repository, Search,
+    CatalogueModel, Conversation, ConversationId, Conversion, ConversionOffer, ConversionRequest,
+    Download, DownloadPlan, Fit, Library, Limits, ModelStatus, Options, Overflow, Report,
+    Repository, Search, SearchResult,
 };
 
 /// A request to the application. Each variant names the reply that it gets; without one, that is
@@ -107,7 +107,7 @@ pub enum Command {
         quota_bytes: Option<u64>,
     },
 
-    /// Searches the hub: [`Reply::Found`]. Uses the network.
+    /// Searches the hub: [`Reply::SearchResults`]. Uses the network.
     SearchHub {
         /// For what.
         search: Search,
@@ -205,13 +205,13 @@ pub enum Reply {
     /// The library.
     Library(Library),
     /// The recommended models.
-    Catalogue(Vec<Recommended>),
+    Catalogue(Vec<CatalogueModel>),
     /// Whether a model fits.
     Fit(Fit),
     /// What a verification, an import or a scan has found.
     Report(Report),
     /// The repositories that a search has found.
-    Found(Vec<Found>),
+    SearchResults(Vec<SearchResult>),
     /// A repository.
     Repository(Repository),
     /// What a download would take.

@@ -1,26 +1,25 @@
-//! Conversions: what a model of the library could become, the conversion that runs, and what one has
-//! made.
+//! Conversions of models to other types: the choice of types, the running conversion, its result.
 //!
-//! Sizes are bytes. Perplexities say how well a model predicts a text: 1 is perfect.
+//! Sizes are in bytes.
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, PlanModel};
+use crate::{Error, PlannedModel};
 
-/// What a model could become; the answer of the command `conversion_offer`.
+/// The types that a model can be converted to, as the command `conversion_offer` returns them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ConversionOffer {
     /// The model's short name.
     pub name: String,
-    /// The name to show.
+    /// Its display name.
     pub title: String,
-    /// Its quantisation; empty where unknown.
+    /// Its quantisation; empty if unknown.
     pub quantisation: String,
     /// Its file's length.
     pub size_bytes: u64,
-    /// Whether the sizes are those with an importance matrix.
+    /// Whether the sizes are for a conversion with an importance matrix.
     pub is_weighed: bool,
-    /// The types to choose from, those that keep most first.
+    /// The types, highest quality first.
     pub targets: Vec<ConversionTarget>,
 }
 
@@ -29,107 +28,107 @@ pub struct ConversionOffer {
 pub struct ConversionTarget {
     /// Its name, such as `Q4_K_M`.
     pub name: String,
-    /// How much of the original a model keeps in it.
+    /// The quality of a model in this type.
     pub quality: Quality,
-    /// Bits of the file for each parameter of this model.
+    /// Bits per parameter for this model.
     pub bits_per_weight: f32,
-    /// Whether it is the one to take without a reason for another.
+    /// Whether it is the recommended type.
     pub is_recommended: bool,
-    /// Whether it is one of the few that most people choose among.
+    /// Whether it is one of the common types.
     pub is_common: bool,
-    /// The exact length of the file that would be made.
+    /// The exact length of the resulting file.
     pub size_bytes: u64,
-    /// Why this model gains nothing by it, or less than it seems.
+    /// Why converting this model to it is of little use.
     pub caution: Option<Caution>,
-    /// Models that leave to make room, the first to leave first.
-    pub removes: Vec<PlanModel>,
-    /// Why it cannot be done; then nothing leaves.
+    /// Models to remove to free space, in this order.
+    pub removes: Vec<PlannedModel>,
+    /// Why it is not possible; then nothing is removed.
     pub obstacle: Option<Error>,
 }
 
-/// Why a model gains nothing by a type, or less than it seems.
+/// Why converting a model to a type is of little use.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "caution", rename_all = "kebab-case")]
 pub enum Caution {
-    /// The model has this type already.
+    /// The model already has this type.
     SameType,
-    /// The type takes more room than the model's own and keeps no more.
+    /// The type is larger than the model's own, without better quality.
     Larger {
-        /// Bits of the model for each parameter.
+        /// The model's bits per parameter.
         bits_per_weight: f32,
     },
-    /// The model has lost precision already: converting the original would be better.
+    /// The model is already quantised: converting the original would be better.
     AlreadyQuantised {
-        /// Bits of the model for each parameter.
+        /// The model's bits per parameter.
         bits_per_weight: f32,
     },
 }
 
-/// How much of the original a quantised model keeps, in a word.
+/// The quality of a quantised model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Quality {
-    /// All of it.
+    /// Identical to the original.
     Lossless,
-    /// Nobody sees a difference.
+    /// No visible difference.
     Excellent,
-    /// A difference can be measured, hardly seen.
+    /// A measurable but hardly visible difference.
     VeryGood,
-    /// A difference is seen now and then.
+    /// Occasionally visible differences.
     Good,
-    /// Answers are simpler than the original's.
+    /// Simpler answers than the original's.
     Fair,
-    /// For models that would not fit otherwise.
+    /// Only for models that do not fit otherwise.
     Poor,
 }
 
-/// What the command `convert` takes.
+/// The argument of the command `convert`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConversionRequest {
     /// The model's short name.
     pub name: String,
     /// The type's name.
     pub target: String,
-    /// Whether columns are weighed by what matters: an importance matrix is measured first.
+    /// Whether an importance matrix is computed first and used.
     pub is_weighed: bool,
-    /// Whether the model is measured before and after.
+    /// Whether source and result are measured and compared.
     pub is_measured: bool,
-    /// Short names of the models that the user agreed to remove to make room.
+    /// Short names of the models that the user agreed to remove.
     #[serde(default)]
     pub agreed_removals: Vec<String>,
 }
 
-/// The conversion that runs, or the one that ended last; the command `conversion` answers with it, and
-/// the event `conversion-changed` carries it, at most four times a second.
+/// The running or last conversion. The command `conversion` returns it, and the event
+/// `conversion-changed` carries it, at most four times a second.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Conversion {
-    /// Counts the conversions of this process.
+    /// Its number in this process.
     pub id: u64,
-    /// What was asked for.
+    /// The request.
     pub request: ConversionRequest,
-    /// The name of its source to show.
+    /// Display name of its source.
     pub title: String,
     /// The length of the source's file.
     pub source_bytes: u64,
-    /// How far it is.
+    /// Its state.
     pub state: ConversionState,
 }
 
-/// How far a conversion is.
+/// The state of a conversion.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "kebab-case")]
 pub enum ConversionState {
-    /// It runs.
+    /// Running.
     Running {
-        /// What it does.
+        /// The current stage.
         stage: ConversionStage,
-        /// Which of its steps that is, from 1.
+        /// The number of the current step, from 1.
         step: u32,
-        /// Steps in all.
+        /// The number of steps.
         n_steps: u32,
-        /// How long the step will take.
+        /// Remaining time of the step.
         seconds_left: Option<u64>,
-        /// Whether it was cancelled and has not ended yet.
+        /// Whether it was cancelled but has not ended yet.
         is_ending: bool,
     },
     /// The model is in the library.
@@ -138,93 +137,92 @@ pub enum ConversionState {
         name: String,
         /// Its file's length.
         size_bytes: u64,
-        /// What measuring has shown; `None` where it was not asked for, was cancelled or failed.
-        figures: Option<Figures>,
-        /// Why measuring failed.
+        /// The measurement; `None` if it was not requested, was cancelled or failed.
+        figures: Option<Measurement>,
+        /// Why the measurement failed.
         unmeasured: Option<Error>,
     },
-    /// It broke off and left nothing.
+    /// Failed; no file is left.
     Failed {
         /// Why.
         error: Error,
     },
-    /// The user cancelled it; nothing is left.
+    /// Cancelled by the user; no file is left.
     Cancelled,
 }
 
-/// What a conversion does.
+/// A stage of a conversion.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "stage", rename_all = "kebab-case")]
 pub enum ConversionStage {
-    /// It opens the source.
+    /// Opening the source.
     Starting,
-    /// It makes a copy that can be run, to calibrate with.
+    /// Creating a temporary copy that can run, for calibration.
     Preparing(TensorProgress),
-    /// It runs the model to learn what matters.
+    /// Running the model to compute the importance matrix.
     Calibrating(Share),
-    /// It converts tensors.
+    /// Converting tensors.
     Converting(TensorProgress),
-    /// It runs both models and compares them.
+    /// Running and comparing both models.
     Measuring(Share),
 }
 
-/// How many tensors are converted.
+/// Progress in tensors.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TensorProgress {
-    /// Those that are.
+    /// Converted tensors.
     pub done: u32,
-    /// All.
+    /// All tensors.
     pub total: u32,
-    /// The name of the next; empty at the end.
+    /// The name of the next tensor; empty at the end.
     pub name: String,
-    /// Bytes that are written.
+    /// Written bytes.
     pub written_bytes: u64,
-    /// Bytes in all.
+    /// Total bytes.
     pub total_bytes: u64,
 }
 
-/// How much of something is done, in parts of equal size.
+/// Progress in parts of equal size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Share {
-    /// Parts that are done.
+    /// Finished parts.
     pub done: u32,
-    /// All.
+    /// All parts.
     pub total: u32,
 }
 
-/// What measuring a model before and after its conversion has shown.
+/// The comparison of a model before and after its conversion.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Figures {
+pub struct Measurement {
     /// The text that it read.
     pub text: String,
-    /// Tokens that it predicted.
+    /// Number of predicted tokens.
     pub tokens: u64,
     /// Perplexity of the source.
     pub perplexity_before: f64,
     /// Perplexity of the result.
     pub perplexity_after: f64,
-    /// How far the result's probabilities are from the source's: the mean Kullback-Leibler divergence,
-    /// in nats a token; 0 is the same.
+    /// Mean Kullback-Leibler divergence of the result's from the source's probabilities, in nats per token.
     pub mean_kl: f64,
-    /// The divergence that one token in a hundred exceeds.
+    /// 99th percentile of that divergence.
     pub p99_kl: f64,
-    /// How often both find the same token likeliest, 0 to 1.
+    /// How often both have the same most likely token, 0 to 1.
     pub same_top: f64,
 }
 
-/// How a model was made, as the manifest beside its file tells it.
+/// How a model was converted, from the manifest beside its file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Made {
-    /// The file that it was made from.
+pub struct ConversionRecord {
+    /// The source file.
     pub source: String,
-    /// That file's length, or of all files of a checkpoint.
+    /// Length of the source file, or of all files of a checkpoint.
     pub source_bytes: u64,
-    /// The program that made it, with its version.
+    /// The converting program with its version.
     pub tool: String,
-    /// The type that was asked for.
+    /// The requested type.
     pub target: String,
-    /// The length of the file that was made.
+    /// Length of the resulting file.
     pub size_bytes: u64,
-    /// What measuring has shown.
-    pub figures: Option<Figures>,
+    /// The measurement, if there was one.
+    pub figures: Option<Measurement>,
 }

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Owner, Unsuitable};
 
-/// The longest detail that is made of an error, in characters.
-const MAX_DETAIL: usize = 4000;
+/// The longest detail of an error, in characters.
+const MAX_DETAIL_CHARS: usize = 4000;
 
 /// An error that crosses from the application to one of its doors.
 ///
@@ -23,8 +23,8 @@ pub struct Error {
     pub detail: Option<String>,
 }
 
-/// An error as it is read: one that a later version has written is [`Problem::Unknown`], so that the
-/// row that holds it stays readable.
+/// The forms of a stored error. A code of a later version becomes [`Problem::Unknown`], so that its row
+/// stays readable.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Stored {
@@ -38,7 +38,7 @@ enum Stored {
         #[serde(default)]
         detail: Option<String>,
     },
-    /// Before there were codes.
+    /// Written before there were codes.
     Sentence(String),
 }
 
@@ -53,13 +53,13 @@ impl From<Stored> for Error {
 }
 
 impl Error {
-    /// The problem with its detail.
+    /// Creates an error with a detail.
     pub fn new(problem: Problem, detail: impl Into<String>) -> Self {
         Self { problem, detail: Some(detail.into()) }
     }
 
-    /// The problem with its technical cause as the detail: `error` and what caused it, outermost first,
-    /// in at most 4,000 characters.
+    /// Creates an error whose detail is `error` and its causes, outermost first, in at most 4,000
+    /// characters.
     pub fn caused_by(problem: Problem, error: &dyn std::error::Error) -> Self {
         let mut detail = error.to_string();
         let mut cause = error.source();
@@ -68,13 +68,13 @@ impl Error {
             detail.push_str(&error.to_string());
             cause = error.source();
         }
-        if let Some((end, _)) = detail.char_indices().nth(MAX_DETAIL) {
+        if let Some((end, _)) = detail.char_indices().nth(MAX_DETAIL_CHARS) {
             detail.replace_range(end.., "…");
         }
         Self::new(problem, detail)
     }
 
-    /// A failure that should not happen.
+    /// Creates an error that should not happen.
     pub fn internal(detail: impl Into<String>) -> Self {
         Self::new(Problem::Internal, detail)
     }
@@ -95,9 +95,9 @@ impl From<Problem> for Error {
 pub enum Problem {
     /// There is no model on this device.
     NoModel,
-    /// The model's file is not where it should be.
+    /// The model's file is missing.
     ModelMissing {
-        /// Where it should be.
+        /// Its path.
         path: String,
     },
     /// The model's file cannot be read.
@@ -132,7 +132,7 @@ pub enum Problem {
         context_tokens: u64,
         /// Bytes that it needs.
         needed_bytes: u64,
-        /// Bytes that may be taken.
+        /// Bytes that are available.
         available_bytes: u64,
     },
     /// The system refused memory.
@@ -141,7 +141,7 @@ pub enum Problem {
     ModelNotStarted,
     /// The model computes values that are not finite numbers.
     NotFinite,
-    /// The model is not loaded, because the app ended while it loaded it the last time.
+    /// The model is not loaded, because the app ended during the last load.
     LoadSuspended,
     /// The conversation does not fit into the context.
     ContextFull {
@@ -156,7 +156,7 @@ pub enum Problem {
     TokenizerFailed,
     /// An answer is already being written.
     Answering,
-    /// There is no question.
+    /// The request contains no question.
     NoQuestion,
     /// The conversation, or a message of it, was deleted.
     ConversationGone,
@@ -168,26 +168,26 @@ pub enum Problem {
         /// Its host name.
         host: String,
     },
-    /// Something answers in the hub's place that is not a hub, such as a login page of a network.
+    /// The server is not a hub, such as a network's sign-in page.
     NotAHub {
         /// Its host name.
         host: String,
     },
-    /// The hub asks not to be asked again for a while.
+    /// The hub requests a pause.
     HubBusy {
         /// Its host name.
         host: String,
-        /// For how long, where it says so.
+        /// Its length, if the hub states it.
         seconds: Option<u64>,
     },
-    /// The hub answers with an HTTP error.
+    /// The hub responded with an HTTP error.
     HubStatus {
         /// Its host name.
         host: String,
         /// The HTTP status.
         status: u16,
     },
-    /// The configured address of the hub is not an address.
+    /// The configured address of the hub is not a URL.
     HubAddress {
         /// The address.
         address: String,
@@ -205,19 +205,19 @@ pub enum Problem {
         repository: String,
         /// The address of its page.
         page: String,
-        /// What the hub says about it; may be empty.
+        /// The hub's message; may be empty.
         reason: String,
     },
-    /// The hub refuses access: the token is missing or wrong.
+    /// The hub refuses access: the token is missing or invalid.
     AccessRefused {
         /// Its host name.
         host: String,
-        /// What the hub says about it; may be empty.
+        /// The hub's message; may be empty.
         reason: String,
     },
     /// The hub has no such repository, revision or file.
     NotOnHub {
-        /// What was asked for.
+        /// What was requested.
         what: String,
         /// The hub's host name.
         host: String,
@@ -227,18 +227,18 @@ pub enum Problem {
         /// The text.
         name: String,
     },
-    /// What came is not what the repository says it is.
+    /// The downloaded file does not have the hash that the repository states.
     HashMismatch {
         /// The file.
         file: String,
     },
-    /// The repository has another file now than the wanted one.
+    /// The repository now has another file than the requested one.
     SourceChanged {
         /// The file.
         file: String,
     },
 
-    /// The disk has too little room.
+    /// The disk has too little free space.
     DiskFull {
         /// Bytes that are needed.
         needed_bytes: u64,
@@ -254,14 +254,14 @@ pub enum Problem {
         /// Bytes that cannot be removed.
         kept_bytes: u64,
     },
-    /// Other models would be removed than those that were agreed to: show the plan again.
+    /// Other models would be removed than the user agreed to: show the plan again.
     PlanChanged,
     /// The library has no model of this name.
     NoSuchModel {
         /// The name.
         name: String,
     },
-    /// The model is loaded, here or in another program.
+    /// The model is loaded, in this or another process.
     ModelInUse {
         /// Its short name.
         name: String,
@@ -270,7 +270,7 @@ pub enum Problem {
     NotOurs {
         /// Its short name.
         name: String,
-        /// Whose it is.
+        /// Its owner.
         owner: Owner,
     },
     /// The file is not a GGUF model, or it is damaged.
@@ -278,11 +278,11 @@ pub enum Problem {
         /// The file's name.
         file: String,
     },
-    /// The file is GGUF but not a model of its own.
+    /// The file is GGUF but not a model by itself.
     UnsuitableFile {
         /// The file's name.
         file: String,
-        /// What it is.
+        /// What it is instead.
         why: Unsuitable,
     },
     /// A file name that the library does not store.
@@ -300,35 +300,35 @@ pub enum Problem {
         /// The path.
         path: String,
     },
-    /// Other programs of Lilims hold the library for too long.
+    /// Other processes of Lilims held the library's locks for too long.
     LibraryBusy,
-    /// The data file is damaged while another program uses it.
+    /// The database is damaged and in use by another process.
     StoreDamaged,
-    /// The data file was written by a later version of Lilims.
+    /// The database was written by a later version of Lilims.
     StoreNewer {
         /// The version of the file.
         found: u32,
         /// The newest version that this program reads.
         known: u32,
     },
-    /// The data file cannot be used.
+    /// The database cannot be used.
     StoreUnusable,
 
-    /// A model is being converted already.
+    /// A model is already being converted.
     Converting {
-        /// The title of the model, where this program converts it.
+        /// The title of the model, if this process converts it.
         title: Option<String>,
-        /// The type that it becomes.
+        /// The type that it is converted to.
         target: Option<String>,
     },
-    /// The model cannot be removed, since it is being converted.
+    /// The model cannot be removed while it is being converted.
     SourceOfConversion {
         /// Its title.
         title: String,
     },
     /// There is no such quantisation.
     UnknownType {
-        /// The name that was given.
+        /// The requested name.
         name: String,
     },
     /// Parts of the model cannot be written in this type.
@@ -338,12 +338,12 @@ pub enum Problem {
     },
     /// The model cannot be converted.
     CannotConvert {
-        /// What of it, in technical terms.
+        /// Why, in technical terms.
         what: String,
     },
-    /// The disk ran full during a conversion, of which nothing is left.
+    /// The disk became full during a conversion; no file is left.
     ConversionDiskFull,
-    /// A conversion failed, and nothing is left of it.
+    /// A conversion failed; no file is left.
     ConversionFailed,
     /// The model is converted and in the library, but could not be measured.
     NotMeasured,
@@ -375,13 +375,13 @@ mod tests {
     }
 
     #[test]
-    fn a_sentence_of_an_earlier_version_is_a_detail() {
+    fn sentence_of_an_earlier_version_is_a_detail() {
         let error: Error = serde_json::from_str(r#""the disk is full""#).unwrap();
         assert_eq!(error, Error::new(Problem::Unknown, "the disk is full"));
     }
 
     #[test]
-    fn a_code_of_a_later_version_is_unknown() {
+    fn code_of_a_later_version_is_unknown() {
         for text in [
             r#"{"code":"moon-full","args":{"phase":3},"detail":"d"}"#,
             r#"{"code":"moon-full"}"#,

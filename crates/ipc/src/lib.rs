@@ -14,15 +14,15 @@ pub use conversation::{
     Outcome, Overflow, Phase, PromptNote, Reasoning, Request, Role, Stats,
 };
 pub use convert::{
-    Caution, Conversion, ConversionOffer, ConversionRequest, ConversionStage, ConversionState,
-    ConversionTarget, Figures, Made, Quality, Share, TensorProgress,
+    Caution, Conversion, ConversionOffer, ConversionRecord, ConversionRequest, ConversionStage,
+    ConversionState, ConversionTarget, Measurement, Quality, Share, TensorProgress,
 };
 pub use error::{Error, Problem};
 pub use library::{
-    Attempt, CacheShape, Condition, Download, DownloadPlan, DownloadState, Fit, FitPart,
-    FitPartKind, Found, ImportFailure, LeftOut, LeftOutReason, Library, LibraryModel, LibraryNote,
-    Limits, MemorySource, Owner, Place, PlanModel, Recommended, Report, Repository, RepositoryFile,
-    Search, StayReason, Storage, Suggestion, Unsuitable, Verdict,
+    Attempt, CacheShape, CatalogueModel, Condition, Download, DownloadPlan, DownloadState, Fit,
+    FitPart, FitPartKind, ImportFailure, Library, LibraryModel, LibraryNote, Limits, MemorySource,
+    Owner, Place, PlannedModel, Report, Repository, RepositoryFile, Search, SearchResult,
+    SkipReason, SkippedFile, StayReason, Storage, Suggestion, Unsuitable, Verdict,
 };
 use serde::{Deserialize, Serialize};
 

@@ -1,53 +1,53 @@
-//! The model library: what is on this device, what can be downloaded, and what that takes.
+//! The model library: models on this device, downloads, and requirements of models.
 //!
-//! Times are milliseconds since 1970, sizes bytes.
+//! Times are in milliseconds since 1970, sizes in bytes.
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Made};
+use crate::{ConversionRecord, Error};
 
-/// The library; the answer of the command `library`, and the event `library-changed`.
+/// The library, as the command `library` returns it and the event `library-changed` carries it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Library {
-    /// The models on this device, the last used first.
+    /// The models on this device, most recently used first.
     pub models: Vec<LibraryModel>,
-    /// What they take.
+    /// Their disk space.
     pub storage: Storage,
     /// The short name of the model that is loaded or loading.
     pub loaded: Option<String>,
-    /// How downloads are bounded.
+    /// The limits of downloads.
     pub limits: Limits,
-    /// Folders whose models are used in place, those that the user added.
+    /// Folders that the user added, whose models are used in place.
     pub folders: Vec<String>,
-    /// What happened to the library without the user asking for it.
+    /// Events that the user did not start.
     #[serde(default)]
     pub notes: Vec<LibraryNote>,
 }
 
-/// Something that happened to the library without the user asking for it.
+/// An event of the library that the user did not start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "note", rename_all = "kebab-case")]
 pub enum LibraryNote {
-    /// The index was damaged: it was moved aside, and a new one was made from the files.
+    /// The database was damaged: it was moved aside and restored from a backup or the files.
     IndexDamaged {
-        /// Where the damaged one is now.
+        /// Where the damaged database is now.
         put_aside: String,
-        /// When the copy was made that it was restored from, in milliseconds since 1970; `None` if it
-        /// was made from the files.
+        /// When the backup that it was restored from was made; `None` if it was restored from the
+        /// files.
         #[serde(default)]
         from_copy_of_ms: Option<u64>,
-        /// How many models the new one has.
+        /// The number of models now.
         n_models: u64,
     },
-    /// The index was gone, and a new one was made from the files.
+    /// The database was missing and was restored.
     IndexGone {
         /// As for [`LibraryNote::IndexDamaged`].
         #[serde(default)]
         from_copy_of_ms: Option<u64>,
-        /// How many models the new one has.
+        /// The number of models now.
         n_models: u64,
     },
-    /// The hub refuses the access token, so requests go on without it.
+    /// The hub rejects the access token, so requests continue without it.
     TokenRefused {
         /// The hub's host name.
         host: String,
@@ -57,60 +57,60 @@ pub enum LibraryNote {
 /// A model on this device.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LibraryModel {
-    /// Its short name, unique in the library; what commands take.
+    /// Its short name, unique in the library; commands refer to it.
     pub name: String,
-    /// The name to show.
+    /// Its display name.
     pub title: String,
-    /// Where its file is.
+    /// The path of its file.
     pub path: String,
-    /// Whose file it is.
+    /// Who owns its file.
     pub place: Place,
     /// The file's length.
     pub size_bytes: u64,
-    /// What the file takes of the disk.
+    /// The file's size on disk.
     pub disk_bytes: u64,
-    /// Quantisation, such as `Q4_K_M`; empty where unknown.
+    /// Quantisation, such as `Q4_K_M`; empty if unknown.
     pub quantisation: String,
-    /// Family, such as `llama`; empty where unknown.
+    /// Family, such as `llama`; empty if unknown.
     pub family: String,
     /// The context that it was trained for, in tokens.
     pub context_tokens: Option<u32>,
-    /// The licence of the weights, where known.
+    /// The licence of the weights, if known.
     pub licence: Option<String>,
-    /// The Hugging Face repository that it came from, `owner/name`.
+    /// The Hugging Face repository that it was downloaded from, `owner/name`.
     pub repository: Option<String>,
     /// The commit of that repository.
     pub revision: Option<String>,
-    /// The file's SHA-256 in hexadecimal, where it was computed.
+    /// The file's SHA-256 in hexadecimal, if it was computed.
     pub sha256: Option<String>,
-    /// Whether it is never removed to make room.
+    /// Whether it is never removed to free space.
     pub is_pinned: bool,
     /// When it was last loaded.
     pub last_used_ms: Option<u64>,
     /// Whether its file can be used.
     pub condition: Condition,
-    /// Whether it will run, as estimated now.
+    /// Whether it will run, estimated now.
     pub fit: Option<Fit>,
-    /// How it was made, where it was converted on this device.
-    pub made: Option<Made>,
+    /// The conversion that created it, if it was converted on this device.
+    pub conversion: Option<ConversionRecord>,
 }
 
-/// Whose file a model is.
+/// Who owns a model's file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "place", rename_all = "kebab-case")]
 pub enum Place {
-    /// In our own folder: counts towards the quota and may be removed to make room.
+    /// Lilims; the file counts towards the quota and may be removed to free space.
     Ours,
     /// Ships with the app.
     Bundled,
-    /// Another program's or the user's, used where it is and never removed.
+    /// Another program or the user; the file is used in place and never removed.
     InPlace {
-        /// Whose.
+        /// The owner.
         owner: Owner,
     },
 }
 
-/// Who keeps a file that is not ours.
+/// The owner of a file that Lilims only uses.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "owner", content = "name", rename_all = "kebab-case")]
 pub enum Owner {
@@ -118,7 +118,7 @@ pub enum Owner {
     Program(String),
     /// The user, in a folder that was added or linked.
     Folder,
-    /// The user, who named the file when the app was started.
+    /// The user, who named the file when starting the app.
     Given,
     /// Lilims itself: the file ships with the app.
     App,
@@ -128,11 +128,11 @@ pub enum Owner {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "condition", rename_all = "kebab-case")]
 pub enum Condition {
-    /// It can.
+    /// It can be used.
     Good,
-    /// Its hash no longer holds: `verify_model` repairs it where it came from a repository.
+    /// Its hash is wrong; `verify_model` repairs models from repositories.
     Damaged,
-    /// The file is not there at the moment.
+    /// The file is missing at the moment.
     Missing,
     /// The engine cannot run it.
     Unsupported {
@@ -141,57 +141,57 @@ pub enum Condition {
     },
 }
 
-/// What models take on this device.
+/// The disk space of the models.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Storage {
     /// Our folder.
     pub folder: String,
-    /// What our folder takes of the disk, unfinished downloads included.
+    /// Size of our folder on disk, including unfinished downloads.
     pub used_bytes: u64,
-    /// What of it belongs to unfinished downloads.
+    /// Size of unfinished downloads.
     pub unfinished_bytes: u64,
-    /// The most that our folder may take.
+    /// The largest size of our folder.
     pub quota_bytes: u64,
-    /// Whether that is the default.
+    /// Whether the quota is the default.
     pub is_default_quota: bool,
-    /// What is free on that disk.
+    /// Free space on its disk.
     pub free_bytes: u64,
-    /// What models in other folders take; not in the quota.
+    /// Size of models in other folders, which the quota does not include.
     pub in_place_bytes: u64,
 }
 
-/// How downloads are bounded.
+/// Limits of downloads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// How many run at once.
     pub at_once: u32,
-    /// The most bytes per second, all downloads together; `None` is no limit.
+    /// The total rate of all downloads; `None` is no limit.
     pub bytes_per_second: Option<u64>,
 }
 
-/// Whether a model will run here, with the arithmetic.
+/// Whether a model will run on this device, with the calculation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Fit {
-    /// The short answer.
+    /// The result.
     pub verdict: Verdict,
-    /// For how many tokens of context.
+    /// The context that was assumed, in tokens.
     pub context_tokens: u32,
-    /// The memory that it will take.
+    /// The memory that it needs.
     pub needed_bytes: u64,
-    /// The memory that it may take now.
+    /// The memory that is available now.
     pub available_bytes: u64,
-    /// What `needed_bytes` is the sum of.
+    /// The parts of `needed_bytes`.
     pub parts: Vec<FitPart>,
-    /// Where `available_bytes` comes from.
+    /// How `available_bytes` was determined.
     pub available_from: MemorySource,
-    /// The smallest change that would make it fit.
+    /// The smallest change that makes it fit.
     pub suggestion: Option<Suggestion>,
-    /// The decoding speed to expect, in tokens per second.
+    /// The expected decoding speed.
     pub tokens_per_second: Option<f32>,
-    /// The measured share of the estimate, where a run on this machine corrected it. All parts but the
-    /// weights were multiplied by it.
+    /// Measured memory divided by the estimate, if runs on this machine corrected the estimate. All parts
+    /// except the weights were multiplied by it.
     pub measured_ratio: Option<f64>,
-    /// How many runs on this machine that ratio is from.
+    /// The number of those runs.
     pub measured_runs: u32,
 }
 
@@ -199,93 +199,93 @@ pub struct Fit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
-    /// With room to spare.
+    /// With memory to spare.
     Fits,
-    /// It takes most of what is free.
+    /// It needs most of the available memory.
     Tight,
-    /// It does not.
+    /// It does not fit.
     TooLarge,
 }
 
-/// One summand of the memory that a model takes.
+/// A part of the memory that a model needs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FitPart {
-    /// How large.
+    /// Its size.
     pub size_bytes: u64,
-    /// What it is, and how its size comes about.
+    /// What it is for, with the factors of its size.
     pub kind: FitPartKind,
 }
 
-/// What a summand is, with the factors of its size.
+/// What a part of the memory is for, with the factors of its size.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum FitPartKind {
     /// The weights, mapped from the file.
     Weights {
-        /// Parameters of the model.
+        /// Number of parameters.
         n_parameters: u64,
-        /// Bits for each.
+        /// Bits per parameter.
         bits_per_weight: f64,
     },
-    /// Keys and values of layers that see the whole context.
+    /// Keys and values of layers with full attention.
     ContextCache(CacheShape),
-    /// Keys and values of layers with a window of their own.
+    /// Keys and values of layers with sliding-window attention.
     WindowCache(CacheShape),
-    /// Buffers for computing.
+    /// Buffers for computation.
     Scratch {
-        /// Tokens that are computed at once.
+        /// Tokens per forward pass.
         chunk_tokens: u64,
         /// Worker threads.
         n_workers: u64,
     },
     /// Tables and logits of the vocabulary.
     Vocabulary {
-        /// Its tokens.
+        /// Number of tokens.
         n_tokens: u64,
     },
-    /// What the program takes without a model.
+    /// The program without a model.
     Program,
 }
 
 /// The factors of a cache: layers × 2 × heads × head size × (tokens + chunk) × bytes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CacheShape {
-    /// Layers.
+    /// Number of layers.
     pub n_layers: u64,
-    /// Heads of keys and values in each.
+    /// Key/value heads per layer.
     pub n_heads: u64,
-    /// Numbers of each head.
+    /// Numbers per head.
     pub head_size: u64,
     /// Tokens of the context or the window.
     pub tokens: u64,
-    /// Further tokens that it has room for.
+    /// Additional tokens that it has space for.
     pub extra_tokens: u64,
     /// The type of the numbers, such as `f16`.
     pub kv_type: String,
-    /// Bytes for each number.
+    /// Bytes per number.
     pub bytes_per_number: f64,
 }
 
-/// Where the memory comes from that a model may take.
+/// How the available memory was determined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "source", rename_all = "kebab-case")]
 pub enum MemorySource {
-    /// What the system has free, less a reserve.
+    /// The system's free memory minus a reserve.
     Free {
         /// The reserve.
         reserve_bytes: u64,
     },
-    /// What the container has free, less a reserve.
+    /// The container's free memory minus a reserve.
     Container {
         /// The reserve.
         reserve_bytes: u64,
     },
-    /// What the system lets this app take, less a reserve.
+    /// The system's memory limit for this app minus a reserve.
     AppLimit {
         /// The reserve.
         reserve_bytes: u64,
     },
-    /// What Metal recommends to use at most.
+    /// The maximum that Metal recommends.
     Metal,
 }
 
@@ -293,66 +293,66 @@ pub enum MemorySource {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "suggestion", rename_all = "kebab-case")]
 pub enum Suggestion {
-    /// Load it in another way.
+    /// Load it with other settings.
     Load {
-        /// With so many tokens of context; `None` where the present number fits.
+        /// The context in tokens; `None` if the current one fits.
         context_tokens: Option<u32>,
-        /// With this type of cache, such as `q8_0`; `None` where the present one fits.
+        /// The type of the cache, such as `q8_0`; `None` if the current one fits.
         kv_type: Option<String>,
     },
-    /// Take a file of the same model with smaller weights.
+    /// Use a more strongly quantised file of the same model.
     Quantisation {
-        /// At most so many bits for each parameter.
+        /// The most bits per parameter.
         bits_per_weight: f64,
-        /// With so many tokens of context; `None` where the present number fits.
+        /// The context in tokens; `None` if the current one fits.
         context_tokens: Option<u32>,
     },
     /// No file of this model fits.
     OtherModel,
 }
 
-/// A download; the command `downloads` answers with all, and the event `downloads-changed`
-/// carries all, at most four times a second.
+/// A download. The command `downloads` returns all, and the event `downloads-changed` carries all, at
+/// most four times a second.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Download {
-    /// What commands take.
+    /// Its ID, for commands.
     pub id: i64,
     /// The repository, `owner/name`.
     pub repository: String,
     /// The file in it.
     pub file: String,
-    /// What it does.
+    /// Its state.
     pub state: DownloadState,
-    /// Bytes that are here.
+    /// Received bytes.
     pub done_bytes: u64,
-    /// Bytes in all; 0 until that is known.
+    /// Total bytes; 0 until known.
     pub total_bytes: u64,
-    /// How fast it is, while it runs.
+    /// Its rate, while it runs.
     pub bytes_per_second: Option<f64>,
-    /// How long it will take, while it runs.
+    /// The remaining time, while it runs.
     pub seconds_left: Option<u64>,
 }
 
-/// What a download does.
+/// The state of a download.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "kebab-case")]
 pub enum DownloadState {
-    /// It waits for its turn.
+    /// Waiting for a slot.
     Queued,
-    /// Bytes arrive.
+    /// Receiving bytes.
     Running,
-    /// Something went wrong; it tries again by itself.
+    /// Waiting for a retry after an error.
     Retrying {
-        /// What went wrong.
+        /// The error.
         error: Error,
-        /// In how many seconds.
+        /// Seconds until the retry.
         in_seconds: u64,
     },
-    /// All bytes are here and their hash is computed.
+    /// All bytes are received, and the hash is computed.
     Checking,
     /// The user paused it.
     Paused,
-    /// It broke off; `resume_download` tries again from where it is.
+    /// Failed; `resume_download` continues where it stopped.
     Failed {
         /// Why.
         error: Error,
@@ -364,50 +364,50 @@ pub enum DownloadState {
     },
 }
 
-/// What the command `search_hub` takes.
+/// The argument of the command `search_hub`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Search {
-    /// Words of the name; empty finds what is popular.
+    /// Words of the name; if empty, the most popular repositories are found.
     pub text: String,
     /// The largest model, in parameters.
     pub max_parameters: Option<u64>,
     /// A licence's identifier, such as `apache-2.0`.
     pub licence: Option<String>,
-    /// Only repositories with a file that fits the memory here.
+    /// Only repositories with a file that fits into memory.
     pub only_fitting: bool,
 }
 
-/// A repository that a search found.
+/// A repository in the results of a search.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Found {
+pub struct SearchResult {
     /// `owner/name`.
     pub repository: String,
-    /// How often it was downloaded in the last month.
+    /// Downloads in the last month.
     pub downloads: u64,
-    /// How many like it.
+    /// Number of likes.
     pub likes: u64,
-    /// Its licence's identifier.
+    /// Identifier of its licence.
     pub licence: Option<String>,
-    /// Parameters, where the hub knows them.
+    /// Number of parameters, if the hub knows it.
     pub parameters: Option<u64>,
     /// Whether its terms must be accepted on the hub's site first.
     pub is_gated: bool,
-    /// When it was last changed, as the hub writes it.
+    /// When it was last changed, in the hub's format.
     pub updated: Option<String>,
 }
 
-/// A repository with its files; the answer of the command `repository`.
+/// A repository with its files, as the command `repository` returns it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Repository {
     /// `owner/name`.
     pub repository: String,
-    /// The commit that the files are of.
+    /// The commit of the files.
     pub revision: String,
-    /// Its licence's identifier.
+    /// Identifier of its licence.
     pub licence: Option<String>,
     /// Whether its terms must be accepted on the hub's site first.
     pub is_gated: bool,
-    /// Its card, Markdown without front matter and raw HTML.
+    /// Its model card, Markdown without front matter and raw HTML.
     pub card: String,
     /// Its GGUF files, smallest first.
     pub files: Vec<RepositoryFile>,
@@ -420,28 +420,28 @@ pub struct RepositoryFile {
     pub file: String,
     /// Its size.
     pub size_bytes: u64,
-    /// Its quantisation, as its name tells it.
+    /// Its quantisation, from its name.
     pub quantisation: Option<String>,
-    /// Whether its size alone lets it fit; the command `fit` reads the header and knows more.
+    /// Whether it fits, judged by its size alone; the command `fit` reads the header and is exact.
     pub verdict: Verdict,
-    /// The short name of the model, where it is on this device.
+    /// The short name of the model, if it is on this device.
     pub here: Option<String>,
     /// Why it cannot be downloaded as a model.
     pub unsuitable: Option<Unsuitable>,
 }
 
-/// What a GGUF file is that is not a model of its own.
+/// The kind of a GGUF file that is not a model by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "kebab-case")]
 pub enum Unsuitable {
     /// One of several parts of a split model.
     Part {
-        /// Which one, from 1.
+        /// Its number, from 1.
         part: u64,
-        /// Of how many.
+        /// The number of parts.
         count: u64,
     },
-    /// The part of a model that reads pictures or sound.
+    /// The part of a model that reads images or sound.
     Projector,
     /// An importance matrix, data for quantising.
     ImportanceMatrix,
@@ -453,12 +453,12 @@ pub enum Unsuitable {
     Vocabulary,
 }
 
-/// A model that Lilims recommends; the command `catalogue` answers with all.
+/// A model of the catalogue of recommended models, which the command `catalogue` returns.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Recommended {
-    /// A stable name.
+pub struct CatalogueModel {
+    /// A stable ID.
     pub id: String,
-    /// The name to show.
+    /// Its display name.
     pub title: String,
     /// `owner/name`.
     pub repository: String,
@@ -470,47 +470,47 @@ pub struct Recommended {
     pub licence: String,
     /// The context that it was trained for, in tokens.
     pub context_tokens: u32,
-    /// Whether somebody compared its hash with the repository's.
+    /// Whether its hash was compared with the repository's.
     pub is_hash_verified: bool,
-    /// Whether its size lets it fit.
+    /// Whether it fits, judged by its size.
     pub verdict: Verdict,
-    /// The short name of the model, where it is on this device.
+    /// The short name of the model, if it is on this device.
     pub here: Option<String>,
 }
 
-/// What a download would take; the answer of the command `plan_download`.
+/// What a download requires, as the command `plan_download` returns it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DownloadPlan {
     /// `owner/name`.
     pub repository: String,
     /// The file in it.
     pub file: String,
-    /// What must come.
+    /// Bytes to download.
     pub needed_bytes: u64,
-    /// Models that leave to make room, the first to leave first.
-    pub removes: Vec<PlanModel>,
-    /// Models that would have left, had they not been pinned, loaded or downloading.
-    pub keeps: Vec<PlanModel>,
-    /// Why it cannot be done; then nothing leaves.
+    /// Models to remove to free space, in this order.
+    pub removes: Vec<PlannedModel>,
+    /// Less recently used models that cannot be removed.
+    pub keeps: Vec<PlannedModel>,
+    /// Why it is not possible; then nothing is removed.
     pub obstacle: Option<Error>,
 }
 
 /// A model in a [`DownloadPlan`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PlanModel {
+pub struct PlannedModel {
     /// Its short name.
     pub name: String,
-    /// The name to show.
+    /// Its display name.
     pub title: String,
-    /// What it takes of the disk.
+    /// Its size on disk.
     pub disk_bytes: u64,
     /// When it was last loaded.
     pub last_used_ms: Option<u64>,
-    /// Why it stays; `None` for one that leaves.
+    /// Why it cannot be removed; `None` if it can.
     pub stays: Option<StayReason>,
 }
 
-/// Why a model stays although room is needed.
+/// Why a model cannot be removed to free space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StayReason {
@@ -518,27 +518,27 @@ pub enum StayReason {
     Pinned,
     /// A download replaces or repairs it.
     Downloading,
-    /// It is loaded, here or in another program.
+    /// It is loaded, in this or another process.
     Loaded,
     /// It is being converted.
     Converted,
 }
 
-/// What a verification, an import or a scan has found.
+/// The result of a verification, an import or a scan.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "report", rename_all = "kebab-case")]
 pub enum Report {
-    /// The file is what its source says.
+    /// The file has the right hash.
     Verified {
         /// The model's short name.
         name: String,
     },
-    /// The file is damaged, and a download that repairs it is in the queue.
+    /// The file is damaged, and a download of the damaged parts is in the queue.
     Repairing {
         /// The model's short name.
         name: String,
     },
-    /// The file is damaged, and nothing is known that could repair it.
+    /// The file is damaged and cannot be repaired.
     Damaged {
         /// The model's short name.
         name: String,
@@ -547,21 +547,21 @@ pub enum Report {
     Imported {
         /// Short names of the models.
         names: Vec<String>,
-        /// Files that were not.
+        /// Files that could not be copied.
         failures: Vec<ImportFailure>,
     },
     /// Folders were searched for models.
     Scanned {
-        /// Short names of the models that are new.
+        /// Short names of new models.
         added: Vec<String>,
-        /// How many were known already.
+        /// The number of known models.
         n_known: u64,
-        /// Short names of models whose files are gone.
+        /// Short names of models whose files are missing.
         gone: Vec<String>,
-        /// Files that were left out, at most the first few.
-        left_out: Vec<LeftOut>,
-        /// How many more were left out.
-        n_more_left_out: u64,
+        /// The first skipped files.
+        skipped: Vec<SkippedFile>,
+        /// The number of further skipped files.
+        n_more_skipped: u64,
     },
 }
 
@@ -574,48 +574,48 @@ pub struct ImportFailure {
     pub error: Error,
 }
 
-/// A file or folder that a scan left out.
+/// A file or folder that a scan skipped.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct LeftOut {
+pub struct SkippedFile {
     /// Its name.
     pub file: String,
     /// Why.
-    pub reason: LeftOutReason,
+    pub reason: SkipReason,
 }
 
-/// Why a scan left a file or a folder out.
+/// Why a scan skipped a file or folder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "reason", rename_all = "kebab-case")]
-pub enum LeftOutReason {
-    /// It is not a model of its own.
+pub enum SkipReason {
+    /// It is not a model by itself.
     Unsuitable {
         /// What it is.
         why: Unsuitable,
     },
-    /// The folder holds more files than are searched.
+    /// The folder has more files than the scan reads.
     TooManyFiles {
-        /// How many are.
+        /// How many it reads.
         limit: u64,
     },
-    /// The file is not there.
+    /// The file is missing.
     Missing,
     /// It is not a GGUF file.
     NotGguf,
-    /// The folder is nested deeper than is searched.
+    /// The folder is nested deeper than the scan reads.
     TooDeep {
-        /// How many levels are.
+        /// How many levels it reads.
         limit: u64,
     },
-    /// Another program describes the model in a way that is not understood.
+    /// Another program's description of the model is invalid.
     Manifest {
-        /// What of it, in technical terms.
+        /// What is invalid, in technical terms.
         what: String,
     },
     /// The model is split into several files.
     Split,
-    /// The model needs an adapter, which is not applied.
+    /// The model needs an adapter, which Lilims does not support.
     NeedsAdapter,
-    /// The file has another size than its owner says.
+    /// The file has another size than the other program states.
     WrongSize,
     /// It cannot be used.
     Unusable {
@@ -624,17 +624,17 @@ pub enum LeftOutReason {
     },
 }
 
-/// A load that ended with the app; see [`crate::ModelStatus::LoadSuspended`].
+/// A load during which the app ended; see [`crate::ModelStatus::LoadSuspended`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
     /// The model's display name.
     pub name: String,
     /// The context that it was loaded with, in tokens.
     pub context_tokens: u32,
-    /// The memory that it would have taken.
+    /// The memory that it needed.
     pub needed_bytes: u64,
-    /// The memory that was free then.
+    /// The memory that was available then.
     pub available_bytes: u64,
-    /// A context with which it takes less memory, in tokens.
+    /// A context that needs less memory, in tokens.
     pub safer_context_tokens: u32,
 }

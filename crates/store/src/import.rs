@@ -114,6 +114,7 @@ pub(crate) fn import(
     }
     transaction.commit()?;
     for (from, to) in moves {
+        // After a crash, the next opening finds the hash of the file and moves it again.
         match fs::rename(&from, to) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 return Err(Error::io(from)(error));

@@ -295,6 +295,7 @@ fn put_aside(path: &Path) -> Result<PathBuf, Error> {
 fn take_journal_along(path: &Path, aside: Option<&Path>) -> Result<(), Error> {
     for suffix in ["-wal", "-shm", "-journal"] {
         let from = with_suffix(path, suffix);
+        // Not synced: the folder is synced when the new database is renamed into it.
         let moved = match aside {
             Some(aside) => fs::rename(&from, with_suffix(aside, suffix)),
             None => fs::rename(&from, with_suffix(&with_suffix(path, ".gone"), suffix)),

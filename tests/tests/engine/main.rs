@@ -117,7 +117,7 @@ fn text_of(model: &Arc<Model>, prompt: &str, max_tokens: usize) -> String {
 }
 
 #[test]
-fn real_models_begin_as_llama_cpp_does() {
+fn greedy_outputs_equal_llama_cpp() {
     let starts = [
         (SMOLLM2, "The capital of France is", " Paris.\n\nThe United States has a population"),
         (SMOLLM2, "Water boils at", " 100°C, which is a perfect"),
@@ -136,7 +136,7 @@ fn real_models_begin_as_llama_cpp_does() {
 }
 
 #[test]
-fn perplexities_are_llama_cpps() {
+fn perplexities_equal_llama_cpp() {
     let text = fixture("reference/eval_text.txt");
     let text = std::fs::read_to_string(text).unwrap();
     for (name, expected) in PERPLEXITIES {
@@ -186,7 +186,7 @@ fn check_pieces(model: &Arc<Model>, ids: &[u32], tolerance: f64) {
 }
 
 #[test]
-fn reading_in_pieces_equals_reading_at_once() {
+fn chunked_prefill_equals_whole_prefill() {
     let model = load(&real_model(SMOLLM2), BackendKind::Cpu, KvType::F16);
     let ids: Vec<u32> = (0..90).map(|i| 1000 + i * 37 % 5000).collect();
     check_pieces(&model, &ids, CHUNKED_TOLERANCE);
@@ -240,7 +240,7 @@ fn last_logits_equal_those_of_reading_all() {
 }
 
 #[test]
-fn any_number_of_threads_gives_the_same_logits() {
+fn logits_do_not_depend_on_the_number_of_threads() {
     let path = real_model(SMOLLM2);
     let logits = |threads| {
         let options = LoadOptions { threads: Some(threads), ..LoadOptions::default() };
@@ -257,7 +257,7 @@ fn any_number_of_threads_gives_the_same_logits() {
 }
 
 #[test]
-fn a_turn_reads_only_its_new_tokens() {
+fn turn_prefills_only_its_new_tokens() {
     let model = load(&real_model(SMOLLM2), BackendKind::Cpu, KvType::F16);
     let mut session = model.session().unwrap();
     let cancel = AtomicBool::new(false);

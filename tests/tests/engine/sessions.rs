@@ -58,7 +58,7 @@ fn streaming(context: usize, n_sinks: usize) -> impl Fn(usize) -> Vec<usize> {
 }
 
 #[test]
-fn sinks_and_ring_equal_a_direct_computation() {
+fn sinks_and_ring_equal_direct_computation() {
     let (_folder, path) = tiny("llama");
     let ids = ids(600, 512);
     for (context, n_sinks) in [(16, 4), (16, 0), (300, 4), (200, 100)] {
@@ -114,7 +114,7 @@ fn c3_mistral_window_equals_a_direct_computation() {
 }
 
 #[test]
-fn a_layers_own_window_goes_round_its_ring() {
+fn sliding_window_layers_wrap_their_ring() {
     // A window of 16 and the reserve of 2,048 wrap after 2,064 tokens.
     let (_folder, path) = tiny("gemma3");
     let ids = ids(2500, 512);
@@ -139,7 +139,7 @@ fn a_layers_own_window_goes_round_its_ring() {
 }
 
 #[test]
-fn going_back_and_forking_equal_a_fresh_session() {
+fn truncated_and_forked_sessions_equal_a_fresh_one() {
     for name in ["llama", "gemma3"] {
         let (_folder, path) = tiny(name);
         let ids = ids(600, 512);
@@ -195,7 +195,7 @@ fn models_with_learned_positions_reread_the_recent_half() {
 }
 
 #[test]
-fn few_tokens_at_once_have_the_bits_of_one_by_one() {
+fn small_batches_equal_single_tokens_bit_for_bit() {
     for name in [SMOLLM2, GEMMA] {
         let model = load(&real_model(name), BackendKind::Cpu, 400, KvType::F16);
         let ids = ids(700, 30_000);
@@ -221,7 +221,7 @@ const REPETITIVE: &str = "fn area(width: f64, height: f64) -> f64 { width * heig
     fn area(width: f64, height: f64) -> f64 {";
 
 #[test]
-fn guesses_change_no_answer() {
+fn speculation_does_not_change_answers() {
     let cancel = AtomicBool::new(false);
     for (context, temperature) in [(512, 0.0), (100, 0.0), (512, 0.8)] {
         let model = smollm2(context);
@@ -322,7 +322,7 @@ fn cancelled_prefill_keeps_what_was_read() {
 }
 
 #[test]
-fn a_saved_session_goes_on_and_a_damaged_one_is_refused() {
+fn saved_session_resumes_and_damaged_one_is_rejected() {
     let (_other_folder, other) = tiny("llama");
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("chat.session");
@@ -414,7 +414,7 @@ fn crafted_session_is_rejected() {
 }
 
 #[test]
-fn keys_and_values_in_8_bits_keep_the_perplexity() {
+fn kv_cache_in_8_bits_keeps_the_perplexity() {
     let text = fixture("reference/eval_text.txt");
     let text = fs::read_to_string(text).unwrap();
     for (name, chunks) in [(SMOLLM2, 8), (GEMMA, 2)] {

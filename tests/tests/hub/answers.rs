@@ -9,11 +9,11 @@ use lilims_tests::hub_server::{
 use super::*;
 
 /// The waits of normal use, so that an unwanted retry would be noticed.
-const REAL: Patience = Patience {
+const REAL: Timeouts = Timeouts {
     connect: Duration::from_secs(2),
-    stall: Duration::from_secs(5),
-    retry: Duration::from_millis(500),
-    retries: 8,
+    read: Duration::from_secs(5),
+    first_retry: Duration::from_millis(500),
+    max_retries: 8,
 };
 
 fn always(target: Target, fault: Fault) -> FaultPlan {
@@ -43,8 +43,8 @@ async fn l4_rejected_token_is_dropped_and_the_request_continues_without_it() {
     store.assert_has(&content);
     let sent = hub.requests().iter().filter(|it| it.authorization).count();
     assert_eq!(sent, 1, "the token is sent once");
-    assert!(client.take_token_refusal());
-    assert!(!client.take_token_refusal(), "the rejection is reported once");
+    assert!(client.take_token_rejection());
+    assert!(!client.take_token_rejection(), "the rejection is reported once");
     // Neither this client nor another one in the process sends it again.
     hub.set_faults(FaultPlan::new(0, [FaultRule::once(Target::Api, limit)]));
     let again = store.client.clone().with_token(Some("hf_expired-4".to_owned()));
@@ -63,19 +63,19 @@ async fn l4_token_that_expires_during_a_download_is_dropped() {
     hub.add(Repo::new(ID).with_file(FILE, model(302, 1 << 20)));
     let store = Store::of(&hub);
     let client = store.client.clone().with_token(Some("hf_good-4".to_owned()));
-    client.beginning("owner/gated", "main", FILE, 10).await.unwrap();
+    client.read_prefix("owner/gated", "main", FILE, 10).await.unwrap();
     // A valid token without access to one repository is still used for others.
     let refuse = FaultRule::once(Target::Api, Fault::Status(403));
     hub.set_faults(FaultPlan::new(0, [refuse]));
     client.repository(ID, "main").await.unwrap();
-    assert!(!client.take_token_refusal());
-    client.beginning("owner/gated", "main", FILE, 10).await.unwrap();
+    assert!(!client.take_token_rejection());
+    client.read_prefix("owner/gated", "main", FILE, 10).await.unwrap();
     let expired = FaultRule::once(Target::Api, Fault::Status(401));
     hub.set_faults(FaultPlan::new(0, [expired]));
     client.repository(ID, "main").await.unwrap();
-    assert!(client.take_token_refusal());
-    let error = client.beginning("owner/gated", "main", FILE, 10).await.unwrap_err().to_string();
-    assert!(error.contains("is gated") && error.contains("is refused"), "{error}");
+    assert!(client.take_token_rejection());
+    let error = client.read_prefix("owner/gated", "main", FILE, 10).await.unwrap_err().to_string();
+    assert!(error.contains("is gated") && error.contains("was rejected"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -90,7 +90,7 @@ async fn l5_download_waits_as_requested_and_retries_once() {
         let store = Store::of(&hub);
         let id = store.library.enqueue(&source()).unwrap();
         let (start, mut reported) = (Instant::now(), Vec::new());
-        let on_progress = |row: &DownloadRow| reported.extend(row.journal.retrying.clone());
+        let on_progress = |row: &DownloadRow| reported.extend(row.progress.retrying.clone());
         let outcome = store.downloader().run_until_done(id, on_progress).await.unwrap();
         assert!(matches!(outcome, Outcome::Done(_)), "{how:?}: {outcome:?}");
         // An HTTP date has a resolution of one second.
@@ -112,10 +112,10 @@ async fn l5_no_requests_during_a_wait_and_cancelling_works() {
     let id = store.library.enqueue(&source()).unwrap();
     let (downloader, start) = (store.downloader(), Instant::now());
     let pause = async {
-        let waits = || store.row(id).journal.retrying.is_some_and(|(_, wait)| wait >= 279);
+        let waits = || store.row(id).progress.retrying.is_some_and(|(_, wait)| wait >= 279);
         until("it waits", waits).await;
         // Other requests of this client fail with the remaining wait, without being sent.
-        let error = store.client.beginning(ID, "main", FILE, 10).await.unwrap_err();
+        let error = store.client.read_prefix(ID, "main", FILE, 10).await.unwrap_err();
         assert!(error.to_string().contains("asks to wait 2"), "{error}");
         // Other kinds of requests have separate limits.
         store.client.search(&Search::default()).await.unwrap();
@@ -150,11 +150,11 @@ async fn l6_redirect_to_another_hub_is_followed_without_the_token() {
 #[tokio::test(flavor = "multi_thread")]
 async fn l6_permanent_failures_are_reported_at_once() {
     for (seed, (target, fault, said)) in (330..).zip([
-        (Target::Resolve, Fault::RedirectLoop, "circles"),
-        (Target::Resolve, Fault::NoLocation, "leads nowhere"),
+        (Target::Resolve, Fault::RedirectLoop, "too many redirects"),
+        (Target::Resolve, Fault::NoLocation, "has no target"),
         (Target::Resolve, Fault::Portal, "sign-in page"),
         (Target::Bytes, Fault::Portal, "sign-in page"),
-        (Target::Bytes, Fault::NoLocation, "leads nowhere"),
+        (Target::Bytes, Fault::NoLocation, "has no target"),
         (Target::Bytes, Fault::WrongRange(RangeLie::Absent), "without saying which"),
         (Target::Bytes, Fault::WrongRange(RangeLie::Offset), "it sends the range"),
         (Target::Resolve, Fault::Status(400), "400"),
@@ -184,7 +184,7 @@ async fn l6_html_pages_are_not_accepted_as_responses() {
     let errors = [
         store.client.search(&Search::default()).await.unwrap_err(),
         store.client.repository(ID, "main").await.unwrap_err(),
-        store.client.beginning(ID, "main", FILE, 10).await.unwrap_err(),
+        store.client.read_prefix(ID, "main", FILE, 10).await.unwrap_err(),
     ];
     for error in errors {
         assert!(error.to_string().contains("sign-in page") && !error.is_transient(), "{error}");
@@ -225,7 +225,7 @@ async fn l15_the_hubs_reason_is_shown_sanitised() {
     ] {
         hub.set_faults(always(Target::Resolve, Fault::GatedBecause(reason)));
         let client = store.client.clone().with_token(None);
-        let error = client.beginning(ID, "main", FILE, 10).await.unwrap_err();
+        let error = client.read_prefix(ID, "main", FILE, 10).await.unwrap_err();
         assert!(matches!(error, Error::Gated { .. }), "{error:?}");
         let error = error.to_string();
         assert!(error.contains(shown) && error.len() < 400, "{error}");

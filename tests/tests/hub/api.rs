@@ -27,7 +27,7 @@ async fn search_filters_by_words_size_and_licence() {
         let search = Search { text: text.to_owned(), max_parameters, licence };
         store.client.search(&search).await.unwrap()
     };
-    let ids = |found: &[lilims_hub::Found]| {
+    let ids = |found: &[lilims_hub::SearchResult]| {
         found.iter().map(|it| it.repository.clone()).collect::<Vec<_>>()
     };
     let all = find("", None, None).await;
@@ -77,13 +77,13 @@ async fn header_is_downloaded_without_the_rest() {
     let content = model(111, 20 << 20);
     let hub = hub_with(&content);
     let store = Store::of(&hub);
-    let (bytes, total) = store.client.beginning(ID, "main", FILE, 70_000).await.unwrap();
+    let (bytes, total) = store.client.read_prefix(ID, "main", FILE, 70_000).await.unwrap();
     assert_eq!(total, content.len_bytes());
     assert_eq!(bytes, content.read(0..70_000).unwrap());
     assert_eq!(sent_bytes(&hub), 70_000);
     let short = hub_with(&Content::held("GGUF"));
     let client = client(&store.library, &short);
-    let (bytes, total) = client.beginning(ID, "main", FILE, 70_000).await.unwrap();
+    let (bytes, total) = client.read_prefix(ID, "main", FILE, 70_000).await.unwrap();
     assert_eq!((bytes.as_slice(), total), (&b"GGUF"[..], 4));
 }
 
@@ -99,7 +99,7 @@ async fn gates_are_explained() {
     for (token, status) in [(None, 401), (Some("hf_other"), 403)] {
         hub.clear_requests();
         let client = store.client.clone().with_token(token.map(str::to_owned));
-        let error = client.beginning(ID, "main", FILE, 100).await.unwrap_err();
+        let error = client.read_prefix(ID, "main", FILE, 100).await.unwrap_err();
         let Error::Gated { repository, page, .. } = &error else { panic!("{error:?}") };
         assert!(repository.ends_with(ID), "{repository}");
         assert_eq!(*page, format!("{}/{ID}", hub.endpoint()));
@@ -114,7 +114,7 @@ async fn gates_are_explained() {
     assert_eq!(page, format!("{}/{ID}", hub.endpoint()));
     store.assert_nothing_shows();
     let client = store.client.clone().with_token(Some("hf_reader".to_owned()));
-    client.beginning(ID, "main", FILE, 100).await.unwrap();
+    client.read_prefix(ID, "main", FILE, 100).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -131,9 +131,9 @@ async fn errors_name_what_is_missing() {
         assert_eq!(missing(error), "owner/none");
         let error = client.repository(ID, "v9").await.unwrap_err();
         assert_eq!(missing(error), format!("revision v9 of {ID}"));
-        let error = client.beginning(ID, "v9", FILE, 1).await.unwrap_err();
+        let error = client.read_prefix(ID, "v9", FILE, 1).await.unwrap_err();
         assert_eq!(missing(error), format!("revision v9 of {ID}"));
-        let error = client.beginning(ID, "main", "none.gguf", 1).await.unwrap_err();
+        let error = client.read_prefix(ID, "main", "none.gguf", 1).await.unwrap_err();
         assert_eq!(missing(error), format!("none.gguf in {ID}"));
         assert_eq!(client.card(ID, "main").await.unwrap(), "", "the repository has no card");
     }

@@ -85,7 +85,7 @@ fn does_its_job() {
 }
 
 async fn pull(library: &Arc<Library>) {
-    let client = Client::new(library.clone(), &env::var(ENDPOINT).unwrap(), PATIENCE).unwrap();
+    let client = Client::new(library.clone(), &env::var(ENDPOINT).unwrap(), TIMEOUTS).unwrap();
     let id = library.enqueue(&source()).unwrap();
     let outcome = Downloader::new(client).run_until_done(id, |_| ()).await.unwrap();
     match outcome {

@@ -66,11 +66,11 @@ async fn paused(store: &Store, hub: &HubServer, here: u64) -> i64 {
     hub.set_faults(FaultPlan::new(0, [FaultRule::always(Target::Bytes, stall)]));
     let id = store.library.enqueue(&source()).unwrap();
     // It waits for more bytes until it is paused.
-    let patience = Patience { stall: Duration::from_secs(30), ..PATIENCE };
-    let client = Client::new(store.library.clone(), &hub.endpoint(), patience).unwrap();
+    let timeouts = Timeouts { read: Duration::from_secs(30), ..TIMEOUTS };
+    let client = Client::new(store.library.clone(), &hub.endpoint(), timeouts).unwrap();
     let downloader = Downloader::new(client);
     let pause = async {
-        until("it came", || store.row(id).journal.done_bytes >= here).await;
+        until("it came", || store.row(id).progress.done_bytes >= here).await;
         store.library.pause(id).unwrap();
     };
     let (outcome, ()) = tokio::join!(downloader.run_until_done(id, |_| ()), pause);

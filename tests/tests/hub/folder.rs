@@ -109,7 +109,7 @@ fn l2_running_import_is_kept_and_counted() {
     let library = Library::open(&root).unwrap();
     let cancel = AtomicBool::new(false);
     thread::scope(|scope| {
-        let import = scope.spawn(|| library.import_unless(&big, &cancel));
+        let import = scope.spawn(|| library.import_cancellable(&big, &cancel));
         while partials(&root).is_empty() && !import.is_finished() {
             thread::sleep(Duration::from_micros(200));
         }
@@ -250,7 +250,7 @@ async fn l8_cancelling_an_interrupted_pull_frees_its_space() {
     let mut child = child::command("pull", store.folder.path(), &hub.endpoint());
     let mut child = child.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let rows = || store.library.downloads().unwrap();
-    until("it runs", || rows().first().is_some_and(|row| row.journal.done_bytes > 1000)).await;
+    until("it runs", || rows().first().is_some_and(|row| row.progress.done_bytes > 1000)).await;
     child.kill().unwrap();
     child.wait().unwrap();
     assert!(store.library.storage().unwrap().unfinished_bytes >= 9 << 20);
@@ -329,9 +329,9 @@ async fn l16_new_pull_starts_without_old_state() {
     store.library.remove(&store.library.entries().unwrap()[0].name).unwrap();
     let id = store.library.enqueue(&source()).unwrap();
     let row = store.row(id);
-    assert_eq!((row.journal.done_bytes, row.journal.total_bytes), (0, 0), "{row:?}");
+    assert_eq!((row.progress.done_bytes, row.progress.total_bytes), (0, 0), "{row:?}");
     let mut reported = Vec::new();
-    let on_progress = |row: &DownloadRow| reported.push(row.journal.done_bytes);
+    let on_progress = |row: &DownloadRow| reported.push(row.progress.done_bytes);
     let outcome = store.downloader().run_until_done(id, on_progress).await.unwrap();
     assert!(matches!(outcome, Outcome::Done(_)), "{outcome:?}");
     assert_eq!(reported[0], 0, "{reported:?}");
@@ -342,6 +342,6 @@ async fn l16_new_pull_starts_without_old_state() {
                  '$.bytes_per_second', 5.0)";
     index.execute(left, []).unwrap();
     let row = store.row(store.library.enqueue(&source()).unwrap());
-    assert_eq!((row.failure, row.journal.retrying), (None, None));
-    assert_eq!((row.journal.bytes_per_second, row.journal.is_checking), (None, false));
+    assert_eq!((row.failure, row.progress.retrying), (None, None));
+    assert_eq!((row.progress.bytes_per_second, row.progress.is_checking), (None, false));
 }

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lilims_gguf::{TensorType, Value, Writer};
-use lilims_hub::{Client, DownloadRow, Downloader, Library, Outcome, Patience, Source};
+use lilims_hub::{Client, DownloadRow, Downloader, Library, Outcome, Source, Timeouts};
 use lilims_ipc::Problem;
 use lilims_tests::hub_server::{Content, Host, HubServer, Repo};
 use tempfile::TempDir;
@@ -34,11 +34,11 @@ const FILE: &str = "tiny-Q8_0.gguf";
 /// The chunk size: the bytes to download again after one damaged byte.
 const CHUNK: u64 = 4 << 20;
 /// Short timeouts, so that tests do not wait long for missing responses.
-const PATIENCE: Patience = Patience {
+const TIMEOUTS: Timeouts = Timeouts {
     connect: Duration::from_secs(2),
-    stall: Duration::from_millis(400),
-    retry: Duration::from_millis(1),
-    retries: 14,
+    read: Duration::from_millis(400),
+    first_retry: Duration::from_millis(1),
+    max_retries: 14,
 };
 
 /// A model file with at least `data_bytes` of data generated from `seed`.
@@ -130,7 +130,7 @@ impl Store {
 
 fn client(library: &Arc<Library>, hub: &HubServer) -> Client {
     // The machine that runs the tests may have a token configured.
-    Client::new(library.clone(), &hub.endpoint(), PATIENCE).unwrap().with_token(None)
+    Client::new(library.clone(), &hub.endpoint(), TIMEOUTS).unwrap().with_token(None)
 }
 
 /// The visible files in the library's folder, which should be its models.

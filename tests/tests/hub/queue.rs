@@ -25,7 +25,7 @@ async fn download_is_paused_resumed_and_cancelled() {
     let running = tokio::spawn(async move { downloader.run(|_| ()).await });
 
     let id = store.library.enqueue(&source()).unwrap();
-    until("two chunks came", || store.row(id).journal.done_bytes > 2 * CHUNK + 1000).await;
+    until("two chunks came", || store.row(id).progress.done_bytes > 2 * CHUNK + 1000).await;
     store.library.pause(id).unwrap();
     let lock = store.folder.path().join(format!(".locks/download-{id}.lock"));
     until("no process runs it", || fs::File::open(&lock).unwrap().try_lock().is_ok()).await;
@@ -42,7 +42,7 @@ async fn download_is_paused_resumed_and_cancelled() {
     store.library.remove(&store.library.entries().unwrap()[0].name).unwrap();
     slow_down(&hub, 16 << 20);
     let id = store.library.enqueue(&source()).unwrap();
-    until("it runs", || store.row(id).journal.done_bytes > 1000).await;
+    until("it runs", || store.row(id).progress.done_bytes > 1000).await;
     store.library.cancel(id).unwrap();
     assert_eq!(store.library.download(id).unwrap(), None);
     until("its file is gone", || partials(store.folder.path()).is_empty()).await;
@@ -66,7 +66,7 @@ async fn leftovers_of_a_cancelled_download_are_removed_on_open() {
     let mut child = child.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let has_begun = || {
         let rows = store.library.downloads().unwrap();
-        rows.first().is_some_and(|row| row.journal.done_bytes > 1000)
+        rows.first().is_some_and(|row| row.progress.done_bytes > 1000)
     };
     until("it runs", has_begun).await;
     store.library.cancel(store.library.downloads().unwrap()[0].id).unwrap();

@@ -9,8 +9,8 @@ pub(crate) use drag::{Drag, on_drag};
 
 use js_sys::{Array, Object, Reflect};
 use lilims_ipc::{
-    AppEvent, Command, Conversation, ConversationId, Conversion, Download, Error, Event, Library,
-    ModelStatus, Options, Overflow, Recommended, Reply, Request,
+    AppEvent, CatalogueModel, Command, Conversation, ConversationId, Conversion, Download, Error,
+    Event, Library, ModelStatus, Options, Overflow, Reply, Request,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use wasm_bindgen::prelude::*;
@@ -136,7 +136,7 @@ pub(crate) async fn conversion() -> Result<Option<Conversion>, Error> {
 }
 
 /// Returns the recommended models.
-pub(crate) async fn catalogue() -> Result<Vec<Recommended>, Error> {
+pub(crate) async fn catalogue() -> Result<Vec<CatalogueModel>, Error> {
     match call(&Command::Catalogue).await? {
         Reply::Catalogue(models) => Ok(models),
         _ => Err(unexpected()),

@@ -1,7 +1,7 @@
 //! The offer to download a first model, shown in place of a conversation while there is none.
 
 use leptos::prelude::*;
-use lilims_ipc::{Download, DownloadState, Error, LibraryModel, Recommended};
+use lilims_ipc::{CatalogueModel, Download, DownloadState, Error, LibraryModel};
 
 use super::icon::mark;
 use super::untrusted::{UntrustedName, UntrustedText};
@@ -13,7 +13,7 @@ use crate::text::{self, text};
 pub(crate) fn FirstModelOffer(
     /// The model that is offered, once the catalogue is read.
     #[prop(into)]
-    model: Signal<Option<Recommended>>,
+    model: Signal<Option<CatalogueModel>>,
     /// Its download, if there is one.
     #[prop(into)]
     download: Signal<Option<Download>>,

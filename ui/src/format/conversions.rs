@@ -120,7 +120,7 @@ fn signed_percent(percent: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use lilims_ipc::{ConversionRequest, Figures};
+    use lilims_ipc::{ConversionRequest, Measurement};
 
     use super::*;
 
@@ -162,7 +162,7 @@ mod tests {
             "Converting · step 1 of 2 · Tensor 45 of 272 · 34.1 MB of 91.7 MB · 20 s left"
         );
         assert_eq!(conversion_line(&conversion(running(true))), "Cancelling…");
-        let figures = Figures {
+        let figures = Measurement {
             text: "t".into(),
             tokens: 9,
             perplexity_before: 20.0,

@@ -200,7 +200,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn streams_like_complete_text_for_any_lines(
+        fn streamed_text_equals_complete_text(
             lines in prop::collection::vec(
                 prop::sample::select(vec![
                     "", "", "", "a", "text *b* `c`", "# h", "- a", "  - b", "    c", "1. d", "2) e",

@@ -1,14 +1,14 @@
 //! The first model: which one is offered if none is on this device, and the next step of its
 //! download.
 
-use lilims_ipc::{Download, DownloadPlan, DownloadState, Recommended, Verdict};
+use lilims_ipc::{CatalogueModel, Download, DownloadPlan, DownloadState, Verdict};
 
 use super::actions::HubFile;
 
 /// The model to offer: the smallest that fits this device, or the smallest of all if none fits.
-pub(crate) fn first_model(catalogue: &[Recommended]) -> Option<&Recommended> {
-    let fits = |model: &&Recommended| model.verdict != Verdict::TooLarge;
-    let smallest = |model: &&Recommended| model.size_bytes;
+pub(crate) fn first_model(catalogue: &[CatalogueModel]) -> Option<&CatalogueModel> {
+    let fits = |model: &&CatalogueModel| model.verdict != Verdict::TooLarge;
+    let smallest = |model: &&CatalogueModel| model.size_bytes;
     catalogue
         .iter()
         .filter(fits)
@@ -51,8 +51,8 @@ pub(crate) fn next_step(
 mod tests {
     use super::*;
 
-    fn model(id: &str, size_bytes: u64, verdict: Verdict) -> Recommended {
-        Recommended {
+    fn model(id: &str, size_bytes: u64, verdict: Verdict) -> CatalogueModel {
+        CatalogueModel {
             id: id.into(),
             title: id.into(),
             repository: "o/r".into(),
@@ -91,7 +91,7 @@ mod tests {
         };
         assert_eq!(next_step(&awaited, None, &[]), None);
         assert_eq!(next_step(&awaited, Some(&plan), &[]), Some(FirstStep::Download));
-        plan.removes.push(lilims_ipc::PlanModel {
+        plan.removes.push(lilims_ipc::PlannedModel {
             name: "b".into(),
             title: "b".into(),
             disk_bytes: 1,

@@ -8,8 +8,8 @@ use std::collections::HashMap;
 
 use leptos::prelude::*;
 use lilims_ipc::{
-    Conversion, ConversionOffer, ConversionState, Download, DownloadPlan, Error, Fit, Found,
-    Library, Recommended, Reply, Repository, Search,
+    CatalogueModel, Conversion, ConversionOffer, ConversionState, Download, DownloadPlan, Error,
+    Fit, Library, Reply, Repository, Search, SearchResult,
 };
 
 use super::actions::{Action, Concern, HubFile};
@@ -110,11 +110,11 @@ pub(crate) struct LibraryState {
     /// All downloads.
     pub(crate) downloads: RwSignal<Vec<Download>>,
     /// The recommended models.
-    pub(crate) catalogue: RwSignal<Fetched<Vec<Recommended>>>,
+    pub(crate) catalogue: RwSignal<Fetched<Vec<CatalogueModel>>>,
     /// The search as entered so far.
     pub(crate) search: RwSignal<Search>,
     /// The search results.
-    pub(crate) found: RwSignal<Fetched<Vec<Found>>>,
+    pub(crate) found: RwSignal<Fetched<Vec<SearchResult>>>,
     /// The name of the open repository.
     pub(crate) opened: RwSignal<Option<String>>,
     /// The data of the open repository.
@@ -331,8 +331,8 @@ impl LibraryState {
     }
 }
 
-fn found(reply: Reply) -> Vec<Found> {
-    if let Reply::Found(found) = reply { found } else { Vec::new() }
+fn found(reply: Reply) -> Vec<SearchResult> {
+    if let Reply::SearchResults(found) = reply { found } else { Vec::new() }
 }
 
 #[cfg(test)]

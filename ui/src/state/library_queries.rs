@@ -107,7 +107,7 @@ mod tests {
             last_used_ms: None,
             condition: Condition::Good,
             fit: None,
-            made: None,
+            conversion: None,
         }
     }
 

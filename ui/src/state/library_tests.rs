@@ -17,7 +17,7 @@ fn search(text: &str) -> Action {
 }
 
 fn found(repository: &str) -> Reply {
-    Reply::Found(vec![Found {
+    Reply::SearchResults(vec![SearchResult {
         repository: repository.into(),
         downloads: 1,
         likes: 1,

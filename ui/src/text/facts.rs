@@ -1,9 +1,9 @@
 //! Sentences for facts that are not errors: notes, reports, reasons, and the parts of an estimate.
 
 use lilims_ipc::{
-    Attempt, CacheShape, Caution, Fit, FitPart, FitPartKind, ImportFailure, LeftOut, LeftOutReason,
-    LibraryNote, MemorySource, Owner, PromptNote, Report, StayReason, Suggestion, UnloadReason,
-    Unsuitable,
+    Attempt, CacheShape, Caution, Fit, FitPart, FitPartKind, ImportFailure, LibraryNote,
+    MemorySource, Owner, PromptNote, Report, SkipReason, SkippedFile, StayReason, Suggestion,
+    UnloadReason, Unsuitable,
 };
 
 use super::errors::error;
@@ -119,7 +119,7 @@ pub(crate) fn report(report: &Report) -> String {
             let imported = (!names.is_empty()).then(|| text!(report.imported, names = list(names)));
             sentences(imported.into_iter().chain(failures.iter().map(import_failure)))
         }
-        Report::Scanned { added, n_known, gone, left_out, n_more_left_out } => {
+        Report::Scanned { added, n_known, gone, skipped, n_more_skipped } => {
             let found = match (&**added, *n_known) {
                 ([], 0) => text!(report.none_found).into(),
                 ([], known) => text!(report.nothing_new, count = known),
@@ -127,10 +127,10 @@ pub(crate) fn report(report: &Report) -> String {
                 (names, _) => text!(report.found, count = names.len()),
             };
             let gone = (!gone.is_empty()).then(|| text!(report.gone, names = list(gone)));
-            let more = (*n_more_left_out > 0)
-                .then(|| text!(report.more_left_out, count = *n_more_left_out));
-            let left_out = left_out.iter().map(self::left_out);
-            sentences([found].into_iter().chain(gone).chain(left_out).chain(more))
+            let more =
+                (*n_more_skipped > 0).then(|| text!(report.more_left_out, count = *n_more_skipped));
+            let skipped = skipped.iter().map(skipped_file);
+            sentences([found].into_iter().chain(gone).chain(skipped).chain(more))
         }
     }
 }
@@ -140,22 +140,22 @@ fn import_failure(failure: &ImportFailure) -> String {
     text!(report.not_imported, file, why = error(&failure.error))
 }
 
-fn left_out(left_out: &LeftOut) -> String {
-    let why = match &left_out.reason {
-        LeftOutReason::Unsuitable { why } => unsuitable(*why),
-        LeftOutReason::TooManyFiles { limit } => {
+fn skipped_file(skipped: &SkippedFile) -> String {
+    let why = match &skipped.reason {
+        SkipReason::Unsuitable { why } => unsuitable(*why),
+        SkipReason::TooManyFiles { limit } => {
             text!(left_out.too_many_files, limit = count(*limit))
         }
-        LeftOutReason::Missing => text!(left_out.missing).into(),
-        LeftOutReason::NotGguf => text!(left_out.not_gguf).into(),
-        LeftOutReason::TooDeep { limit } => text!(left_out.too_deep, limit = count(*limit)),
-        LeftOutReason::Manifest { what } => text!(left_out.manifest, what = visible_name(what)),
-        LeftOutReason::Split => text!(left_out.split).into(),
-        LeftOutReason::NeedsAdapter => text!(left_out.needs_adapter).into(),
-        LeftOutReason::WrongSize => text!(left_out.wrong_size).into(),
-        LeftOutReason::Unusable { what } => visible_name(what),
+        SkipReason::Missing => text!(left_out.missing).into(),
+        SkipReason::NotGguf => text!(left_out.not_gguf).into(),
+        SkipReason::TooDeep { limit } => text!(left_out.too_deep, limit = count(*limit)),
+        SkipReason::Manifest { what } => text!(left_out.manifest, what = visible_name(what)),
+        SkipReason::Split => text!(left_out.split).into(),
+        SkipReason::NeedsAdapter => text!(left_out.needs_adapter).into(),
+        SkipReason::WrongSize => text!(left_out.wrong_size).into(),
+        SkipReason::Unusable { what } => visible_name(what),
     };
-    text!(report.left_out, file = visible_name(&left_out.file), why)
+    text!(report.left_out, file = visible_name(&skipped.file), why)
 }
 
 fn list(names: &[String]) -> String {
@@ -318,11 +318,11 @@ mod tests {
             added: vec!["a".into(), "b".into()],
             n_known: 1,
             gone: vec!["c".into(), "d".into()],
-            left_out: vec![LeftOut {
+            skipped: vec![SkippedFile {
                 file: "e.gguf".into(),
-                reason: LeftOutReason::Unsuitable { why: Unsuitable::Projector },
+                reason: SkipReason::Unsuitable { why: Unsuitable::Projector },
             }],
-            n_more_left_out: 1,
+            n_more_skipped: 1,
         };
         assert_eq!(
             report(&scanned),

@@ -24,7 +24,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::app::{WORKSPACE_SELECTION, program_name};
-use crate::paths::Paths;
+use crate::paths::{self, Paths};
 use crate::process;
 use crate::report::{note, step};
 use crate::setup;
@@ -86,7 +86,7 @@ pub(crate) fn run(paths: &Paths, words: &[&str]) -> Result<()> {
     };
     let document = paths.root.join("docs/benchmarks.md");
     let old = fs::read_to_string(&document)?;
-    fs::write(&document, table::replace(&old, &table::render(&header, &outcomes))?)?;
+    paths::write(&document, table::replace(&old, &table::render(&header, &outcomes))?)?;
     note(&format!("{} rewritten", document.display()));
     Ok(())
 }

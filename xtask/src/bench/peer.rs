@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::app::program_name;
-use crate::paths::Paths;
+use crate::paths::{self, Paths};
 use crate::process;
 use crate::report::{note, step};
 use crate::setup::{self, model};
@@ -102,7 +102,7 @@ pub(crate) fn ensure(paths: &Paths) -> Result<Peer> {
         configure(&source, &build_folder)?;
         process::run(Command::new("ninja").arg("-C").arg(&build_folder).args(PROGRAMS))
     })?;
-    fs::write(&stamp, ARCHIVE_SHA256)?;
+    paths::write(&stamp, ARCHIVE_SHA256)?;
     Ok(peer)
 }
 
@@ -131,6 +131,7 @@ fn fetch(folder: &Path) -> Result<PathBuf> {
     fs::create_dir_all(&partial)?;
     process::run(Command::new("tar").arg("-xzf").arg(&archive).arg("-C").arg(&partial))?;
     ensure!(partial.join(SOURCE).is_dir(), "{ARCHIVE} does not contain {SOURCE}");
+    // A folder; not synced, since the stamp is written only after it has been built.
     fs::rename(&partial, &unpacked)?;
     fs::remove_file(&archive)?;
     Ok(unpacked.join(SOURCE))
@@ -183,7 +184,7 @@ fn quantise(peer: &Peer, source: &Path, target: &Path, type_name: &str) -> Resul
         command.stdout(Stdio::null()).stderr(Stdio::null());
         process::run(&mut command)
     })?;
-    Ok(fs::rename(&partial, target)?)
+    Ok(lilims_files::rename_replacing(&partial, target)?)
 }
 
 #[cfg(test)]

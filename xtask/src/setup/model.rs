@@ -13,7 +13,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
-use crate::paths::Paths;
+use crate::paths::{self, Paths};
 use crate::process;
 use crate::report::{note, step};
 
@@ -214,11 +214,7 @@ fn link_or_copy(source: &Path, target: &Path, model: &Model) -> Result<()> {
 
 /// Syncs the file to disk and renames it atomically to its final name.
 fn publish(partial: &Path, target: &Path, model: &Model) -> Result<()> {
-    File::open(partial)?.sync_all()?;
-    fs::rename(partial, target).with_context(|| target.display().to_string())?;
-    if let Some(folder) = target.parent() {
-        File::open(folder)?.sync_all()?;
-    }
+    lilims_files::rename_replacing(partial, target)?;
     write_stamp(target, model)
 }
 
@@ -254,7 +250,7 @@ fn verify(file: &Path, model: &Model) -> Result<()> {
 }
 
 fn write_stamp(file: &Path, model: &Model) -> Result<()> {
-    Ok(fs::write(with_suffix(file, "verified"), stamp_text(file, model)?)?)
+    paths::write(&with_suffix(file, "verified"), stamp_text(file, model)?)
 }
 
 /// The stamp's text for the file as it is now.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use crate::paths::Paths;
+use crate::paths::{self, Paths};
 use crate::process;
 use crate::report::note;
 
@@ -88,7 +88,7 @@ pub(crate) fn choose(paths: &Paths) -> Result<Toolchain> {
             return Ok(Toolchain::Installed);
         }
         fs::create_dir_all(&paths.cache)?;
-        fs::write(&failure, "rustup could not add the WebAssembly target\n")?;
+        paths::write(&failure, "rustup could not add the WebAssembly target\n")?;
     }
     if Path::new("/etc/debian_version").exists() {
         note("rustup cannot add the WebAssembly target: using Debian's rustc-web");

@@ -36,7 +36,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("lilims-cli", LIBRARIES),
     ("lilims-app", LIBRARIES),
     ("lilims-tests", LIBRARIES),
-    ("xtask", &[]),
+    ("xtask", &["lilims-files"]),
 ];
 
 /// The crates that programs may depend on.

@@ -40,7 +40,7 @@ impl Import {
             ensure!(!file.is_dir(), "{shown} is a folder: `lilims scan {shown}` takes its models");
             let entry = match self.in_place {
                 true => library.add_in_place(file, &Owner::Folder.to_string()),
-                false => interrupt.during(|cancel| library.import_unless(file, cancel)),
+                false => interrupt.during(|cancel| library.import_cancellable(file, cancel)),
             };
             if matches!(entry, Err(Error::Stopped)) {
                 // Nothing of the copy is left.
@@ -70,7 +70,7 @@ fn text(scanned: &Scanned) -> String {
     let mut row = |label: &str, what: String| rows.push(vec![label.to_owned(), what]);
     scanned.added.iter().for_each(|name| row("new", name.clone()));
     scanned.gone.iter().for_each(|name| row("gone", name.clone()));
-    for (path, why) in &scanned.left_out {
+    for (path, why) in &scanned.skipped {
         row("left out", format!("{}: {why}", path.display()));
     }
     let added = match scanned.added.len() {

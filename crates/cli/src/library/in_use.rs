@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use lilims_engine::{LoadOptions, MemoryEstimate};
-use lilims_hub::{Entry, Error, Held, Library, Peak};
+use lilims_hub::{Entry, Error, Library, LockGuard, Peak};
 
 use crate::memory;
 
@@ -12,7 +12,7 @@ use crate::memory;
 pub(crate) struct InUse {
     library: Library,
     entry: Entry,
-    _held: Held,
+    _held: LockGuard,
 }
 
 impl InUse {
@@ -52,6 +52,6 @@ impl InUse {
             family: estimate.family,
         };
         // Without it, estimates are what they were.
-        let _ = self.library.note_peak(&peak);
+        let _ = self.library.record_peak(&peak);
     }
 }

@@ -84,7 +84,7 @@ fn cells(entry: &Entry) -> Vec<String> {
 }
 
 fn cells_of_download(row: &DownloadRow) -> Vec<String> {
-    let journal = &row.journal;
+    let journal = &row.progress;
     let percent = journal.done_bytes.saturating_mul(100) / journal.total_bytes.max(1);
     let why = match row.state {
         DownloadState::Failed => "unfinished, broke off",
@@ -161,11 +161,11 @@ impl Row {
             repository: Some(row.source.repository.clone()),
             file: Some(row.source.file.clone()),
             revision: Some(row.source.revision.clone()),
-            size_bytes: row.journal.total_bytes,
+            size_bytes: row.progress.total_bytes,
             quantisation: lilims_models::quantisation_of(&row.source.file).unwrap_or_default(),
             ..Entry::default()
         };
-        let done_bytes = Some(row.journal.done_bytes);
+        let done_bytes = Some(row.progress.done_bytes);
         Self { is_unfinished: true, done_bytes, ..Self::from(entry) }
     }
 }

@@ -106,7 +106,7 @@ fn tell_rebuilt(library: &Library) {
 
 /// Says that the hub refused the access token, if it did.
 fn tell_of_token(client: &Client) {
-    if client.take_token_refusal() {
+    if client.take_token_rejection() {
         output::note(&format!(
             "lilims: {} refuses the access token, so Lilims goes on without it: it may have expired \
              (HF_TOKEN, `lilims token`)",

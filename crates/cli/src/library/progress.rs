@@ -40,7 +40,7 @@ impl Progress {
     }
 
     fn tell_pipe(&mut self, row: &DownloadRow) {
-        let trouble = row.journal.retrying.as_ref().map(|(error, _)| messages::problem(error));
+        let trouble = row.progress.retrying.as_ref().map(|(error, _)| messages::problem(error));
         let is_new = trouble.is_some() && trouble != self.told_trouble;
         let percent = percent(row);
         let step = percent.map(|percent| percent / STEP_PERCENT * STEP_PERCENT);
@@ -59,12 +59,12 @@ impl Progress {
 
 /// How much is here, `None` until the size is known.
 fn percent(row: &DownloadRow) -> Option<u64> {
-    let total = row.journal.total_bytes;
-    (total > 0).then(|| row.journal.done_bytes.saturating_mul(100) / total)
+    let total = row.progress.total_bytes;
+    (total > 0).then(|| row.progress.done_bytes.saturating_mul(100) / total)
 }
 
 fn text(row: &DownloadRow) -> String {
-    let journal = &row.journal;
+    let journal = &row.progress;
     if let Some((error, seconds)) = &journal.retrying {
         let why = messages::problem(error);
         return format!("{why}; trying again in {}", words::duration(*seconds));

@@ -9,7 +9,8 @@ use clap::Args;
 use lilims_core::library::fetch_header;
 use lilims_engine::{LoadOptions, MemoryBudget};
 use lilims_hub::{
-    Client, Downloader, Entry, Library, Occupant, Outcome, Plan, Repository, RepositoryFile, Source,
+    Client, Downloader, Entry, Library, Outcome, Plan, PlannedModel, Repository, RepositoryFile,
+    Source,
 };
 use lilims_models::Catalogue;
 use tokio::runtime::Runtime;
@@ -169,7 +170,7 @@ impl Download<'_> {
         self.library.reserve(id, self.file.size_bytes)?;
         let downloader = Downloader::new(self.client.clone());
         let downloader = match limit {
-            Some(limit) => downloader.at_most(limit),
+            Some(limit) => downloader.with_rate_limit(limit),
             None => downloader,
         };
         let mut progress = Progress::new();
@@ -196,7 +197,7 @@ impl Download<'_> {
 
     fn done(&self, entry: &Entry) -> Result<ExitCode> {
         if let Some(licence) = &self.repository.licence {
-            self.library.note_licence(&entry.name, licence)?;
+            self.library.add_licence(&entry.name, licence)?;
         }
         let hint = format!("`lilims chat --model {}` talks to it.", entry.name);
         output::note(&hint);
@@ -207,7 +208,7 @@ impl Download<'_> {
 
 /// Such as `needs 4.1 GB: removes a (2.3 GB, last used in March) and b; keeps pinned c`.
 fn plan_text(plan: &Plan) -> String {
-    let leaves = |it: &Occupant| {
+    let leaves = |it: &PlannedModel| {
         let size = output::disk_size(it.disk_bytes);
         match it.last_used_ms {
             Some(at) => format!("{} ({size}, last used {})", it.name, words::when(at)),
@@ -215,7 +216,7 @@ fn plan_text(plan: &Plan) -> String {
         }
     };
     let removes: Vec<_> = plan.removes.iter().map(leaves).collect();
-    let stays = |it: &Occupant| format!("{} {}", it.stays.map_or("", messages::stays), it.name);
+    let stays = |it: &PlannedModel| format!("{} {}", it.stays.map_or("", messages::stays), it.name);
     let keeps: Vec<_> = plan.keeps.iter().map(stays).collect();
     let needed = output::disk_size(plan.needed_bytes);
     let text = format!("needs {needed}: removes {}", words::list(&removes));
@@ -240,7 +241,7 @@ mod tests {
 
     #[test]
     fn plans_read_as_sentences() {
-        let occupant = |name: &str, stays| Occupant {
+        let occupant = |name: &str, stays| PlannedModel {
             name: name.to_owned(),
             title: String::new(),
             disk_bytes: 2_300_000_000,
@@ -255,7 +256,7 @@ mod tests {
         };
         let expected = "needs 4.1 GB: removes a (2.3 GB) and b (2.3 GB); keeps pinned c";
         assert_eq!(plan_text(&plan), expected);
-        let used = Occupant { last_used_ms: Some(0), ..occupant("a", None) };
+        let used = PlannedModel { last_used_ms: Some(0), ..occupant("a", None) };
         let plan = Plan { removes: vec![used], keeps: Vec::new(), ..plan };
         assert!(plan_text(&plan).contains("(2.3 GB, last used in "), "{}", plan_text(&plan));
     }

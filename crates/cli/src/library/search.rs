@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use clap::Args;
-use lilims_hub::{Client, Found, Search as Query};
+use lilims_hub::{Client, Search as Query, SearchResult};
 use serde::Serialize;
 
 use super::{patiently, runtime, tell_of_token, words};
@@ -65,7 +65,7 @@ impl Search {
     }
 }
 
-fn row(found: &Found) -> Row<'_> {
+fn row(found: &SearchResult) -> Row<'_> {
     Row {
         repository: &found.repository,
         downloads: found.downloads,
@@ -77,7 +77,7 @@ fn row(found: &Found) -> Row<'_> {
     }
 }
 
-fn cells(found: &Found) -> Vec<String> {
+fn cells(found: &SearchResult) -> Vec<String> {
     vec![
         found.repository.clone(),
         found.parameters.map_or_else(|| "?".to_owned(), words::count),

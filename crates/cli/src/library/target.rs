@@ -54,7 +54,7 @@ impl FromStr for Target {
 
 impl Target {
     fn of(address: Address) -> Self {
-        let pick = match (address.file, address.word) {
+        let pick = match (address.file, address.variant) {
             (Some(file), _) => Pick::File(file),
             (None, Some(word)) => Pick::Quantisation(word),
             (None, None) => Pick::Usual,

@@ -11,8 +11,8 @@ use lilims_engine::LoadOptions;
 use lilims_gguf::File;
 use lilims_hub::{self as hub, Client, Library, Source, Verified};
 use lilims_ipc::{
-    Command, Error, Found, ImportFailure, Limits, Problem, Recommended, Reply, Report, Repository,
-    RepositoryFile, Search,
+    CatalogueModel, Command, Error, ImportFailure, Limits, Problem, Reply, Report, Repository,
+    RepositoryFile, Search, SearchResult,
 };
 use lilims_models::scan::Environment;
 use lilims_models::{Catalogue, quantisation_of};
@@ -132,13 +132,13 @@ impl App {
         };
         let client = self.0.library.client()?;
         let found = client.search(&wanted).await;
-        self.0.library.note_token(&client);
+        self.0.library.note_token(client);
         let available = fit::budget().available_bytes as f64;
-        let fits = |it: &hub::Found| {
+        let fits = |it: &hub::SearchResult| {
             !search.only_fitting
                 || it.parameters.is_none_or(|n| n as f64 * BYTES_PER_PARAMETER <= available)
         };
-        let found = found?.into_iter().filter(fits).map(|it| Found {
+        let found = found?.into_iter().filter(fits).map(|it| SearchResult {
             repository: it.repository,
             downloads: it.downloads,
             likes: it.likes,
@@ -147,13 +147,13 @@ impl App {
             is_gated: it.is_gated,
             updated: it.updated,
         });
-        Ok(Reply::Found(found.collect()))
+        Ok(Reply::SearchResults(found.collect()))
     }
 
     async fn repository(&self, repository: String) -> Result<Reply, Error> {
         let client = self.0.library.client()?;
         let found = client.repository(&repository, "main").await;
-        self.0.library.note_token(&client);
+        self.0.library.note_token(client);
         let found = found?;
         // A repository is of use without its card.
         let card = client.card(&repository, &found.revision).await.unwrap_or_default();
@@ -166,13 +166,13 @@ impl App {
 
     async fn fit_on_hub(&self, repository: String, file: String) -> Result<Reply, Error> {
         let client = self.0.library.client()?;
-        let header = fetch_header(&client, &repository, "main", &file).await?;
+        let header = fetch_header(client, &repository, "main", &file).await?;
         self.read(move |it| fit_of_file(it.library()?, &header, &file, &LoadOptions::default()))
             .await
     }
 
     async fn plan(&self, repository: String, file: String) -> Result<Reply, Error> {
-        let (_, size_bytes) = source(&self.0.library.client()?, &repository, &file).await?;
+        let (_, size_bytes) = source(self.0.library.client()?, &repository, &file).await?;
         self.read(move |it| {
             let library = it.library()?;
             let plan = library.plan(library.missing_bytes(&repository, &file, size_bytes)?)?;
@@ -189,7 +189,7 @@ impl App {
         file: String,
         agreed: Vec<String>,
     ) -> Result<Reply, Error> {
-        let (source, size_bytes) = source(&self.0.library.client()?, &repository, &file).await?;
+        let (source, size_bytes) = source(self.0.library.client()?, &repository, &file).await?;
         self.change(move |library| {
             let missing = library.missing_bytes(&source.repository, &source.file, size_bytes)?;
             library.make_room(missing, &agreed)?;
@@ -207,7 +207,7 @@ fn catalogue(handle: &LibraryHandle) -> Result<Reply, Error> {
             entry.is_file_of(&it.repository, &it.file, it.sha256.as_deref())
                 || entry.path.ends_with(&it.file)
         };
-        Recommended {
+        CatalogueModel {
             here: entries.iter().find(is_it).map(|entry| entry.name.clone()),
             verdict: fit::by_size(it.size_bytes, &budget),
             id: it.id,

@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicBool;
 use std::thread;
 
 use lilims_convert::{Error as Convert, Job, Manifest, Mix, Options, Progress, Stage, Text};
-use lilims_hub::{Converting, Entry, Library};
+use lilims_hub::{Entry, Library, OngoingConversion};
 use lilims_ipc::{
     ConversionRequest, ConversionStage, ConversionState, Error, Share, TensorProgress,
 };
@@ -34,7 +34,7 @@ fn threads() -> usize {
 /// Converts, and takes the result into the library.
 pub(super) fn run(
     library: &Library,
-    converting: &Converting,
+    converting: &OngoingConversion,
     request: &ConversionRequest,
     mix: Mix,
     cancel: &AtomicBool,
@@ -60,7 +60,7 @@ pub(super) fn run(
     Ok(ConversionState::Done {
         name: entry.name,
         size_bytes: entry.size_bytes,
-        figures: manifest.evaluation.map(present::figures),
+        figures: manifest.evaluation.map(present::measurement),
         unmeasured,
     })
 }

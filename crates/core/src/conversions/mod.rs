@@ -20,7 +20,7 @@ use lilims_ipc::{Conversion, ConversionRequest, ConversionStage, ConversionState
 use crate::problem;
 
 pub use offer::offer;
-pub(crate) use present::made;
+pub(crate) use present::record;
 
 /// A running step is reported at most this often.
 const REPORT_INTERVAL: Duration = Duration::from_millis(250);

@@ -102,7 +102,7 @@ fn target(
         is_common: kind.is_common,
         size_bytes,
         caution: caution(entry, source.bits_per_weight, &name, size_bytes),
-        removes: plan.removes.into_iter().map(present::plan_model).collect(),
+        removes: plan.removes.into_iter().map(present::planned_model).collect(),
         obstacle,
         name,
     })

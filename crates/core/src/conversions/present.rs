@@ -3,33 +3,33 @@
 use std::path::Path;
 
 use lilims_convert::{Evaluation, Manifest};
-use lilims_ipc::{Figures, Made};
+use lilims_ipc::{ConversionRecord, Measurement};
 
-/// How the model at `path` was made, if a manifest of this very file is beside it.
-pub(crate) fn made(path: &Path, size_bytes: u64) -> Option<Made> {
+/// The record of the conversion that created the model at `path`, from the manifest beside it.
+pub(crate) fn record(path: &Path, size_bytes: u64) -> Option<ConversionRecord> {
     let manifest = Manifest::read(&Manifest::path_of(path)).ok()?;
     (manifest.result.size_bytes == size_bytes).then(|| of_manifest(manifest))
 }
 
-fn of_manifest(manifest: Manifest) -> Made {
+fn of_manifest(manifest: Manifest) -> ConversionRecord {
     let Manifest { source, result, conversion, evaluation, name, .. } = manifest;
     let file = match &*source.files {
         [file] => file.name.clone(),
         _ => source.origin.unwrap_or(name),
     };
-    Made {
+    ConversionRecord {
         source: file,
         source_bytes: source.files.iter().map(|file| file.size_bytes).sum(),
         tool: conversion.tool,
         target: conversion.mix,
         size_bytes: result.size_bytes,
-        figures: evaluation.map(figures),
+        figures: evaluation.map(measurement),
     }
 }
 
-/// The measured figures.
-pub(super) fn figures(evaluation: Evaluation) -> Figures {
-    Figures {
+/// The measurement of a conversion.
+pub(super) fn measurement(evaluation: Evaluation) -> Measurement {
+    Measurement {
         text: evaluation.text,
         tokens: evaluation.tokens as u64,
         perplexity_before: evaluation.perplexity_before,

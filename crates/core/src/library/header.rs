@@ -21,7 +21,7 @@ pub async fn fetch(
 ) -> Result<File, Error> {
     let mut wanted = FIRST_BYTES;
     loop {
-        let (bytes, total_bytes) = client.beginning(repository, revision, file, wanted).await?;
+        let (bytes, total_bytes) = client.read_prefix(repository, revision, file, wanted).await?;
         let here = bytes.len() as u64;
         match File::from_header(bytes, total_bytes) {
             Ok(file) => return Ok(file),

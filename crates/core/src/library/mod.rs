@@ -12,7 +12,7 @@ pub mod present;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use lilims_hub::{Client, Held, Library};
+use lilims_hub::{Client, Library, LockGuard};
 use lilims_ipc::{Attempt, Error, LibraryNote, Problem};
 use lilims_models::Catalogue;
 
@@ -27,10 +27,13 @@ const LAST_MODEL: &str = "model";
 pub struct LibraryHandle {
     library: OnceLock<Result<Arc<Library>, Error>>,
     /// The model that is loaded, and the lock that keeps it from being removed.
-    loaded: Mutex<Option<(String, Held)>>,
+    loaded: Mutex<Option<(String, LockGuard)>>,
     /// What the user should know that happened while this process runs.
     notes: Mutex<Vec<LibraryNote>>,
     headers: Headers,
+    /// The only HTTP client of the process, so that all requests share its connections, pauses and
+    /// token; created when it is first used.
+    client: OnceLock<Result<Client, Error>>,
 }
 
 impl LibraryHandle {
@@ -55,12 +58,13 @@ impl LibraryHandle {
         self.library.wait().as_ref().map_err(Clone::clone)
     }
 
-    /// A client of the hub for this library.
+    /// The client of the hub.
     ///
     /// # Errors
-    /// When there is no library, or the hub's address is not one.
-    pub fn client(&self) -> Result<Client, Error> {
-        Ok(Client::from_env(Arc::clone(self.library()?))?)
+    /// When there is no library, or `HF_ENDPOINT` is not a URL.
+    pub fn client(&self) -> Result<&Client, Error> {
+        let create = || Ok(Client::from_env(Arc::clone(self.library()?))?);
+        self.client.get_or_init(create).as_ref().map_err(Clone::clone)
     }
 
     pub(crate) fn headers(&self) -> &Headers {
@@ -86,7 +90,7 @@ impl LibraryHandle {
 
     /// Keeps the note that the hub has refused the access token, if it just did; returns whether.
     pub fn note_token(&self, client: &Client) -> bool {
-        let is_refused = client.take_token_refusal();
+        let is_refused = client.take_token_rejection();
         if is_refused {
             let host = client.host().to_owned();
             lock(&self.notes).push(LibraryNote::TokenRefused { host });
@@ -144,7 +148,7 @@ impl LibraryHandle {
         if let (Ok(library), Some(name)) = (self.library(), self.loaded())
             && let Some(peak) = fit::measured(path, name, n_tokens, taken_bytes)
         {
-            let _ = library.note_peak(&peak);
+            let _ = library.record_peak(&peak);
         }
     }
 

@@ -1,19 +1,19 @@
 //! The library, downloads and plans in the types of the doors.
 
 use lilims_engine::LoadOptions;
-use lilims_hub::{self as hub, DownloadRow, Entry, Occupant};
+use lilims_hub::{self as hub, DownloadRow, Entry};
 use lilims_ipc::{
-    Condition, Download, DownloadPlan, DownloadState, Error, LeftOut, LeftOutReason, Library,
-    LibraryModel, Limits, Place, PlanModel, Problem, Report, Storage,
+    Condition, Download, DownloadPlan, DownloadState, Error, Library, LibraryModel, Limits, Place,
+    PlannedModel, Problem, Report, SkipReason, SkippedFile, Storage,
 };
-use lilims_models::scan::SkipReason;
+use lilims_models::scan;
 
 use super::headers::Headers;
 use super::{LibraryHandle, fit};
 use crate::{conversions, problem};
 
-/// Left-out files that a report names at most.
-const MAX_LEFT_OUT: usize = 20;
+/// The most skipped files that a report lists.
+const MAX_SKIPPED: usize = 20;
 
 /// The whole library.
 ///
@@ -63,7 +63,7 @@ fn model(
             Some(owner) => Place::InPlace { owner: hub::owner_of(&owner) },
         },
         disk_bytes: hub::disk_bytes(path),
-        made: conversions::made(path, entry.size_bytes),
+        conversion: conversions::record(path, entry.size_bytes),
         name: entry.name,
         title: entry.title,
         size_bytes: entry.size_bytes,
@@ -100,16 +100,16 @@ pub fn downloads(rows: &[DownloadRow]) -> Vec<Download> {
 }
 
 fn download(row: &DownloadRow) -> Download {
-    let journal = &row.journal;
-    let rate = journal.bytes_per_second.filter(|_| row.state == hub::DownloadState::Running);
-    let left = journal.total_bytes.saturating_sub(journal.done_bytes);
+    let progress = &row.progress;
+    let rate = progress.bytes_per_second.filter(|_| row.state == hub::DownloadState::Running);
+    let left = progress.total_bytes.saturating_sub(progress.done_bytes);
     let state = match row.state {
         hub::DownloadState::Queued => DownloadState::Queued,
-        hub::DownloadState::Running => match &journal.retrying {
+        hub::DownloadState::Running => match &progress.retrying {
             Some((error, in_seconds)) => {
                 DownloadState::Retrying { error: error.clone(), in_seconds: *in_seconds }
             }
-            None if journal.is_checking => DownloadState::Checking,
+            None if progress.is_checking => DownloadState::Checking,
             None => DownloadState::Running,
         },
         hub::DownloadState::Paused => DownloadState::Paused,
@@ -125,8 +125,8 @@ fn download(row: &DownloadRow) -> Download {
         repository: row.source.repository.clone(),
         file: row.source.file.clone(),
         state,
-        done_bytes: journal.done_bytes,
-        total_bytes: journal.total_bytes,
+        done_bytes: progress.done_bytes,
+        total_bytes: progress.total_bytes,
         bytes_per_second: rate,
         seconds_left: rate.filter(|&rate| rate > 0.0).map(|rate| (left as f64 / rate) as u64),
     }
@@ -143,49 +143,51 @@ pub fn plan(
         repository: repository.to_owned(),
         file: file.to_owned(),
         needed_bytes: plan.needed_bytes,
-        removes: plan.removes.into_iter().map(plan_model).collect(),
-        keeps: plan.keeps.into_iter().map(plan_model).collect(),
+        removes: plan.removes.into_iter().map(planned_model).collect(),
+        keeps: plan.keeps.into_iter().map(planned_model).collect(),
         obstacle,
     }
 }
 
 /// A model of a plan.
-pub fn plan_model(occupant: Occupant) -> PlanModel {
-    PlanModel {
-        name: occupant.name,
-        title: occupant.title,
-        disk_bytes: occupant.disk_bytes,
-        last_used_ms: occupant.last_used_ms,
-        stays: occupant.stays,
+pub fn planned_model(model: hub::PlannedModel) -> PlannedModel {
+    PlannedModel {
+        name: model.name,
+        title: model.title,
+        disk_bytes: model.disk_bytes,
+        last_used_ms: model.last_used_ms,
+        stays: model.stays,
     }
 }
 
 /// The result of a scan.
 pub fn scanned(scanned: hub::Scanned) -> Report {
-    let hub::Scanned { added, known, gone, left_out } = scanned;
-    let n_more_left_out = left_out.len().saturating_sub(MAX_LEFT_OUT) as u64;
-    let left_out = left_out.into_iter().take(MAX_LEFT_OUT);
-    let left_out = left_out.map(|(path, reason)| LeftOut {
+    let hub::Scanned { added, known, gone, skipped } = scanned;
+    let n_more_skipped = skipped.len().saturating_sub(MAX_SKIPPED) as u64;
+    let skipped = skipped.into_iter().take(MAX_SKIPPED);
+    let skipped = skipped.map(|(path, reason)| SkippedFile {
         file: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-        reason: left_out_reason(reason),
+        reason: skip_reason(reason),
     });
-    let left_out = left_out.collect();
-    Report::Scanned { added, n_known: known as u64, gone, left_out, n_more_left_out }
+    let skipped = skipped.collect();
+    Report::Scanned { added, n_known: known as u64, gone, skipped, n_more_skipped }
 }
 
-fn left_out_reason(reason: SkipReason) -> LeftOutReason {
+fn skip_reason(reason: scan::SkipReason) -> SkipReason {
     match reason {
-        SkipReason::Missing => LeftOutReason::Missing,
-        SkipReason::Unreadable(what) | SkipReason::Unusable(what) => {
-            LeftOutReason::Unusable { what }
+        scan::SkipReason::Missing => SkipReason::Missing,
+        scan::SkipReason::Unreadable(what) | scan::SkipReason::Unusable(what) => {
+            SkipReason::Unusable { what }
         }
-        SkipReason::NotAFile | SkipReason::NotGguf => LeftOutReason::NotGguf,
-        SkipReason::Unsuitable(why) => LeftOutReason::Unsuitable { why: hub::unsuitable(why) },
-        SkipReason::TooManyFiles { limit } => LeftOutReason::TooManyFiles { limit: limit as u64 },
-        SkipReason::TooDeep { limit } => LeftOutReason::TooDeep { limit: limit as u64 },
-        SkipReason::NeedsAdapter => LeftOutReason::NeedsAdapter,
-        SkipReason::Split => LeftOutReason::Split,
-        SkipReason::WrongSize => LeftOutReason::WrongSize,
-        SkipReason::Manifest(what) => LeftOutReason::Manifest { what: what.to_owned() },
+        scan::SkipReason::NotAFile | scan::SkipReason::NotGguf => SkipReason::NotGguf,
+        scan::SkipReason::Unsuitable(why) => SkipReason::Unsuitable { why: hub::unsuitable(why) },
+        scan::SkipReason::TooManyFiles { limit } => {
+            SkipReason::TooManyFiles { limit: limit as u64 }
+        }
+        scan::SkipReason::TooDeep { limit } => SkipReason::TooDeep { limit: limit as u64 },
+        scan::SkipReason::NeedsAdapter => SkipReason::NeedsAdapter,
+        scan::SkipReason::Split => SkipReason::Split,
+        scan::SkipReason::WrongSize => SkipReason::WrongSize,
+        scan::SkipReason::Manifest(what) => SkipReason::Manifest { what: what.to_owned() },
     }
 }

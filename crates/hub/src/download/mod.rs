@@ -1,15 +1,16 @@
-//! Downloads: a queue that outlasts the process, ranges in parallel, hashes while writing.
+//! Downloads: a persistent queue, parallel ranges, hashing while writing.
 //!
-//! `chunks` knows what of a file is here; `hasher` computes its SHA-256 in the file's order;
-//! `sink` is the thread that writes and hashes; `transfer` gets ranges over the network;
-//! `task` is one download from its row in the queue to a model in the library; `queue` runs
-//! several.
+//! `chunks` records which parts of a file have been received; `hasher` computes its SHA-256 in file
+//! order; `sink` is the thread that writes and hashes; `transfer` requests ranges; `task` is one
+//! download, from its row in the queue to a model in the library, and `steps` its blocking parts;
+//! `queue` runs several downloads.
 
 mod chunks;
 mod hasher;
 mod queue;
 mod rate;
 mod sink;
+mod steps;
 mod task;
 mod transfer;
 mod verify;
@@ -17,18 +18,17 @@ mod verify;
 pub use queue::{Downloader, Outcome};
 pub use verify::Verified;
 
-/// The piece of a file that is written down as here or not, and that is fetched again when it is
-/// damaged. Bytes.
+/// Size of a chunk: the unit that is recorded as received, and downloaded again when damaged.
 pub(crate) const CHUNK_BYTES: u64 = 4 << 20;
-/// Files from this size on are fetched in several ranges at once.
+/// Files from this size on are downloaded in parallel ranges.
 const PARALLEL_FROM_BYTES: u64 = 64 << 20;
-/// Ranges at once.
+/// Number of parallel ranges.
 const WORKERS: usize = 4;
 
-/// The bytes that are here of a file of which the chunks in `received` are.
-pub(crate) fn here_bytes(total_bytes: u64, received: &[u8]) -> u64 {
+/// The number of bytes in the chunks that `received` marks.
+pub(crate) fn received_bytes(total_bytes: u64, received: &[u8]) -> u64 {
     match received {
         [] => 0,
-        received => chunks::Chunks::from_bits(total_bytes, received).here_bytes(),
+        received => chunks::Chunks::from_bits(total_bytes, received).received_bytes(),
     }
 }

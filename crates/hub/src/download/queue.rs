@@ -1,4 +1,4 @@
-//! Carries out the queue: so many downloads at once as the user allows, over all processes.
+//! Runs the queue of downloads, as many at once as the user allows, across all processes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,15 +8,16 @@ use tokio::task::JoinSet;
 
 use super::rate::Limiter;
 use super::task::{self, TICK};
-use crate::library::{DownloadRow, DownloadState, Held, download_lock};
+use crate::blocking::blocking;
+use crate::library::{DownloadRow, DownloadState, LockGuard, download_lock};
 use crate::{Client, Entry, Error, Library};
 
-/// How often an idle queue looks for downloads of other processes.
+/// How often an idle queue looks for downloads that other processes added.
 const IDLE_INTERVAL: Duration = Duration::from_secs(20);
-/// How long a download waits whose end could not be written into the index.
-const INDEX_PAUSE: Duration = Duration::from_secs(1);
+/// The wait before a download is tried again whose result could not be stored.
+const DATABASE_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Carries out downloads of a library's queue.
+/// Runs the downloads of a library's queue.
 #[derive(Clone)]
 pub struct Downloader {
     client: Client,
@@ -28,50 +29,46 @@ pub struct Downloader {
 pub enum Outcome {
     /// The model is in the library.
     Done(Box<Entry>),
-    /// Somebody paused it.
+    /// It was paused.
     Paused,
-    /// Somebody cancelled it.
+    /// It was cancelled.
     Cancelled,
-    /// It broke off.
+    /// It failed.
     Failed(Box<lilims_ipc::Error>),
 }
 
 impl Downloader {
-    /// Carries out downloads through `client`, for its library.
+    /// Creates a downloader for the library of `client`.
     pub fn new(client: Client) -> Self {
         Self { client, limiter: Arc::default() }
     }
 
-    /// The same with at most `bytes_per_second`, also where the library's limits allow more.
-    pub fn at_most(self, bytes_per_second: u64) -> Self {
+    /// Limits the rate to `bytes_per_second`, even if the library's limit is higher.
+    #[must_use]
+    pub fn with_rate_limit(self, bytes_per_second: u64) -> Self {
         Self { limiter: Arc::new(Limiter::at_most(bytes_per_second)), ..self }
     }
 
-    fn library(&self) -> &Arc<Library> {
-        self.client.library()
-    }
-
-    /// Runs the queue for ever: downloads that wait, and those that a process which ended has left.
-    /// While none waits or runs, it sleeps until this process changes one, and looks now and then
-    /// whether another process did.
+    /// Runs the queue forever: waiting downloads, and those whose process has ended. When idle, it
+    /// sleeps until this process changes a download, and checks now and then whether another one did.
     ///
-    /// `report` is called with all downloads when something changed, at most four times a second.
+    /// Calls `report` with all downloads after a change, at most four times a second.
     pub async fn run(&self, mut report: impl FnMut(&[DownloadRow]) + Send) {
         let mut running = JoinSet::new();
         let mut reported = Vec::new();
         loop {
             while running.try_join_next().is_some() {}
-            // An index that cannot be read now may be read at the next tick.
-            let rows = self.read_rows().await;
+            // If the database cannot be read now, it is read at the next tick.
+            let rows = self.on_library(Library::downloads).await;
             let is_active = !running.is_empty() || rows.iter().flatten().any(is_waiting);
             if let Ok(rows) = rows {
                 for row in rows.iter().filter(|row| is_waiting(row)) {
-                    if let Ok(Some(locks)) = self.try_take(row.id) {
+                    if let Ok(Some(locks)) = self.try_lock(row.id).await {
                         let (this, id) = (self.clone(), row.id);
                         running.spawn(async move {
-                            if this.run_one(id, &locks).await.is_err() {
-                                // It is tried again after this.
-                                tokio::time::sleep(INDEX_PAUSE).await;
+                            if this.run_one(id, locks).await.is_err() {
+                                // The row still says that it runs, so the queue tries it again.
+                                tokio::time::sleep(DATABASE_RETRY_INTERVAL).await;
                             }
                         });
                     }
@@ -84,113 +81,113 @@ impl Downloader {
             if is_active {
                 tokio::time::sleep(TICK).await;
             } else {
-                let changed = self.library().downloads_changed.notified();
+                let changed = self.client.library().downloads_changed.notified();
                 let _ = tokio::time::timeout(IDLE_INTERVAL, changed).await;
             }
         }
     }
 
-    /// Reads the queue on a thread that may block.
-    async fn read_rows(&self) -> Result<Vec<DownloadRow>, Error> {
-        let library = Arc::clone(self.library());
-        let rows = tokio::task::spawn_blocking(move || library.downloads()).await;
-        rows.unwrap_or_else(|broken| Err(Error::io("")(std::io::Error::other(broken))))
-    }
-
-    /// Runs one download until it ended, or waits for the process that runs it and takes over
-    /// where that ends. `tell` hears of it four times a second.
+    /// Runs one download to its end, or waits for the process that runs it and takes over if that
+    /// ends. Calls `report` four times a second.
     ///
     /// # Errors
-    /// [`Error::Index`]; [`Error::Io`] where the library's locks cannot be used.
+    /// [`Error::Database`]; [`Error::Io`] if the locks cannot be used.
     pub async fn run_until_done(
         &self,
         id: i64,
-        mut tell: impl FnMut(&DownloadRow) + Send,
+        mut report: impl FnMut(&DownloadRow) + Send,
     ) -> Result<Outcome, Error> {
         let mut running = JoinSet::new();
         let mut ticks = tokio::time::interval(TICK);
         loop {
             tokio::select! {
                 _ = ticks.tick() => {}
-                Some(ended) = running.join_next() => {
-                    ended.unwrap_or_else(|error| Err(Error::io("")(std::io::Error::other(error))))?;
-                }
+                Some(ended) = running.join_next() => ended.map_err(Error::Task)??,
             }
-            let Some(row) = self.library().download(id)? else {
+            let Some(row) = self.on_library(move |it| it.download(id)).await? else {
                 while running.join_next().await.is_some() {}
                 return Ok(Outcome::Cancelled);
             };
-            tell(&row);
-            match row.state {
-                DownloadState::Queued | DownloadState::Running => {
-                    if let Some(locks) = self.try_take(id)? {
-                        let this = self.clone();
-                        running.spawn(async move { this.run_one(id, &locks).await });
-                    }
+            report(&row);
+            if is_waiting(&row) {
+                if let Some(locks) = self.try_lock(id).await? {
+                    let this = self.clone();
+                    running.spawn(async move { this.run_one(id, locks).await });
                 }
-                state => {
-                    // The task may still be putting things away.
-                    running.join_all().await;
-                    return self.outcome(row, state);
-                }
+                continue;
             }
+            // The task may still be cleaning up.
+            running.join_all().await;
+            return self.outcome(row).await;
         }
     }
 
-    fn outcome(&self, row: DownloadRow, state: DownloadState) -> Result<Outcome, Error> {
-        Ok(match state {
+    async fn outcome(&self, row: DownloadRow) -> Result<Outcome, Error> {
+        Ok(match row.state {
             DownloadState::Done => {
                 let name = row.model.unwrap_or_default();
-                Outcome::Done(Box::new(self.library().entry(&name)?))
+                Outcome::Done(Box::new(self.on_library(move |it| it.entry(&name)).await?))
             }
             DownloadState::Paused => Outcome::Paused,
             _ => Outcome::Failed(Box::new(row.failure.unwrap_or(Problem::Unknown.into()))),
         })
     }
 
-    /// Takes the download and one of the places, if both are free.
-    fn try_take(&self, id: i64) -> Result<Option<[Held; 2]>, Error> {
-        let library = self.library();
-        let Some(writer) = library.locks.try_exclusive(&download_lock(id))? else {
-            return Ok(None);
-        };
-        for place in 0..library.limits()?.at_once {
-            if let Some(place) = library.locks.try_exclusive(&format!("place-{place}"))? {
-                return Ok(Some([writer, place]));
+    /// Locks the download and one of the slots, if both are free.
+    async fn try_lock(&self, id: i64) -> Result<Option<[LockGuard; 2]>, Error> {
+        let try_lock = move |library: &Library| {
+            let Some(download) = library.locks.try_exclusive(&download_lock(id))? else {
+                return Ok(None);
+            };
+            for slot in 0..library.limits()?.at_once {
+                if let Some(slot) = library.locks.try_exclusive(&format!("place-{slot}"))? {
+                    return Ok(Some([download, slot]));
+                }
             }
-        }
-        Ok(None)
+            Ok(None)
+        };
+        self.on_library(try_lock).await
     }
 
-    /// Runs a download and writes down how it ended; an error is one of the index. Then its row
-    /// says that it runs; without its lock, that means that it waits.
-    async fn run_one(&self, id: i64, _locks: &[Held; 2]) -> Result<(), Error> {
-        let library = self.library();
-        if !library.begin(id)? {
-            // Paused or cancelled a moment ago.
-            return Ok(());
-        }
-        let Some(row) = library.download(id)? else { return Ok(()) };
-        // A panic would leave a row that says it runs, which is begun again at each tick.
+    /// Runs a download that this process has locked, and stores how it ended. If that cannot be
+    /// stored, the row still says that it runs; without its lock, that means that it waits.
+    async fn run_one(&self, id: i64, _locks: [LockGuard; 2]) -> Result<(), Error> {
+        let begin = move |library: &Library| match library.begin_download(id)? {
+            true => library.download(id),
+            false => Ok(None),
+        };
+        // `None` if it was paused or cancelled a moment ago.
+        let Some(row) = self.on_library(begin).await? else { return Ok(()) };
+        // In a task of its own, so that a panic is stored as a failure. Otherwise the row would still
+        // say that it runs, and the queue would start it again at each tick.
         let (this, mut task) = (self.clone(), JoinSet::new());
         task.spawn(async move { task::run(&this.client, &this.limiter, row).await });
-        let ended = match task.join_next().await {
-            Some(Ok(ended)) => ended.map(drop),
-            Some(Err(broken)) => Err(Error::io("")(std::io::Error::other(broken))),
-            None => Ok(()),
+        let error = match task.join_next().await {
+            None | Some(Ok(Ok(_))) => return Ok(()),
+            Some(Ok(Err(error))) => error,
+            Some(Err(panic)) => Error::Task(panic),
         };
-        match ended {
-            Ok(()) => Ok(()),
-            Err(Error::Stopped) => match library.download(id)? {
+        let store = move |library: &Library| match error {
+            Error::Stopped => match library.download(id)? {
                 None => library.remove_partial(id),
                 Some(_) => Ok(()),
             },
-            Err(error) => library.note_failure(id, &error),
-        }
+            error => library.fail_download(id, &error),
+        };
+        self.on_library(store).await
+    }
+
+    /// Runs `work` on a blocking thread.
+    async fn on_library<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Library) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let library = Arc::clone(self.client.library());
+        blocking(move || work(&library)).await
     }
 }
 
-/// Whether a row is to be run by the process that gets its lock.
+/// Whether the download is to be run by the process that gets its lock.
 fn is_waiting(row: &DownloadRow) -> bool {
     matches!(row.state, DownloadState::Queued | DownloadState::Running)
 }

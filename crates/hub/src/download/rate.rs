@@ -1,24 +1,24 @@
-//! How fast bytes come, and how fast they may.
+//! Measures and limits the rate of downloads.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The speed that is shown is the mean over this time.
+/// The reported rate is the mean over this time.
 const WINDOW: Duration = Duration::from_secs(5);
-/// Of a limit's bytes per second, this part may come at once.
-const BURST: f64 = 0.25;
+/// Seconds of the limited rate that may be received at once.
+const BURST_SECONDS: f64 = 0.25;
 
-/// Bytes per second over the last seconds.
+/// The rate over the last seconds.
 #[derive(Debug, Default)]
 pub(crate) struct Meter {
     samples: VecDeque<(Instant, u64)>,
 }
 
 impl Meter {
-    /// Notes that `done_bytes` are here at `now`, and returns the speed.
-    pub(crate) fn note(&mut self, now: Instant, done_bytes: u64) -> Option<f64> {
-        // A chunk that turned out to be damaged is missing again.
+    /// Adds a sample and returns the rate in bytes per second.
+    pub(crate) fn add(&mut self, now: Instant, done_bytes: u64) -> Option<f64> {
+        // A damaged chunk is missing again.
         if self.samples.back().is_some_and(|&(_, before)| before > done_bytes) {
             self.samples.clear();
         }
@@ -32,10 +32,10 @@ impl Meter {
     }
 }
 
-/// A bound on bytes per second that all downloads of a process share.
+/// A rate limit that all downloads of a process share.
 #[derive(Debug, Default)]
 pub(crate) struct Limiter {
-    /// The most that it can be set to.
+    /// The highest limit that can be set.
     at_most: Option<u64>,
     state: Mutex<State>,
 }
@@ -43,15 +43,15 @@ pub(crate) struct Limiter {
 #[derive(Debug, Default)]
 struct State {
     bytes_per_second: Option<u64>,
-    /// Until when the bytes that came have used the limit up.
-    paid_until: Option<Instant>,
+    /// When the received bytes would have arrived at exactly the limited rate.
+    due: Option<Instant>,
 }
 
 impl Limiter {
-    /// One that stays below `bytes_per_second`, whatever it is set to.
+    /// A limiter that stays below `bytes_per_second`, whatever limit is set.
     pub(crate) fn at_most(bytes_per_second: u64) -> Self {
         let at_most = Some(bytes_per_second);
-        Self { at_most, state: Mutex::new(State { bytes_per_second: at_most, paid_until: None }) }
+        Self { at_most, state: Mutex::new(State { bytes_per_second: at_most, due: None }) }
     }
 
     pub(crate) fn set(&self, bytes_per_second: Option<u64>) {
@@ -59,8 +59,8 @@ impl Limiter {
         self.lock().bytes_per_second = bounds.into_iter().flatten().min();
     }
 
-    /// Waits until `bytes` more may come.
-    pub(crate) async fn take(&self, bytes: usize) {
+    /// Waits until `bytes` more may be received.
+    pub(crate) async fn acquire(&self, bytes: usize) {
         let wait = self.charge(Instant::now(), bytes);
         if !wait.is_zero() {
             tokio::time::sleep(wait).await;
@@ -70,13 +70,13 @@ impl Limiter {
     fn charge(&self, now: Instant, bytes: usize) -> Duration {
         let mut state = self.lock();
         let Some(rate) = state.bytes_per_second.filter(|&rate| rate > 0) else {
-            state.paid_until = None;
+            state.due = None;
             return Duration::ZERO;
         };
-        let start = state.paid_until.map_or(now, |paid| paid.max(now));
+        let start = state.due.map_or(now, |due| due.max(now));
         let until = start + Duration::from_secs_f64(bytes as f64 / rate as f64);
-        state.paid_until = Some(until);
-        (until - now).saturating_sub(Duration::from_secs_f64(BURST))
+        state.due = Some(until);
+        (until - now).saturating_sub(Duration::from_secs_f64(BURST_SECONDS))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -89,17 +89,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_meter_forgets() {
+    fn meter_uses_recent_samples_only() {
         let (mut meter, start) = (Meter::default(), Instant::now());
-        assert_eq!(meter.note(start, 0), None);
-        assert_eq!(meter.note(start + Duration::from_secs(1), 100), Some(100.0));
-        assert_eq!(meter.note(start + Duration::from_secs(9), 100), None);
-        assert_eq!(meter.note(start + Duration::from_secs(10), 150), Some(50.0));
-        assert_eq!(meter.note(start + Duration::from_secs(11), 20), None);
+        assert_eq!(meter.add(start, 0), None);
+        assert_eq!(meter.add(start + Duration::from_secs(1), 100), Some(100.0));
+        assert_eq!(meter.add(start + Duration::from_secs(9), 100), None);
+        assert_eq!(meter.add(start + Duration::from_secs(10), 150), Some(50.0));
+        assert_eq!(meter.add(start + Duration::from_secs(11), 20), None);
     }
 
     #[test]
-    fn the_limit_holds_over_time_and_lets_a_burst_through() {
+    fn limit_holds_over_time_and_allows_a_burst() {
         let (limiter, start) = (Limiter::default(), Instant::now());
         assert_eq!(limiter.charge(start, 1 << 30), Duration::ZERO);
         limiter.set(Some(1000));
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bound_of_its_own_holds_whatever_is_set() {
+    fn own_limit_holds_whatever_is_set() {
         let limiter = Limiter::at_most(1000);
         let now = Instant::now();
         for set in [None, Some(5000), Some(1000)] {

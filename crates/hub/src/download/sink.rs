@@ -1,8 +1,8 @@
-//! The thread that writes what arrives, and hashes it in the file's order.
+//! The thread that writes received blocks and hashes them in file order.
 //!
-//! Each worker brings its chunks from their beginnings on and without gaps, and no two workers
-//! bring the same chunk. So a chunk is here when its last byte is, and bytes that are hashed as they
-//! arrive are those that lie on the disk.
+//! Each worker sends the bytes of a chunk in order and without gaps, and no two workers send the same
+//! chunk. So a chunk is complete when its last byte has been written, and the bytes that are hashed on
+//! arrival are those on disk.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -17,36 +17,36 @@ use tokio::sync::watch;
 
 use super::CHUNK_BYTES;
 use super::chunks::Chunks;
-use super::hasher::{Ended, Hasher};
+use super::hasher::{ChunkCheck, Hasher};
 use crate::Error;
 
-/// Bytes that are read at once to be hashed.
+/// Size of one read when hashing from the file.
 const READ_BYTES: usize = 1 << 20;
-/// Bytes that are written before the disk is asked to have them.
-const FLUSH_BYTES: u64 = 64 << 20;
+/// Bytes between two syncs to disk.
+const SYNC_BYTES: u64 = 64 << 20;
 
-/// Bytes of the file.
-pub(crate) struct Piece {
+/// Received bytes of the file.
+pub(crate) struct Block {
     pub(crate) offset: u64,
     pub(crate) bytes: Bytes,
 }
 
-/// State of the writing thread, the workers and the progress reports.
+/// State that the sink, the workers and the progress reports share.
 pub(crate) struct Shared {
     pub(crate) total_bytes: u64,
     chunks: Mutex<Chunks>,
     digests: Mutex<Vec<u8>>,
-    here_bytes: AtomicU64,
-    /// Counts what may concern a worker that waits: a chunk to fetch again, the end.
-    pub(crate) news: watch::Sender<Progress>,
+    received_bytes: AtomicU64,
+    /// Wakes idle workers: when a chunk must be downloaded again, and at the end.
+    pub(crate) status: watch::Sender<Status>,
 }
 
-/// How far the thread is.
+/// The sink's status.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Progress {
-    /// Chunks that were found damaged.
+pub(crate) struct Status {
+    /// Number of chunks that were found damaged.
     damaged: usize,
-    /// Whether all is here and hashed.
+    /// Whether the whole file has been written and hashed.
     pub(crate) is_complete: bool,
 }
 
@@ -54,10 +54,10 @@ impl Shared {
     pub(crate) fn new(total_bytes: u64, chunks: Chunks) -> Self {
         Self {
             total_bytes,
-            here_bytes: AtomicU64::new(chunks.here_bytes()),
+            received_bytes: AtomicU64::new(chunks.received_bytes()),
             chunks: Mutex::new(chunks),
             digests: Mutex::default(),
-            news: watch::Sender::default(),
+            status: watch::Sender::default(),
         }
     }
 
@@ -65,39 +65,39 @@ impl Shared {
         self.chunks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The bytes that are here, those of unfinished chunks included.
-    pub(crate) fn here_bytes(&self) -> u64 {
-        self.here_bytes.load(Ordering::Relaxed).min(self.total_bytes)
+    /// The number of received bytes, including those of incomplete chunks.
+    pub(crate) fn received_bytes(&self) -> u64 {
+        self.received_bytes.load(Ordering::Relaxed).min(self.total_bytes)
     }
 
-    /// What of the chunks and digests is worth keeping over a crash.
+    /// The chunks and digests to store, as in [`DownloadRow`](crate::DownloadRow).
     pub(crate) fn snapshot(&self) -> (Vec<u8>, Vec<u8>) {
         let digests = self.digests.lock().unwrap_or_else(PoisonError::into_inner).clone();
         (self.chunks().to_bits(), digests)
     }
 
-    fn keep_digests(&self, hasher: &Hasher) {
+    fn set_digests(&self, hasher: &Hasher) {
         let mut digests = self.digests.lock().unwrap_or_else(PoisonError::into_inner);
         hasher.digests().clone_into(&mut digests);
     }
 }
 
-/// Writes what comes through `pieces` into the file at `path`, until that closes. Returns the file
-/// with its hash if all is here then.
+/// Writes the received blocks to the file at `path` until the channel is closed. Returns the hash if
+/// the file is complete then.
 pub(crate) fn run(
     path: &Path,
     shared: &Shared,
     digests: Vec<u8>,
-    pieces: Receiver<Piece>,
+    blocks: Receiver<Block>,
 ) -> Result<Option<Hashed>, Error> {
     let io = |source| Error::io(path)(source);
     let file = File::options().read(true).write(true).open(path).map_err(io)?;
-    let reader = lilims_files::open(path).map_err(|error| io(error.into()))?;
-    let flushed = file.try_clone().map_err(io)?;
+    let reader = lilims_files::open(path).map_err(Error::file(path))?;
+    let synced = file.try_clone().map_err(io)?;
     let hasher = Hasher::new(digests);
-    shared.keep_digests(&hasher);
+    shared.set_digests(&hasher);
     std::thread::scope(|scope| {
-        let (flush, flushes) = std::sync::mpsc::sync_channel(1);
+        let (sync, syncs) = std::sync::mpsc::sync_channel(1);
         let sink = Sink {
             path: path.to_owned(),
             file,
@@ -106,64 +106,64 @@ pub(crate) fn run(
             hasher,
             shared,
             buffer: vec![],
-            unflushed_bytes: 0,
-            flush,
+            unsynced_bytes: 0,
+            sync,
         };
         scope.spawn(move || {
-            while let Ok(()) = flushes.recv() {
-                // What fails here fails at the end as well, and is said there.
-                let _ = flushed.sync_data();
+            while let Ok(()) = syncs.recv() {
+                // An error is reported by the sync at the end.
+                let _ = synced.sync_data();
             }
         });
-        sink.take(pieces)
+        sink.receive(blocks)
     })
 }
 
-/// A file that is whole, and its hash.
+/// The hashes of a complete file.
 pub(crate) struct Hashed {
     pub(crate) sha256: String,
+    /// As in [`DownloadRow`](crate::DownloadRow).
     pub(crate) digests: Vec<u8>,
 }
 
 struct Sink<'a> {
     path: PathBuf,
     file: File,
-    /// Where `file` stands.
+    /// The position of `file`.
     position: u64,
     reader: File,
     hasher: Hasher,
     shared: &'a Shared,
     buffer: Vec<u8>,
-    unflushed_bytes: u64,
-    /// Asks a thread to bring to the disk what is written so far, so that the end has little to
-    /// wait for.
-    flush: SyncSender<()>,
+    unsynced_bytes: u64,
+    /// Tells a thread to sync the file now and then, so that the sync at the end is short.
+    sync: SyncSender<()>,
 }
 
 impl Sink<'_> {
-    /// Writes and hashes what comes, until nothing does any more.
-    fn take(mut self, mut pieces: Receiver<Piece>) -> Result<Option<Hashed>, Error> {
-        // An empty file is.
-        self.tell_if_complete();
+    /// Writes and hashes blocks until the channel is closed.
+    fn receive(mut self, mut blocks: Receiver<Block>) -> Result<Option<Hashed>, Error> {
+        // An empty file is complete at once.
+        self.notify_if_complete();
         loop {
-            let piece = if self.can_advance() {
-                // Where the channel is closed, what is here is hashed still.
-                pieces.try_recv().ok()
+            let block = if self.can_advance() {
+                // After the channel is closed, the rest is still hashed.
+                blocks.try_recv().ok()
             } else {
-                match pieces.blocking_recv() {
-                    Some(piece) => Some(piece),
+                match blocks.blocking_recv() {
+                    Some(block) => Some(block),
                     None => return self.end(),
                 }
             };
-            match piece {
-                Some(piece) => self.write(&piece)?,
+            match block {
+                Some(block) => self.write(&block)?,
                 None => self.advance()?,
             }
         }
     }
 
-    fn write(&mut self, piece: &Piece) -> Result<(), Error> {
-        let (mut offset, mut bytes) = (piece.offset, &piece.bytes[..]);
+    fn write(&mut self, block: &Block) -> Result<(), Error> {
+        let (mut offset, mut bytes) = (block.offset, &block.bytes[..]);
         while !bytes.is_empty() {
             let left = CHUNK_BYTES - offset % CHUNK_BYTES;
             let n = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
@@ -171,15 +171,15 @@ impl Sink<'_> {
             bytes = &bytes[n..];
             offset += n as u64;
         }
-        self.tell_if_complete();
+        self.notify_if_complete();
         Ok(())
     }
 
-    /// Writes bytes of one chunk.
+    /// Writes bytes that lie in one chunk.
     fn write_part(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let idx = usize::try_from(offset / CHUNK_BYTES).expect("files fit the address space");
-        if self.shared.chunks().is_here(idx) {
-            // A restarted attempt brings bytes again that an earlier one has brought.
+        if self.shared.chunks().is_received(idx) {
+            // A restarted attempt may send chunks that an earlier one has completed.
             return Ok(());
         }
         if self.position != offset {
@@ -188,14 +188,14 @@ impl Sink<'_> {
         self.file.write_all(bytes)?;
         let end = offset + bytes.len() as u64;
         self.position = end;
-        self.unflushed_bytes += bytes.len() as u64;
-        if self.unflushed_bytes >= FLUSH_BYTES && self.flush.try_send(()).is_ok() {
-            self.unflushed_bytes = 0;
+        self.unsynced_bytes += bytes.len() as u64;
+        if self.unsynced_bytes >= SYNC_BYTES && self.sync.try_send(()).is_ok() {
+            self.unsynced_bytes = 0;
         }
-        self.shared.here_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        self.shared.received_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         let chunk = self.shared.chunks().range(idx);
         if offset == chunk.start && self.hasher.chunk() == idx && self.hasher.offset() != offset {
-            // The chunk comes once more, from another attempt.
+            // Another attempt starts the chunk again.
             self.hasher.restart_chunk();
         }
         let is_hashed = self.hasher.offset() == offset;
@@ -203,7 +203,7 @@ impl Sink<'_> {
             self.hasher.update(bytes);
         }
         if end == chunk.end {
-            self.shared.chunks().set_here(idx);
+            self.shared.chunks().set_received(idx);
             if is_hashed {
                 self.end_chunk(idx);
             }
@@ -211,13 +211,13 @@ impl Sink<'_> {
         Ok(())
     }
 
-    /// Whether a chunk is here that is not hashed.
+    /// Whether the next chunk to hash has been received.
     fn can_advance(&self) -> bool {
         let idx = self.hasher.chunk();
-        self.hasher.offset() < self.shared.total_bytes && self.shared.chunks().is_here(idx)
+        self.hasher.offset() < self.shared.total_bytes && self.shared.chunks().is_received(idx)
     }
 
-    /// Hashes what is not hashed of the next chunk.
+    /// Hashes the rest of the next chunk from the file.
     fn advance(&mut self) -> Result<(), Error> {
         let idx = self.hasher.chunk();
         let end = self.shared.chunks().range(idx).end;
@@ -233,29 +233,29 @@ impl Sink<'_> {
             left -= part.len();
         }
         self.end_chunk(idx);
-        self.tell_if_complete();
+        self.notify_if_complete();
         Ok(())
     }
 
     fn end_chunk(&mut self, idx: usize) {
-        if self.hasher.end_chunk(idx) == Ended::Damaged {
+        if self.hasher.end_chunk(idx) == ChunkCheck::Damaged {
             let mut chunks = self.shared.chunks();
             let range = chunks.range(idx);
             chunks.set_missing(idx);
-            self.shared.here_bytes.fetch_sub(range.end - range.start, Ordering::Relaxed);
-            self.shared.news.send_modify(|news| news.damaged += 1);
+            self.shared.received_bytes.fetch_sub(range.end - range.start, Ordering::Relaxed);
+            self.shared.status.send_modify(|status| status.damaged += 1);
         } else {
-            self.shared.keep_digests(&self.hasher);
+            self.shared.set_digests(&self.hasher);
         }
     }
 
     fn is_complete(&self) -> bool {
-        self.hasher.offset() == self.shared.total_bytes && self.shared.chunks().all_here()
+        self.hasher.offset() == self.shared.total_bytes && self.shared.chunks().all_received()
     }
 
-    fn tell_if_complete(&self) {
+    fn notify_if_complete(&self) {
         if self.is_complete() {
-            self.shared.news.send_modify(|news| news.is_complete = true);
+            self.shared.status.send_modify(|status| status.is_complete = true);
         }
     }
 

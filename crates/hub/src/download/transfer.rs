@@ -1,4 +1,5 @@
-//! Gets ranges of one file from a server that may break off, stall, lie or change its mind.
+//! Downloads ranges of one file from a server that may disconnect, stall, send wrong ranges or change
+//! the file.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,64 +11,64 @@ use reqwest::{Method, Response, StatusCode, Url};
 use tokio::sync::mpsc::Sender;
 
 use super::rate::Limiter;
-use super::sink::{Piece, Shared};
+use super::sink::{Block, Shared};
 use super::{CHUNK_BYTES, PARALLEL_FROM_BYTES, WORKERS};
 use crate::Error;
-use crate::api::FileFacts;
-use crate::client::{Ask, Client, answer, check_no_page, senseless};
+use crate::api::FileInfo;
+use crate::client::{Client, Request, check_not_html, host};
 use crate::library::Source;
 
-/// Chunks that one request asks for at most.
+/// The most chunks that one request covers.
 const CHUNKS_PER_REQUEST: usize = 16;
-/// The same answer that makes no sense may come this often in a row, without a byte in between.
-const MAX_ODD: u32 = 4;
+/// How often the same invalid response is accepted in a row without a byte received.
+const MAX_INVALID: u32 = 4;
 
-/// Why the workers ended without the whole file.
+/// Why the workers ended before the file was complete.
 #[derive(Debug)]
-pub(crate) enum Broken {
+pub(crate) enum Failure {
     /// The source has another file now.
     Changed,
-    /// It cannot go on.
+    /// An error that no retry helps.
     Error(Error),
 }
 
-impl From<Error> for Broken {
+impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self::Error(error)
     }
 }
 
-/// The transfer of one file.
+/// The download of one file's chunks by several workers.
 pub(crate) struct Transfer<'a> {
     pub(crate) client: &'a Client,
     pub(crate) source: &'a Source,
-    pub(crate) facts: &'a FileFacts,
+    pub(crate) info: &'a FileInfo,
     pub(crate) shared: &'a Shared,
     pub(crate) limiter: &'a Limiter,
-    /// What the sender of the bytes calls this version of them.
+    /// The ETag of the sending server.
     sender_etag: Mutex<Option<String>>,
-    /// Where the bytes come from, after the hub's redirect.
-    address: Mutex<Option<Url>>,
-    /// Whether the server sends whole files whatever it is asked for: then one worker takes all.
+    /// Where the hub redirected to.
+    sender_url: Mutex<Option<Url>>,
+    /// Whether the server ignores ranges and sends whole files: then one worker receives everything.
     ranges_are_ignored: AtomicBool,
-    /// What went wrong last, and in how many seconds it is tried again.
+    /// The last error, and the seconds until the retry.
     retrying: Mutex<Option<(lilims_ipc::Error, u64)>>,
     purpose: String,
 }
 
-/// Which bytes an answer brings.
-enum Brings {
-    /// Those that were asked for.
+/// Which bytes a response contains.
+enum Body {
+    /// The requested range.
     Range,
-    /// All, from the beginning.
-    Everything,
+    /// The whole file.
+    WholeFile,
 }
 
 impl<'a> Transfer<'a> {
     pub(crate) fn new(
         client: &'a Client,
         source: &'a Source,
-        facts: &'a FileFacts,
+        info: &'a FileInfo,
         shared: &'a Shared,
         limiter: &'a Limiter,
         sender_etag: Option<String>,
@@ -75,48 +76,48 @@ impl<'a> Transfer<'a> {
         Self {
             client,
             source,
-            facts,
+            info,
             shared,
             limiter,
             sender_etag: Mutex::new(sender_etag),
-            address: Mutex::default(),
+            sender_url: Mutex::default(),
             ranges_are_ignored: AtomicBool::new(false),
             retrying: Mutex::default(),
             purpose: format!("download {} of {}", source.file, source.repository),
         }
     }
 
-    /// What went wrong last, and in how many seconds it is tried again.
+    /// The last error, and the seconds until the retry.
     pub(crate) fn retrying(&self) -> Option<(lilims_ipc::Error, u64)> {
         lock(&self.retrying).clone()
     }
 
-    /// What the sender of the bytes calls this version of them.
+    /// The ETag of the sending server.
     pub(crate) fn sender_etag(&self) -> Option<String> {
         lock(&self.sender_etag).clone()
     }
 
-    /// Fetches chunks until all are here and hashed.
-    pub(crate) async fn work(&self, worker: usize, pieces: &Sender<Piece>) -> Result<(), Broken> {
-        let mut news = self.shared.news.subscribe();
+    /// Downloads chunks until the file is complete and hashed.
+    pub(crate) async fn work(&self, worker: usize, blocks: &Sender<Block>) -> Result<(), Failure> {
+        let mut status = self.shared.status.subscribe();
         loop {
             match self.claim(worker) {
                 Some(claim) => {
-                    // What it brings stays claimed until it is written.
-                    self.fetch(worker, claim, pieces).await?;
+                    self.fetch(worker, claim, blocks).await?;
                 }
-                None if news.borrow_and_update().is_complete => return Ok(()),
-                // Its own error says why the thread that writes is gone.
-                None if pieces.is_closed() => return Err(Error::Stopped.into()),
+                None if status.borrow_and_update().is_complete => return Ok(()),
+                // The sink ended; its error is reported instead.
+                None if blocks.is_closed() => return Err(Error::Stopped.into()),
                 // Another worker may return a claim without a notification.
                 None => {
-                    let _ = tokio::time::timeout(Duration::from_millis(100), news.changed()).await;
+                    let _ =
+                        tokio::time::timeout(Duration::from_millis(100), status.changed()).await;
                 }
             }
         }
     }
 
-    /// Nothing while another worker is brought everything.
+    /// Claims chunks for a worker; none while another worker receives the whole file.
     fn claim(&self, worker: usize) -> Option<Range<u64>> {
         if self.ranges_are_ignored.load(Ordering::Relaxed) {
             return None;
@@ -127,80 +128,80 @@ impl<'a> Transfer<'a> {
         chunks.claim(worker, if is_alone { CHUNKS_PER_REQUEST } else { share })
     }
 
-    /// Fetches a claim, trying again as often as it has to.
+    /// Downloads a claimed range, with retries.
     async fn fetch(
         &self,
         worker: usize,
         mut claim: Range<u64>,
-        pieces: &Sender<Piece>,
-    ) -> Result<(), Broken> {
-        let (mut failures, mut odd) = (0, Odd::default());
+        blocks: &Sender<Block>,
+    ) -> Result<(), Failure> {
+        let (mut failures, mut repeats) = (0, Repeats::default());
         while !claim.is_empty() {
-            let before = (claim.start, self.shared.chunks().here_bytes());
-            match self.attempt(worker, &mut claim, pieces).await {
+            let before = (claim.start, self.shared.chunks().received_bytes());
+            match self.attempt(worker, &mut claim, blocks).await {
                 Ok(()) => *lock(&self.retrying) = None,
-                Err(Broken::Error(error)) if self.may_retry(&error) => {
-                    if before != (claim.start, self.shared.chunks().here_bytes()) {
-                        (failures, odd) = (0, Odd::default());
+                Err(Failure::Error(error)) if self.may_retry(&error) => {
+                    if before != (claim.start, self.shared.chunks().received_bytes()) {
+                        (failures, repeats) = (0, Repeats::default());
                     }
                     failures += 1;
-                    if failures > self.client.patience.retries || odd.is_too_often(&error) {
+                    if failures > self.client.timeouts.max_retries || repeats.are_too_many(&error) {
                         return Err(error.into());
                     }
                     self.wait(failures, &error).await;
                 }
-                Err(broken) => return Err(broken),
+                Err(failure) => return Err(failure),
             }
         }
         Ok(())
     }
 
-    /// Whether an error may pass. Addresses of senders expire: the hub is asked for a new one.
+    /// Whether a retry may help. Since sender URLs expire, the retry gets a new one from the hub.
     fn may_retry(&self, error: &Error) -> bool {
-        lock(&self.address).take();
+        lock(&self.sender_url).take();
         error.is_transient() || matches!(error, Error::Status { status: 401 | 403 | 404 | 410, .. })
     }
 
-    /// Waits before the next attempt.
+    /// Waits before a retry.
     async fn wait(&self, failures: u32, error: &Error) {
-        let wait = self.client.patience.wait(failures, error);
+        let wait = self.client.timeouts.backoff(failures, error);
         *lock(&self.retrying) = Some((error.into(), wait.as_secs()));
         tokio::time::sleep(wait).await;
     }
 
-    /// One request for what is left of `claim`.
+    /// Sends one request for the rest of `claim`.
     async fn attempt(
         &self,
         worker: usize,
         claim: &mut Range<u64>,
-        pieces: &Sender<Piece>,
-    ) -> Result<(), Broken> {
-        let (mut response, brings) = self.request(claim).await?;
-        match brings {
-            Brings::Range => self.take_range(&mut response, claim, pieces).await,
-            Brings::Everything if self.ranges_are_ignored.swap(true, Ordering::Relaxed) => {
-                // Another worker is brought it all.
+        blocks: &Sender<Block>,
+    ) -> Result<(), Failure> {
+        let (mut response, body) = self.request(claim).await?;
+        match body {
+            Body::Range => self.receive_range(&mut response, claim, blocks).await,
+            Body::WholeFile if self.ranges_are_ignored.swap(true, Ordering::Relaxed) => {
+                // Another worker receives it.
                 self.shared.chunks().release(worker, claim.start);
                 *claim = claim.end..claim.end;
                 Ok(())
             }
-            Brings::Everything => {
-                let taken = self.take_everything(worker, &mut response, pieces).await;
+            Body::WholeFile => {
+                let received = self.receive_file(worker, &mut response, blocks).await;
                 self.ranges_are_ignored.store(false, Ordering::Relaxed);
-                taken?;
+                received?;
                 *claim = claim.end..claim.end;
                 Ok(())
             }
         }
     }
 
-    async fn request(&self, claim: &Range<u64>) -> Result<(Response, Brings), Broken> {
-        let known = lock(&self.address).clone();
+    async fn request(&self, claim: &Range<u64>) -> Result<(Response, Body), Failure> {
+        let known = lock(&self.sender_url).clone();
         let url = match known {
             Some(url) => url,
             None => {
-                let Self { source, facts, .. } = self;
-                self.client.file_url(&source.repository, &facts.commit, &source.file)?
+                let Self { source, info, .. } = self;
+                self.client.file_url(&source.repository, &info.commit, &source.file)?
             }
         };
         let mut headers = HeaderMap::new();
@@ -210,23 +211,23 @@ impl<'a> Transfer<'a> {
         if let Some(etag) = sender_etag.as_ref().and_then(|etag| HeaderValue::from_str(etag).ok()) {
             headers.insert(IF_RANGE, etag);
         }
-        let ask = Ask { method: Method::GET, url, headers, purpose: &self.purpose };
-        let response = match self.client.follow(ask).await {
-            // The file got shorter, or its commit is gone.
+        let request = Request { method: Method::GET, url, headers, purpose: &self.purpose };
+        let response = match self.client.send_following(request).await {
+            // The file became shorter, or its commit is gone.
             Err(Error::Status { status: 416, .. } | Error::NotFound { .. }) => {
-                return Err(self.look_again().await);
+                return Err(self.check_version().await);
             }
             response => response?,
         };
-        *lock(&self.address) = Some(response.url().clone());
+        *lock(&self.sender_url) = Some(response.url().clone());
         let etag = strong_etag(&response);
         match response.status() {
             StatusCode::PARTIAL_CONTENT | StatusCode::OK => {
-                check_no_page(&response, &self.purpose)?;
+                check_not_html(&response, &self.purpose)?;
             }
             status => {
                 let message = format!("status {status}");
-                return Err(senseless(response.url(), &self.purpose, &message).into());
+                return Err(Error::invalid_response(response.url(), &self.purpose, &message).into());
             }
         }
         match response.status() {
@@ -235,80 +236,81 @@ impl<'a> Transfer<'a> {
                 if sender_etag.is_none() {
                     *lock(&self.sender_etag) = etag;
                 }
-                Ok((response, Brings::Range))
+                Ok((response, Body::Range))
             }
-            _ if sender_etag.is_some() && etag != sender_etag => Err(self.look_again().await),
+            _ if sender_etag.is_some() && etag != sender_etag => Err(self.check_version().await),
             _ => {
-                if response.content_length().is_some_and(|len| len != self.facts.total_bytes) {
-                    return Err(self.look_again().await);
+                if response.content_length().is_some_and(|len| len != self.info.total_bytes) {
+                    return Err(self.check_version().await);
                 }
-                Ok((response, Brings::Everything))
+                Ok((response, Body::WholeFile))
             }
         }
     }
 
-    /// Asks the hub whether the file is still the one that was begun.
-    async fn look_again(&self) -> Broken {
+    /// Asks the hub whether the file has changed since the download began.
+    async fn check_version(&self) -> Failure {
         lock(&self.sender_etag).take();
-        lock(&self.address).take();
+        lock(&self.sender_url).take();
         let Source { repository, revision, file, .. } = self.source;
-        match self.client.facts(repository, revision, file).await {
-            Ok(facts) if facts.etag == self.facts.etag && facts.commit == self.facts.commit => {
-                let url = self.client.page(repository);
-                answer(&url, &self.purpose, "its sender serves another version").into()
+        match self.client.file_info(repository, revision, file).await {
+            Ok(info) if info.etag == self.info.etag && info.commit == self.info.commit => {
+                let url = self.client.url(repository);
+                let message = "its sender has another version";
+                Error::transient_response(&url, &self.purpose, message).into()
             }
-            Ok(_) => Broken::Changed,
-            Err(error) => Broken::Error(error),
+            Ok(_) => Failure::Changed,
+            Err(error) => Failure::Error(error),
         }
     }
 
-    /// Whether the answer says that it brings what was asked for.
+    /// Checks that the response contains the requested range.
     fn check_range(&self, response: &Response, claim: &Range<u64>) -> Result<(), Error> {
         let Some(header) = response.headers().get(CONTENT_RANGE) else {
-            let message = "it sends a part of the file without saying which";
-            return Err(senseless(response.url(), &self.purpose, message));
+            let message = "it sends a range without saying which";
+            return Err(Error::invalid_response(response.url(), &self.purpose, message));
         };
         let header = String::from_utf8_lossy(header.as_bytes());
         let is_right = content_range(&header)
-            .is_some_and(|(start, total)| start == claim.start && total == self.facts.total_bytes);
+            .is_some_and(|(start, total)| start == claim.start && total == self.info.total_bytes);
         if is_right {
             return Ok(());
         }
         let message = format!("it sends the range {header:?}");
-        Err(answer(response.url(), &self.purpose, &message))
+        Err(Error::transient_response(response.url(), &self.purpose, &message))
     }
 
-    async fn take_range(
+    async fn receive_range(
         &self,
         response: &mut Response,
         claim: &mut Range<u64>,
-        pieces: &Sender<Piece>,
-    ) -> Result<(), Broken> {
+        blocks: &Sender<Block>,
+    ) -> Result<(), Failure> {
         while !claim.is_empty() {
-            let Some(mut bytes) = self.client.next(response).await? else {
-                return Err(self.too_short(response).into());
+            let Some(mut bytes) = self.client.next_bytes(response).await? else {
+                return Err(ended_early(response).into());
             };
             bytes.truncate(usize::try_from(claim.end - claim.start).unwrap_or(usize::MAX));
             let offset = claim.start;
             claim.start += bytes.len() as u64;
-            self.pass(Piece { offset, bytes }, pieces).await?;
+            self.send(Block { offset, bytes }, blocks).await?;
         }
         Ok(())
     }
 
-    /// Takes all that is missing from an answer that brings the whole file.
-    async fn take_everything(
+    /// Receives the missing chunks from a response with the whole file.
+    async fn receive_file(
         &self,
         worker: usize,
         response: &mut Response,
-        pieces: &Sender<Piece>,
-    ) -> Result<(), Broken> {
+        blocks: &Sender<Block>,
+    ) -> Result<(), Failure> {
         let mut offset = 0;
-        while offset < self.facts.total_bytes {
-            let Some(bytes) = self.client.next(response).await? else {
-                return Err(self.too_short(response).into());
+        while offset < self.info.total_bytes {
+            let Some(bytes) = self.client.next_bytes(response).await? else {
+                return Err(ended_early(response).into());
             };
-            let left = self.facts.total_bytes - offset;
+            let left = self.info.total_bytes - offset;
             let mut bytes =
                 bytes.slice(..bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX)));
             while !bytes.is_empty() {
@@ -317,11 +319,11 @@ impl<'a> Transfer<'a> {
                 let part = bytes.split_to(n);
                 let idx = usize::try_from(offset / CHUNK_BYTES).expect("files fit memory");
                 if offset.is_multiple_of(CHUNK_BYTES) {
-                    // Others may have given it back since this began.
+                    // Another worker may have returned its claim.
                     self.shared.chunks().claim_one(worker, idx);
                 }
                 if self.shared.chunks().is_claimed(idx, worker) {
-                    self.pass(Piece { offset, bytes: part }, pieces).await?;
+                    self.send(Block { offset, bytes: part }, blocks).await?;
                 }
                 offset += n as u64;
             }
@@ -329,30 +331,28 @@ impl<'a> Transfer<'a> {
         Ok(())
     }
 
-    async fn pass(&self, piece: Piece, pieces: &Sender<Piece>) -> Result<(), Broken> {
-        self.limiter.take(piece.bytes.len()).await;
-        // Where the thread that writes is gone, its own error says why.
-        pieces.send(piece).await.map_err(|_| Broken::Error(Error::Stopped))
-    }
-
-    fn too_short(&self, response: &Response) -> Error {
-        Error::Network {
-            host: crate::client::host(response.url()),
-            message: "the connection ended early".to_owned(),
-        }
+    async fn send(&self, block: Block, blocks: &Sender<Block>) -> Result<(), Failure> {
+        self.limiter.acquire(block.bytes.len()).await;
+        // If the sink has ended, its error is reported instead.
+        blocks.send(block).await.map_err(|_| Failure::Error(Error::Stopped))
     }
 }
 
-/// Counts answers of one kind that make no sense.
+fn ended_early(response: &Response) -> Error {
+    let message = "the connection ended early".to_owned();
+    Error::Network { host: host(response.url()), message }
+}
+
+/// Counts consecutive equal invalid responses.
 #[derive(Default)]
-struct Odd {
+struct Repeats {
     last: String,
     n: u32,
 }
 
-impl Odd {
-    fn is_too_often(&mut self, error: &Error) -> bool {
-        if !error.is_odd() {
+impl Repeats {
+    fn are_too_many(&mut self, error: &Error) -> bool {
+        if !error.is_invalid_response() {
             return false;
         }
         let text = error.to_string();
@@ -361,18 +361,18 @@ impl Odd {
         } else {
             (self.last, self.n) = (text, 1);
         }
-        self.n > MAX_ODD
+        self.n > MAX_INVALID
     }
 }
 
-/// The start and the total of a `Content-Range`.
+/// Parses the start and the total size of a `Content-Range`.
 fn content_range(header: &str) -> Option<(u64, u64)> {
     let (range, total) = header.strip_prefix("bytes ")?.split_once('/')?;
     let (start, _) = range.split_once('-')?;
     Some((start.trim().parse().ok()?, total.trim().parse().ok()?))
 }
 
-/// The answer's ETag, if it may be used to ask for ranges.
+/// The response's ETag, if it is valid in `If-Range`.
 fn strong_etag(response: &Response) -> Option<String> {
     let etag = response.headers().get(ETAG)?.to_str().ok()?;
     etag.starts_with('"').then(|| etag.to_owned())
@@ -387,7 +387,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ranges_are_read() {
+    fn content_range_is_parsed() {
         assert_eq!(content_range("bytes 5-9/100"), Some((5, 100)));
         for header in ["bytes */100", "5-9/100", "bytes 5/100", "bytes 5-9/*", ""] {
             assert_eq!(content_range(header), None, "{header}");

@@ -1,4 +1,4 @@
-//! Hashes a model again, and has what is damaged fetched once more.
+//! Verifies a model's hash, and repairs a damaged model by a download.
 
 use std::fs::File;
 use std::io::Read;
@@ -10,58 +10,56 @@ use sha2::{Digest, Sha256};
 use super::CHUNK_BYTES;
 use super::chunks::Chunks;
 use super::hasher::{DIGEST_BYTES, hex};
-use crate::library::{Entry, Journal, Source};
+use crate::library::{DownloadProgress, Entry, Source};
 use crate::{Error, Library};
 
-/// Bytes that are read at once.
+/// Size of one read.
 const READ_BYTES: usize = 1 << 20;
 
-/// What hashing a model again has shown.
+/// The result of verifying a model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verified {
-    /// It is what it was, or it has its first hash now.
+    /// It has its stored hash, or it had none.
     Good {
         /// Its SHA-256.
         sha256: String,
     },
-    /// It is damaged, and the damaged part is being fetched by this download.
+    /// It is damaged, and a download of the damaged parts is in the queue.
     Repairing {
-        /// The download's number.
+        /// The ID of the download.
         download: i64,
     },
-    /// It is damaged, and Lilims cannot repair it: its source is unknown, or it is not
-    /// ours.
+    /// It is damaged and cannot be repaired: its source is unknown, or another program owns it.
     Damaged {
-        /// The hash that it had.
+        /// Its stored hash.
         expected: String,
-        /// The hash that it has.
+        /// Its current hash.
         got: String,
     },
 }
 
 impl Library {
-    /// Hashes a model's file and compares with what its source or an earlier time said. One that is
-    /// damaged and came from a repository stays, and gets a download that takes its place once it is
-    /// whole, and fetches only the chunks that changed. `cancel` and `tell` (bytes so far) are looked at and called
-    /// once per MiB.
+    /// Hashes a model's file and compares the hash with that of its source or of an earlier call. For a
+    /// damaged model from a repository, adds a download of the damaged chunks to the queue, which
+    /// replaces the model when complete. Checks `cancel` and calls `report` (bytes so far) once per MiB.
     ///
     /// # Errors
-    /// [`Error::NoSuchModel`], [`Error::Io`], [`Error::Index`]; [`Error::InUse`] where one that
-    /// has to be repaired is loaded; [`Error::Stopped`].
+    /// [`Error::NoSuchModel`], [`Error::Io`], [`Error::Database`]; [`Error::InUse`] if a
+    /// damaged model is loaded; [`Error::Stopped`].
     pub fn verify(
         &self,
         name: &str,
         cancel: &AtomicBool,
-        tell: &mut dyn FnMut(u64),
+        report: &mut dyn FnMut(u64),
     ) -> Result<Verified, Error> {
         let entry = self.entry(name)?;
-        let (sha256, digests) = hash(&entry.path, cancel, tell)?;
+        let (sha256, digests) = hash(&entry.path, cancel, report)?;
         let expected = entry.sha256.clone().unwrap_or_else(|| sha256.clone());
         if expected == sha256 {
-            self.note_hash(name, &sha256, &digests)?;
+            self.store_hash(name, &sha256, &digests)?;
             return Ok(Verified::Good { sha256 });
         }
-        self.note_damage(name)?;
+        self.mark_damaged(name)?;
         match (&entry.owner, &entry.repository, &entry.file) {
             (None, Some(repository), Some(file)) => {
                 let source = Source {
@@ -76,36 +74,35 @@ impl Library {
         }
     }
 
-    /// Makes a download of a damaged model, of which the good chunks are in the model.
+    /// Enqueues a download that takes the good chunks from the damaged model.
     fn repair(&self, entry: &Entry, source: &Source, digests: &[u8]) -> Result<i64, Error> {
         let mut chunks = Chunks::new(entry.size_bytes);
-        // Where no digests are known, or from the first damaged chunk on, the hasher decides.
+        // The hasher finds the damaged ones by the stored digests.
         let knows_digests = entry.digests.len() == chunks.len() * DIGEST_BYTES;
         let has_same_length = digests.len() == entry.digests.len();
         if knows_digests && has_same_length {
-            (0..chunks.len()).for_each(|idx| chunks.set_here(idx));
+            (0..chunks.len()).for_each(|idx| chunks.set_received(idx));
         }
-        let journal = Journal {
+        let progress = DownloadProgress {
             etag: source.sha256.clone().unwrap_or_default(),
             sha256: source.sha256.clone(),
             total_bytes: entry.size_bytes,
             licence: entry.licence.clone(),
-            ..Journal::default()
+            ..DownloadProgress::default()
         };
-        let _held = self.use_exclusively(&entry.name)?;
-        let id = self.note_repair(entry, source, &journal, &chunks.to_bits())?;
-        Ok(id)
+        let _lock = self.lock_exclusively(&entry.name)?;
+        self.enqueue_repair(entry, source, &progress, &chunks.to_bits())
     }
 }
 
-/// The SHA-256 of a file and the digests after each of its chunks.
+/// Computes the SHA-256 of a file and the digests after each of its chunks.
 fn hash(
     path: &Path,
     cancel: &AtomicBool,
-    tell: &mut dyn FnMut(u64),
+    report: &mut dyn FnMut(u64),
 ) -> Result<(String, Vec<u8>), Error> {
     let io = |source| Error::io(path)(source);
-    let mut file = lilims_files::open(path).map_err(|error| io(error.into()))?;
+    let mut file = lilims_files::open(path).map_err(Error::file(path))?;
     let (mut sha, mut digests, mut done) = (Sha256::new(), Vec::new(), 0u64);
     let mut buffer = vec![0; READ_BYTES];
     loop {
@@ -119,7 +116,7 @@ fn hash(
         if n > 0 && (is_end || done.is_multiple_of(CHUNK_BYTES)) {
             digests.extend_from_slice(&sha.clone().finalize());
         }
-        tell(done);
+        report(done);
         if is_end {
             return Ok((hex(&sha.finalize()), digests));
         }

@@ -1,8 +1,7 @@
-//! Models that are converted into our folder: their place and their room, and what a process that was
-//! killed has left of one.
+//! Reserves path and space for a model that is being converted into our folder.
 //!
-//! Who converts writes a file that begins with [`UNFINISHED`] beside the place and renames it. Converting
-//! itself is not the library's.
+//! The converter itself is another crate. It writes a file with the prefix [`UNFINISHED`] beside the
+//! reserved path, and renames it when it is complete.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,24 +11,24 @@ use std::time::Duration;
 use lilims_models::quantisation_of;
 
 use super::describe::describe;
-use super::{Entry, Held, Library, Plan, folder};
+use super::{Entry, Library, LockGuard, Plan, folder};
 use crate::Error;
 
-/// How the name of a file begins that is being written.
+/// Name prefix of a file that is being written.
 pub(super) const UNFINISHED: &str = ".converting-";
-/// The lock of the one conversion of models in the library.
+/// The lock of the only conversion at a time.
 const LOCK: &str = "conversion";
-/// How long a conversion waits for a process that only looks whether there is one.
-const PATIENCE: Duration = Duration::from_millis(300);
+/// How long to wait for processes that take the lock for a moment to check it.
+const LOCK_TIMEOUT: Duration = Duration::from_millis(300);
 
-/// The room that a conversion of this process has taken.
+/// The space that a conversion of this process has reserved.
 #[derive(Debug)]
 struct Reserved {
     path: PathBuf,
     bytes: u64,
 }
 
-/// The conversion of this process, if there is one.
+/// The reservation of this process, if it converts.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Reservation(Arc<Mutex<Option<Reserved>>>);
 
@@ -38,44 +37,44 @@ impl Reservation {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the file at `path` is being made.
+    /// Whether the file at `path` is the result of the conversion.
     pub(super) fn is_of(&self, path: &Path) -> bool {
         self.lock().as_ref().is_some_and(|reserved| reserved.path == path)
     }
 }
 
-/// A conversion into our folder. While it is there, its source stays, its room is taken, and no other
-/// begins. Dropped, it gives all of that back.
+/// A running conversion into our folder. Until it is dropped, its source cannot be removed, its space
+/// is reserved, and no other conversion can begin.
 #[derive(Debug)]
-pub struct Converting {
+pub struct OngoingConversion {
     source: Entry,
     target: String,
     path: PathBuf,
     reservation: Reservation,
-    _source_held: Held,
-    _writing: Held,
-    _turn: Held,
+    _source_lock: LockGuard,
+    _converting_lock: LockGuard,
+    _only_conversion_lock: LockGuard,
 }
 
-impl Converting {
-    /// The model that is converted.
+impl OngoingConversion {
+    /// The model that is being converted.
     pub fn source(&self) -> &Entry {
         &self.source
     }
 
-    /// Where the result belongs; an empty file keeps the name for it.
+    /// The path of the result, which an empty file reserves.
     pub fn path(&self) -> &Path {
         &self.path
     }
 }
 
-impl Drop for Converting {
+impl Drop for OngoingConversion {
     fn drop(&mut self) {
         self.reservation.lock().take();
         if fs::metadata(&self.path).is_ok_and(|it| it.len() == 0) {
             let _ = fs::remove_file(&self.path);
         }
-        // Where nothing was made, nothing is left; a folder that holds something stays.
+        // Removes the folder only if it is empty.
         if let Some(folder) = self.path.parent() {
             let _ = fs::remove_dir(folder);
         }
@@ -83,22 +82,22 @@ impl Drop for Converting {
 }
 
 impl Library {
-    /// What would leave to make room for converting the model `source` to a file of `needed_bytes`; the
-    /// source never does. Nothing leaves yet.
+    /// Plans which models to remove to convert the model `source` to a file of `needed_bytes`, without
+    /// the source itself. Removes nothing.
     ///
     /// # Errors
-    /// [`Error::Index`].
+    /// [`Error::Database`].
     pub fn plan_conversion(&self, source: &str, needed_bytes: u64) -> Result<Plan, Error> {
-        self.plan_beside(needed_bytes, Some(source))
+        self.plan_except(needed_bytes, Some(source))
     }
 
-    /// Makes room for converting the model `source` to `target`, such as `Q4_K_M`, a file of
-    /// `needed_bytes`, by removing the models `agreed`, and takes that room.
+    /// Reserves space for converting the model `source` to `target`, such as `Q4_K_M`, a file of
+    /// `needed_bytes`, after removing the models `agreed`.
     ///
     /// # Errors
-    /// [`Error::PlanChanged`] where other models would have to be removed;
+    /// [`Error::PlanChanged`] if other models would have to be removed;
     /// [`Error::Converting`] while another conversion runs; [`Error::NoSuchModel`], [`Error::Quota`],
-    /// [`Error::NoSpace`], [`Error::Io`], [`Error::Index`]; [`Error::InUse`] while the source is being
+    /// [`Error::NoSpace`], [`Error::Io`], [`Error::Database`]; [`Error::InUse`] while the source is being
     /// removed. Then nothing has changed.
     pub fn begin_conversion(
         &self,
@@ -106,14 +105,15 @@ impl Library {
         target: &str,
         needed_bytes: u64,
         agreed: &[String],
-    ) -> Result<Converting, Error> {
-        let turn = self.locks.exclusive_within(LOCK, PATIENCE)?.ok_or(Error::Converting)?;
-        let writing = self.share_converting()?;
+    ) -> Result<OngoingConversion, Error> {
+        let only_conversion_lock =
+            self.locks.exclusive_within(LOCK, LOCK_TIMEOUT)?.ok_or(Error::Converting)?;
+        let converting_lock = self.lock_converting()?;
         let source = self.entry(source)?;
-        let source_held = self.hold(&source.name)?;
+        let source_lock = self.lock_shared(&source.name)?;
         let plan = self.plan_conversion(&source.name, needed_bytes)?;
         self.carry_out(plan, agreed)?;
-        self.folder.make(&self.folder.converted())?;
+        self.folder.create(&self.folder.converted())?;
         let name = format!("{}-{target}.gguf", without_quantisation(&source.name));
         let (path, _) = lilims_files::with_free_name(&self.folder.converted().join(name), |path| {
             match folder::manifest_of(path).exists() {
@@ -121,26 +121,30 @@ impl Library {
                 false => lilims_files::create_new(path),
             }
         })
-        .map_err(|error| Error::io(self.folder.converted())(error.into()))?;
+        .map_err(Error::file(&self.folder.converted()))?;
         *self.reservation.lock() = Some(Reserved { path: path.clone(), bytes: needed_bytes });
-        Ok(Converting {
+        Ok(OngoingConversion {
             source,
             target: target.to_owned(),
             path,
             reservation: self.reservation.clone(),
-            _source_held: source_held,
-            _writing: writing,
-            _turn: turn,
+            _source_lock: source_lock,
+            _converting_lock: converting_lock,
+            _only_conversion_lock: only_conversion_lock,
         })
     }
 
-    /// Writes the result of a conversion down, whose file has the hash `sha256`. Where it comes from
-    /// and its licence are those of the source.
+    /// Adds the result of a conversion, whose file has the hash `sha256`. Repository and licence are
+    /// those of the source.
     ///
     /// # Errors
-    /// [`Error::NotAModel`], [`Error::Io`], [`Error::Index`]. Then the file is gone.
-    pub fn add_converted(&self, converting: &Converting, sha256: &str) -> Result<Entry, Error> {
-        let Converting { source, target, path, .. } = converting;
+    /// [`Error::NotAModel`], [`Error::Io`], [`Error::Database`]. The file has been removed then.
+    pub fn add_converted(
+        &self,
+        conversion: &OngoingConversion,
+        sha256: &str,
+    ) -> Result<Entry, Error> {
+        let OngoingConversion { source, target, path, .. } = conversion;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let add = |description| {
             self.add(path, None, description, |entry| {
@@ -153,13 +157,13 @@ impl Library {
         };
         let added = describe(path, &name).and_then(add);
         if added.is_err() {
-            // A file without an entry would take disk space unnoticed.
+            // A file without a row would use disk space unnoticed.
             self.folder.remove(path)?;
         }
         added
     }
 
-    /// What the conversion that runs takes of our folder, and what of that is still to be written.
+    /// The size of the running conversion in our folder, and how much of that is still to be written.
     pub(super) fn conversion_bytes(&self) -> (u64, u64) {
         let unfinished: u64 = match self.is_converting() {
             true => self.folder.conversions().iter().map(|path| folder::disk_bytes(path)).sum(),
@@ -176,13 +180,13 @@ impl Library {
 }
 
 impl folder::Folder {
-    /// Where converted models are.
+    /// The folder of converted models.
     pub(super) fn converted(&self) -> PathBuf {
         self.root().join("converted")
     }
 
-    /// What is being written, or was when its process was killed: files of another name until they
-    /// are whole, and empty files that keep the name of a result.
+    /// Unfinished conversions, including abandoned ones: files with the prefix, and the empty files that
+    /// reserve the path of a result.
     pub(super) fn conversions(&self) -> Vec<PathBuf> {
         let Ok(files) = fs::read_dir(self.converted()) else { return Vec::new() };
         files
@@ -198,7 +202,7 @@ impl folder::Folder {
     }
 }
 
-/// A name without the quantisation at its end: `smollm2-135m` of `smollm2-135m-q4_1`.
+/// Removes the quantisation at the end of a name: `smollm2-135m-q4_1` becomes `smollm2-135m`.
 fn without_quantisation(name: &str) -> &str {
     let stem = name.strip_suffix(".gguf").unwrap_or(name);
     let upper = stem.to_ascii_uppercase();
@@ -213,7 +217,7 @@ mod tests {
 
     use super::*;
 
-    /// A library with one model of our own, `m-q4_1`, and its folder.
+    /// A library with one model, `m-q4_1`, and its temporary folder.
     fn library() -> (tempfile::TempDir, Library) {
         let home = tempfile::tempdir().unwrap();
         let source = home.path().join("M.Q4_1.gguf");
@@ -231,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_converted_model_keeps_where_it_comes_from_and_never_takes_a_place() {
+    fn converted_model_keeps_its_origin_and_replaces_nothing() {
         let (_home, library) = library();
         let name = library.entries().unwrap()[0].name.clone();
         assert_eq!(name, "m-q4_1");
@@ -248,39 +252,42 @@ mod tests {
         assert!(second.path().ends_with("converted/m-Q4_0-2.gguf"));
         drop(second);
         library.remove("m-q4_0").unwrap();
-        assert!(!library.root().join("converted").exists(), "the manifest goes with its model");
+        assert!(
+            !library.root().join("converted").exists(),
+            "the manifest is removed with its model"
+        );
     }
 
     #[test]
-    fn one_conversion_at_a_time_holds_its_source_and_its_room() {
+    fn one_conversion_at_a_time_locks_its_source_and_reserves_space() {
         let (_home, library) = library();
         let source = library.entries().unwrap()[0].name.clone();
         let quota = library.storage().unwrap().used_bytes + 10_000;
         library.set_quota(Some(quota)).unwrap();
-        let converting = library.begin_conversion(&source, "Q4_0", 9_000, &[]).unwrap();
+        let conversion = library.begin_conversion(&source, "Q4_0", 9_000, &[]).unwrap();
         let again = library.begin_conversion(&source, "Q4_0", 1, &[]);
         assert!(matches!(again, Err(Error::Converting)), "{again:?}");
         assert!(matches!(library.remove(&source), Err(Error::InUse { .. })));
         assert_eq!(library.storage().unwrap().used_bytes, quota - 1_000);
         assert_eq!(library.plan(2_000).unwrap().missing_bytes, 1_000);
-        drop(converting);
-        assert!(!library.root().join("converted").exists(), "nothing was made");
+        drop(conversion);
+        assert!(!library.root().join("converted").exists(), "nothing was converted");
         assert_eq!(library.plan(2_000).unwrap().missing_bytes, 0);
         let too_large = library.begin_conversion(&source, "Q8_0", 10_001, &[]);
-        assert!(matches!(too_large, Err(Error::Quota { .. })), "the source does not leave for it");
+        assert!(matches!(too_large, Err(Error::Quota { .. })), "the source is not removed for it");
         assert_eq!(library.entries().unwrap().len(), 1);
     }
 
     #[test]
-    fn what_a_killed_process_left_is_swept_and_what_is_being_written_is_not() {
+    fn abandoned_files_are_removed_and_those_being_written_are_not() {
         let (_home, library) = library();
         let source = library.entries().unwrap()[0].name.clone();
-        let converting = library.begin_conversion(&source, "Q4_0", 100, &[]).unwrap();
+        let conversion = library.begin_conversion(&source, "Q4_0", 100, &[]).unwrap();
         let unfinished = library.root().join("converted/.converting-x");
         fs::write(&unfinished, "x").unwrap();
         Library::open(library.root()).unwrap();
-        assert!(unfinished.exists(), "somebody writes it");
-        drop(converting);
+        assert!(unfinished.exists(), "it is being written");
+        drop(conversion);
         assert!(unfinished.exists());
         Library::open(library.root()).unwrap();
         assert!(!unfinished.exists());
@@ -288,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn names_lose_their_quantisation() {
+    fn quantisation_is_removed_from_names() {
         for (name, base) in [
             ("smollm2-135m-instruct-q4_1", "smollm2-135m-instruct"),
             ("SmolLM2-135M-Instruct.Q4_1.gguf", "SmolLM2-135M-Instruct"),

@@ -1,4 +1,4 @@
-//! What a model's file says of itself.
+//! Reads the description of a model from its file.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -8,10 +8,10 @@ use lilims_models::quantisation_of;
 
 use crate::Error;
 
-/// Names from files are cut after this many characters.
-const MAX_NAME_CHARS: usize = 120;
+/// Texts from files are cut after this many characters.
+const MAX_TEXT_CHARS: usize = 120;
 
-/// What the library shows of a model's file.
+/// The metadata of a model's file that the library stores.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Description {
     pub(crate) title: Option<String>,
@@ -21,7 +21,7 @@ pub(crate) struct Description {
     pub(crate) licence: Option<String>,
 }
 
-/// Reads the header of the file at `path`, which is called `name` or will be.
+/// Reads the header of the file at `path`, whose final name is `name`.
 pub(crate) fn describe(path: &Path, name: &str) -> Result<Description, Error> {
     let not_a_model = |source| Error::NotAModel { path: path.to_owned(), source };
     let file = File::open(path).map_err(|error| match error {
@@ -47,12 +47,12 @@ pub(crate) fn describe(path: &Path, name: &str) -> Result<Description, Error> {
 fn short_text(value: &Value<'_>) -> Option<String> {
     let Value::String(bytes) = value else { return None };
     let text = String::from_utf8_lossy(bytes);
-    let text: String = text.chars().filter(|c| !c.is_control()).take(MAX_NAME_CHARS).collect();
+    let text: String = text.chars().filter(|c| !c.is_control()).take(MAX_TEXT_CHARS).collect();
     let text = text.trim();
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-/// The type that most of the file's bytes have.
+/// The tensor type with the most bytes.
 fn most_frequent_type(file: &File) -> String {
     let mut bytes: HashMap<String, u64> = HashMap::new();
     for tensor in file.tensors() {

@@ -1,44 +1,43 @@
-//! Our folder on disk: what lies in it, where files of repositories and unfinished downloads are, what
-//! they take, and that backups leave them out.
+//! The library's folder: the paths of its files, their sizes on disk, and their exclusion from backups.
 //!
-//! Links may lead out of the folder, to the models of another program. Whether a file is ours is
-//! therefore decided by where it really is ([`Folder::owns`]), and nothing here writes, renames or
-//! removes what is elsewhere.
+//! Links may lead out of the folder, to the models of another program. So whether a file is ours is
+//! decided by its resolved path ([`Folder::owns`]), and nothing here writes, renames or removes files
+//! elsewhere.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::Error;
 
-/// Tells programs that make backups to leave the folder out (bford.info/cachedir).
+/// Tells backup programs to exclude the folder (bford.info/cachedir).
 const CACHE_TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
     # Models that Lilims can download again.\n";
 
-/// Bytes of a copy between two looks at whether it is cancelled.
+/// Bytes that are copied between two checks for cancellation.
 const COPY_BYTES: u64 = 32 << 20;
 
 /// The library's folder.
 #[derive(Clone, Debug)]
 pub(crate) struct Folder {
     root: PathBuf,
-    /// The same without links.
+    /// The path after following links.
     resolved: PathBuf,
 }
 
 impl Folder {
-    /// Makes the folder if it is not there, and marks it for programs that make backups.
+    /// Creates the folder if it is missing, and excludes it from backups.
     pub(crate) fn open(root: PathBuf) -> Result<Self, Error> {
         let root = std::path::absolute(&root).map_err(Error::io(&root))?;
         fs::create_dir_all(&root).map_err(Error::io(&root))?;
         let resolved = fs::canonicalize(&root).map_err(Error::io(&root))?;
         let folder = Self { root, resolved };
-        folder.make(&folder.partials())?;
+        folder.create(&folder.partials())?;
         let tag = folder.root.join("CACHEDIR.TAG");
         if !tag.exists() {
-            // The folder works without the mark.
-            let _ = fs::write(&tag, CACHE_TAG);
+            // The library works without it.
+            let _ = lilims_files::write_atomic(&tag, |file| file.write_all(CACHE_TAG.as_bytes()));
             exclude_from_backups(&folder.root);
         }
         Ok(folder)
@@ -52,24 +51,24 @@ impl Folder {
         self.root.join(".locks")
     }
 
-    /// Where unfinished files are.
+    /// The folder of unfinished files.
     pub(crate) fn partials(&self) -> PathBuf {
         self.root.join(".partial")
     }
 
-    /// Where the unfinished file of download `id` is.
+    /// The unfinished file of download `id`.
     pub(crate) fn partial(&self, id: i64) -> PathBuf {
         self.partials().join(format!("{id}.part"))
     }
 
-    /// The downloads of which unfinished files are here.
+    /// The IDs of the downloads that have an unfinished file.
     pub(crate) fn unfinished(&self) -> Vec<i64> {
         let Ok(files) = fs::read_dir(self.partials()) else { return Vec::new() };
         let id = |name: &str| name.strip_suffix(".part")?.parse().ok();
         files.flatten().filter_map(|file| id(&file.file_name().to_string_lossy())).collect()
     }
 
-    /// Where `file` of `repository` is once it is whole.
+    /// The final path of `file` of `repository`.
     pub(crate) fn of_repository(&self, repository: &str, file: &str) -> Result<PathBuf, Error> {
         check_repository(repository)?;
         let is_plain = !file.is_empty()
@@ -84,12 +83,12 @@ impl Folder {
         Ok(self.root.join(repository).join(file))
     }
 
-    /// Whether what is at `path`, or would be, lies in our folder, wherever links lead.
+    /// Whether `path`, existing or not, is in our folder after following links.
     pub(crate) fn owns(&self, path: &Path) -> bool {
         resolve(path).is_some_and(|path| path != self.resolved && path.starts_with(&self.resolved))
     }
 
-    /// `path` relative to our folder, where it is named or lies in it.
+    /// `path` relative to our folder, if it is in it with or without following links.
     pub(crate) fn relative(&self, path: &Path) -> Option<PathBuf> {
         let below = path.strip_prefix(&self.root).ok().map(Path::to_owned);
         let below =
@@ -97,8 +96,8 @@ impl Folder {
         below.filter(|below| !below.as_os_str().is_empty())
     }
 
-    /// Makes a folder in ours.
-    pub(crate) fn make(&self, folder: &Path) -> Result<(), Error> {
+    /// Creates a folder in ours.
+    pub(crate) fn create(&self, folder: &Path) -> Result<(), Error> {
         self.check_owned(folder)?;
         fs::create_dir_all(folder).map_err(Error::io(folder))
     }
@@ -110,7 +109,7 @@ impl Folder {
         }
     }
 
-    /// Where files are put that the user brings in.
+    /// The folder of imported files.
     pub(crate) fn imported(&self) -> PathBuf {
         self.root.join("imported")
     }
@@ -119,30 +118,26 @@ impl Folder {
         fs4::available_space(&self.root).unwrap_or(0)
     }
 
-    /// Gives the file `from` the name `to`, in one step and only if nothing has that name. Returns
+    /// Renames the synced file `from` to `to` atomically, unless a file of that name exists. Returns
     /// whether it did.
     pub(crate) fn publish_new(&self, from: &Path, to: &Path) -> Result<bool, Error> {
-        self.make(parent(to))?;
+        self.create(parent(to))?;
         self.check_owned(to)?;
         match lilims_files::rename_no_replace(from, to) {
             Ok(()) => Ok(true),
             Err(error) if error.is_exists() => Ok(false),
-            Err(error) => Err(Error::io(to)(error.into())),
+            Err(error) => Err(Error::file(to)(error)),
         }
     }
 
-    /// Puts the file `from` in the place of our file `to`, so that after a crash either of them is
-    /// there.
+    /// Replaces our file `to` by `from` atomically.
     pub(crate) fn replace(&self, from: &Path, to: &Path) -> Result<(), Error> {
-        self.make(parent(to))?;
+        self.create(parent(to))?;
         self.check_owned(to)?;
-        fs::rename(from, to).map_err(Error::io(to))?;
-        lilims_files::sync_folder(parent(to));
-        Ok(())
+        lilims_files::rename_replacing(from, to).map_err(Error::file(to))
     }
 
-    /// Removes a model's file, its manifest, and the folders that they leave empty. What lies
-    /// elsewhere stays.
+    /// Removes a model's file, its manifest, and the folders that become empty. Files elsewhere stay.
     pub(crate) fn remove(&self, path: &Path) -> Result<(), Error> {
         if !self.owns(path) {
             return Ok(());
@@ -150,7 +145,7 @@ impl Folder {
         self.remove_file(path)?;
         self.remove_file(&manifest_of(path))?;
         for folder in path.ancestors().skip(1).take_while(|folder| *folder != self.root) {
-            // One that is not empty stays.
+            // A non-empty folder stays.
             if !self.owns(folder) || fs::remove_dir(folder).is_err() {
                 break;
             }
@@ -158,7 +153,7 @@ impl Folder {
         Ok(())
     }
 
-    /// Removes a file that may be gone already; what lies elsewhere stays.
+    /// Removes a file if it exists. Files elsewhere stay.
     pub(crate) fn remove_file(&self, path: &Path) -> Result<(), Error> {
         match self.owns(path) {
             true => remove_file(path),
@@ -167,13 +162,12 @@ impl Folder {
     }
 }
 
-/// The folder that a file of ours is in.
+/// The folder of a file.
 fn parent(path: &Path) -> &Path {
     path.parent().expect("a model's file is in a folder")
 }
 
-/// `path` without links; of what is not there, as far as something is. `None` for a link that leads
-/// nowhere.
+/// Follows links in `path`, of which the end may not exist yet. `None` for a dangling link.
 pub(crate) fn resolve(path: &Path) -> Option<PathBuf> {
     if let Ok(resolved) = fs::canonicalize(path) {
         return Some(resolved);
@@ -185,12 +179,12 @@ pub(crate) fn resolve(path: &Path) -> Option<PathBuf> {
     Some(resolve(parent)?.join(name))
 }
 
-/// Where the manifest of a converted model is: beside it.
+/// The manifest of a converted model, beside it.
 pub(crate) fn manifest_of(path: &Path) -> PathBuf {
     path.with_extension("lilims.json")
 }
 
-/// Removes a file that may be gone already.
+/// Removes a file if it exists.
 fn remove_file(path: &Path) -> Result<(), Error> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io(path)(error)),
@@ -198,7 +192,7 @@ fn remove_file(path: &Path) -> Result<(), Error> {
     }
 }
 
-/// Refuses what is not `owner/name` in the characters that the hub allows.
+/// Checks that a name is `owner/name` in the characters that the hub allows.
 pub(crate) fn check_repository(name: &str) -> Result<(), Error> {
     let plain = |text: &str| {
         !text.is_empty()
@@ -212,13 +206,13 @@ pub(crate) fn check_repository(name: &str) -> Result<(), Error> {
     }
 }
 
-/// What a file takes of the disk, in bytes; 0 for one that is not there.
+/// The bytes that a file occupies on disk; 0 if it does not exist.
 pub fn disk_bytes(path: &Path) -> u64 {
     let Ok(metadata) = fs::metadata(path) else { return 0 };
     #[cfg(unix)]
     {
         use std::os::unix::fs::MetadataExt;
-        // Blocks are of 512 bytes whatever the file system.
+        // The unit is 512 bytes on all file systems.
         metadata.blocks() * 512
     }
     #[cfg(not(unix))]
@@ -227,13 +221,13 @@ pub fn disk_bytes(path: &Path) -> u64 {
     }
 }
 
-/// Copies `from` to `to`, which is ours to write and to remove whatever `from` allows; the system
-/// shares the blocks where it can.
+/// Copies `from` to the unfinished file `to` and syncs it. The copy is writable whatever the permissions
+/// of `from`. The system shares the blocks if it can.
 ///
 /// # Errors
-/// [`Error::Stopped`] once `cancel` is set; [`Error::Io`], [`Error::NoSpace`].
+/// [`Error::Stopped`] if `cancel` is set; [`Error::Io`], [`Error::NoSpace`].
 pub(crate) fn copy(from: &Path, to: &Path, cancel: &AtomicBool) -> Result<(), Error> {
-    let source = lilims_files::open(from).map_err(|error| Error::io(from)(error.into()))?;
+    let source = lilims_files::open(from).map_err(Error::file(from))?;
     #[cfg(any(target_os = "macos", target_os = "ios"))]
     if clone(from, to) {
         return Ok(());
@@ -244,14 +238,15 @@ pub(crate) fn copy(from: &Path, to: &Path, cancel: &AtomicBool) -> Result<(), Er
         if cancel.load(Ordering::Relaxed) {
             return Err(Error::Stopped);
         }
-        let mut piece = io::Read::take(&source, COPY_BYTES);
-        if io::copy(&mut piece, &mut target).map_err(Error::io(to))? == 0 {
+        let mut part = io::Read::take(&source, COPY_BYTES);
+        if io::copy(&mut part, &mut target).map_err(Error::io(to))? == 0 {
             return target.sync_all().map_err(Error::io(to));
         }
     }
 }
 
-/// Has APFS share the blocks. A clone has the modes of its source, which may forbid writing.
+/// Clones the file, which shares its blocks on APFS. A clone has the permissions of its source, which
+/// may forbid writing.
 #[cfg(any(target_os = "macos", target_os = "ios"))]
 fn clone(from: &Path, to: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
@@ -263,7 +258,7 @@ fn clone(from: &Path, to: &Path) -> bool {
 
 #[cfg(any(target_os = "macos", target_os = "ios"))]
 fn exclude_from_backups(folder: &Path) {
-    // What `NSURLIsExcludedFromBackupKey` sets: a property list with this one string.
+    // `NSURLIsExcludedFromBackupKey` sets this attribute: a property list of one string.
     const NAME: &str = "com.apple.metadata:com_apple_backup_excludeItem";
     const VALUE: &[u8] =
         b"bplist00_\x10\x11com.apple.backupd\x08\0\0\0\0\0\0\x01\x01\0\0\0\0\0\0\0\x01\
@@ -279,7 +274,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_never_leave_the_folder() {
+    fn paths_stay_in_the_folder() {
         let root = tempfile::tempdir().unwrap();
         let folder = Folder::open(root.path().join("models")).unwrap();
         let inside = folder.of_repository("owner/name", "sub/file.gguf").unwrap();
@@ -296,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn backups_are_told_and_empty_folders_leave() {
+    fn folder_is_tagged_and_empty_folders_are_removed() {
         let root = tempfile::tempdir().unwrap();
         let folder = Folder::open(root.path().join("models")).unwrap();
         let tag = fs::read_to_string(folder.root().join("CACHEDIR.TAG")).unwrap();
@@ -307,7 +302,7 @@ mod tests {
         assert!(folder.publish_new(&part, &path).unwrap());
         assert!(path.is_file() && !part.exists());
         fs::write(&part, "y").unwrap();
-        assert!(!folder.publish_new(&part, &path).unwrap(), "the name is taken");
+        assert!(!folder.publish_new(&part, &path).unwrap(), "the name is in use");
         assert_eq!(fs::read(&path).unwrap(), b"x");
         folder.remove(&path).unwrap();
         assert!(!folder.root().join("owner").exists() && folder.root().exists());
@@ -315,7 +310,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn l3_what_links_lead_to_is_not_ours() {
+    fn l3_targets_of_links_are_not_ours() {
         use std::os::unix::fs::symlink;
 
         let root = tempfile::tempdir().unwrap();

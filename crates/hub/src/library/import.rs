@@ -1,4 +1,4 @@
-//! Models that come from this device: copied into our folder, or used where they are.
+//! Adds models that are on this device: copied into our folder, or used in place.
 
 use std::borrow::Cow;
 use std::fs;
@@ -12,50 +12,50 @@ use super::describe::{Description, describe};
 use super::{Entry, Library, folder, index, now_ms};
 use crate::Error;
 
-/// Whose the model is that ships with the app.
+/// Owner of the model that ships with the app.
 pub(crate) const BUNDLED: &str = lilims_store::BUNDLED_OWNER;
-/// Whose files are in folders that the user added, and those that a link in our folder leads to.
+/// Owner of files in folders that the user added, and of files that links in our folder lead to.
 pub(crate) const FOLDER: &str = "Folder";
-/// Whose the file is that the user named when the app was started.
+/// Owner of the file that the user named when starting the app.
 pub(crate) const GIVEN: &str = "Given";
 
-/// The largest manifest that is read, in bytes.
+/// The largest manifest that is read.
 const MAX_MANIFEST_BYTES: u64 = 16 << 20;
 
-/// What a scan has found.
+/// The result of a scan.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scanned {
-    /// Short names of models that are new in the library.
+    /// Short names of new models.
     pub added: Vec<String>,
-    /// How many were there already.
+    /// The number of known models.
     pub known: usize,
-    /// Short names of models whose files are gone.
+    /// Short names of models whose files are missing.
     pub gone: Vec<String>,
-    /// Files that are not in the library, and why.
-    pub left_out: Vec<(PathBuf, SkipReason)>,
+    /// Files that were skipped, and why.
+    pub skipped: Vec<(PathBuf, SkipReason)>,
 }
 
 impl Library {
-    /// Copies the model at `path` into our folder; the system shares the blocks where it can.
+    /// Copies the model at `path` into our folder. The system shares the blocks if it can.
     ///
     /// # Errors
-    /// As [`Library::import_unless`].
+    /// As for [`Library::import_cancellable`].
     pub fn import(&self, path: &Path) -> Result<Entry, Error> {
-        self.import_unless(path, &AtomicBool::new(false))
+        self.import_cancellable(path, &AtomicBool::new(false))
     }
 
-    /// As [`Library::import`], until `cancel` is set.
+    /// Like [`Library::import`]; stops when `cancel` is set.
     ///
     /// # Errors
     /// [`Error::NotAModel`], [`Error::Unsuitable`], [`Error::Io`], [`Error::NoSpace`],
-    /// [`Error::Quota`], [`Error::Index`], [`Error::Outside`]; [`Error::Stopped`] once `cancel` is
-    /// set. Then nothing has changed.
-    pub fn import_unless(&self, path: &Path, cancel: &AtomicBool) -> Result<Entry, Error> {
+    /// [`Error::Quota`], [`Error::Database`], [`Error::Outside`]; [`Error::Stopped`] if `cancel` is set.
+    /// Nothing has changed then.
+    pub fn import_cancellable(&self, path: &Path, cancel: &AtomicBool) -> Result<Entry, Error> {
         let description = describe(path, &name_of(path))?;
         let size_bytes = fs::metadata(path).map_err(Error::io(path))?.len();
         let plan = self.plan(size_bytes)?;
         self.check(&plan)?;
-        // What has to leave is the user's to say, and an import does not ask.
+        // Removing models needs the user's consent, and an import does not ask for it.
         if !plan.removes.is_empty() {
             return Err(Error::Quota {
                 needed: size_bytes,
@@ -63,12 +63,11 @@ impl Library {
                 kept: self.storage()?.used_bytes,
             });
         }
-        // A name of its own while it grows; dropped with what is here where something fails.
-        let copying = self.begin_copy()?;
-        folder::copy(path, copying.path(), cancel)?;
-        let wanted = self.folder.imported().join(kept_name(path));
+        let copy = self.begin_copy()?;
+        folder::copy(path, copy.path(), cancel)?;
+        let wanted = self.folder.imported().join(copy_name(path));
         let (target, ()) = lilims_files::with_free_name(&wanted, |name| {
-            match self.folder.publish_new(copying.path(), name) {
+            match self.folder.publish_new(copy.path(), name) {
                 Ok(true) => Ok(()),
                 Ok(false) => Err(lilims_files::Error::Exists { path: name.to_owned() }),
                 Err(error) => Err(lilims_files::Error::Io {
@@ -77,14 +76,14 @@ impl Library {
                 }),
             }
         })
-        .map_err(publishing)?;
+        .map_err(publish_error)?;
         self.add(&target, None, description, |_| {})
     }
 
-    /// Uses the model at `path` where it is.
+    /// Adds the model at `path`, which stays where it is.
     ///
     /// # Errors
-    /// [`Error::NotAModel`], [`Error::Io`], [`Error::Index`].
+    /// [`Error::NotAModel`], [`Error::Io`], [`Error::Database`].
     pub fn add_in_place(&self, path: &Path, owner: &str) -> Result<Entry, Error> {
         let path = std::path::absolute(path).map_err(Error::io(path))?;
         match self.entry_at(&path)? {
@@ -93,10 +92,10 @@ impl Library {
         }
     }
 
-    /// Adds the model that ships with the app, wherever it lies now.
+    /// Adds the model that ships with the app, at its current path.
     ///
     /// # Errors
-    /// As [`Library::add_in_place`].
+    /// As for [`Library::add_in_place`].
     pub fn add_bundled(&self, path: &Path) -> Result<Entry, Error> {
         let path = std::path::absolute(path).map_err(Error::io(path))?;
         let here = self.entry_at(&path)?;
@@ -105,13 +104,13 @@ impl Library {
                 continue;
             }
             if here.is_none() && entry.path.file_name() == path.file_name() {
-                // The app moved, as each update moves it on iOS.
-                return self.move_entry(&entry, &path);
+                // The app was moved, as by each update on iOS.
+                return self.set_path(&entry, &path);
             }
             self.remove(&entry.name)?;
         }
         match here {
-            // One that lies in our folder is not ours to remove either.
+            // Even in our folder, it is not ours to remove.
             Some(entry) if entry.owner.is_none() => {
                 self.store.set_model_owner(&entry.name, BUNDLED)?;
                 self.entry(&entry.name)
@@ -121,31 +120,31 @@ impl Library {
         }
     }
 
-    /// Adds the file that the user named when the app was started.
+    /// Adds the file that the user named when starting the app.
     ///
     /// # Errors
-    /// As [`Library::add_in_place`].
+    /// As for [`Library::add_in_place`].
     pub fn add_given(&self, path: &Path) -> Result<Entry, Error> {
         self.add_in_place(path, GIVEN)
     }
 
-    /// Notes that the file of a model has another path now.
-    fn move_entry(&self, entry: &Entry, path: &Path) -> Result<Entry, Error> {
+    /// Stores the new path of a model.
+    fn set_path(&self, entry: &Entry, path: &Path) -> Result<Entry, Error> {
         let path = index::stored_path(&self.folder, path);
         self.store.set_model_path(&entry.name, &path)?;
         self.entry(&entry.name)
     }
 
-    /// Looks for models in the folders of other programs, in those that the user added, and in
-    /// ours, and notes which files are gone.
+    /// Searches for models in the folders of other programs, in those that the user added, and in ours.
+    /// Reports missing files.
     ///
     /// # Errors
-    /// [`Error::Index`].
+    /// [`Error::Database`].
     pub fn scan(&self, environment: &Environment) -> Result<Scanned, Error> {
         let mut locations = scan::known_locations(environment);
         locations.extend(self.folders()?.into_iter().map(|folder| (Owner::Folder, folder)));
         let mut scanned = self.add_all(scan::scan_all(&locations))?;
-        scanned.added.extend(self.scan_ours()?);
+        scanned.added.extend(self.scan_own_folder()?);
         for entry in self.entries()? {
             if !entry.path.exists() {
                 scanned.gone.push(entry.name);
@@ -154,16 +153,16 @@ impl Library {
         Ok(scanned)
     }
 
-    /// Adds the models in our folder that have no entry, such as those that a crash left between
-    /// their name and their entry. Returns their short names.
-    pub(super) fn scan_ours(&self) -> Result<Vec<String>, Error> {
+    /// Adds the models in our folder that have no row, as after a crash between renaming and adding.
+    /// Returns their short names.
+    pub(super) fn scan_own_folder(&self) -> Result<Vec<String>, Error> {
         let mut added = Vec::new();
         for found in scan::scan(Owner::Folder, self.root()).found {
             if self.entry_at(&found.path)?.is_some() || self.reservation.is_of(&found.path) {
                 continue;
             }
             let Ok(description) = describe(&found.path, &name_of(&found.path)) else { continue };
-            // A link may lead to a file of somebody else.
+            // A link may lead to another program's file.
             let owner = (!self.folder.owns(&found.path)).then(|| found.owner.to_string());
             let relative = self.folder.relative(&found.path);
             let (origin, converted) = match &owner {
@@ -186,10 +185,10 @@ impl Library {
         Ok(added)
     }
 
-    /// Adds the models of one folder, and the folder to those that scans look into.
+    /// Adds the models of a folder, and adds the folder to later scans.
     ///
     /// # Errors
-    /// [`Error::Io`] where there is no such folder; [`Error::Index`].
+    /// [`Error::Io`] if there is no such folder; [`Error::Database`].
     pub fn scan_folder(&self, folder: &Path) -> Result<Scanned, Error> {
         let folder = fs::canonicalize(folder).map_err(Error::io(folder))?;
         self.add_folder(&folder)?;
@@ -197,7 +196,7 @@ impl Library {
     }
 
     fn add_all(&self, scan: scan::Scan) -> Result<Scanned, Error> {
-        let mut scanned = Scanned { left_out: scan.skipped, ..Scanned::default() };
+        let mut scanned = Scanned { skipped: scan.skipped, ..Scanned::default() };
         for found in scan.found {
             if self.folder.owns(&found.path) {
                 continue;
@@ -206,8 +205,8 @@ impl Library {
                 scanned.known += 1;
                 continue;
             }
-            if let Some(entry) = self.moved(&found)? {
-                self.move_entry(&entry, &found.path)?;
+            if let Some(entry) = self.moved_entry(&found)? {
+                self.set_path(&entry, &found.path)?;
                 scanned.known += 1;
                 continue;
             }
@@ -217,25 +216,24 @@ impl Library {
                     // A path that this system cannot store.
                     Err(error @ Error::FileName { .. }) => {
                         let reason = SkipReason::Unusable(error.with_cause());
-                        scanned.left_out.push((found.path, reason));
+                        scanned.skipped.push((found.path, reason));
                     }
                     Err(error) => return Err(error),
                 },
                 Err(Error::Unsuitable { path, why }) => {
-                    scanned.left_out.push((path, SkipReason::Unsuitable(why)));
+                    scanned.skipped.push((path, SkipReason::Unsuitable(why)));
                 }
                 Err(error) => {
                     let reason = SkipReason::Unusable(error.with_cause());
-                    scanned.left_out.push((found.path, reason));
+                    scanned.skipped.push((found.path, reason));
                 }
             }
         }
         Ok(scanned)
     }
 
-    /// The entry of a file that is gone and that `found` is, as far as can be seen: the same name and
-    /// size at the same program.
-    fn moved(&self, found: &FoundModel) -> Result<Option<Entry>, Error> {
+    /// The entry of a missing file that was probably moved to `found`: the same name, size and program.
+    fn moved_entry(&self, found: &FoundModel) -> Result<Option<Entry>, Error> {
         let owner = found.owner.to_string();
         let is_it = |entry: &Entry| {
             entry.owner.as_deref() == Some(&*owner)
@@ -258,23 +256,23 @@ impl Library {
         })
     }
 
-    /// Writes down a model whose file is in its place.
+    /// Adds the model at `path`. `customise` may change the entry before it is stored.
     pub(super) fn add(
         &self,
         path: &Path,
         owner: Option<&str>,
         description: Description,
-        more: impl FnOnce(&mut Entry),
+        customise: impl FnOnce(&mut Entry),
     ) -> Result<Entry, Error> {
         let size_bytes = fs::metadata(path).map_err(Error::io(path))?.len();
         let mut entry = self.new_entry(path, description, size_bytes)?;
         entry.owner = owner.map(str::to_owned);
-        more(&mut entry);
+        customise(&mut entry);
         index::put(&self.folder, &mut entry, |model| self.store.put_model(model))?;
         Ok(entry)
     }
 
-    /// An entry for a file that has none, with a short name that nothing has yet.
+    /// Creates an entry with an unused short name.
     pub(crate) fn new_entry(
         &self,
         path: &Path,
@@ -285,7 +283,7 @@ impl Library {
         let is_taken = |name: &str| names.iter().any(|taken| taken == name);
         let file_name = name_of(path);
         let curated = Catalogue::curated().models.into_iter().find(|it| it.file == file_name);
-        // Blobs of other programs have hashes for names; files often call themselves `model`.
+        // Blobs of other programs are named by hashes, and many files are named `model`.
         let stem = file_name.strip_suffix(".gguf").filter(|_| file_name != "model.gguf");
         let named = stem.map(str::to_owned).or_else(|| description.title.clone());
         let named = named.unwrap_or_else(|| "model".to_owned());
@@ -308,8 +306,8 @@ fn name_of(path: &Path) -> Cow<'_, str> {
     path.file_name().unwrap_or_default().to_string_lossy()
 }
 
-/// The name that a copy of `path` gets: one that scans see and that no terminal obeys.
-fn kept_name(path: &Path) -> String {
+/// The name of a copy of `path`: visible to scans, and without control characters.
+fn copy_name(path: &Path) -> String {
     let name = name_of(path);
     let plain: String = name.chars().map(|c| if c.is_control() { '_' } else { c }).collect();
     let plain = plain.trim_start_matches('.');
@@ -319,8 +317,8 @@ fn kept_name(path: &Path) -> String {
     }
 }
 
-/// What went wrong with taking a name, whose cause may be an error of ours.
-fn publishing(error: lilims_files::Error) -> Error {
+/// Converts an error of renaming a copy, whose cause may be an error of this crate.
+fn publish_error(error: lilims_files::Error) -> Error {
     let path = error.path().to_owned();
     let source = std::io::Error::from(error);
     match source.downcast::<Error>() {
@@ -329,7 +327,7 @@ fn publishing(error: lilims_files::Error) -> Error {
     }
 }
 
-/// The repository and the file in it that a place in our folder means.
+/// The repository and its file that a path in our folder stands for.
 fn repository_of(relative: &Path) -> Option<(String, String)> {
     let mut parts = relative.iter().map(|part| part.to_str());
     let (owner, name) = (parts.next()??, parts.next()??);
@@ -338,8 +336,8 @@ fn repository_of(relative: &Path) -> Option<(String, String)> {
     is_repository.then(|| (format!("{owner}/{name}"), rest.join("/")))
 }
 
-/// What the manifest of a converted model tells.
-struct Converted {
+/// The origin of a converted model, from its manifest.
+struct Origin {
     repository: Option<String>,
     revision: Option<String>,
     licence: Option<String>,
@@ -347,13 +345,13 @@ struct Converted {
     size_bytes: u64,
 }
 
-/// Reads the manifest beside the model at `path`, if there is one that makes sense.
-fn manifest(path: &Path) -> Option<Converted> {
+/// Reads the manifest beside the model at `path`, if there is a valid one.
+fn manifest(path: &Path) -> Option<Origin> {
     let bytes = lilims_files::read(&folder::manifest_of(path), MAX_MANIFEST_BYTES).ok()?;
     let manifest: serde_json::Value = serde_json::from_slice(&bytes).ok()?;
     let text = |pointer: &str| manifest.pointer(pointer)?.as_str().map(str::to_owned);
     let is_hash = |it: &String| it.len() == 64 && it.bytes().all(|b| b.is_ascii_hexdigit());
-    Some(Converted {
+    Some(Origin {
         repository: text("/source/origin").filter(|it| folder::check_repository(it).is_ok()),
         revision: text("/source/revision"),
         licence: text("/license"),

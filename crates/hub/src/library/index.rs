@@ -1,7 +1,7 @@
-//! Models as the library shows them: rows of the store, whose paths are made whole, and whose owner is
-//! decided by where the file really lies.
+//! Reads and writes models in the database, where paths are relative to the library's folder. Whether a
+//! model is ours is decided by where its file really is.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::folder::Folder;
 use super::import::FOLDER;
@@ -9,10 +9,10 @@ use super::{Entry, Library};
 use crate::Error;
 
 impl Library {
-    /// All models, the last used first.
+    /// All models, most recently used first.
     ///
     /// # Errors
-    /// [`Error::Index`].
+    /// [`Error::Database`].
     pub fn entries(&self) -> Result<Vec<Entry>, Error> {
         let models = self.store.models()?.into_iter();
         Ok(models.map(|model| resolved(&self.folder, model)).collect())
@@ -21,16 +21,16 @@ impl Library {
     /// The model with this short name.
     ///
     /// # Errors
-    /// [`Error::NoSuchModel`], [`Error::Index`].
+    /// [`Error::NoSuchModel`], [`Error::Database`].
     pub fn entry(&self, name: &str) -> Result<Entry, Error> {
         let missing = || Error::NoSuchModel { name: name.to_owned() };
         Ok(resolved(&self.folder, self.store.model(name)?.ok_or_else(missing)?))
     }
 
-    /// The model whose file is at `path`, or where links from there lead, if the library has it.
+    /// The model whose file is at `path`, after following links.
     ///
     /// # Errors
-    /// [`Error::Index`].
+    /// [`Error::Database`].
     pub fn entry_at(&self, path: &Path) -> Result<Option<Entry>, Error> {
         if let Some(model) = self.store.model_at(&stored_path(&self.folder, path))? {
             return Ok(Some(resolved(&self.folder, model)));
@@ -41,10 +41,10 @@ impl Library {
         Ok(self.entries()?.into_iter().find(is_it))
     }
 
-    /// The model that came from `file` of `repository`, if it is here.
+    /// The model that was downloaded from `file` of `repository`.
     ///
     /// # Errors
-    /// [`Error::Index`].
+    /// [`Error::Database`].
     pub fn entry_of(&self, repository: &str, file: &str) -> Result<Option<Entry>, Error> {
         let is_it = |entry: &Entry| {
             entry.repository.as_deref() == Some(repository) && entry.file.as_deref() == Some(file)
@@ -53,24 +53,23 @@ impl Library {
     }
 }
 
-/// The path as the store has it: relative to our folder where it lies there, so that the folder may
-/// move.
-pub(super) fn stored_path(folder: &Folder, path: &Path) -> std::path::PathBuf {
+/// The path for the database: relative if it is in the library's folder, so that the folder may move.
+pub(super) fn stored_path(folder: &Folder, path: &Path) -> PathBuf {
     folder.relative(path).unwrap_or_else(|| path.to_owned())
 }
 
-/// A row of the store as the library shows it.
+/// Resolves the path of a row, and corrects its owner.
 pub(super) fn resolved(folder: &Folder, mut model: Entry) -> Entry {
-    // An absolute path stays what it is.
+    // Joining keeps an absolute path.
     model.path = folder.root().join(&model.path);
     if model.owner.is_none() && !folder.owns(&model.path) {
-        // Whatever the row says: a link may have taken the place of a folder of ours.
+        // A link may have replaced one of our folders.
         model.owner = Some(FOLDER.to_owned());
     }
     model
 }
 
-/// Writes `entry` down by `put`, which gets it as the store has it and may change its name.
+/// Stores `entry` by `put`, which gets the stored form of its path and may change its name.
 pub(super) fn put(
     folder: &Folder,
     entry: &mut Entry,
@@ -78,7 +77,7 @@ pub(super) fn put(
 ) -> Result<(), Error> {
     let path = entry.path.clone();
     entry.path = stored_path(folder, &path);
-    let done = put(entry);
+    let result = put(entry);
     entry.path = path;
-    Ok(done?)
+    Ok(result?)
 }

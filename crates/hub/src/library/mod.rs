@@ -1,7 +1,7 @@
-//! The models on this device: their rows in the store, our folder with its quota, and locks, so that
-//! several processes can use one library at the same time.
+//! The models on this device: rows of the database, our folder with its quota, and locks, so that
+//! several processes can use the library at the same time.
 //!
-//! Nothing here opens a network connection.
+//! Its calls block. It opens no network connections.
 
 mod conversions;
 pub(crate) mod describe;
@@ -18,18 +18,17 @@ use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use lilims_ipc::StayReason;
-pub use lilims_store::{DownloadState, LoggedConnection, Peak, Source};
-pub use lilims_store::{LockGuard as Held, Model as Entry};
+pub use lilims_store::{DownloadState, LockGuard, LoggedConnection, Model as Entry, Peak, Source};
 use lilims_store::{Locks, Store};
 
-pub use conversions::Converting;
+pub use conversions::OngoingConversion;
 use conversions::Reservation;
 pub(crate) use downloads::download_lock;
-pub use downloads::{DownloadRow, Journal, Published};
+pub use downloads::{DownloadProgress, DownloadRow, Published};
 pub use import::Scanned;
 pub(crate) use import::{BUNDLED, FOLDER, GIVEN};
 use quota::plan;
-pub use quota::{Occupant, Plan};
+pub use quota::{Plan, PlannedModel};
 pub use settings::Limits;
 
 use crate::Error;
@@ -41,51 +40,51 @@ pub struct Library {
     pub(crate) locks: Locks,
     pub(crate) store: Arc<Store>,
     reservation: Reservation,
-    /// Wakes the queue of this process when a download changed.
+    /// Wakes the queue of this process after a download changed.
     pub(crate) downloads_changed: tokio::sync::Notify,
     rebuilt: OnceLock<Rebuilt>,
 }
 
-/// What became of a database that was damaged or gone, as far as the library is concerned.
+/// How the library was restored after its database was damaged or missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rebuilt {
-    /// What was wrong with it; `None` where there was none.
+    /// The damage; `None` if the database was missing.
     pub damage: Option<String>,
-    /// Where the damaged one is now.
+    /// Where the damaged database was moved.
     pub put_aside: Option<PathBuf>,
-    /// When the copy was made from which it was restored, in milliseconds since 1970.
+    /// When the backup that it was restored from was made, in milliseconds since 1970.
     pub from_copy_of_ms: Option<u64>,
-    /// How many models the library has now.
+    /// The number of models now.
     pub n_models: usize,
 }
 
-/// What models take on this device.
+/// The disk space of the models.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Storage {
     /// Our folder.
     pub folder: PathBuf,
-    /// What our folder takes of the disk, what is unfinished included.
+    /// Size of our folder on disk, including unfinished files.
     pub used_bytes: u64,
-    /// What of it belongs to unfinished downloads and to the conversion that runs.
+    /// Size of unfinished downloads and of the running conversion.
     pub unfinished_bytes: u64,
-    /// The most that our folder may take.
+    /// The largest size of our folder.
     pub quota_bytes: u64,
-    /// Whether that is the default.
+    /// Whether the quota is the default.
     pub is_default_quota: bool,
-    /// What is free on that disk.
+    /// Free space on its disk.
     pub free_bytes: u64,
-    /// What models in other folders take.
+    /// Size of the models in other folders.
     pub in_place_bytes: u64,
 }
 
 impl Library {
-    /// Opens the library of `store`, in its folder of models, which is made if it is not there.
+    /// Opens the library of `store` in its folder of models, and creates the folder if it is missing.
     ///
-    /// What processes that ended have left unfinished is removed. Where the database is new or was
-    /// restored, it is filled from the folder; [`Library::rebuilt`] says so.
+    /// Removes unfinished files of processes that have ended. Adds the models in the folder to a new or
+    /// restored database; see [`Library::rebuilt`].
     ///
     /// # Errors
-    /// [`Error::Io`], [`Error::Index`].
+    /// [`Error::Io`], [`Error::Database`].
     pub fn new(store: Arc<Store>) -> Result<Self, Error> {
         let folder = Folder::open(store.models_folder().to_owned())?;
         let locks = Locks::open(folder.locks())?;
@@ -97,23 +96,22 @@ impl Library {
             downloads_changed: tokio::sync::Notify::new(),
             rebuilt: OnceLock::new(),
         };
-        library.fill()?;
-        library.sweep();
+        library.add_untracked()?;
+        library.remove_abandoned();
         Ok(library)
     }
 
-    /// Opens the library and its database in Lilims's data folder. The conversation of an earlier
-    /// version stays where it is, for the doors.
+    /// Opens the library and its database in Lilims's data folder.
     ///
     /// # Errors
-    /// As for [`Library::open`]; or [`Error::Io`] where this user has no folder.
+    /// As for [`Library::open`]; or [`Error::Io`] if this user has no home folder.
     pub fn open_default() -> Result<Self, Error> {
         let data = lilims_models::data_dir()
             .map_err(|error| Error::io("the home folder")(std::io::Error::other(error)))?;
         Self::open_in(&data)
     }
 
-    /// As [`Library::open_default`], if there is a library yet.
+    /// Like [`Library::open_default`], but returns `None` if there is no database yet.
     ///
     /// # Errors
     /// As for [`Library::open_default`].
@@ -125,7 +123,7 @@ impl Library {
         }
     }
 
-    /// Opens the library and its database in the data folder `data`: the models are in its `models`.
+    /// Opens the library and its database in the data folder `data`, with the models in its `models`.
     ///
     /// # Errors
     /// As for [`Library::open`].
@@ -134,19 +132,19 @@ impl Library {
         Self::new(Arc::new(Store::open_with(data, options)?))
     }
 
-    /// Opens a library that is whole in `root`, with its database beside the models.
+    /// Opens a library whose database and models are both in `root`.
     ///
     /// # Errors
-    /// [`Error::Io`], [`Error::Index`], [`Error::IndexVersion`]; [`Error::IndexDamaged`] where
-    /// another process uses a database that is damaged; [`Error::Busy`].
+    /// [`Error::Io`], [`Error::Database`], [`Error::NewerDatabase`]; [`Error::DatabaseDamaged`] if
+    /// another process uses the damaged database; [`Error::Busy`].
     pub fn open(root: &Path) -> Result<Self, Error> {
         let models_folder = Some(root.to_owned());
         let options = lilims_store::Options { imports_conversation: false, models_folder };
         Self::new(Arc::new(Store::open_with(root, options)?))
     }
 
-    /// Adds what lies in our folder where the database cannot know of it.
-    fn fill(&self) -> Result<(), Error> {
+    /// Adds the models in our folder to a new or restored database.
+    fn add_untracked(&self) -> Result<(), Error> {
         let restored = self.store.restored();
         let imported = self.store.imported();
         let old_damage = imported.and_then(|imported| imported.library_damage.as_ref());
@@ -155,7 +153,7 @@ impl Library {
         if restored.is_none() && old_damage.is_none() && !is_new {
             return Ok(());
         }
-        self.scan_ours()?;
+        self.scan_own_folder()?;
         let n_models = self.entries()?.len();
         let rebuilt = match (restored, old_damage) {
             (Some(restored), _) => Some(Rebuilt {
@@ -188,8 +186,7 @@ impl Library {
         &self.store
     }
 
-    /// What became of a database that was damaged or gone when this was opened; `None` where it was
-    /// neither.
+    /// How the library was restored if its database was damaged or missing when it was opened.
     pub fn rebuilt(&self) -> Option<&Rebuilt> {
         self.rebuilt.get()
     }
@@ -199,87 +196,85 @@ impl Library {
         self.folder.root()
     }
 
-    /// Pins a model, so that it is never removed to make room, or unpins it.
+    /// Pins or unpins a model. A pinned model is never removed to free space.
     ///
     /// # Errors
-    /// [`Error::NoSuchModel`], [`Error::Index`].
+    /// [`Error::NoSuchModel`], [`Error::Database`].
     pub fn pin(&self, name: &str, is_pinned: bool) -> Result<(), Error> {
         Ok(self.store.set_model_pinned(name, is_pinned)?)
     }
 
-    /// Notes the licence of a model whose file states none.
+    /// Stores the licence of a model whose file states none.
     ///
     /// # Errors
-    /// [`Error::NoSuchModel`], [`Error::Index`].
-    pub fn note_licence(&self, name: &str, licence: &str) -> Result<(), Error> {
+    /// [`Error::NoSuchModel`], [`Error::Database`].
+    pub fn add_licence(&self, name: &str, licence: &str) -> Result<(), Error> {
         Ok(self.store.add_model_licence(name, licence)?)
     }
 
-    /// Notes that a model is used now, and keeps it from being removed until what is returned is
-    /// dropped.
+    /// Marks a model as used now, and locks it against removal until the guard is dropped.
     ///
     /// # Errors
-    /// [`Error::NoSuchModel`], [`Error::Index`]; [`Error::InUse`] while it is being removed.
-    pub fn use_model(&self, name: &str) -> Result<Held, Error> {
-        let held = self.hold(name)?;
+    /// [`Error::NoSuchModel`], [`Error::Database`]; [`Error::InUse`] while it is being removed.
+    pub fn use_model(&self, name: &str) -> Result<LockGuard, Error> {
+        let lock = self.lock_shared(name)?;
         self.store.set_model_used(name, now_ms())?;
-        Ok(held)
+        Ok(lock)
     }
 
-    /// Keeps a model from being removed until what is returned is dropped.
-    fn hold(&self, name: &str) -> Result<Held, Error> {
-        let held = self.locks.try_shared(&model_lock(name))?;
-        held.ok_or_else(|| Error::InUse { name: name.to_owned() })
+    /// Locks a model against removal.
+    fn lock_shared(&self, name: &str) -> Result<LockGuard, Error> {
+        let lock = self.locks.try_shared(&model_lock(name))?;
+        lock.ok_or_else(|| Error::InUse { name: name.to_owned() })
     }
 
-    /// Locks a model exclusively, so that no process loads it.
-    pub(crate) fn use_exclusively(&self, name: &str) -> Result<Held, Error> {
-        let held = self.locks.try_exclusive(&model_lock(name))?;
-        held.ok_or_else(|| Error::InUse { name: name.to_owned() })
+    /// Locks a model so that no process loads or removes it.
+    pub(crate) fn lock_exclusively(&self, name: &str) -> Result<LockGuard, Error> {
+        let lock = self.locks.try_exclusive(&model_lock(name))?;
+        lock.ok_or_else(|| Error::InUse { name: name.to_owned() })
     }
 
-    /// Notes a model's hash, and that it is good.
-    pub(crate) fn note_hash(&self, name: &str, sha256: &str, digests: &[u8]) -> Result<(), Error> {
+    /// Stores the hash of a model and marks it as good.
+    pub(crate) fn store_hash(&self, name: &str, sha256: &str, digests: &[u8]) -> Result<(), Error> {
         match self.store.set_model_hash(name, sha256, digests) {
-            // It was removed while it was read.
+            // It was removed while it was hashed.
             Err(lilims_store::Error::NoSuchModel { .. }) => Ok(()),
-            done => Ok(done?),
+            result => Ok(result?),
         }
     }
 
-    /// Notes that a model's hash does not hold any more.
-    pub(crate) fn note_damage(&self, name: &str) -> Result<(), Error> {
+    /// Marks a model as damaged.
+    pub(crate) fn mark_damaged(&self, name: &str) -> Result<(), Error> {
         Ok(self.store.set_model_damaged(name)?)
     }
 
-    /// Removes a model: its file if it is ours, else only that the library knows it. A download that
-    /// was to repair or replace it is cancelled.
+    /// Removes a model, and its file if it is ours. Cancels a download that would repair or replace it.
     ///
     /// # Errors
-    /// [`Error::NoSuchModel`], [`Error::InUse`], [`Error::Io`], [`Error::Index`].
+    /// [`Error::NoSuchModel`], [`Error::InUse`], [`Error::Io`], [`Error::Database`].
     pub fn remove(&self, name: &str) -> Result<Entry, Error> {
-        let lock = self.use_exclusively(name)?;
+        let lock = self.lock_exclusively(name)?;
         self.remove_locked(name, &lock)
     }
 
-    /// Removes a model that this process has locked.
-    fn remove_locked(&self, name: &str, _lock: &Held) -> Result<Entry, Error> {
+    /// Removes a model that the caller has locked.
+    fn remove_locked(&self, name: &str, _lock: &LockGuard) -> Result<Entry, Error> {
         let entry = self.entry(name)?;
         if entry.owner.is_none() {
-            for row in self.downloads()?.iter().filter(|row| row.brings(&entry)) {
+            for row in self.downloads()?.iter().filter(|row| row.replaces(&entry)) {
                 self.cancel(row.id)?;
             }
             self.folder.remove(&entry.path)?;
         }
-        // Last: a file without an entry would take disk space unnoticed.
+        // The row last: a file without a row would use disk space unnoticed.
         self.store.remove_model(name)?;
         Ok(entry)
     }
 
-    /// What models take.
+    /// The disk space of the models.
     ///
     /// # Errors
-    /// [`Error::Index`].
+    /// [`Error::Database`].
     pub fn storage(&self) -> Result<Storage, Error> {
         let (converting_bytes, unwritten_bytes) = self.conversion_bytes();
         let unfinished_bytes = self.unfinished_bytes()? + converting_bytes;
@@ -289,42 +284,42 @@ impl Library {
             *(if entry.owner.is_none() { &mut used_bytes } else { &mut in_place_bytes }) += bytes;
         }
         let free_bytes = self.folder.free_bytes().saturating_sub(unwritten_bytes);
-        let chosen = self.chosen_quota()?;
+        let custom = self.custom_quota()?;
         Ok(Storage {
             folder: self.root().to_owned(),
             used_bytes,
             unfinished_bytes,
-            quota_bytes: chosen.unwrap_or_else(|| quota::default_quota(free_bytes + used_bytes)),
-            is_default_quota: chosen.is_none(),
+            quota_bytes: custom.unwrap_or_else(|| quota::default_quota(free_bytes + used_bytes)),
+            is_default_quota: custom.is_none(),
             free_bytes,
             in_place_bytes,
         })
     }
 
-    /// What would leave to make room for `needed_bytes`. Nothing does yet.
+    /// Plans which models to remove to free `needed_bytes`. Removes nothing.
     ///
     /// # Errors
-    /// [`Error::Index`].
+    /// [`Error::Database`].
     pub fn plan(&self, needed_bytes: u64) -> Result<Plan, Error> {
-        self.plan_beside(needed_bytes, None)
+        self.plan_except(needed_bytes, None)
     }
 
-    /// As [`Library::plan`]; the model `source` stays, since what needs the room is made from it.
-    fn plan_beside(&self, needed_bytes: u64, source: Option<&str>) -> Result<Plan, Error> {
+    /// Like [`Library::plan`], but keeps the model `source`, from which the new file is made.
+    fn plan_except(&self, needed_bytes: u64, source: Option<&str>) -> Result<Plan, Error> {
         let storage = self.storage()?;
         let downloads = self.downloads()?;
-        let mut occupants = Vec::new();
+        let mut models = Vec::new();
         for entry in self.entries()?.into_iter().filter(|entry| entry.owner.is_none()) {
-            let is_downloading = downloads.iter().any(|row| row.brings(&entry));
+            let is_downloading = downloads.iter().any(|row| row.replaces(&entry));
             let is_source = source == Some(entry.name.as_str());
-            let occupant = self.occupant(entry, is_downloading)?;
-            occupants.push(match is_source {
-                true => Occupant { stays: Some(StayReason::Converted), ..occupant },
-                false => occupant,
+            let model = self.planned_model(entry, is_downloading)?;
+            models.push(match is_source {
+                true => PlannedModel { stays: Some(StayReason::Converted), ..model },
+                false => model,
             });
         }
         Ok(plan(
-            occupants,
+            models,
             storage.unfinished_bytes,
             needed_bytes,
             storage.quota_bytes,
@@ -332,7 +327,7 @@ impl Library {
         ))
     }
 
-    fn occupant(&self, entry: Entry, is_downloading: bool) -> Result<Occupant, Error> {
+    fn planned_model(&self, entry: Entry, is_downloading: bool) -> Result<PlannedModel, Error> {
         let stays = if entry.is_pinned {
             Some(StayReason::Pinned)
         } else if is_downloading {
@@ -342,7 +337,7 @@ impl Library {
         } else {
             None
         };
-        Ok(Occupant {
+        Ok(PlannedModel {
             disk_bytes: folder::disk_bytes(&entry.path),
             last_used_ms: entry.last_used_ms.or(Some(entry.added_ms)),
             name: entry.name,
@@ -351,17 +346,17 @@ impl Library {
         })
     }
 
-    /// Makes room for `needed_bytes` by removing the models `agreed`, short names as an earlier
-    /// [`Library::plan`] had them.
+    /// Frees `needed_bytes` by removing the models `agreed`, whose short names are from an earlier
+    /// [`Library::plan`].
     ///
     /// # Errors
-    /// [`Error::PlanChanged`] where the plan names other models now; [`Error::Quota`] and
-    /// [`Error::NoSpace`] where it cannot be done. Nothing was removed then.
+    /// [`Error::PlanChanged`] if the plan has other models now; [`Error::Quota`] and
+    /// [`Error::NoSpace`] if that is not enough. Nothing has been removed then.
     pub fn make_room(&self, needed_bytes: u64, agreed: &[String]) -> Result<(), Error> {
         self.carry_out(self.plan(needed_bytes)?, agreed)
     }
 
-    /// Removes the models of the plan, which must be those that were agreed to.
+    /// Removes the models of the plan, which must be `agreed`.
     fn carry_out(&self, plan: Plan, agreed: &[String]) -> Result<(), Error> {
         self.check(&plan)?;
         let removes: Vec<String> = plan.removes.into_iter().map(|it| it.name).collect();
@@ -370,8 +365,8 @@ impl Library {
         if !is_agreed {
             return Err(Error::PlanChanged { removes });
         }
-        // Each is locked before the first is removed, so that either all leave or none.
-        let locks = removes.iter().map(|name| self.use_exclusively(name));
+        // All are locked before the first is removed, so that either all are removed or none.
+        let locks = removes.iter().map(|name| self.lock_exclusively(name));
         let locks = locks.collect::<Result<Vec<_>, _>>()?;
         for (name, lock) in removes.iter().zip(&locks) {
             self.remove_locked(name, lock)?;
@@ -379,10 +374,10 @@ impl Library {
         Ok(())
     }
 
-    /// Whether a plan can be carried out.
+    /// Checks that a plan frees enough space.
     ///
     /// # Errors
-    /// [`Error::Quota`], [`Error::NoSpace`], [`Error::Index`].
+    /// [`Error::Quota`], [`Error::NoSpace`], [`Error::Database`].
     pub fn check(&self, plan: &Plan) -> Result<(), Error> {
         if plan.missing_bytes == 0 {
             return Ok(());
@@ -399,7 +394,7 @@ impl Library {
     }
 }
 
-/// The lock that users of a model share.
+/// The lock that the users of a model share.
 fn model_lock(name: &str) -> String {
     format!("model-{name}")
 }

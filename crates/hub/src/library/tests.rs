@@ -1,4 +1,4 @@
-//! Libraries whose database is damaged, gone or of another version, and folders that moved.
+//! Libraries whose database is damaged, missing or of another version, and moved folders.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ fn write_model(path: &Path, fill: u8) {
     writer.write(fs::File::create(path).unwrap()).unwrap();
 }
 
-/// A home with a library of three models: one imported and pinned, one of a repository, one in place.
+/// A folder with a library of three models: one imported and pinned, one of a repository, one in place.
 fn home() -> (tempfile::TempDir, PathBuf) {
     let home = tempfile::tempdir().unwrap();
     let root = home.path().join("models");
@@ -24,7 +24,11 @@ fn home() -> (tempfile::TempDir, PathBuf) {
     write_model(&home.path().join("m-Q4_0.gguf"), 2);
     write_model(&root.join("owner/name/r.gguf"), 3);
     let library = Library::open(&root).unwrap();
-    assert_eq!(library.rebuilt().map(|it| it.n_models), Some(1), "what lies there is taken in");
+    assert_eq!(
+        library.rebuilt().map(|it| it.n_models),
+        Some(1),
+        "the model in the folder is added"
+    );
     library.add_in_place(&home.path().join("theirs/t.gguf"), "Ollama").unwrap();
     let imported = library.import(&home.path().join("m-Q4_0.gguf")).unwrap();
     library.pin(&imported.name, true).unwrap();
@@ -39,7 +43,7 @@ fn names(library: &Library) -> Vec<String> {
 }
 
 #[test]
-fn l10_a_damaged_database_is_restored_or_made_again_from_the_files() {
+fn l10_damaged_database_is_restored_or_rebuilt_from_the_files() {
     for has_copy in [false, true] {
         let (_home, root) = home();
         let path = lilims_store::database_path(&root);
@@ -49,7 +53,7 @@ fn l10_a_damaged_database_is_restored_or_made_again_from_the_files() {
         let damaged = "no database at all, ".repeat(500);
         fs::write(&path, &damaged).unwrap();
         let library = Library::open(&root).unwrap();
-        let rebuilt = library.rebuilt().expect("it is said");
+        let rebuilt = library.rebuilt().expect("the restoration is reported");
         let aside = rebuilt.put_aside.clone().unwrap();
         assert_eq!(fs::read_to_string(&aside).unwrap(), damaged, "nothing is lost");
         assert_eq!(rebuilt.from_copy_of_ms.is_some(), has_copy);
@@ -62,12 +66,12 @@ fn l10_a_damaged_database_is_restored_or_made_again_from_the_files() {
         assert_eq!(found.map(|it| it.name).as_deref(), Some("r"));
         assert!(rebuilt.damage.is_some(), "{rebuilt:?}");
         drop(library);
-        assert_eq!(Library::open(&root).unwrap().rebuilt(), None, "said once");
+        assert_eq!(Library::open(&root).unwrap().rebuilt(), None, "reported once");
     }
 }
 
 #[test]
-fn l10_a_database_that_is_gone_is_filled_from_the_files_and_a_later_one_refused() {
+fn l10_missing_database_is_rebuilt_and_newer_one_rejected() {
     let (_home, root) = home();
     fs::remove_dir_all(root.join("backups")).unwrap();
     let path = lilims_store::database_path(&root);
@@ -83,11 +87,11 @@ fn l10_a_database_that_is_gone_is_filled_from_the_files_and_a_later_one_refused(
     bytes[60..64].copy_from_slice(&99_u32.to_be_bytes());
     fs::write(&path, bytes).unwrap();
     let error = Library::open(&root).err().unwrap();
-    assert!(matches!(error, Error::IndexVersion { version: 99, .. }), "{error:?}");
+    assert!(matches!(error, Error::NewerDatabase { version: 99, .. }), "{error:?}");
 }
 
 #[test]
-fn l10_a_damaged_index_of_an_earlier_version_is_said_and_its_files_are_taken_in() {
+fn l10_damaged_index_of_an_earlier_version_is_reported_and_rebuilt() {
     let home = tempfile::tempdir().unwrap();
     let root = home.path().join("models");
     write_model(&root.join("owner/name/r.gguf"), 3);
@@ -100,7 +104,7 @@ fn l10_a_damaged_index_of_an_earlier_version_is_said_and_its_files_are_taken_in(
 }
 
 #[test]
-fn l11_a_folder_that_moves_keeps_its_models_and_pins() {
+fn l11_moved_folder_keeps_models_and_pins() {
     let (home, root) = home();
     let moved = home.path().join("elsewhere/data/models");
     fs::create_dir_all(moved.parent().unwrap()).unwrap();
@@ -110,14 +114,14 @@ fn l11_a_folder_that_moves_keeps_its_models_and_pins() {
     let entry = library.entry("m-q4_0").unwrap();
     assert!(entry.is_pinned && entry.path.starts_with(&moved) && entry.path.is_file());
     assert_eq!(entry.owner, None);
-    // A scan finds nothing new there.
-    assert_eq!(library.scan_ours().unwrap(), [""; 0]);
+    // A scan finds nothing new.
+    assert_eq!(library.scan_own_folder().unwrap(), [""; 0]);
     let cancel = AtomicBool::new(false);
     assert!(library.verify("m-q4_0", &cancel, &mut |_| ()).is_ok());
 }
 
 #[test]
-fn l11_a_bundled_model_that_moves_keeps_its_pin_and_name() {
+fn l11_moved_bundled_model_keeps_pin_and_name() {
     let (home, root) = home();
     let library = Library::open(&root).unwrap();
     let (old, new) = (home.path().join("app-1/b.gguf"), home.path().join("app-2/b.gguf"));
@@ -129,10 +133,10 @@ fn l11_a_bundled_model_that_moves_keeps_its_pin_and_name() {
     let moved = library.add_bundled(&new).unwrap();
     assert_eq!((moved.name, moved.is_pinned, &moved.path), (entry.name, true, &new));
     assert_eq!(library.entries().unwrap().iter().filter(|it| it.is_bundled()).count(), 1);
-    // One that lies in our folder stays as well.
+    // One in our folder is not removed either.
     let inside = root.join("c.gguf");
     write_model(&inside, 8);
-    library.scan_ours().unwrap();
+    library.scan_own_folder().unwrap();
     let entry = library.add_bundled(&inside).unwrap();
     assert!(entry.is_bundled(), "{entry:?}");
     library.remove(&entry.name).unwrap();
@@ -141,7 +145,7 @@ fn l11_a_bundled_model_that_moves_keeps_its_pin_and_name() {
 
 #[cfg(unix)]
 #[test]
-fn l17_paths_that_are_not_text_are_kept_as_bytes() {
+fn l17_paths_that_are_not_utf8_are_stored_as_bytes() {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
 
@@ -165,7 +169,7 @@ fn l17_paths_that_are_not_text_are_kept_as_bytes() {
     let again = library.scan(&environment).unwrap();
     assert_eq!((again.added.len(), again.known, again.gone.len()), (0, 1, 0), "{again:?}");
     assert_eq!(library.entry_at(&path).unwrap().map(|it| it.name), Some(entry.name));
-    // Our own folder may have such a name, too.
+    // The library's folder may have such a name, too.
     let odd_root = folder.join("models");
     let odd = Library::open(&odd_root).unwrap();
     let imported = odd.import(&path).unwrap();

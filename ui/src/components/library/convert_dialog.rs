@@ -1,7 +1,7 @@
 //! The conversion dialog: choosing a type, following the progress, and the result.
 
 use leptos::{html, prelude::*};
-use lilims_ipc::{Conversion, ConversionStage, ConversionState, Error, Figures};
+use lilims_ipc::{Conversion, ConversionStage, ConversionState, Error, Measurement};
 
 use super::conversion_row::{ConversionBar, failure, state_name, with_conversion};
 use super::convert_choice::ConvertChoice;
@@ -116,7 +116,7 @@ enum ConversionOutcome {
         name: String,
         before: u64,
         after: u64,
-        figures: Option<Figures>,
+        figures: Option<Measurement>,
         unmeasured: Option<Box<Error>>,
     },
     Failed,
@@ -224,7 +224,7 @@ fn Done(
     name: String,
     before: u64,
     after: u64,
-    figures: Option<Figures>,
+    figures: Option<Measurement>,
     unmeasured: Option<Box<Error>>,
     close: Callback<()>,
     act: Callback<Action>,

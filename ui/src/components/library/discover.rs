@@ -1,7 +1,7 @@
 //! Models to download: the recommended ones, and the results of a search on the hub.
 
 use leptos::prelude::*;
-use lilims_ipc::{Error, Found, Recommended, Search};
+use lilims_ipc::{CatalogueModel, Error, Search, SearchResult};
 
 use super::file_offer::{FileControl, FileFit};
 use super::parts::{EmptyNotice, ErrorLine, Facts, Pending};
@@ -177,9 +177,13 @@ fn SearchFailed(error: Error, state: LibraryState, act: Callback<Action>) -> imp
 }
 
 #[component]
-fn FoundList(found: Vec<Found>, state: LibraryState, act: Callback<Action>) -> impl IntoView {
+fn FoundList(
+    found: Vec<SearchResult>,
+    state: LibraryState,
+    act: Callback<Action>,
+) -> impl IntoView {
     let count = text!(discover.repositories, count = found.len());
-    let row = move |found: Found| {
+    let row = move |found: SearchResult| {
         let (owner, name) = owner_and_name(&found.repository);
         let (owner, name) = (owner.to_owned(), name.to_owned());
         let open = Action::Open(found.repository.clone());
@@ -242,7 +246,7 @@ fn Catalogue(state: LibraryState, act: Callback<Action>) -> impl IntoView {
 
 #[component]
 fn RecommendedCard(
-    model: Recommended,
+    model: CatalogueModel,
     state: LibraryState,
     act: Callback<Action>,
 ) -> impl IntoView {
@@ -292,7 +296,7 @@ fn RecommendedCard(
     }
 }
 
-fn facts(found: &Found) -> Vec<String> {
+fn facts(found: &SearchResult) -> Vec<String> {
     let updated = found.updated.as_deref().and_then(|updated| updated.get(..10));
     [
         found

@@ -1,7 +1,7 @@
 //! The figures of a conversion: file size and perplexity, before and after.
 
 use leptos::prelude::*;
-use lilims_ipc::Figures;
+use lilims_ipc::Measurement;
 
 use crate::format;
 use crate::text::text;
@@ -14,7 +14,7 @@ pub(super) fn FiguresTable(
     /// The size of the resulting file.
     after_bytes: u64,
     /// The measured quality; `None` if it was not measured.
-    figures: Option<Figures>,
+    figures: Option<Measurement>,
 ) -> impl IntoView {
     let size = row(
         text!(figures.file),
@@ -57,7 +57,7 @@ fn row(name: &'static str, before: String, after: String, change: String) -> imp
     }
 }
 
-fn measured(figures: &Figures) -> AnyView {
+fn measured(figures: &Measurement) -> AnyView {
     let same_top = text!(unit.percent, value = format::decimal(figures.same_top * 100.0, 1));
     let mean_kl = format::decimal(figures.mean_kl, 4);
     let basis = text!(

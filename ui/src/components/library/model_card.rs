@@ -282,7 +282,8 @@ fn ConditionNote(
     let name = move || model.with_untracked(|model| model.name.clone());
     let is_busy = move || state.is_busy(&Concern::Model(name()));
     let repair = move || {
-        let can_repair = model.with(|model| model.repository.is_some() && model.made.is_none());
+        let can_repair =
+            model.with(|model| model.repository.is_some() && model.conversion.is_none());
         can_repair.then(|| {
             view! {
                 <button

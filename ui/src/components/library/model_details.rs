@@ -1,7 +1,7 @@
 //! The origin of a model, and loading it with another context size.
 
 use leptos::prelude::*;
-use lilims_ipc::{Condition, LibraryModel, Made};
+use lilims_ipc::{Condition, ConversionRecord, LibraryModel};
 
 use super::figures::FiguresTable;
 use crate::components::untrusted::UntrustedText;
@@ -23,7 +23,7 @@ pub(super) fn ModelDetails(
     act: Callback<Action>,
 ) -> impl IntoView {
     let contexts = Memo::new(move |_| model.with(contexts));
-    let made = Memo::new(move |_| model.with(|model| model.made.clone()));
+    let made = Memo::new(move |_| model.with(|model| model.conversion.clone()));
     let chosen = RwSignal::new(None::<u32>);
     let load = move |_| {
         let name = model.with_untracked(|model| model.name.clone());
@@ -81,7 +81,7 @@ fn facts(model: &LibraryModel) -> Vec<(&'static str, String)> {
         (text!(model.repository), model.repository.clone()),
         (text!(model.revision), model.revision.clone()),
         (text!(model.sha256), model.sha256.clone()),
-        (text!(model.made_from), model.made.as_ref().map(made_from)),
+        (text!(model.made_from), model.conversion.as_ref().map(made_from)),
     ];
     let optional = optional.into_iter().filter_map(|(term, fact)| Some((term, fact?)));
     let size = text!(unit.bytes, value = format::count(model.size_bytes));
@@ -96,7 +96,7 @@ fn facts(model: &LibraryModel) -> Vec<(&'static str, String)> {
 }
 
 /// The source, target and tool of a conversion: `m-f16.gguf, to Q4_0, by lilims-convert 0.1.0`.
-fn made_from(made: &Made) -> String {
-    let Made { source, target, tool, .. } = made.clone();
+fn made_from(made: &ConversionRecord) -> String {
+    let ConversionRecord { source, target, tool, .. } = made.clone();
     text!(model.made_from_fact, source, target, tool)
 }

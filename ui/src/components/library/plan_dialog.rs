@@ -1,7 +1,7 @@
 //! The dialog before a download: the space it needs, and the models that are removed for it.
 
 use leptos::prelude::*;
-use lilims_ipc::{DownloadPlan, PlanModel};
+use lilims_ipc::{DownloadPlan, PlannedModel};
 
 use super::parts::{ActionResult, ErrorLine};
 use crate::components::panel::Panel;
@@ -63,10 +63,10 @@ pub(super) fn PlanDialog(
 /// A titled list of models; nothing if it is empty.
 pub(super) fn models(
     title: &'static str,
-    models: &[PlanModel],
-    line: impl Fn(&PlanModel) -> String,
+    models: &[PlannedModel],
+    line: impl Fn(&PlannedModel) -> String,
 ) -> Option<AnyView> {
-    let row = |model: &PlanModel| {
+    let row = |model: &PlannedModel| {
         view! {
             <li>
                 <strong><UntrustedName text=model.title.clone()/></strong>
@@ -97,12 +97,12 @@ fn summary(plan: &DownloadPlan) -> String {
 }
 
 /// The space that a removed model frees, and when it was last used.
-pub(super) fn removed_line(model: &PlanModel, clock: Clock) -> String {
+pub(super) fn removed_line(model: &PlannedModel, clock: Clock) -> String {
     let last_used = format::last_used(model.last_used_ms, clock);
     format::facts([format::bytes(model.disk_bytes), last_used])
 }
 
-fn kept_line(model: &PlanModel) -> String {
+fn kept_line(model: &PlannedModel) -> String {
     let why = model.stays.map(text::stay_reason).unwrap_or_default();
     format::facts([format::bytes(model.disk_bytes), why.to_owned()])
 }
@@ -120,8 +120,8 @@ mod tests {
 
     use super::*;
 
-    fn model(title: &str, disk_bytes: u64) -> PlanModel {
-        PlanModel {
+    fn model(title: &str, disk_bytes: u64) -> PlannedModel {
+        PlannedModel {
             name: title.into(),
             title: title.into(),
             disk_bytes,

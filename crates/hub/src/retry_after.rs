@@ -1,4 +1,4 @@
-//! For how long a server asks not to be asked again.
+//! The pause that a server requests before the next request.
 //!
 //! Sources: RFC 9110, `Retry-After`; the IETF draft `ratelimit-headers` in its forms of 2023 and 2025,
 //! the latter of which Hugging Face sends (`"resolvers";r=0;t=280`); `X-RateLimit-*`.
@@ -7,13 +7,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 
-/// The longest wait that is obeyed; a server that asks for more is not asked again.
-pub(crate) const MAX_ASKED_WAIT: Duration = Duration::from_secs(3600);
-/// Numbers of seconds from this on are points in time since 1970.
-const FIRST_POINT_IN_TIME: u64 = 1_000_000_000;
+/// The longest pause that is waited for; longer ones are errors.
+pub(crate) const MAX_REQUESTED_WAIT: Duration = Duration::from_secs(3600);
+/// Numbers of seconds from this on are Unix timestamps.
+const FIRST_TIMESTAMP: u64 = 1_000_000_000;
 
-/// How long an answer that refuses says to wait.
-pub(crate) fn asked_wait(headers: &HeaderMap) -> Option<Duration> {
+/// The pause that the headers of an error response request.
+pub(crate) fn requested_wait(headers: &HeaderMap) -> Option<Duration> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     if let Some(wait) = text(RETRY_AFTER.as_str()).and_then(retry_after) {
         return Some(wait);
@@ -22,13 +22,13 @@ pub(crate) fn asked_wait(headers: &HeaderMap) -> Option<Duration> {
         return Some(wait);
     }
     ["ratelimit", "x-ratelimit"].iter().find_map(|start| {
-        let is_used_up = text(&format!("{start}-remaining"))
+        let is_exhausted = text(&format!("{start}-remaining"))
             .is_none_or(|left| left.split(',').any(|left| left.trim() == "0"));
-        text(&format!("{start}-reset")).filter(|_| is_used_up).and_then(reset)
+        text(&format!("{start}-reset")).filter(|_| is_exhausted).and_then(reset)
     })
 }
 
-/// Seconds, or a date.
+/// Parses `Retry-After`: seconds or a date.
 fn retry_after(text: &str) -> Option<Duration> {
     let text = text.trim();
     match text.parse::<f64>() {
@@ -40,7 +40,7 @@ fn retry_after(text: &str) -> Option<Duration> {
     }
 }
 
-/// `"name";r=0;t=280, "other";r=5;t=60`, or `limit=10, remaining=0, reset=280`.
+/// Parses `RateLimit`: `"name";r=0;t=280, "other";r=5;t=60`, or `limit=10, remaining=0, reset=280`.
 fn rate_limit(text: &str) -> Option<Duration> {
     let waits = text.split(',').filter_map(|limit| {
         let parameter = |name: &str| {
@@ -58,11 +58,11 @@ fn rate_limit(text: &str) -> Option<Duration> {
     })
 }
 
-/// Seconds from now, or since 1970.
+/// Parses a reset time: seconds from now, or a Unix timestamp.
 fn reset(text: &str) -> Option<Duration> {
     let seconds: f64 = text.split(',').next()?.trim().parse().ok()?;
     let wait = seconds_of(seconds)?;
-    if wait.as_secs() < FIRST_POINT_IN_TIME {
+    if wait.as_secs() < FIRST_TIMESTAMP {
         return Some(wait);
     }
     Some(until(UNIX_EPOCH + wait))
@@ -72,7 +72,7 @@ fn seconds_of(seconds: f64) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds.ceil()).ok()
 }
 
-/// From now to then, in whole seconds and not too short; nothing for what is over.
+/// The time until `at`, rounded up to whole seconds; zero if it has passed.
 fn until(at: SystemTime) -> Duration {
     match at.duration_since(SystemTime::now()) {
         Ok(wait) => Duration::from_secs(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)),
@@ -90,11 +90,11 @@ mod tests {
         let map = headers.iter().map(|(name, value)| {
             (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())
         });
-        asked_wait(&map.collect()).map(|wait| wait.as_secs())
+        requested_wait(&map.collect()).map(|wait| wait.as_secs())
     }
 
     #[test]
-    fn l5_all_ways_to_say_it_are_understood() {
+    fn l5_all_formats_are_understood() {
         for (headers, expected) in [
             (&[("retry-after", "77")][..], Some(77)),
             (&[("retry-after", " 0 ")], Some(0)),
