@@ -6,18 +6,16 @@
 
 #![deny(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)]
 
-mod advice;
+mod answer_output;
 mod bench;
 mod chat;
 mod convert;
-mod destination;
 mod eval;
 mod generate;
 mod inspect;
 mod interrupt;
 mod library;
 mod logits;
-mod memory;
 mod messages;
 mod options;
 mod output;
@@ -95,6 +93,6 @@ fn fail(error: &Error) -> ExitCode {
     if output::is_broken_pipe(error) {
         return ExitCode::SUCCESS;
     }
-    output::error(error, advice::advice(error));
+    output::error(error, messages::advice_on(error));
     ExitCode::FAILURE
 }

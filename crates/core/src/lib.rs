@@ -9,14 +9,34 @@ mod app;
 mod chat;
 mod conversation_writer;
 pub mod conversions;
+mod destination;
+mod error;
+pub mod inspect;
 pub mod library;
+mod local_chat;
+mod local_model;
+mod logits;
+#[cfg(not(target_os = "ios"))]
+pub mod measure;
 mod model_host;
 mod notifier;
 pub mod problem;
 mod saved_conversation;
+pub mod tokens;
 
 pub use answer_stream::{AnswerStream, Ending};
 pub use app::App;
 pub use chat::{Chat, load_options};
+pub use destination::check_destination;
+pub use error::{Error, FileFault, MessageFault};
+pub use lilims_engine::conversation::{Phase, Update};
+pub use lilims_engine::prompt::Note;
+pub use lilims_engine::sampler::random_seed;
+pub use lilims_engine::{
+    BackendKind, Finish, GenerateOptions, KvType, LoadOptions, Overflow, Progress, Sampling,
+    max_threads,
+};
+pub use local_chat::{LocalChat, Turn};
+pub use local_model::{AnswerOptions, LocalModel, OneAnswer, Question};
 pub use model_host::{ChatBackend, Idle, Loaded, ModelHost, Target};
 pub use saved_conversation::SavedConversation;

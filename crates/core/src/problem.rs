@@ -58,6 +58,12 @@ pub fn not_answered(error: &Engine) -> Error {
     Error::caused_by(problem, error)
 }
 
+/// A model could not be loaded or run.
+pub(crate) fn not_run(error: &Engine) -> Error {
+    let answering = not_answered(error);
+    if answering.problem == Problem::Internal { not_loaded(error) } else { answering }
+}
+
 /// A conversion failed.
 pub fn not_converted(error: &Convert) -> Error {
     let problem = match error {
@@ -76,7 +82,7 @@ pub fn not_converted(error: &Convert) -> Error {
     Error::caused_by(problem, error)
 }
 
-fn not_read(error: &Gguf) -> Problem {
+pub(crate) fn not_read(error: &Gguf) -> Problem {
     match error {
         Gguf::Io { path, source } if source.kind() == io::ErrorKind::NotFound => {
             Problem::ModelMissing { path: path.display().to_string() }

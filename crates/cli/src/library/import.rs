@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 use clap::Args;
-use lilims_hub::{Error, Scanned};
-use lilims_models::scan::{Environment, Owner};
+use lilims_core::Error;
+use lilims_core::library::Scanned;
 
 use crate::interrupt::Interrupt;
 use crate::output;
@@ -33,21 +33,18 @@ pub(crate) struct Scan {
 
 impl Import {
     pub(crate) fn run(self) -> Result<ExitCode> {
-        let library = super::open()?;
-        let interrupt = Interrupt::for_answer();
+        let (library, interrupt) = (super::open()?, Interrupt::for_answer());
         for file in &self.files {
-            let shown = file.display();
-            ensure!(!file.is_dir(), "{shown} is a folder: `lilims scan {shown}` takes its models");
-            let entry = match self.in_place {
-                true => library.add_in_place(file, &Owner::Folder.to_string()),
-                false => interrupt.during(|cancel| library.import_unless(file, cancel)),
-            };
-            if matches!(entry, Err(Error::Stopped)) {
+            match interrupt.during(|cancel| library.import(file, self.in_place, cancel)) {
+                Ok(name) => output::show(&format!("{name}\n"))?,
                 // Nothing of the copy is left.
-                return Ok(interrupt.exit_code());
+                Err(error) if error.is_cancelled() => return Ok(interrupt.exit_code()),
+                Err(error @ Error::IsFolder { .. }) => return Err(error.into()),
+                Err(error) => {
+                    let context = format!("cannot import {}", file.display());
+                    return Err(anyhow::Error::new(error).context(context));
+                }
             }
-            let entry = entry.with_context(|| format!("cannot import {shown}"))?;
-            output::show(&format!("{}\n", &entry.name))?;
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -55,19 +52,14 @@ impl Import {
 
 impl Scan {
     pub(crate) fn run(self) -> Result<ExitCode> {
-        let library = super::open()?;
-        let scanned = match &self.folder {
-            Some(folder) => library.scan_folder(folder)?,
-            None => library.scan(&Environment::of_process())?,
-        };
-        output::show(&text(&scanned))?;
+        output::show(&text(&super::open()?.scan(self.folder.as_deref())?))?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
 fn text(scanned: &Scanned) -> String {
     let mut rows = Vec::new();
-    let mut row = |label: &str, what: String| rows.push(vec![label.to_owned(), what]);
+    let mut row = |label: &str, what: String| rows.push([label.to_owned(), what]);
     scanned.added.iter().for_each(|name| row("new", name.clone()));
     scanned.gone.iter().for_each(|name| row("gone", name.clone()));
     for (path, why) in &scanned.left_out {
@@ -81,5 +73,5 @@ fn text(scanned: &Scanned) -> String {
         1 => "1 was known".to_owned(),
         n => format!("{n} were known"),
     };
-    format!("{}{added}, {known}.\n", output::table(&rows))
+    format!("{}{added}, {known}.\n", output::table(rows))
 }

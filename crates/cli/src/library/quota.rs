@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
-use lilims_hub::Storage;
+use lilims_ipc::Storage;
 
 use super::words;
 use crate::output;
@@ -59,14 +59,13 @@ fn text(storage: &Storage) -> String {
         ("quota", format!("{}{how}", size(quota))),
         ("free on the disk", size(storage.free_bytes)),
         ("in other folders", size(storage.in_place_bytes)),
-        ("our folder", storage.folder.display().to_string()),
+        ("our folder", storage.folder.clone()),
     ];
     if storage.unfinished_bytes > 0 {
         rows.insert(1, ("of it unfinished", size(storage.unfinished_bytes)));
     }
-    let rows: Vec<_> =
-        rows.into_iter().map(|(label, value)| vec![label.to_owned(), value]).collect();
-    text.push_str(&output::table(&rows));
+    let rows = rows.into_iter().map(|(label, value)| [label.to_owned(), value]);
+    text.push_str(&output::table(rows));
     if used > quota {
         text.push_str("More is here than the quota allows: the next pull removes what was not used longest.\n");
     }

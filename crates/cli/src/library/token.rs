@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
 use clap::Args;
+use lilims_core::Error;
+use lilims_core::library::set_token;
 
 use crate::output;
 
@@ -20,7 +22,7 @@ pub(crate) struct Token {
 impl Token {
     pub(crate) fn run(self) -> Result<ExitCode> {
         if self.remove {
-            lilims_hub::set_token(None)?;
+            set_token(None).map_err(Error::from)?;
             output::note("The token was removed.");
             return Ok(ExitCode::SUCCESS);
         }
@@ -31,7 +33,7 @@ impl Token {
         let token = line.as_deref().unwrap_or_default().trim();
         let is_plain = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
         ensure!(is_plain, "standard input holds no access token");
-        lilims_hub::set_token(Some(token))?;
+        set_token(Some(token)).map_err(Error::from)?;
         output::note("The token is kept in the system's keychain.");
         Ok(ExitCode::SUCCESS)
     }

@@ -19,6 +19,8 @@ use anyhow::{Error, Result};
 use clap::error::{ContextKind, ContextValue};
 use serde::Serialize;
 
+use crate::messages;
+
 pub(crate) use line::Line;
 pub(crate) use table::table;
 
@@ -39,7 +41,7 @@ pub(crate) fn note(line: &str) {
 pub(crate) fn error(error: &Error, advice: Option<&str>) {
     let mut causes: Vec<String> = Vec::new();
     for cause in error.chain() {
-        let cause = escape::message(&cause.to_string()).into_owned();
+        let cause = escape::message(&messages::cause(cause)).into_owned();
         // Some errors end with their cause already.
         if !causes.last().is_some_and(|last| last.ends_with(&cause)) {
             causes.push(cause);

@@ -6,6 +6,7 @@
 mod job;
 mod offer;
 mod present;
+mod to_file;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,14 +14,15 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lilims_convert::Mix;
 use lilims_hub::Library;
 use lilims_ipc::{Conversion, ConversionRequest, ConversionStage, ConversionState, Error, Problem};
 
 use crate::problem;
 
+pub use lilims_convert::{Manifest, Mix, Options, Override};
 pub use offer::offer;
 pub(crate) use present::made;
+pub use to_file::{ConvertedFile, FileConversion};
 
 /// A running step is reported at most this often.
 const REPORT_INTERVAL: Duration = Duration::from_millis(250);

@@ -90,7 +90,7 @@ pub(crate) fn of_header(
             estimate::MemorySource::Metal => MemorySource::Metal,
         },
         suggestion: fit.suggestion.as_ref().map(suggestion),
-        tokens_per_second: machine::speed(header, estimate.context / 2),
+        tokens_per_second: machine::speed(header, estimate.context / 2, options.kv_type),
         measured_ratio: estimate.correction,
         measured_runs: estimate.correction.map_or(0, |_| count(runs)),
     })

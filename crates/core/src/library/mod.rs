@@ -3,11 +3,16 @@
 //! `lilims-hub` keeps the library; this joins it with the engine's estimates and holds which model is
 //! loaded. Hub and engine do not know each other.
 
+pub(crate) mod download;
 pub mod fit;
 mod header;
 pub(crate) mod headers;
+pub(crate) mod in_use;
+mod listing;
 pub mod machine;
+mod names;
 pub mod present;
+mod wanted;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,15 +21,21 @@ use lilims_hub::{Client, Held, Library};
 use lilims_ipc::{Attempt, Error, LibraryNote, Problem};
 use lilims_models::Catalogue;
 
+use crate::error;
+pub use download::{BlockingHub, DownloadEnd, HubFile};
 pub use header::fetch as fetch_header;
 use headers::Headers;
+pub use lilims_hub::{RepositoryFile, Scanned, set_token};
+pub use listing::{Listed, Stopped, Verification};
+pub use names::model_path;
+pub use wanted::{Pick, Target, Wanted};
 
 /// The setting that holds the short name of the model that was used last.
 const LAST_MODEL: &str = "model";
 
 /// The library of this user, or why there is none. Chatting with the bundled model works without it.
 pub struct LibraryHandle {
-    library: Result<Arc<Library>, Error>,
+    library: Result<Arc<Library>, lilims_hub::Error>,
     /// The model that is loaded, and the lock that keeps it from being removed.
     loaded: Mutex<Option<(String, Held)>>,
     /// What the user should know that happened while this process runs.
@@ -35,13 +46,40 @@ pub struct LibraryHandle {
 impl LibraryHandle {
     /// Opens the library of this user.
     pub fn open() -> Self {
-        let library = Library::open_default().map(Arc::new).map_err(Error::from);
+        Self::new(Library::open_default())
+    }
+
+    /// Opens the library of this user.
+    ///
+    /// # Errors
+    /// Why it cannot be opened.
+    pub fn try_open() -> Result<Self, error::Error> {
+        Ok(Self::new(Ok(Library::open_default()?)))
+    }
+
+    fn new(library: Result<Library, lilims_hub::Error>) -> Self {
         Self {
-            library,
+            library: library.map(Arc::new),
             loaded: Mutex::default(),
             notes: Mutex::default(),
             headers: Headers::default(),
         }
+    }
+
+    /// Adds the bundled model, if there is one.
+    ///
+    /// # Errors
+    /// Why it cannot be added.
+    pub fn add_bundled(&self) -> Result<(), error::Error> {
+        if let Ok(path) = lilims_models::bundled_model(None) {
+            self.opened()?.add_bundled(&path)?;
+        }
+        Ok(())
+    }
+
+    /// The library of a handle from [`LibraryHandle::try_open`].
+    pub(crate) fn opened(&self) -> Result<&Arc<Library>, error::Error> {
+        self.library.as_ref().map_err(|error| Error::from(error).into())
     }
 
     /// The library.
@@ -49,7 +87,7 @@ impl LibraryHandle {
     /// # Errors
     /// Why it could not be opened.
     pub fn library(&self) -> Result<&Arc<Library>, Error> {
-        self.library.as_ref().map_err(Clone::clone)
+        self.library.as_ref().map_err(Error::from)
     }
 
     /// A client of the hub for this library.
@@ -65,19 +103,8 @@ impl LibraryHandle {
     }
 
     /// What happened without the user asking for it.
-    pub(crate) fn notes(&self) -> Vec<LibraryNote> {
-        let rebuilt = self.library.as_ref().ok().and_then(|library| library.rebuilt());
-        let rebuilt = rebuilt.map(|rebuilt| {
-            let n_models = rebuilt.n_models as u64;
-            let from_copy_of_ms = rebuilt.from_copy_of_ms;
-            match &rebuilt.put_aside {
-                Some(aside) => {
-                    let put_aside = aside.display().to_string();
-                    LibraryNote::IndexDamaged { put_aside, from_copy_of_ms, n_models }
-                }
-                None => LibraryNote::IndexGone { from_copy_of_ms, n_models },
-            }
-        });
+    pub fn notes(&self) -> Vec<LibraryNote> {
+        let rebuilt = self.library.as_ref().ok().and_then(|library| rebuilt(library));
         rebuilt.into_iter().chain(lock(&self.notes).iter().cloned()).collect()
     }
 
@@ -149,6 +176,20 @@ impl LibraryHandle {
     pub fn end_use(&self) {
         lock(&self.loaded).take();
     }
+}
+
+/// What happened to the index, if it was rebuilt.
+fn rebuilt(library: &Library) -> Option<LibraryNote> {
+    let rebuilt = library.rebuilt()?;
+    let n_models = rebuilt.n_models as u64;
+    let from_copy_of_ms = rebuilt.from_copy_of_ms;
+    Some(match &rebuilt.put_aside {
+        Some(aside) => {
+            let put_aside = aside.display().to_string();
+            LibraryNote::IndexDamaged { put_aside, from_copy_of_ms, n_models }
+        }
+        None => LibraryNote::IndexGone { from_copy_of_ms, n_models },
+    })
 }
 
 /// The load that the last process did not survive, if there is one.

@@ -82,7 +82,7 @@ fn model(
     }
 }
 
-fn storage(storage: hub::Storage) -> Storage {
+pub(super) fn storage(storage: hub::Storage) -> Storage {
     Storage {
         folder: storage.folder.display().to_string(),
         used_bytes: storage.used_bytes,
@@ -99,7 +99,8 @@ pub fn downloads(rows: &[DownloadRow]) -> Vec<Download> {
     rows.iter().map(download).collect()
 }
 
-fn download(row: &DownloadRow) -> Download {
+/// A download.
+pub(super) fn download(row: &DownloadRow) -> Download {
     let journal = &row.journal;
     let rate = journal.bytes_per_second.filter(|_| row.state == hub::DownloadState::Running);
     let left = journal.total_bytes.saturating_sub(journal.done_bytes);

@@ -1,0 +1,53 @@
+//! A model of the library while it runs: it cannot be removed, and its use and memory are recorded.
+
+use std::path::{Path, PathBuf};
+
+use lilims_engine::{LoadOptions, MemoryEstimate};
+use lilims_gguf::File;
+use lilims_hub::{Entry, Held, Library, Peak};
+
+use super::machine;
+use crate::error::Error;
+
+/// Keeps a model from being removed until it is dropped.
+pub(crate) struct InUse {
+    library: Library,
+    pub(crate) entry: Entry,
+    path: PathBuf,
+    _lock_guard: Held,
+}
+
+impl InUse {
+    /// Records that the model at `path` is used now; `None` where the library does not have it or
+    /// cannot be written, which is no reason not to run a model.
+    ///
+    /// # Errors
+    /// While it is being removed.
+    pub(crate) fn new(path: &Path) -> Result<Option<Self>, Error> {
+        let Ok(Some(library)) = Library::open_existing() else { return Ok(None) };
+        let Ok(path) = std::path::absolute(path) else { return Ok(None) };
+        let Ok(Some(entry)) = library.entry_at(&path) else { return Ok(None) };
+        match library.use_model(&entry.name) {
+            Ok(guard) => Ok(Some(Self { library, entry, path, _lock_guard: guard })),
+            Err(error @ lilims_hub::Error::InUse { .. }) => Err(error.into()),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Records the peak memory of this process with `n_tokens` in the cache, for later estimates.
+    pub(crate) fn note_peak(&self, options: &LoadOptions, n_tokens: usize) {
+        let Some(measured_bytes) = machine::peak_bytes() else { return };
+        // A cache takes no memory where nothing was written.
+        let options = LoadOptions { context: Some(n_tokens.max(1)), ..options.clone() };
+        let Ok(file) = File::open(&self.path) else { return };
+        let Ok(estimate) = MemoryEstimate::new(&file, &options) else { return };
+        // If this fails, estimates stay as they are.
+        let _ = self.library.note_peak(&Peak {
+            model: self.entry.name.clone(),
+            weights_bytes: estimate.weights_bytes,
+            estimated_bytes: estimate.total_bytes(),
+            measured_bytes,
+            family: estimate.family,
+        });
+    }
+}
