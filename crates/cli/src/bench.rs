@@ -1,7 +1,6 @@
 //! `lilims bench`: how fast a model reads and generates on this machine.
 
 use std::fmt::Write;
-use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
 use clap::Args;
@@ -10,8 +9,6 @@ use lilims_core::measure::{SpeedReport, SpeedSummary, Workload};
 use crate::options::{self, ModelOptions};
 use crate::output;
 
-/// Measure speed, with llama-bench's meaning of each figure: tokens of a prompt read per second, and
-/// tokens generated per second without sampling or text.
 #[derive(Args)]
 pub(crate) struct Bench {
     #[command(flatten)]
@@ -38,7 +35,7 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    pub(crate) fn run(self, threads: Option<usize>) -> Result<ExitCode> {
+    pub(crate) fn run(self, threads: Option<usize>) -> Result<()> {
         let workload = Workload {
             prompt_tokens: self.prompt_tokens,
             generate_tokens: self.generate_tokens,
@@ -51,12 +48,7 @@ impl Bench {
         );
         let model = self.model.load(threads, Some(workload.context()))?;
         let report = model.measure_speed(&workload, self.roof)?;
-        if self.json {
-            output::show_json(&report)?;
-        } else {
-            output::show(&text(&report)?)?;
-        }
-        Ok(ExitCode::SUCCESS)
+        if self.json { output::show_json(&report) } else { Ok(output::show(&text(&report)?)?) }
     }
 }
 

@@ -5,20 +5,16 @@
 
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
 use lilims_core::{Finish, LocalChat, LocalModel, Phase, Turn, Update};
 
 use crate::answer_output::{AnswerOutput, figures};
-use crate::interrupt::Interrupt;
 use crate::options::{self, AnswerFlags, ModelOptions};
-use crate::output;
 use crate::questions::Questions;
+use crate::{interrupt, output};
 
-/// Hold a conversation. Ctrl-C stops an answer; Ctrl-D or `/exit` ends the conversation, `/new`
-/// begins another.
 #[derive(Args)]
 pub(crate) struct Chat {
     #[command(flatten)]
@@ -38,8 +34,7 @@ pub(crate) struct Chat {
 }
 
 impl Chat {
-    pub(crate) fn run(self, threads: Option<usize>) -> Result<ExitCode> {
-        let interrupt = Interrupt::for_conversation();
+    pub(crate) fn run(self, threads: Option<usize>) -> Result<()> {
         let model = self.model.load(threads, self.answer.context)?;
         let options = self.answer.to_options(self.max_tokens);
         let (mut chat, error) = LocalChat::open(&model, options, self.system, self.session)?;
@@ -50,25 +45,25 @@ impl Chat {
         if let Some(error) = error {
             output::note(&format!("[{error}; the conversation is read again]"));
         }
-        let questions = Questions::new(interrupt)?;
+        let questions = Questions::new()?;
         loop {
             if is_interactive {
                 output::ask("\n> ");
             }
             let Some(line) = questions.next()? else { break };
-            interrupt.disarm();
+            interrupt::disarm();
             match line.trim() {
                 "" => {}
                 "/exit" | "/quit" => break,
                 "/new" => chat.reset()?,
-                text => ask(&mut chat, text, interrupt, is_interactive)?,
+                text => ask(&mut chat, text, is_interactive)?,
             }
         }
         // Without the session the conversation is read again next time.
         if let Err(error) = chat.close() {
             output::note(&format!("lilims: the session was not saved: {error}"));
         }
-        Ok(if interrupt.is_ending() { interrupt.exit_code() } else { ExitCode::SUCCESS })
+        Ok(())
     }
 }
 
@@ -83,14 +78,9 @@ fn print_greeting(model: &LocalModel) {
 }
 
 /// Asks `text` and prints the answer. A conversation that no longer fits continues without the question.
-fn ask(
-    chat: &mut LocalChat<'_>,
-    text: &str,
-    interrupt: Interrupt,
-    is_interactive: bool,
-) -> Result<()> {
+fn ask(chat: &mut LocalChat<'_>, text: &str, is_interactive: bool) -> Result<()> {
     let (mut out, mut shown) = (AnswerOutput::new(true), None);
-    let turn = interrupt.during(|cancel| {
+    let turn = interrupt::during(|cancel| {
         chat.ask(text, cancel, &mut |update| match update {
             Update::Text(text, _) => out.text(text, cancel),
             Update::Reasoning(text, _) => out.reasoning(text),

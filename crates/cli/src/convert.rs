@@ -1,7 +1,6 @@
 //! `lilims convert`: from a checkpoint, or a GGUF file, to a GGUF file of another type.
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
@@ -9,16 +8,12 @@ use lilims_core::Error;
 use lilims_core::conversions::{ConvertedFile, FileConversion, Manifest, Mix, Options, Override};
 use lilims_ipc::{ConversionStage, Share, TensorProgress};
 
-use crate::interrupt::Interrupt;
-use crate::messages;
 use crate::output::{self, Line};
+use crate::{interrupt, messages};
 
 /// In a pipe a line comes each time this many more percent are done.
 const STEP_PERCENT: u64 = 10;
 
-/// Convert a checkpoint of transformers (a folder with config.json, weights and a tokenizer), or a GGUF
-/// file, to a GGUF file of TYPE, with a manifest (NAME.lilims.json) beside it. Until it is whole, nothing
-/// stands at FILE; Ctrl-C leaves nothing.
 #[derive(Args)]
 pub(crate) struct Convert {
     /// The folder of a checkpoint, a GGUF file, or a model that `lilims list` shows.
@@ -60,7 +55,7 @@ pub(crate) struct Convert {
 }
 
 impl Convert {
-    pub(crate) fn run(self, threads: Option<usize>) -> Result<ExitCode> {
+    pub(crate) fn run(self, threads: Option<usize>) -> Result<()> {
         let mut options = Options {
             overrides: self.tensor_type,
             version: self.model_version,
@@ -78,15 +73,15 @@ impl Convert {
             calibration: self.calibrate,
             evaluation: self.evaluate,
         };
-        let (interrupt, mut progress) = (Interrupt::for_answer(), Progress::default());
-        let result = interrupt.during(|cancel| {
+        let mut progress = Progress::default();
+        let result = interrupt::during(|cancel| {
             conversion.run(cancel, &mut |stage| progress.show(&stage), &messages::print_note)
         });
         progress.line.clear();
         let ConvertedFile { manifest, is_unmeasured } = match result {
             Err(error) if error.is_cancelled() => {
                 output::note("Stopped; nothing was left behind.");
-                return Ok(interrupt.exit_code());
+                return Ok(());
             }
             Err(error @ Error::Convert(_)) => {
                 let context = format!("cannot convert {}", self.source.display());
@@ -104,7 +99,7 @@ impl Convert {
                 "Stopped while measuring: the model is whole, its manifest has no figures.",
             );
         }
-        Ok(if is_unmeasured { interrupt.exit_code() } else { ExitCode::SUCCESS })
+        Ok(())
     }
 }
 

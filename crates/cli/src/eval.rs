@@ -1,15 +1,13 @@
 //! `lilims eval`: how well models predict a text, and how far two of them are apart.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use lilims_core::measure::{self, Comparison, EvaluationText, Figures, SideBySide};
 
-use crate::interrupt::Interrupt;
 use crate::options::{self, ModelOptions, RunOptions};
-use crate::output;
+use crate::{interrupt, output};
 
 #[derive(Subcommand)]
 pub(crate) enum Eval {
@@ -21,8 +19,6 @@ pub(crate) enum Eval {
     Compare(Compare),
 }
 
-/// Measure perplexity: chunks of the context's size, the second half of each scored. The value
-/// after each chunk goes to standard error.
 #[derive(Args)]
 pub(crate) struct Perplexity {
     #[command(flatten)]
@@ -34,9 +30,6 @@ pub(crate) struct Perplexity {
     json: bool,
 }
 
-/// Measure the Kullback–Leibler divergence of a quantised model from its original over a text: mean,
-/// 99th percentile, how often both hold the same token for the likeliest. The mean after each chunk goes
-/// to standard error.
 #[derive(Args)]
 pub(crate) struct Kl {
     /// The original: a GGUF file, or a model that `lilims list` shows.
@@ -54,8 +47,6 @@ pub(crate) struct Kl {
     json: bool,
 }
 
-/// Compare two models on a text. Models with different vocabularies are compared by bits per byte, which
-/// do not depend on how a text is cut into tokens; with one vocabulary also by KL divergence.
 #[derive(Args)]
 pub(crate) struct Compare {
     /// A GGUF file, or a model that `lilims list` shows.
@@ -97,7 +88,7 @@ impl TextOptions {
 }
 
 impl Eval {
-    pub(crate) fn run(self, threads: Option<usize>) -> Result<ExitCode> {
+    pub(crate) fn run(self, threads: Option<usize>) -> Result<()> {
         match self {
             Self::Perplexity(command) => command.run(threads),
             Self::Kl(command) => command.run(threads),
@@ -107,7 +98,7 @@ impl Eval {
 }
 
 impl Perplexity {
-    fn run(self, threads: Option<usize>) -> Result<ExitCode> {
+    fn run(self, threads: Option<usize>) -> Result<()> {
         let text = self.text.read()?;
         let model = self.model.load(threads, Some(text.context))?;
         let found = text.perplexity(&model, note_perplexity)?;
@@ -117,47 +108,31 @@ impl Perplexity {
             let (value, error) = (found.perplexity, found.standard_error);
             output::show(&format!("perplexity {value:.4} ± {error:.4}\n"))?;
         }
-        Ok(ExitCode::SUCCESS)
+        Ok(())
     }
 }
 
 impl Kl {
-    fn run(self, threads: Option<usize>) -> Result<ExitCode> {
-        let (text, interrupt) = (self.text.read()?, Interrupt::for_answer());
+    fn run(self, threads: Option<usize>) -> Result<()> {
+        let text = self.text.read()?;
         let load = |path| self.run.load(Some(path), threads, Some(text.context));
         let (base, quantised) = (load(&self.base)?, load(&self.quantised)?);
-        let found =
-            interrupt.during(|cancel| text.divergence(&base, &quantised, cancel, note_divergence));
-        let found = match found {
-            Err(error) if error.is_cancelled() => return Ok(interrupt.exit_code()),
-            found => found?,
-        };
-        if self.json {
-            output::show_json(&found)?;
-        } else {
-            output::show(&divergence(&found))?;
-        }
-        Ok(ExitCode::SUCCESS)
+        let found = interrupt::during(|cancel| {
+            text.divergence(&base, &quantised, cancel, note_divergence)
+        })?;
+        output::show_result(self.json, &found, || divergence(&found))
     }
 }
 
 impl Compare {
-    fn run(self, threads: Option<usize>) -> Result<ExitCode> {
-        let (text, interrupt) = (self.text.read()?, Interrupt::for_answer());
+    fn run(self, threads: Option<usize>) -> Result<()> {
+        let text = self.text.read()?;
         let load = |path| self.run.load(Some(path), threads, Some(text.context));
         let (a, b) = (load(&self.a)?, load(&self.b)?);
-        let found = interrupt
-            .during(|cancel| text.compare(&a, &b, cancel, note_perplexity, note_divergence));
-        let found = match found {
-            Err(error) if error.is_cancelled() => return Ok(interrupt.exit_code()),
-            found => found?,
-        };
-        if self.json {
-            output::show_json(&found)?;
-        } else {
-            output::show(&side_by_side(&found))?;
-        }
-        Ok(ExitCode::SUCCESS)
+        let found = interrupt::during(|cancel| {
+            text.compare(&a, &b, cancel, note_perplexity, note_divergence)
+        })?;
+        output::show_result(self.json, &found, || side_by_side(&found))
     }
 }
 
@@ -191,9 +166,8 @@ fn divergence(found: &Comparison) -> String {
 }
 
 fn side_by_side(SideBySide { a, b, comparison }: &SideBySide) -> String {
-    let row = |what: &str, of: &dyn Fn(&Figures) -> String| {
-        format!("{what:<16}{:<36}{}\n", of(a), of(b))
-    };
+    let row =
+        |what: &str, of: &dyn Fn(&Figures) -> String| format!("{what:<16}{:<36}{}\n", of(a), of(b));
     let perplexity = |it: &Figures| {
         format!("{:.4} ± {:.4}", it.perplexity.perplexity, it.perplexity.standard_error)
     };

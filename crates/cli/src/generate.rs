@@ -1,6 +1,5 @@
 //! `lilims generate`: one prompt, one answer.
 
-use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -9,12 +8,9 @@ use lilims_core::{Error, Finish, OneAnswer, Question, Update};
 use serde::Serialize;
 
 use crate::answer_output::{AnswerOutput, NoteReport, figures};
-use crate::interrupt::Interrupt;
 use crate::options::{self, AnswerFlags, ModelOptions};
-use crate::output;
+use crate::{interrupt, output};
 
-/// Answer one prompt. The answer goes to standard output as it is written, reasoning and a line of
-/// figures to standard error.
 #[derive(Args)]
 pub(crate) struct Generate {
     #[command(flatten)]
@@ -62,18 +58,17 @@ struct Report<'a> {
 }
 
 impl Generate {
-    pub(crate) fn run(self, threads: Option<usize>) -> Result<ExitCode> {
+    pub(crate) fn run(self, threads: Option<usize>) -> Result<()> {
         let prompt = match self.prompt {
             Some(text) if text != "-" => text,
             prompt => read_prompt(prompt.is_some())?,
         };
-        let interrupt = Interrupt::for_answer();
         let model = self.model.load(threads, self.answer.context)?;
         let mut options = self.answer.to_options(self.max_tokens);
         options.generate.ignore_eos = self.ignore_eos;
         let question = Question { prompt, system: self.system, is_raw: self.raw };
         let mut out = AnswerOutput::new(!self.json);
-        let answered = interrupt.during(|cancel| {
+        let answered = interrupt::during(|cancel| {
             model.answer(&question, &options, cancel, &mut |update| match update {
                 Update::Reading { .. } => {}
                 Update::Reasoning(text, _) => out.reasoning(text),
@@ -82,7 +77,6 @@ impl Generate {
         });
         out.end()?;
         let answered = match answered {
-            Err(error) if error.is_cancelled() => return Ok(interrupt.exit_code()),
             Err(Error::NoChatTemplate { .. }) => {
                 bail!("the model has no chat template, which --system needs")
             }
@@ -101,10 +95,7 @@ impl Generate {
                  and were cut; --kv-type f32 keeps them",
             );
         }
-        Ok(match answered.answer.finish {
-            Finish::Cancelled => interrupt.exit_code(),
-            _ => ExitCode::SUCCESS,
-        })
+        Ok(())
     }
 }
 

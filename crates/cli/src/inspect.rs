@@ -2,7 +2,6 @@
 
 use std::fmt::{self, Write};
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
@@ -12,8 +11,6 @@ use serde_json::Value;
 
 use crate::output::{self, field, size};
 
-/// Show metadata, tensors, sizes, family, context, quantisation and chat template of a file, and
-/// whether Lilims can run it. A file that it cannot run is no failure; a damaged one is.
 #[derive(Args)]
 pub(crate) struct Inspect {
     /// The GGUF file.
@@ -35,18 +32,13 @@ struct Report {
 }
 
 impl Inspect {
-    pub(crate) fn run(self, threads: Option<usize>) -> Result<ExitCode> {
+    pub(crate) fn run(self, threads: Option<usize>) -> Result<()> {
         let mut content = inspect(&self.file, threads)?;
         let texts = |faults: Vec<Fault>| faults.into_iter().map(fault).collect::<Vec<_>>();
         let problems = texts(std::mem::take(&mut content.problems));
         let warnings = texts(std::mem::take(&mut content.warnings));
         let report = Report { runs: problems.is_empty(), problems, warnings, content };
-        if self.json {
-            output::show_json(&report)?;
-        } else {
-            output::show(&report.text()?)?;
-        }
-        Ok(ExitCode::SUCCESS)
+        if self.json { output::show_json(&report) } else { Ok(output::show(&report.text()?)?) }
     }
 }
 

@@ -1,7 +1,6 @@
 //! `lilims logits`: the numbers before sampling, for checks against other programs.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
@@ -9,7 +8,6 @@ use lilims_core::check_destination;
 
 use crate::options::ModelOptions;
 
-/// Write a tensor `logits` [tokens, vocabulary], f32: what the model says after each token.
 #[derive(Args)]
 pub(crate) struct Logits {
     #[command(flatten)]
@@ -23,11 +21,11 @@ pub(crate) struct Logits {
 }
 
 impl Logits {
-    pub(crate) fn run(self, threads: Option<usize>) -> Result<ExitCode> {
+    pub(crate) fn run(self, threads: Option<usize>) -> Result<()> {
         check_destination(&self.out, &[])?;
         let model = self.model.load(threads, None)?;
         check_destination(&self.out, &[model.path()])?;
         model.write_logits(&self.ids, &self.out)?;
-        Ok(ExitCode::SUCCESS)
+        Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! The command line's catalogue of messages: codes and facts of the application in English.
 
 use lilims_core::library::{Pick, RepositoryFile};
-use lilims_core::{Error, FileFault, MessageFault};
+use lilims_core::{Error, FileFault};
 use lilims_ipc::{
     self as ipc, CacheShape, FitPart, FitPartKind, LibraryNote, MemorySource, Owner, Problem,
     StayReason, Suggestion, Unsuitable,
@@ -14,20 +14,18 @@ pub(crate) fn cause(error: &(dyn std::error::Error + 'static)) -> String {
     error.downcast_ref::<Error>().map_or_else(|| error.to_string(), self::error)
 }
 
-/// An error of the application, without its cause.
+/// An error of the application, without its cause. Those that no command helps with say it themselves.
 pub(crate) fn error(error: &Error) -> String {
     match error {
         Error::Problem(error) => problem(error),
-        Error::Run { name, .. } => format!("Lilims cannot run {name}"),
-        Error::Ambiguous { text, candidates } => {
-            format!("`{text}` could be {}", candidates.join(", "))
-        }
         Error::UnknownModel { text, may_be_file, is_curated, similar } => {
             let context = if *may_be_file { "no file and no model has this name: " } else { "" };
             let what = if *is_curated {
                 format!("{text} is not here yet: `lilims pull {text}` fetches it")
             } else if similar.is_empty() {
-                format!("there is no model called `{text}` in the library: `lilims list` shows them")
+                format!(
+                    "there is no model called `{text}` in the library: `lilims list` shows them"
+                )
             } else {
                 let similar = similar.join("` or `");
                 format!("there is no model called `{text}` in the library; there is `{similar}`")
@@ -53,13 +51,9 @@ pub(crate) fn error(error: &Error) -> String {
             let files: String = files.iter().map(file).collect();
             format!("{repository} has no {what}; it has:{files}")
         }
-        Error::BundledStays { name } => format!("{name} ships with Lilims and stays"),
         Error::IsFolder { path } => {
             let path = path.display();
             format!("{path} is a folder: `lilims scan {path}` takes its models")
-        }
-        Error::OverwritesInput { path } => {
-            format!("{} is what is read: choose another name to write to", path.display())
         }
         Error::Exists { path } => {
             format!("{} is there already: --force replaces it", path.display())
@@ -68,17 +62,6 @@ pub(crate) fn error(error: &Error) -> String {
             "{model} has no chat template, so it was not made for conversations: \
              use `lilims generate`"
         ),
-        Error::BeyondTraining { needed, trained } => {
-            format!("{needed} tokens are more than the {trained} that the model was trained for")
-        }
-        Error::Messages { idx, fault } => {
-            let idx = idx.unwrap_or_default();
-            match fault {
-                MessageFault::NotAList => "the messages are no list".to_owned(),
-                MessageFault::NoRole => format!("message {idx} has no `role`"),
-                MessageFault::Role => format!("the role of message {idx} is no word of letters"),
-            }
-        }
         error => error.to_string(),
     }
 }
@@ -179,9 +162,19 @@ pub(crate) fn problem(error: &ipc::Error) -> String {
     }
 }
 
+/// The error of the application in the causes of `error`.
+fn of_application(error: &anyhow::Error) -> Option<&Error> {
+    error.chain().find_map(|cause| cause.downcast_ref())
+}
+
+/// Whether the command was cancelled.
+pub(crate) fn is_cancelled(error: &anyhow::Error) -> bool {
+    of_application(error).is_some_and(Error::is_cancelled)
+}
+
 /// What to do about an error, where that is known.
 pub(crate) fn advice_on(error: &anyhow::Error) -> Option<&'static str> {
-    let error = error.chain().find_map(|cause| cause.downcast_ref::<Error>())?;
+    let error = of_application(error)?;
     if error.is_template() {
         return Some("`lilims generate --raw` takes the prompt without the chat template.");
     }
@@ -204,7 +197,9 @@ pub(crate) fn advice_on(error: &anyhow::Error) -> Option<&'static str> {
 /// What to do about a problem, where that is known.
 fn advice(problem: &Problem) -> Option<&'static str> {
     match problem {
-        Problem::NoModel => Some("`--model` names one; `lilims search` and `lilims pull` fetch one."),
+        Problem::NoModel => {
+            Some("`--model` names one; `lilims search` and `lilims pull` fetch one.")
+        }
         Problem::DiskFull { .. } => Some(
             "Free some of the disk: `lilims rm NAME` removes a model, `lilims unpin NAME` lets one \
              leave.",

@@ -8,8 +8,8 @@ use anyhow::{Context, Result};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, ValueEnum};
 use lilims_core::{
-    AnswerOptions, BackendKind, GenerateOptions, KvType, LoadOptions, LocalModel, Overflow, Sampling,
-    library,
+    AnswerOptions, BackendKind, GenerateOptions, KvType, LoadOptions, LocalModel, Overflow,
+    Sampling, library,
 };
 
 use crate::{messages, output};

@@ -1,7 +1,6 @@
 //! `lilims prompt`: what a model reads of messages.
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -15,8 +14,6 @@ use crate::{options, output};
 /// The largest file of messages or template, in bytes.
 const MAX_INPUT_BYTES: u64 = 64 << 20;
 
-/// Print the prompt that a model gets for messages, exactly and with nothing added. Notes on standard
-/// error say how it differs from what the messages ask for.
 #[derive(Args)]
 pub(crate) struct ShowPrompt {
     /// A GGUF file, of which one with only a vocabulary is enough, or a model that `lilims list` shows
@@ -47,14 +44,13 @@ struct Report<'a> {
 }
 
 impl ShowPrompt {
-    pub(crate) fn run(self) -> Result<ExitCode> {
+    pub(crate) fn run(self) -> Result<()> {
         let messages = self.read_messages()?;
         let model = options::model_path(self.model.as_deref())?;
         let read = |path: &PathBuf| lilims_files::read_to_string(path, MAX_INPUT_BYTES);
         let template = self.template.as_ref().map(read).transpose();
         let template = template.context("cannot read the chat template")?;
-        let prompt =
-            tokens::prompt(&model, &messages, template.as_deref(), !self.no_generation)?;
+        let prompt = tokens::prompt(&model, &messages, template.as_deref(), !self.no_generation)?;
         if self.json {
             let notes = prompt.notes.iter().map(|&note| note.into()).collect();
             output::show_json(&Report { text: &prompt.text, ids: &prompt.ids, notes })?;
@@ -62,7 +58,7 @@ impl ShowPrompt {
             output::show_payload(&prompt.text)?;
             prompt.notes.iter().for_each(|note| output::note(&format!("[{note}]")));
         }
-        Ok(ExitCode::SUCCESS)
+        Ok(())
     }
 
     fn read_messages(&self) -> Result<Vec<Value>> {

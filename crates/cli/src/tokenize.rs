@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
@@ -10,7 +9,6 @@ use lilims_core::tokens::tokenize;
 
 use crate::{options, output};
 
-/// Print the ids of each text on a line, separated by blanks. No BOS or EOS is added.
 #[derive(Args)]
 pub(crate) struct Tokenize {
     /// A GGUF file, of which one with only a vocabulary is enough, or a model that `lilims list` shows
@@ -33,7 +31,7 @@ pub(crate) struct Tokenize {
 }
 
 impl Tokenize {
-    pub(crate) fn run(self) -> Result<ExitCode> {
+    pub(crate) fn run(self) -> Result<()> {
         let input = self.input()?;
         let model = options::model_path(self.model.as_deref())?;
         let texts = split(&input, self.separator.as_deref());
@@ -45,8 +43,7 @@ impl Tokenize {
             }
             out.push('\n');
         }
-        output::show(&out)?;
-        Ok(ExitCode::SUCCESS)
+        Ok(output::show(&out)?)
     }
 
     fn input(&self) -> Result<String> {

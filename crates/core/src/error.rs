@@ -65,7 +65,7 @@ pub enum Error {
         source: Engine,
     },
     /// The model cannot be run.
-    #[error("cannot run {name}")]
+    #[error("Lilims cannot run {name}")]
     Run {
         /// The model.
         name: String,
@@ -74,7 +74,7 @@ pub enum Error {
         source: Engine,
     },
     /// A name means several models or files.
-    #[error("`{text}` names several: {}", candidates.join(", "))]
+    #[error("`{text}` could be {}", candidates.join(", "))]
     Ambiguous {
         /// The name.
         text: String,
@@ -120,7 +120,7 @@ pub enum Error {
         why: Unsuitable,
     },
     /// The bundled model cannot be removed.
-    #[error("{name} is bundled")]
+    #[error("{name} ships with Lilims and stays")]
     BundledStays {
         /// Its short name.
         name: String,
@@ -132,7 +132,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// The file to write is one of those that are read.
-    #[error("{} is an input", path.display())]
+    #[error("{} is what is read: choose another name to write to", path.display())]
     OverwritesInput {
         /// The file.
         path: PathBuf,
@@ -150,21 +150,16 @@ pub enum Error {
         model: String,
     },
     /// The workload is longer than the context that the model was trained for.
-    #[error("{needed} tokens exceed the trained context of {trained}")]
+    #[error("{needed} tokens are more than the {trained} that the model was trained for")]
     BeyondTraining {
         /// Tokens that are needed.
         needed: usize,
         /// Tokens that the model was trained for.
         trained: usize,
     },
-    /// Conversation messages are not a list with roles.
-    #[error("message {}: {fault:?}", idx.unwrap_or_default())]
-    Messages {
-        /// The message, if it is one.
-        idx: Option<usize>,
-        /// What is wrong.
-        fault: MessageFault,
-    },
+    /// Messages are not a list with roles.
+    #[error(transparent)]
+    Messages(#[from] MessageFault),
     /// The file of a conversation cannot be read or written.
     #[error("cannot {} the conversation in {}", if *is_write { "keep" } else { "read" }, path.display())]
     Conversation {
@@ -197,14 +192,23 @@ pub enum Error {
 }
 
 /// What is wrong with messages in JSON.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MessageFault {
     /// They are not a list.
+    #[error("the messages are no list")]
     NotAList,
     /// A message has no role.
-    NoRole,
+    #[error("message {idx} has no `role`")]
+    NoRole {
+        /// Its index.
+        idx: usize,
+    },
     /// A role is not a word of letters.
-    Role,
+    #[error("the role of message {idx} is no word of letters")]
+    Role {
+        /// The message's index.
+        idx: usize,
+    },
 }
 
 /// What is wrong with a model file, as far as somebody can do something about it.
@@ -306,10 +310,9 @@ impl From<&Error> for ipc::Error {
             Error::NoSuchFile { repository, pick: Pick::File(file), host, .. } => {
                 Problem::NotOnHub { what: format!("{file} in {repository}"), host: host.clone() }
             }
-            Error::Unsuitable { file, why } => Problem::UnsuitableFile {
-                file: file.clone(),
-                why: lilims_hub::unsuitable(*why),
-            },
+            Error::Unsuitable { file, why } => {
+                Problem::UnsuitableFile { file: file.clone(), why: lilims_hub::unsuitable(*why) }
+            }
             _ => Problem::Internal,
         };
         Self::caused_by(code, error)

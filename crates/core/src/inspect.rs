@@ -211,9 +211,7 @@ fn unsupported_types(file: &File) -> impl Iterator<Item = Fault> {
         let name = tensor.tensor_type.to_string();
         types.entry(name).or_insert_with(|| (tensor.name.clone(), 0)).1 += 1;
     }
-    types
-        .into_iter()
-        .map(|(name, (first, n_tensors))| Fault::TensorType { name, n_tensors, first })
+    types.into_iter().map(|(name, (first, n_tensors))| Fault::TensorType { name, n_tensors, first })
 }
 
 fn template_fault(file: &File, tokenizer: &Tokenizer) -> Option<Fault> {

@@ -118,8 +118,7 @@ impl<'a> LocalChat<'a> {
             }
             on_update(update);
         };
-        let answer =
-            conversation.answer(&saved.messages, &options.generate, cancel, &mut grow);
+        let answer = conversation.answer(&saved.messages, &options.generate, cancel, &mut grow);
         self.max_tokens = self.max_tokens.max(self.conversation.session().tokens().len());
         let answer = match answer.map_err(Error::from) {
             Ok(answer) => answer,

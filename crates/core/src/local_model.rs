@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use lilims_engine::conversation::Update;
 use lilims_engine::prompt::Note;
 use lilims_engine::{
-    Answer, BackendKind, Conversation, GenerateOptions, LoadOptions, Message, Model, Overflow, Role,
-    Session,
+    Answer, BackendKind, Conversation, GenerateOptions, LoadOptions, Message, Model, Overflow,
+    Role, Session,
 };
 
 use crate::error::Error;

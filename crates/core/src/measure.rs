@@ -72,11 +72,7 @@ impl LocalModel {
     ///
     /// # Errors
     /// [`Error::BeyondTraining`], [`Error::Engine`].
-    pub fn measure_speed(
-        &self,
-        workload: &Workload,
-        has_roof: bool,
-    ) -> Result<SpeedReport, Error> {
+    pub fn measure_speed(&self, workload: &Workload, has_roof: bool) -> Result<SpeedReport, Error> {
         let (model, needed) = (&self.model, workload.context());
         let (trained, threads, machine) = (model.spec().context, model.threads(), Machine::here());
         if needed > trained {
@@ -188,8 +184,7 @@ impl EvaluationText {
         on_pair: impl FnMut(&Comparison, usize),
     ) -> Result<SideBySide, Error> {
         let (a_ids, b_ids) = (self.ids(a)?, self.ids(b)?);
-        let has_one_vocabulary =
-            a.model.spec().n_vocab == b.model.spec().n_vocab && a_ids == b_ids;
+        let has_one_vocabulary = a.model.spec().n_vocab == b.model.spec().n_vocab && a_ids == b_ids;
         let (of_a, of_b, comparison) = if has_one_vocabulary {
             let found = self.divergence_of(a, b, &a_ids, cancel, on_pair)?;
             (found.base, found.other, Some(found))

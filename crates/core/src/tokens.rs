@@ -48,15 +48,14 @@ pub fn prompt(
 /// # Errors
 /// [`Error::Messages`].
 pub fn messages(json: Value) -> Result<Vec<Value>, Error> {
-    let fault = |idx, fault| Error::Messages { idx, fault };
-    let Value::Array(messages) = json else { return Err(fault(None, MessageFault::NotAList)) };
+    let Value::Array(messages) = json else { return Err(MessageFault::NotAList.into()) };
     for (idx, message) in messages.iter().enumerate() {
         let role = message.get("role").and_then(Value::as_str);
-        let role = role.ok_or_else(|| fault(Some(idx), MessageFault::NoRole))?;
+        let role = role.ok_or(MessageFault::NoRole { idx })?;
         let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
         // Templates write roles beside their control tokens.
         if role.is_empty() || role.len() > MAX_ROLE_LEN || !role.chars().all(is_word) {
-            return Err(fault(Some(idx), MessageFault::Role));
+            return Err(MessageFault::Role { idx }.into());
         }
     }
     Ok(messages)
@@ -80,7 +79,8 @@ mod tests {
     #[test]
     fn messages_are_a_list_with_roles() {
         assert_eq!(messages(json!([{"role": "user", "content": "a"}])).unwrap().len(), 1);
-        for wrong in [json!({}), json!([1]), json!([{"content": "a"}]), json!([{"role": "<|x|>"}])] {
+        for wrong in [json!({}), json!([1]), json!([{"content": "a"}]), json!([{"role": "<|x|>"}])]
+        {
             assert!(messages(wrong.clone()).is_err(), "{wrong}");
         }
     }

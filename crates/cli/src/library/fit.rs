@@ -1,7 +1,5 @@
 //! `lilims fit`: whether a model fits into the memory, why, and how fast it will be.
 
-use std::process::ExitCode;
-
 use anyhow::Result;
 use clap::Args;
 use lilims_core::LoadOptions;
@@ -12,8 +10,6 @@ use super::note_token_refusal;
 use crate::options::{self, Kv};
 use crate::{messages, output};
 
-/// Tell whether a model fits into the memory that is free now, from its header alone, and how fast it
-/// will be. One that does not fit is no failure.
 #[derive(Args)]
 pub(crate) struct Fit {
     /// A GGUF file, a model of the library, a curated model, or owner/name[:QUANT | /FILE] on the hub.
@@ -56,7 +52,7 @@ struct Part {
 }
 
 impl Fit {
-    pub(crate) fn run(self, threads: Option<usize>) -> Result<ExitCode> {
+    pub(crate) fn run(self, threads: Option<usize>) -> Result<()> {
         let library = super::open()?;
         let options = LoadOptions {
             context: self.context,
@@ -73,12 +69,7 @@ impl Fit {
                 (format!("{}/{}", file.repository, file.file), hub.fit(&file, &options)?)
             }
         };
-        if self.json {
-            output::show_json(&report(&fit, &options, &name))?;
-        } else {
-            output::show(&text(&fit, &name))?;
-        }
-        Ok(ExitCode::SUCCESS)
+        output::show_result(self.json, &report(&fit, &options, &name), || text(&fit, &name))
     }
 }
 

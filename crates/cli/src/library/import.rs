@@ -1,17 +1,14 @@
 //! `lilims import` and `scan`: models that are on this device already.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
 use lilims_core::Error;
 use lilims_core::library::Scanned;
 
-use crate::interrupt::Interrupt;
-use crate::output;
+use crate::{interrupt, output};
 
-/// Copy GGUF files into the library; the system shares their blocks where it can.
 #[derive(Args)]
 pub(crate) struct Import {
     /// The files.
@@ -22,8 +19,6 @@ pub(crate) struct Import {
     in_place: bool,
 }
 
-/// Find the models of LM Studio, Ollama, Jan and Hugging Face's cache and use them where they are, and
-/// look which files are gone.
 #[derive(Args)]
 pub(crate) struct Scan {
     /// Look into this folder only, and from now on at each scan.
@@ -32,13 +27,11 @@ pub(crate) struct Scan {
 }
 
 impl Import {
-    pub(crate) fn run(self) -> Result<ExitCode> {
-        let (library, interrupt) = (super::open()?, Interrupt::for_answer());
+    pub(crate) fn run(self) -> Result<()> {
+        let library = super::open()?;
         for file in &self.files {
-            match interrupt.during(|cancel| library.import(file, self.in_place, cancel)) {
+            match interrupt::during(|cancel| library.import(file, self.in_place, cancel)) {
                 Ok(name) => output::show(&format!("{name}\n"))?,
-                // Nothing of the copy is left.
-                Err(error) if error.is_cancelled() => return Ok(interrupt.exit_code()),
                 Err(error @ Error::IsFolder { .. }) => return Err(error.into()),
                 Err(error) => {
                     let context = format!("cannot import {}", file.display());
@@ -46,25 +39,22 @@ impl Import {
                 }
             }
         }
-        Ok(ExitCode::SUCCESS)
+        Ok(())
     }
 }
 
 impl Scan {
-    pub(crate) fn run(self) -> Result<ExitCode> {
-        output::show(&text(&super::open()?.scan(self.folder.as_deref())?))?;
-        Ok(ExitCode::SUCCESS)
+    pub(crate) fn run(self) -> Result<()> {
+        Ok(output::show(&text(&super::open()?.scan(self.folder.as_deref())?))?)
     }
 }
 
 fn text(scanned: &Scanned) -> String {
     let mut rows = Vec::new();
-    let mut row = |label: &str, what: String| rows.push([label.to_owned(), what]);
-    scanned.added.iter().for_each(|name| row("new", name.clone()));
-    scanned.gone.iter().for_each(|name| row("gone", name.clone()));
-    for (path, why) in &scanned.left_out {
-        row("left out", format!("{}: {why}", path.display()));
-    }
+    rows.extend(scanned.added.iter().map(|name| ("new", name.clone())));
+    rows.extend(scanned.gone.iter().map(|name| ("gone", name.clone())));
+    let left_out = scanned.left_out.iter();
+    rows.extend(left_out.map(|(path, why)| ("left out", format!("{}: {why}", path.display()))));
     let added = match scanned.added.len() {
         1 => "1 model is new".to_owned(),
         n => format!("{n} models are new"),
@@ -73,5 +63,5 @@ fn text(scanned: &Scanned) -> String {
         1 => "1 was known".to_owned(),
         n => format!("{n} were known"),
     };
-    format!("{}{added}, {known}.\n", output::table(rows))
+    format!("{}{added}, {known}.\n", output::fields(rows))
 }

@@ -1,7 +1,5 @@
 //! `lilims list` and `lilims show`: the models on this device, and what is known of one.
 
-use std::process::ExitCode;
-
 use anyhow::Result;
 use clap::Args;
 use lilims_core::library::{Listed, Stopped};
@@ -9,7 +7,6 @@ use lilims_core::library::{Listed, Stopped};
 use super::words;
 use crate::output;
 
-/// List the models on this device, the last used first. The names are what `--model` takes.
 #[derive(Args)]
 pub(crate) struct List {
     /// Print a JSON array with all that is known.
@@ -17,7 +14,6 @@ pub(crate) struct List {
     json: bool,
 }
 
-/// Tell what is known of a model of the library. `lilims inspect` tells what is in its file.
 #[derive(Args)]
 pub(crate) struct Show {
     /// Its short name.
@@ -29,7 +25,7 @@ pub(crate) struct Show {
 }
 
 impl List {
-    pub(crate) fn run(self) -> Result<ExitCode> {
+    pub(crate) fn run(self) -> Result<()> {
         let listed = super::open()?.list()?;
         if self.json {
             output::show_json(&listed)?;
@@ -42,12 +38,12 @@ impl List {
             let rows = std::iter::once(head).chain(listed.iter().map(cells));
             output::show(&output::table(rows))?;
         }
-        Ok(ExitCode::SUCCESS)
+        Ok(())
     }
 }
 
 impl Show {
-    pub(crate) fn run(self) -> Result<ExitCode> {
+    pub(crate) fn run(self) -> Result<()> {
         let models = super::open()?.named(&[self.name])?;
         for model in &models {
             if self.json {
@@ -56,7 +52,7 @@ impl Show {
                 output::show(&text(model))?;
             }
         }
-        Ok(ExitCode::SUCCESS)
+        Ok(())
     }
 }
 
@@ -87,11 +83,8 @@ pub(super) fn place(model: &Listed) -> &str {
 }
 
 fn notes(model: &Listed) -> String {
-    let all = [
-        (model.is_pinned, "pinned"),
-        (model.is_damaged, "damaged"),
-        (model.is_missing, "missing"),
-    ];
+    let all =
+        [(model.is_pinned, "pinned"), (model.is_damaged, "damaged"), (model.is_missing, "missing")];
     let notes = all.into_iter().filter_map(|(is_so, note)| is_so.then_some(note));
     notes.collect::<Vec<_>>().join(", ")
 }
@@ -123,5 +116,5 @@ fn text(model: &Listed) -> String {
         ("last used", Some(last_used(model))),
         ("state", known(&notes(model))),
     ];
-    output::table(rows.into_iter().filter_map(|(label, value)| Some([label.to_owned(), value?])))
+    output::fields(rows.into_iter().filter_map(|(label, value)| Some((label, value?))))
 }

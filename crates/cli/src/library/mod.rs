@@ -15,12 +15,11 @@ mod token;
 mod verify;
 mod words;
 
-use std::process::ExitCode;
-
 use anyhow::Result;
 use clap::Subcommand;
 use lilims_core::library::{BlockingHub, LibraryHandle, Wanted};
 use lilims_ipc::LibraryNote;
+use remove::Names;
 
 use crate::{messages, output};
 
@@ -35,11 +34,11 @@ pub(crate) enum Command {
     /// Tell what is known of a model of the library.
     Show(list::Show),
     /// Remove models; files of other programs stay.
-    Rm(remove::Rm),
+    Rm(Names),
     /// Never remove these models to make room.
-    Pin(remove::Pin),
+    Pin(Names),
     /// Let these models be removed to make room.
-    Unpin(remove::Unpin),
+    Unpin(Names),
     /// Show how much of the disk models may take, or change it.
     Quota(quota::Quota),
     /// Hash models again and compare; all without names. A damaged one makes the exit code 1.
@@ -55,15 +54,15 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    pub(crate) fn run(self, threads: Option<usize>) -> Result<ExitCode> {
+    pub(crate) fn run(self, threads: Option<usize>) -> Result<()> {
         match self {
             Self::Search(command) => command.run(),
             Self::Pull(command) => command.run(threads),
             Self::List(command) => command.run(),
             Self::Show(command) => command.run(),
-            Self::Rm(command) => command.run(),
-            Self::Pin(command) => command.run(),
-            Self::Unpin(command) => command.run(),
+            Self::Rm(names) => names.remove(),
+            Self::Pin(names) => names.pin(true),
+            Self::Unpin(names) => names.pin(false),
             Self::Quota(command) => command.run(),
             Self::Verify(command) => command.run(),
             Self::Import(command) => command.run(),

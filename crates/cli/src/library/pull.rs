@@ -1,7 +1,6 @@
 //! `lilims pull`: downloads a model into the library.
 
 use std::io::{self, IsTerminal};
-use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
@@ -12,10 +11,8 @@ use lilims_ipc::{DownloadPlan, PlanModel};
 use super::list::place;
 use super::progress::Progress;
 use super::{note_token_refusal, words};
-use crate::interrupt::Interrupt;
-use crate::{messages, output};
+use crate::{Reported, interrupt, messages, output};
 
-/// Download a model into the library. Ctrl-C pauses; the next pull of the same file goes on from there.
 #[derive(Args)]
 pub(crate) struct Pull {
     /// owner/name, owner/name:QUANT, owner/name/FILE, each with @REVISION, an address from the browser,
@@ -35,12 +32,13 @@ pub(crate) struct Pull {
 }
 
 impl Pull {
-    pub(crate) fn run(self, threads: Option<usize>) -> Result<ExitCode> {
+    pub(crate) fn run(self, threads: Option<usize>) -> Result<()> {
         let library = super::open()?;
         if self.target.is_bundled
             && let Some(model) = library.bundled()?
         {
-            return Ok(note_present(&model));
+            note_present(&model);
+            return Ok(());
         }
         let wanted = match self.revision {
             Some(revision) => self.target.at_revision(revision),
@@ -51,7 +49,8 @@ impl Pull {
         note_token_refusal(&hub);
         let file = file?;
         if let Some(model) = library.model_of(&file)? {
-            return Ok(note_present(&model));
+            note_present(&model);
+            return Ok(());
         }
         let size = output::disk_size(file.size_bytes);
         let licence = file.licence.as_deref().unwrap_or("of no stated licence");
@@ -62,17 +61,16 @@ impl Pull {
             output::note(&plan_text(&plan));
             if !self.yes && !confirm()? {
                 output::note("Nothing was changed.");
-                return Ok(ExitCode::FAILURE);
+                return Err(Reported.into());
             }
         }
         download(&library, &hub, &file, &plan, self.limit_rate)
     }
 }
 
-fn note_present(model: &Listed) -> ExitCode {
+fn note_present(model: &Listed) {
     let Listed { name, path, .. } = model;
     output::note(&format!("{name} is here already ({}): {path}", place(model)));
-    ExitCode::SUCCESS
 }
 
 /// Prints whether the file will run. The download itself waits for a hub that cannot be reached now.
@@ -95,15 +93,15 @@ fn download(
     file: &HubFile,
     plan: &DownloadPlan,
     limit: Option<u64>,
-) -> Result<ExitCode> {
+) -> Result<()> {
     let agreed: Vec<_> = plan.removes.iter().map(|it| it.name.clone()).collect();
     let id = library.enqueue(file, &agreed)?;
     for name in agreed {
         output::note(&format!("Removed {name}."));
     }
-    let (mut progress, interrupt) = (Progress::default(), Interrupt::for_answer());
+    let mut progress = Progress::default();
     // A pause that cannot be recorded is like a crash: the next pull continues as well.
-    let end = interrupt.during_with(library.download_pauser(id)?, || {
+    let end = interrupt::during_with(library.download_pauser(id)?, || {
         hub.download(id, file, limit, |download| progress.show(download))
     });
     progress.end();
@@ -111,13 +109,11 @@ fn download(
     match end? {
         DownloadEnd::Done(name) => {
             output::note(&format!("`lilims chat --model {name}` talks to it."));
-            output::show(&format!("{name}\n"))?;
-            Ok(ExitCode::SUCCESS)
+            Ok(output::show(&format!("{name}\n"))?)
         }
         DownloadEnd::Paused => {
             output::note("Paused: the next `lilims pull` of it goes on from here.");
-            let is_ours = interrupt.is_ending();
-            Ok(if is_ours { interrupt.exit_code() } else { ExitCode::FAILURE })
+            if interrupt::is_ending() { Ok(()) } else { Err(Reported.into()) }
         }
         DownloadEnd::Cancelled => bail!("the download was cancelled"),
         DownloadEnd::Failed(error) => Err(Error::from(error))
@@ -136,9 +132,8 @@ fn plan_text(plan: &DownloadPlan) -> String {
     };
     let removes: Vec<_> = plan.removes.iter().map(removed).collect();
     let keeps = plan.keeps.iter();
-    let keeps: Vec<_> = keeps
-        .map(|it| format!("{} {}", it.stays.map_or("", messages::stays), it.name))
-        .collect();
+    let keeps: Vec<_> =
+        keeps.map(|it| format!("{} {}", it.stays.map_or("", messages::stays), it.name)).collect();
     let needed = output::disk_size(plan.needed_bytes);
     let text = format!("needs {needed}: removes {}", words::list(&removes));
     if keeps.is_empty() { text } else { format!("{text}; keeps {}", words::list(&keeps)) }

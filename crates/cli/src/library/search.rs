@@ -1,7 +1,5 @@
 //! `lilims search`: repositories on the hub with models in GGUF.
 
-use std::process::ExitCode;
-
 use anyhow::Result;
 use clap::Args;
 use lilims_ipc as ipc;
@@ -9,7 +7,6 @@ use lilims_ipc as ipc;
 use super::{note_token_refusal, words};
 use crate::output;
 
-/// Search Hugging Face for models in GGUF, the most downloaded first.
 #[derive(Args)]
 pub(crate) struct Search {
     /// Words of the name.
@@ -27,7 +24,7 @@ pub(crate) struct Search {
 }
 
 impl Search {
-    pub(crate) fn run(self) -> Result<ExitCode> {
+    pub(crate) fn run(self) -> Result<()> {
         let library = super::open()?;
         let hub = super::hub(&library)?;
         let found = hub.search(&ipc::Search {
@@ -45,9 +42,11 @@ impl Search {
         } else {
             let head = ["REPOSITORY", "SIZE", "LICENCE", "DOWNLOADS", "LIKES", ""];
             let head = head.map(str::to_owned);
-            output::show(&output::table(std::iter::once(head).chain(found.into_iter().map(cells))))?;
+            output::show(&output::table(
+                std::iter::once(head).chain(found.into_iter().map(cells)),
+            ))?;
         }
-        Ok(ExitCode::SUCCESS)
+        Ok(())
     }
 }
 

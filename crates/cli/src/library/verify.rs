@@ -1,16 +1,12 @@
 //! `lilims verify`: hashes models again.
 
-use std::process::ExitCode;
-
 use anyhow::Result;
 use clap::Args;
 use lilims_core::library::{Listed, Verification};
 
-use crate::interrupt::Interrupt;
 use crate::output::{self, Line};
+use crate::{Reported, interrupt};
 
-/// Hash models again and compare with what their source or an earlier time said. Of a damaged one that
-/// came from a repository, the next `lilims pull` fetches the damaged part only.
 #[derive(Args)]
 pub(crate) struct Verify {
     /// Short names [default: all models].
@@ -19,13 +15,12 @@ pub(crate) struct Verify {
 }
 
 impl Verify {
-    pub(crate) fn run(self) -> Result<ExitCode> {
+    pub(crate) fn run(self) -> Result<()> {
         let library = super::open()?;
         let models = match self.names.is_empty() {
             true => library.list()?.into_iter().filter(|model| !model.is_unfinished).collect(),
             false => library.named(&self.names)?,
         };
-        let interrupt = Interrupt::for_answer();
         let mut all_good = true;
         for model in models {
             let (name, mut line) = (&model.name, Line::default());
@@ -36,16 +31,13 @@ impl Verify {
                 }
             };
             let verified =
-                interrupt.during(|cancel| library.verify(&model, cancel, &mut on_progress));
+                interrupt::during(|cancel| library.verify(&model, cancel, &mut on_progress));
             line.clear();
-            let verification = match verified {
-                Err(error) if error.is_cancelled() => return Ok(interrupt.exit_code()),
-                verified => verified?,
-            };
+            let verification = verified?;
             all_good &= matches!(verification, Verification::Good { .. });
             output::show(&format!("{name}  {}\n", text(&model, verification)))?;
         }
-        Ok(if all_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        if all_good { Ok(()) } else { Err(Reported.into()) }
     }
 }
 

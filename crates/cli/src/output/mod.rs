@@ -22,7 +22,7 @@ use serde::Serialize;
 use crate::messages;
 
 pub(crate) use line::Line;
-pub(crate) use table::table;
+pub(crate) use table::{fields, table};
 
 /// Whether the error is that the reader of our output has closed it.
 pub(crate) fn is_broken_pipe(error: &Error) -> bool {
@@ -78,6 +78,20 @@ pub(crate) fn show(text: &str) -> io::Result<()> {
 /// terminal.
 pub(crate) fn show_payload(text: &str) -> io::Result<()> {
     if stdout_is_terminal() { show(text) } else { write_stdout(text) }
+}
+
+/// Writes a result to standard output: as JSON, or as the text of a report.
+pub(crate) fn show_result(
+    is_json: bool,
+    value: &impl Serialize,
+    text: impl FnOnce() -> String,
+) -> Result<()> {
+    if is_json {
+        show_json(value)?
+    } else {
+        show(&text())?
+    }
+    Ok(())
 }
 
 /// Writes `value` to standard output as indented JSON.

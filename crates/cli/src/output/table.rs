@@ -32,6 +32,11 @@ pub(crate) fn table<const N: usize>(rows: impl IntoIterator<Item = [String; N]>)
     out
 }
 
+/// A table of labels and values.
+pub(crate) fn fields<'a>(rows: impl IntoIterator<Item = (&'a str, String)>) -> String {
+    table(rows.into_iter().map(|(label, value)| [label.to_owned(), value]))
+}
+
 fn cells<const N: usize>(row: [String; N]) -> [String; N] {
     let mut n_left = N;
     row.map(|cell| {

@@ -11,8 +11,8 @@ use lilims_engine::LoadOptions;
 use lilims_gguf::File;
 use lilims_hub::{self as hub, Library, Verified};
 use lilims_ipc::{
-    Command, Error, ImportFailure, Limits, Recommended, Reply, Report, Repository,
-    RepositoryFile, Search,
+    Command, Error, ImportFailure, Limits, Recommended, Reply, Report, Repository, RepositoryFile,
+    Search,
 };
 use lilims_models::scan::Environment;
 use lilims_models::{Catalogue, quantisation_of};

@@ -248,9 +248,10 @@ impl LibraryHandle {
     /// The library's.
     pub fn model_of(&self, file: &HubFile) -> Result<Option<Listed>, Error> {
         let (repository, sha256) = (&file.repository, file.sha256.as_deref());
-        let found = self.opened()?.entries()?.into_iter().find(|entry| {
-            entry.is_file_of(repository, &file.file, sha256) && entry.is_usable()
-        });
+        let found =
+            self.opened()?.entries()?.into_iter().find(|entry| {
+                entry.is_file_of(repository, &file.file, sha256) && entry.is_usable()
+            });
         Ok(found.map(Listed::from))
     }
 

@@ -20,10 +20,7 @@ const MAX_PROPOSALS: usize = 3;
 ///
 /// # Errors
 /// [`Error::UnknownModel`], [`Error::Ambiguous`], [`Error::Bundled`], or the library's.
-pub fn model_path(
-    name: Option<&Path>,
-    on_note: &dyn Fn(&LibraryNote),
-) -> Result<PathBuf, Error> {
+pub fn model_path(name: Option<&Path>, on_note: &dyn Fn(&LibraryNote)) -> Result<PathBuf, Error> {
     let path = match name {
         None => return Ok(lilims_models::bundled_model(None)?),
         Some(path) if path.exists() => return Ok(path.to_owned()),
