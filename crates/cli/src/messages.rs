@@ -190,6 +190,8 @@ pub(crate) fn advice_on(error: &anyhow::Error) -> Option<&'static str> {
         Some(FileFault::Incomplete) => {
             Some("The file is not a complete model; get one that was converted for llama.cpp.")
         }
+        // Their sentences say it.
+        None if matches!(error, Error::UnknownModel { .. } | Error::Ambiguous { .. }) => None,
         None => advice(&error.problem()),
     }
 }

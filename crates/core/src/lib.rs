@@ -20,7 +20,7 @@ mod logits;
 pub mod measure;
 mod model_host;
 mod notifier;
-pub mod problem;
+mod problem;
 mod saved_conversation;
 pub mod tokens;
 

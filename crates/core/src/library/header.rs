@@ -12,7 +12,7 @@ const FIRST_BYTES: u64 = 1 << 20;
 ///
 /// # Errors
 /// The hub's; or why the header cannot be read.
-pub async fn fetch(
+pub(crate) async fn fetch(
     client: &Client,
     repository: &str,
     revision: &str,

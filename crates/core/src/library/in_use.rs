@@ -2,11 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use lilims_engine::{LoadOptions, MemoryEstimate};
-use lilims_gguf::File;
-use lilims_hub::{Entry, Held, Library, Peak};
+use lilims_engine::LoadOptions;
+use lilims_hub::{Entry, Held, Library};
 
-use super::machine;
+use super::{fit, machine};
 use crate::error::Error;
 
 /// Keeps a model from being removed until it is dropped.
@@ -37,17 +36,10 @@ impl InUse {
     /// Records the peak memory of this process with `n_tokens` in the cache, for later estimates.
     pub(crate) fn note_peak(&self, options: &LoadOptions, n_tokens: usize) {
         let Some(measured_bytes) = machine::peak_bytes() else { return };
-        // A cache takes no memory where nothing was written.
-        let options = LoadOptions { context: Some(n_tokens.max(1)), ..options.clone() };
-        let Ok(file) = File::open(&self.path) else { return };
-        let Ok(estimate) = MemoryEstimate::new(&file, &options) else { return };
-        // If this fails, estimates stay as they are.
-        let _ = self.library.note_peak(&Peak {
-            model: self.entry.name.clone(),
-            weights_bytes: estimate.weights_bytes,
-            estimated_bytes: estimate.total_bytes(),
-            measured_bytes,
-            family: estimate.family,
-        });
+        let (model, measured) = (self.entry.name.clone(), |_: &_| measured_bytes);
+        if let Some(peak) = fit::peak_of(&self.path, model, options, n_tokens, measured) {
+            // If this fails, estimates stay as they are.
+            let _ = self.library.note_peak(&peak);
+        }
     }
 }

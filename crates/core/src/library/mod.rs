@@ -4,26 +4,27 @@
 //! loaded. Hub and engine do not know each other.
 
 pub(crate) mod download;
-pub mod fit;
+pub(crate) mod fit;
 mod header;
 pub(crate) mod headers;
 pub(crate) mod in_use;
 mod listing;
 pub mod machine;
 mod names;
-pub mod present;
+pub(crate) mod present;
 mod wanted;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use lilims_engine::{LoadOptions, MemoryEstimate};
 use lilims_hub::{Client, Held, Library};
 use lilims_ipc::{Attempt, Error, LibraryNote, Problem};
 use lilims_models::Catalogue;
 
 use crate::error;
 pub use download::{BlockingHub, DownloadEnd, HubFile};
-pub use header::fetch as fetch_header;
+pub(crate) use header::fetch as fetch_header;
 use headers::Headers;
 pub use lilims_hub::{RepositoryFile, Scanned, set_token};
 pub use listing::{Listed, Stopped, Verification};
@@ -165,9 +166,15 @@ impl LibraryHandle {
     /// Records the memory that the model at `path` takes with `n_tokens` in its cache, for later
     /// estimates.
     pub fn note_peak(&self, path: &Path, n_tokens: usize, taken_bytes: u64) {
-        if let (Ok(library), Some(name)) = (self.library(), self.loaded())
-            && let Some(peak) = fit::measured(path, name, n_tokens, taken_bytes)
-        {
+        let (Ok(library), Some(name)) = (self.library(), self.loaded()) else { return };
+        if taken_bytes == 0 {
+            // The system does not report it.
+            return;
+        }
+        // The app's own memory is not the model's.
+        let measured = |estimate: &MemoryEstimate| taken_bytes + estimate.base_bytes;
+        let options = LoadOptions::default();
+        if let Some(peak) = fit::peak_of(path, name, &options, n_tokens, measured) {
             let _ = library.note_peak(&peak);
         }
     }
@@ -193,14 +200,14 @@ fn rebuilt(library: &Library) -> Option<LibraryNote> {
 }
 
 /// The load that the last process did not survive, if there is one.
-pub fn suspended_load() -> Option<Attempt> {
+pub(crate) fn suspended_load() -> Option<Attempt> {
     let folder = lilims_models::data_dir().ok()?;
     let left = lilims_models::LoadAttempt::take_leftover(&folder, fit::is_alive)?;
     Some(fit::suspended(left))
 }
 
 /// The error of a model that is no longer in the library.
-pub fn gone(name: &str) -> Error {
+pub(crate) fn gone(name: &str) -> Error {
     Problem::ModelGone { name: name.to_owned() }.into()
 }
 

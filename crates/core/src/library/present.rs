@@ -19,7 +19,7 @@ const MAX_LEFT_OUT: usize = 20;
 ///
 /// # Errors
 /// When there is no library or its index cannot be read.
-pub fn library(handle: &LibraryHandle) -> Result<Library, Error> {
+pub(crate) fn library(handle: &LibraryHandle) -> Result<Library, Error> {
     let library = handle.library()?;
     let budget = fit::budget();
     let entries = library.entries()?;
@@ -95,7 +95,7 @@ pub(super) fn storage(storage: hub::Storage) -> Storage {
 }
 
 /// The queue of downloads.
-pub fn downloads(rows: &[DownloadRow]) -> Vec<Download> {
+pub(crate) fn downloads(rows: &[DownloadRow]) -> Vec<Download> {
     rows.iter().map(download).collect()
 }
 
@@ -134,7 +134,7 @@ pub(super) fn download(row: &DownloadRow) -> Download {
 }
 
 /// The plan of a download.
-pub fn plan(
+pub(crate) fn plan(
     repository: &str,
     file: &str,
     plan: hub::Plan,
@@ -151,7 +151,7 @@ pub fn plan(
 }
 
 /// A model of a plan.
-pub fn plan_model(occupant: Occupant) -> PlanModel {
+pub(crate) fn plan_model(occupant: Occupant) -> PlanModel {
     PlanModel {
         name: occupant.name,
         title: occupant.title,
@@ -162,7 +162,7 @@ pub fn plan_model(occupant: Occupant) -> PlanModel {
 }
 
 /// The result of a scan.
-pub fn scanned(scanned: hub::Scanned) -> Report {
+pub(crate) fn scanned(scanned: hub::Scanned) -> Report {
     let hub::Scanned { added, known, gone, left_out } = scanned;
     let n_more_left_out = left_out.len().saturating_sub(MAX_LEFT_OUT) as u64;
     let left_out = left_out.into_iter().take(MAX_LEFT_OUT);
