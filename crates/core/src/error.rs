@@ -51,7 +51,7 @@ pub enum Error {
         path: PathBuf,
         /// Why.
         #[source]
-        source: Gguf,
+        source: Box<Gguf>,
     },
     /// The model, or its tokenizer, cannot be loaded.
     #[error("cannot load {}{}", if *is_tokenizer { "the tokenizer of " } else { "" }, path.display())]
@@ -62,7 +62,7 @@ pub enum Error {
         is_tokenizer: bool,
         /// Why.
         #[source]
-        source: Engine,
+        source: Box<Engine>,
     },
     /// The model cannot be run.
     #[error("Lilims cannot run {name}")]
@@ -71,7 +71,7 @@ pub enum Error {
         name: String,
         /// Why.
         #[source]
-        source: Engine,
+        source: Box<Engine>,
     },
     /// A name means several models or files.
     #[error("`{text}` could be {}", candidates.join(", "))]
@@ -178,7 +178,7 @@ pub enum Error {
         path: PathBuf,
         /// Why.
         #[source]
-        source: lilims_convert::Error,
+        source: Box<lilims_convert::Error>,
     },
     /// A result cannot be written.
     #[error("cannot write {}", path.display())]
@@ -258,10 +258,10 @@ impl Error {
     pub fn file_fault(&self) -> Option<FileFault> {
         match self {
             Self::Engine(Engine::Damaged { .. }) => Some(FileFault::Damaged),
+            Self::Read { source, .. } => gguf_fault(source),
             Self::Engine(Engine::Gguf(error))
-            | Self::Read { source: error, .. }
             | Self::Hub(lilims_hub::Error::NotAModel { source: error, .. }) => gguf_fault(error),
-            Self::Load { source, .. } | Self::Run { source, .. } => match source {
+            Self::Load { source, .. } | Self::Run { source, .. } => match &**source {
                 Engine::Damaged { .. } => Some(FileFault::Damaged),
                 Engine::Gguf(error) => gguf_fault(error),
                 _ => None,
@@ -334,5 +334,25 @@ impl From<ipc::Error> for Error {
 impl From<Gguf> for Error {
     fn from(error: Gguf) -> Self {
         Self::Engine(error.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_of_files_are_found_in_every_error_that_holds_one() {
+        let invalid = || Gguf::Invalid { what: "x".into(), offset: 4 };
+        let (path, name) = (PathBuf::new(), String::new());
+        for error in [
+            Error::from(Engine::from(invalid())),
+            Error::Read { path: path.clone(), source: invalid().into() },
+            Error::Load { path, is_tokenizer: false, source: Engine::from(invalid()).into() },
+            Error::Run { name, source: Engine::from(invalid()).into() },
+        ] {
+            assert_eq!(error.file_fault(), Some(FileFault::Damaged), "{error:?}");
+            assert_eq!(error.problem(), Problem::ModelDamaged, "{error:?}");
+        }
     }
 }

@@ -111,7 +111,7 @@ pub enum Fault {
 pub fn inspect(path: &Path, threads: Option<usize>) -> Result<FileContent, Error> {
     let file = File::open(path)
         .map(Arc::new)
-        .map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        .map_err(|source| Error::Read { path: path.to_owned(), source: source.into() })?;
     let metadata = file.metadata();
     let text = |key: &str| metadata.str(key).ok().map(str::to_owned);
     let family = text("general.architecture");

@@ -68,7 +68,7 @@ impl LocalModel {
         let in_use = InUse::new(&path)?;
         match Model::load(&path, &options) {
             Ok(model) => Ok(Self { model, path, options, in_use, load_time: start.elapsed() }),
-            Err(source) => Err(Error::Load { path, is_tokenizer: false, source }),
+            Err(source) => Err(Error::Load { path, is_tokenizer: false, source: source.into() }),
         }
     }
 

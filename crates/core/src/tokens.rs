@@ -67,7 +67,11 @@ fn load(path: &Path) -> Result<(Arc<File>, Tokenizer), Error> {
         let tokenizer = Tokenizer::from_gguf(&file)?;
         Ok((file, tokenizer))
     };
-    load().map_err(|source| Error::Load { path: path.to_owned(), is_tokenizer: true, source })
+    load().map_err(|source| Error::Load {
+        path: path.to_owned(),
+        is_tokenizer: true,
+        source: source.into(),
+    })
 }
 
 #[cfg(test)]

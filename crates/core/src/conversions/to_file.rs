@@ -94,5 +94,6 @@ impl FileConversion {
 }
 
 fn read_text(path: &Path) -> Result<Text, Error> {
-    Text::read(path).map_err(|source| Error::ReadText { path: path.to_owned(), source })
+    Text::read(path)
+        .map_err(|source| Error::ReadText { path: path.to_owned(), source: source.into() })
 }

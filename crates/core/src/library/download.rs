@@ -188,7 +188,7 @@ impl<'a> BlockingHub<'a> {
         let (header, library) = (self.runtime.block_on(header)?, self.handle.opened()?);
         let fit = fit::of_file(&header, &file.file, options, library, &fit::budget());
         let name = || format!("{}/{}", file.repository, file.file);
-        fit.map_err(|source| Error::Run { name: name(), source })
+        fit.map_err(|source| Error::Run { name: name(), source: source.into() })
     }
 
     /// Carries out a queued download, with at most `bytes_per_second`.

@@ -316,10 +316,11 @@ impl LibraryHandle {
         } else {
             return Ok(None);
         };
-        let file = File::open(&path).map_err(|source| Error::Read { path, source })?;
+        let file =
+            File::open(&path).map_err(|source| Error::Read { path, source: source.into() })?;
         match fit::of_file(&file, &name, options, library, &fit::budget()) {
             Ok(fit) => Ok(Some((name, fit))),
-            Err(source) => Err(Error::Run { name, source }),
+            Err(source) => Err(Error::Run { name, source: source.into() }),
         }
     }
 }
