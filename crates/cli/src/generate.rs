@@ -77,7 +77,7 @@ impl Generate {
         });
         out.end()?;
         let answered = match answered {
-            Err(Error::NoChatTemplate { .. }) => {
+            Err(Error::NoChatTemplate(_)) => {
                 bail!("the model has no chat template, which --system needs")
             }
             answered => answered?,

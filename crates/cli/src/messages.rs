@@ -32,7 +32,7 @@ pub(crate) fn error(error: &Error) -> String {
             };
             format!("{context}{what}")
         }
-        Error::UnknownDownload { text } => format!(
+        Error::UnknownDownload(text) => format!(
             "`{text}` is no curated model and no repository: write owner/name; \
              `lilims search {text}` finds some"
         ),
@@ -51,14 +51,14 @@ pub(crate) fn error(error: &Error) -> String {
             let files: String = files.iter().map(file).collect();
             format!("{repository} has no {what}; it has:{files}")
         }
-        Error::IsFolder { path } => {
+        Error::IsFolder(path) => {
             let path = path.display();
             format!("{path} is a folder: `lilims scan {path}` takes its models")
         }
-        Error::Exists { path } => {
+        Error::Exists(path) => {
             format!("{} is there already: --force replaces it", path.display())
         }
-        Error::NoChatTemplate { model } => format!(
+        Error::NoChatTemplate(model) => format!(
             "{model} has no chat template, so it was not made for conversations: \
              use `lilims generate`"
         ),

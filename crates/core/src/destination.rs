@@ -12,7 +12,7 @@ pub fn check_destination(out: &Path, inputs: &[&Path]) -> Result<(), Error> {
     lilims_files::check_replaceable(out)?;
     let is_input = |input: &&Path| is_same(out, input) || is_part_of_checkpoint(out, input);
     match inputs.iter().any(is_input) {
-        true => Err(Error::OverwritesInput { path: out.to_owned() }),
+        true => Err(Error::OverwritesInput(out.to_owned())),
         false => Ok(()),
     }
 }

@@ -94,11 +94,8 @@ pub enum Error {
         similar: Vec<String>,
     },
     /// A text is neither a curated model nor a repository.
-    #[error("`{text}` is not a curated model or a repository")]
-    UnknownDownload {
-        /// The text.
-        text: String,
-    },
+    #[error("`{0}` is not a curated model or a repository")]
+    UnknownDownload(String),
     /// A repository has no file that was asked for.
     #[error("{repository} has no such file")]
     NoSuchFile {
@@ -120,35 +117,20 @@ pub enum Error {
         why: Unsuitable,
     },
     /// The bundled model cannot be removed.
-    #[error("{name} ships with Lilims and stays")]
-    BundledStays {
-        /// Its short name.
-        name: String,
-    },
+    #[error("{0} ships with Lilims and stays")]
+    BundledStays(String),
     /// A file was asked for and there is a folder.
-    #[error("{} is a folder", path.display())]
-    IsFolder {
-        /// The folder.
-        path: PathBuf,
-    },
+    #[error("{} is a folder", .0.display())]
+    IsFolder(PathBuf),
     /// The file to write is one of those that are read.
-    #[error("{} is what is read: choose another name to write to", path.display())]
-    OverwritesInput {
-        /// The file.
-        path: PathBuf,
-    },
+    #[error("{} is what is read: choose another name to write to", .0.display())]
+    OverwritesInput(PathBuf),
     /// The file to write exists.
-    #[error("{} exists", path.display())]
-    Exists {
-        /// The file.
-        path: PathBuf,
-    },
+    #[error("{} exists", .0.display())]
+    Exists(PathBuf),
     /// The model has no chat template.
-    #[error("{model} has no chat template")]
-    NoChatTemplate {
-        /// The model's name.
-        model: String,
-    },
+    #[error("{0} has no chat template")]
+    NoChatTemplate(String),
     /// The workload is longer than the context that the model was trained for.
     #[error("{needed} tokens are more than the {trained} that the model was trained for")]
     BeyondTraining {

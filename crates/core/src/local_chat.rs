@@ -64,7 +64,7 @@ impl<'a> LocalChat<'a> {
         file: Option<PathBuf>,
     ) -> Result<(Self, Option<Error>), Error> {
         if model.model.chat_format().template()?.is_none() {
-            return Err(Error::NoChatTemplate { model: model.name().to_owned() });
+            return Err(Error::NoChatTemplate(model.name().to_owned()));
         }
         let file = file.map(ConversationFile::new);
         let mut saved: Saved = match &file {

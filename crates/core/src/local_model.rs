@@ -119,7 +119,7 @@ impl LocalModel {
             return self.answer_chat(question, options, cancel, on_update);
         }
         if question.system.is_some() {
-            return Err(Error::NoChatTemplate { model: self.name().to_owned() });
+            return Err(Error::NoChatTemplate(self.name().to_owned()));
         }
         let mut session = self.model.session()?;
         session.set_overflow(options.overflow);

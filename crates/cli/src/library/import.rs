@@ -32,7 +32,7 @@ impl Import {
         for file in &self.files {
             match interrupt::during(|cancel| library.import(file, self.in_place, cancel)) {
                 Ok(name) => output::show(&format!("{name}\n"))?,
-                Err(error @ Error::IsFolder { .. }) => return Err(error.into()),
+                Err(error @ Error::IsFolder(_)) => return Err(error.into()),
                 Err(error) => {
                     let context = format!("cannot import {}", file.display());
                     return Err(anyhow::Error::new(error).context(context));

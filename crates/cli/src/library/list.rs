@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::Args;
-use lilims_core::library::{Listed, Stopped};
+use lilims_core::library::{Entry, Listed, Stopped};
 
 use super::words;
 use crate::output;
@@ -56,44 +56,49 @@ impl Show {
     }
 }
 
-fn cells(model: &Listed) -> [String; 6] {
-    let (used, notes) = match model.done_bytes {
+fn cells(listed: &Listed) -> [String; 6] {
+    let model = &listed.model;
+    let (used, notes) = match listed.done_bytes {
         Some(done) => {
             let percent = done.saturating_mul(100) / model.size_bytes.max(1);
-            let state = match model.stopped {
+            let state = match listed.stopped {
                 Some(Stopped::Failed) => "unfinished, broke off",
                 Some(Stopped::Paused) => "unfinished, paused",
                 None => "unfinished",
             };
             (format!("{percent}% here"), state.to_owned())
         }
-        None => (last_used(model), notes(model)),
+        None => (last_used(model), notes(listed)),
     };
     let size = output::disk_size(model.size_bytes);
     [model.name.clone(), size, model.quantisation.clone(), place(model).to_owned(), used, notes]
 }
 
 /// Whose folder a model is in.
-pub(super) fn place(model: &Listed) -> &str {
+pub(super) fn place(model: &Entry) -> &str {
     match &model.owner {
         None => "ours",
-        Some(_) if model.is_bundled => "bundled",
+        Some(_) if model.is_bundled() => "bundled",
         Some(owner) => owner,
     }
 }
 
-fn notes(model: &Listed) -> String {
-    let all =
-        [(model.is_pinned, "pinned"), (model.is_damaged, "damaged"), (model.is_missing, "missing")];
+fn notes(listed: &Listed) -> String {
+    let all = [
+        (listed.model.is_pinned, "pinned"),
+        (listed.model.is_damaged, "damaged"),
+        (listed.is_missing, "missing"),
+    ];
     let notes = all.into_iter().filter_map(|(is_so, note)| is_so.then_some(note));
     notes.collect::<Vec<_>>().join(", ")
 }
 
-fn last_used(model: &Listed) -> String {
+fn last_used(model: &Entry) -> String {
     model.last_used_ms.map_or_else(|| "never".to_owned(), words::when)
 }
 
-fn text(model: &Listed) -> String {
+fn text(listed: &Listed) -> String {
+    let model = &listed.model;
     let source = model.repository.as_ref().map(|repository| match &model.file {
         Some(file) => format!("{repository}/{file}"),
         None => repository.clone(),
@@ -108,13 +113,13 @@ fn text(model: &Listed) -> String {
         ("context", model.context_tokens.map(|n| format!("{n} tokens"))),
         ("licence", model.licence.clone()),
         ("where", Some(place(model).to_owned())),
-        ("file", Some(model.path.clone())),
+        ("file", Some(model.path.display().to_string())),
         ("from", source),
         ("revision", model.revision.clone()),
         ("sha256", model.sha256.clone()),
         ("added", Some(words::when(model.added_ms))),
         ("last used", Some(last_used(model))),
-        ("state", known(&notes(model))),
+        ("state", known(&notes(listed))),
     ];
     output::fields(rows.into_iter().filter_map(|(label, value)| Some((label, value?))))
 }

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
-use lilims_core::library::{BlockingHub, DownloadEnd, HubFile, LibraryHandle, Listed, Wanted};
+use lilims_core::library::{BlockingHub, HubFile, LibraryHandle, Listed, Outcome, Wanted};
 use lilims_core::{Error, LoadOptions};
 use lilims_ipc::{DownloadPlan, PlanModel};
 
@@ -69,8 +69,8 @@ impl Pull {
 }
 
 fn note_present(model: &Listed) {
-    let Listed { name, path, .. } = model;
-    output::note(&format!("{name} is here already ({}): {path}", place(model)));
+    let (place, path) = (place(&model.model), model.model.path.display());
+    output::note(&format!("{} is here already ({place}): {path}", model.model.name));
 }
 
 /// Prints whether the file will run. The download itself waits for a hub that cannot be reached now.
@@ -107,16 +107,17 @@ fn download(
     progress.end();
     note_token_refusal(hub);
     match end? {
-        DownloadEnd::Done(name) => {
+        Outcome::Done(model) => {
+            let name = &model.name;
             output::note(&format!("`lilims chat --model {name}` talks to it."));
             Ok(output::show(&format!("{name}\n"))?)
         }
-        DownloadEnd::Paused => {
+        Outcome::Paused => {
             output::note("Paused: the next `lilims pull` of it goes on from here.");
             if interrupt::is_ending() { Ok(()) } else { Err(Reported.into()) }
         }
-        DownloadEnd::Cancelled => bail!("the download was cancelled"),
-        DownloadEnd::Failed(error) => Err(Error::from(error))
+        Outcome::Cancelled => bail!("the download was cancelled"),
+        Outcome::Failed(error) => Err(Error::from(*error))
             .context("the download broke off; the next pull goes on from there"),
     }
 }

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::Args;
-use lilims_core::library::Listed;
+use lilims_core::library::{Entry, Listed};
 
 use super::list::place;
 use crate::output;
@@ -27,12 +27,13 @@ impl Names {
 }
 
 fn text(removed: &Listed) -> String {
-    let Listed { name, path, .. } = removed;
+    let Entry { name, path, owner, size_bytes, .. } = &removed.model;
     if removed.is_unfinished {
         format!("Dropped the unfinished {name}.")
-    } else if removed.owner.is_some() {
-        format!("{name} left the library; its file stays ({}): {path}", place(removed))
+    } else if owner.is_some() {
+        let (place, path) = (place(&removed.model), path.display());
+        format!("{name} left the library; its file stays ({place}): {path}")
     } else {
-        format!("Removed {name} ({}).", output::disk_size(removed.size_bytes))
+        format!("Removed {name} ({}).", output::disk_size(*size_bytes))
     }
 }

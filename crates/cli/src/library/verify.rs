@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::Args;
-use lilims_core::library::{Listed, Verification};
+use lilims_core::library::{Entry, Verified};
 
 use crate::output::{self, Line};
 use crate::{Reported, interrupt};
@@ -23,34 +23,34 @@ impl Verify {
         };
         let mut all_good = true;
         for model in models {
-            let (name, mut line) = (&model.name, Line::default());
+            let (name, mut line) = (&model.model.name, Line::default());
             let mut on_progress = |done: u64| {
                 if output::stderr_is_terminal() {
-                    let percent = done * 100 / model.size_bytes.max(1);
+                    let percent = done * 100 / model.model.size_bytes.max(1);
                     line.rewrite(&format!("{name}  {percent}%"));
                 }
             };
             let verified =
                 interrupt::during(|cancel| library.verify(&model, cancel, &mut on_progress));
             line.clear();
-            let verification = verified?;
-            all_good &= matches!(verification, Verification::Good { .. });
-            output::show(&format!("{name}  {}\n", text(&model, verification)))?;
+            let verified = verified?;
+            all_good &= matches!(verified, Some(Verified::Good { .. }));
+            output::show(&format!("{name}  {}\n", text(&model.model, verified)))?;
         }
         if all_good { Ok(()) } else { Err(Reported.into()) }
     }
 }
 
-fn text(model: &Listed, verification: Verification) -> String {
-    match verification {
-        Verification::Missing => format!("missing: {}", model.path),
-        Verification::Good { sha256 } => format!("good  {sha256}"),
-        Verification::Repairable => {
+fn text(model: &Entry, verified: Option<Verified>) -> String {
+    match verified {
+        None => format!("missing: {}", model.path.display()),
+        Some(Verified::Good { sha256 }) => format!("good  {sha256}"),
+        Some(Verified::Repairing { .. }) => {
             let repository = model.repository.as_deref().unwrap_or_default();
             let file = model.file.as_deref().unwrap_or_default();
             format!("damaged: `lilims pull {repository}/{file}` fetches the damaged part")
         }
-        Verification::Damaged { expected, got } => {
+        Some(Verified::Damaged { expected, got }) => {
             format!("damaged: its SHA-256 is {got}, it was {expected}")
         }
     }

@@ -45,7 +45,7 @@ impl FileConversion {
     pub fn check(&self) -> Result<(), Error> {
         check_destination(&self.out, &[])?;
         if !self.options.replace_existing && self.out.exists() {
-            return Err(Error::Exists { path: self.out.clone() });
+            return Err(Error::Exists(self.out.clone()));
         }
         Ok(())
     }

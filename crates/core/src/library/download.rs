@@ -119,19 +119,6 @@ fn missing_bytes(library: &Library, file: &HubFile) -> Result<u64, hub::Error> {
     library.missing_bytes(&file.repository, &file.file, file.size_bytes)
 }
 
-/// How a download ended.
-#[derive(Debug)]
-pub enum DownloadEnd {
-    /// The model is in the library, with this short name.
-    Done(String),
-    /// It was paused, here or by another process.
-    Paused,
-    /// It was cancelled.
-    Cancelled,
-    /// It failed.
-    Failed(lilims_ipc::Error),
-}
-
 /// The hub for programs that wait for its answers.
 pub struct BlockingHub<'a> {
     handle: &'a LibraryHandle,
@@ -201,24 +188,18 @@ impl<'a> BlockingHub<'a> {
         file: &HubFile,
         bytes_per_second: Option<u64>,
         mut on_progress: impl FnMut(&Download) + Send,
-    ) -> Result<DownloadEnd, Error> {
+    ) -> Result<Outcome, Error> {
         let downloader = Downloader::new(self.client.clone());
         let downloader = match bytes_per_second {
             Some(limit) => downloader.at_most(limit),
             None => downloader,
         };
         let run = downloader.run_until_done(id, |row| on_progress(&present::download(row)));
-        Ok(match self.runtime.block_on(run)? {
-            Outcome::Done(entry) => {
-                if let Some(licence) = &file.licence {
-                    self.handle.opened()?.note_licence(&entry.name, licence)?;
-                }
-                DownloadEnd::Done(entry.name)
-            }
-            Outcome::Paused => DownloadEnd::Paused,
-            Outcome::Cancelled => DownloadEnd::Cancelled,
-            Outcome::Failed(error) => DownloadEnd::Failed(*error),
-        })
+        let outcome = self.runtime.block_on(run)?;
+        if let (Outcome::Done(entry), Some(licence)) = (&outcome, &file.licence) {
+            self.handle.opened()?.note_licence(&entry.name, licence)?;
+        }
+        Ok(outcome)
     }
 
     /// The answer to `ask`; waits once where the hub wants a pause.

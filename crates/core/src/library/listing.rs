@@ -15,43 +15,12 @@ use super::wanted::Wanted;
 use super::{LibraryHandle, fit, names, present};
 use crate::error::Error;
 
-/// A model on this device, or a download that has not ended. Times are milliseconds since 1970.
+/// A model on this device, or a download that has not ended.
 #[derive(Clone, Debug, Serialize)]
 pub struct Listed {
-    /// The short name; `owner/name/FILE` for a download.
-    pub name: String,
-    /// The name to show.
-    pub title: String,
-    /// Where the file is; empty for a download.
-    pub path: String,
-    /// Whose file it is; `None` where Lilims downloaded or copied it.
-    pub owner: Option<String>,
-    /// The repository that it came from.
-    pub repository: Option<String>,
-    /// The file in that repository.
-    pub file: Option<String>,
-    /// The commit of that repository.
-    pub revision: Option<String>,
-    /// The file's SHA-256, where it was computed.
-    pub sha256: Option<String>,
-    /// The file's length.
-    pub size_bytes: u64,
-    /// Quantisation; empty where unknown.
-    pub quantisation: String,
-    /// Family; empty where unknown.
-    pub family: String,
-    /// The context that it was trained for.
-    pub context_tokens: Option<u32>,
-    /// The licence of the weights.
-    pub licence: Option<String>,
-    /// When it was added.
-    pub added_ms: u64,
-    /// When it was last loaded.
-    pub last_used_ms: Option<u64>,
-    /// Whether it is never removed to make room.
-    pub is_pinned: bool,
-    /// Whether its hash no longer holds.
-    pub is_damaged: bool,
+    /// The model; a download is called `owner/name/FILE` and has no path.
+    #[serde(flatten)]
+    pub model: Entry,
     /// Whether its file is not there.
     pub is_missing: bool,
     /// Whether it is a download that has not ended.
@@ -59,10 +28,7 @@ pub struct Listed {
     /// Bytes of an unfinished download that are here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub done_bytes: Option<u64>,
-    /// Whether it ships with the app.
-    #[serde(skip)]
-    pub is_bundled: bool,
-    /// Whether the download is paused or has failed.
+    /// Why the download does not run.
     #[serde(skip)]
     pub stopped: Option<Stopped>,
 }
@@ -77,31 +43,9 @@ pub enum Stopped {
 }
 
 impl From<Entry> for Listed {
-    fn from(entry: Entry) -> Self {
-        Self {
-            is_missing: !entry.path.is_file(),
-            is_bundled: entry.is_bundled(),
-            path: entry.path.to_string_lossy().into_owned(),
-            name: entry.name,
-            title: entry.title,
-            owner: entry.owner,
-            repository: entry.repository,
-            file: entry.file,
-            revision: entry.revision,
-            sha256: entry.sha256,
-            size_bytes: entry.size_bytes,
-            quantisation: entry.quantisation,
-            family: entry.family,
-            context_tokens: entry.context_tokens,
-            licence: entry.licence,
-            added_ms: entry.added_ms,
-            last_used_ms: entry.last_used_ms,
-            is_pinned: entry.is_pinned,
-            is_damaged: entry.is_damaged,
-            is_unfinished: false,
-            done_bytes: None,
-            stopped: None,
-        }
+    fn from(model: Entry) -> Self {
+        let is_missing = !model.path.is_file();
+        Self { model, is_missing, is_unfinished: false, done_bytes: None, stopped: None }
     }
 }
 
@@ -128,27 +72,6 @@ impl From<DownloadRow> for Listed {
             ..entry.into()
         }
     }
-}
-
-/// The state of a model's file after hashing it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verification {
-    /// It is not there.
-    Missing,
-    /// The hash holds, or is the first.
-    Good {
-        /// The hash.
-        sha256: String,
-    },
-    /// It is damaged; downloading it again fetches the damaged part.
-    Repairable,
-    /// It is damaged and cannot be repaired.
-    Damaged {
-        /// The hash that it had.
-        expected: String,
-        /// The hash that it has.
-        got: String,
-    },
 }
 
 impl LibraryHandle {
@@ -179,7 +102,7 @@ impl LibraryHandle {
     /// The library's.
     pub fn bundled(&self) -> Result<Option<Listed>, Error> {
         let mut models = self.list()?.into_iter();
-        Ok(models.find(|model| model.is_bundled && !model.is_missing))
+        Ok(models.find(|it| it.model.is_bundled() && !it.is_missing))
     }
 
     /// Removes models and unfinished downloads, and calls `on_removed` for each. Nothing is removed if
@@ -198,7 +121,7 @@ impl LibraryHandle {
             let unfinished = names::unfinished(library, name)?;
             match names::find(library, name)? {
                 Some(entry) if entry.is_bundled() => {
-                    return Err(Error::BundledStays { name: entry.name });
+                    return Err(Error::BundledStays(entry.name));
                 }
                 Some(entry) => models.push(entry),
                 None if unfinished.is_empty() => models.push(names::entry(library, name)?),
@@ -222,12 +145,12 @@ impl LibraryHandle {
     /// As for [`LibraryHandle::named`]. Then nothing is changed.
     pub fn pin(&self, names: &[String], is_pinned: bool) -> Result<(), Error> {
         for model in self.named(names)? {
-            self.opened()?.pin(&model.name, is_pinned)?;
+            self.opened()?.pin(&model.model.name, is_pinned)?;
         }
         Ok(())
     }
 
-    /// Hashes a model's file again. `on_progress` gets the bytes that are done.
+    /// Hashes a model's file again; `None` where it is missing. `on_progress` gets the bytes that are done.
     ///
     /// # Errors
     /// The library's, also when it was cancelled.
@@ -236,15 +159,11 @@ impl LibraryHandle {
         model: &Listed,
         cancel: &AtomicBool,
         on_progress: &mut dyn FnMut(u64),
-    ) -> Result<Verification, Error> {
+    ) -> Result<Option<Verified>, Error> {
         if model.is_missing {
-            return Ok(Verification::Missing);
+            return Ok(None);
         }
-        Ok(match self.opened()?.verify(&model.name, cancel, on_progress)? {
-            Verified::Good { sha256 } => Verification::Good { sha256 },
-            Verified::Repairing { .. } => Verification::Repairable,
-            Verified::Damaged { expected, got } => Verification::Damaged { expected, got },
-        })
+        Ok(Some(self.opened()?.verify(&model.model.name, cancel, on_progress)?))
     }
 
     /// Copies a file into the library, or adds it where it is. Returns its short name.
@@ -258,7 +177,7 @@ impl LibraryHandle {
         cancel: &AtomicBool,
     ) -> Result<String, Error> {
         if path.is_dir() {
-            return Err(Error::IsFolder { path: path.to_owned() });
+            return Err(Error::IsFolder(path.to_owned()));
         }
         let library = self.opened()?;
         let entry = match is_in_place {

@@ -23,11 +23,11 @@ use lilims_ipc::{Attempt, Error, LibraryNote, Problem};
 use lilims_models::Catalogue;
 
 use crate::error;
-pub use download::{BlockingHub, DownloadEnd, HubFile};
+pub use download::{BlockingHub, HubFile};
 pub(crate) use header::fetch as fetch_header;
 use headers::Headers;
-pub use lilims_hub::{RepositoryFile, Scanned, set_token};
-pub use listing::{Listed, Stopped, Verification};
+pub use lilims_hub::{Entry, Outcome, RepositoryFile, Scanned, Verified, set_token};
+pub use listing::{Listed, Stopped};
 pub use names::model_path;
 pub use wanted::{Pick, Target, Wanted};
 

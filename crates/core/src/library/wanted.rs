@@ -83,7 +83,7 @@ impl FromStr for Wanted {
         match (exact, &with_prefix[..]) {
             (Some(model), _) => Ok(Self::curated(model)),
             (None, [model]) => Ok(Self::curated(model)),
-            (None, []) => Err(Error::UnknownDownload { text: text.to_owned() }),
+            (None, []) => Err(Error::UnknownDownload(text.to_owned())),
             (None, several) => Err(Error::Ambiguous {
                 text: text.to_owned(),
                 candidates: several.iter().map(|model| model.id.clone()).collect(),
