@@ -458,6 +458,15 @@ mod tests {
     }
 
     #[test]
+    fn advice_is_found_below_the_context() {
+        let error = Error::from(ipc::Error::from(Problem::PlanChanged));
+        let error = anyhow::Error::new(error).context("cannot make room");
+        assert_eq!(advice_on(&error), advice(&Problem::PlanChanged));
+        assert!(advice_on(&error).is_some() && !is_cancelled(&error));
+        assert_eq!(advice_on(&anyhow::Error::msg("other")), None);
+    }
+
+    #[test]
     fn a_code_without_facts_shows_its_detail() {
         let error = ipc::Error::new(Problem::Unknown, "as an older version wrote it");
         assert_eq!(problem(&error), "as an older version wrote it");

@@ -1,8 +1,10 @@
 //! The application without a face: the loaded model, the conversation, the library and conversions.
 //!
-//! The shell, the command line and the server are its doors. Nothing here knows a window, a terminal
-//! or HTTP serving, and nothing here is a sentence for people: errors and facts leave as the codes of
-//! `lilims-ipc`, and the doors have the sentences.
+//! The shell and the command line are its doors. [`App`] serves one that stays open: commands in,
+//! events out. Programs that do one thing and end use [`library::LibraryHandle`],
+//! [`library::BlockingHub`], [`LocalModel`], [`LocalChat`] and the modules. Nothing here knows a window,
+//! a terminal or HTTP serving, and nothing here is a sentence for people: errors and facts leave typed,
+//! and the doors have the sentences.
 
 mod answer_stream;
 mod app;
