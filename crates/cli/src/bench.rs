@@ -1,20 +1,14 @@
 //! `lilims bench`: how fast a model reads and generates on this machine.
 
 use std::fmt::Write;
-use std::process::ExitCode;
-use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use clap::Args;
-use lilims_bench::{Machine, Speed, Summary, Workload, roofline, speed};
-use lilims_engine::Model;
-use serde::Serialize;
+use lilims_core::measure::{SpeedReport, SpeedSummary, Workload};
 
 use crate::options::{self, ModelOptions};
-use crate::{memory, output};
+use crate::output;
 
-/// Measure speed, with llama-bench's meaning of each figure: tokens of a prompt read per second, and
-/// tokens generated per second without sampling or text.
 #[derive(Args)]
 pub(crate) struct Bench {
     #[command(flatten)]
@@ -40,34 +34,8 @@ pub(crate) struct Bench {
     json: bool,
 }
 
-/// What `--json` prints.
-#[derive(Serialize)]
-struct Report<'a> {
-    model: &'a str,
-    quantisation: &'a str,
-    prompt_tokens: usize,
-    generate_tokens: usize,
-    depth: usize,
-    prefill_tps: &'a [f64],
-    decode_tps: &'a [f64],
-    load_ms: f64,
-    peak_rss_bytes: Option<u64>,
-    threads: usize,
-    isa: &'a str,
-    backend: &'a str,
-    /// What has to be read from memory for each generated token.
-    bytes_per_token: u64,
-    /// Bytes per second that the threads read; with `--roof` only.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    roof_bytes_per_second: Option<f64>,
-    /// The share of the roof that the median of `decode_tps` reaches.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    decode_roof_share: Option<f64>,
-    machine: &'a Machine,
-}
-
 impl Bench {
-    pub(crate) fn run(self, threads: Option<usize>) -> Result<ExitCode> {
+    pub(crate) fn run(self, threads: Option<usize>) -> Result<()> {
         let workload = Workload {
             prompt_tokens: self.prompt_tokens,
             generate_tokens: self.generate_tokens,
@@ -78,70 +46,25 @@ impl Bench {
             workload.prompt_tokens > 0 || workload.generate_tokens > 0,
             "nothing to measure: both --prompt-tokens and --generate-tokens are 0"
         );
-        let machine = Machine::here();
-        let start = Instant::now();
-        let loaded = self.model.load(threads, Some(workload.context()))?;
-        let model = &loaded.model;
-        let load_ms = start.elapsed().as_secs_f64() * 1e3;
-        let threads = model.threads();
-        let (needed, context) = (workload.context(), model.spec().context);
-        ensure!(
-            needed <= context,
-            "{needed} tokens are more than the {context} that the model was trained for"
-        );
-        let speed = speed::measure(model, &workload)?;
-        // Before the roof's buffer and a second map of the file count as well.
-        let peak_rss_bytes = memory::peak_rss_bytes();
-        loaded.note_peak(needed);
-        let file = lilims_gguf::File::open(&loaded.path)?;
-        let bytes_per_token = roofline::bytes_per_token(&file, self.depth, self.model.kv_type())?;
-        let roof = self.roof.then(|| roofline::read_bytes_per_second(threads));
-        let decode = Summary::of(&speed.decode_tps);
-        let backend = model.backend();
-        let report = Report {
-            model: model.name(),
-            quantisation: model.quantisation(),
-            prompt_tokens: self.prompt_tokens,
-            generate_tokens: self.generate_tokens,
-            depth: self.depth,
-            prefill_tps: &speed.prefill_tps,
-            decode_tps: &speed.decode_tps,
-            load_ms,
-            peak_rss_bytes,
-            threads,
-            isa: machine.isa,
-            backend: backend.split(' ').next().unwrap_or_default(),
-            bytes_per_token,
-            roof_bytes_per_second: roof,
-            decode_roof_share: roof
-                .zip(decode)
-                .map(|(roof, decode)| decode.median * bytes_per_token as f64 / roof),
-            machine: &machine,
-        };
-        if self.json {
-            output::show_json(&report)?;
-        } else {
-            output::show(&text(model, &speed, &report)?)?;
-        }
-        Ok(ExitCode::SUCCESS)
+        let model = self.model.load(threads, Some(workload.context()))?;
+        let report = model.measure_speed(&workload, self.roof)?;
+        if self.json { output::show_json(&report) } else { Ok(output::show(&text(&report)?)?) }
     }
 }
 
-/// The report for people: a table with a row for each figure.
-fn text(model: &Model, speed: &Speed, report: &Report) -> Result<String> {
+fn text(report: &SpeedReport) -> Result<String> {
     let mut out = String::new();
-    let machine = report.machine;
-    let name = output::field(report.model);
-    writeln!(out, "{name} ({}) on {}", report.quantisation, model.backend())?;
+    let (machine, name) = (&report.machine, output::field(&report.model));
+    writeln!(out, "{name} ({}) on {}", report.quantisation, report.backend_details)?;
     let memory = output::size(machine.memory_bytes);
     writeln!(out, "{}, {} cores, {memory}, {}\n", machine.cpu, machine.cores, machine.os)?;
 
     writeln!(out, "{:<26}{:>10}{:>10}{:>10}", "", "tokens/s", "lowest", "highest")?;
-    for (name, tokens, samples) in [
-        ("prefill", report.prompt_tokens, &speed.prefill_tps),
-        ("decode", report.generate_tokens, &speed.decode_tps),
+    for (name, tokens, speed) in [
+        ("prefill", report.prompt_tokens, report.prefill()),
+        ("decode", report.generate_tokens, report.decode()),
     ] {
-        let Some(Summary { median, min, max }) = Summary::of(samples) else { continue };
+        let Some(SpeedSummary { median, min, max }) = speed else { continue };
         let mut row = format!("{name} {tokens}");
         if report.depth > 0 {
             write!(row, " at depth {}", report.depth)?;

@@ -6,18 +6,16 @@
 
 #![deny(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)]
 
-mod advice;
+mod answer_output;
 mod bench;
 mod chat;
 mod convert;
-mod destination;
 mod eval;
 mod generate;
 mod inspect;
 mod interrupt;
 mod library;
 mod logits;
-mod memory;
 mod messages;
 mod options;
 mod output;
@@ -25,6 +23,7 @@ mod prompt;
 mod questions;
 mod tokenize;
 
+use std::fmt;
 use std::process::ExitCode;
 
 use anyhow::{Error, Result};
@@ -67,7 +66,7 @@ enum Command {
 }
 
 impl Command {
-    fn run(self, threads: Option<usize>) -> Result<ExitCode> {
+    fn run(self, threads: Option<usize>) -> Result<()> {
         match self {
             Self::Generate(command) => command.run(threads),
             Self::Chat(command) => command.run(threads),
@@ -83,18 +82,36 @@ impl Command {
     }
 }
 
+/// The command failed, and has already printed why.
+#[derive(Debug)]
+struct Reported;
+
+impl fmt::Display for Reported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the command failed")
+    }
+}
+
+impl std::error::Error for Reported {}
+
 fn main() -> ExitCode {
     output::take_over_panics();
     let Cli { threads, command } =
         Cli::try_parse().unwrap_or_else(|error| output::exit_with_usage(error));
-    let result = interrupt::install().and_then(|()| command.run(threads));
-    result.unwrap_or_else(|error| fail(&error))
+    match interrupt::install().and_then(|()| command.run(threads)) {
+        Err(error) if messages::is_cancelled(&error) => interrupt::exit_code(),
+        Err(error) => fail(&error),
+        Ok(()) if interrupt::is_ending() => interrupt::exit_code(),
+        Ok(()) => ExitCode::SUCCESS,
+    }
 }
 
 fn fail(error: &Error) -> ExitCode {
     if output::is_broken_pipe(error) {
         return ExitCode::SUCCESS;
     }
-    output::error(error, advice::advice(error));
+    if !error.is::<Reported>() {
+        output::error(error, messages::advice_on(error));
+    }
     ExitCode::FAILURE
 }

@@ -1,25 +1,70 @@
 //! The command line's catalogue of messages: codes and facts of the application in English.
 
-use std::fmt;
-
-use lilims_ipc::{self as ipc, CacheShape, FitPart, FitPartKind, MemorySource, Owner, Problem};
-use lilims_ipc::{StayReason, Suggestion, Unsuitable};
-
-use lilims_hub::Rebuilt;
+use lilims_core::library::{Pick, RepositoryFile};
+use lilims_core::{Error, FileFault};
+use lilims_ipc::{
+    self as ipc, CacheShape, FitPart, FitPartKind, LibraryNote, MemorySource, Owner, Problem,
+    StayReason, Suggestion, Unsuitable,
+};
 
 use crate::output;
 
-/// An error of the application as this program shows it.
-#[derive(Debug)]
-pub(crate) struct Failure(pub(crate) ipc::Error);
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&problem(&self.0))
-    }
+/// A cause of an error, as this program prints it.
+pub(crate) fn cause(error: &(dyn std::error::Error + 'static)) -> String {
+    error.downcast_ref::<Error>().map_or_else(|| error.to_string(), self::error)
 }
 
-impl std::error::Error for Failure {}
+/// An error of the application, without its cause. Those that no command helps with say it themselves.
+pub(crate) fn error(error: &Error) -> String {
+    match error {
+        Error::Problem(error) => problem(error),
+        Error::UnknownModel { text, may_be_file, is_curated, similar } => {
+            let context = if *may_be_file { "no file and no model has this name: " } else { "" };
+            let what = if *is_curated {
+                format!("{text} is not here yet: `lilims pull {text}` fetches it")
+            } else if similar.is_empty() {
+                format!(
+                    "there is no model called `{text}` in the library: `lilims list` shows them"
+                )
+            } else {
+                let similar = similar.join("` or `");
+                format!("there is no model called `{text}` in the library; there is `{similar}`")
+            };
+            format!("{context}{what}")
+        }
+        Error::UnknownDownload(text) => format!(
+            "`{text}` is no curated model and no repository: write owner/name; \
+             `lilims search {text}` finds some"
+        ),
+        Error::NoSuchFile { repository, files, .. } if files.is_empty() => {
+            format!("{repository} has no GGUF file")
+        }
+        Error::NoSuchFile { repository, pick, files, .. } => {
+            let what = match pick {
+                Pick::Usual => "Q4_K_M and no file that fits the memory".to_owned(),
+                Pick::Quantisation(quantisation) => format!("file in {quantisation}"),
+                Pick::File(file) => format!("file {file}"),
+            };
+            let file = |it: &RepositoryFile| {
+                format!("\n  {:>9}  {}", output::disk_size(it.size_bytes), it.file)
+            };
+            let files: String = files.iter().map(file).collect();
+            format!("{repository} has no {what}; it has:{files}")
+        }
+        Error::IsFolder(path) => {
+            let path = path.display();
+            format!("{path} is a folder: `lilims scan {path}` takes its models")
+        }
+        Error::Exists(path) => {
+            format!("{} is there already: --force replaces it", path.display())
+        }
+        Error::NoChatTemplate(model) => format!(
+            "{model} has no chat template, so it was not made for conversations: \
+             use `lilims generate`"
+        ),
+        error => error.to_string(),
+    }
+}
 
 /// What went wrong. Where the code says no more than the detail, the detail.
 pub(crate) fn problem(error: &ipc::Error) -> String {
@@ -119,36 +164,46 @@ pub(crate) fn problem(error: &ipc::Error) -> String {
     }
 }
 
-/// Whether the same request to the hub may succeed a little later.
-pub(crate) fn is_transient(problem: &Problem) -> bool {
-    match problem {
-        Problem::HubUnreachable { .. } => true,
-        Problem::HubBusy { seconds, .. } => seconds.is_none_or(|seconds| seconds <= 3600),
-        Problem::HubStatus { status, .. } => matches!(status, 408 | 425 | 500..=599),
-        _ => false,
+/// The error of the application in the causes of `error`.
+fn of_application(error: &anyhow::Error) -> Option<&Error> {
+    error.chain().find_map(|cause| cause.downcast_ref())
+}
+
+/// Whether the command was cancelled.
+pub(crate) fn is_cancelled(error: &anyhow::Error) -> bool {
+    of_application(error).is_some_and(Error::is_cancelled)
+}
+
+/// What to do about an error, where that is known.
+pub(crate) fn advice_on(error: &anyhow::Error) -> Option<&'static str> {
+    let error = of_application(error)?;
+    if error.is_template() {
+        return Some("`lilims generate --raw` takes the prompt without the chat template.");
+    }
+    match error.file_fault() {
+        Some(FileFault::Missing) => {
+            Some("Check the path; `--model` also takes the short name of a model.")
+        }
+        Some(FileFault::Forbidden) => Some("Check who may read the file."),
+        Some(FileFault::NotGguf) => Some("Lilims runs GGUF files; get the model in that format."),
+        Some(FileFault::Damaged) => {
+            Some("Download the file again, and compare its size and SHA-256 with the source's.")
+        }
+        Some(FileFault::Incomplete) => {
+            Some("The file is not a complete model; get one that was converted for llama.cpp.")
+        }
+        // Their sentences say it.
+        None if matches!(error, Error::UnknownModel { .. } | Error::Ambiguous { .. }) => None,
+        None => advice(&error.problem()),
     }
 }
 
-/// Whether the hub is the cause, and not the file that it has.
-pub(crate) fn is_of_hub(problem: &Problem) -> bool {
-    matches!(
-        problem,
-        Problem::HubUnreachable { .. }
-            | Problem::NotAHub { .. }
-            | Problem::HubBusy { .. }
-            | Problem::HubStatus { .. }
-            | Problem::HubAddress { .. }
-            | Problem::TermsNotAccepted { .. }
-            | Problem::NoAccess { .. }
-            | Problem::AccessRefused { .. }
-            | Problem::NotOnHub { .. }
-            | Problem::NotARepository { .. }
-    )
-}
-
 /// What to do about a problem, where that is known.
-pub(crate) fn advice(problem: &Problem) -> Option<&'static str> {
+fn advice(problem: &Problem) -> Option<&'static str> {
     match problem {
+        Problem::NoModel => {
+            Some("`--model` names one; `lilims search` and `lilims pull` fetch one.")
+        }
         Problem::DiskFull { .. } => Some(
             "Free some of the disk: `lilims rm NAME` removes a model, `lilims unpin NAME` lets one \
              leave.",
@@ -318,23 +373,31 @@ pub(crate) fn suggestion(suggestion: &Suggestion) -> String {
     }
 }
 
-/// What became of a database that was damaged or gone, without a full stop.
-pub(crate) fn rebuilt(rebuilt: &Rebuilt) -> String {
-    let models = match rebuilt.n_models {
-        1 => "1 model".to_owned(),
-        n => format!("{n} models"),
+/// Prints what happened to the library without the user asking for it.
+pub(crate) fn print_note(note: &LibraryNote) {
+    let text = match note {
+        LibraryNote::IndexDamaged { put_aside, from_copy_of_ms, n_models } => format!(
+            "the database was damaged: it is {put_aside} now, and was {}",
+            rebuilt(*from_copy_of_ms, *n_models)
+        ),
+        LibraryNote::IndexGone { from_copy_of_ms, n_models } => {
+            format!("the database was gone: it was {}", rebuilt(*from_copy_of_ms, *n_models))
+        }
+        LibraryNote::TokenRefused { host } => format!(
+            "{host} refuses the access token, so Lilims goes on without it: it may have expired \
+             (HF_TOKEN, `lilims token`)"
+        ),
     };
-    let how = match rebuilt.from_copy_of_ms {
+    output::note(&format!("lilims: {text}"));
+}
+
+fn rebuilt(from_copy_of_ms: Option<u64>, n_models: u64) -> String {
+    let how = match from_copy_of_ms {
         Some(_) => "restored from the last good copy",
         None => "made again from the files",
     };
-    match &rebuilt.put_aside {
-        Some(aside) => format!(
-            "the database was damaged: it is {} now, and was {how}, with {models}",
-            aside.display()
-        ),
-        None => format!("the database was gone: it was {how}, with {models}"),
-    }
+    let s = if n_models == 1 { "" } else { "s" };
+    format!("{how}, with {n_models} model{s}")
 }
 
 /// A number with a comma before each three digits.
@@ -397,22 +460,12 @@ mod tests {
     }
 
     #[test]
-    fn only_what_passes_is_transient() {
-        let status = |status| Problem::HubStatus { host: "h".into(), status };
-        let busy = |seconds| Problem::HubBusy { host: "h".into(), seconds };
-        for (problem, expected) in [
-            (status(503), true),
-            (status(400), false),
-            (busy(None), true),
-            (busy(Some(3600)), true),
-            (busy(Some(3601)), false),
-            (Problem::HubUnreachable { host: "h".into() }, true),
-            (Problem::NotAHub { host: "h".into() }, false),
-        ] {
-            assert_eq!(is_transient(&problem), expected, "{problem:?}");
-            assert!(is_of_hub(&problem), "{problem:?}");
-        }
-        assert!(!is_of_hub(&Problem::ModelUnsupported));
+    fn advice_is_found_below_the_context() {
+        let error = Error::from(ipc::Error::from(Problem::PlanChanged));
+        let error = anyhow::Error::new(error).context("cannot make room");
+        assert_eq!(advice_on(&error), advice(&Problem::PlanChanged));
+        assert!(advice_on(&error).is_some() && !is_cancelled(&error));
+        assert_eq!(advice_on(&anyhow::Error::msg("other")), None);
     }
 
     #[test]

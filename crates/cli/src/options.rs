@@ -1,19 +1,18 @@
-//! Flags that several commands share, and what they mean to the engine.
+//! Flags that several commands share.
 
 use std::io::{self, IsTerminal};
 use std::num::IntErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, ValueEnum};
-use lilims_engine::{
-    BackendKind, GenerateOptions, KvType, LoadOptions, Model, Overflow, Sampling, sampler,
+use lilims_core::{
+    AnswerOptions, BackendKind, GenerateOptions, KvType, LoadOptions, LocalModel, Overflow,
+    Sampling, library,
 };
 
-use crate::library::{self, InUse};
-use crate::output;
+use crate::{messages, output};
 
 /// The most bytes of a text that is read from a file or standard input.
 pub(crate) const MAX_TEXT_BYTES: u64 = 256 << 20;
@@ -23,7 +22,7 @@ pub(crate) const MAX_TEXT_BYTES: u64 = 256 << 20;
 pub(crate) struct ModelOptions {
     /// A GGUF file, or a model that `lilims list` shows [default: the bundled model].
     #[arg(long, value_name = "FILE | NAME")]
-    pub(crate) model: Option<PathBuf>,
+    model: Option<PathBuf>,
     #[command(flatten)]
     run: RunOptions,
 }
@@ -55,88 +54,57 @@ pub(crate) enum Kv {
     Q8_0,
 }
 
-impl Kv {
-    /// The engine's name for it.
-    pub(crate) fn of_engine(self) -> KvType {
-        match self {
-            Self::F32 => KvType::F32,
-            Self::F16 => KvType::F16,
-            Self::Q8_0 => KvType::Q8_0,
-        }
-    }
-}
-
-/// A model that is loaded, and kept in the library for as long as this lives.
-pub(crate) struct Loaded {
-    pub(crate) model: Arc<Model>,
-    pub(crate) path: PathBuf,
-    options: LoadOptions,
-    in_use: Option<InUse>,
-}
-
-impl Loaded {
-    /// Notes the most memory that this process took with `n_tokens` in the cache, where the model is one
-    /// of the library's: estimates get better by that.
-    pub(crate) fn note_peak(&self, n_tokens: usize) {
-        // Estimates are of the processor's backend.
-        if let Some(in_use) =
-            self.in_use.as_ref().filter(|_| self.options.backend == BackendKind::Cpu)
-        {
-            in_use.note_peak(&self.path, &self.options, n_tokens);
+impl From<Kv> for KvType {
+    fn from(kv: Kv) -> Self {
+        match kv {
+            Kv::F32 => Self::F32,
+            Kv::F16 => Self::F16,
+            Kv::Q8_0 => Self::Q8_0,
         }
     }
 }
 
 impl ModelOptions {
-    /// How keys and values are cached.
-    pub(crate) fn kv_type(&self) -> KvType {
-        self.run.kv_type.of_engine()
-    }
-
-    /// Opens the model with room for `context` tokens, or for as many as it was made for.
-    pub(crate) fn load(&self, threads: Option<usize>, context: Option<usize>) -> Result<Loaded> {
+    /// Loads the model with room for `context` tokens, or for as many as it was made for.
+    pub(crate) fn load(
+        &self,
+        threads: Option<usize>,
+        context: Option<usize>,
+    ) -> Result<LocalModel> {
         self.run.load(self.model.as_deref(), threads, context)
     }
 }
 
 impl RunOptions {
-    /// Opens the model that is named, with room for `context` tokens, or for as many as it was made for.
+    /// Loads the named model with room for `context` tokens, or for as many as it was made for.
     pub(crate) fn load(
         &self,
         named: Option<&Path>,
         threads: Option<usize>,
         context: Option<usize>,
-    ) -> Result<Loaded> {
-        let path = model_path(named)?;
-        let options = LoadOptions {
-            backend: match self.backend {
-                Some(Backend::Cpu) => BackendKind::Cpu,
-                Some(Backend::Candle) => BackendKind::Candle,
-                None => BackendKind::default(),
-            },
-            kv_type: self.kv_type.of_engine(),
-            threads,
-            context,
+    ) -> Result<LocalModel> {
+        let backend = match self.backend {
+            Some(Backend::Cpu) => BackendKind::Cpu,
+            Some(Backend::Candle) => BackendKind::Candle,
+            None => BackendKind::default(),
         };
-        let in_use = InUse::of(&path)?;
-        let model = Model::load(&path, &options)
-            .with_context(|| format!("cannot load {}", path.display()))?;
-        Ok(Loaded { model, path, options, in_use })
+        let options = LoadOptions { backend, kv_type: self.kv_type.into(), threads, context };
+        Ok(LocalModel::load(model_path(named)?, options)?)
     }
 }
 
 /// The file that `--model` names, as a path or as a model of the library, else the bundled model's.
 pub(crate) fn model_path(named: Option<&Path>) -> Result<PathBuf> {
+    let path = library::model_path(named, &messages::print_note);
     match named {
-        Some(path) if path.exists() => Ok(path.to_owned()),
-        Some(name) => library::named(&name.to_string_lossy()),
-        None => lilims_models::bundled_model(None).context("no --model was given"),
+        None => path.context("no --model was given"),
+        Some(_) => Ok(path?),
     }
 }
 
 /// How tokens are picked and when an answer ends.
 #[derive(Args)]
-pub(crate) struct AnswerOptions {
+pub(crate) struct AnswerFlags {
     /// 0 picks the likeliest token each time; larger values vary more.
     #[arg(long, value_name = "T", default_value_t = Sampling::CHAT.temperature, value_parser = temperature)]
     temperature: f32,
@@ -176,7 +144,7 @@ pub(crate) struct AnswerOptions {
     /// Keep the first N tokens when the context is full and the window slides, at most half of it
     /// [default: 4, in a chat what stands before the first question].
     #[arg(long, value_name = "N", value_parser = tokens)]
-    pub(crate) sinks: Option<usize>,
+    sinks: Option<usize>,
     /// What happens when the context is full: the oldest tokens leave, or the answer ends, or, in a chat,
     /// the model writes a summary of the messages that leave.
     #[arg(long, value_enum, default_value_t)]
@@ -191,30 +159,10 @@ enum OnOverflow {
     Summarise,
 }
 
-impl AnswerOptions {
-    /// What happens when the context is full.
-    pub(crate) fn overflow(&self) -> Overflow {
-        match self.overflow {
-            OnOverflow::Slide => Overflow::Slide,
-            OnOverflow::Stop => Overflow::Stop,
-            OnOverflow::Summarise => Overflow::Summarise,
-        }
-    }
-
-    /// How to generate an answer of at most `max_tokens`.
-    pub(crate) fn generate(&self, max_tokens: usize) -> GenerateOptions {
-        GenerateOptions {
-            sampling: self.sampling(),
-            max_tokens,
-            stop: self.stop.clone(),
-            ignore_eos: false,
-            lookup: self.lookup,
-        }
-    }
-
-    /// The engine's settings, with a new seed where none was given.
-    fn sampling(&self) -> Sampling {
-        Sampling {
+impl AnswerFlags {
+    /// Options for answers of at most `max_tokens`, with a new seed where none was given.
+    pub(crate) fn to_options(&self, max_tokens: usize) -> AnswerOptions {
+        let sampling = Sampling {
             temperature: self.temperature,
             top_k: self.top_k,
             top_p: self.top_p,
@@ -222,8 +170,18 @@ impl AnswerOptions {
             repeat_penalty: self.repeat_penalty,
             frequency_penalty: self.frequency_penalty,
             presence_penalty: self.presence_penalty,
-            seed: self.seed.unwrap_or_else(sampler::random_seed),
+            seed: self.seed.unwrap_or_else(lilims_core::random_seed),
             ..Sampling::default()
+        };
+        let (stop, lookup) = (self.stop.clone(), self.lookup);
+        AnswerOptions {
+            generate: GenerateOptions { sampling, max_tokens, stop, ignore_eos: false, lookup },
+            overflow: match self.overflow {
+                OnOverflow::Slide => Overflow::Slide,
+                OnOverflow::Stop => Overflow::Stop,
+                OnOverflow::Summarise => Overflow::Summarise,
+            },
+            sinks: self.sinks,
         }
     }
 }
@@ -260,7 +218,7 @@ pub(crate) fn count(text: &str) -> Result<usize, String> {
 
 /// Parses a number of worker threads.
 pub(crate) fn threads(text: &str) -> Result<usize, String> {
-    whole(text, 1, lilims_engine::max_threads())
+    whole(text, 1, lilims_core::max_threads())
 }
 
 /// Parses a seed.
@@ -322,7 +280,7 @@ mod tests {
         assert_eq!(count("2"), Ok(2));
         assert_eq!(tokens("0"), Ok(0));
         assert_eq!(threads("1"), Ok(1));
-        let most = lilims_engine::max_threads();
+        let most = lilims_core::max_threads();
         assert_eq!(threads("10000"), Err(format!("it must be at most {most}")));
         assert_eq!(threads(&u128::MAX.to_string()), Err(format!("it must be at most {most}")));
         assert!(seed("-1").is_err() && seed("18446744073709551615").is_ok());

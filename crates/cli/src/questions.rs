@@ -6,16 +6,13 @@ use std::thread;
 
 use anyhow::{Context, Result};
 
-use crate::interrupt::Interrupt;
+use crate::interrupt;
 
 /// The longest line that is taken. Bytes.
 const LINE_BYTES: u64 = 16 << 20;
 
 /// The lines of standard input.
-pub(crate) struct Questions {
-    inputs: Receiver<Input>,
-    interrupt: Interrupt,
-}
+pub(crate) struct Questions(Receiver<Input>);
 
 enum Input {
     Line(Result<Option<String>, lilims_files::Error>),
@@ -25,11 +22,14 @@ enum Input {
 
 impl Questions {
     /// Starts reading. One line is read ahead, which changes nothing: it has no other reader.
-    pub(crate) fn new(interrupt: Interrupt) -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         let (sender, inputs) = mpsc::sync_channel(1);
         let on_signal = sender.clone();
         // With a line in the channel nothing blocks, and the next look at the signal is near.
-        interrupt.while_waiting(move || on_signal.try_send(Input::End).map_or(true, |()| true));
+        interrupt::begin_conversation(move || {
+            let _ = on_signal.try_send(Input::End);
+            true
+        });
         let read = move || {
             let mut stdin = io::stdin().lock();
             loop {
@@ -44,17 +44,17 @@ impl Questions {
             .name("questions".to_owned())
             .spawn(read)
             .context("cannot read the questions")?;
-        Ok(Self { inputs, interrupt })
+        Ok(Self(inputs))
     }
 
     /// The next line, or `None` where there is none: at the end of what is typed, or when a signal
     /// ends the program.
     pub(crate) fn next(&self) -> Result<Option<String>> {
-        if self.interrupt.is_ending() {
+        if interrupt::is_ending() {
             return Ok(None);
         }
-        match self.inputs.recv() {
-            Ok(Input::Line(line)) if !self.interrupt.is_ending() => {
+        match self.0.recv() {
+            Ok(Input::Line(line)) if !interrupt::is_ending() => {
                 line.context("cannot read the question")
             }
             // The reader ends with standard input.

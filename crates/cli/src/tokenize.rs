@@ -2,16 +2,13 @@
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
-use std::process::ExitCode;
-use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
-use lilims_engine::Tokenizer;
+use lilims_core::tokens::tokenize;
 
 use crate::{options, output};
 
-/// Print the ids of each text on a line, separated by blanks. No BOS or EOS is added.
 #[derive(Args)]
 pub(crate) struct Tokenize {
     /// A GGUF file, of which one with only a vocabulary is enough, or a model that `lilims list` shows
@@ -34,25 +31,19 @@ pub(crate) struct Tokenize {
 }
 
 impl Tokenize {
-    pub(crate) fn run(self) -> Result<ExitCode> {
+    pub(crate) fn run(self) -> Result<()> {
         let input = self.input()?;
-        let path = options::model_path(self.model.as_deref())?;
-        let load = || -> Result<_, lilims_engine::Error> {
-            Tokenizer::from_gguf(&Arc::new(lilims_gguf::File::open(&path)?))
-        };
-        let tokenizer =
-            load().with_context(|| format!("cannot load the tokenizer of {}", path.display()))?;
+        let model = options::model_path(self.model.as_deref())?;
+        let texts = split(&input, self.separator.as_deref());
         let mut out = String::new();
-        for text in split(&input, self.separator.as_deref()) {
-            let ids = tokenizer.encode(text, self.special)?;
+        for ids in tokenize(&model, &texts, self.special)? {
             for (idx, id) in ids.iter().enumerate() {
                 let blank = if idx == 0 { "" } else { " " };
-                write!(out, "{blank}{id}").context("cannot format the ids")?;
+                write!(out, "{blank}{id}")?;
             }
             out.push('\n');
         }
-        output::show(&out)?;
-        Ok(ExitCode::SUCCESS)
+        Ok(output::show(&out)?)
     }
 
     fn input(&self) -> Result<String> {

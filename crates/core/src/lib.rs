@@ -1,8 +1,10 @@
 //! The application without a face: the loaded model, the conversation, the library and conversions.
 //!
-//! The shell, the command line and the server are its doors. Nothing here knows a window, a terminal
-//! or HTTP serving, and nothing here is a sentence for people: errors and facts leave as the codes of
-//! `lilims-ipc`, and the doors have the sentences.
+//! The shell and the command line are its doors. [`App`] serves one that stays open: commands in,
+//! events out. Programs that do one thing and end use [`library::LibraryHandle`],
+//! [`library::BlockingHub`], [`LocalModel`], [`LocalChat`] and the modules. Nothing here knows a window,
+//! a terminal or HTTP serving, and nothing here is a sentence for people: errors and facts leave typed,
+//! and the doors have the sentences.
 
 mod answer_stream;
 mod app;
@@ -10,16 +12,36 @@ mod chat;
 mod conversations;
 pub mod conversions;
 mod database;
+mod destination;
+mod error;
+pub mod inspect;
 mod journal;
 pub mod library;
+mod local_chat;
+mod local_model;
+mod logits;
+#[cfg(not(target_os = "ios"))]
+pub mod measure;
 mod model_host;
 mod notifier;
 #[cfg(test)]
 mod parrot;
-pub mod problem;
+mod problem;
+pub mod tokens;
 
 pub use answer_stream::{AnswerStream, Ending};
 pub use app::App;
 pub use chat::{Chat, load_options};
 pub use conversations::Question;
+pub use destination::check_destination;
+pub use error::{Error, FileFault, MessageFault};
+pub use lilims_engine::conversation::{Phase, Update};
+pub use lilims_engine::prompt::Note;
+pub use lilims_engine::sampler::random_seed;
+pub use lilims_engine::{
+    BackendKind, Finish, GenerateOptions, KvType, LoadOptions, Overflow, Progress, Sampling,
+    max_threads,
+};
+pub use local_chat::{LocalChat, Turn};
+pub use local_model::{AnswerOptions, LocalModel, OneAnswer, PromptRequest};
 pub use model_host::{ChatBackend, Idle, Loaded, ModelHost, Target};

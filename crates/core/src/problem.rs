@@ -12,7 +12,7 @@ use lilims_gguf::Error as Gguf;
 use lilims_ipc::{Error, Problem};
 
 /// There is no model to start with.
-pub fn not_found(error: &lilims_models::Error) -> Error {
+pub(crate) fn not_found(error: &lilims_models::Error) -> Error {
     let problem = match error {
         lilims_models::Error::NamedModelMissing { path } => {
             Problem::ModelMissing { path: path.display().to_string() }
@@ -23,7 +23,7 @@ pub fn not_found(error: &lilims_models::Error) -> Error {
 }
 
 /// The model file could not be loaded.
-pub fn not_loaded(error: &Engine) -> Error {
+pub(crate) fn not_loaded(error: &Engine) -> Error {
     let problem = match error {
         Engine::Gguf(error) => not_read(error),
         Engine::Damaged { .. } | Engine::Tokenizer { .. } => Problem::ModelDamaged,
@@ -43,7 +43,7 @@ pub fn not_loaded(error: &Engine) -> Error {
 }
 
 /// An answer broke off.
-pub fn not_answered(error: &Engine) -> Error {
+pub(crate) fn not_answered(error: &Engine) -> Error {
     let problem = match error {
         Engine::ContextFull { needed, context } => {
             Problem::ContextFull { needed_tokens: *needed as u64, context_tokens: *context as u64 }
@@ -58,8 +58,14 @@ pub fn not_answered(error: &Engine) -> Error {
     Error::caused_by(problem, error)
 }
 
+/// A model could not be loaded or run.
+pub(crate) fn not_run(error: &Engine) -> Error {
+    let answering = not_answered(error);
+    if answering.problem == Problem::Internal { not_loaded(error) } else { answering }
+}
+
 /// A conversion failed.
-pub fn not_converted(error: &Convert) -> Error {
+pub(crate) fn not_converted(error: &Convert) -> Error {
     let problem = match error {
         Convert::Io { source, .. } if is_full(source) => Problem::ConversionDiskFull,
         Convert::Io { path, .. } => Problem::FileUnusable { path: path.display().to_string() },
@@ -76,7 +82,7 @@ pub fn not_converted(error: &Convert) -> Error {
     Error::caused_by(problem, error)
 }
 
-fn not_read(error: &Gguf) -> Problem {
+pub(crate) fn not_read(error: &Gguf) -> Problem {
     match error {
         Gguf::Io { path, source } if source.kind() == io::ErrorKind::NotFound => {
             Problem::ModelMissing { path: path.display().to_string() }

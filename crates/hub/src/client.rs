@@ -103,6 +103,11 @@ impl Client {
         self.endpoint.host_str().unwrap_or_default()
     }
 
+    /// Looks the access token up again when one is needed next: the stored one has changed.
+    pub fn forget_token(&self) {
+        self.token.forget();
+    }
+
     /// Whether the hub has rejected the access token since the last call. Requests continue without
     /// it.
     pub fn take_token_rejection(&self) -> bool {

@@ -67,6 +67,11 @@ impl AccessToken {
         lock(&self.state).token.clone()
     }
 
+    /// Looks the token up again when one is needed next.
+    pub(crate) fn forget(&self) {
+        lock(&self.state).token = None;
+    }
+
     /// Stops using `token`, which the hub has rejected.
     pub(crate) fn reject(&self, token: String) {
         let mut state = lock(&self.state);

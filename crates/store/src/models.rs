@@ -14,7 +14,7 @@ use crate::{Error, Store, signed, unsigned};
 pub const BUNDLED_OWNER: &str = "Lilims";
 
 /// A model of the library.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Model {
     /// Its short name, unique.
     pub name: String,
@@ -22,6 +22,7 @@ pub struct Model {
     pub title: String,
     /// Where its file is. In rows that the store reads and writes it is relative to the folder of
     /// models where it lies there.
+    #[serde(serialize_with = "lossy")]
     pub path: PathBuf,
     /// Whose file it is, such as `Ollama`; `None` for ours.
     pub owner: Option<String>,
@@ -52,7 +53,13 @@ pub struct Model {
     /// Whether its hash no longer held when it was last computed.
     pub is_damaged: bool,
     /// SHA-256 of the file up to the end of each chunk, 32 bytes each; empty where not computed.
+    #[serde(skip)]
     pub digests: Vec<u8>,
+}
+
+/// A path as text; names that are not UTF-8 lose bytes.
+fn lossy<S: serde::Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&path.to_string_lossy())
 }
 
 impl Model {

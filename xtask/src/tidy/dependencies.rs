@@ -33,7 +33,7 @@ const TABLE: &[(&str, &[&str])] = &[
         ],
     ),
     ("lilims-ui", &["lilims-ipc"]),
-    ("lilims-cli", LIBRARIES),
+    ("lilims-cli", &["lilims-core", "lilims-files", "lilims-ipc"]),
     ("lilims-app", LIBRARIES),
     ("lilims-tests", LIBRARIES),
     ("xtask", &["lilims-files"]),

@@ -1,17 +1,14 @@
 //! `lilims import` and `scan`: models that are on this device already.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 use clap::Args;
-use lilims_hub::{Error, Scanned};
-use lilims_models::scan::{Environment, Owner};
+use lilims_core::Error;
+use lilims_core::library::Scanned;
 
-use crate::interrupt::Interrupt;
-use crate::output;
+use crate::{interrupt, output};
 
-/// Copy GGUF files into the library; the system shares their blocks where it can.
 #[derive(Args)]
 pub(crate) struct Import {
     /// The files.
@@ -22,8 +19,6 @@ pub(crate) struct Import {
     in_place: bool,
 }
 
-/// Find the models of LM Studio, Ollama, Jan and Hugging Face's cache and use them where they are, and
-/// look which files are gone.
 #[derive(Args)]
 pub(crate) struct Scan {
     /// Look into this folder only, and from now on at each scan.
@@ -32,47 +27,34 @@ pub(crate) struct Scan {
 }
 
 impl Import {
-    pub(crate) fn run(self) -> Result<ExitCode> {
+    pub(crate) fn run(self) -> Result<()> {
         let library = super::open()?;
-        let interrupt = Interrupt::for_answer();
         for file in &self.files {
-            let shown = file.display();
-            ensure!(!file.is_dir(), "{shown} is a folder: `lilims scan {shown}` takes its models");
-            let entry = match self.in_place {
-                true => library.add_in_place(file, &Owner::Folder.to_string()),
-                false => interrupt.during(|cancel| library.import_cancellable(file, cancel)),
-            };
-            if matches!(entry, Err(Error::Stopped)) {
-                // Nothing of the copy is left.
-                return Ok(interrupt.exit_code());
+            match interrupt::during(|cancel| library.import(file, self.in_place, cancel)) {
+                Ok(name) => output::show(&format!("{name}\n"))?,
+                Err(error @ Error::IsFolder(_)) => return Err(error.into()),
+                Err(error) => {
+                    let context = format!("cannot import {}", file.display());
+                    return Err(anyhow::Error::new(error).context(context));
+                }
             }
-            let entry = entry.with_context(|| format!("cannot import {shown}"))?;
-            output::show(&format!("{}\n", &entry.name))?;
         }
-        Ok(ExitCode::SUCCESS)
+        Ok(())
     }
 }
 
 impl Scan {
-    pub(crate) fn run(self) -> Result<ExitCode> {
-        let library = super::open()?;
-        let scanned = match &self.folder {
-            Some(folder) => library.scan_folder(folder)?,
-            None => library.scan(&Environment::of_process())?,
-        };
-        output::show(&text(&scanned))?;
-        Ok(ExitCode::SUCCESS)
+    pub(crate) fn run(self) -> Result<()> {
+        Ok(output::show(&text(&super::open()?.scan(self.folder.as_deref())?))?)
     }
 }
 
 fn text(scanned: &Scanned) -> String {
     let mut rows = Vec::new();
-    let mut row = |label: &str, what: String| rows.push(vec![label.to_owned(), what]);
-    scanned.added.iter().for_each(|name| row("new", name.clone()));
-    scanned.gone.iter().for_each(|name| row("gone", name.clone()));
-    for (path, why) in &scanned.skipped {
-        row("left out", format!("{}: {why}", path.display()));
-    }
+    rows.extend(scanned.added.iter().map(|name| ("new", name.clone())));
+    rows.extend(scanned.gone.iter().map(|name| ("gone", name.clone())));
+    let left_out = scanned.skipped.iter();
+    rows.extend(left_out.map(|(path, why)| ("left out", format!("{}: {why}", path.display()))));
     let added = match scanned.added.len() {
         1 => "1 model is new".to_owned(),
         n => format!("{n} models are new"),
@@ -81,5 +63,5 @@ fn text(scanned: &Scanned) -> String {
         1 => "1 was known".to_owned(),
         n => format!("{n} were known"),
     };
-    format!("{}{added}, {known}.\n", output::table(&rows))
+    format!("{}{added}, {known}.\n", output::fields(rows))
 }

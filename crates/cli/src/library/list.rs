@@ -1,16 +1,12 @@
-//! `lilims list`: the models on this device.
-
-use std::process::ExitCode;
+//! `lilims list` and `lilims show`: the models on this device, and what is known of one.
 
 use anyhow::Result;
 use clap::Args;
-use lilims_hub::{DownloadRow, DownloadState, Entry};
-use serde::Serialize;
+use lilims_core::library::{Entry, Listed, Stopped};
 
-use super::{find, words};
+use super::words;
 use crate::output;
 
-/// List the models on this device, the last used first. The names are what `--model` takes.
 #[derive(Args)]
 pub(crate) struct List {
     /// Print a JSON array with all that is known.
@@ -18,154 +14,112 @@ pub(crate) struct List {
     json: bool,
 }
 
-/// A model as `--json` prints it. Times are milliseconds since 1970.
-#[derive(Serialize)]
-pub(super) struct Row {
+#[derive(Args)]
+pub(crate) struct Show {
+    /// Its short name.
+    #[arg(value_name = "NAME")]
     name: String,
-    title: String,
-    path: String,
-    /// `None` for files that Lilims fetched or copied.
-    owner: Option<String>,
-    repository: Option<String>,
-    file: Option<String>,
-    revision: Option<String>,
-    sha256: Option<String>,
-    size_bytes: u64,
-    quantisation: String,
-    family: String,
-    context_tokens: Option<u32>,
-    licence: Option<String>,
-    added_ms: u64,
-    last_used_ms: Option<u64>,
-    is_pinned: bool,
-    is_damaged: bool,
-    is_missing: bool,
-    /// Whether it is a download that has not ended; `name` is `owner/name/FILE` then.
-    is_unfinished: bool,
-    /// What is here of an unfinished download.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    done_bytes: Option<u64>,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
 }
 
 impl List {
-    pub(crate) fn run(self) -> Result<ExitCode> {
-        let library = super::open()?;
-        let entries = library.entries()?;
-        let mut unfinished = library.downloads()?;
-        unfinished.retain(|row| row.state != DownloadState::Done);
+    pub(crate) fn run(self) -> Result<()> {
+        let listed = super::open()?.list()?;
         if self.json {
-            let entries = entries.into_iter().map(Row::from);
-            let rows: Vec<_> = entries.chain(unfinished.iter().map(Row::of_download)).collect();
-            output::show_json(&rows)?;
-        } else if entries.is_empty() && unfinished.is_empty() {
+            output::show_json(&listed)?;
+        } else if listed.is_empty() {
             output::note(
                 "There are no models yet: `lilims pull` fetches one, `lilims scan` finds some.",
             );
         } else {
-            let head = ["NAME", "SIZE", "QUANT", "WHERE", "LAST USED", ""];
-            let mut rows = vec![head.map(str::to_owned).to_vec()];
-            rows.extend(entries.iter().map(cells));
-            rows.extend(unfinished.iter().map(cells_of_download));
-            output::show(&output::table(&rows))?;
+            let head = ["NAME", "SIZE", "QUANT", "WHERE", "LAST USED", ""].map(str::to_owned);
+            let rows = std::iter::once(head).chain(listed.iter().map(cells));
+            output::show(&output::table(rows))?;
         }
-        Ok(ExitCode::SUCCESS)
+        Ok(())
     }
 }
 
-fn cells(entry: &Entry) -> Vec<String> {
-    vec![
-        entry.name.clone(),
-        output::disk_size(entry.size_bytes),
-        entry.quantisation.clone(),
-        place(entry).to_owned(),
-        entry.last_used_ms.map_or_else(|| "never".to_owned(), words::when),
-        notes(entry).join(", "),
-    ]
+impl Show {
+    pub(crate) fn run(self) -> Result<()> {
+        let models = super::open()?.named(&[self.name])?;
+        for model in &models {
+            if self.json {
+                output::show_json(model)?;
+            } else {
+                output::show(&text(model))?;
+            }
+        }
+        Ok(())
+    }
 }
 
-fn cells_of_download(row: &DownloadRow) -> Vec<String> {
-    let journal = &row.progress;
-    let percent = journal.done_bytes.saturating_mul(100) / journal.total_bytes.max(1);
-    let why = match row.state {
-        DownloadState::Failed => "unfinished, broke off",
-        DownloadState::Paused => "unfinished, paused",
-        _ => "unfinished",
+fn cells(listed: &Listed) -> [String; 6] {
+    let model = &listed.model;
+    let (used, notes) = match listed.done_bytes {
+        Some(done) => {
+            let percent = done.saturating_mul(100) / model.size_bytes.max(1);
+            let state = match listed.stopped {
+                Some(Stopped::Failed) => "unfinished, broke off",
+                Some(Stopped::Paused) => "unfinished, paused",
+                None => "unfinished",
+            };
+            (format!("{percent}% here"), state.to_owned())
+        }
+        None => (last_used(model), notes(listed)),
     };
-    vec![
-        find::name_of(row),
-        output::disk_size(journal.total_bytes),
-        lilims_models::quantisation_of(&row.source.file).unwrap_or_default(),
-        "ours".to_owned(),
-        format!("{percent}% here"),
-        why.to_owned(),
-    ]
+    let size = output::disk_size(model.size_bytes);
+    [model.name.clone(), size, model.quantisation.clone(), place(model).to_owned(), used, notes]
 }
 
 /// Whose folder a model is in.
-pub(super) fn place(entry: &Entry) -> &str {
-    match entry.owner.as_deref() {
+pub(super) fn place(model: &Entry) -> &str {
+    match &model.owner {
         None => "ours",
-        Some(_) if entry.is_bundled() => "bundled",
+        Some(_) if model.is_bundled() => "bundled",
         Some(owner) => owner,
     }
 }
 
-/// What else is to be said of it.
-pub(super) fn notes(entry: &Entry) -> Vec<&'static str> {
+fn notes(listed: &Listed) -> String {
     let all = [
-        (entry.is_pinned, "pinned"),
-        (entry.is_damaged, "damaged"),
-        (is_missing(entry), "missing"),
+        (listed.model.is_pinned, "pinned"),
+        (listed.model.is_damaged, "damaged"),
+        (listed.is_missing, "missing"),
     ];
-    all.into_iter().filter(|(holds, _)| *holds).map(|(_, note)| note).collect()
+    let notes = all.into_iter().filter_map(|(is_so, note)| is_so.then_some(note));
+    notes.collect::<Vec<_>>().join(", ")
 }
 
-/// Whether its file is gone.
-pub(super) fn is_missing(entry: &Entry) -> bool {
-    !entry.path.is_file()
+fn last_used(model: &Entry) -> String {
+    model.last_used_ms.map_or_else(|| "never".to_owned(), words::when)
 }
 
-impl From<Entry> for Row {
-    fn from(entry: Entry) -> Self {
-        Self {
-            is_missing: is_missing(&entry),
-            name: entry.name,
-            title: entry.title,
-            path: entry.path.to_string_lossy().into_owned(),
-            owner: entry.owner,
-            repository: entry.repository,
-            file: entry.file,
-            revision: entry.revision,
-            sha256: entry.sha256,
-            size_bytes: entry.size_bytes,
-            quantisation: entry.quantisation,
-            family: entry.family,
-            context_tokens: entry.context_tokens,
-            licence: entry.licence,
-            added_ms: entry.added_ms,
-            last_used_ms: entry.last_used_ms,
-            is_pinned: entry.is_pinned,
-            is_damaged: entry.is_damaged,
-            is_unfinished: false,
-            done_bytes: None,
-        }
-    }
-}
-
-impl Row {
-    /// A download that has not ended.
-    fn of_download(row: &DownloadRow) -> Self {
-        let entry = Entry {
-            name: find::name_of(row),
-            title: row.source.file.clone(),
-            repository: Some(row.source.repository.clone()),
-            file: Some(row.source.file.clone()),
-            revision: Some(row.source.revision.clone()),
-            size_bytes: row.progress.total_bytes,
-            quantisation: lilims_models::quantisation_of(&row.source.file).unwrap_or_default(),
-            ..Entry::default()
-        };
-        let done_bytes = Some(row.progress.done_bytes);
-        Self { is_unfinished: true, done_bytes, ..Self::from(entry) }
-    }
+fn text(listed: &Listed) -> String {
+    let model = &listed.model;
+    let source = model.repository.as_ref().map(|repository| match &model.file {
+        Some(file) => format!("{repository}/{file}"),
+        None => repository.clone(),
+    });
+    let known = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    let rows = [
+        ("name", Some(model.name.clone())),
+        ("title", Some(model.title.clone())),
+        ("size", Some(output::disk_size(model.size_bytes))),
+        ("family", known(&model.family)),
+        ("quantisation", known(&model.quantisation)),
+        ("context", model.context_tokens.map(|n| format!("{n} tokens"))),
+        ("licence", model.licence.clone()),
+        ("where", Some(place(model).to_owned())),
+        ("file", Some(model.path.display().to_string())),
+        ("from", source),
+        ("revision", model.revision.clone()),
+        ("sha256", model.sha256.clone()),
+        ("added", Some(words::when(model.added_ms))),
+        ("last used", Some(last_used(model))),
+        ("state", known(&notes(listed))),
+    ];
+    output::fields(rows.into_iter().filter_map(|(label, value)| Some((label, value?))))
 }

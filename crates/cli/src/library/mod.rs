@@ -1,39 +1,27 @@
 //! The commands of the model library, one file for each or for a few that belong together.
 //!
 //! Network connections are opened by `search`, `pull`, and `fit` of a repository only. What the
-//! library keeps is the business of the crate `lilims-hub`.
+//! library has is up to `lilims-core`.
 
-mod find;
 mod fit;
 mod import;
-mod in_use;
-mod keep;
 mod list;
 mod progress;
 mod pull;
 mod quota;
+mod remove;
 mod search;
-mod show;
-mod target;
 mod token;
 mod verify;
 mod words;
 
-use std::process::ExitCode;
-use std::time::Duration;
-
 use anyhow::Result;
 use clap::Subcommand;
-use lilims_hub::{Client, Error, Library};
-use tokio::runtime::{Builder, Runtime};
+use lilims_core::library::{BlockingHub, LibraryHandle, Wanted};
+use lilims_ipc::LibraryNote;
+use remove::Names;
 
 use crate::{messages, output};
-
-pub(crate) use find::named;
-pub(crate) use in_use::InUse;
-
-/// A command keeps a pause that a hub asks for up to this long.
-const LONGEST_PAUSE: Duration = Duration::from_secs(900);
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -44,13 +32,13 @@ pub(crate) enum Command {
     /// List the models on this device.
     List(list::List),
     /// Tell what is known of a model of the library.
-    Show(show::Show),
+    Show(list::Show),
     /// Remove models; files of other programs stay.
-    Rm(keep::Rm),
+    Rm(Names),
     /// Never remove these models to make room.
-    Pin(keep::Pin),
+    Pin(Names),
     /// Let these models be removed to make room.
-    Unpin(keep::Unpin),
+    Unpin(Names),
     /// Show how much of the disk models may take, or change it.
     Quota(quota::Quota),
     /// Hash models again and compare; all without names. A damaged one makes the exit code 1.
@@ -66,15 +54,15 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    pub(crate) fn run(self, threads: Option<usize>) -> Result<ExitCode> {
+    pub(crate) fn run(self, threads: Option<usize>) -> Result<()> {
         match self {
             Self::Search(command) => command.run(),
             Self::Pull(command) => command.run(threads),
             Self::List(command) => command.run(),
             Self::Show(command) => command.run(),
-            Self::Rm(command) => command.run(),
-            Self::Pin(command) => command.run(),
-            Self::Unpin(command) => command.run(),
+            Self::Rm(names) => names.remove(),
+            Self::Pin(names) => names.pin(true),
+            Self::Unpin(names) => names.pin(false),
             Self::Quota(command) => command.run(),
             Self::Verify(command) => command.run(),
             Self::Import(command) => command.run(),
@@ -86,49 +74,31 @@ impl Command {
 }
 
 /// The library of this user, with the bundled model in it.
-fn open() -> Result<Library> {
-    let library = Library::open_default()?;
-    tell_rebuilt(&library);
-    if let Ok(bundled) = lilims_models::bundled_model(None)
-        && let Err(error) = library.add_bundled(&bundled)
-    {
+fn open() -> Result<LibraryHandle> {
+    let library = LibraryHandle::try_open()?;
+    library.notes().iter().for_each(messages::print_note);
+    if let Err(error) = library.add_bundled() {
         output::note(&format!("lilims: the bundled model is left out: {error}"));
     }
     Ok(library)
 }
 
-/// Says that the index was rebuilt, if it was.
-fn tell_rebuilt(library: &Library) {
-    if let Some(rebuilt) = library.rebuilt() {
-        output::note(&format!("lilims: {}", messages::rebuilt(rebuilt)));
+/// The hub, whose requests for a pause are printed.
+fn hub(library: &LibraryHandle) -> Result<BlockingHub<'_>> {
+    Ok(BlockingHub::new(library, |host, pause| {
+        let time = words::duration(pause.as_secs());
+        output::note(&format!("{host} asks to wait {time}; going on then (Ctrl-C ends)."));
+    })?)
+}
+
+/// Prints that the hub refused the access token, if it did.
+fn note_token_refusal(hub: &BlockingHub<'_>) {
+    if hub.take_token_rejection() {
+        messages::print_note(&LibraryNote::TokenRefused { host: hub.host().to_owned() });
     }
 }
 
-/// Says that the hub refused the access token, if it did.
-fn tell_of_token(client: &Client) {
-    if client.take_token_rejection() {
-        output::note(&format!(
-            "lilims: {} refuses the access token, so Lilims goes on without it: it may have expired \
-             (HF_TOKEN, `lilims token`)",
-            client.host()
-        ));
-    }
-}
-
-/// What `ask` gets from the hub. Where that asks for a pause, the pause is said and kept, once.
-async fn patiently<T>(ask: impl AsyncFn() -> Result<T, Error>) -> Result<T, Error> {
-    match ask().await {
-        Err(Error::Status { host, retry_after: Some(wait), .. }) if wait <= LONGEST_PAUSE => {
-            let time = words::duration(wait.as_secs());
-            output::note(&format!("{host} asks to wait {time}; going on then (Ctrl-C ends)."));
-            tokio::time::sleep(wait).await;
-            ask().await
-        }
-        result => result,
-    }
-}
-
-/// What runs the network's side of a command.
-fn runtime() -> Result<Runtime> {
-    Ok(Builder::new_multi_thread().worker_threads(2).enable_all().build()?)
+/// Parses what to download.
+fn wanted(text: &str) -> Result<Wanted, String> {
+    text.parse().map_err(|error| messages::error(&error))
 }

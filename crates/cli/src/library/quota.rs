@@ -1,10 +1,8 @@
 //! `lilims quota`: how much of the disk models may take.
 
-use std::process::ExitCode;
-
 use anyhow::Result;
 use clap::Args;
-use lilims_hub::Storage;
+use lilims_ipc::Storage;
 
 use super::words;
 use crate::output;
@@ -12,7 +10,6 @@ use crate::output;
 /// How many characters the bar has.
 const BAR: usize = 40;
 
-/// Show what models take of the disk and how much they may, or change that.
 #[derive(Args)]
 pub(crate) struct Quota {
     /// A size such as 20GB or 20GiB, or `default`: a fifth of the disk. Nothing is removed by this.
@@ -34,15 +31,14 @@ fn choice(text: &str) -> Result<Choice, String> {
 }
 
 impl Quota {
-    pub(crate) fn run(self) -> Result<ExitCode> {
+    pub(crate) fn run(self) -> Result<()> {
         let library = super::open()?;
         match self.choice {
             Some(Choice::Default) => library.set_quota(None)?,
             Some(Choice::Bytes(bytes)) => library.set_quota(Some(bytes))?,
             None => {}
         }
-        output::show(&text(&library.storage()?))?;
-        Ok(ExitCode::SUCCESS)
+        Ok(output::show(&text(&library.storage()?))?)
     }
 }
 
@@ -59,14 +55,12 @@ fn text(storage: &Storage) -> String {
         ("quota", format!("{}{how}", size(quota))),
         ("free on the disk", size(storage.free_bytes)),
         ("in other folders", size(storage.in_place_bytes)),
-        ("our folder", storage.folder.display().to_string()),
+        ("our folder", storage.folder.clone()),
     ];
     if storage.unfinished_bytes > 0 {
         rows.insert(1, ("of it unfinished", size(storage.unfinished_bytes)));
     }
-    let rows: Vec<_> =
-        rows.into_iter().map(|(label, value)| vec![label.to_owned(), value]).collect();
-    text.push_str(&output::table(&rows));
+    text.push_str(&output::fields(rows));
     if used > quota {
         text.push_str("More is here than the quota allows: the next pull removes what was not used longest.\n");
     }

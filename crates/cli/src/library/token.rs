@@ -1,15 +1,14 @@
 //! `lilims token`: the access token of Hugging Face, in the system's keychain.
 
 use std::io::{self, IsTerminal};
-use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
 use clap::Args;
+use lilims_core::Error;
+use lilims_core::library::set_token;
 
 use crate::output;
 
-/// Keep an access token of Hugging Face, which gated models need, in the system's keychain. It is read
-/// from standard input and sent to the hub alone, once that refuses without it.
 #[derive(Args)]
 pub(crate) struct Token {
     /// Remove the token that is kept.
@@ -18,11 +17,11 @@ pub(crate) struct Token {
 }
 
 impl Token {
-    pub(crate) fn run(self) -> Result<ExitCode> {
+    pub(crate) fn run(self) -> Result<()> {
         if self.remove {
-            lilims_hub::set_token(None)?;
+            set_token(None).map_err(Error::from)?;
             output::note("The token was removed.");
-            return Ok(ExitCode::SUCCESS);
+            return Ok(());
         }
         if io::stdin().is_terminal() {
             output::note("Paste the token and press Enter; it will be visible here:");
@@ -31,8 +30,8 @@ impl Token {
         let token = line.as_deref().unwrap_or_default().trim();
         let is_plain = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
         ensure!(is_plain, "standard input holds no access token");
-        lilims_hub::set_token(Some(token))?;
+        set_token(Some(token)).map_err(Error::from)?;
         output::note("The token is kept in the system's keychain.");
-        Ok(ExitCode::SUCCESS)
+        Ok(())
     }
 }

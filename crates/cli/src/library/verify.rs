@@ -1,19 +1,12 @@
 //! `lilims verify`: hashes models again.
 
-use std::process::ExitCode;
-use std::sync::atomic::AtomicBool;
-
 use anyhow::Result;
 use clap::Args;
-use lilims_hub::{Entry, Error, Library, Verified};
+use lilims_core::library::{Entry, Verified};
 
-use super::find;
-use super::list::is_missing;
-use crate::interrupt::Interrupt;
 use crate::output::{self, Line};
+use crate::{Reported, interrupt};
 
-/// Hash models again and compare with what their source or an earlier time said. Of a damaged one that
-/// came from a repository, the next `lilims pull` fetches the damaged part only.
 #[derive(Args)]
 pub(crate) struct Verify {
     /// Short names [default: all models].
@@ -22,58 +15,43 @@ pub(crate) struct Verify {
 }
 
 impl Verify {
-    pub(crate) fn run(self) -> Result<ExitCode> {
+    pub(crate) fn run(self) -> Result<()> {
         let library = super::open()?;
-        let entries: Vec<Entry> = match self.names.is_empty() {
-            true => library.entries()?,
-            false => {
-                let find = |name: &String| find::entry(&library, name);
-                self.names.iter().map(find).collect::<Result<_>>()?
-            }
+        let models = match self.names.is_empty() {
+            true => library.list()?.into_iter().filter(|model| !model.is_unfinished).collect(),
+            false => library.named(&self.names)?,
         };
-        let interrupt = Interrupt::for_answer();
         let mut all_good = true;
-        for entry in entries {
-            let verdict = interrupt.during(|cancel| judge(&library, &entry, cancel));
-            match verdict? {
-                None => return Ok(interrupt.exit_code()),
-                Some((is_good, what)) => {
-                    all_good &= is_good;
-                    output::show(&format!("{}  {what}\n", entry.name))?;
+        for model in models {
+            let (name, mut line) = (&model.model.name, Line::default());
+            let mut on_progress = |done: u64| {
+                if output::stderr_is_terminal() {
+                    let percent = done * 100 / model.model.size_bytes.max(1);
+                    line.rewrite(&format!("{name}  {percent}%"));
                 }
-            }
+            };
+            let verified =
+                interrupt::during(|cancel| library.verify(&model, cancel, &mut on_progress));
+            line.clear();
+            let verified = verified?;
+            all_good &= matches!(verified, Some(Verified::Good { .. }));
+            output::show(&format!("{name}  {}\n", text(&model.model, verified)))?;
         }
-        Ok(if all_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        if all_good { Ok(()) } else { Err(Reported.into()) }
     }
 }
 
-/// Whether a model is good, and what to say of it; `None` when it was cancelled.
-fn judge(library: &Library, entry: &Entry, cancel: &AtomicBool) -> Result<Option<(bool, String)>> {
-    if is_missing(entry) {
-        return Ok(Some((false, format!("missing: {}", entry.path.display()))));
+fn text(model: &Entry, verified: Option<Verified>) -> String {
+    match verified {
+        None => format!("missing: {}", model.path.display()),
+        Some(Verified::Good { sha256 }) => format!("good  {sha256}"),
+        Some(Verified::Repairing { .. }) => {
+            let repository = model.repository.as_deref().unwrap_or_default();
+            let file = model.file.as_deref().unwrap_or_default();
+            format!("damaged: `lilims pull {repository}/{file}` fetches the damaged part")
+        }
+        Some(Verified::Damaged { expected, got }) => {
+            format!("damaged: its SHA-256 is {got}, it was {expected}")
+        }
     }
-    let mut line = Line::default();
-    let is_terminal = output::stderr_is_terminal();
-    let verified = library.verify(&entry.name, cancel, &mut |done| {
-        let percent = done * 100 / entry.size_bytes.max(1);
-        if is_terminal {
-            line.rewrite(&format!("{}  {percent}%", entry.name));
-        }
-    });
-    line.clear();
-    Ok(Some(match verified {
-        Ok(Verified::Good { sha256 }) => (true, format!("good  {sha256}")),
-        Ok(Verified::Repairing { .. }) => {
-            let repository = entry.repository.as_deref().unwrap_or_default();
-            let file = entry.file.as_deref().unwrap_or_default();
-            let what =
-                format!("damaged: `lilims pull {repository}/{file}` fetches the damaged part");
-            (false, what)
-        }
-        Ok(Verified::Damaged { expected, got }) => {
-            (false, format!("damaged: its SHA-256 is {got}, it was {expected}"))
-        }
-        Err(Error::Stopped) => return Ok(None),
-        Err(error) => return Err(error.into()),
-    }))
 }

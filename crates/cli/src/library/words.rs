@@ -2,24 +2,16 @@
 
 use chrono::{DateTime, Datelike, Local, NaiveDateTime};
 
+/// Prefixes of units, each a thousand times the one before.
+const PREFIXES: [&str; 5] = ["", "K", "M", "G", "T"];
+
 /// Parses a size with its unit, such as `20GB` or `1.5 GiB`. Bytes.
 pub(super) fn size(text: &str) -> Result<u64, String> {
-    const UNITS: [(&str, u64); 13] = [
-        ("B", 1),
-        ("KB", 1_000),
-        ("K", 1_000),
-        ("KIB", 1 << 10),
-        ("MB", 1_000_000),
-        ("M", 1_000_000),
-        ("MIB", 1 << 20),
-        ("GB", 1_000_000_000),
-        ("G", 1_000_000_000),
-        ("GIB", 1 << 30),
-        ("TB", 1_000_000_000_000),
-        ("T", 1_000_000_000_000),
-        ("TIB", 1 << 40),
-    ];
-    with_unit(text, &UNITS).ok_or_else(|| "it must be a size with a unit, such as 20GB".to_owned())
+    with_unit(text, |unit| match unit.strip_suffix("IB") {
+        Some(prefix) => Some((prefix, 1024)),
+        None => Some((unit.strip_suffix('B').unwrap_or(unit), 1000)),
+    })
+    .ok_or_else(|| "it must be a size with a unit, such as 20GB".to_owned())
 }
 
 /// Parses bytes per second, such as `5MB` or `5MB/s`; never 0.
@@ -30,17 +22,22 @@ pub(super) fn rate(text: &str) -> Result<u64, String> {
 
 /// Parses a number of parameters, such as `4B` or `500M`.
 pub(super) fn parameters(text: &str) -> Result<u64, String> {
-    const UNITS: [(&str, u64); 4] =
-        [("K", 1_000), ("M", 1_000_000), ("B", 1_000_000_000), ("T", 1_000_000_000_000)];
-    with_unit(text, &UNITS).ok_or_else(|| "it must be a number such as 4B or 500M".to_owned())
+    with_unit(text, |unit| match unit {
+        "B" => Some(("G", 1000)),
+        "K" | "M" | "T" => Some((unit, 1000)),
+        _ => None,
+    })
+    .ok_or_else(|| "it must be a number such as 4B or 500M".to_owned())
 }
 
-fn with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+/// A number with a unit, of which `parse` returns the prefix and its base.
+fn with_unit(text: &str, parse: impl FnOnce(&str) -> Option<(&str, u32)>) -> Option<u64> {
     let text = text.trim().to_ascii_uppercase();
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
     let (number, unit) = text.split_at(end);
-    let (_, factor) = units.iter().find(|(name, _)| *name == unit.trim_start())?;
-    let value = number.parse::<f64>().ok()? * *factor as f64;
+    let (prefix, base) = parse(unit.trim_start())?;
+    let power = PREFIXES.iter().position(|it| *it == prefix)?;
+    let value = number.parse::<f64>().ok()? * f64::from(base).powi(power.try_into().ok()?);
     (value < u64::MAX as f64).then_some(value as u64)
 }
 

@@ -19,8 +19,10 @@ use anyhow::{Error, Result};
 use clap::error::{ContextKind, ContextValue};
 use serde::Serialize;
 
+use crate::messages;
+
 pub(crate) use line::Line;
-pub(crate) use table::table;
+pub(crate) use table::{fields, table};
 
 /// Whether the error is that the reader of our output has closed it.
 pub(crate) fn is_broken_pipe(error: &Error) -> bool {
@@ -39,7 +41,7 @@ pub(crate) fn note(line: &str) {
 pub(crate) fn error(error: &Error, advice: Option<&str>) {
     let mut causes: Vec<String> = Vec::new();
     for cause in error.chain() {
-        let cause = escape::message(&cause.to_string()).into_owned();
+        let cause = escape::message(&messages::cause(cause)).into_owned();
         // Some errors end with their cause already.
         if !causes.last().is_some_and(|last| last.ends_with(&cause)) {
             causes.push(cause);
@@ -76,6 +78,20 @@ pub(crate) fn show(text: &str) -> io::Result<()> {
 /// terminal.
 pub(crate) fn show_payload(text: &str) -> io::Result<()> {
     if stdout_is_terminal() { show(text) } else { write_stdout(text) }
+}
+
+/// Writes a result to standard output: as JSON, or as the text of a report.
+pub(crate) fn show_result(
+    is_json: bool,
+    value: &impl Serialize,
+    text: impl FnOnce() -> String,
+) -> Result<()> {
+    if is_json {
+        show_json(value)?
+    } else {
+        show(&text())?
+    }
+    Ok(())
 }
 
 /// Writes `value` to standard output as indented JSON.

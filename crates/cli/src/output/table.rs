@@ -9,10 +9,9 @@ const LAST_CHARS: usize = 400;
 
 /// Rows with columns as wide as they need to be, the last one unpadded. Cells are one line each, and
 /// cut with `…` where they are too long to be a table's.
-pub(crate) fn table(rows: &[Vec<String>]) -> String {
-    let rows: Vec<Vec<String>> = rows.iter().map(|row| cells(row)).collect();
-    let n_columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let mut widths = vec![0; n_columns];
+pub(crate) fn table<const N: usize>(rows: impl IntoIterator<Item = [String; N]>) -> String {
+    let rows: Vec<_> = rows.into_iter().map(cells).collect();
+    let mut widths = [0; N];
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = usize::max(*width, cell.chars().count()).min(COLUMN_CHARS);
@@ -33,31 +32,37 @@ pub(crate) fn table(rows: &[Vec<String>]) -> String {
     out
 }
 
-fn cells(row: &[String]) -> Vec<String> {
-    let cell = |(idx, cell): (usize, &String)| {
-        let n_chars = if idx + 1 == row.len() { LAST_CHARS } else { COLUMN_CHARS };
-        escape::clipped(&escape::one_line(cell), n_chars).into_owned()
-    };
-    row.iter().enumerate().map(cell).collect()
+/// A table of labels and values.
+pub(crate) fn fields<'a>(rows: impl IntoIterator<Item = (&'a str, String)>) -> String {
+    table(rows.into_iter().map(|(label, value)| [label.to_owned(), value]))
+}
+
+fn cells<const N: usize>(row: [String; N]) -> [String; N] {
+    let mut n_left = N;
+    row.map(|cell| {
+        n_left -= 1;
+        let n_chars = if n_left == 0 { LAST_CHARS } else { COLUMN_CHARS };
+        escape::clipped(&escape::one_line(&cell), n_chars).into_owned()
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
-        cells.map(str::to_owned).to_vec()
+    fn row<const N: usize>(cells: [&str; N]) -> [String; N] {
+        cells.map(str::to_owned)
     }
 
     #[test]
     fn columns_line_up() {
-        assert_eq!(table(&[row(["a", "x"]), row(["bcé", ""])]), "a    x\nbcé\n");
+        assert_eq!(table([row(["a", "x"]), row(["bcé", ""])]), "a    x\nbcé\n");
     }
 
     #[test]
     fn a9_a_column_never_outgrows_the_screen() {
         let long = "x".repeat(70_000);
-        let text = table(&[row(["NAME", "SIZE"]), row([&long, "1 B"]), row(["a\n\u{1b}b", &long])]);
+        let text = table([row(["NAME", "SIZE"]), row([&long, "1 B"]), row(["a\n\u{1b}b", &long])]);
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines.len(), 3);
         assert!(lines[1].ends_with("x…  1 B"), "{}", lines[1]);

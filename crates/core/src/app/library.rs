@@ -9,20 +9,17 @@ use std::sync::atomic::AtomicBool;
 
 use lilims_engine::LoadOptions;
 use lilims_gguf::File;
-use lilims_hub::{self as hub, Client, Library, Source, Verified};
+use lilims_hub::{self as hub, Library, Verified};
 use lilims_ipc::{
     CatalogueModel, Command, Error, ImportFailure, Limits, Problem, Reply, Report, Repository,
-    RepositoryFile, Search, SearchResult,
+    RepositoryFile, Search,
 };
 use lilims_models::scan::Environment;
 use lilims_models::{Catalogue, quantisation_of};
 
 use super::{App, blocking};
-use crate::library::{LibraryHandle, fetch_header, fit, present};
+use crate::library::{LibraryHandle, Wanted, download, fetch_header, fit, present};
 use crate::{load_options, problem};
-
-/// Bytes of a parameter in the usual quantisations, about.
-const BYTES_PER_PARAMETER: f64 = 0.6;
 
 impl App {
     pub(super) async fn call_library(&self, command: Command) -> Result<Reply, Error> {
@@ -81,7 +78,7 @@ impl App {
                 self.change(move |library| library.set_limits(limits)).await
             }
             Command::SetAccessToken { token } => {
-                blocking(move || set_access_token(token.as_deref())).await
+                self.read(move |it| set_access_token(it, token.as_deref())).await
             }
             _ => Err(Error::internal("not a command of the hub")),
         }
@@ -125,29 +122,10 @@ impl App {
     }
 
     async fn search(&self, search: Search) -> Result<Reply, Error> {
-        let wanted = hub::Search {
-            text: search.text,
-            max_parameters: search.max_parameters,
-            licence: search.licence,
-        };
         let client = self.0.library.client()?;
-        let found = client.search(&wanted).await;
+        let found = download::search(client, &search).await;
         self.0.library.note_token(client);
-        let available = fit::budget().available_bytes as f64;
-        let fits = |it: &hub::SearchResult| {
-            !search.only_fitting
-                || it.parameters.is_none_or(|n| n as f64 * BYTES_PER_PARAMETER <= available)
-        };
-        let found = found?.into_iter().filter(fits).map(|it| SearchResult {
-            repository: it.repository,
-            downloads: it.downloads,
-            likes: it.likes,
-            licence: it.licence,
-            parameters: it.parameters,
-            is_gated: it.is_gated,
-            updated: it.updated,
-        });
-        Ok(Reply::SearchResults(found.collect()))
+        Ok(Reply::SearchResults(found?))
     }
 
     async fn repository(&self, repository: String) -> Result<Reply, Error> {
@@ -172,31 +150,25 @@ impl App {
     }
 
     async fn plan(&self, repository: String, file: String) -> Result<Reply, Error> {
-        let (_, size_bytes) = source(self.0.library.client()?, &repository, &file).await?;
+        let client = self.0.library.client()?;
+        let file = download::find(client, &Wanted::file(&repository, &file)).await?;
         self.read(move |it| {
-            let library = it.library()?;
-            let plan = library.plan(library.missing_bytes(&repository, &file, size_bytes)?)?;
-            let obstacle = library.check(&plan).err().map(Error::from);
-            Ok(Reply::Plan(present::plan(&repository, &file, plan, obstacle)))
+            let (plan, _) = download::plan(it.library()?, &file)?;
+            Ok(Reply::Plan(plan))
         })
         .await
     }
 
-    /// Makes room as agreed, takes it, and queues the download.
+    /// Makes room as agreed, reserves it, and queues the download.
     async fn download(
         &self,
         repository: String,
         file: String,
         agreed: Vec<String>,
     ) -> Result<Reply, Error> {
-        let (source, size_bytes) = source(self.0.library.client()?, &repository, &file).await?;
-        self.change(move |library| {
-            let missing = library.missing_bytes(&source.repository, &source.file, size_bytes)?;
-            library.make_room(missing, &agreed)?;
-            let id = library.enqueue(&source)?;
-            library.reserve(id, size_bytes)
-        })
-        .await
+        let client = self.0.library.client()?;
+        let file = download::find(client, &Wanted::file(&repository, &file)).await?;
+        self.change(move |library| download::enqueue(library, &file, &agreed).map(drop)).await
     }
 }
 
@@ -223,12 +195,13 @@ fn catalogue(handle: &LibraryHandle) -> Result<Reply, Error> {
     Ok(Reply::Catalogue(models.collect()))
 }
 
-fn set_access_token(token: Option<&str>) -> Result<Reply, Error> {
+fn set_access_token(handle: &LibraryHandle, token: Option<&str>) -> Result<Reply, Error> {
     if token.is_some_and(|token| token.is_empty() || !token.bytes().all(|it| it.is_ascii_graphic()))
     {
         return Err(Problem::NotAnAccessToken.into());
     }
     hub::set_token(token)?;
+    handle.client()?.forget_token();
     Ok(Reply::Done)
 }
 
@@ -273,25 +246,6 @@ fn present_repository(found: hub::Repository, card: String, entries: &[hub::Entr
         is_gated: found.is_gated,
         card,
     }
-}
-
-/// The file as the hub has it now, with its size; a recommended one at its own commit.
-async fn source(client: &Client, repository: &str, file: &str) -> Result<(Source, u64), Error> {
-    let models = Catalogue::curated().models;
-    let curated = models.into_iter().find(|it| it.repository == repository && it.file == file);
-    let revision = curated.as_ref().map_or("main", |it| it.revision.as_str()).to_owned();
-    let found = client.repository(repository, &revision).await?;
-    let there = found.files.into_iter().find(|it| it.file == file).ok_or_else(|| {
-        let (what, host) = (format!("{file} in {repository}"), client.host().to_owned());
-        hub::Error::NotFound { what, host }
-    })?;
-    let source = Source {
-        repository: repository.to_owned(),
-        file: file.to_owned(),
-        revision,
-        sha256: curated.and_then(|it| it.sha256),
-    };
-    Ok((source, there.size_bytes))
 }
 
 fn verify(library: &Library, name: String) -> Result<Report, Error> {

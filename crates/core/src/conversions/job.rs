@@ -65,7 +65,7 @@ pub(super) fn run(
     })
 }
 
-fn stage(stage: Stage<'_>) -> ConversionStage {
+pub(super) fn stage(stage: Stage<'_>) -> ConversionStage {
     match stage {
         Stage::Preparing(progress) => ConversionStage::Preparing(tensors(progress)),
         Stage::Calibrating { done, total } => ConversionStage::Calibrating(share(done, total)),

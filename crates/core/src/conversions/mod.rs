@@ -6,6 +6,7 @@
 mod job;
 mod offer;
 mod present;
+mod to_file;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,14 +14,15 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lilims_convert::Mix;
 use lilims_hub::Library;
 use lilims_ipc::{Conversion, ConversionRequest, ConversionStage, ConversionState, Error, Problem};
 
 use crate::problem;
 
-pub use offer::offer;
+pub use lilims_convert::{Manifest, Mix, Options, Override};
+pub(crate) use offer::offer;
 pub(crate) use present::record;
+pub use to_file::{ConvertedFile, FileConversion};
 
 /// A running step is reported at most this often.
 const REPORT_INTERVAL: Duration = Duration::from_millis(250);
@@ -30,7 +32,7 @@ const SHUT_DOWN_WAIT: Duration = Duration::from_secs(2);
 const PREDICT_AFTER: (Duration, f64) = (Duration::from_secs(1), 0.02);
 
 /// The conversion that runs, or the one that ended last.
-pub struct Converter(Arc<Shared>);
+pub(crate) struct Converter(Arc<Shared>);
 
 struct Shared {
     current: Mutex<Option<Current>>,
@@ -44,7 +46,7 @@ struct Current {
 }
 
 /// Whether a conversion runs.
-pub fn is_running(conversion: &Conversion) -> bool {
+pub(crate) fn is_running(conversion: &Conversion) -> bool {
     matches!(conversion.state, ConversionState::Running { .. })
 }
 
@@ -64,7 +66,7 @@ struct Task {
 
 impl Converter {
     /// A converter that has converted nothing yet. `notify` is called at each change.
-    pub fn new(notify: impl Fn(Option<Conversion>) + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(notify: impl Fn(Option<Conversion>) + Send + Sync + 'static) -> Self {
         Self(Arc::new(Shared {
             current: Mutex::default(),
             ended: Condvar::new(),
@@ -73,7 +75,7 @@ impl Converter {
     }
 
     /// The conversion that runs, or the one that ended last.
-    pub fn conversion(&self) -> Option<Conversion> {
+    pub(crate) fn conversion(&self) -> Option<Conversion> {
         self.0.lock().as_ref().map(|current| current.conversion.clone())
     }
 
@@ -82,7 +84,11 @@ impl Converter {
     /// # Errors
     /// [`Problem::Converting`] while one runs, [`Problem::PlanChanged`] where other models would have to
     /// be removed than those of the request; others where the source cannot be read or there is no room.
-    pub fn convert(&self, library: Arc<Library>, request: ConversionRequest) -> Result<(), Error> {
+    pub(crate) fn convert(
+        &self,
+        library: Arc<Library>,
+        request: ConversionRequest,
+    ) -> Result<(), Error> {
         self.check_free()?;
         let unknown = |_| Problem::UnknownType { name: request.target.clone() };
         let mix: Mix = request.target.parse().map_err(unknown)?;
@@ -104,7 +110,7 @@ impl Converter {
 
     /// # Errors
     /// Where the model with this short name must stay, since it is being converted.
-    pub fn check_not_source(&self, name: &str) -> Result<(), Error> {
+    pub(crate) fn check_not_source(&self, name: &str) -> Result<(), Error> {
         match self.conversion() {
             Some(conversion) if self.converts(name) => {
                 Err(Problem::SourceOfConversion { title: conversion.title }.into())
@@ -167,7 +173,7 @@ impl Converter {
     }
 
     /// Cancels the running conversion. One whose model is made already ends without its figures.
-    pub fn cancel(&self) {
+    pub(crate) fn cancel(&self) {
         if let Some(current) = self.0.lock().as_mut() {
             current.cancel.store(true, Ordering::Relaxed);
             if let ConversionState::Running { is_ending, .. } = &mut current.conversion.state {
@@ -178,14 +184,14 @@ impl Converter {
     }
 
     /// Forgets a conversion that has ended. Its model stays.
-    pub fn clear(&self) {
+    pub(crate) fn clear(&self) {
         self.0.lock().take_if(|current| !current.is_running());
         self.0.notify();
     }
 
     /// Cancels the conversion, and waits a little until it has removed what it has written; the next
     /// start removes the rest.
-    pub fn shut_down(&self) {
+    pub(crate) fn shut_down(&self) {
         self.cancel();
         let is_running = |current: &mut Option<Current>| {
             current.as_ref().is_some_and(|current| current.is_running())

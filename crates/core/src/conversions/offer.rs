@@ -54,7 +54,11 @@ const fn kind(mix: Mix, is_common: bool, quality: Quality) -> Kind {
 ///
 /// # Errors
 /// When there is no such model, or its file cannot be read or converted.
-pub fn offer(library: &Library, name: &str, is_weighed: bool) -> Result<ConversionOffer, Error> {
+pub(crate) fn offer(
+    library: &Library,
+    name: &str,
+    is_weighed: bool,
+) -> Result<ConversionOffer, Error> {
     let entry = library.entry(name)?;
     let source = Source::read(&entry.path)?;
     let options = job::options(RECOMMENDED, &entry);

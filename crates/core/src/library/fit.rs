@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use lilims_engine::estimate::{self, Fit as EngineFit, MeasuredPeak, Verdict as EngineVerdict};
-use lilims_engine::{BackendKind, LoadOptions, MemoryBudget};
+use lilims_engine::{BackendKind, LoadOptions, MemoryBudget, MemoryEstimate};
 use lilims_gguf::File;
 use lilims_hub::Library;
 use lilims_ipc::{
@@ -23,12 +23,12 @@ const TIGHT_SHARE: f64 = 0.8;
 const SAFER_CONTEXT: u32 = 2048;
 
 /// The memory that a model may take now.
-pub fn budget() -> MemoryBudget {
+pub(crate) fn budget() -> MemoryBudget {
     MemoryBudget::now(BackendKind::default())
 }
 
 /// Whether a file of this size may fit.
-pub fn by_size(size_bytes: u64, budget: &MemoryBudget) -> Verdict {
+pub(crate) fn by_size(size_bytes: u64, budget: &MemoryBudget) -> Verdict {
     let needed = size_bytes as f64 * SIZE_SHARE + SIZE_EXTRA_BYTES as f64;
     let available = budget.available_bytes as f64;
     if needed > available {
@@ -44,7 +44,7 @@ pub fn by_size(size_bytes: u64, budget: &MemoryBudget) -> Verdict {
 ///
 /// # Errors
 /// As for [`HeaderFacts::new`](lilims_engine::estimate::HeaderFacts::new).
-pub fn of_file(
+pub(crate) fn of_file(
     file: &File,
     name: &str,
     options: &LoadOptions,
@@ -90,7 +90,7 @@ pub(crate) fn of_header(
             estimate::MemorySource::Metal => MemorySource::Metal,
         },
         suggestion: fit.suggestion.as_ref().map(suggestion),
-        tokens_per_second: machine::speed(header, estimate.context / 2),
+        tokens_per_second: machine::speed(header, estimate.context / 2, options.kv_type),
         measured_ratio: estimate.correction,
         measured_runs: estimate.correction.map_or(0, |_| count(runs)),
     })
@@ -155,14 +155,14 @@ fn peak(peak: lilims_hub::Peak) -> MeasuredPeak {
 }
 
 /// The note that is written before the model at `path` is loaded.
-pub fn attempt(
+pub(crate) fn attempt(
     path: &Path,
     title: &str,
     options: &LoadOptions,
 ) -> Result<lilims_models::LoadAttempt, Error> {
     let file = File::open(path).map_err(|error| problem::not_loaded(&error.into()))?;
-    let estimate = lilims_engine::MemoryEstimate::new(&file, options)
-        .map_err(|error| problem::not_loaded(&error))?;
+    let estimate =
+        MemoryEstimate::new(&file, options).map_err(|error| problem::not_loaded(&error))?;
     Ok(lilims_models::LoadAttempt {
         name: path.display().to_string(),
         title: title.to_owned(),
@@ -173,32 +173,28 @@ pub fn attempt(
     })
 }
 
-/// The memory that a model took, with its estimate for as many tokens in its cache; `None` where the
-/// system does not report memory.
-pub fn measured(
+/// The measured memory of a model, with its estimate for as many tokens in its cache.
+pub(crate) fn peak_of(
     path: &Path,
     model: String,
+    options: &LoadOptions,
     n_tokens: usize,
-    taken_bytes: u64,
+    measured_bytes: impl FnOnce(&MemoryEstimate) -> u64,
 ) -> Option<lilims_hub::Peak> {
-    if taken_bytes == 0 {
-        return None;
-    }
     // A cache takes no memory where nothing was written.
-    let options = LoadOptions { context: Some(n_tokens.max(1)), ..LoadOptions::default() };
-    let estimate = lilims_engine::MemoryEstimate::new(&File::open(path).ok()?, &options).ok()?;
+    let options = LoadOptions { context: Some(n_tokens.max(1)), ..options.clone() };
+    let estimate = MemoryEstimate::new(&File::open(path).ok()?, &options).ok()?;
     Some(lilims_hub::Peak {
         model,
         weights_bytes: estimate.weights_bytes,
         estimated_bytes: estimate.total_bytes(),
-        // The app's own memory is none of the model's.
-        measured_bytes: taken_bytes + estimate.base_bytes,
+        measured_bytes: measured_bytes(&estimate),
         family: estimate.family,
     })
 }
 
 /// A load that the last process did not survive, as the doors see it.
-pub fn suspended(attempt: lilims_models::LoadAttempt) -> Attempt {
+pub(crate) fn suspended(attempt: lilims_models::LoadAttempt) -> Attempt {
     Attempt {
         name: attempt.title,
         context_tokens: attempt.context_tokens,
@@ -209,7 +205,7 @@ pub fn suspended(attempt: lilims_models::LoadAttempt) -> Attempt {
 }
 
 /// Whether a process runs.
-pub fn is_alive(process: u32) -> bool {
+pub(crate) fn is_alive(process: u32) -> bool {
     // On Linux every process has a folder; elsewhere every note counts as that of a crash.
     cfg!(target_os = "linux") && Path::new("/proc").join(process.to_string()).exists()
 }

@@ -2,9 +2,8 @@
 
 use lilims_gguf::File;
 use lilims_hub::Client;
-use lilims_ipc::Error;
 
-use crate::problem;
+use crate::error::Error;
 
 /// Bytes of the first request: the headers of most models fit.
 const FIRST_BYTES: u64 = 1 << 20;
@@ -13,7 +12,7 @@ const FIRST_BYTES: u64 = 1 << 20;
 ///
 /// # Errors
 /// The hub's; or why the header cannot be read.
-pub async fn fetch(
+pub(crate) async fn fetch(
     client: &Client,
     repository: &str,
     revision: &str,
@@ -27,7 +26,7 @@ pub async fn fetch(
             Ok(file) => return Ok(file),
             Err(error) => match lilims_gguf::next_header_bytes(&error, here, total_bytes) {
                 Some(more) => wanted = more,
-                None => return Err(problem::not_loaded(&error.into())),
+                None => return Err(error.into()),
             },
         }
     }

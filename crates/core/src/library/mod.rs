@@ -3,21 +3,33 @@
 //! `lilims-hub` keeps the library; this joins it with the engine's estimates and holds which model is
 //! loaded. Hub and engine do not know each other.
 
-pub mod fit;
+pub(crate) mod download;
+pub(crate) mod fit;
 mod header;
 pub(crate) mod headers;
+pub(crate) mod in_use;
+mod listing;
 pub mod machine;
-pub mod present;
+mod names;
+pub(crate) mod present;
+mod wanted;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use lilims_engine::{LoadOptions, MemoryEstimate};
 use lilims_hub::{Client, Library, LockGuard};
 use lilims_ipc::{Attempt, Error, LibraryNote, Problem};
 use lilims_models::Catalogue;
 
-pub use header::fetch as fetch_header;
+use crate::error;
+pub use download::{BlockingHub, HubFile};
+pub(crate) use header::fetch as fetch_header;
 use headers::Headers;
+pub use lilims_hub::{Entry, Outcome, RepositoryFile, Scanned, Verified, set_token};
+pub use listing::{Listed, Stopped};
+pub use names::model_path;
+pub use wanted::{Pick, Target, Wanted};
 
 /// The setting that holds the short name of the model that was used last.
 const LAST_MODEL: &str = "model";
@@ -39,8 +51,20 @@ pub struct LibraryHandle {
 impl LibraryHandle {
     /// Opens the library of this user.
     pub fn open() -> Self {
+        Self::new(Library::open_default())
+    }
+
+    /// Opens the library of this user.
+    ///
+    /// # Errors
+    /// Why it cannot be opened.
+    pub fn try_open() -> Result<Self, error::Error> {
+        Ok(Self::new(Ok(Library::open_default()?)))
+    }
+
+    fn new(library: Result<Library, lilims_hub::Error>) -> Self {
         let handle = Self::default();
-        handle.provide(Library::open_default().map(Arc::new).map_err(Error::from));
+        handle.provide(library.map(Arc::new).map_err(Error::from));
         handle
     }
 
@@ -48,6 +72,22 @@ impl LibraryHandle {
     pub(crate) fn provide(&self, library: Result<Arc<Library>, Error>) {
         // Provided once.
         let _ = self.library.set(library);
+    }
+
+    /// Adds the bundled model, if there is one.
+    ///
+    /// # Errors
+    /// Why it cannot be added.
+    pub fn add_bundled(&self) -> Result<(), error::Error> {
+        if let Ok(path) = lilims_models::bundled_model(None) {
+            self.opened()?.add_bundled(&path)?;
+        }
+        Ok(())
+    }
+
+    /// The library of a handle from [`LibraryHandle::try_open`].
+    pub(crate) fn opened(&self) -> Result<&Arc<Library>, error::Error> {
+        self.library().map_err(error::Error::from)
     }
 
     /// The library.
@@ -72,19 +112,8 @@ impl LibraryHandle {
     }
 
     /// What happened without the user asking for it.
-    pub(crate) fn notes(&self) -> Vec<LibraryNote> {
-        let rebuilt = self.library().ok().and_then(|library| library.rebuilt());
-        let rebuilt = rebuilt.map(|rebuilt| {
-            let n_models = rebuilt.n_models as u64;
-            let from_copy_of_ms = rebuilt.from_copy_of_ms;
-            match &rebuilt.put_aside {
-                Some(aside) => {
-                    let put_aside = aside.display().to_string();
-                    LibraryNote::IndexDamaged { put_aside, from_copy_of_ms, n_models }
-                }
-                None => LibraryNote::IndexGone { from_copy_of_ms, n_models },
-            }
-        });
+    pub fn notes(&self) -> Vec<LibraryNote> {
+        let rebuilt = self.library().ok().and_then(|library| rebuilt(library));
         rebuilt.into_iter().chain(lock(&self.notes).iter().cloned()).collect()
     }
 
@@ -145,9 +174,15 @@ impl LibraryHandle {
     /// Records the memory that the model at `path` takes with `n_tokens` in its cache, for later
     /// estimates.
     pub fn note_peak(&self, path: &Path, n_tokens: usize, taken_bytes: u64) {
-        if let (Ok(library), Some(name)) = (self.library(), self.loaded())
-            && let Some(peak) = fit::measured(path, name, n_tokens, taken_bytes)
-        {
+        let (Ok(library), Some(name)) = (self.library(), self.loaded()) else { return };
+        if taken_bytes == 0 {
+            // The system does not report it.
+            return;
+        }
+        // The app's own memory is not the model's.
+        let measured = |estimate: &MemoryEstimate| taken_bytes + estimate.base_bytes;
+        let options = LoadOptions::default();
+        if let Some(peak) = fit::peak_of(path, name, &options, n_tokens, measured) {
             let _ = library.record_peak(&peak);
         }
     }
@@ -158,15 +193,29 @@ impl LibraryHandle {
     }
 }
 
+/// What happened to the index, if it was rebuilt.
+fn rebuilt(library: &Library) -> Option<LibraryNote> {
+    let rebuilt = library.rebuilt()?;
+    let n_models = rebuilt.n_models as u64;
+    let from_copy_of_ms = rebuilt.from_copy_of_ms;
+    Some(match &rebuilt.put_aside {
+        Some(aside) => {
+            let put_aside = aside.display().to_string();
+            LibraryNote::IndexDamaged { put_aside, from_copy_of_ms, n_models }
+        }
+        None => LibraryNote::IndexGone { from_copy_of_ms, n_models },
+    })
+}
+
 /// The load that the last process did not survive, if there is one.
-pub fn suspended_load() -> Option<Attempt> {
+pub(crate) fn suspended_load() -> Option<Attempt> {
     let folder = lilims_models::data_dir().ok()?;
     let left = lilims_models::LoadAttempt::take_leftover(&folder, fit::is_alive)?;
     Some(fit::suspended(left))
 }
 
 /// The error of a model that is no longer in the library.
-pub fn gone(name: &str) -> Error {
+pub(crate) fn gone(name: &str) -> Error {
     Problem::ModelGone { name: name.to_owned() }.into()
 }
 

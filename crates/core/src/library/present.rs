@@ -19,7 +19,7 @@ const MAX_SKIPPED: usize = 20;
 ///
 /// # Errors
 /// When there is no library or its index cannot be read.
-pub fn library(handle: &LibraryHandle) -> Result<Library, Error> {
+pub(crate) fn library(handle: &LibraryHandle) -> Result<Library, Error> {
     let library = handle.library()?;
     let budget = fit::budget();
     let entries = library.entries()?;
@@ -82,7 +82,7 @@ fn model(
     }
 }
 
-fn storage(storage: hub::Storage) -> Storage {
+pub(super) fn storage(storage: hub::Storage) -> Storage {
     Storage {
         folder: storage.folder.display().to_string(),
         used_bytes: storage.used_bytes,
@@ -95,11 +95,12 @@ fn storage(storage: hub::Storage) -> Storage {
 }
 
 /// The queue of downloads.
-pub fn downloads(rows: &[DownloadRow]) -> Vec<Download> {
+pub(crate) fn downloads(rows: &[DownloadRow]) -> Vec<Download> {
     rows.iter().map(download).collect()
 }
 
-fn download(row: &DownloadRow) -> Download {
+/// A download.
+pub(super) fn download(row: &DownloadRow) -> Download {
     let progress = &row.progress;
     let rate = progress.bytes_per_second.filter(|_| row.state == hub::DownloadState::Running);
     let left = progress.total_bytes.saturating_sub(progress.done_bytes);
@@ -133,7 +134,7 @@ fn download(row: &DownloadRow) -> Download {
 }
 
 /// The plan of a download.
-pub fn plan(
+pub(crate) fn plan(
     repository: &str,
     file: &str,
     plan: hub::Plan,
@@ -150,7 +151,7 @@ pub fn plan(
 }
 
 /// A model of a plan.
-pub fn planned_model(model: hub::PlannedModel) -> PlannedModel {
+pub(crate) fn planned_model(model: hub::PlannedModel) -> PlannedModel {
     PlannedModel {
         name: model.name,
         title: model.title,
@@ -161,7 +162,7 @@ pub fn planned_model(model: hub::PlannedModel) -> PlannedModel {
 }
 
 /// The result of a scan.
-pub fn scanned(scanned: hub::Scanned) -> Report {
+pub(crate) fn scanned(scanned: hub::Scanned) -> Report {
     let hub::Scanned { added, known, gone, skipped } = scanned;
     let n_more_skipped = skipped.len().saturating_sub(MAX_SKIPPED) as u64;
     let skipped = skipped.into_iter().take(MAX_SKIPPED);

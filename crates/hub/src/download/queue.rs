@@ -13,7 +13,7 @@ use crate::library::{DownloadRow, DownloadState, LockGuard, download_lock};
 use crate::{Client, Entry, Error, Library};
 
 /// How often an idle queue looks for downloads that other processes added.
-const IDLE_INTERVAL: Duration = Duration::from_secs(20);
+const IDLE_INTERVAL: Duration = Duration::from_secs(60);
 /// The wait before a download is tried again whose result could not be stored.
 const DATABASE_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 

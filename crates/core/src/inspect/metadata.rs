@@ -1,7 +1,5 @@
 //! Metadata as JSON, long arrays and texts cut short.
 
-use std::fmt::Write;
-
 use lilims_gguf::{Array, Value};
 use serde_json::{Value as Json, json};
 
@@ -51,31 +49,6 @@ fn shortened(array: &Array<'_>, depth: usize) -> Json {
     json!({ "length": array.len(), "first": first })
 }
 
-/// What [`to_json`] returns, on one line for people.
-pub(super) fn to_line(json: &Json) -> String {
-    const SHOWN_CHARS: usize = 100;
-    match (json, json.get("length"), json.get("first").and_then(Json::as_array)) {
-        (_, Some(length), Some(first)) => {
-            let mut line = format!("{length} values [");
-            for (idx, value) in first.iter().enumerate() {
-                let comma = if idx == 0 { "" } else { ", " };
-                // Writing to a string cannot fail.
-                let _ = write!(line, "{comma}{}", to_line(value));
-            }
-            let rest = length.as_u64().is_some_and(|length| length > first.len() as u64);
-            line + if rest { ", …]" } else { "]" }
-        }
-        (Json::String(text), ..) => {
-            let mut line: String = text.chars().take(SHOWN_CHARS).collect();
-            if line.len() < text.len() {
-                line.push('…');
-            }
-            format!("{line:?}")
-        }
-        _ => json.to_string(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use lilims_gguf::{File, Writer};
@@ -98,10 +71,7 @@ mod tests {
         // As f64, the f32 would be 9.999999747378752e-6.
         assert_eq!(json[0], json!(1e-5));
         assert_eq!(json[1], "NaN");
+        assert_eq!(json[4], json!({ "length": 0, "first": [] }));
         assert_eq!(json[3], json!({ "length": 20, "first": [0, 1, 2, 3, 4, 5, 6, 7] }));
-        assert!(to_line(&json[2]).starts_with("\"x\\nx"));
-        assert!(to_line(&json[2]).ends_with("…\""));
-        assert_eq!(to_line(&json[3]), "20 values [0, 1, 2, 3, 4, 5, 6, 7, …]");
-        assert_eq!(to_line(&json[4]), "0 values []");
     }
 }

@@ -1,28 +1,28 @@
-//! What `pull` and `fit` are to take: a repository and which of its files, or a curated model.
+//! Which file of a repository is wanted: the usual one, one in a quantisation, or a certain one; or a
+//! curated model, whose commit and hash are known.
 
-use std::fmt::Write;
 use std::str::FromStr;
 
-use anyhow::{Result, bail};
 use lilims_hub::{Address, Repository, RepositoryFile};
 use lilims_models::{Catalogue, best_matches, unsuitable};
 
-use crate::output;
+use crate::error::Error;
 
-/// What is taken where nothing is said: it loses little and is half as large as eight bits.
+/// The quantisation that is chosen without a wish: it loses little and is half as large as eight bits.
 const USUAL: &str = "Q4_K_M";
 
 /// A repository and which of its files.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Target {
+pub struct Target {
     /// `owner/name`.
-    pub(super) repository: String,
-    pub(super) pick: Pick,
+    pub repository: String,
+    /// Which of its files.
+    pub pick: Pick,
 }
 
 /// Which file of a repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Pick {
+pub enum Pick {
     /// The usual one.
     Usual,
     /// The one that this word means, such as `Q4_K_M`, `ud-q4_k_xl` or `q4`.
@@ -31,29 +31,30 @@ pub(super) enum Pick {
     File(String),
 }
 
-/// A target, with what is known of it beforehand.
+/// A file to download, or to estimate.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Wanted {
-    pub(super) target: Target,
-    /// The commit to take it from, where a certain one is wanted.
-    pub(super) revision: Option<String>,
+pub struct Wanted {
+    /// The repository and which of its files.
+    pub target: Target,
+    /// The branch, tag or commit.
+    pub revision: Option<String>,
     /// The SHA-256 that the file must have.
-    pub(super) sha256: Option<String>,
-    /// The curated model's id.
-    pub(super) curated: Option<String>,
+    pub sha256: Option<String>,
+    /// Whether it is the model that ships with the app.
+    pub is_bundled: bool,
 }
 
 impl FromStr for Target {
-    type Err = anyhow::Error;
+    type Err = Error;
 
-    /// Reads what an [`Address`] may be; a revision in it is left out.
-    fn from_str(text: &str) -> Result<Self> {
-        Ok(Self::of(text.parse()?))
+    /// Reads an [`Address`]; a revision in it is dropped.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        Ok(text.parse::<Address>()?.into())
     }
 }
 
-impl Target {
-    fn of(address: Address) -> Self {
+impl From<Address> for Target {
+    fn from(address: Address) -> Self {
         let pick = match (address.file, address.variant) {
             (Some(file), _) => Pick::File(file),
             (None, Some(word)) => Pick::Quantisation(word),
@@ -64,39 +65,69 @@ impl Target {
 }
 
 impl FromStr for Wanted {
-    type Err = anyhow::Error;
+    type Err = Error;
 
-    /// Reads a [`Target`], or the id of a curated model or the beginning of one.
-    fn from_str(text: &str) -> Result<Self> {
+    /// Reads an [`Address`], or the id of a curated model or the beginning of one.
+    fn from_str(text: &str) -> Result<Self, Error> {
         if text.contains('/') {
             let address: Address = text.parse()?;
             let revision = address.revision.clone();
-            return Ok(Self { target: Target::of(address), revision, sha256: None, curated: None });
+            let target = address.into();
+            return Ok(Self { target, revision, sha256: None, is_bundled: false });
         }
         let models = Catalogue::curated().models;
-        let beginning = format!("{}-", text.to_ascii_lowercase());
+        let prefix = format!("{}-", text.to_ascii_lowercase());
         let exact = models.iter().find(|model| model.id.eq_ignore_ascii_case(text));
-        let beginning_so: Vec<_> =
-            models.iter().filter(|model| model.id.starts_with(&beginning)).collect();
-        let model = match (exact, &beginning_so[..]) {
-            (Some(model), _) => model,
-            (None, [model]) => *model,
-            (None, []) => bail!(
-                "`{text}` is no curated model and no repository: write owner/name; \
-                 `lilims search {text}` finds some"
-            ),
-            (None, several) => {
-                let ids: Vec<_> = several.iter().map(|model| model.id.as_str()).collect();
-                bail!("`{text}` could be {}", ids.join(", "))
-            }
-        };
-        let pick = Pick::File(model.file.clone());
-        Ok(Self {
-            target: Target { repository: model.repository.clone(), pick },
+        let with_prefix: Vec<_> =
+            models.iter().filter(|model| model.id.starts_with(&prefix)).collect();
+        match (exact, &with_prefix[..]) {
+            (Some(model), _) => Ok(Self::curated(model)),
+            (None, [model]) => Ok(Self::curated(model)),
+            (None, []) => Err(Error::UnknownDownload(text.to_owned())),
+            (None, several) => Err(Error::Ambiguous {
+                text: text.to_owned(),
+                candidates: several.iter().map(|model| model.id.clone()).collect(),
+            }),
+        }
+    }
+}
+
+impl Wanted {
+    fn curated(model: &lilims_models::Entry) -> Self {
+        let bundled = Catalogue::curated().bundled().map(|it| it.id.clone());
+        Self {
+            target: Target {
+                repository: model.repository.clone(),
+                pick: Pick::File(model.file.clone()),
+            },
             revision: Some(model.revision.clone()),
             sha256: model.sha256.clone(),
-            curated: Some(model.id.clone()),
-        })
+            is_bundled: bundled.as_ref() == Some(&model.id),
+        }
+    }
+
+    /// The `file` of `repository`; a curated one at its own commit.
+    pub(crate) fn file(repository: &str, file: &str) -> Self {
+        let models = Catalogue::curated().models;
+        let curated = models.iter().find(|it| it.repository == repository && it.file == file);
+        curated.map_or_else(
+            || Self {
+                target: Target {
+                    repository: repository.to_owned(),
+                    pick: Pick::File(file.to_owned()),
+                },
+                revision: None,
+                sha256: None,
+                is_bundled: false,
+            },
+            Self::curated,
+        )
+    }
+
+    /// The same file at another revision, which may have other contents.
+    #[must_use]
+    pub fn at_revision(self, revision: String) -> Self {
+        Self { revision: Some(revision), sha256: None, ..self }
     }
 }
 
@@ -105,7 +136,8 @@ pub(super) fn choose<'a>(
     repository: &'a Repository,
     pick: &Pick,
     available_bytes: u64,
-) -> Result<&'a RepositoryFile> {
+    host: &str,
+) -> Result<&'a RepositoryFile, Error> {
     let files = &repository.files;
     let runs = || files.iter().filter(|file| file.unsuitable().is_none());
     let named = |name: &str| files.iter().find(|file| file.file == name);
@@ -117,7 +149,12 @@ pub(super) fn choose<'a>(
                 .first()
                 .and_then(|name| named(name)),
             [only] => named(only),
-            several => bail!("`{word}` could be {}", several.join(", ")),
+            several => {
+                return Err(Error::Ambiguous {
+                    text: word.clone(),
+                    candidates: several.iter().map(|&name| name.to_owned()).collect(),
+                });
+            }
         },
         Pick::Usual => {
             let only = || runs().next().filter(|_| runs().count() == 1);
@@ -127,31 +164,18 @@ pub(super) fn choose<'a>(
             only().or_else(|| usual.and_then(named)).or_else(|| runs().rfind(fits))
         }
     };
-    let Some(chosen) = chosen else { bail!("{}", nothing_chosen(repository, pick)) };
+    let Some(chosen) = chosen else {
+        return Err(Error::NoSuchFile {
+            repository: repository.repository.clone(),
+            host: host.to_owned(),
+            pick: pick.clone(),
+            files: files.clone(),
+        });
+    };
     match unsuitable(&chosen.file, None) {
-        Some(why) => bail!("{} is {why}", chosen.file),
+        Some(why) => Err(Error::Unsuitable { file: chosen.file.clone(), why }),
         None => Ok(chosen),
     }
-}
-
-/// The sentence that no file was chosen, and what there is.
-fn nothing_chosen(repository: &Repository, pick: &Pick) -> String {
-    let name = &repository.repository;
-    if repository.files.is_empty() {
-        return format!("{name} has no GGUF file");
-    }
-    let mut text = match pick {
-        Pick::Usual => format!("{name} has no {USUAL} and no file that fits the memory"),
-        Pick::Quantisation(quantisation) => format!("{name} has no file in {quantisation}"),
-        Pick::File(file) => format!("{name} has no file {file}"),
-    };
-    text.push_str("; it has:");
-    for file in &repository.files {
-        let size = output::disk_size(file.size_bytes);
-        // Writing to a text does not fail.
-        let _ = write!(text, "\n  {size:>9}  {}", file.file);
-    }
-    text
 }
 
 #[cfg(test)]
@@ -226,7 +250,7 @@ mod tests {
         let several = "qwen3-4b".parse::<Wanted>().unwrap_err().to_string();
         assert!(several.contains("qwen3-4b-instruct-2507-q4_k_m"), "{several}");
         let none = "no-such".parse::<Wanted>().unwrap_err().to_string();
-        assert!(none.contains("lilims search no-such"), "{none}");
+        assert!(none.contains("no-such"), "{none}");
     }
 
     fn repository(files: &[(&str, u64)]) -> Repository {
@@ -248,8 +272,8 @@ mod tests {
         }
     }
 
-    fn chosen(files: &[(&str, u64)], pick: &Pick) -> Result<String> {
-        choose(&repository(files), pick, 6_000_000_000).map(|file| file.file.clone())
+    fn chosen(files: &[(&str, u64)], pick: &Pick) -> Result<String, Error> {
+        choose(&repository(files), pick, 6_000_000_000, "hub").map(|file| file.file.clone())
     }
 
     #[test]
@@ -260,19 +284,22 @@ mod tests {
         assert_eq!(usual(&files).unwrap(), "x-q4_k_m.gguf");
         let files = [("x-Q8_0.gguf", 5), ("x-F16.gguf", 9), ("x-Q2_K.gguf", 1)];
         assert_eq!(usual(&files).unwrap(), "x-Q8_0.gguf");
-        let error = usual(&[("x-F16.gguf", 9), ("x-BF16.gguf", 9)]).unwrap_err().to_string();
-        assert!(error.contains("9.0 GB  x-BF16.gguf"), "{error}");
-        assert!(usual(&[]).unwrap_err().to_string().contains("no GGUF file"));
+        let n_files = |error| match error {
+            Error::NoSuchFile { files, .. } => files.len(),
+            error => panic!("{error:?}"),
+        };
+        assert_eq!(n_files(usual(&[("x-F16.gguf", 9), ("x-BF16.gguf", 9)]).unwrap_err()), 2);
+        assert_eq!(n_files(usual(&[]).unwrap_err()), 0);
     }
 
     #[test]
-    fn parts_and_projectors_are_refused_with_a_reason() {
+    fn parts_and_projectors_are_refused_with_their_kind() {
         let files = [("x-Q8_0-00001-of-00002.gguf", 9), ("mmproj-x-F16.gguf", 1)];
         let by_name = |name: &str| chosen(&files, &Pick::File(name.to_owned())).unwrap_err();
         assert!(by_name(files[0].0).to_string().contains("part 1 of 2"));
         assert!(by_name(files[1].0).to_string().contains("a projector"));
         let of = |it: &str| chosen(&files, &Pick::Quantisation(it.to_owned())).unwrap_err();
         assert!(of("q8_0").to_string().contains("part 1 of 2"));
-        assert!(of("Q4_0").to_string().contains("has no file in Q4_0; it has:"));
+        assert!(matches!(of("Q4_0"), Error::NoSuchFile { .. }));
     }
 }

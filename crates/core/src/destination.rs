@@ -1,20 +1,20 @@
-//! Where a command writes: checked before the work, which may take long.
+//! Checks the file that a command writes before the work, which may take long.
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, ensure};
+use crate::error::Error;
 
 /// Checks that `out` is a regular file or a free name, and none of the `inputs`, which may be folders.
 ///
 /// # Errors
-/// When it is not.
-pub(crate) fn check(out: &Path, inputs: &[&Path]) -> Result<()> {
+/// [`Error::File`], [`Error::OverwritesInput`].
+pub fn check_destination(out: &Path, inputs: &[&Path]) -> Result<(), Error> {
     lilims_files::check_replaceable(out)?;
-    for input in inputs {
-        let is_input = is_same(out, input) || is_part_of_checkpoint(out, input);
-        ensure!(!is_input, "{} is what is read: choose another name to write to", out.display());
+    let is_input = |input: &&Path| is_same(out, input) || is_part_of_checkpoint(out, input);
+    match inputs.iter().any(is_input) {
+        true => Err(Error::OverwritesInput(out.to_owned())),
+        false => Ok(()),
     }
-    Ok(())
 }
 
 /// Whether both names lead to one file.
@@ -31,8 +31,8 @@ fn is_same(a: &Path, b: &Path) -> bool {
     }
 }
 
-/// Whether `out` is there and one of the files of the checkpoint in `folder`. A GGUF file is none: it is
-/// where an earlier conversion may have left it.
+/// Whether `out` exists and is one of the files of the checkpoint in `folder`. A GGUF file is not: an
+/// earlier conversion may have written it there.
 fn is_part_of_checkpoint(out: &Path, folder: &Path) -> bool {
     let is_result = out.extension().is_some_and(|it| it.eq_ignore_ascii_case("gguf"));
     let (Some(out), Some(folder)) = (canonical(out), canonical(folder)) else { return false };
