@@ -105,7 +105,7 @@ pub(crate) fn problem(error: &ipc::Error) -> String {
         Problem::HubBusy { host, seconds: None } => format!("{host} asks for fewer requests"),
         Problem::HubStatus { host, status } => format!("{host} answers with HTTP error {status}"),
         Problem::HubAddress { address } => format!("`{address}` is not an http(s) address"),
-        Problem::TermsNotAccepted { repository, page } => {
+        Problem::TermsNotAccepted { repository, page, .. } => {
             format!("{repository} is gated: accept its terms at {page} first")
         }
         Problem::NotARepository { name } => {

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use lilims_ipc::TokenProblem;
 use reqwest::Url;
 
 use crate::client::host;
@@ -156,7 +157,7 @@ pub enum Error {
         host: String,
     },
     /// Access to the repository requires accepting its terms or its owner's consent.
-    #[error("{repository} is gated: {}", gate(reason, page, *is_known))]
+    #[error("{repository} is gated: {}{}", gate(reason, page, *is_known), of_token(*token))]
     Gated {
         /// The repository.
         repository: String,
@@ -166,9 +167,11 @@ pub enum Error {
         reason: String,
         /// Whether the hub knows the account, so that accepting the terms again does not help.
         is_known: bool,
+        /// What is wrong with the access token, if that is known.
+        token: Option<TokenProblem>,
     },
     /// The access token is missing, invalid or without permission.
-    #[error("{host} refuses access to {what}{}", after_colon(message))]
+    #[error("{host} refuses access to {what}{}{}", after_colon(message), of_token(*token))]
     Refused {
         /// What was requested.
         what: String,
@@ -176,6 +179,8 @@ pub enum Error {
         host: String,
         /// The hub's message; may be empty.
         message: String,
+        /// What is wrong with the access token, if that is known.
+        token: Option<TokenProblem>,
     },
     /// A server responded with an error status.
     #[error("{host} responded {status} to {what}{}", requested_pause(*retry_after))]
@@ -252,6 +257,16 @@ fn gate(reason: &str, page: &str, is_known: bool) -> String {
         ("", true) => format!("this account has no access; its page is {page}"),
         (reason, true) => format!("{}; its page is {page}", reason.trim_end_matches('.')),
         (reason, false) => format!("accept its terms at {page}{}", after_colon(reason)),
+    }
+}
+
+fn of_token(problem: Option<TokenProblem>) -> &'static str {
+    match problem {
+        Some(TokenProblem::Rejected) => "; the access token was rejected, it may have expired",
+        Some(TokenProblem::NotSent) => {
+            "; HF_ENDPOINT redirects there: set it to that address for the access token to be sent"
+        }
+        None => "",
     }
 }
 

@@ -35,17 +35,22 @@ fn problem(error: &Error) -> Problem {
         Error::Status { host, status, .. } => {
             Problem::HubStatus { host: text(host), status: *status }
         }
-        Error::Gated { repository, page, reason, is_known: true } => Problem::NoAccess {
+        Error::Gated { repository, page, reason, is_known: true, token } => Problem::NoAccess {
             repository: text(repository),
             page: text(page),
             reason: text(reason.trim_end_matches('.')),
+            token: *token,
         },
-        Error::Gated { repository, page, .. } => {
-            Problem::TermsNotAccepted { repository: text(repository), page: text(page) }
-        }
-        Error::Refused { host, message, .. } => {
-            Problem::AccessRefused { host: text(host), reason: text(message.trim_end_matches('.')) }
-        }
+        Error::Gated { repository, page, token, .. } => Problem::TermsNotAccepted {
+            repository: text(repository),
+            page: text(page),
+            token: *token,
+        },
+        Error::Refused { host, message, token, .. } => Problem::AccessRefused {
+            host: text(host),
+            reason: text(message.trim_end_matches('.')),
+            token: *token,
+        },
         Error::NotFound { what, host } => Problem::NotOnHub { what: text(what), host: text(host) },
         Error::RepositoryName { name: address }
         | Error::AddressTooShort { address }

@@ -86,6 +86,16 @@ impl From<Problem> for Error {
     }
 }
 
+/// What is wrong with the access token of a hub.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TokenProblem {
+    /// The hub rejected it: it may have expired.
+    Rejected,
+    /// The hub's address redirects to another host, which does not get it.
+    NotSent,
+}
+
 /// What went wrong: one variant for each thing that a person can do something about.
 ///
 /// Codes are never renamed, since rows of the store hold them. A fact that is added later has a
@@ -198,6 +208,9 @@ pub enum Problem {
         repository: String,
         /// The address of its page.
         page: String,
+        /// What is wrong with the access token, if that is known.
+        #[serde(default)]
+        token: Option<TokenProblem>,
     },
     /// The account has no access to the repository.
     NoAccess {
@@ -207,6 +220,9 @@ pub enum Problem {
         page: String,
         /// The hub's message; may be empty.
         reason: String,
+        /// What is wrong with the access token, if that is known.
+        #[serde(default)]
+        token: Option<TokenProblem>,
     },
     /// The hub refuses access: the token is missing or invalid.
     AccessRefused {
@@ -214,6 +230,9 @@ pub enum Problem {
         host: String,
         /// The hub's message; may be empty.
         reason: String,
+        /// What is wrong with the access token, if that is known.
+        #[serde(default)]
+        token: Option<TokenProblem>,
     },
     /// The hub has no such repository, revision or file.
     NotOnHub {

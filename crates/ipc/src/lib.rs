@@ -17,7 +17,7 @@ pub use convert::{
     Caution, Conversion, ConversionOffer, ConversionRecord, ConversionRequest, ConversionStage,
     ConversionState, ConversionTarget, Measurement, Quality, Share, TensorProgress,
 };
-pub use error::{Error, Problem};
+pub use error::{Error, Problem, TokenProblem};
 pub use library::{
     Attempt, CacheShape, CatalogueModel, Condition, Download, DownloadPlan, DownloadState, Fit,
     FitPart, FitPartKind, ImportFailure, Library, LibraryModel, LibraryNote, Limits, MemorySource,

@@ -70,6 +70,8 @@ fn round(seed: u64) -> Round {
         let mut child = child.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         // Half of the processes live only briefly.
         let longest = if kills % 2 == 0 { MAX_LIFETIME_MS } else { 150 };
+        // On a busy machine, a process needs longer before it does anything.
+        let longest = longest * (1 + kills as u64 / 40);
         thread::sleep(Duration::from_millis(next_random(&mut random) % longest));
         kills += usize::from(child.try_wait().unwrap().is_none());
         child.kill().unwrap();

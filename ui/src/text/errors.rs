@@ -2,7 +2,7 @@
 //!
 //! Technical details are not part of the sentence; components show [`Error::detail`] folded away.
 
-use lilims_ipc::{Error, Owner, Problem};
+use lilims_ipc::{Error, Owner, Problem, TokenProblem};
 
 use super::facts::unsuitable;
 use super::text;
@@ -59,20 +59,25 @@ fn problem(problem: &Problem) -> String {
             text!(error.hub_status, host = name(host), status = *status)
         }
         Problem::HubAddress { address } => text!(error.hub_address, address = name(address)),
-        Problem::TermsNotAccepted { repository, page } => {
-            text!(error.terms_not_accepted, repository = name(repository), page = name(page))
-        }
-        Problem::NoAccess { repository, page, reason } => {
+        Problem::TermsNotAccepted { repository, page, token } => {
             let (repository, page) = (name(repository), name(page));
-            match without_stop(reason) {
+            with_token(text!(error.terms_not_accepted, repository, page), *token)
+        }
+        Problem::NoAccess { repository, page, reason, token } => {
+            let (repository, page) = (name(repository), name(page));
+            let sentence = match without_stop(reason) {
                 None => text!(error.no_access, repository, page),
                 Some(reason) => text!(error.no_access_because, repository, page, reason),
-            }
+            };
+            with_token(sentence, *token)
         }
-        Problem::AccessRefused { host, reason } => match without_stop(reason) {
-            None => text!(error.access_refused, host = name(host)),
-            Some(reason) => text!(error.access_refused_because, host = name(host), reason),
-        },
+        Problem::AccessRefused { host, reason, token } => {
+            let sentence = match without_stop(reason) {
+                None => text!(error.access_refused, host = name(host)),
+                Some(reason) => text!(error.access_refused_because, host = name(host), reason),
+            };
+            with_token(sentence, *token)
+        }
         Problem::NotOnHub { what, host } => {
             text!(error.not_on_hub, host = name(host), what = name(what))
         }
@@ -162,6 +167,15 @@ fn not_ours(name: String, owner: &Owner) -> String {
 }
 
 /// The reason that a hub gives, without its full stop; `None` if it gives none.
+/// A sentence, followed by what is wrong with the access token.
+fn with_token(sentence: String, token: Option<TokenProblem>) -> String {
+    match token {
+        Some(TokenProblem::Rejected) => format!("{sentence} {}", text!(error.token_rejected)),
+        Some(TokenProblem::NotSent) => format!("{sentence} {}", text!(error.token_not_sent)),
+        None => sentence,
+    }
+}
+
 fn without_stop(reason: &str) -> Option<String> {
     let reason = reason.trim().trim_end_matches('.');
     (!reason.is_empty()).then(|| visible_name(reason))
@@ -186,8 +200,9 @@ mod tests {
         assert!(busy(None).ends_with("Try again in a few minutes."));
         assert!(busy(Some(90)).ends_with("Try again in 90 s."));
         assert!(busy(Some(121)).ends_with("Try again in 3 min."));
-        let refused =
-            |reason: &str| sentence(Problem::AccessRefused { host: host(), reason: reason.into() });
+        let refused = |reason: &str| {
+            sentence(Problem::AccessRefused { host: host(), reason: reason.into(), token: None })
+        };
         assert!(refused("").starts_with("hub.example refuses access. "));
         assert!(refused("Bad token.").starts_with("hub.example refuses access: Bad token. "));
         let why = Unsuitable::Part { part: 2, count: 3 };

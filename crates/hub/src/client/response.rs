@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use lilims_ipc::TokenProblem;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION};
 use reqwest::{Method, Response, StatusCode, Url};
 
@@ -51,7 +52,8 @@ impl Client {
             (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, "GatedRepo") => Error::Gated {
                 page: self.url(&target.repository).to_string(),
                 repository: target.repository,
-                reason: self.with_token_problem(&url, message),
+                reason: message,
+                token: self.token_problem(&url),
                 is_known: status == StatusCode::FORBIDDEN,
             },
             (_, "RevisionNotFound") => {
@@ -68,24 +70,18 @@ impl Client {
                 Error::NotFound { what: target.repository, host }
             }
             (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => {
-                Error::Refused { what, host, message: self.with_token_problem(&url, message) }
+                Error::Refused { what, host, message, token: self.token_problem(&url) }
             }
             _ => Error::Status { what, host, status: status.as_u16(), retry_after },
         })
     }
 
-    /// The hub's message about a refusal, followed by what only this client knows about the token.
-    fn with_token_problem(&self, url: &Url, message: String) -> String {
-        let problem = if !self.is_endpoint(url) {
-            "HF_ENDPOINT redirects there: set it to that address for the access token to be sent"
-        } else if self.token.is_rejected() {
-            "the access token was rejected, it may have expired"
+    /// What this client knows about the token when `url` refuses access.
+    fn token_problem(&self, url: &Url) -> Option<TokenProblem> {
+        if !self.is_endpoint(url) {
+            Some(TokenProblem::NotSent)
         } else {
-            return message;
-        };
-        match message.trim_end_matches('.') {
-            "" => problem.to_owned(),
-            message => format!("{message}; {problem}"),
+            self.token.is_rejected().then_some(TokenProblem::Rejected)
         }
     }
 
