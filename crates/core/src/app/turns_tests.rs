@@ -79,7 +79,7 @@ fn contents(messages: &[Message]) -> Vec<(Role, &str)> {
 }
 
 fn failure(result: Result<Receiver<Event>, Error>) -> Problem {
-    result.err().expect("it was refused").problem
+    result.expect_err("it was refused").problem
 }
 
 #[test]
