@@ -42,8 +42,9 @@ fn run(job: &Job) -> Result<Manifest, Error> {
 
 /// The beginning of a text: enough chunks to measure, without most of the time that the whole takes.
 fn beginning(text: Text, size_bytes: usize) -> Text {
-    let end = text.text.floor_char_boundary(size_bytes);
-    Text { text: text.text[..end].to_owned().into(), ..text }
+    let end = text.text.char_indices().map(|(at, _)| at).find(|at| *at >= size_bytes);
+    let beginning = text.text[..end.unwrap_or(text.text.len())].to_owned();
+    Text { text: beginning.into(), ..text }
 }
 
 /// A text of many tokens for any tokenizer.
