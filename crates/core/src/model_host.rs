@@ -203,11 +203,12 @@ impl ModelHost {
 
     /// Stops the current answer, if there is one. A question that waits ends at once.
     pub fn stop(&self) {
-        self.interrupt();
-        if let Some(Waiting { turn, stream, .. }) = self.shared.take_waiting() {
-            drop(turn);
-            stream.end(Ok(stopped_early()));
-        }
+        // First, since the thread may take the question in between and must then see the flag.
+        let Some(Waiting { turn, stream, .. }) = self.shared.take_waiting() else {
+            return self.interrupt();
+        };
+        drop(turn);
+        stream.end(Ok(stopped_early()));
     }
 
     /// Stops the answer that is being written, and not a question that waits.
