@@ -194,7 +194,15 @@ impl ModelHost {
         if !matches!(self.status(), ModelStatus::Ready { .. }) {
             stream.loading();
         }
-        *lock(&self.shared.waiting) = Some(Waiting { question, turn, stream });
+        let mut waiting = lock(&self.shared.waiting);
+        if turn.cancel.load(Ordering::Relaxed) {
+            // Stopped while it was stored.
+            drop(waiting);
+            drop(turn);
+            return stream.end(Ok(stopped_early()));
+        }
+        *waiting = Some(Waiting { question, turn, stream });
+        drop(waiting);
         if self.jobs.send(Job::Answer).is_err() {
             // The thread is gone: dropping the stream sends a failure.
             self.shared.take_waiting();
@@ -203,21 +211,24 @@ impl ModelHost {
 
     /// Stops the current answer, if there is one. A question that waits ends at once.
     pub fn stop(&self) {
-        // First, since the thread may take the question in between and must then see the flag.
-        let Some(Waiting { turn, stream, .. }) = self.shared.take_waiting() else {
-            return self.interrupt();
+        let waiting = {
+            let mut waiting = lock(&self.shared.waiting);
+            if waiting.is_none() {
+                self.shared.cancel_answer();
+            }
+            waiting.take()
         };
-        drop(turn);
-        stream.end(Ok(stopped_early()));
+        if let Some(Waiting { turn, stream, .. }) = waiting {
+            drop(turn);
+            stream.end(Ok(stopped_early()));
+        }
     }
 
     /// Stops the answer that is being written, and not a question that waits.
     fn interrupt(&self) {
         let waiting = lock(&self.shared.waiting);
-        if let Some(cancel) = &*lock(&self.shared.answering)
-            && waiting.is_none()
-        {
-            cancel.store(true, Ordering::Relaxed);
+        if waiting.is_none() {
+            self.shared.cancel_answer();
         }
     }
 
@@ -294,6 +305,13 @@ impl Shared {
             return Err(Problem::Answering.into());
         }
         Ok(Arc::clone(answering.insert(Arc::default())))
+    }
+
+    /// Sets the cancel flag of the current turn, if there is one. Called with `waiting` locked.
+    fn cancel_answer(&self) {
+        if let Some(cancel) = &*lock(&self.answering) {
+            cancel.store(true, Ordering::Relaxed);
+        }
     }
 
     fn take_waiting(&self) -> Option<Waiting> {

@@ -30,21 +30,24 @@ fn start_with(
     (ModelHost::start(notify, load, idle, suspended), statuses)
 }
 
-fn ask(thread: &ModelHost, question: &str) -> Result<Receiver<Event>, Error> {
-    let turn = thread.begin_turn()?;
+fn question(text: &str) -> Question {
     let state = MessageState::Done { outcome: None };
     let id = MessageId("question".to_owned());
-    let content = question.to_owned();
-    let question = Question {
+    let content = text.to_owned();
+    Question {
         conversation: ConversationId("conversation".to_owned()),
         messages: vec![Message { id, role: Role::User, content, reasoning: None, state }],
         answer: MessageId("answer".to_owned()),
         options: Options::default(),
         overflow: Overflow::Slide,
         session: PathBuf::new(),
-    };
+    }
+}
+
+fn ask(thread: &ModelHost, question: &str) -> Result<Receiver<Event>, Error> {
+    let turn = thread.begin_turn()?;
     let (sink, events) = sink();
-    thread.send(turn, question, AnswerStream::new(sink));
+    thread.send(turn, self::question(question), AnswerStream::new(sink));
     Ok(events)
 }
 
@@ -217,4 +220,19 @@ fn a_question_waits_until_some_model_loads_and_can_be_stopped_before() {
     wait_for_failure(&statuses);
     thread.use_model(Target { name: Some("other".to_owned()), context_tokens: None }).unwrap();
     assert_eq!(finish(&all(&waiting)), Finish::EndOfTurn);
+}
+
+#[test]
+fn a_question_that_is_stopped_while_it_is_stored_does_not_wait() {
+    let (_open, gate) = channel::<()>();
+    let load = move |_: &Target, _: &dyn Fn(String)| {
+        let _ = gate.recv();
+        loaded()
+    };
+    let (thread, _statuses) = start_with(load, NEVER, None);
+    let turn = thread.begin_turn().unwrap();
+    thread.stop();
+    let (sink, events) = sink();
+    thread.send(turn, question("hi"), AnswerStream::new(sink));
+    assert!(matches!(all(&events).last(), Some(Event::Done { .. })));
 }
