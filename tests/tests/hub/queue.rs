@@ -102,6 +102,10 @@ async fn concurrent_downloads_are_limited_across_processes() {
     slow_down(&hub, 8 << 20);
     let store = Store::of(&hub);
     store.library.set_limits(Limits { at_once: 2, bytes_per_second: None }).unwrap();
+    // Before the queues run: an idle one looks for downloads of other processes once a minute.
+    for id in &ids {
+        store.library.enqueue(&source_of(id)).unwrap();
+    }
     // Separate `Library` values share only the folder, as two processes do.
     let runs: Vec<_> = (0..2)
         .map(|_| {
@@ -110,9 +114,6 @@ async fn concurrent_downloads_are_limited_across_processes() {
             tokio::spawn(async move { downloader.run(|_| ()).await })
         })
         .collect();
-    for id in &ids {
-        store.library.enqueue(&source_of(id)).unwrap();
-    }
     let mut most = 0;
     until("all are done", || {
         let rows = store.library.downloads().unwrap();
