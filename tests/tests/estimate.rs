@@ -42,7 +42,9 @@ fn header(path: &Path) -> File {
 fn peak_bytes(path: &Path, kv_type: KvType) -> u64 {
     let mut command = Command::new(program());
     command.args(["bench", "--json", "--backend", "cpu", "--repeat", "1"]);
-    command.args(["--prompt-tokens", &CONTEXT.to_string(), "--generate-tokens", "0"]);
+    // At a depth it reads the context once, where a prompt would be read for a warm-up as well.
+    command.args(["--depth", &(CONTEXT - 1).to_string(), "--prompt-tokens", "1"]);
+    command.args(["--generate-tokens", "0"]);
     command.args(["--threads", &THREADS.to_string(), "--kv-type", kv_type.name()]);
     let output = command.arg("--model").arg(path).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

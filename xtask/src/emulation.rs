@@ -17,6 +17,17 @@ pub(crate) const TARGET: &str = "aarch64-unknown-linux-gnu";
 pub(crate) const PROCESSORS: [(&str, &str); 3] =
     [("max", "neon-i8mm"), ("cortex-a76", "neon-dotprod"), ("cortex-a53", "neon")];
 
+/// The arguments to `cargo` for the tests of the kernels with the standard library's checks of unsafe
+/// code, which the other tests leave out for their time.
+pub(crate) const CHECKED_KERNEL_TESTS: [&str; 6] = [
+    "test",
+    "--package",
+    "lilims-quant",
+    "--lib",
+    "--config",
+    "profile.dev.package.lilims-quant.debug-assertions=true",
+];
+
 /// Whether the emulator and its compiler can be set up on this machine.
 pub(crate) fn is_possible() -> bool {
     cfg!(all(target_os = "linux", target_arch = "x86_64"))
@@ -40,7 +51,7 @@ pub(crate) fn test_command(paths: &Paths, processor: &str, isa: &str) -> Command
     } else {
         process::cargo(paths)
     };
-    command.args(["test", "--package", "lilims-quant", "--lib", "--target", TARGET]);
+    command.args(CHECKED_KERNEL_TESTS).args(["--target", TARGET]);
     command.env("CARGO_TARGET_DIR", paths.target.join("arm"));
     command.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", "aarch64-linux-gnu-gcc");
     let runner = format!("qemu-aarch64-static -cpu {processor} -L /usr/aarch64-linux-gnu");

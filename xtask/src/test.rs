@@ -80,6 +80,7 @@ fn run_all(paths: &Paths, counts: &mut Counts, failures: &mut Vec<Failure>) -> R
         )
     })?;
     failures.extend(run_tests(paths, &tools, counts)?);
+    failures.extend(run_checked_kernels(paths, counts));
     failures.extend(run_emulated(paths, counts));
     let clippy = step("clippy", || {
         let mut command = process::cargo(paths);
@@ -129,6 +130,13 @@ fn has_nextest(paths: &Paths) -> bool {
     let mut command = process::cargo(paths);
     command.args(["nextest", "--version"]).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
+}
+
+/// Runs the tests of this machine's kernels with checks of unsafe code.
+fn run_checked_kernels(paths: &Paths, counts: &mut Counts) -> Option<Failure> {
+    let mut command = process::cargo(paths);
+    command.args(emulation::CHECKED_KERNEL_TESTS).args(["--color", "never"]);
+    run_counted("tests of the kernels with checks of unsafe code", &mut command, counts)
 }
 
 /// Runs the tests of the Arm kernels on each emulated processor, or counts them as skipped.

@@ -5,9 +5,9 @@ use std::fmt::Write;
 use anyhow::{Result, ensure};
 use clap::Args;
 use lilims_core::measure::{SpeedReport, SpeedSummary, Workload};
+use lilims_terminal::output;
 
 use crate::options::{self, ModelOptions};
-use crate::output;
 
 #[derive(Args)]
 pub(crate) struct Bench {

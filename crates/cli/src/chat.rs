@@ -9,11 +9,10 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use lilims_core::{Finish, LocalChat, LocalModel, Phase, Turn, Update};
+use lilims_terminal::{AnswerOutput, Questions, interrupt, output};
 
-use crate::answer_output::{AnswerOutput, figures};
+use crate::figures::figures;
 use crate::options::{self, AnswerFlags, ModelOptions};
-use crate::questions::Questions;
-use crate::{interrupt, output};
 
 #[derive(Args)]
 pub(crate) struct Chat {

@@ -7,12 +7,9 @@ use clap::Args;
 use lilims_core::Error;
 use lilims_core::conversions::{ConvertedFile, FileConversion, Manifest, Mix, Options, Override};
 use lilims_ipc::{ConversionStage, Share, TensorProgress};
+use lilims_terminal::{Progress, interrupt, output};
 
-use crate::output::{self, Line};
-use crate::{interrupt, messages};
-
-/// In a pipe a line comes each time this many more percent are done.
-const STEP_PERCENT: u64 = 10;
+use crate::messages;
 
 #[derive(Args)]
 pub(crate) struct Convert {
@@ -75,9 +72,9 @@ impl Convert {
         };
         let mut progress = Progress::default();
         let result = interrupt::during(|cancel| {
-            conversion.run(cancel, &mut |stage| progress.show(&stage), &messages::print_note)
+            conversion.run(cancel, &mut |stage| show(&mut progress, &stage), &messages::print_note)
         });
-        progress.line.clear();
+        progress.clear();
         let ConvertedFile { manifest, is_unmeasured } = match result {
             Err(error) if error.is_cancelled() => {
                 output::note("Stopped; nothing was left behind.");
@@ -135,39 +132,23 @@ fn report(out: &Path, manifest: &Manifest) -> String {
 }
 
 /// Shows the progress of a conversion.
-#[derive(Default)]
-struct Progress {
-    line: Line,
-    /// In a pipe: the stage and the tenth that were shown last.
-    shown: Option<(&'static str, u64)>,
-}
-
-impl Progress {
-    fn show(&mut self, stage: &ConversionStage) {
-        let of_tensors = |what, it: &TensorProgress| {
-            let name = if it.name.is_empty() { String::new() } else { format!("  {}", it.name) };
-            (what, it.written_bytes * 100 / it.total_bytes.max(1), name)
-        };
-        let of_share = |what, it: &Share| {
-            let percent = u64::from(it.done) * 100 / u64::from(it.total.max(1));
-            (what, percent, format!("  {} of {}", it.done, it.total))
-        };
-        let (what, percent, detail) = match stage {
-            ConversionStage::Starting => return,
-            ConversionStage::Preparing(progress) => of_tensors("preparing", progress),
-            ConversionStage::Calibrating(share) => of_share("calibrating", share),
-            ConversionStage::Converting(progress) => of_tensors("converting", progress),
-            ConversionStage::Measuring(share) => of_share("measuring", share),
-        };
-        let text = format!("{what} {percent:>3}%{detail}");
-        if output::stderr_is_terminal() {
-            self.line.rewrite(&text);
-        } else if self.shown.replace((what, percent / STEP_PERCENT))
-            != Some((what, percent / STEP_PERCENT))
-        {
-            output::note(&text);
-        }
-    }
+fn show(progress: &mut Progress, stage: &ConversionStage) {
+    let of_tensors = |what, it: &TensorProgress| {
+        let name = if it.name.is_empty() { String::new() } else { format!("  {}", it.name) };
+        (what, it.written_bytes * 100 / it.total_bytes.max(1), name)
+    };
+    let of_share = |what, it: &Share| {
+        let percent = u64::from(it.done) * 100 / u64::from(it.total.max(1));
+        (what, percent, format!("  {} of {}", it.done, it.total))
+    };
+    let (what, percent, detail) = match stage {
+        ConversionStage::Starting => return,
+        ConversionStage::Preparing(progress) => of_tensors("preparing", progress),
+        ConversionStage::Calibrating(share) => of_share("calibrating", share),
+        ConversionStage::Converting(progress) => of_tensors("converting", progress),
+        ConversionStage::Measuring(share) => of_share("measuring", share),
+    };
+    progress.show(what, Some(percent), &format!("{what} {percent:>3}%{detail}"));
 }
 
 fn semantic_version(text: &str) -> Result<String, String> {

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use lilims_core::measure::{self, Comparison, EvaluationText, Figures, SideBySide};
+use lilims_terminal::{interrupt, output};
 
 use crate::options::{self, ModelOptions, RunOptions};
-use crate::{interrupt, output};
 
 #[derive(Subcommand)]
 pub(crate) enum Eval {

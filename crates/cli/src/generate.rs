@@ -5,11 +5,11 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use clap::Args;
 use lilims_core::{Error, Finish, OneAnswer, PromptRequest, Update};
+use lilims_terminal::{AnswerOutput, interrupt, output};
 use serde::Serialize;
 
-use crate::answer_output::{AnswerOutput, NoteReport, figures};
+use crate::figures::{NoteReport, figures};
 use crate::options::{self, AnswerFlags, ModelOptions};
-use crate::{interrupt, output};
 
 #[derive(Args)]
 pub(crate) struct Generate {

@@ -6,10 +6,9 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use lilims_core::inspect::{Fault, FileContent, TensorFacts, inspect};
+use lilims_terminal::output::{self, field, size};
 use serde::Serialize;
 use serde_json::Value;
-
-use crate::output::{self, field, size};
 
 #[derive(Args)]
 pub(crate) struct Inspect {

@@ -6,21 +6,18 @@
 
 #![deny(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)]
 
-mod answer_output;
 mod bench;
 mod chat;
 mod convert;
 mod eval;
+mod figures;
 mod generate;
 mod inspect;
-mod interrupt;
 mod library;
 mod logits;
 mod messages;
 mod options;
-mod output;
 mod prompt;
-mod questions;
 mod tokenize;
 
 use std::fmt;
@@ -28,6 +25,7 @@ use std::process::ExitCode;
 
 use anyhow::{Error, Result};
 use clap::{Parser, Subcommand};
+use lilims_terminal::{interrupt, output};
 
 /// Run language models from GGUF files on this device.
 #[derive(Parser)]
@@ -95,7 +93,7 @@ impl fmt::Display for Reported {
 impl std::error::Error for Reported {}
 
 fn main() -> ExitCode {
-    output::take_over_panics();
+    output::take_over_panics("lilims");
     let Cli { threads, command } =
         Cli::try_parse().unwrap_or_else(|error| output::exit_with_usage(error));
     match interrupt::install().and_then(|()| command.run(threads)) {
@@ -111,7 +109,7 @@ fn fail(error: &Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if !error.is::<Reported>() {
-        output::error(error, messages::advice_on(error));
+        output::error("lilims", error.chain().map(messages::cause), messages::advice_on(error));
     }
     ExitCode::FAILURE
 }

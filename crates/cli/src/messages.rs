@@ -6,8 +6,7 @@ use lilims_ipc::{
     self as ipc, CacheShape, FitPart, FitPartKind, LibraryNote, MemorySource, Owner, Problem,
     StayReason, Suggestion, Unsuitable,
 };
-
-use crate::output;
+use lilims_terminal::output;
 
 /// A cause of an error, as this program prints it.
 pub(crate) fn cause(error: &(dyn std::error::Error + 'static)) -> String {

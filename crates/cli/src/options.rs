@@ -11,8 +11,9 @@ use lilims_core::{
     AnswerOptions, BackendKind, GenerateOptions, KvType, LoadOptions, LocalModel, Overflow,
     Sampling, library,
 };
+use lilims_terminal::output;
 
-use crate::{messages, output};
+use crate::messages;
 
 /// The most bytes of a text that is read from a file or standard input.
 pub(crate) const MAX_TEXT_BYTES: u64 = 256 << 20;

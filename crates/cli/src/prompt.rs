@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::Args;
 use lilims_core::tokens;
+use lilims_terminal::output;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::answer_output::NoteReport;
-use crate::{options, output};
+use crate::figures::NoteReport;
+use crate::options;
 
 /// The largest file of messages or template, in bytes.
 const MAX_INPUT_BYTES: u64 = 64 << 20;

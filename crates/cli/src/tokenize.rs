@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use lilims_core::tokens::tokenize;
+use lilims_terminal::output;
 
-use crate::{options, output};
+use crate::options;
 
 #[derive(Args)]
 pub(crate) struct Tokenize {

@@ -63,7 +63,7 @@ pub(super) fn check_silent_returns(files: &[TrackedFile]) -> Vec<Violation> {
 
 /// Only the command line's output layer prints.
 pub(super) fn check_printing(files: &[TrackedFile]) -> Vec<Violation> {
-    const LAYER: &str = "crates/cli/src/output/";
+    const LAYER: &str = "crates/terminal/src/output";
     const MACROS: [&str; 4] = ["print!(", "println!(", "eprint!(", "eprintln!("];
     let programs = sources(files).filter(|(file, _)| {
         let is_source = file.path.starts_with("crates/") && file.path.contains("/src/");
@@ -172,7 +172,7 @@ mod tests {
         let text = "//! Text.\nprintln!(\"x\");\nio::stderr().lock();\n#[cfg(test)]\nprintln!();\n";
         let found = check_printing(&[
             sample("crates/hub/src/a.rs", text),
-            sample("crates/cli/src/output/mod.rs", text),
+            sample("crates/terminal/src/output.rs", text),
             sample("crates/cli/tests/a.rs", text),
             sample("xtask/src/a.rs", text),
         ]);

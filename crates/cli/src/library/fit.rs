@@ -4,11 +4,12 @@ use anyhow::Result;
 use clap::Args;
 use lilims_core::LoadOptions;
 use lilims_ipc::{self as ipc, FitPart, FitPartKind, Verdict};
+use lilims_terminal::output;
 use serde::Serialize;
 
 use super::note_token_refusal;
+use crate::messages;
 use crate::options::{self, Kv};
-use crate::{messages, output};
 
 #[derive(Args)]
 pub(crate) struct Fit {

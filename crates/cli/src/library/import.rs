@@ -6,8 +6,7 @@ use anyhow::Result;
 use clap::Args;
 use lilims_core::Error;
 use lilims_core::library::Scanned;
-
-use crate::{interrupt, output};
+use lilims_terminal::{interrupt, output};
 
 #[derive(Args)]
 pub(crate) struct Import {

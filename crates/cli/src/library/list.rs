@@ -3,9 +3,7 @@
 use anyhow::Result;
 use clap::Args;
 use lilims_core::library::{Entry, Listed, Stopped};
-
-use super::words;
-use crate::output;
+use lilims_terminal::{output, words};
 
 #[derive(Args)]
 pub(crate) struct List {

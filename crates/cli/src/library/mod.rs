@@ -13,15 +13,15 @@ mod remove;
 mod search;
 mod token;
 mod verify;
-mod words;
 
 use anyhow::Result;
 use clap::Subcommand;
 use lilims_core::library::{BlockingHub, LibraryHandle, Wanted};
 use lilims_ipc::LibraryNote;
+use lilims_terminal::{output, words};
 use remove::Names;
 
-use crate::{messages, output};
+use crate::messages;
 
 #[derive(Subcommand)]
 pub(crate) enum Command {

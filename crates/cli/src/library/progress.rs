@@ -1,48 +1,20 @@
-//! The progress of a download: one line that is rewritten on a terminal, a line every tenth in a pipe.
+//! The progress of a download.
 
 use lilims_ipc::{Download, DownloadState};
+use lilims_terminal::{Progress, output, words};
 
-use super::words;
 use crate::messages;
-use crate::output::{self, Line};
 
-/// A line is printed into a pipe each time this many more percent are here.
-const STEP_PERCENT: u64 = 10;
-
-/// Shows the progress of a download.
-#[derive(Default)]
-pub(super) struct Progress {
-    line: Line,
-    shown_percent: Option<u64>,
-    shown_error: Option<lilims_ipc::Error>,
-}
-
-impl Progress {
-    /// Shows the download, if there is something new.
-    pub(super) fn show(&mut self, download: &Download) {
-        if matches!(download.state, DownloadState::Done { .. }) {
-            return;
-        }
-        if output::stderr_is_terminal() {
-            self.line.rewrite(&text(download));
-            return;
-        }
-        let error = match &download.state {
-            DownloadState::Retrying { error, .. } => Some(error.clone()),
-            _ => None,
-        };
-        let is_new_error = error.is_some() && error != self.shown_error;
-        let step = percent(download).map(|percent| percent / STEP_PERCENT * STEP_PERCENT);
-        if is_new_error || step > self.shown_percent {
-            output::note(&text(download));
-            self.shown_percent = step.max(self.shown_percent);
-        }
-        self.shown_error = error;
-    }
-
-    /// Removes the line.
-    pub(super) fn end(mut self) {
-        self.line.clear();
+/// Shows the progress of a download, if there is something new.
+pub(super) fn show(progress: &mut Progress, download: &Download) {
+    let error = match &download.state {
+        DownloadState::Done { .. } => return,
+        DownloadState::Retrying { error, .. } => messages::problem(error),
+        _ => String::new(),
+    };
+    let percent = percent(download);
+    if percent.is_some() || !error.is_empty() || output::stderr_is_terminal() {
+        progress.show(&error, percent, &text(download));
     }
 }
 

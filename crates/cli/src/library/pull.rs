@@ -7,11 +7,11 @@ use clap::Args;
 use lilims_core::library::{BlockingHub, HubFile, LibraryHandle, Listed, Outcome, Wanted};
 use lilims_core::{Error, LoadOptions};
 use lilims_ipc::{DownloadPlan, PlannedModel};
+use lilims_terminal::{Progress, interrupt, output, words};
 
 use super::list::place;
-use super::progress::Progress;
-use super::{note_token_refusal, words};
-use crate::{Reported, interrupt, messages, output};
+use super::{note_token_refusal, progress};
+use crate::{Reported, messages};
 
 #[derive(Args)]
 pub(crate) struct Pull {
@@ -102,9 +102,9 @@ fn download(
     let mut progress = Progress::default();
     // A pause that cannot be recorded is like a crash: the next pull continues as well.
     let end = interrupt::during_with(library.download_pauser(id)?, || {
-        hub.download(id, file, limit, |download| progress.show(download))
+        hub.download(id, file, limit, |download| progress::show(&mut progress, download))
     });
-    progress.end();
+    progress.clear();
     note_token_refusal(hub);
     match end? {
         Outcome::Done(model) => {

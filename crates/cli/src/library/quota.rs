@@ -3,9 +3,7 @@
 use anyhow::Result;
 use clap::Args;
 use lilims_ipc::Storage;
-
-use super::words;
-use crate::output;
+use lilims_terminal::{output, words};
 
 /// How many characters the bar has.
 const BAR: usize = 40;

@@ -3,9 +3,9 @@
 use anyhow::Result;
 use clap::Args;
 use lilims_core::library::{Entry, Listed};
+use lilims_terminal::output;
 
 use super::list::place;
-use crate::output;
 
 #[derive(Args)]
 pub(crate) struct Names {

@@ -3,9 +3,9 @@
 use anyhow::Result;
 use clap::Args;
 use lilims_ipc as ipc;
+use lilims_terminal::{output, words};
 
-use super::{note_token_refusal, words};
-use crate::output;
+use super::note_token_refusal;
 
 #[derive(Args)]
 pub(crate) struct Search {

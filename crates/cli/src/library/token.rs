@@ -6,8 +6,7 @@ use anyhow::{Result, ensure};
 use clap::Args;
 use lilims_core::Error;
 use lilims_core::library::set_token;
-
-use crate::output;
+use lilims_terminal::output;
 
 #[derive(Args)]
 pub(crate) struct Token {

@@ -3,9 +3,9 @@
 use anyhow::Result;
 use clap::Args;
 use lilims_core::library::{Entry, Verified};
+use lilims_terminal::{Line, interrupt, output};
 
-use crate::output::{self, Line};
-use crate::{Reported, interrupt};
+use crate::Reported;
 
 #[derive(Args)]
 pub(crate) struct Verify {

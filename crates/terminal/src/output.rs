@@ -19,13 +19,11 @@ use anyhow::{Error, Result};
 use clap::error::{ContextKind, ContextValue};
 use serde::Serialize;
 
-use crate::messages;
-
-pub(crate) use line::Line;
-pub(crate) use table::{fields, table};
+pub use line::Line;
+pub use table::{fields, table};
 
 /// Whether the error is that the reader of our output has closed it.
-pub(crate) fn is_broken_pipe(error: &Error) -> bool {
+pub fn is_broken_pipe(error: &Error) -> bool {
     error
         .chain()
         .filter_map(|cause| cause.downcast_ref::<io::Error>())
@@ -33,21 +31,22 @@ pub(crate) fn is_broken_pipe(error: &Error) -> bool {
 }
 
 /// Writes a line to standard error; if it is closed, nothing is lost.
-pub(crate) fn note(line: &str) {
+pub fn note(line: &str) {
     write_stderr(&format!("{}\n", escape::lines(line)));
 }
 
-/// Writes an error to standard error, with the causes, and what to do about it.
-pub(crate) fn error(error: &Error, advice: Option<&str>) {
-    let mut causes: Vec<String> = Vec::new();
-    for cause in error.chain() {
-        let cause = escape::message(&messages::cause(cause)).into_owned();
+/// Writes an error of `program` to standard error: its causes, the outermost first, and what to do
+/// about it.
+pub fn error(program: &str, causes: impl Iterator<Item = String>, advice: Option<&str>) {
+    let mut shown: Vec<String> = Vec::new();
+    for cause in causes {
+        let cause = escape::message(&cause).into_owned();
         // Some errors end with their cause already.
-        if !causes.last().is_some_and(|last| last.ends_with(&cause)) {
-            causes.push(cause);
+        if !shown.last().is_some_and(|last| last.ends_with(&cause)) {
+            shown.push(cause);
         }
     }
-    note(&format!("lilims: {}", causes.join(": ")));
+    note(&format!("{program}: {}", shown.join(": ")));
     if let Some(advice) = advice {
         note(advice);
     }
@@ -55,7 +54,7 @@ pub(crate) fn error(error: &Error, advice: Option<&str>) {
 
 /// Writes a piece of text that stands apart from the answer, such as reasoning, to standard error:
 /// dimmed on a terminal.
-pub(crate) fn aside(text: &str) {
+pub fn aside(text: &str) {
     let text = escape::lines(text);
     if stderr_is_terminal() {
         write_stderr(&format!("\u{1b}[2m{text}\u{1b}[22m"));
@@ -65,23 +64,23 @@ pub(crate) fn aside(text: &str) {
 }
 
 /// Asks on standard error, where the answer is typed behind `question`.
-pub(crate) fn ask(question: &str) {
+pub fn ask(question: &str) {
     write_stderr(&escape::lines(question));
 }
 
 /// Writes a report to standard output.
-pub(crate) fn show(text: &str) -> io::Result<()> {
+pub fn show(text: &str) -> io::Result<()> {
     write_stdout(&escape::lines(text))
 }
 
 /// Writes text that programs read, such as an answer or a rendered prompt: exact, except on a
 /// terminal.
-pub(crate) fn show_payload(text: &str) -> io::Result<()> {
+pub fn show_payload(text: &str) -> io::Result<()> {
     if stdout_is_terminal() { show(text) } else { write_stdout(text) }
 }
 
 /// Writes a result to standard output: as JSON, or as the text of a report.
-pub(crate) fn show_result(
+pub fn show_result(
     is_json: bool,
     value: &impl Serialize,
     text: impl FnOnce() -> String,
@@ -95,22 +94,22 @@ pub(crate) fn show_result(
 }
 
 /// Writes `value` to standard output as indented JSON.
-pub(crate) fn show_json(value: &impl Serialize) -> Result<()> {
+pub fn show_json(value: &impl Serialize) -> Result<()> {
     show_json_text(&serde_json::to_string_pretty(value)?)
 }
 
 /// Writes a JSON text to standard output.
-pub(crate) fn show_json_text(json: &str) -> Result<()> {
+pub fn show_json_text(json: &str) -> Result<()> {
     Ok(write_stdout(&format!("{}\n", escape::json(json.trim_end())))?)
 }
 
 /// A foreign text for a line of a report: on one line, at most [`escape::QUOTED_CHARS`] of it.
-pub(crate) fn field(text: &str) -> String {
+pub fn field(text: &str) -> String {
     escape::clipped(&escape::one_line(text), escape::QUOTED_CHARS).into_owned()
 }
 
 /// Ends the program as for wrong usage, or after the help that was asked for.
-pub(crate) fn exit_with_usage(mut error: clap::Error) -> ! {
+pub fn exit_with_usage(mut error: clap::Error) -> ! {
     if !error.use_stderr() {
         // Our own words, which clap colours on a terminal. A reader who left has read enough.
         let _ = error.print();
@@ -140,14 +139,14 @@ fn bounded(kind: ContextKind, value: &ContextValue) -> Option<ContextValue> {
     }
 }
 
-/// Has panics written by this layer, since their messages may quote foreign text.
-pub(crate) fn take_over_panics() {
-    panic::set_hook(Box::new(|info| {
+/// Has panics of `program` written by this layer, since their messages may quote foreign text.
+pub fn take_over_panics(program: &'static str) {
+    panic::set_hook(Box::new(move |info| {
         let thread = thread::current();
         let name = thread.name().unwrap_or("unnamed");
         let place = info.location().map(ToString::to_string).unwrap_or_default();
         let what = field(panic_message(info));
-        note(&format!("lilims: internal error: thread '{name}' panicked at {place}: {what}"));
+        note(&format!("{program}: internal error: thread '{name}' panicked at {place}: {what}"));
         let trace = backtrace::Backtrace::capture();
         if trace.status() == backtrace::BacktraceStatus::Captured {
             note(&trace.to_string());
@@ -182,17 +181,17 @@ fn stdout_is_terminal() -> bool {
 
 /// Whether notes go to a terminal.
 #[expect(clippy::disallowed_methods, reason = "this is the layer")]
-pub(crate) fn stderr_is_terminal() -> bool {
+pub fn stderr_is_terminal() -> bool {
     io::stderr().is_terminal()
 }
 
 /// `bytes` of memory in the unit that reads best.
-pub(crate) fn size(bytes: u64) -> String {
+pub fn size(bytes: u64) -> String {
     in_units(bytes, 1024.0, &["B", "KiB", "MiB", "GiB"])
 }
 
 /// `bytes` of a disk in the unit that reads best: decimal, as disks are sold.
-pub(crate) fn disk_size(bytes: u64) -> String {
+pub fn disk_size(bytes: u64) -> String {
     in_units(bytes, 1000.0, &["B", "kB", "MB", "GB", "TB"])
 }
 

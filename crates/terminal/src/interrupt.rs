@@ -37,24 +37,24 @@ static ON_STOP: Mutex<Option<OnStop>> = Mutex::new(None);
 type OnStop = Box<dyn Fn() -> bool + Send>;
 
 /// Takes over the signals. Without work under way they end the program, as they would anyway.
-pub(crate) fn install() -> Result<()> {
+pub fn install() -> Result<()> {
     system::handle(received).context("cannot take over Ctrl-C")
 }
 
 /// From now on Ctrl-C stops what [`during`] runs, and the program only when pressed twice with nothing
 /// typed in between. `on_stop` is called when a signal ends the program while it waits for input.
-pub(crate) fn begin_conversation(on_stop: impl Fn() -> bool + Send + 'static) {
+pub fn begin_conversation(on_stop: impl Fn() -> bool + Send + 'static) {
     IS_CONVERSATION.store(true, SeqCst);
     set_on_stop(Some(Box::new(on_stop)));
 }
 
 /// Something was typed: the next Ctrl-C counts as the first.
-pub(crate) fn disarm() {
+pub fn disarm() {
     IS_ARMED.store(false, SeqCst);
 }
 
 /// Runs `work` with the flag that a signal sets to stop it.
-pub(crate) fn during<T>(work: impl FnOnce(&AtomicBool) -> T) -> T {
+pub fn during<T>(work: impl FnOnce(&AtomicBool) -> T) -> T {
     // A signal may have come just before, when there was nothing to stop.
     CANCEL.store(false, SeqCst);
     IS_WORKING.store(true, SeqCst);
@@ -66,10 +66,7 @@ pub(crate) fn during<T>(work: impl FnOnce(&AtomicBool) -> T) -> T {
 
 /// Runs `work`, which a signal stops by `on_stop`. Where that returns `false`, the signal ends the
 /// program at once.
-pub(crate) fn during_with<T>(
-    on_stop: impl Fn() -> bool + Send + 'static,
-    work: impl FnOnce() -> T,
-) -> T {
+pub fn during_with<T>(on_stop: impl Fn() -> bool + Send + 'static, work: impl FnOnce() -> T) -> T {
     set_on_stop(Some(Box::new(on_stop)));
     let result = during(|_| work());
     set_on_stop(None);
@@ -77,12 +74,12 @@ pub(crate) fn during_with<T>(
 }
 
 /// Whether a signal came that ends the program.
-pub(crate) fn is_ending() -> bool {
+pub fn is_ending() -> bool {
     IS_ENDING.load(SeqCst)
 }
 
 /// The exit code of a program that the last signal ended.
-pub(crate) fn exit_code() -> ExitCode {
+pub fn exit_code() -> ExitCode {
     code().into()
 }
 

@@ -9,7 +9,7 @@ const LAST_CHARS: usize = 400;
 
 /// Rows with columns as wide as they need to be, the last one unpadded. Cells are one line each, and
 /// cut with `…` where they are too long to be a table's.
-pub(crate) fn table<const N: usize>(rows: impl IntoIterator<Item = [String; N]>) -> String {
+pub fn table<const N: usize>(rows: impl IntoIterator<Item = [String; N]>) -> String {
     let rows: Vec<_> = rows.into_iter().map(cells).collect();
     let mut widths = [0; N];
     for row in &rows {
@@ -33,7 +33,7 @@ pub(crate) fn table<const N: usize>(rows: impl IntoIterator<Item = [String; N]>)
 }
 
 /// A table of labels and values.
-pub(crate) fn fields<'a>(rows: impl IntoIterator<Item = (&'a str, String)>) -> String {
+pub fn fields<'a>(rows: impl IntoIterator<Item = (&'a str, String)>) -> String {
     table(rows.into_iter().map(|(label, value)| [label.to_owned(), value]))
 }
 

@@ -6,7 +6,7 @@ use chrono::{DateTime, Datelike, Local, NaiveDateTime};
 const PREFIXES: [&str; 5] = ["", "K", "M", "G", "T"];
 
 /// Parses a size with its unit, such as `20GB` or `1.5 GiB`. Bytes.
-pub(super) fn size(text: &str) -> Result<u64, String> {
+pub fn size(text: &str) -> Result<u64, String> {
     with_unit(text, |unit| match unit.strip_suffix("IB") {
         Some(prefix) => Some((prefix, 1024)),
         None => Some((unit.strip_suffix('B').unwrap_or(unit), 1000)),
@@ -15,13 +15,13 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
 }
 
 /// Parses bytes per second, such as `5MB` or `5MB/s`; never 0.
-pub(super) fn rate(text: &str) -> Result<u64, String> {
+pub fn rate(text: &str) -> Result<u64, String> {
     let bytes = size(text.trim().strip_suffix("/s").unwrap_or(text))?;
     if bytes > 0 { Ok(bytes) } else { Err("it must be more than 0".to_owned()) }
 }
 
 /// Parses a number of parameters, such as `4B` or `500M`.
-pub(super) fn parameters(text: &str) -> Result<u64, String> {
+pub fn parameters(text: &str) -> Result<u64, String> {
     with_unit(text, |unit| match unit {
         "B" => Some(("G", 1000)),
         "K" | "M" | "T" => Some((unit, 1000)),
@@ -42,7 +42,7 @@ fn with_unit(text: &str, parse: impl FnOnce(&str) -> Option<(&str, u32)>) -> Opt
 }
 
 /// `7.2B`, `135M`, `950`.
-pub(super) fn count(n: u64) -> String {
+pub fn count(n: u64) -> String {
     const UNITS: [&str; 4] = ["", "K", "M", "B"];
     let (mut value, mut unit) = (n as f64, 0);
     while value >= 999.5 && unit + 1 < UNITS.len() {
@@ -54,7 +54,7 @@ pub(super) fn count(n: u64) -> String {
 }
 
 /// When something was, as `today` or `in March`; milliseconds since 1970.
-pub(super) fn when(at_ms: u64) -> String {
+pub fn when(at_ms: u64) -> String {
     let at = i64::try_from(at_ms).ok().and_then(DateTime::from_timestamp_millis);
     let Some(at) = at else { return "at an unknown time".to_owned() };
     relative(at.with_timezone(&Local).naive_local(), Local::now().naive_local())
@@ -74,7 +74,7 @@ fn relative(at: NaiveDateTime, now: NaiveDateTime) -> String {
 }
 
 /// A time to wait, as `2 min 5 s`.
-pub(super) fn duration(seconds: u64) -> String {
+pub fn duration(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds} s"),
         60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
@@ -83,7 +83,7 @@ pub(super) fn duration(seconds: u64) -> String {
 }
 
 /// `a`, `a and b`, `a, b and c`.
-pub(super) fn list(parts: &[String]) -> String {
+pub fn list(parts: &[String]) -> String {
     match parts {
         [] => String::new(),
         [only] => only.clone(),

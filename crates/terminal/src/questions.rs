@@ -12,7 +12,7 @@ use crate::interrupt;
 const LINE_BYTES: u64 = 16 << 20;
 
 /// The lines of standard input.
-pub(crate) struct Questions(Receiver<Input>);
+pub struct Questions(Receiver<Input>);
 
 enum Input {
     Line(Result<Option<String>, lilims_files::Error>),
@@ -22,7 +22,7 @@ enum Input {
 
 impl Questions {
     /// Starts reading. One line is read ahead, which changes nothing: it has no other reader.
-    pub(crate) fn new() -> Result<Self> {
+    pub fn new() -> Result<Self> {
         let (sender, inputs) = mpsc::sync_channel(1);
         let on_signal = sender.clone();
         // With a line in the channel nothing blocks, and the next look at the signal is near.
@@ -49,7 +49,7 @@ impl Questions {
 
     /// The next line, or `None` where there is none: at the end of what is typed, or when a signal
     /// ends the program.
-    pub(crate) fn next(&self) -> Result<Option<String>> {
+    pub fn next(&self) -> Result<Option<String>> {
         if interrupt::is_ending() {
             return Ok(None);
         }

@@ -4,13 +4,13 @@ use super::{escape, write_stderr};
 
 /// A line on standard error that is written over itself.
 #[derive(Default)]
-pub(crate) struct Line {
+pub struct Line {
     shown: String,
 }
 
 impl Line {
     /// Shows `text` in place of what was there. Where nobody reads that, nothing is lost.
-    pub(crate) fn rewrite(&mut self, text: &str) {
+    pub fn rewrite(&mut self, text: &str) {
         if self.shown != text {
             let line = escape::one_line(text);
             write_stderr(&format!("{ERASE}{}", escape::clipped(&line, escape::QUOTED_CHARS)));
@@ -19,7 +19,7 @@ impl Line {
     }
 
     /// Takes the line away, if there is one.
-    pub(crate) fn clear(&mut self) {
+    pub fn clear(&mut self) {
         if !self.shown.is_empty() {
             write_stderr(ERASE);
             self.shown.clear();
