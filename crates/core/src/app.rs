@@ -74,7 +74,7 @@ impl App {
             let _ = scanned.scan(&Environment::of_process());
             app.0.library_events.notify();
         });
-        let Ok(client) = self.0.library.client().cloned() else { return };
+        let Ok(client) = self.client().await else { return };
         let downloader = Downloader::new(client.clone());
         let mut n_done = None;
         let report = move |rows: &[DownloadRow]| {

@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 
 use lilims_engine::LoadOptions;
 use lilims_gguf::File;
-use lilims_hub::{self as hub, Library, Verified};
+use lilims_hub::{self as hub, Client, Library, Verified};
 use lilims_ipc::{
     CatalogueModel, Command, Error, ImportFailure, Limits, Problem, Reply, Report, Repository,
     RepositoryFile, Search,
@@ -92,6 +92,12 @@ impl App {
         blocking(move || work(&handle)).await
     }
 
+    /// The client of the hub. Waits for the database, on a blocking thread.
+    pub(super) async fn client(&self) -> Result<Client, Error> {
+        let handle = Arc::clone(&self.0.library);
+        blocking(move || handle.client().cloned()).await
+    }
+
     /// Changes the library and reports that.
     async fn change(
         &self,
@@ -122,14 +128,14 @@ impl App {
     }
 
     async fn search(&self, search: Search) -> Result<Reply, Error> {
-        let client = self.0.library.client()?;
+        let client = &self.client().await?;
         let found = download::search(client, &search).await;
         self.0.library.note_token(client);
         Ok(Reply::SearchResults(found?))
     }
 
     async fn repository(&self, repository: String) -> Result<Reply, Error> {
-        let client = self.0.library.client()?;
+        let client = &self.client().await?;
         let found = client.repository(&repository, "main").await;
         self.0.library.note_token(client);
         let found = found?;
@@ -143,14 +149,14 @@ impl App {
     }
 
     async fn fit_on_hub(&self, repository: String, file: String) -> Result<Reply, Error> {
-        let client = self.0.library.client()?;
+        let client = &self.client().await?;
         let header = fetch_header(client, &repository, "main", &file).await?;
         self.read(move |it| fit_of_file(it.library()?, &header, &file, &LoadOptions::default()))
             .await
     }
 
     async fn plan(&self, repository: String, file: String) -> Result<Reply, Error> {
-        let client = self.0.library.client()?;
+        let client = &self.client().await?;
         let file = download::find(client, &Wanted::file(&repository, &file)).await?;
         self.read(move |it| {
             let (plan, _) = download::plan(it.library()?, &file)?;
@@ -166,7 +172,7 @@ impl App {
         file: String,
         agreed: Vec<String>,
     ) -> Result<Reply, Error> {
-        let client = self.0.library.client()?;
+        let client = &self.client().await?;
         let file = download::find(client, &Wanted::file(&repository, &file)).await?;
         self.change(move |library| download::enqueue(library, &file, &agreed).map(drop)).await
     }
