@@ -40,20 +40,22 @@ pub(crate) fn build_and_open(paths: &Paths) -> Result<()> {
 /// If a missing requirement cannot be installed, or a build fails.
 pub(crate) fn build(paths: &Paths) -> Result<PathBuf> {
     let tools = setup::for_app(paths)?;
-    page::build(paths, &tools.page)?;
-    step("app, release build", || {
-        let mut command = process::cargo(paths);
-        command
-            .args(["build", "--release"])
-            .args(WORKSPACE_SELECTION)
-            .args(["--bin", "lilims-app"]);
-        process::run(&mut command)
-    })?;
+    // The page ends with minutes on one core, so what needs no page is compiled beside it.
+    let mut without_page = release(paths, "lilims");
+    process::beside(without_page.arg("--quiet"), || page::build(paths, &tools.page))?;
+    step("app, release build", || process::run(&mut release(paths, "lilims-app")))?;
     let program = paths.target.join("release").join(program_name("lilims-app"));
     let model = copy_model_beside(&program, &tools.model)?;
     note(&format!("app:   {}", program.display()));
     note(&format!("model: {}", model.display()));
     Ok(program)
+}
+
+/// The command that builds a program of the workspace for release.
+fn release(paths: &Paths, program: &str) -> Command {
+    let mut command = process::cargo(paths);
+    command.args(["build", "--release"]).args(WORKSPACE_SELECTION).args(["--bin", program]);
+    command
 }
 
 /// Puts the model where the program looks first and returns its path there. The program would not

@@ -44,6 +44,23 @@ pub(crate) fn run_within(command: &mut Command, limit: Duration) -> Result<()> {
     }
 }
 
+/// Runs the command while `action` runs, and kills it if `action` fails.
+///
+/// # Errors
+/// The error of `action`, or that the command does not start or fails.
+pub(crate) fn beside<T>(command: &mut Command, action: impl FnOnce() -> Result<T>) -> Result<T> {
+    let mut child = command.spawn().with_context(|| not_started(command))?;
+    let outcome = action();
+    if outcome.is_err() {
+        // An error means that it has exited.
+        let _ = child.kill();
+    }
+    let status = child.wait()?;
+    let value = outcome?;
+    succeeded(command, status)?;
+    Ok(value)
+}
+
 /// The cargo that runs xtask, with the repository's root and build folder.
 pub(crate) fn cargo(paths: &Paths) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -100,6 +117,16 @@ mod tests {
             .expect_err("sleep outlasts the limit");
         assert!(start.elapsed() < Duration::from_secs(30));
         assert!(error.to_string().contains("sleep 60"), "{error}");
+    }
+
+    #[test]
+    fn command_beside_an_action_ends_with_it() {
+        assert_eq!(beside(&mut Command::new("true"), || Ok(1)).expect("both succeed"), 1);
+        assert!(beside(&mut Command::new("false"), || Ok(())).is_err());
+        let start = Instant::now();
+        let error = beside(Command::new("sleep").arg("60"), || -> Result<()> { bail!("no page") });
+        assert_eq!(error.expect_err("the action failed").to_string(), "no page");
+        assert!(start.elapsed() < Duration::from_secs(30));
     }
 
     #[test]

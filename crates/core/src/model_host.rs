@@ -4,9 +4,9 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,7 @@ use lilims_ipc::{
     Attempt, ContextView, ConversationId, Error, Finish, ModelInfo, ModelStatus, Outcome, Problem,
     Stats, UnloadReason,
 };
+use parking_lot::Mutex;
 
 use crate::answer_stream::{AnswerStream, Ending};
 use crate::conversations::Question;
@@ -111,7 +112,7 @@ pub(crate) struct Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        lock(&self.shared.answering).take();
+        self.shared.answering.lock().take();
     }
 }
 
@@ -171,7 +172,7 @@ impl ModelHost {
 
     /// The status of the model.
     pub fn status(&self) -> ModelStatus {
-        lock(&self.shared.status).clone()
+        self.shared.status.lock().clone()
     }
 
     /// Begins a turn, in which one question is answered.
@@ -194,7 +195,7 @@ impl ModelHost {
         if !matches!(self.status(), ModelStatus::Ready { .. }) {
             stream.loading();
         }
-        let mut waiting = lock(&self.shared.waiting);
+        let mut waiting = self.shared.waiting.lock();
         if turn.cancel.load(Ordering::Relaxed) {
             // Stopped while it was stored.
             drop(waiting);
@@ -212,7 +213,7 @@ impl ModelHost {
     /// Stops the current answer, if there is one. A question that waits ends at once.
     pub fn stop(&self) {
         let waiting = {
-            let mut waiting = lock(&self.shared.waiting);
+            let mut waiting = self.shared.waiting.lock();
             if waiting.is_none() {
                 self.shared.cancel_answer();
             }
@@ -226,7 +227,7 @@ impl ModelHost {
 
     /// Stops the answer that is being written, and not a question that waits.
     fn interrupt(&self) {
-        let waiting = lock(&self.shared.waiting);
+        let waiting = self.shared.waiting.lock();
         if waiting.is_none() {
             self.shared.cancel_answer();
         }
@@ -238,7 +239,7 @@ impl ModelHost {
     /// When the thread has ended, as for all jobs.
     pub fn retry_load(&self) -> Result<(), Error> {
         {
-            let mut status = lock(&self.shared.status);
+            let mut status = self.shared.status.lock();
             if matches!(*status, ModelStatus::Loading { .. } | ModelStatus::Ready { .. }) {
                 return Ok(());
             }
@@ -288,19 +289,19 @@ impl ModelHost {
         self.stop();
         if self.jobs.send(Job::End).is_ok() {
             // A thread that is busy longer dies with the process; the text is saved already.
-            let _ = lock(&self.ended).recv_timeout(SHUT_DOWN_WAIT);
+            let _ = self.ended.lock().recv_timeout(SHUT_DOWN_WAIT);
         }
     }
 }
 
 impl Shared {
     fn set_status(&self, status: ModelStatus) {
-        lock(&self.status).clone_from(&status);
+        self.status.lock().clone_from(&status);
         (self.notify)(&status);
     }
 
     fn begin_answer(&self) -> Result<Arc<AtomicBool>, Error> {
-        let mut answering = lock(&self.answering);
+        let mut answering = self.answering.lock();
         if answering.is_some() {
             return Err(Problem::Answering.into());
         }
@@ -309,13 +310,13 @@ impl Shared {
 
     /// Sets the cancel flag of the current turn, if there is one. Called with `waiting` locked.
     fn cancel_answer(&self) {
-        if let Some(cancel) = &*lock(&self.answering) {
+        if let Some(cancel) = &*self.answering.lock() {
             cancel.store(true, Ordering::Relaxed);
         }
     }
 
     fn take_waiting(&self) -> Option<Waiting> {
-        lock(&self.waiting).take()
+        self.waiting.lock().take()
     }
 }
 
@@ -339,7 +340,7 @@ impl Worker {
                 }
                 Job::Unload => self.unload(UnloadReason::Requested),
                 Job::Answer => {
-                    if matches!(*lock(&self.shared.status), ModelStatus::Unloaded { .. }) {
+                    if matches!(*self.shared.status.lock(), ModelStatus::Unloaded { .. }) {
                         self.load();
                     }
                 }
@@ -385,7 +386,7 @@ impl Worker {
     /// Drops the model. The next question loads it again.
     fn drop_backend(&mut self, reason: UnloadReason) {
         self.backend = None;
-        let status = lock(&self.shared.status).clone();
+        let status = self.shared.status.lock().clone();
         if let ModelStatus::Ready { model } = status {
             self.shared.set_status(ModelStatus::Unloaded { name: model.name, reason });
         }
@@ -419,7 +420,7 @@ impl Worker {
         self.save_session();
         self.backend = None;
         let Self { shared, load, target, .. } = self;
-        if !matches!(*lock(&shared.status), ModelStatus::Loading { .. }) {
+        if !matches!(*shared.status.lock(), ModelStatus::Loading { .. }) {
             shared.set_status(loading(UNNAMED));
         }
         let on_name = |name: String| shared.set_status(loading(&name));
@@ -437,7 +438,7 @@ impl Worker {
 
     /// Answers the question that waits, if there is one and a model is loaded.
     fn answer_waiting(&mut self) {
-        let ModelStatus::Ready { model } = lock(&self.shared.status).clone() else { return };
+        let ModelStatus::Ready { model } = self.shared.status.lock().clone() else { return };
         let Some(Waiting { question, turn, mut stream }) = self.shared.take_waiting() else {
             return;
         };
@@ -487,11 +488,6 @@ fn stopped_early() -> Ending {
 
 fn loading(name: &str) -> ModelStatus {
     ModelStatus::Loading { name: name.to_owned() }
-}
-
-/// Locks, also after a panic elsewhere: each value behind these locks is replaced whole.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

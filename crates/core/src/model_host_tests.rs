@@ -24,7 +24,7 @@ fn start_with(
     let (sender, statuses) = channel();
     let sender = Mutex::new(sender);
     let notify = move |status: &ModelStatus| {
-        let _ = lock(&sender).send(status.clone());
+        let _ = sender.lock().send(status.clone());
     };
     let load = move |target: &Target, on_name: &dyn Fn(String)| load(target, on_name);
     (ModelHost::start(notify, load, idle, suspended), statuses)
@@ -139,7 +139,9 @@ fn shutting_down_ends_the_answer_under_way() {
         Some(Event::Done { outcome: Outcome { finish: Finish::Stopped, .. }, .. })
     ));
     assert!(
-        lock(&thread.ended)
+        thread
+            .ended
+            .lock()
             .recv_timeout(PATIENCE)
             .is_err_and(|error| { error == RecvTimeoutError::Disconnected })
     );

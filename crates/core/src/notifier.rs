@@ -32,7 +32,7 @@ fn run(changes: &Receiver<()>, report: &dyn Fn()) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use parking_lot::Mutex;
 
     use super::*;
 
@@ -43,7 +43,7 @@ mod tests {
         let gate = Mutex::new(gate);
         let notifier = Notifier::start(move || {
             started.send(()).unwrap();
-            gate.lock().unwrap().recv().unwrap();
+            gate.lock().recv().unwrap();
         });
         notifier.notify();
         starts.recv().unwrap();

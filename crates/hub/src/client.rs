@@ -10,10 +10,11 @@
 mod response;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hf_hub::{Repo, RepoType};
+use parking_lot::Mutex;
 use reqwest::header::{AUTHORIZATION, HeaderMap};
 use reqwest::{Method, Response, StatusCode, Url};
 
@@ -253,7 +254,7 @@ impl Client {
 
     /// Fails while the host requests a pause.
     fn check_pause(&self, request: &Request<'_>) -> Result<(), Error> {
-        let mut pauses = lock(&self.pauses);
+        let mut pauses = self.pauses.lock();
         let key = pause_key(&request.url);
         let Some((until, status)) = pauses.get(&key).copied() else { return Ok(()) };
         let left = until.saturating_duration_since(Instant::now());
@@ -320,10 +321,6 @@ fn error_code(error: &Error) -> String {
 pub(crate) fn host(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! The access token: where it is stored, and the memory of tokens that the hub has rejected.
 
 use std::collections::HashSet;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock};
 
 use hf_hub::Cache;
+use parking_lot::Mutex;
 
 use crate::Error;
 use crate::blocking::blocking;
@@ -53,10 +54,10 @@ impl AccessToken {
 
     fn look_up(&self) -> Option<String> {
         let token = self.fixed.clone().unwrap_or_else(stored_token)?;
-        if lock(&REJECTED).contains(&(self.hub.clone(), token.clone())) {
+        if REJECTED.lock().contains(&(self.hub.clone(), token.clone())) {
             return None;
         }
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         state.is_rejected = false;
         state.token = Some(token.clone());
         Some(token)
@@ -64,41 +65,37 @@ impl AccessToken {
 
     /// The token, if it has been looked up.
     pub(crate) fn known(&self) -> Option<String> {
-        lock(&self.state).token.clone()
+        self.state.lock().token.clone()
     }
 
     /// Looks the token up again when one is needed next.
     pub(crate) fn forget(&self) {
-        lock(&self.state).token = None;
+        self.state.lock().token = None;
     }
 
     /// Stops using `token`, which the hub has rejected.
     pub(crate) fn reject(&self, token: String) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         if state.token.as_ref() == Some(&token) {
             state.token = None;
             state.is_rejected = true;
             state.is_reported = false;
         }
-        lock(&REJECTED).insert((self.hub.clone(), token));
+        REJECTED.lock().insert((self.hub.clone(), token));
     }
 
     /// Whether the last token was rejected.
     pub(crate) fn is_rejected(&self) -> bool {
-        lock(&self.state).is_rejected
+        self.state.lock().is_rejected
     }
 
     /// Whether a token was rejected since the last call.
     pub(crate) fn take_rejection(&self) -> bool {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         let is_new = state.is_rejected && !state.is_reported;
         state.is_reported |= is_new;
         is_new
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Stores the access token in the system's keychain, or removes it.

@@ -7,9 +7,9 @@
 use std::process::{self, ExitCode};
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicBool, AtomicU8};
-use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
+use parking_lot::Mutex;
 
 use crate::output;
 
@@ -88,7 +88,7 @@ fn code() -> u8 {
 }
 
 fn set_on_stop(on_stop: Option<OnStop>) {
-    *ON_STOP.lock().unwrap_or_else(PoisonError::into_inner) = on_stop;
+    *ON_STOP.lock() = on_stop;
 }
 
 /// Runs in a thread of its own, where everything is safe.
@@ -112,7 +112,7 @@ fn received(signal: u8) {
     if !ends {
         return;
     }
-    let on_stop = ON_STOP.lock().unwrap_or_else(PoisonError::into_inner);
+    let on_stop = ON_STOP.lock();
     if !on_stop.as_ref().map_or(is_working, |on_stop| on_stop()) {
         process::exit(code().into());
     }

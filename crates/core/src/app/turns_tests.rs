@@ -1,7 +1,6 @@
 //! Questions from a door to the database and back, with a stand-in for the model.
 
 use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use lilims_ipc::{
@@ -9,6 +8,7 @@ use lilims_ipc::{
     Overflow, Problem, Role,
 };
 use lilims_store::Store;
+use parking_lot::Mutex;
 
 use super::*;
 use crate::database::Database;
@@ -31,7 +31,7 @@ impl Door {
         let (sender, statuses) = channel();
         let sender = Mutex::new(sender);
         let notify = move |status: &ModelStatus| {
-            let sender = sender.lock().unwrap_or_else(PoisonError::into_inner);
+            let sender = sender.lock();
             let _ = sender.send(status.clone());
         };
         let host =

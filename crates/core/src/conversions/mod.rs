@@ -9,13 +9,14 @@ mod present;
 mod to_file;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use lilims_hub::Library;
 use lilims_ipc::{Conversion, ConversionRequest, ConversionStage, ConversionState, Error, Problem};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::problem;
 
@@ -196,7 +197,7 @@ impl Converter {
         let is_running = |current: &mut Option<Current>| {
             current.as_ref().is_some_and(|current| current.is_running())
         };
-        let _ = self.0.ended.wait_timeout_while(self.0.lock(), SHUT_DOWN_WAIT, is_running);
+        self.0.ended.wait_while_for(&mut self.0.lock(), is_running, SHUT_DOWN_WAIT);
     }
 }
 
@@ -208,7 +209,7 @@ fn busy(running: &Conversion) -> Error {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Option<Current>> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+        self.current.lock()
     }
 
     fn notify(&self) {

@@ -14,7 +14,7 @@ fn converter() -> (Converter, Receiver<Option<Conversion>>) {
     let (sender, heard) = channel();
     let sender = Mutex::new(sender);
     let notify = move |conversion| {
-        let _ = sender.lock().unwrap().send(conversion);
+        let _ = sender.lock().send(conversion);
     };
     (Converter::new(notify), heard)
 }

@@ -3,12 +3,13 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use lilims_engine::estimate::HeaderFacts;
 use lilims_files::Stamp;
 use lilims_gguf::File;
 use lilims_ipc::Condition;
+use parking_lot::Mutex;
 
 use crate::problem;
 
@@ -59,8 +60,8 @@ impl Headers {
         self.lock().retain(|path, _| kept.contains(path.as_path()));
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<PathBuf, (Stamp, Known)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> parking_lot::MutexGuard<'_, HashMap<PathBuf, (Stamp, Known)>> {
+        self.0.lock()
     }
 }
 

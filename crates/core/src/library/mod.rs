@@ -15,12 +15,13 @@ pub(crate) mod present;
 mod wanted;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use lilims_engine::{LoadOptions, MemoryEstimate};
 use lilims_hub::{Client, Library, LockGuard};
 use lilims_ipc::{Attempt, Error, LibraryNote, Problem};
 use lilims_models::Catalogue;
+use parking_lot::Mutex;
 
 use crate::error;
 pub use download::{BlockingHub, HubFile};
@@ -114,7 +115,7 @@ impl LibraryHandle {
     /// What happened without the user asking for it.
     pub fn notes(&self) -> Vec<LibraryNote> {
         let rebuilt = self.library().ok().and_then(|library| rebuilt(library));
-        rebuilt.into_iter().chain(lock(&self.notes).iter().cloned()).collect()
+        rebuilt.into_iter().chain(self.notes.lock().iter().cloned()).collect()
     }
 
     /// Keeps the note that the hub has refused the access token, if it just did; returns whether.
@@ -122,14 +123,14 @@ impl LibraryHandle {
         let is_refused = client.take_token_rejection();
         if is_refused {
             let host = client.host().to_owned();
-            lock(&self.notes).push(LibraryNote::TokenRefused { host });
+            self.notes.lock().push(LibraryNote::TokenRefused { host });
         }
         is_refused
     }
 
     /// The short name of the model that is loaded.
     pub fn loaded(&self) -> Option<String> {
-        lock(&self.loaded).as_ref().map(|(name, _)| name.clone())
+        self.loaded.lock().as_ref().map(|(name, _)| name.clone())
     }
 
     /// The file of the model with this short name; without a name, of the model that was used last.
@@ -159,7 +160,7 @@ impl LibraryHandle {
         let path = std::path::absolute(path).ok()?;
         let entry = library.entry_at(&path).ok()??;
         let lock_guard = library.use_model(&entry.name).ok()?;
-        *lock(&self.loaded) = Some((entry.name, lock_guard));
+        *self.loaded.lock() = Some((entry.name, lock_guard));
         Some(entry.title)
     }
 
@@ -189,7 +190,7 @@ impl LibraryHandle {
 
     /// Releases the lock of the loaded model.
     pub fn end_use(&self) {
-        lock(&self.loaded).take();
+        self.loaded.lock().take();
     }
 }
 
@@ -217,8 +218,4 @@ pub(crate) fn suspended_load() -> Option<Attempt> {
 /// The error of a model that is no longer in the library.
 pub(crate) fn gone(name: &str) -> Error {
     Problem::ModelGone { name: name.to_owned() }.into()
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

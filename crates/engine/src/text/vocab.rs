@@ -8,6 +8,8 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::{Arc, OnceLock};
 
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 use lilims_gguf::{Array, File, Metadata, Value};
 
 use crate::Error;
@@ -122,61 +124,43 @@ impl Vocab {
     }
 }
 
-/// An open-addressing hash table from text to token.
+/// The tokens by their texts, which stay in the file.
 ///
-/// Texts stay in the file; a slot holds half of the hash of the text, and the token. The hash is
-/// seeded at random, so that no crafted vocabulary can make all tokens collide.
+/// The hash is seeded at random, so that no crafted vocabulary can make all tokens collide.
 struct Index {
     hasher: RandomState,
-    slots: Vec<(u32, u32)>,
-}
-
-const EMPTY: u32 = u32::MAX;
-
-/// The number of slots of an index of `n_tokens`.
-fn n_slots(n_tokens: usize) -> usize {
-    (n_tokens * 2).next_power_of_two()
+    ids: HashTable<u32>,
 }
 
 /// The size in bytes of a vocabulary of `n_tokens` with its index; the texts stay in the file.
 pub(super) fn size_bytes(n_tokens: usize) -> usize {
-    n_tokens * (size_of::<u32>() + size_of::<TokenKind>())
-        + n_slots(n_tokens) * size_of::<(u32, u32)>()
+    // At most seven of eight buckets are filled, each with an id and a byte of its hash.
+    let n_buckets = (n_tokens * 8 / 7).next_power_of_two();
+    n_tokens * (size_of::<u32>() + size_of::<TokenKind>()) + n_buckets * (size_of::<u32>() + 1)
 }
 
 impl Index {
     fn new(vocab: &Vocab) -> Self {
-        let slots = vec![(0, EMPTY); n_slots(vocab.len())];
-        let mut index = Self { hasher: RandomState::new(), slots };
+        let hasher = RandomState::new();
+        let mut ids = HashTable::with_capacity(vocab.len());
         for id in vocab.ids() {
             let text = vocab.text(id);
-            if !text.is_empty() {
+            if text.is_empty() {
+                continue;
+            }
+            let is_same = |other: &u32| vocab.text(*other) == text;
+            let hash_of = |id: &u32| hasher.hash_one(vocab.text(*id));
+            match ids.entry(hasher.hash_one(text), is_same, hash_of) {
                 // Of two tokens with the same text the later one is found, as in llama.cpp.
-                let (slot, hash) = index.probe(vocab, text);
-                index.slots[slot] = (hash, id);
+                Entry::Occupied(mut entry) => *entry.get_mut() = id,
+                Entry::Vacant(entry) => drop(entry.insert(id)),
             }
         }
-        index
+        Self { hasher, ids }
     }
 
     fn find(&self, vocab: &Vocab, text: &[u8]) -> Option<u32> {
-        let (slot, _) = self.probe(vocab, text);
-        Some(self.slots[slot].1).filter(|&id| id != EMPTY)
-    }
-
-    /// The slot that holds `text` or where it would be inserted, and the half of its hash that is
-    /// stored.
-    fn probe(&self, vocab: &Vocab, text: &[u8]) -> (usize, u32) {
-        let hash = self.hasher.hash_one(text);
-        let (check, mask) = ((hash >> 32) as u32, self.slots.len() - 1);
-        let mut slot = hash as usize & mask;
-        loop {
-            let (slot_check, id) = self.slots[slot];
-            if id == EMPTY || (slot_check == check && vocab.text(id) == text) {
-                return (slot, check);
-            }
-            slot = (slot + 1) & mask;
-        }
+        self.ids.find(self.hasher.hash_one(text), |id| vocab.text(*id) == text).copied()
     }
 }
 

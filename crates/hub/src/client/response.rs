@@ -6,7 +6,7 @@ use lilims_ipc::TokenProblem;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION};
 use reqwest::{Method, Response, StatusCode, Url};
 
-use super::{Client, Request, host, lock, pause_key};
+use super::{Client, Request, host, pause_key};
 use crate::Error;
 use crate::retry_after::{MAX_REQUESTED_WAIT, requested_wait};
 
@@ -30,7 +30,7 @@ impl Client {
         let retry_after = requested_wait(response.headers());
         if let Some(wait) = retry_after {
             let until = Instant::now() + wait.min(MAX_REQUESTED_WAIT);
-            lock(&self.pauses).insert(pause_key(&request.url), (until, status.as_u16()));
+            self.pauses.lock().insert(pause_key(&request.url), (until, status.as_u16()));
         }
         let (url, what) = (response.url().clone(), request.purpose.to_owned());
         let host = host(&url);

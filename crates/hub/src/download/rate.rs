@@ -1,8 +1,9 @@
 //! Measures and limits the rate of downloads.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 /// The reported rate is the mean over this time.
 const WINDOW: Duration = Duration::from_secs(5);
@@ -79,8 +80,8 @@ impl Limiter {
         (until - now).saturating_sub(Duration::from_secs_f64(BURST_SECONDS))
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> parking_lot::MutexGuard<'_, State> {
+        self.state.lock()
     }
 }
 

@@ -9,9 +9,9 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::mpsc::Receiver;
 use tokio::sync::watch;
 
@@ -62,7 +62,7 @@ impl Shared {
     }
 
     pub(crate) fn chunks(&self) -> MutexGuard<'_, Chunks> {
-        self.chunks.lock().unwrap_or_else(PoisonError::into_inner)
+        self.chunks.lock()
     }
 
     /// The number of received bytes, including those of incomplete chunks.
@@ -72,12 +72,12 @@ impl Shared {
 
     /// The chunks and digests to store, as in [`DownloadRow`](crate::DownloadRow).
     pub(crate) fn snapshot(&self) -> (Vec<u8>, Vec<u8>) {
-        let digests = self.digests.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let digests = self.digests.lock().clone();
         (self.chunks().to_bits(), digests)
     }
 
     fn set_digests(&self, hasher: &Hasher) {
-        let mut digests = self.digests.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut digests = self.digests.lock();
         hasher.digests().clone_into(&mut digests);
     }
 }

@@ -3,9 +3,9 @@
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use reqwest::header::{CONTENT_RANGE, ETAG, HeaderMap, HeaderValue, IF_RANGE, RANGE};
 use reqwest::{Method, Response, StatusCode, Url};
 use tokio::sync::mpsc::Sender;
@@ -89,12 +89,12 @@ impl<'a> Transfer<'a> {
 
     /// The last error, and the seconds until the retry.
     pub(crate) fn retrying(&self) -> Option<(lilims_ipc::Error, u64)> {
-        lock(&self.retrying).clone()
+        self.retrying.lock().clone()
     }
 
     /// The ETag of the sending server.
     pub(crate) fn sender_etag(&self) -> Option<String> {
-        lock(&self.sender_etag).clone()
+        self.sender_etag.lock().clone()
     }
 
     /// Downloads chunks until the file is complete and hashed.
@@ -139,7 +139,7 @@ impl<'a> Transfer<'a> {
         while !claim.is_empty() {
             let before = (claim.start, self.shared.chunks().received_bytes());
             match self.attempt(worker, &mut claim, blocks).await {
-                Ok(()) => *lock(&self.retrying) = None,
+                Ok(()) => *self.retrying.lock() = None,
                 Err(Failure::Error(error)) if self.may_retry(&error) => {
                     if before != (claim.start, self.shared.chunks().received_bytes()) {
                         (failures, repeats) = (0, Repeats::default());
@@ -158,14 +158,14 @@ impl<'a> Transfer<'a> {
 
     /// Whether a retry may help. Since sender URLs expire, the retry gets a new one from the hub.
     fn may_retry(&self, error: &Error) -> bool {
-        lock(&self.sender_url).take();
+        self.sender_url.lock().take();
         error.is_transient() || matches!(error, Error::Status { status: 401 | 403 | 404 | 410, .. })
     }
 
     /// Waits before a retry.
     async fn wait(&self, failures: u32, error: &Error) {
         let wait = self.client.timeouts.backoff(failures, error);
-        *lock(&self.retrying) = Some((error.into(), wait.as_secs()));
+        *self.retrying.lock() = Some((error.into(), wait.as_secs()));
         tokio::time::sleep(wait).await;
     }
 
@@ -196,7 +196,7 @@ impl<'a> Transfer<'a> {
     }
 
     async fn request(&self, claim: &Range<u64>) -> Result<(Response, Body), Failure> {
-        let known = lock(&self.sender_url).clone();
+        let known = self.sender_url.lock().clone();
         let url = match known {
             Some(url) => url,
             None => {
@@ -207,7 +207,7 @@ impl<'a> Transfer<'a> {
         let mut headers = HeaderMap::new();
         let range = format!("bytes={}-{}", claim.start, claim.end - 1);
         headers.insert(RANGE, range.parse().expect("a range is a header's value"));
-        let sender_etag = lock(&self.sender_etag).clone();
+        let sender_etag = self.sender_etag.lock().clone();
         if let Some(etag) = sender_etag.as_ref().and_then(|etag| HeaderValue::from_str(etag).ok()) {
             headers.insert(IF_RANGE, etag);
         }
@@ -219,7 +219,7 @@ impl<'a> Transfer<'a> {
             }
             response => response?,
         };
-        *lock(&self.sender_url) = Some(response.url().clone());
+        *self.sender_url.lock() = Some(response.url().clone());
         let etag = strong_etag(&response);
         match response.status() {
             StatusCode::PARTIAL_CONTENT | StatusCode::OK => {
@@ -234,7 +234,7 @@ impl<'a> Transfer<'a> {
             StatusCode::PARTIAL_CONTENT => {
                 self.check_range(&response, claim)?;
                 if sender_etag.is_none() {
-                    *lock(&self.sender_etag) = etag;
+                    *self.sender_etag.lock() = etag;
                 }
                 Ok((response, Body::Range))
             }
@@ -250,8 +250,8 @@ impl<'a> Transfer<'a> {
 
     /// Asks the hub whether the file has changed since the download began.
     async fn check_version(&self) -> Failure {
-        lock(&self.sender_etag).take();
-        lock(&self.sender_url).take();
+        self.sender_etag.lock().take();
+        self.sender_url.lock().take();
         let Source { repository, revision, file, .. } = self.source;
         match self.client.file_info(repository, revision, file).await {
             Ok(info) if info.etag == self.info.etag && info.commit == self.info.commit => {
@@ -376,10 +376,6 @@ fn content_range(header: &str) -> Option<(u64, u64)> {
 fn strong_etag(response: &Response) -> Option<String> {
     let etag = response.headers().get(ETAG)?.to_str().ok()?;
     etag.starts_with('"').then(|| etag.to_owned())
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -5,10 +5,11 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use lilims_models::quantisation_of;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::describe::describe;
 use super::{Entry, Library, LockGuard, Plan, folder};
@@ -34,7 +35,7 @@ pub(super) struct Reservation(Arc<Mutex<Option<Reserved>>>);
 
 impl Reservation {
     fn lock(&self) -> MutexGuard<'_, Option<Reserved>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// Whether the file at `path` is the result of the conversion.

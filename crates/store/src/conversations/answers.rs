@@ -7,8 +7,7 @@
 //! A process that writes holds one of a few numbered locks, and its messages state the number. So a
 //! message whose lock is free was left, and one that another process writes is let alone.
 
-use std::sync::{Mutex, PoisonError};
-
+use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use serde_json::Value;
 
@@ -125,7 +124,7 @@ impl Store {
 
     /// The number of this process among those that write answers.
     fn writer_number(&self) -> Result<i64, Error> {
-        let mut own = self.answers.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut own = self.answers.0.lock();
         if let Some((number, _)) = &*own {
             return Ok(*number);
         }
