@@ -63,8 +63,13 @@ pub(crate) fn beside<T>(command: &mut Command, action: impl FnOnce() -> Result<T
 
 /// The cargo that runs xtask, with the repository's root and build folder.
 pub(crate) fn cargo(paths: &Paths) -> Command {
+    cargo_in(&paths.root, &paths.target)
+}
+
+/// The cargo that runs xtask, with another folder of sources and of results.
+pub(crate) fn cargo_in(root: &Path, target: &Path) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(&paths.root).env("CARGO_TARGET_DIR", &paths.target);
+    command.current_dir(root).env("CARGO_TARGET_DIR", target);
     command
 }
 

@@ -54,6 +54,7 @@ pub(crate) fn run_as_child(arguments: &[OsString]) -> Option<ExitCode> {
 pub(crate) fn cost(command: &Command) -> Result<Cost> {
     let mut child = Command::new(env::current_exe()?);
     child.arg(TIME).arg(command.get_program()).args(command.get_args());
+    child.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let output = child.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
     ensure!(output.status.success(), "`{}` could not be timed", process::line(command));
     let text = String::from_utf8(output.stdout)?;

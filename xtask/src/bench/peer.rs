@@ -27,9 +27,8 @@ const VARIABLE: &str = "LILIMS_LLAMA_CPP";
 /// The required programs.
 const PROGRAMS: [&str; 3] = ["llama-bench", "llama-completion", "llama-quantize"];
 
-const CMAKE_OPTIONS: [&str; 6] = [
+const CMAKE_OPTIONS: [&str; 5] = [
     "-DCMAKE_BUILD_TYPE=Release",
-    "-DGGML_NATIVE=ON",
     "-DLLAMA_CURL=OFF",
     "-DLLAMA_BUILD_TESTS=OFF",
     "-DLLAMA_BUILD_EXAMPLES=OFF",
@@ -38,6 +37,25 @@ const CMAKE_OPTIONS: [&str; 6] = [
 
 /// The time limit of the download; pip also prepares the package's build metadata.
 const FETCH_LIMIT: Duration = Duration::from_secs(15 * 60);
+
+/// What AVX2 without AVX-512 is called in llama.cpp's build.
+const AVX2_OPTIONS: [&str; 6] = [
+    "-DGGML_NATIVE=OFF",
+    "-DGGML_SSE42=ON",
+    "-DGGML_AVX=ON",
+    "-DGGML_AVX2=ON",
+    "-DGGML_FMA=ON",
+    "-DGGML_F16C=ON",
+];
+
+/// The instruction set that both programs use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum InstructionSet {
+    /// The best one of the machine.
+    Native,
+    /// AVX2, also where there is AVX-512.
+    Avx2,
+}
 
 /// llama.cpp's programs.
 #[derive(Debug)]
@@ -76,7 +94,7 @@ impl Peer {
 ///
 /// # Errors
 /// If a missing tool cannot be installed, or the package cannot be downloaded or built.
-pub(crate) fn ensure(paths: &Paths) -> Result<Peer> {
+pub(crate) fn ensure(paths: &Paths, isa: InstructionSet) -> Result<Peer> {
     if let Some(folder) = env::var_os(VARIABLE).filter(|folder| !folder.is_empty()) {
         let peer = Peer::in_folder(std::path::absolute(folder)?);
         if let Some(name) = peer.missing_program() {
@@ -85,10 +103,14 @@ pub(crate) fn ensure(paths: &Paths) -> Result<Peer> {
         return Ok(peer);
     }
     let folder = paths.cache.join("llama.cpp");
-    let build_folder = folder.join("build");
+    let (name, options): (_, &[&str]) = match isa {
+        InstructionSet::Native => ("build", &["-DGGML_NATIVE=ON"]),
+        InstructionSet::Avx2 => ("build-avx2", &AVX2_OPTIONS),
+    };
+    let build_folder = folder.join(name);
     let peer = Peer::in_folder(build_folder.join("bin"));
     // Written after a complete build; holds the hash of the source.
-    let stamp = folder.join("built");
+    let stamp = build_folder.join("built");
     if fs::read_to_string(&stamp).is_ok_and(|text| text == ARCHIVE_SHA256)
         && peer.missing_program().is_none()
     {
@@ -99,7 +121,7 @@ pub(crate) fn ensure(paths: &Paths) -> Result<Peer> {
     fs::create_dir_all(&folder)?;
     let source = step("fetching llama.cpp (77 MB)", || fetch(&folder))?;
     step("building llama.cpp (about ten minutes on two cores, once)", || {
-        configure(&source, &build_folder)?;
+        configure(&source, &build_folder, options)?;
         process::run(Command::new("ninja").arg("-C").arg(&build_folder).args(PROGRAMS))
     })?;
     paths::write(&stamp, ARCHIVE_SHA256)?;
@@ -137,12 +159,12 @@ fn fetch(folder: &Path) -> Result<PathBuf> {
     Ok(unpacked.join(SOURCE))
 }
 
-fn configure(source: &Path, build_folder: &Path) -> Result<()> {
+fn configure(source: &Path, build_folder: &Path, options: &[&str]) -> Result<()> {
     let mut cmake = Command::new("cmake");
     cmake.arg("-S").arg(source).arg("-B").arg(build_folder).args(["-G", "Ninja"]);
     // CMake prints hundreds of lines that matter only if it fails.
     let log = build_folder.with_file_name("configure.log");
-    cmake.args(CMAKE_OPTIONS).stdout(File::create(&log)?);
+    cmake.args(CMAKE_OPTIONS).args(options).stdout(File::create(&log)?);
     process::run(&mut cmake).with_context(|| format!("see {}", log.display()))
 }
 

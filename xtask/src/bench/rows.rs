@@ -33,6 +33,9 @@ pub(crate) enum Floor {
     AtMost(f64),
 }
 
+/// The share of an older revision's speed that a newer one has to keep.
+const KEPT: f64 = 0.98;
+
 impl Floor {
     pub(crate) fn is_met(self, ratio: f64) -> bool {
         match self {
@@ -81,6 +84,17 @@ impl Row {
         name
     }
 
+    /// Requires nothing but what an older revision reached.
+    pub(crate) fn keep_speed(&mut self) {
+        for (metric, floor) in &mut self.metrics {
+            *floor = match metric {
+                Metric::Speed => Floor::AtLeast(KEPT),
+                Metric::Time | Metric::PeakMemory => Floor::AtMost(1.0 / KEPT),
+            };
+        }
+        self.roof_floor = None;
+    }
+
     fn new(model: &str, file: &Path, workload: Workload, ratio: f64) -> Self {
         Self {
             model: model.to_string(),
@@ -100,13 +114,11 @@ const DEEP_DECODE: Workload = Workload::Decode { tokens: 32, depth: 4096 };
 
 /// Further types of the first model, in which both programs are compared as well.
 pub(crate) const OTHER_TYPES: [&str; 6] = ["F16", "Q4_0", "Q4_K_M", "Q5_K_M", "Q6_K", "Q8_0"];
-/// The required prefill and decode ratio of those files.
-const OTHER_TYPES_RATIO: f64 = 1.1;
-/// The required ratios with one thread.
-const ONE_THREAD_DECODE_RATIO: f64 = 1.3;
-const ONE_THREAD_PREFILL_RATIO: f64 = 2.0;
+/// The required ratios of those files.
+const OTHER_TYPES_DECODE: f64 = 1.2;
+const OTHER_TYPES_PREFILL: f64 = 1.1;
 
-/// The required values of a model: ratios to the peer, except for `roof_share`.
+/// The required values of a small model: ratios to the peer, except for `roof_share`.
 struct Floors {
     decode: f64,
     roof_share: f64,
@@ -115,37 +127,55 @@ struct Floors {
     first_token: f64,
     peak_memory: f64,
     busy_decode: f64,
+    one_thread_decode: f64,
+    one_thread_prefill: f64,
 }
 
 const SMOLLM2: Floors = Floors {
-    decode: 2.0,
+    decode: 1.8,
     roof_share: 0.75,
-    deep_decode: 2.5,
-    prefill: 3.0,
+    deep_decode: 3.0,
+    prefill: 4.0,
     first_token: 0.5,
     peak_memory: 0.8,
     busy_decode: 4.0,
+    one_thread_decode: 1.3,
+    one_thread_prefill: 2.0,
 };
 
 const GEMMA3: Floors = Floors {
-    decode: 1.6,
+    decode: 1.5,
     roof_share: 0.85,
     deep_decode: 1.5,
-    prefill: 2.0,
+    prefill: 3.0,
     first_token: 0.4,
     peak_memory: 0.85,
     busy_decode: 3.0,
+    one_thread_decode: 1.3,
+    one_thread_prefill: 2.0,
 };
 
 /// All rows. `other_types` are the first model's files in other types, with the type's name.
 pub(crate) fn all(models: &BenchModels, other_types: &[(&str, PathBuf)]) -> Vec<Row> {
-    let mut rows = of_model("SmolLM2-135M Q4_1", &models.smollm2, &SMOLLM2);
+    let large =
+        |workload, ratio| Row::new("Qwen2.5-Coder 1.5B Q4_K_M", &models.qwen_1_5b, workload, ratio);
+    let middle =
+        |workload, ratio| Row::new("Qwen2.5-Coder 0.5B Q4_K_M", &models.qwen_0_5b, workload, ratio);
+    let mut rows = vec![
+        Row { roof_floor: Some(0.88), ..large(DECODE, 1.4) },
+        Row { threads: 1, ..large(DECODE, 1.5) },
+        large(PREFILL, 3.0),
+        middle(DECODE, 1.5),
+        middle(DEEP_DECODE, 2.5),
+        middle(PREFILL, 3.2),
+    ];
+    rows.extend(of_model("SmolLM2-135M Q4_1", &models.smollm2, &SMOLLM2));
     rows.extend(of_model("Gemma 3 270M Q4_K_M", &models.gemma3, &GEMMA3));
     for (name, file) in other_types {
-        let model = format!("SmolLM2-135M {name}");
-        rows.extend(
-            [DECODE, PREFILL].map(|workload| Row::new(&model, file, workload, OTHER_TYPES_RATIO)),
-        );
+        let row =
+            |workload, ratio| Row::new(&format!("SmolLM2-135M {name}"), file, workload, ratio);
+        rows.push(row(DECODE, OTHER_TYPES_DECODE));
+        rows.push(row(PREFILL, OTHER_TYPES_PREFILL));
     }
     rows
 }
@@ -164,8 +194,8 @@ fn of_model(model: &str, file: &Path, floors: &Floors) -> Vec<Row> {
             ..row(Workload::FirstToken, 0.0)
         },
         Row { busy_neighbour: true, ..row(DECODE, floors.busy_decode) },
-        Row { threads: 1, ..row(DECODE, ONE_THREAD_DECODE_RATIO) },
-        Row { threads: 1, ..row(PREFILL, ONE_THREAD_PREFILL_RATIO) },
+        Row { threads: 1, ..row(DECODE, floors.one_thread_decode) },
+        Row { threads: 1, ..row(PREFILL, floors.one_thread_prefill) },
     ]
 }
 
@@ -175,14 +205,24 @@ mod tests {
 
     #[test]
     fn row_names_are_unique() {
-        let models = BenchModels { smollm2: "a.gguf".into(), gemma3: "b.gguf".into() };
         let others = OTHER_TYPES.map(|name| (name, PathBuf::from(name)));
-        let mut names: Vec<String> = all(&models, &others).iter().map(Row::name).collect();
-        assert_eq!(names.len(), 2 * 7 + 2 * 6);
+        let mut names: Vec<String> =
+            all(&BenchModels::default(), &others).iter().map(Row::name).collect();
+        assert_eq!(names.len(), 6 + 2 * 7 + 2 * 6);
         assert!(names.iter().any(|name| name == "Gemma 3 270M Q4_K_M, decode 32 at depth 4096"));
         names.sort();
         names.dedup();
-        assert_eq!(names.len(), 26);
+        assert_eq!(names.len(), 32);
+    }
+
+    #[test]
+    fn older_revision_sets_the_floors() {
+        let mut rows = all(&BenchModels::default(), &[]);
+        rows.iter_mut().for_each(Row::keep_speed);
+        let first_token = rows.iter().find(|row| row.workload == Workload::FirstToken);
+        assert!(!first_token.expect("a row").metrics[0].1.is_met(1.03));
+        assert!(rows[0].metrics[0].1.is_met(0.981) && !rows[0].metrics[0].1.is_met(0.979));
+        assert_eq!(rows[0].roof_floor, None);
     }
 
     #[test]

@@ -1,14 +1,14 @@
 //! Runs one program once: builds its command line and parses its output.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::child;
-use super::peer::Peer;
+use super::peer::{InstructionSet, Peer};
 use super::rows::{Metric, Row, Workload};
 use crate::process;
 
@@ -32,7 +32,36 @@ const MIB: f64 = 1024.0 * 1024.0;
 pub(crate) struct Programs {
     /// The command line of Lilims.
     pub(crate) ours: PathBuf,
-    pub(crate) peer: Peer,
+    pub(crate) other: Other,
+    /// The instruction set of both.
+    pub(crate) isa: InstructionSet,
+}
+
+/// The program that Lilims is compared with.
+#[derive(Debug)]
+pub(crate) enum Other {
+    LlamaCpp(Peer),
+    /// The command line of another revision.
+    Lilims(PathBuf),
+}
+
+impl Other {
+    /// Its name on the terminal.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::LlamaCpp(_) => "llama.cpp",
+            Self::Lilims(_) => "older",
+        }
+    }
+}
+
+/// The machine that Lilims reported.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Machine {
+    /// Such as `AMD EPYC, 2 cores (avx2), 23.5 GiB, Debian GNU/Linux 12`.
+    pub(crate) description: String,
+    /// The instruction set in use.
+    pub(crate) isa: String,
 }
 
 /// The result of one run.
@@ -44,39 +73,51 @@ pub(crate) struct Sample {
     pub(crate) roof: Option<f64>,
     /// The bytes that generating a token has to read.
     pub(crate) bytes_per_token: Option<f64>,
-    /// A description of the machine.
-    pub(crate) machine: Option<String>,
+    pub(crate) machine: Option<Machine>,
 }
 
 impl Programs {
     /// Runs Lilims for a row.
     pub(crate) fn run_ours(&self, row: &Row) -> Result<Sample> {
-        if row.workload == Workload::FirstToken {
-            return first_token(&self.command(OUR_FIRST_TOKEN, row), row);
+        self.run_lilims(&self.ours, row)
+    }
+
+    /// Runs the other program for a row.
+    pub(crate) fn run_other(&self, row: &Row) -> Result<Sample> {
+        match &self.other {
+            Other::LlamaCpp(peer) => self.run_peer(peer, row),
+            Other::Lilims(program) => self.run_lilims(program, row),
         }
-        let report = json_of(&mut self.command(OUR_BENCH, row))?;
+    }
+
+    fn run_lilims(&self, lilims: &Path, row: &Row) -> Result<Sample> {
+        let program = |_: &str| lilims.to_path_buf();
+        if row.workload == Workload::FirstToken {
+            return first_token(&self.command(OUR_FIRST_TOKEN, row, program), row);
+        }
+        let report = json_of(&mut self.command(OUR_BENCH, row, program))?;
         let key = if is_decode(row) { "decode_tps" } else { "prefill_tps" };
         let speed = report[key][0].as_f64().with_context(|| format!("no {key}"))?;
         Ok(Sample {
             values: vec![speed],
             roof: report["roof_bytes_per_second"].as_f64(),
             bytes_per_token: report["bytes_per_token"].as_f64(),
-            machine: Some(machine(&report["machine"])),
+            machine: Some(Machine::of(&report["machine"])),
         })
     }
 
-    /// Runs the peer for a row.
-    pub(crate) fn run_peer(&self, row: &Row) -> Result<Sample> {
+    fn run_peer(&self, peer: &Peer, row: &Row) -> Result<Sample> {
+        let program = |name: &str| peer.program(name);
         if row.workload == Workload::FirstToken {
-            return first_token(&self.command(PEER_FIRST_TOKEN, row), row);
+            return first_token(&self.command(PEER_FIRST_TOKEN, row, program), row);
         }
-        let report = json_of(&mut self.command(PEER_BENCH, row))?;
+        let report = json_of(&mut self.command(PEER_BENCH, row, program))?;
         let speed = report[0]["samples_ts"][0].as_f64().context("no samples_ts")?;
         Ok(Sample { values: vec![speed], ..Sample::default() })
     }
 
-    /// The command of a template, with the row's values filled in.
-    fn command(&self, template: &str, row: &Row) -> Command {
+    /// The command of a template, with the row's values and the program's path filled in.
+    fn command(&self, template: &str, row: &Row, program: impl Fn(&str) -> PathBuf) -> Command {
         let (prompt_tokens, generate_tokens, depth) = match row.workload {
             Workload::Prefill { tokens } => (tokens, 0, 0),
             Workload::Decode { tokens, depth } => (0, tokens, depth),
@@ -89,13 +130,14 @@ impl Programs {
             "P" => prompt_tokens.to_string().into(),
             "N" => generate_tokens.to_string().into(),
             "D" => depth.to_string().into(),
-            "lilims" => self.ours.as_os_str().to_owned(),
-            program if program.starts_with("llama-") => self.peer.program(program).into(),
             other => OsString::from(other),
         };
-        let mut words = template.split(' ').map(value);
-        let mut command = Command::new(words.next().unwrap_or_default());
-        command.args(words);
+        let mut words = template.split(' ');
+        let mut command = Command::new(program(words.next().unwrap_or_default()));
+        command.args(words.map(value));
+        if self.isa == InstructionSet::Avx2 {
+            command.env("LILIMS_ISA", "avx2");
+        }
         command
     }
 }
@@ -127,12 +169,15 @@ fn json_of(command: &mut Command) -> Result<Value> {
         .with_context(|| format!("`{}` printed no JSON", process::line(command)))
 }
 
-/// Formats the machine, such as `AMD EPYC, 2 cores (avx2), 23.5 GiB, Debian GNU/Linux 12`.
-fn machine(machine: &Value) -> String {
-    let text = |key: &str| machine[key].as_str().unwrap_or("unknown");
-    let gib = machine["memory_bytes"].as_f64().unwrap_or(0.0) / MIB / 1024.0;
-    let (cpu, isa, os) = (text("cpu"), text("isa"), text("os"));
-    format!("{cpu}, {} cores ({isa}), {gib:.1} GiB, {os}", machine["cores"])
+impl Machine {
+    fn of(report: &Value) -> Self {
+        let text = |key: &str| report[key].as_str().unwrap_or("unknown");
+        let gib = report["memory_bytes"].as_f64().unwrap_or(0.0) / MIB / 1024.0;
+        let (cpu, isa, os) = (text("cpu"), text("isa"), text("os"));
+        let cores = &report["cores"];
+        let description = format!("{cpu}, {cores} cores ({isa}), {gib:.1} GiB, {os}");
+        Self { description, isa: isa.to_string() }
+    }
 }
 
 #[cfg(test)]
@@ -141,7 +186,12 @@ mod tests {
 
     #[test]
     fn templates_become_command_lines() {
-        let programs = Programs { ours: "ours".into(), peer: Peer::in_folder("peer".into()) };
+        let peer = Peer::in_folder("peer".into());
+        let programs = Programs {
+            ours: "ours".into(),
+            other: Other::Lilims("older".into()),
+            isa: InstructionSet::Avx2,
+        };
         let row = Row {
             model: "m".to_string(),
             file: "m.gguf".into(),
@@ -151,14 +201,17 @@ mod tests {
             metrics: Vec::new(),
             roof_floor: None,
         };
-        let line = |template| process::line(&programs.command(template, &row));
-        let ours = "ours bench --model m.gguf --threads 2 --prompt-tokens 0 --generate-tokens 32 \
-                    --depth 4096 --repeat 1 --roof --json";
-        assert_eq!(line(OUR_BENCH), ours);
-        let peers = line(PEER_BENCH);
+        let ours = |_: &str| programs.ours.clone();
+        let expected = "ours bench --model m.gguf --threads 2 --prompt-tokens 0 --generate-tokens \
+                        32 --depth 4096 --repeat 1 --roof --json";
+        let command = programs.command(OUR_BENCH, &row, ours);
+        assert_eq!(process::line(&command), expected);
+        assert!(command.get_envs().any(|(name, _)| name == "LILIMS_ISA"));
+        let peers = programs.command(PEER_BENCH, &row, |name| peer.program(name));
+        let peers = process::line(&peers);
         assert!(peers.ends_with("llama-bench -m m.gguf -t 2 -p 0 -n 32 -d 4096 -r 1 -o json"));
         assert!(peers.starts_with("peer"), "{peers}");
-        let first = programs.command(OUR_FIRST_TOKEN, &row);
+        let first = programs.command(OUR_FIRST_TOKEN, &row, ours);
         assert!(first.get_args().any(|word| word == PROMPT));
     }
 
@@ -167,6 +220,8 @@ mod tests {
         let report = serde_json::json!({
             "cpu": "Fast", "cores": 2, "memory_bytes": 3u64 << 30, "os": "Debian", "isa": "avx2"
         });
-        assert_eq!(machine(&report), "Fast, 2 cores (avx2), 3.0 GiB, Debian");
+        let machine = Machine::of(&report);
+        assert_eq!(machine.description, "Fast, 2 cores (avx2), 3.0 GiB, Debian");
+        assert_eq!(machine.isa, "avx2");
     }
 }

@@ -61,15 +61,17 @@ pub(crate) fn for_tests(paths: &Paths) -> Result<AppTools> {
 }
 
 /// The model files of the benchmark.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct BenchModels {
     pub(crate) smollm2: PathBuf,
     pub(crate) gemma3: PathBuf,
+    pub(crate) qwen_0_5b: PathBuf,
+    pub(crate) qwen_1_5b: PathBuf,
 }
 
 /// Downloads the models of the benchmark if they are missing.
 pub(crate) fn for_bench(paths: &Paths) -> Result<BenchModels> {
-    let models = [&model::SMOLLM2, &model::GEMMA3];
+    let models = [&model::SMOLLM2, &model::GEMMA3, &model::QWEN_0_5B, &model::QWEN_1_5B];
     if models.iter().any(|model| model::is_missing(paths, model)) {
         step("set-up: system packages", || system::ensure(&[Purpose::Download]))?;
     }
@@ -77,6 +79,8 @@ pub(crate) fn for_bench(paths: &Paths) -> Result<BenchModels> {
         Ok(BenchModels {
             smollm2: model::ensure_cached(paths, &model::SMOLLM2)?,
             gemma3: model::ensure_cached(paths, &model::GEMMA3)?,
+            qwen_0_5b: model::ensure_cached(paths, &model::QWEN_0_5B)?,
+            qwen_1_5b: model::ensure_cached(paths, &model::QWEN_1_5B)?,
         })
     })
 }

