@@ -41,9 +41,10 @@ pub(crate) fn build_and_open(paths: &Paths) -> Result<()> {
 pub(crate) fn build(paths: &Paths) -> Result<PathBuf> {
     let tools = setup::for_app(paths)?;
     // The page ends with minutes on one core, so what needs no page is compiled beside it.
-    let mut without_page = release(paths, "lilims");
+    let mut without_page = release(&paths.root, &paths.target, "lilims");
     process::beside(without_page.arg("--quiet"), || page::build(paths, &tools.page))?;
-    step("app, release build", || process::run(&mut release(paths, "lilims-app")))?;
+    let mut with_page = release(&paths.root, &paths.target, "lilims-app");
+    step("app, release build", || process::run(&mut with_page))?;
     let program = paths.target.join("release").join(program_name("lilims-app"));
     let model = copy_model_beside(&program, &tools.model)?;
     note(&format!("app:   {}", program.display()));
@@ -51,9 +52,9 @@ pub(crate) fn build(paths: &Paths) -> Result<PathBuf> {
     Ok(program)
 }
 
-/// The command that builds a program of the workspace for release.
-fn release(paths: &Paths, program: &str) -> Command {
-    let mut command = process::cargo(paths);
+/// The command that builds a program of the workspace in `root` for release.
+pub(crate) fn release(root: &Path, target: &Path, program: &str) -> Command {
+    let mut command = process::cargo_in(root, target);
     command.args(["build", "--release"]).args(WORKSPACE_SELECTION).args(["--bin", program]);
     command
 }

@@ -25,7 +25,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::app::{WORKSPACE_SELECTION, program_name};
+use crate::app::{program_name, release};
 use crate::paths::{self, Paths};
 use crate::process;
 use crate::report::{note, step};
@@ -78,7 +78,7 @@ pub(crate) fn run(paths: &Paths, words: &[&str]) -> Result<()> {
     let wanted = |row: &Row| options.only.as_ref().is_none_or(|only| row.name().contains(only));
     rows.retain(wanted);
     ensure!(!rows.is_empty(), "no row's name contains `{}`", options.only.unwrap_or_default());
-    let ours = build(paths)?;
+    let ours = build(&paths.root, &paths.target)?;
     match &options.other {
         OtherName::LlamaCpp => {
             let version = peer.version()?;
@@ -197,18 +197,9 @@ fn output_of(program: &str, arguments: &[&str], folder: &Path) -> Result<String>
         .with_context(|| format!("`{}` failed", process::line(&command)))
 }
 
-/// Builds the command line in release mode and returns the program's path.
-fn build(paths: &Paths) -> Result<PathBuf> {
-    build_in(&paths.root, &paths.target)
-}
-
-/// As [`build`], of the sources in `root`.
-fn build_in(root: &Path, target: &Path) -> Result<PathBuf> {
-    step("lilims, release build", || {
-        let mut command = process::cargo_in(root, target);
-        command.args(["build", "--release"]).args(WORKSPACE_SELECTION);
-        process::run(command.args(["--bin", "lilims"]))
-    })?;
+/// Builds the command line of the sources in `root` in release mode and returns the program's path.
+fn build(root: &Path, target: &Path) -> Result<PathBuf> {
+    step("lilims, release build", || process::run(&mut release(root, target, "lilims")))?;
     Ok(target.join("release").join(program_name("lilims")))
 }
 

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use crate::paths::Paths;
 use crate::process;
 
-use super::{build_in, output_of};
+use super::output_of;
 
 /// Builds the command line of `revision` and returns the program's path. All revisions share one
 /// build folder, so only the first one compiles the dependencies.
@@ -29,7 +29,7 @@ pub(crate) fn build(paths: &Paths, revision: &str) -> Result<PathBuf> {
     let mut fetch = git(&sources, &["fetch", "--quiet"]);
     process::run(fetch.arg(&paths.root).arg(&commit))?;
     process::run(&mut git(&sources, &["checkout", "--quiet", "--force", "--detach", &commit]))?;
-    build_in(&sources, &folder.join("target"))
+    super::build(&sources, &folder.join("target"))
 }
 
 /// A name of a revision that is a commit, and cannot be an option of git.

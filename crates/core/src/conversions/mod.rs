@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use lilims_hub::Library;
 use lilims_ipc::{Conversion, ConversionRequest, ConversionStage, ConversionState, Error, Problem};
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use parking_lot::{Condvar, Mutex};
 
 use crate::problem;
 
@@ -77,7 +77,7 @@ impl Converter {
 
     /// The conversion that runs, or the one that ended last.
     pub(crate) fn conversion(&self) -> Option<Conversion> {
-        self.0.lock().as_ref().map(|current| current.conversion.clone())
+        self.0.current.lock().as_ref().map(|current| current.conversion.clone())
     }
 
     /// Makes room as agreed, takes it, and starts the conversion. Reads files: blocks.
@@ -122,7 +122,7 @@ impl Converter {
 
     /// Refuses while a conversion runs.
     fn check_free(&self) -> Result<(), Error> {
-        match self.0.lock().as_ref().filter(|current| current.is_running()) {
+        match self.0.current.lock().as_ref().filter(|current| current.is_running()) {
             Some(current) => Err(busy(&current.conversion)),
             None => Ok(()),
         }
@@ -130,7 +130,7 @@ impl Converter {
 
     /// Whether the model with this short name is being converted.
     fn converts(&self, name: &str) -> bool {
-        let current = self.0.lock();
+        let current = self.0.current.lock();
         current.as_ref().is_some_and(|it| it.is_running() && it.conversion.request.name == name)
     }
 
@@ -147,7 +147,7 @@ impl Converter {
     ) -> Result<(), Error> {
         let (shared, cancel) = (Arc::clone(&self.0), Arc::new(AtomicBool::new(false)));
         {
-            let mut current = shared.lock();
+            let mut current = shared.current.lock();
             if let Some(current) = current.as_ref().filter(|current| current.is_running()) {
                 return Err(busy(&current.conversion));
             }
@@ -175,7 +175,7 @@ impl Converter {
 
     /// Cancels the running conversion. One whose model is made already ends without its figures.
     pub(crate) fn cancel(&self) {
-        if let Some(current) = self.0.lock().as_mut() {
+        if let Some(current) = self.0.current.lock().as_mut() {
             current.cancel.store(true, Ordering::Relaxed);
             if let ConversionState::Running { is_ending, .. } = &mut current.conversion.state {
                 *is_ending = true;
@@ -186,7 +186,7 @@ impl Converter {
 
     /// Forgets a conversion that has ended. Its model stays.
     pub(crate) fn clear(&self) {
-        self.0.lock().take_if(|current| !current.is_running());
+        self.0.current.lock().take_if(|current| !current.is_running());
         self.0.notify();
     }
 
@@ -197,7 +197,7 @@ impl Converter {
         let is_running = |current: &mut Option<Current>| {
             current.as_ref().is_some_and(|current| current.is_running())
         };
-        self.0.ended.wait_while_for(&mut self.0.lock(), is_running, SHUT_DOWN_WAIT);
+        self.0.ended.wait_while_for(&mut self.0.current.lock(), is_running, SHUT_DOWN_WAIT);
     }
 }
 
@@ -208,19 +208,15 @@ fn busy(running: &Conversion) -> Error {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Option<Current>> {
-        self.current.lock()
-    }
-
     fn notify(&self) {
-        let conversion = self.lock().as_ref().map(|current| current.conversion.clone());
+        let conversion = self.current.lock().as_ref().map(|current| current.conversion.clone());
         (self.notify)(conversion);
     }
 
     /// Records the stage.
     fn advance(&self, stage: ConversionStage, pace: &mut Pace) {
         let is_new = pace.advance(&stage);
-        if let Some(Current { conversion, cancel }) = self.lock().as_mut() {
+        if let Some(Current { conversion, cancel }) = self.current.lock().as_mut() {
             let is_ending = cancel.load(Ordering::Relaxed);
             let left = pace.seconds_left(&stage);
             conversion.state = running(&conversion.request, stage, left, is_ending);
@@ -231,7 +227,7 @@ impl Shared {
     }
 
     fn end(&self, state: ConversionState) {
-        if let Some(current) = self.lock().as_mut() {
+        if let Some(current) = self.current.lock().as_mut() {
             current.conversion.state = state;
         }
         self.ended.notify_all();

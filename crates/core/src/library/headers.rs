@@ -44,24 +44,20 @@ impl Headers {
     /// The header of the file at `path`.
     pub(crate) fn of(&self, path: &Path) -> Known {
         let stamp = Stamp::at(path).map_err(|_| Condition::Missing)?;
-        if let Some((held, known)) = self.lock().get(path)
+        if let Some((held, known)) = self.0.lock().get(path)
             && *held == stamp
         {
             return known.clone();
         }
         let known = read(path);
-        self.lock().insert(path.to_owned(), (stamp, known.clone()));
+        self.0.lock().insert(path.to_owned(), (stamp, known.clone()));
         known
     }
 
     /// Forgets files that are not among `paths`.
     pub(crate) fn keep_only<'a>(&self, paths: impl Iterator<Item = &'a Path>) {
         let kept: std::collections::HashSet<&Path> = paths.collect();
-        self.lock().retain(|path, _| kept.contains(path.as_path()));
-    }
-
-    fn lock(&self) -> parking_lot::MutexGuard<'_, HashMap<PathBuf, (Stamp, Known)>> {
-        self.0.lock()
+        self.0.lock().retain(|path, _| kept.contains(path.as_path()));
     }
 }
 
@@ -91,11 +87,11 @@ mod tests {
         let mut whole = Vec::new();
         lilims_gguf::Writer::default().str("a", "b").write(&mut whole).unwrap();
         let known = Err(Condition::Missing);
-        headers.lock().insert(path.clone(), (Stamp::at(&path).unwrap(), known));
+        headers.0.lock().insert(path.clone(), (Stamp::at(&path).unwrap(), known));
         assert_eq!(condition(&headers), Some(Condition::Missing));
         fs::write(&path, whole).unwrap();
         assert!(matches!(condition(&headers), Some(Condition::Unsupported { .. })));
         headers.keep_only(std::iter::empty());
-        assert!(headers.lock().is_empty());
+        assert!(headers.0.lock().is_empty());
     }
 }

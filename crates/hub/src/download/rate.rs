@@ -57,7 +57,7 @@ impl Limiter {
 
     pub(crate) fn set(&self, bytes_per_second: Option<u64>) {
         let bounds = [bytes_per_second, self.at_most];
-        self.lock().bytes_per_second = bounds.into_iter().flatten().min();
+        self.state.lock().bytes_per_second = bounds.into_iter().flatten().min();
     }
 
     /// Waits until `bytes` more may be received.
@@ -69,7 +69,7 @@ impl Limiter {
     }
 
     fn charge(&self, now: Instant, bytes: usize) -> Duration {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let Some(rate) = state.bytes_per_second.filter(|&rate| rate > 0) else {
             state.due = None;
             return Duration::ZERO;
@@ -78,10 +78,6 @@ impl Limiter {
         let until = start + Duration::from_secs_f64(bytes as f64 / rate as f64);
         state.due = Some(until);
         (until - now).saturating_sub(Duration::from_secs_f64(BURST_SECONDS))
-    }
-
-    fn lock(&self) -> parking_lot::MutexGuard<'_, State> {
-        self.state.lock()
     }
 }
 
@@ -117,7 +113,7 @@ mod tests {
         let now = Instant::now();
         for set in [None, Some(5000), Some(1000)] {
             limiter.set(set);
-            assert_eq!(limiter.lock().bytes_per_second, Some(1000), "{set:?}");
+            assert_eq!(limiter.state.lock().bytes_per_second, Some(1000), "{set:?}");
         }
         limiter.set(Some(500));
         assert!(limiter.charge(now, 1000) > Duration::from_secs(1));
