@@ -264,6 +264,23 @@ fn the_command_line_converts_and_compares() {
     let mean_kl = found["mean_kl"].as_f64().unwrap();
     assert!((mean_kl / figures.mean_kl - 1.0).abs() < 1e-6, "{mean_kl} {figures:?}");
 
+    // Several models beside one run of the original: the same figures, and none for itself.
+    let (code, stdout, stderr) =
+        run_lilims(&["eval", "kl", source, &out, source, "--text", &text, "--json"]);
+    assert_eq!(code, Some(0), "{stderr}");
+    let both: Vec<Json> = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(both.len(), 2);
+    assert_eq!((&both[0]["mean_kl"], both[1]["mean_kl"].as_f64()), (&found["mean_kl"], Some(0.0)));
+
+    let (code, stdout, stderr) = run_lilims(&["eval", "tensors", source, &out, "--json"]);
+    assert_eq!(code, Some(0), "{stderr}");
+    let errors: Vec<Json> = serde_json::from_str(&stdout).unwrap();
+    let down = errors.iter().find(|it| it["name"] == "blk.0.ffn_down.weight").unwrap();
+    let up = errors.iter().find(|it| it["name"] == "blk.0.ffn_up.weight").unwrap();
+    assert_eq!((&down["type"], &up["type"]), (&"Q8_0".into(), &"Q4_0".into()));
+    let relative = |it: &Json| it["rmse"].as_f64().unwrap() / it["rms"].as_f64().unwrap();
+    assert!(relative(down) < 0.01 && (0.01..0.2).contains(&relative(up)), "{down} {up}");
+
     let (code, stdout, stderr) = run_lilims(&["eval", "compare", source, &out, "--text", &text]);
     assert_eq!(code, Some(0), "{stderr}");
     for word in ["small.gguf", "bits per byte", "mean KL divergence", "same likeliest"] {

@@ -4,10 +4,12 @@
 //! Owns the order of the steps and reports the result and duration of each. Nothing here is linked
 //! into the app or the command line.
 
+mod accuracy;
 mod app;
 mod apple;
 mod bench;
 mod dev;
+mod document;
 mod emulation;
 mod page;
 mod paths;
@@ -31,9 +33,13 @@ usage: cargo xtask <command>
   app [--no-open]   set up, build the release app and open it
   test              set up and run every check and every test, the real window included
   dev               the app from source, the page reloading on change
-  bench --peer llama.cpp [--quick] [--only TEXT]
-                    compare with llama.cpp and rewrite docs/benchmarks.md; --quick: 3 runs
-                    instead of 5; --only: run rows whose name contains TEXT, keep the document
+  bench --peer llama.cpp | --against REVISION [--quick] [--only TEXT] [--isa avx2]
+                    compare with llama.cpp and rewrite docs/benchmarks.md, or with an older
+                    Lilims; --quick: 5 runs of each and not up to 15; --only: run rows whose name
+                    contains TEXT, keep the document; --isa avx2: also where there is AVX-512
+  accuracy [checkpoints] [peer] [types] [--only TEXT] [--chunks N]
+                    compare results and quantisation errors with llama.cpp's and rewrite
+                    docs/benchmarks.md; without a name: all three
   check-apple       type-check all crates for macOS and iOS
   tidy              check the project rules (also one of the tests)
   setup [--test]    install or list missing requirements; --test: also those of the tests
@@ -67,6 +73,7 @@ fn run(words: &[&str]) -> Result<ExitCode> {
         ["test"] => return Ok(test::run(&paths)),
         ["dev"] => dev::run(&paths)?,
         ["bench", words @ ..] => bench::run(&paths, words)?,
+        ["accuracy", words @ ..] => accuracy::run(&paths, words)?,
         ["check-apple"] => apple::check(&paths)?,
         ["tidy"] => tidy::run(&paths)?,
         ["setup"] => drop(setup::for_app(&paths)?),

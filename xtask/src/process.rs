@@ -7,7 +7,8 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
+use serde_json::Value;
 
 use crate::paths::Paths;
 
@@ -80,6 +81,31 @@ pub(crate) fn output(command: &mut Command) -> Option<String> {
     output.status.success().then(|| text.trim().to_string())
 }
 
+/// Runs the command and parses its standard output as one JSON value.
+///
+/// # Errors
+/// If it does not start or fails, with what it wrote to standard error unless that is shown; if it
+/// prints no JSON.
+pub(crate) fn json(command: &mut Command) -> Result<Value> {
+    serde_json::from_slice(&bytes(command)?)
+        .with_context(|| format!("`{}` printed no JSON", line(command)))
+}
+
+/// Runs the command and returns its standard output.
+///
+/// # Errors
+/// If it does not start or fails, with what it wrote to standard error unless that is shown.
+pub(crate) fn bytes(command: &mut Command) -> Result<Vec<u8>> {
+    let output = command.stdin(Stdio::null()).output().with_context(|| not_started(command))?;
+    succeeded(command, output.status).map_err(|error| {
+        match String::from_utf8_lossy(&output.stderr).trim() {
+            "" => error,
+            stderr => anyhow!("{error}: {stderr}"),
+        }
+    })?;
+    Ok(output.stdout)
+}
+
 /// The first file called `program` on `PATH`.
 pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
@@ -139,6 +165,14 @@ mod tests {
         assert_eq!(output(Command::new("echo").arg("hello")).as_deref(), Some("hello"));
         assert_eq!(output(&mut Command::new("false")), None);
         assert_eq!(output(&mut Command::new("no-such-program-here")), None);
+    }
+
+    #[test]
+    fn json_is_parsed_and_failures_quote_standard_error() {
+        assert_eq!(json(Command::new("echo").arg("[1]")).expect("valid"), serde_json::json!([1]));
+        assert!(json(Command::new("echo").arg("[")).is_err());
+        let error = bytes(Command::new("ls").arg("/no/such/file")).expect_err("it fails");
+        assert!(format!("{error:#}").contains("No such file"), "{error:#}");
     }
 
     #[test]

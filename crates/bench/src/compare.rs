@@ -1,18 +1,19 @@
-//! KL divergence between the distributions of two models with one vocabulary: the cost of a
+//! KL divergence between the distributions of models with one vocabulary: the cost of a
 //! quantisation.
 //!
-//! Both read the same chunks as for a perplexity, and at each scored position the Kullback–Leibler
+//! All read the same chunks as for a perplexity, and at each scored position the Kullback–Leibler
 //! divergence `KL(base ‖ other) = Σ p ln(p / q)` is computed over the whole vocabulary. It resolves
 //! small differences that the perplexities of a short text cannot, since it does not depend on the
 //! actual next token. llama.cpp's `--kl-divergence` measures the same.
 
+use std::iter;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use lilims_engine::Model;
 use serde::Serialize;
 
-use crate::negative_log_likelihood;
 use crate::perplexity::{ChunkReader, Error, LossSums, Perplexity, check_length, scored_ranges};
 
 /// The comparison of two models on one text.
@@ -64,8 +65,7 @@ impl Comparison {
 /// and the number of chunks.
 ///
 /// # Errors
-/// [`Error::TooShort`], [`Error::Context`], [`Error::Vocabulary`], [`Error::NotFinite`],
-/// [`Error::Cancelled`], [`Error::Engine`].
+/// Those of [`compare_all`].
 pub fn compare(
     base: &Arc<Model>,
     other: &Arc<Model>,
@@ -74,46 +74,97 @@ pub fn compare(
     cancel: &AtomicBool,
     mut on_chunk: impl FnMut(&Comparison, usize),
 ) -> Result<Comparison, Error> {
+    let others = std::slice::from_ref(other);
+    let found = compare_all(base, others, ids, context, cancel, |so_far, n_chunks| {
+        on_chunk(&so_far[0], n_chunks);
+    })?;
+    Ok(found[0])
+}
+
+/// Compares each of `others` with `base`, which reads the text only once; `on_chunk` gets the
+/// figures so far, one for each of `others`, and the number of chunks.
+///
+/// # Errors
+/// [`Error::TooShort`], [`Error::Context`], [`Error::Vocabulary`], [`Error::NotFinite`],
+/// [`Error::Cancelled`], [`Error::Engine`].
+pub fn compare_all(
+    base: &Arc<Model>,
+    others: &[Arc<Model>],
+    ids: &[u32],
+    context: usize,
+    cancel: &AtomicBool,
+    mut on_chunk: impl FnMut(&[Comparison], usize),
+) -> Result<Vec<Comparison>, Error> {
     check_length(ids, context)?;
-    if base.spec().n_vocab != other.spec().n_vocab {
+    if let Some(other) = others.iter().find(|other| other.spec().n_vocab != base.spec().n_vocab) {
         let [base, other] = [base, other].map(|model| model.name().to_owned());
         return Err(Error::Vocabulary { base, other });
     }
-    let (mut reader, mut other_reader) = (ChunkReader::new(base)?, ChunkReader::new(other)?);
-    let mut positions = Positions::default();
-    let mut result = Comparison::default();
+    let mut reader = ChunkReader::new(base)?;
+    let mut pairs = others.iter().map(Pair::new).collect::<Result<Vec<_>, _>>()?;
+    let mut results = vec![Comparison::default(); others.len()];
     let chunks = ids.chunks_exact(context);
     let n_chunks = chunks.len();
     for chunk in chunks {
-        for reader in [&mut reader, &mut other_reader] {
+        for reader in iter::once(&mut reader).chain(pairs.iter_mut().map(|pair| &mut pair.reader)) {
             stop_if(cancel)?;
             reader.begin(chunk)?;
         }
         for range in scored_ranges(context) {
             stop_if(cancel)?;
-            let (p, q) = (reader.logits(range.clone())?, other_reader.logits(range.clone())?);
-            let n_vocab = p.len() / range.len();
-            let rows = p.chunks_exact(n_vocab).zip(q.chunks_exact(n_vocab));
-            for ((p, q), position) in rows.zip(range) {
-                positions.add(p, q, chunk[position + 1]);
+            let p = reader.logits(range.clone())?;
+            for pair in &mut pairs {
+                stop_if(cancel)?;
+                pair.add(&p, range.clone(), chunk)?;
             }
         }
-        result = positions.comparison(&result);
-        let parts = [(base, result.base.is_finite()), (other, result.other.is_finite())];
-        let figure = |figure, model: &Arc<Model>| Error::NotFinite {
+        for ((result, pair), other) in results.iter_mut().zip(&mut pairs).zip(others) {
+            *result = pair.positions.comparison(result);
+            check_finite(result, base, other)?;
+        }
+        on_chunk(&results, n_chunks);
+    }
+    Ok(results)
+}
+
+/// Checks that all figures after the last chunk are finite.
+fn check_finite(result: &Comparison, base: &Arc<Model>, other: &Arc<Model>) -> Result<(), Error> {
+    let figures = [
+        ("perplexity", base, result.base.is_finite()),
+        ("perplexity", other, result.other.is_finite()),
+        ("divergence", other, result.is_finite()),
+    ];
+    match figures.into_iter().find(|(.., is_finite)| !is_finite) {
+        Some((figure, model, _)) => Err(Error::NotFinite {
             model: model.name().to_owned(),
             figure,
             chunk: result.base.chunks,
-        };
-        if let Some((model, _)) = parts.into_iter().find(|(_, is_finite)| !is_finite) {
-            return Err(figure("perplexity", model));
-        }
-        if !result.is_finite() {
-            return Err(figure("divergence", other));
-        }
-        on_chunk(&result, n_chunks);
+        }),
+        None => Ok(()),
     }
-    Ok(result)
+}
+
+/// A model that is compared with the base, and its results per position.
+struct Pair {
+    reader: ChunkReader,
+    positions: Positions,
+}
+
+impl Pair {
+    fn new(model: &Arc<Model>) -> Result<Self, Error> {
+        Ok(Self { reader: ChunkReader::new(model)?, positions: Positions::default() })
+    }
+
+    /// Scores the positions of `range` in `chunk`, after which the base predicts `p`.
+    fn add(&mut self, p: &[f32], range: Range<usize>, chunk: &[u32]) -> Result<(), Error> {
+        let q = self.reader.logits(range.clone())?;
+        let n_vocab = p.len() / range.len();
+        let rows = p.chunks_exact(n_vocab).zip(q.chunks_exact(n_vocab));
+        for ((p, q), position) in rows.zip(range) {
+            self.positions.add(p, q, chunk[position + 1]);
+        }
+        Ok(())
+    }
 }
 
 fn stop_if(cancel: &AtomicBool) -> Result<(), Error> {
@@ -133,11 +184,13 @@ struct Positions {
 
 impl Positions {
     fn add(&mut self, p: &[f32], q: &[f32], target: u32) {
-        let [base, other] = [p, q].map(|logits| negative_log_likelihood(logits, target));
+        let (base, other) = (Logits::of(p), Logits::of(q));
+        let (divergence, p_log_sum, q_log_sum) = divergence(base, other);
+        let (base, other) = (base.loss(target, p_log_sum), other.loss(target, q_log_sum));
         self.base.add(base);
         self.other.add(other);
         self.differences.push(other - base);
-        self.divergences.push(divergence(p, q));
+        self.divergences.push(divergence);
         self.n_same += usize::from(argmax(p) == argmax(q));
     }
 
@@ -171,11 +224,32 @@ fn mean(values: &[f64]) -> (f64, f64) {
     (mean, (squares / (count - 1.0).max(1.0) / count).sqrt())
 }
 
-/// `Σ p ln(p / q)` of the distributions of two rows of logits, in nats. `[n_vocab]` each
-fn divergence(p: &[f32], q: &[f32]) -> f64 {
-    let (p_max, q_max) = (max_logit(p), max_logit(q));
+/// A row of logits and its maximum. `[n_vocab]`
+#[derive(Clone, Copy)]
+struct Logits<'a> {
+    row: &'a [f32],
+    max: f32,
+}
+
+impl<'a> Logits<'a> {
+    fn of(row: &'a [f32]) -> Self {
+        Self { row, max: max_logit(row) }
+    }
+
+    /// `-ln softmax(row)[target]` in nats, with the logarithm of `Σ exp(logit - max)`; infinite for a
+    /// target outside the vocabulary.
+    fn loss(self, target: u32, log_sum: f64) -> f64 {
+        let logit = self.row.get(target as usize);
+        logit.map_or(f64::INFINITY, |&logit| log_sum - f64::from(logit - self.max))
+    }
+}
+
+/// `Σ p ln(p / q)` of the distributions of two rows of logits, in nats, and the logarithm of
+/// `Σ exp(logit - max)` of each.
+fn divergence(p: Logits<'_>, q: Logits<'_>) -> (f64, f64, f64) {
     let (mut p_sum, mut q_sum, mut weighted) = (0.0, 0.0, 0.0);
-    for (&p, &q) in p.iter().zip(q) {
+    let (p_max, q_max) = (p.max, q.max);
+    for (&p, &q) in p.row.iter().zip(q.row) {
         let (p, q) = (f64::from(p - p_max), f64::from(q - q_max));
         let weight = p.exp();
         p_sum += weight;
@@ -183,8 +257,9 @@ fn divergence(p: &[f32], q: &[f32]) -> f64 {
         // A token of probability 0 adds nothing, however unlikely `q` makes it.
         weighted += if weight > 0.0 { weight * (p - q) } else { 0.0 };
     }
+    let (p_log_sum, q_log_sum) = (p_sum.ln(), q_sum.ln());
     // Rounding may make it slightly negative.
-    (weighted / p_sum + q_sum.ln() - p_sum.ln()).max(0.0)
+    ((weighted / p_sum + q_log_sum - p_log_sum).max(0.0), p_log_sum, q_log_sum)
 }
 
 fn max_logit(logits: &[f32]) -> f32 {
@@ -201,6 +276,10 @@ mod tests {
     use super::*;
 
     const TOLERANCE: f64 = 1e-6;
+
+    fn divergence(p: &[f32], q: &[f32]) -> f64 {
+        super::divergence(Logits::of(p), Logits::of(q)).0
+    }
 
     #[test]
     fn computes_divergence_of_distributions() {
@@ -226,6 +305,8 @@ mod tests {
         assert!((found.max_kl - 0.5 * 3_f64.ln()).abs() < TOLERANCE, "{found:?}");
         assert!((found.mean_kl - 0.25 * 3_f64.ln()).abs() < TOLERANCE, "{found:?}");
         assert_eq!(found.p99_kl, found.max_kl);
+        let base = [2_f64.ln(), 4_f64.ln()].iter().sum::<f64>() / 2.0;
+        assert!((found.base.perplexity.ln() - base).abs() < TOLERANCE, "{found:?}");
         let change = found.other.perplexity / found.base.perplexity - 1.0;
         assert!((found.perplexity_change() - change).abs() < TOLERANCE);
     }

@@ -1,5 +1,5 @@
-//! Measures models: speed, memory-bandwidth roofline, perplexity, and the divergence between two
-//! models.
+//! Measures models: speed, memory-bandwidth roofline, perplexity, the divergence between models, and
+//! the errors of quantised tensors.
 //!
 //! Nothing is printed here, and no other program is run: `cargo xtask bench` compares with other
 //! programs.
@@ -11,10 +11,12 @@ mod perplexity;
 pub mod roofline;
 pub mod speed;
 mod statistics;
+mod tensors;
 
-pub use compare::{Comparison, compare};
+pub use compare::{Comparison, compare, compare_all};
 #[cfg(not(target_os = "ios"))]
 pub use machine::Machine;
 pub use perplexity::{Error, Perplexity, negative_log_likelihood, perplexity};
 pub use speed::{Speed, Workload};
 pub use statistics::Summary;
+pub use tensors::{TensorError, tensor_errors};

@@ -62,7 +62,26 @@ pub enum Error {
     /// The caller cancelled.
     #[error("cancelled")]
     Cancelled,
-    /// The model could not run.
+    /// Two files have tensors of one name and different shapes.
+    #[error("{tensor} has the shape {base:?} in one file and {other:?} in the other")]
+    Shape {
+        /// The tensor's name.
+        tensor: String,
+        /// Its dimensions in the first file.
+        base: Vec<u64>,
+        /// Its dimensions in the second file.
+        other: Vec<u64>,
+    },
+    /// The values of a tensor cannot be decoded.
+    #[error("cannot decode {tensor}")]
+    Decode {
+        /// The tensor's name.
+        tensor: String,
+        /// Why.
+        #[source]
+        source: lilims_quant::DecodeError,
+    },
+    /// The model could not run, or its file cannot be read.
     #[error(transparent)]
     Engine(#[from] lilims_engine::Error),
 }
@@ -76,6 +95,9 @@ pub struct Perplexity {
     pub standard_error: f64,
     /// The perplexity of the first chunk alone.
     pub first_chunk: f64,
+    /// The perplexity of the last chunk read alone.
+    #[serde(skip)]
+    pub last_chunk: f64,
     /// Number of chunks read.
     pub chunks: usize,
     /// Number of tokens scored.
@@ -83,6 +105,11 @@ pub struct Perplexity {
 }
 
 impl Perplexity {
+    /// The sum of the negative log likelihoods of all scored tokens, in nats.
+    fn sum(&self) -> f64 {
+        if self.tokens == 0 { 0.0 } else { self.perplexity.ln() * self.tokens as f64 }
+    }
+
     /// Whether all figures are finite.
     pub(crate) fn is_finite(&self) -> bool {
         [self.perplexity, self.standard_error, self.first_chunk].into_iter().all(f64::is_finite)
@@ -192,11 +219,13 @@ impl LossSums {
         let mean = self.sum / count;
         let perplexity = mean.exp();
         let variance = (self.sum_of_squares / count - mean * mean).max(0.0);
+        let (sum_before, n_new) = (before.sum(), self.count - before.tokens);
         Perplexity {
             perplexity,
             // The error of the mean, propagated through `exp`.
             standard_error: (variance / (count - 1.0).max(1.0)).sqrt() * perplexity,
             first_chunk: if before.chunks == 0 { perplexity } else { before.first_chunk },
+            last_chunk: ((self.sum - sum_before) / n_new as f64).exp(),
             chunks: before.chunks + 1,
             tokens: self.count,
         }
@@ -243,5 +272,7 @@ mod tests {
         let second = losses.perplexity(&first);
         assert!((second.perplexity - 3f64.exp()).abs() < TOLERANCE);
         assert_eq!((second.first_chunk, second.chunks), (first.perplexity, 2));
+        assert!((first.last_chunk - 2f64.exp()).abs() < TOLERANCE, "{first:?}");
+        assert!((second.last_chunk / 6f64.exp() - 1.0).abs() < TOLERANCE, "{second:?}");
     }
 }

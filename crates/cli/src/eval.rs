@@ -1,11 +1,13 @@
-//! `lilims eval`: how well models predict a text, and how far two of them are apart.
+//! `lilims eval`: how well models predict a text, and how far models or their tensors are apart.
 
+use std::iter;
 use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use lilims_core::measure::{self, Comparison, EvaluationText, Figures, SideBySide};
+use lilims_core::measure::{self, Comparison, EvaluationText, Figures, SideBySide, TensorError};
 use lilims_terminal::{interrupt, output};
+use serde::Serialize;
 
 use crate::options::{self, ModelOptions, RunOptions};
 
@@ -13,8 +15,10 @@ use crate::options::{self, ModelOptions, RunOptions};
 pub(crate) enum Eval {
     /// Measure the perplexity of a text by llama.cpp's protocol.
     Perplexity(Perplexity),
-    /// Measure how far a quantised model's distributions are from its original's.
+    /// Measure how far the distributions of quantised models are from their original's.
     Kl(Kl),
+    /// Measure the error of each tensor of a quantised model.
+    Tensors(Tensors),
     /// Set two models side by side: size, perplexity, bits per byte.
     Compare(Compare),
 }
@@ -35,14 +39,27 @@ pub(crate) struct Kl {
     /// The original: a GGUF file, or a model that `lilims list` shows.
     #[arg(value_name = "BASE")]
     base: PathBuf,
-    /// The quantised model.
-    #[arg(value_name = "QUANTISED")]
-    quantised: PathBuf,
+    /// The quantised models, which are all read beside one run of the original.
+    #[arg(value_name = "QUANTISED", required = true)]
+    quantised: Vec<PathBuf>,
     #[command(flatten)]
     text: TextOptions,
     #[command(flatten)]
     run: RunOptions,
-    /// Print one JSON object.
+    /// Print one JSON object, or a list of them for several models.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Tensors {
+    /// The original: a GGUF file, or a model that `lilims list` shows.
+    #[arg(value_name = "BASE")]
+    base: PathBuf,
+    /// The quantised model.
+    #[arg(value_name = "QUANTISED")]
+    quantised: PathBuf,
+    /// Print a JSON list.
     #[arg(long)]
     json: bool,
 }
@@ -92,6 +109,7 @@ impl Eval {
         match self {
             Self::Perplexity(command) => command.run(threads),
             Self::Kl(command) => command.run(threads),
+            Self::Tensors(command) => command.run(),
             Self::Compare(command) => command.run(threads),
         }
     }
@@ -115,12 +133,58 @@ impl Perplexity {
 impl Kl {
     fn run(self, threads: Option<usize>) -> Result<()> {
         let text = self.text.read()?;
-        let load = |path| self.run.load(Some(path), threads, Some(text.context));
-        let (base, quantised) = (load(&self.base)?, load(&self.quantised)?);
+        let load = |path: &PathBuf| self.run.load(Some(path), threads, Some(text.context));
+        let base = load(&self.base)?;
+        let quantised = self.quantised.iter().map(load).collect::<Result<Vec<_>>>()?;
+        let mut chunks = vec![Vec::new(); quantised.len()];
         let found = interrupt::during(|cancel| {
-            text.divergence(&base, &quantised, cancel, note_divergence)
+            text.divergences(&base, &quantised, cancel, |so_far, n_chunks| {
+                for (chunks, so_far) in chunks.iter_mut().zip(so_far) {
+                    chunks.push(so_far.other.last_chunk);
+                }
+                note_divergences(so_far, n_chunks);
+            })
         })?;
-        output::show_result(self.json, &found, || divergence(&found))
+        let models = self.quantised.iter().zip(found).zip(chunks);
+        let divergences: Vec<Divergence> = models
+            .map(|((file, comparison), perplexity_of_chunks)| Divergence {
+                model: file.display().to_string(),
+                comparison,
+                perplexity_of_chunks,
+            })
+            .collect();
+        match &divergences[..] {
+            [only] => output::show_result(self.json, only, || divergence(&only.comparison)),
+            several => output::show_result(self.json, &several, || {
+                several.iter().map(Divergence::titled).collect::<Vec<_>>().join("\n")
+            }),
+        }
+    }
+}
+
+/// How far one quantised model is from the original.
+#[derive(Serialize)]
+struct Divergence {
+    /// The model as it was named.
+    model: String,
+    #[serde(flatten)]
+    comparison: Comparison,
+    /// The quantised model's perplexity of each chunk alone, for paired statistics.
+    perplexity_of_chunks: Vec<f64>,
+}
+
+impl Divergence {
+    /// The figures below the model's name.
+    fn titled(&self) -> String {
+        format!("{}\n{}", output::field(&self.model), divergence(&self.comparison))
+    }
+}
+
+impl Tensors {
+    fn run(self) -> Result<()> {
+        let path = |named: &PathBuf| options::model_path(Some(named));
+        let found = measure::tensor_errors(&path(&self.base)?, &path(&self.quantised)?)?;
+        output::show_result(self.json, &found, || tensor_table(&found))
     }
 }
 
@@ -138,6 +202,13 @@ impl Compare {
 
 fn note_perplexity(so_far: &measure::Perplexity) {
     output::note(&format!("[{}] {:.4}", so_far.chunks, so_far.perplexity));
+}
+
+/// Notes the mean divergence of each model.
+fn note_divergences(so_far: &[Comparison], n_chunks: usize) {
+    let chunks = so_far.first().map_or(0, |first| first.base.chunks);
+    let means: Vec<String> = so_far.iter().map(|it| format!("{:.6}", it.mean_kl)).collect();
+    output::note(&format!("[{chunks}/{n_chunks}] {}", means.join(" ")));
 }
 
 fn note_divergence(so_far: &Comparison, n_chunks: usize) {
@@ -163,6 +234,18 @@ fn divergence(found: &Comparison) -> String {
         other.perplexity,
         found.perplexity_change() * 100.0,
     )
+}
+
+/// The errors of all tensors, the largest relative ones first.
+fn tensor_table(errors: &[TensorError]) -> String {
+    let mut sorted: Vec<&TensorError> = errors.iter().collect();
+    sorted.sort_by(|a, b| b.relative().total_cmp(&a.relative()));
+    let heading = ["TENSOR", "TYPE", "RMSE", "RELATIVE"].map(str::to_owned);
+    let rows = sorted.into_iter().map(|it| {
+        let relative = format!("{:.3}%", it.relative() * 100.0);
+        [it.name.clone(), it.tensor_type.clone(), format!("{:.3e}", it.rmse), relative]
+    });
+    output::table(iter::once(heading).chain(rows))
 }
 
 fn side_by_side(SideBySide { a, b, comparison }: &SideBySide) -> String {

@@ -12,6 +12,7 @@ use lilims_gguf::TensorType;
 use lilims_quant::{self as quant, QuantizeError};
 
 use crate::Error;
+use crate::buffer::Buffer;
 
 /// Values of a chunk: enough to outweigh handing it to another thread, few enough for a processor's
 /// cache.
@@ -54,7 +55,7 @@ pub(crate) struct Chunk {
     /// The result's rows.
     pub(crate) rows: Range<usize>,
     /// The same rows of the source, or the whole tensor where it is transposed.
-    pub(crate) bytes: Arc<Vec<u8>>,
+    pub(crate) bytes: Arc<Buffer>,
 }
 
 impl Tensor<'_> {
@@ -107,15 +108,31 @@ impl Tensor<'_> {
             Some(_) => 1,
             None => (DECODED_VALUES / self.columns.max(1)).max(1),
         };
-        let mut values = vec![0.0; n_batch.min(chunk.rows.len()) * self.columns];
+        let batch = n_batch.min(chunk.rows.len()) * self.columns;
         let firsts = chunk.rows.clone().step_by(n_batch);
-        for (first, out) in firsts.zip(out.chunks_mut((n_batch * row_bytes).max(1))) {
+        let batches = firsts.zip(out.chunks_mut((n_batch * row_bytes).max(1)));
+        if let Some(values) = self.values_in(chunk) {
+            for ((first, out), values) in batches.zip(values.chunks(batch.max(1))) {
+                self.encode_values(first, values, out)?;
+            }
+            return Ok(out);
+        }
+        let mut values = vec![0.0; batch];
+        for (first, out) in batches {
             let rows = first..chunk.rows.end.min(first + n_batch);
             let values = &mut values[..rows.len() * self.columns];
             self.read_rows(chunk, rows, values)?;
             self.encode_values(first, values, out)?;
         }
         Ok(out)
+    }
+
+    /// Returns the values of a chunk of f32 that needs no decoding. `None` for others, and where
+    /// the buffer is not aligned.
+    fn values_in<'a>(&self, chunk: &'a Chunk) -> Option<&'a [f32]> {
+        let is_plain = self.transform == Transform::None && self.tensor_type == TensorType::F32;
+        let can_cast = is_plain && cfg!(target_endian = "little");
+        can_cast.then(|| bytemuck::try_cast_slice(&chunk.bytes).ok()).flatten()
     }
 
     /// Decodes rows of the result to f32.
@@ -221,7 +238,7 @@ mod tests {
         transform: Transform,
         target: TensorType,
     ) -> Result<Vec<u8>, Error> {
-        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         let columns = values.len() / rows;
         let tensor_type = TensorType::F32;
         let tensor = Tensor {
@@ -234,7 +251,7 @@ mod tests {
             importance: None,
         };
         assert_eq!(tensor.chunks().count(), 1, "a small tensor is one chunk");
-        tensor.encode(&Chunk { rows: 0..rows, bytes: Arc::new(bytes) })
+        tensor.encode(&Chunk { rows: 0..rows, bytes: Arc::new(bytes.into()) })
     }
 
     fn transformed(values: &[f32], rows: usize, transform: Transform) -> Vec<f32> {

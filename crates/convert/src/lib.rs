@@ -5,6 +5,7 @@
 //! chosen [`Mix`] decides the type of each tensor. Tensors are streamed in chunks. A [`Job`] adds
 //! calibration before the conversion and evaluation after it. Nothing here downloads or prints.
 
+mod buffer;
 mod calibrate;
 mod config;
 mod config_reader;

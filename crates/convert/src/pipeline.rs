@@ -1,5 +1,5 @@
 //! Converts tensors on several threads: one reads, some encode, and the caller receives the chunks
-//! in order.
+//! in order. What is read can also be passed on to be hashed.
 //!
 //! Chunks are dealt to the workers round-robin and received round-robin, so they need no sorting
 //! and only a few are in memory at once. Tensors that must be read whole (transposed ones) are
@@ -8,11 +8,13 @@
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Builder, Scope};
 
 use crate::Error;
+use crate::buffer::{Buffer, BufferPool};
 use crate::encode::{Chunk, Tensor};
+use crate::file_hash::PartSender;
 use crate::source::TensorReader;
 
 /// The capacity of each worker's queue of chunks to encode, and of that of encoded chunks.
@@ -42,8 +44,9 @@ impl EncodedChunks {
 }
 
 /// Starts one reading and `n_workers` encoding threads, fewer where the system cannot start them
-/// all. `open` takes the index of a tensor and its size in bytes, and returns its reader. The
-/// threads end after the last chunk, or once the returned value is dropped.
+/// all. `open` takes the index of a tensor and its size in bytes, and returns its reader. What is
+/// read goes to `parts` as well. The threads end after the last chunk, or once the returned value is
+/// dropped.
 ///
 /// # Errors
 ///
@@ -52,16 +55,14 @@ pub(crate) fn start<'scope, 'env>(
     scope: &'scope Scope<'scope, 'env>,
     tensors: &'env [Tensor<'env>],
     open: impl Fn(usize, usize) -> Result<TensorReader<'env>, Error> + Send + 'scope,
+    parts: PartSender,
     n_workers: usize,
 ) -> Result<EncodedChunks, Error> {
-    // Workers return the buffers of chunks to the reader.
-    let (spare, spares) = channel();
     let (mut jobs, mut workers) = (Vec::new(), Vec::new());
     for _ in 0..n_workers.max(1) {
         let (job, to_worker) = sync_channel::<Job<'env>>(QUEUE_LEN);
         let (done, from_worker) = sync_channel(QUEUE_LEN);
-        let spare = spare.clone();
-        let work = move || work(&to_worker, &done, &spare);
+        let work = move || work(&to_worker, &done);
         match Builder::new().spawn_scoped(scope, work) {
             Ok(_) => {}
             // The workers that did start do all the work.
@@ -71,24 +72,17 @@ pub(crate) fn start<'scope, 'env>(
         jobs.push(job);
         workers.push(from_worker);
     }
-    let read = move || read(tensors, &open, &jobs, &spares);
+    let read = move || read(tensors, &open, &jobs, parts);
     Builder::new().spawn_scoped(scope, read).map_err(Error::Threads)?;
     Ok(EncodedChunks { workers, next: 0 })
 }
 
-/// Encodes chunks and sends their buffers back through `spare`.
-fn work(
-    jobs: &Receiver<Job<'_>>,
-    done: &SyncSender<Result<Vec<u8>, Error>>,
-    spare: &Sender<Vec<u8>>,
-) {
+/// Encodes chunks.
+fn work(jobs: &Receiver<Job<'_>>, done: &SyncSender<Result<Vec<u8>, Error>>) {
     for job in jobs {
         let result = job.and_then(|(tensor, chunk)| {
             let encode = AssertUnwindSafe(|| tensor.encode(&chunk));
-            let result = catch_unwind(encode).unwrap_or(Err(Error::Panicked));
-            // Fails where the reader has ended and needs no more buffers.
-            let _ = Arc::into_inner(chunk.bytes).map(|bytes| spare.send(bytes));
-            result
+            catch_unwind(encode).unwrap_or(Err(Error::Panicked))
         });
         if done.send(result).is_err() {
             return;
@@ -101,8 +95,9 @@ fn read<'env>(
     tensors: &'env [Tensor<'env>],
     open: &impl Fn(usize, usize) -> Result<TensorReader<'env>, Error>,
     jobs: &[SyncSender<Job<'env>>],
-    spares: &Receiver<Vec<u8>>,
+    mut parts: PartSender,
 ) {
+    let buffers = BufferPool::new();
     let mut turns = jobs.iter().cycle();
     let mut send = |job| match turns.next().map(|worker| worker.send(job)) {
         Some(Ok(())) => ControlFlow::Continue(()),
@@ -111,7 +106,7 @@ fn read<'env>(
     for (tensor_idx, tensor) in tensors.iter().enumerate() {
         let open = |n_bytes| open(tensor_idx, n_bytes);
         let read = AssertUnwindSafe(|| {
-            read_tensor(tensor, open, spares, |chunk| send(Ok((tensor, chunk))))
+            read_tensor(tensor, open, &buffers, &mut parts, |chunk| send(Ok((tensor, chunk))))
         });
         let read = catch_unwind(read).unwrap_or(Err(Error::Panicked));
         match read {
@@ -130,7 +125,8 @@ fn read<'env>(
 fn read_tensor<'a>(
     tensor: &Tensor<'_>,
     open: impl FnOnce(usize) -> Result<TensorReader<'a>, Error>,
-    spares: &Receiver<Vec<u8>>,
+    buffers: &BufferPool,
+    parts: &mut PartSender,
     mut send: impl FnMut(Chunk) -> ControlFlow<()>,
 ) -> Result<ControlFlow<()>, Error> {
     let n_bytes = tensor.source_bytes(tensor.rows)?;
@@ -139,14 +135,16 @@ fn read_tensor<'a>(
     if tensor.is_transposed() {
         reader.read(n_bytes, &mut whole)?;
     }
-    let whole = Arc::new(whole);
+    let whole = Arc::new(Buffer::from(whole));
     for rows in tensor.chunks() {
         let bytes = if tensor.is_transposed() {
             Arc::clone(&whole)
         } else {
-            let mut bytes = spares.try_recv().unwrap_or_default();
-            reader.read(tensor.source_bytes(rows.len())?, &mut bytes)?;
-            Arc::new(bytes)
+            let n_bytes = tensor.source_bytes(rows.len())?;
+            let offset = reader.offset();
+            let bytes = Arc::new(buffers.fill(|bytes| reader.read(n_bytes, bytes))?);
+            parts.send(offset, &bytes);
+            bytes
         };
         if send(Chunk { rows, bytes }).is_break() {
             return Ok(ControlFlow::Break(()));

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Receiver;
 
 use lilims_engine::{ModelSpec, Tokenizer};
 use lilims_files::Stamp;
@@ -15,7 +16,7 @@ use lilims_gguf::{File, TensorHeader, TensorType, Writer};
 use crate::config::Config;
 use crate::encode::{Tensor, Transform};
 use crate::family::layout_of;
-use crate::file_hash::FileHash;
+use crate::file_hash::{FileHash, Part};
 use crate::manifest::{Calibration, Conversion, FORMAT_VERSION, Manifest, Source, TensorEntry};
 use crate::output::{Finished, Output};
 use crate::pipeline::{self, EncodedChunks};
@@ -25,7 +26,7 @@ use crate::tokenizer_check::check_tokenizer;
 use crate::tokenizer_files::TokenizerFiles;
 use crate::types::{Chooser, Mix, Override, Traits};
 use crate::vocabulary::Vocabulary;
-use crate::{Error, input_file, metadata};
+use crate::{Error, file_hash, input_file, metadata};
 
 /// How to convert.
 #[derive(Clone, Debug)]
@@ -129,12 +130,13 @@ pub fn convert(
     let has_failed = AtomicBool::new(false);
     let keep_going = || !cancel.load(Ordering::Relaxed) && !has_failed.load(Ordering::Relaxed);
     let (finished, spec, files) = std::thread::scope(|scope| {
+        let (read, hashed) = file_hash::parts();
         let hashes = std::thread::Builder::new()
-            .spawn_scoped(scope, || hash_all(&input.files, &keep_going))
+            .spawn_scoped(scope, || input.hash_files(hashed, &keep_going))
             .map_err(Error::Threads)?;
         let open = |tensor_idx, n_bytes| input.open(tensor_idx, n_bytes);
         let result =
-            pipeline::start(scope, &tensors, open, options.threads).and_then(|mut chunks| {
+            pipeline::start(scope, &tensors, open, read, options.threads).and_then(|mut chunks| {
                 write(&headers, &tensors, &mut chunks, output, cancel, on_progress)
             });
         let checked = result.and_then(|finished| {
@@ -294,6 +296,26 @@ impl Input {
                 Err(Error::Changed { path: path.clone() })
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Hashes the source's files until `keep_going` returns false. `parts` are what is read of a
+    /// GGUF file to convert it.
+    fn hash_files(
+        &self,
+        parts: Receiver<Part>,
+        keep_going: &impl Fn() -> bool,
+    ) -> Result<Vec<FileHash>, Error> {
+        match &self.data {
+            Data::Gguf { path, .. } => {
+                FileHash::of_file(path, parts, keep_going).map(|hash| vec![hash])
+            }
+            Data::Checkpoint { .. } => {
+                // A checkpoint's tensors are rarely in the order of the result's.
+                drop(parts);
+                let hash = |path: &PathBuf| FileHash::of_file(path, [], keep_going);
+                self.files.iter().map(hash).collect()
+            }
         }
     }
 
@@ -523,8 +545,4 @@ fn check(path: &Path) -> Result<ModelSpec, lilims_engine::Error> {
     let file = Arc::new(File::open(path)?);
     Tokenizer::from_gguf(&file)?;
     ModelSpec::from_gguf(&file)
-}
-
-fn hash_all(files: &[PathBuf], keep_going: &impl Fn() -> bool) -> Result<Vec<FileHash>, Error> {
-    files.iter().map(|path| FileHash::of_file(path, keep_going)).collect()
 }

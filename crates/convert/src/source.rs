@@ -4,7 +4,7 @@
 //! chunk at a time. Format: <https://github.com/huggingface/safetensors#format>.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::io::{Cursor, Read, Seek, SeekFrom};
+use std::io::{Cursor, ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use lilims_gguf::TensorType;
@@ -29,6 +29,8 @@ pub(crate) struct TensorReader<'a> {
     path: &'a Path,
     name: &'a str,
     input: Box<dyn Read + 'a>,
+    /// The offset in the file of what is read next; `None` for bytes in memory.
+    offset: Option<u64>,
 }
 
 impl<'a> TensorReader<'a> {
@@ -40,12 +42,17 @@ impl<'a> TensorReader<'a> {
     pub(crate) fn at(path: &'a Path, name: &'a str, offset: u64) -> Result<Self, Error> {
         let mut file = input_file::open(path)?;
         file.seek(SeekFrom::Start(offset)).map_err(Error::io(path))?;
-        Ok(Self { path, name, input: Box::new(file) })
+        Ok(Self { path, name, input: Box::new(file), offset: Some(offset) })
     }
 
     /// Reads bytes that are in memory.
     pub(crate) fn from_bytes(path: &'a Path, name: &'a str, bytes: Vec<u8>) -> Self {
-        Self { path, name, input: Box::new(Cursor::new(bytes)) }
+        Self { path, name, input: Box::new(Cursor::new(bytes)), offset: None }
+    }
+
+    /// The offset in the file of what is read next; `None` for bytes in memory.
+    pub(crate) fn offset(&self) -> Option<u64> {
+        self.offset
     }
 
     /// Replaces the content of `bytes` with the next `n_bytes`.
@@ -54,13 +61,16 @@ impl<'a> TensorReader<'a> {
     ///
     /// [`Error::Io`], [`Error::Damaged`] where the file ends before the tensor does.
     pub(crate) fn read(&mut self, n_bytes: usize, bytes: &mut Vec<u8>) -> Result<(), Error> {
-        bytes.clear();
-        bytes.reserve_exact(n_bytes);
-        let read = self.input.by_ref().take(n_bytes as u64).read_to_end(bytes);
-        match read.map_err(Error::io(self.path))? {
-            n if n == n_bytes => Ok(()),
-            _ => Err(Error::damaged(self.path, format!("ends within the tensor `{}`", self.name))),
-        }
+        bytes.reserve_exact(n_bytes.saturating_sub(bytes.len()));
+        bytes.resize(n_bytes, 0);
+        self.input.read_exact(bytes).map_err(|error| match error.kind() {
+            ErrorKind::UnexpectedEof => {
+                Error::damaged(self.path, format!("ends within the tensor `{}`", self.name))
+            }
+            _ => Error::io(self.path)(error),
+        })?;
+        self.offset = self.offset.map(|offset| offset + n_bytes as u64);
+        Ok(())
     }
 }
 

@@ -1,6 +1,7 @@
 //! Measures models: speed, perplexity, and how far one is from another.
 
 use std::f64::consts::LN_2;
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use lilims_bench::{Machine, Summary, roofline, speed};
@@ -11,7 +12,7 @@ use crate::error::Error;
 use crate::library::machine;
 use crate::local_model::LocalModel;
 
-pub use lilims_bench::{Comparison, Perplexity, Summary as SpeedSummary, Workload};
+pub use lilims_bench::{Comparison, Perplexity, Summary as SpeedSummary, TensorError, Workload};
 
 /// The speed of a model on this machine.
 #[derive(Debug, Serialize)]
@@ -143,19 +144,22 @@ impl EvaluationText {
         Ok(lilims_bench::perplexity(&model.model, ids, self.context, |so_far| on_chunk(so_far))?)
     }
 
-    /// How far the distributions of `other` are from those of `base`. `on_chunk` gets the figures so far
-    /// and the number of chunks.
+    /// How far the distributions of each of `others` are from those of `base`. `on_chunk` gets the
+    /// figures so far, one for each of `others`, and the number of chunks.
     ///
     /// # Errors
     /// [`Error::Measure`], also when it was cancelled; [`Error::Engine`].
-    pub fn divergence(
+    pub fn divergences(
         &self,
         base: &LocalModel,
-        other: &LocalModel,
+        others: &[LocalModel],
         cancel: &AtomicBool,
-        on_chunk: impl FnMut(&Comparison, usize),
-    ) -> Result<Comparison, Error> {
-        self.divergence_of(base, other, &self.ids(base)?, cancel, on_chunk)
+        on_chunk: impl FnMut(&[Comparison], usize),
+    ) -> Result<Vec<Comparison>, Error> {
+        let ids = self.ids(base)?;
+        let others: Vec<_> = others.iter().map(|other| other.model.clone()).collect();
+        let context = self.context;
+        Ok(lilims_bench::compare_all(&base.model, &others, &ids, context, cancel, on_chunk)?)
     }
 
     fn divergence_of(
@@ -203,6 +207,14 @@ impl EvaluationText {
         }
         Ok(ids)
     }
+}
+
+/// The error of each tensor of the GGUF file `other` against the same tensor of `base`.
+///
+/// # Errors
+/// [`Error::Engine`] if a file cannot be read; [`Error::Measure`] if a tensor's shape differs.
+pub fn tensor_errors(base: &Path, other: &Path) -> Result<Vec<TensorError>, Error> {
+    Ok(lilims_bench::tensor_errors(&File::open(base)?, &File::open(other)?)?)
 }
 
 /// Two models on one text.

@@ -83,6 +83,9 @@ impl Mapped {
         // other bytes than before, as reading a file twice can; they are only ever interpreted as
         // plain bytes. `check_unchanged` detects both.
         let map = unsafe { MmapOptions::new().len(len).map(&file) }.map_err(io)?;
+        // Fewer page faults and misses of the TLB; older kernels refuse it or do nothing.
+        #[cfg(target_os = "linux")]
+        let _ = map.advise(memmap2::Advice::HugePage);
         Ok(Self { guard: Guard::new(&map), map, file, stamp, path: path.to_owned() })
     }
 

@@ -6,9 +6,9 @@
 pub(crate) mod child;
 mod interval;
 mod older;
-mod peer;
+pub(crate) mod peer;
 mod rows;
-mod run;
+pub(crate) mod run;
 #[path = "../../../crates/bench/src/statistics.rs"]
 #[expect(
     unreachable_pub,
@@ -16,7 +16,7 @@ mod run;
               engine before it could set anything up"
 )]
 mod statistics;
-mod table;
+pub(crate) mod table;
 
 use std::fs::{self, File};
 use std::io;
@@ -127,17 +127,22 @@ fn write_table(
     machine: run::Machine,
     peer: String,
 ) -> Result<()> {
-    let header = Header {
-        machine,
-        date: output_of("date", &["-u", "+%Y-%m-%d"], &paths.root)?,
-        commit: output_of("git", &["describe", "--always", "--dirty"], &paths.root)?,
-        peer,
-    };
+    let header = header(paths, machine, peer)?;
     let document = paths.root.join("docs/benchmarks.md");
     let old = fs::read_to_string(&document)?;
     paths::write(&document, table::insert(&old, &header, outcomes)?)?;
     note(&format!("{} rewritten", document.display()));
     Ok(())
+}
+
+/// The header of a table that is measured now.
+pub(crate) fn header(paths: &Paths, machine: run::Machine, peer: String) -> Result<Header> {
+    Ok(Header {
+        machine,
+        date: output_of("date", &["-u", "+%Y-%m-%d"], &paths.root)?,
+        commit: output_of("git", &["describe", "--always", "--dirty"], &paths.root)?,
+        peer,
+    })
 }
 
 fn parse_options(words: &[&str]) -> Result<Options> {
@@ -198,7 +203,7 @@ fn output_of(program: &str, arguments: &[&str], folder: &Path) -> Result<String>
 }
 
 /// Builds the command line of the sources in `root` in release mode and returns the program's path.
-fn build(root: &Path, target: &Path) -> Result<PathBuf> {
+pub(crate) fn build(root: &Path, target: &Path) -> Result<PathBuf> {
     step("lilims, release build", || process::run(&mut release(root, target, "lilims")))?;
     Ok(target.join("release").join(program_name("lilims")))
 }

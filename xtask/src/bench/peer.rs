@@ -1,5 +1,5 @@
-//! llama.cpp, the benchmark's peer: downloaded once within llama-cpp-python's source package, and
-//! built. Also converts the benchmark's model to other types.
+//! llama.cpp, the peer of `bench` and `accuracy`: downloaded once within llama-cpp-python's source
+//! package, and built. Also converts the benchmark's model to other types.
 
 use std::env;
 use std::fs::{self, File};
@@ -25,7 +25,8 @@ const SOURCE: &str = "llama_cpp_python-0.3.36/vendor/llama.cpp";
 const VARIABLE: &str = "LILIMS_LLAMA_CPP";
 
 /// The required programs.
-const PROGRAMS: [&str; 3] = ["llama-bench", "llama-completion", "llama-quantize"];
+const PROGRAMS: [&str; 4] =
+    ["llama-bench", "llama-completion", "llama-perplexity", "llama-quantize"];
 
 const CMAKE_OPTIONS: [&str; 5] = [
     "-DCMAKE_BUILD_TYPE=Release",
@@ -67,6 +68,11 @@ impl Peer {
     /// The programs in `folder`.
     pub(crate) fn in_folder(folder: PathBuf) -> Self {
         Self { folder }
+    }
+
+    /// The folder of its programs and libraries.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// The path of one of its programs.
@@ -126,6 +132,16 @@ pub(crate) fn ensure(paths: &Paths, isa: InstructionSet) -> Result<Peer> {
     })?;
     paths::write(&stamp, ARCHIVE_SHA256)?;
     Ok(peer)
+}
+
+/// The folder of llama.cpp's source, which is downloaded unless that was done before.
+///
+/// # Errors
+/// If it cannot be downloaded.
+pub(crate) fn source(paths: &Paths) -> Result<PathBuf> {
+    let folder = paths.cache.join("llama.cpp");
+    fs::create_dir_all(&folder)?;
+    fetch(&folder)
 }
 
 /// Downloads and unpacks the package unless that was done before; returns llama.cpp's folder.

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -95,7 +95,7 @@ impl Programs {
         if row.workload == Workload::FirstToken {
             return first_token(&self.command(OUR_FIRST_TOKEN, row, program), row);
         }
-        let report = json_of(&mut self.command(OUR_BENCH, row, program))?;
+        let report = process::json(&mut self.command(OUR_BENCH, row, program))?;
         let key = if is_decode(row) { "decode_tps" } else { "prefill_tps" };
         let speed = report[key][0].as_f64().with_context(|| format!("no {key}"))?;
         Ok(Sample {
@@ -111,7 +111,7 @@ impl Programs {
         if row.workload == Workload::FirstToken {
             return first_token(&self.command(PEER_FIRST_TOKEN, row, program), row);
         }
-        let report = json_of(&mut self.command(PEER_BENCH, row, program))?;
+        let report = process::json(&mut self.command(PEER_BENCH, row, program))?;
         let speed = report[0]["samples_ts"][0].as_f64().context("no samples_ts")?;
         Ok(Sample { values: vec![speed], ..Sample::default() })
     }
@@ -158,19 +158,9 @@ fn first_token(command: &Command, row: &Row) -> Result<Sample> {
     Ok(Sample { values, ..Sample::default() })
 }
 
-/// Runs the command and parses its output as one JSON value.
-fn json_of(command: &mut Command) -> Result<Value> {
-    let output = command.stdin(Stdio::null()).stderr(Stdio::piped()).output()?;
-    if !output.status.success() {
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        bail!("`{}` failed ({}): {}", process::line(command), output.status, stderr.trim());
-    }
-    serde_json::from_slice(&output.stdout)
-        .with_context(|| format!("`{}` printed no JSON", process::line(command)))
-}
-
 impl Machine {
-    fn of(report: &Value) -> Self {
+    /// The machine in a report of `lilims bench`.
+    pub(crate) fn of(report: &Value) -> Self {
         let text = |key: &str| report[key].as_str().unwrap_or("unknown");
         let gib = report["memory_bytes"].as_f64().unwrap_or(0.0) / MIB / 1024.0;
         let (cpu, isa, os) = (text("cpu"), text("isa"), text("os"));

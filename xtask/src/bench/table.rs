@@ -11,6 +11,7 @@ use super::run::{
 };
 use super::statistics::Summary;
 use super::{MAX_ROUNDS, MIN_ROUNDS, WANTED_HALF_WIDTH};
+use crate::document;
 
 /// The date, machine and versions of a table.
 #[derive(Debug)]
@@ -19,6 +20,14 @@ pub(crate) struct Header {
     pub(crate) date: String,
     pub(crate) commit: String,
     pub(crate) peer: String,
+}
+
+impl Header {
+    /// The line above a table.
+    pub(crate) fn line(&self) -> String {
+        let Self { machine, date, commit, peer } = self;
+        format!("{}. {date}. Lilims {commit}, llama.cpp {peer}.", machine.description)
+    }
 }
 
 /// One metric of a row, for both programs.
@@ -192,10 +201,8 @@ fn spread(metric: Metric, summary: Summary) -> String {
     format!("{median:.digits$} ({min:.digits$}–{max:.digits$})")
 }
 
-/// A part of the document that this command writes.
-fn marks(name: &str) -> [String; 2] {
-    [format!("<!-- bench {name} -->"), format!("<!-- end of {name} -->")]
-}
+/// The command in the marks of the document's parts.
+const COMMAND: &str = "bench";
 
 /// The part with the command lines; tables stand before it.
 const COMMANDS: &str = "commands";
@@ -206,29 +213,28 @@ const COMMANDS: &str = "commands";
 /// # Errors
 /// If the document lacks a mark.
 pub(crate) fn insert(document: &str, header: &Header, outcomes: &[Outcome]) -> Result<String> {
-    let document = replace(document, COMMANDS, &commands())?;
+    let document = document::replace(document, COMMAND, COMMANDS, &commands())?;
     let isa = &header.machine.isa;
-    let [start, end] = marks(isa);
+    let [start, end] = document::marks(COMMAND, isa);
     let document = if document.contains(&start) {
         document
     } else {
-        let before = &marks(COMMANDS)[0];
+        let before = &document::marks(COMMAND, COMMANDS)[0];
         document.replacen(before, &format!("{start}\n{end}\n\n{before}"), 1)
     };
-    replace(&document, isa, &table(header, outcomes))
+    document::replace(&document, COMMAND, isa, &table(header, outcomes))
 }
 
 fn table(header: &Header, outcomes: &[Outcome]) -> String {
-    let Header { machine, date, commit, peer } = header;
     let rows: Vec<String> = outcomes.iter().map(Outcome::table_row).collect();
     format!(
-        "{}. {date}. Lilims {commit}, llama.cpp {peer}.
+        "{}
 
 | model | figure | Lilims | llama.cpp | ratio | floor | share of roof |
 | --- | --- | --- | --- | --- | --- | --- |
 {}
 ",
-        machine.description,
+        header.line(),
         rows.join("\n")
     )
 }
@@ -261,15 +267,6 @@ llama-quantize --allow-requantize SmolLM2-135M-Instruct.F16.gguf SmolLM2-135M-In
 PROMPT: “{PROMPT}”
 "
     )
-}
-
-/// Replaces the part of this name.
-fn replace(document: &str, name: &str, part: &str) -> Result<String> {
-    let [start, end] = marks(name);
-    let (before, rest) =
-        document.split_once(&start).with_context(|| format!("the document lacks {start}"))?;
-    let (_, after) = rest.split_once(&end).with_context(|| format!("the document lacks {end}"))?;
-    Ok(format!("{before}{start}\n{part}{end}{after}"))
 }
 
 #[cfg(test)]
@@ -339,7 +336,7 @@ mod tests {
 
     #[test]
     fn each_instruction_set_has_its_table() {
-        let [start, end] = marks(COMMANDS);
+        let [start, end] = document::marks(COMMAND, COMMANDS);
         let document = format!("a\n{start}\noutdated\n{end}\nb\n");
         let one = insert(&document, &header("avx2"), &[]).expect("all marks are there");
         assert!(one.contains("Fast (avx2). today.") && !one.contains("outdated"), "{one}");
@@ -353,6 +350,7 @@ mod tests {
     fn document_has_the_marks() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let document = std::fs::read_to_string(root.join("docs/benchmarks.md"));
-        assert!(replace(&document.expect("the document is there"), COMMANDS, "").is_ok());
+        let document = document.expect("the document is there");
+        assert!(document::replace(&document, COMMAND, COMMANDS, "").is_ok());
     }
 }

@@ -85,6 +85,30 @@ pub(crate) fn for_bench(paths: &Paths) -> Result<BenchModels> {
     })
 }
 
+/// The files that the accuracy is measured with.
+#[derive(Debug)]
+pub(crate) struct AccuracyFiles {
+    pub(crate) smollm2: PathBuf,
+    pub(crate) gemma3: PathBuf,
+    /// A long text.
+    pub(crate) news: PathBuf,
+}
+
+/// Downloads the files that the accuracy is measured with if they are missing.
+pub(crate) fn for_accuracy(paths: &Paths) -> Result<AccuracyFiles> {
+    let files = [&model::SMOLLM2, &model::GEMMA3, &model::NEWS];
+    if files.iter().any(|file| model::is_missing(paths, file)) {
+        step("set-up: system packages", || system::ensure(&[Purpose::Download]))?;
+    }
+    step("set-up: models and text", || {
+        Ok(AccuracyFiles {
+            smollm2: model::ensure_cached(paths, &model::SMOLLM2)?,
+            gemma3: model::ensure_cached(paths, &model::GEMMA3)?,
+            news: model::ensure_cached(paths, &model::NEWS)?,
+        })
+    })
+}
+
 /// Installs the tools that download and build llama.cpp.
 pub(crate) fn for_peer() -> Result<()> {
     step("set-up: system packages", || system::ensure(&[Purpose::Download, Purpose::Peer]))

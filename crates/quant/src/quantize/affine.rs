@@ -41,14 +41,17 @@ pub(super) fn fit<G: Grid, const N: usize, const L: usize, W: Weighting, const C
 ) -> Fit<L> {
     let totals = tile.totals();
     let mut best = Fit { scale: [0.0; L], min: *low, score: [-f32::MAX; L] };
-    for &[below, above] in if W::BY_IMPORTANCE || CAPPED { MANY_INSETS } else { FEW_INSETS } {
-        let [mut inverses, mut mins] = [[0.0; L]; 2];
-        for lane in 0..L {
-            let step = (high[lane] - low[lane]) * (1.0 / max);
-            mins[lane] = low[lane] + below * step;
-            inverses[lane] = inverse(step * ((max - below - above) / max));
+    let insets = if W::BY_IMPORTANCE || CAPPED { MANY_INSETS } else { FEW_INSETS };
+    let (pairs, last) = insets.as_chunks::<2>();
+    for pair in pairs {
+        let candidates = [inset(low, high, max, pair[0]), inset(low, high, max, pair[1])];
+        for tried in &regress::<G, N, L, 2, W, CAPPED>(tile, &totals, &candidates) {
+            keep_better(&mut best, tried);
         }
-        let tried = regress::<G, N, L, W, CAPPED>(tile, &totals, &inverses, &mins);
+    }
+    for &single in last {
+        let candidates = [inset(low, high, max, single)];
+        let [tried] = regress::<G, N, L, 1, W, CAPPED>(tile, &totals, &candidates);
         keep_better(&mut best, &tried);
     }
     let n_rounds = match (W::BY_IMPORTANCE, CAPPED) {
@@ -61,10 +64,28 @@ pub(super) fn fit<G: Grid, const N: usize, const L: usize, W: Weighting, const C
         for lane in 0..L {
             inverses[lane] = inverse(best.scale[lane]);
         }
-        let tried = regress::<G, N, L, W, CAPPED>(tile, &totals, &inverses, &best.min);
+        let candidates = [(inverses, best.min)];
+        let [tried] = regress::<G, N, L, 1, W, CAPPED>(tile, &totals, &candidates);
         keep_better(&mut best, &tried);
     }
     best
+}
+
+/// The inverse scale and the minimum of each group for a range whose ends are moved.
+#[inline(always)]
+fn inset<const L: usize>(
+    low: &[f32; L],
+    high: &[f32; L],
+    max: f32,
+    [below, above]: [f32; 2],
+) -> ([f32; L], [f32; L]) {
+    let [mut inverses, mut mins] = [[0.0; L]; 2];
+    for lane in 0..L {
+        let step = (high[lane] - low[lane]) * (1.0 / max);
+        mins[lane] = low[lane] + below * step;
+        inverses[lane] = inverse(step * ((max - below - above) / max));
+    }
+    (inverses, mins)
 }
 
 #[inline(always)]
@@ -78,29 +99,37 @@ fn keep_better<const L: usize>(best: &mut Fit<L>, tried: &Fit<L>) {
 }
 
 #[inline(always)]
-fn regress<G: Grid, const N: usize, const L: usize, W: Weighting, const CAPPED: bool>(
+fn regress<
+    G: Grid,
+    const N: usize,
+    const L: usize,
+    const K: usize,
+    W: Weighting,
+    const CAPPED: bool,
+>(
     tile: &Tile<N, L, W>,
     (w, x): &([f32; L], [f32; L]),
-    inverses: &[f32; L],
-    mins: &[f32; L],
-) -> Fit<L> {
-    let [q, xq, qq] = tile.regress::<G>(inverses, mins);
-    let mut fit = Fit { scale: [0.0; L], min: [0.0; L], score: [0.0; L] };
-    for lane in 0..L {
-        let spread = w[lane] * qq[lane] - q[lane] * q[lane];
-        let joint = w[lane] * xq[lane] - x[lane] * q[lane];
-        let mut scale = joint * if spread > 0.0 { 1.0 / spread } else { 0.0 };
-        let mut min = (x[lane] - scale * q[lane]) / w[lane];
-        if CAPPED {
-            let alone = xq[lane] * if qq[lane] > 0.0 { 1.0 / qq[lane] } else { 0.0 };
-            scale = if min > 0.0 { alone } else { scale };
-            min = if min > 0.0 { 0.0 } else { min };
+    candidates: &[([f32; L], [f32; L]); K],
+) -> [Fit<L>; K] {
+    let sums = tile.regress::<G, K>(candidates);
+    let mut fits = [Fit { scale: [0.0; L], min: [0.0; L], score: [0.0; L] }; K];
+    for (fit, [q, xq, qq]) in fits.iter_mut().zip(&sums) {
+        for lane in 0..L {
+            let spread = w[lane] * qq[lane] - q[lane] * q[lane];
+            let joint = w[lane] * xq[lane] - x[lane] * q[lane];
+            let mut scale = joint * if spread > 0.0 { 1.0 / spread } else { 0.0 };
+            let mut min = (x[lane] - scale * q[lane]) / w[lane];
+            if CAPPED {
+                let alone = xq[lane] * if qq[lane] > 0.0 { 1.0 / qq[lane] } else { 0.0 };
+                scale = if min > 0.0 { alone } else { scale };
+                min = if min > 0.0 { 0.0 } else { min };
+            }
+            fit.scale[lane] = scale;
+            fit.min[lane] = min;
+            fit.score[lane] = scale * xq[lane] + min * x[lane];
         }
-        fit.scale[lane] = scale;
-        fit.min[lane] = min;
-        fit.score[lane] = scale * xq[lane] + min * x[lane];
     }
-    fit
+    fits
 }
 
 /// Returns the best scale and minimum of each group as f16, never worse than those of
@@ -119,8 +148,8 @@ pub(super) fn search<G: Grid, const N: usize, const L: usize, W: Weighting>(
     }
     let (best, best_min) = (half::round(&best.scale), half::round(&best.min));
     let (plain, low) = (half::round(&plain), half::round(&low));
-    let best_error = tile.affine_error::<G>(&best.1, &best_min.1);
-    let plain_error = tile.affine_error::<G>(&plain.1, &low.1);
+    let [best_error, plain_error] =
+        tile.affine_error::<G, 2>([(&best.1, &best_min.1), (&plain.1, &low.1)]);
     [
         half::select(&plain, &best, &plain_error, &best_error),
         half::select(&low, &best_min, &plain_error, &best_error),

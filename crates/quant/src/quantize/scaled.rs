@@ -18,13 +18,32 @@ pub(super) fn fit<G: Grid, const N: usize, const L: usize, W: Weighting>(
         // Inverted once, which saves a division for each target.
         largest[lane] = inverse(largest[lane]);
     }
-    let (mut best, mut best_score) = (plain, [0.0; L]);
-    for &target in targets {
-        let mut inverses = [0.0; L];
+    let mut best = (plain, [0.0; L]);
+    let (pairs, last) = targets.as_chunks::<2>();
+    for targets in pairs {
+        try_targets::<G, N, L, 2, W>(tile, targets, &largest, &mut best);
+    }
+    for &target in last {
+        try_targets::<G, N, L, 1, W>(tile, &[target], &largest, &mut best);
+    }
+    (best.0, plain)
+}
+
+/// Replaces the scale and its score, for each group, by those of a target that is better.
+#[inline(always)]
+fn try_targets<G: Grid, const N: usize, const L: usize, const K: usize, W: Weighting>(
+    tile: &Tile<N, L, W>,
+    targets: &[f32; K],
+    largest: &[f32; L],
+    (best, best_score): &mut ([f32; L], [f32; L]),
+) {
+    let mut inverses = [[0.0; L]; K];
+    for k in 0..K {
         for lane in 0..L {
-            inverses[lane] = target * largest[lane];
+            inverses[k][lane] = targets[k] * largest[lane];
         }
-        let (xq, qq) = tile.project::<G>(&inverses);
+    }
+    for (xq, qq) in tile.project::<G, K>(&inverses) {
         for lane in 0..L {
             // The least-squares scale for this `q`, and by how much it reduces the squared error.
             let scale = if qq[lane] > 0.0 { xq[lane] / qq[lane] } else { 0.0 };
@@ -34,7 +53,6 @@ pub(super) fn fit<G: Grid, const N: usize, const L: usize, W: Weighting>(
             best_score[lane] = if better { score } else { best_score[lane] };
         }
     }
-    (best, plain)
 }
 
 /// Returns the best scale of each group as f16, never worse than that of round-to-nearest.
@@ -45,7 +63,6 @@ pub(super) fn search<G: Grid, const N: usize, const L: usize, W: Weighting>(
 ) -> Halves<L> {
     let (best, plain) = fit::<G, N, L, W>(tile, targets);
     let (best, plain) = (half::round(&best), half::round(&plain));
-    let best_error = tile.error::<G>(&best.1);
-    let plain_error = tile.error::<G>(&plain.1);
+    let [best_error, plain_error] = tile.error::<G, 2>([&best.1, &plain.1]);
     half::select(&plain, &best, &plain_error, &best_error)
 }

@@ -89,7 +89,7 @@ fn round_to_nearest<G: Grid, const N: usize, const L: usize, W: Weighting>(
         scale[lane] = d * s[lane];
         min[lane] = -(d_min * m[lane]);
     }
-    let error = tile.affine_error::<G>(&scale, &min).iter().sum();
+    let error = tile.affine_error::<G, 1>([(&scale, &min)])[0].iter().sum();
     Scales { d: (bits[0], d), d_min: (bits[1], d_min), scales: s, mins: m, error }
 }
 
@@ -116,13 +116,13 @@ fn fit_integers<G: Grid, const N: usize, const L: usize, W: Weighting>(
             inverses[lane] = inverse(scale[lane]);
         }
         // The rounded scale differs from the group's own, so its best minimum differs as well.
-        let [q, _, _] = tile.regress::<G>(&inverses, mins);
+        let [[q, _, _]] = tile.regress::<G, 1>(&[(inverses, *mins)]);
         for lane in 0..L {
             let wanted = (scale[lane] * q[lane] - x[lane]) / w[lane];
             m[lane] = nearest(wanted * per_d_min, 0, steps);
             min[lane] = -(d_min * m[lane]);
         }
-        let error = tile.affine_error::<G>(&scale, &min);
+        let error = tile.affine_error::<G, 1>([(&scale, &min)])[0];
         for lane in 0..L {
             let better = error[lane] < best_error[lane];
             best[lane] = if better { s[lane] } else { best[lane] };
@@ -152,7 +152,7 @@ fn fit_block_scales<G: Grid, const N: usize, const L: usize, W: Weighting>(
         min[lane] = group_min;
     }
     let (w, x) = tile.totals();
-    let [q, xq, qq] = tile.regress::<G>(&inverses, &min);
+    let [[q, xq, qq]] = tile.regress::<G, 1>(&[(inverses, min)]);
     // The normal equations of value = d * (s q) + d_min * (-m).
     let [mut ss, mut sm, mut mm, mut xs, mut xm] = [0.0; 5];
     for lane in 0..L {

@@ -82,7 +82,7 @@ fn fit_integers<G: Grid, const N: usize, const L: usize, W: Weighting>(
             tried[lane] = nearest(rounded + neighbour as f32, range.low, range.high);
             scale[lane] = d * tried[lane];
         }
-        let error = tile.error::<G>(&scale);
+        let error = tile.error::<G, 1>([&scale])[0];
         for lane in 0..L {
             let better = error[lane] < best_error[lane];
             best[lane] = if better { tried[lane] } else { best[lane] };
@@ -102,7 +102,7 @@ fn fit_block_scale<G: Grid, const N: usize, const L: usize, W: Weighting>(
     for lane in 0..L {
         inverses[lane] = inverse(found.d.1 * found.scales[lane]);
     }
-    let (xq, qq) = tile.project::<G>(&inverses);
+    let [(xq, qq)] = tile.project::<G, 1>(&[inverses]);
     let (mut joint, mut spread) = (0.0, 0.0);
     for lane in 0..L {
         joint += found.scales[lane] * xq[lane];

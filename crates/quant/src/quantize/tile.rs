@@ -16,9 +16,25 @@ const ROUNDER: f32 = 12_582_912.0;
 /// would have to handle NaN. The order of sums out of range, even infinite ones, is the same.
 #[inline(always)]
 pub(super) fn nearest(value: f32, low: i32, high: i32) -> f32 {
+    f32::from_bits(nearest_bits(value, low, high)) - ROUNDER
+}
+
+/// The bits of [`ROUNDER`] plus the nearest integer of `low..=high`.
+#[inline(always)]
+fn nearest_bits(value: f32, low: i32, high: i32) -> u32 {
     let zero = ROUNDER.to_bits() as i32;
-    let bits = ((value + ROUNDER).to_bits() as i32).max(zero + low).min(zero + high);
-    f32::from_bits(bits as u32) - ROUNDER
+    ((value + ROUNDER).to_bits() as i32).max(zero + low).min(zero + high) as u32
+}
+
+/// The integers nearest to `values` in `low..=high`, each as the lowest byte of its two's
+/// complement.
+#[inline(always)]
+pub(super) fn nearest_bytes<const L: usize>(values: &[f32; L], low: i32, high: i32) -> [u8; L] {
+    let mut bytes = [0; L];
+    for (byte, value) in bytes.iter_mut().zip(values) {
+        *byte = nearest_bits(*value, low, high) as u8;
+    }
+    bytes
 }
 
 /// The lowest byte of an integer within ±2²².
@@ -174,7 +190,7 @@ impl<const N: usize, const L: usize, W: Weighting> Tile<N, L, W> {
 
     /// Iterates over the values of all lanes with their weights in searches.
     #[inline(always)]
-    fn with_search_weights(&self) -> impl Iterator<Item = (&[f32; L], [f32; L])> {
+    fn with_search_weights(&self) -> impl Iterator<Item = ([f32; L], [f32; L])> {
         self.with_error_weights().map(|(values, mut weights)| {
             if W::BY_SIZE {
                 for lane in 0..L {
@@ -187,9 +203,9 @@ impl<const N: usize, const L: usize, W: Weighting> Tile<N, L, W> {
 
     /// Iterates over the values of all lanes with the weights of their errors.
     #[inline(always)]
-    fn with_error_weights(&self) -> impl Iterator<Item = (&[f32; L], [f32; L])> {
+    fn with_error_weights(&self) -> impl Iterator<Item = ([f32; L], [f32; L])> {
         let weight = |weights: &[f32; L]| if W::BY_IMPORTANCE { *weights } else { [1.0; L] };
-        self.values.iter().zip(self.weights.iter().map(weight))
+        self.values.iter().copied().zip(self.weights.iter().map(weight))
     }
 
     /// The smallest and the largest value of each group.
@@ -218,96 +234,183 @@ impl<const N: usize, const L: usize, W: Weighting> Tile<N, L, W> {
         (w_sum, x_sum)
     }
 
-    /// The weighted sums of `x q` and `q²`, where `q` is `x * inverse` rounded to the grid.
+    /// The weighted sums of `x q` and `q²` for each of `K` candidates, where `q` is `x * inverse`
+    /// rounded to the grid. Candidates share the loads and the weights.
     #[inline(always)]
-    pub(super) fn project<G: Grid>(&self, inverse: &[f32; L]) -> ([f32; L], [f32; L]) {
-        let (mut xq_sum, mut qq_sum) = ([0.0; L], [0.0; L]);
+    pub(super) fn project<G: Grid, const K: usize>(
+        &self,
+        inverses: &[[f32; L]; K],
+    ) -> [([f32; L], [f32; L]); K] {
+        let mut sums = [([0.0; L], [0.0; L]); K];
         for (x, w) in self.with_search_weights() {
-            let mut q = [0.0; L];
-            for lane in 0..L {
-                q[lane] = x[lane] * inverse[lane];
-            }
-            let q = G::snap(q);
-            for lane in 0..L {
-                let wq = w[lane] * q[lane];
-                xq_sum[lane] += wq * x[lane];
-                qq_sum[lane] += wq * q[lane];
+            for k in 0..K {
+                let mut q = [0.0; L];
+                for lane in 0..L {
+                    q[lane] = x[lane] * inverses[k][lane];
+                }
+                let q = G::snap(q);
+                for lane in 0..L {
+                    let wq = w[lane] * q[lane];
+                    sums[k].0[lane] += wq * x[lane];
+                    sums[k].1[lane] += wq * q[lane];
+                }
             }
         }
-        (xq_sum, qq_sum)
+        sums
     }
 
-    /// The weighted squared error of each group with these scales.
+    /// The weighted squared error of each group for each of `K` candidate scales.
     #[inline(always)]
-    pub(super) fn error<G: Grid>(&self, scale: &[f32; L]) -> [f32; L] {
-        let mut inverses = [0.0; L];
-        for lane in 0..L {
-            inverses[lane] = inverse(scale[lane]);
+    pub(super) fn error<G: Grid, const K: usize>(&self, scales: [&[f32; L]; K]) -> [[f32; L]; K] {
+        let mut inverses = [[0.0; L]; K];
+        for k in 0..K {
+            for lane in 0..L {
+                inverses[k][lane] = inverse(scales[k][lane]);
+            }
         }
-        let mut sum = [0.0; L];
+        let mut sums = [[0.0; L]; K];
         for (x, w) in self.with_error_weights() {
-            let mut q = [0.0; L];
-            for lane in 0..L {
-                q[lane] = x[lane] * inverses[lane];
-            }
-            let q = G::snap(q);
-            for lane in 0..L {
-                let off = x[lane] - scale[lane] * q[lane];
-                sum[lane] += w[lane] * off * off;
+            for k in 0..K {
+                let mut q = [0.0; L];
+                for lane in 0..L {
+                    q[lane] = x[lane] * inverses[k][lane];
+                }
+                let q = G::snap(q);
+                for lane in 0..L {
+                    let off = x[lane] - scales[k][lane] * q[lane];
+                    sums[k][lane] += w[lane] * off * off;
+                }
             }
         }
-        sum
+        sums
     }
 
-    /// The weighted sums of `q`, `x q` and `q²`, where `q` is `(x - min) * inverse` rounded to the
-    /// grid.
+    /// The weighted sums of `q`, `x q` and `q²` for each of `K` candidate inverse scales and minimums,
+    /// where `q` is `(x - min) * inverse` rounded to the grid.
     #[inline(always)]
-    pub(super) fn regress<G: Grid>(&self, inverse: &[f32; L], min: &[f32; L]) -> [[f32; L]; 3] {
-        let [mut q_sum, mut xq_sum, mut qq_sum] = [[0.0; L]; 3];
+    pub(super) fn regress<G: Grid, const K: usize>(
+        &self,
+        candidates: &[([f32; L], [f32; L]); K],
+    ) -> [[[f32; L]; 3]; K] {
+        let mut sums = [[[0.0; L]; 3]; K];
         for (x, w) in self.with_search_weights() {
-            let mut q = [0.0; L];
-            for lane in 0..L {
-                q[lane] = (x[lane] - min[lane]) * inverse[lane];
-            }
-            let q = G::snap(q);
-            for lane in 0..L {
-                let wq = w[lane] * q[lane];
-                q_sum[lane] += wq;
-                xq_sum[lane] += wq * x[lane];
-                qq_sum[lane] += wq * q[lane];
+            for k in 0..K {
+                let (inverse, min) = &candidates[k];
+                let mut q = [0.0; L];
+                for lane in 0..L {
+                    q[lane] = (x[lane] - min[lane]) * inverse[lane];
+                }
+                let q = G::snap(q);
+                for lane in 0..L {
+                    let wq = w[lane] * q[lane];
+                    sums[k][0][lane] += wq;
+                    sums[k][1][lane] += wq * x[lane];
+                    sums[k][2][lane] += wq * q[lane];
+                }
             }
         }
-        [q_sum, xq_sum, qq_sum]
+        sums
     }
 
-    /// The weighted squared error of each group with these scales and minimums.
+    /// The weighted squared error of each group for each of `K` candidate scales and minimums.
     #[inline(always)]
-    pub(super) fn affine_error<G: Grid>(&self, scale: &[f32; L], min: &[f32; L]) -> [f32; L] {
-        let mut inverses = [0.0; L];
-        for lane in 0..L {
-            inverses[lane] = inverse(scale[lane]);
+    pub(super) fn affine_error<G: Grid, const K: usize>(
+        &self,
+        candidates: [(&[f32; L], &[f32; L]); K],
+    ) -> [[f32; L]; K] {
+        let mut inverses = [[0.0; L]; K];
+        for k in 0..K {
+            for lane in 0..L {
+                inverses[k][lane] = inverse(candidates[k].0[lane]);
+            }
         }
-        let mut sum = [0.0; L];
+        let mut sums = [[0.0; L]; K];
         for (x, w) in self.with_error_weights() {
-            let mut q = [0.0; L];
-            for lane in 0..L {
-                q[lane] = (x[lane] - min[lane]) * inverses[lane];
-            }
-            let q = G::snap(q);
-            for lane in 0..L {
-                let off = x[lane] - (scale[lane] * q[lane] + min[lane]);
-                sum[lane] += w[lane] * off * off;
+            for k in 0..K {
+                let (scale, min) = candidates[k];
+                let mut q = [0.0; L];
+                for lane in 0..L {
+                    q[lane] = (x[lane] - min[lane]) * inverses[k][lane];
+                }
+                let q = G::snap(q);
+                for lane in 0..L {
+                    let off = x[lane] - (scale[lane] * q[lane] + min[lane]);
+                    sums[k][lane] += w[lane] * off * off;
+                }
             }
         }
-        sum
+        sums
     }
 }
 
 #[inline(always)]
 fn transpose<const N: usize, const L: usize>(from: &[f32], to: &mut [[f32; L]; N]) {
+    // All groups of a full tile, in squares of 8 by 8 values.
+    if N.is_multiple_of(8) && L.is_multiple_of(8) && from.len() == N * L {
+        let groups = from.as_chunks::<N>().0;
+        for lane in (0..L).step_by(8) {
+            for start in (0..N).step_by(8) {
+                let mut square = [[0.0; 8]; 8];
+                for i in 0..8 {
+                    square[i].copy_from_slice(&groups[lane + i][start..start + 8]);
+                }
+                for (i, values) in transpose_square(square).iter().enumerate() {
+                    to[start + i][lane..lane + 8].copy_from_slice(values);
+                }
+            }
+        }
+        return;
+    }
     for (lane, group) in from.as_chunks::<N>().0.iter().enumerate() {
         for (to, &value) in to.iter_mut().zip(group) {
             to[lane] = value;
         }
     }
+}
+
+/// Swaps rows and columns in three steps that the compiler turns into shuffles of vectors.
+#[inline(always)]
+fn transpose_square(rows: [[f32; 8]; 8]) -> [[f32; 8]; 8] {
+    let [a, b, c, d, e, f, g, h] = rows;
+    let [ab, cd, ef, gh] = [pairs(a, b), pairs(c, d), pairs(e, f), pairs(g, h)];
+    let [r04, r15, r26, r37] = quads(ab, cd);
+    let [s04, s15, s26, s37] = quads(ef, gh);
+    [
+        low(r04, s04),
+        low(r15, s15),
+        low(r26, s26),
+        low(r37, s37),
+        high(r04, s04),
+        high(r15, s15),
+        high(r26, s26),
+        high(r37, s37),
+    ]
+}
+
+#[inline(always)]
+fn pairs(a: [f32; 8], b: [f32; 8]) -> [[f32; 8]; 2] {
+    [
+        [a[0], b[0], a[1], b[1], a[4], b[4], a[5], b[5]],
+        [a[2], b[2], a[3], b[3], a[6], b[6], a[7], b[7]],
+    ]
+}
+
+#[inline(always)]
+fn quads([a, b]: [[f32; 8]; 2], [c, d]: [[f32; 8]; 2]) -> [[f32; 8]; 4] {
+    [
+        [a[0], a[1], c[0], c[1], a[4], a[5], c[4], c[5]],
+        [a[2], a[3], c[2], c[3], a[6], a[7], c[6], c[7]],
+        [b[0], b[1], d[0], d[1], b[4], b[5], d[4], d[5]],
+        [b[2], b[3], d[2], d[3], b[6], b[7], d[6], d[7]],
+    ]
+}
+
+#[inline(always)]
+fn low(a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+    [a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3]]
+}
+
+#[inline(always)]
+fn high(a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+    [a[4], a[5], a[6], a[7], b[4], b[5], b[6], b[7]]
 }

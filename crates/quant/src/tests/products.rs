@@ -95,7 +95,7 @@ proptest! {
     fn dot_products_are_accurate_on_all_instruction_sets(
         ty in prop::sample::select(QUANTIZED.to_vec()),
         n_blocks in 1_usize..6,
-        n_rows in 1_usize..10,
+        n_rows in 1_usize..20,
         n_tokens in 1_usize..7,
         seed: u64,
     ) {
@@ -183,7 +183,7 @@ proptest! {
         ty in prop::sample::select(FLOATS.to_vec()),
         n_cols in 1_usize..150,
         n_values in 0_usize..9,
-        n_rows in 1_usize..10,
+        n_rows in 1_usize..20,
         seed: u64,
     ) {
         let mut random = Random(seed);

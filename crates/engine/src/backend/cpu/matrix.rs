@@ -13,8 +13,8 @@ const MIN_PANEL_TOKENS: usize = 4;
 /// Bytes per chunk on the direct path: enough to hide its overhead, small enough to balance the
 /// load. The next chunk is prefetched while one is computed.
 const CHUNK_BYTES: usize = 16 * 1024;
-/// Rows that the kernels compute together.
-const ROWS_AT_ONCE: usize = 4;
+/// Rows that the kernels compute together, at most.
+const ROWS_AT_ONCE: usize = 8;
 /// Panels per chunk on the panel path.
 const CHUNK_PANELS: usize = 1;
 
