@@ -71,16 +71,16 @@ enum OtherName {
 /// revision is faster. A missed floor against llama.cpp is not an error.
 pub(crate) fn run(paths: &Paths, words: &[&str]) -> Result<()> {
     let options = parse_options(words)?;
-    let peer = peer::ensure(paths, options.isa)?;
     let models = setup::for_bench(paths)?;
-    let others = peer::requantise(paths, &peer, &models.smollm2, &rows::OTHER_TYPES)?;
+    let ours = build(&paths.root, &paths.target)?;
+    let others = convert(paths, &ours, &models.smollm2)?;
     let mut rows = rows::all(&models, &others);
     let wanted = |row: &Row| options.only.as_ref().is_none_or(|only| row.name().contains(only));
     rows.retain(wanted);
     ensure!(!rows.is_empty(), "no row's name contains `{}`", options.only.unwrap_or_default());
-    let ours = build(&paths.root, &paths.target)?;
     match &options.other {
         OtherName::LlamaCpp => {
+            let peer = peer::ensure(paths, options.isa)?;
             let version = peer.version()?;
             let programs = Programs { ours, other: Other::LlamaCpp(peer), isa: options.isa };
             let (outcomes, machine) = measure_all(&programs, &rows, options.max_rounds)?;
@@ -100,6 +100,25 @@ pub(crate) fn run(paths: &Paths, words: &[&str]) -> Result<()> {
             Ok(())
         }
     }
+}
+
+/// Converts the first model to the other types, and returns each with its file. Existing files are
+/// reused.
+fn convert(paths: &Paths, lilims: &Path, model: &Path) -> Result<Vec<(&'static str, PathBuf)>> {
+    let folder = paths.cache.join("bench");
+    fs::create_dir_all(&folder)?;
+    let file_of = |name| {
+        let file = folder.join(format!("SmolLM2-135M-Instruct.{name}.gguf"));
+        if !file.is_file() {
+            step(&format!("SmolLM2 in {name}"), || {
+                let mut command = Command::new(lilims);
+                command.arg("convert").arg(model).arg("--out").arg(&file).args(["--type", name]);
+                process::bytes(&mut command)
+            })?;
+        }
+        Ok((name, file))
+    };
+    rows::OTHER_TYPES.into_iter().map(file_of).collect()
 }
 
 /// The outcomes of all rows, and the machine that they were measured on.

@@ -1,5 +1,5 @@
 //! llama.cpp, the peer of `bench` and `accuracy`: downloaded once within llama-cpp-python's source
-//! package, and built. Also converts the benchmark's model to other types.
+//! package, and built.
 
 use std::env;
 use std::fs::{self, File};
@@ -182,47 +182,6 @@ fn configure(source: &Path, build_folder: &Path, options: &[&str]) -> Result<()>
     let log = build_folder.with_file_name("configure.log");
     cmake.args(CMAKE_OPTIONS).args(options).stdout(File::create(&log)?);
     process::run(&mut cmake).with_context(|| format!("see {}", log.display()))
-}
-
-/// Converts a model to other types through F16 with the peer's own quantiser. Returns each type
-/// with its file; existing files are reused.
-///
-/// # Errors
-/// If the program fails.
-pub(crate) fn requantise(
-    paths: &Paths,
-    peer: &Peer,
-    model: &Path,
-    types: &[&'static str],
-) -> Result<Vec<(&'static str, PathBuf)>> {
-    let folder = paths.cache.join("llama.cpp").join("models");
-    fs::create_dir_all(&folder)?;
-    let file = |name: &str| folder.join(format!("SmolLM2-135M-Instruct.{name}.gguf"));
-    let f16 = file("F16");
-    if !f16.is_file() {
-        quantise(peer, model, &f16, "F16")?;
-    }
-    types
-        .iter()
-        .map(|&name| {
-            if !file(name).is_file() {
-                quantise(peer, &f16, &file(name), name)?;
-            }
-            Ok((name, file(name)))
-        })
-        .collect()
-}
-
-/// Quantises `source` to `target`, which appears only when it is complete.
-fn quantise(peer: &Peer, source: &Path, target: &Path, type_name: &str) -> Result<()> {
-    let partial = target.with_extension("partial");
-    step(&format!("SmolLM2 in {type_name}"), || {
-        let mut command = Command::new(peer.program("llama-quantize"));
-        command.arg("--allow-requantize").args([source, &partial]).arg(type_name);
-        command.stdout(Stdio::null()).stderr(Stdio::null());
-        process::run(&mut command)
-    })?;
-    Ok(lilims_files::rename_replacing(&partial, target)?)
 }
 
 #[cfg(test)]

@@ -13,6 +13,8 @@ pub(crate) enum Workload {
     Decode { tokens: usize, depth: usize },
     /// A whole process: process a prompt of 35 tokens and generate one token.
     FirstToken,
+    /// The same while the model is not in the page cache, compared with reading the file.
+    ColdStart,
 }
 
 /// A measured quantity.
@@ -74,6 +76,7 @@ impl Row {
             Workload::Decode { tokens, depth: 0 } => format!("decode {tokens}"),
             Workload::Decode { tokens, depth } => format!("decode {tokens} at depth {depth}"),
             Workload::FirstToken => "first token".to_string(),
+            Workload::ColdStart => "first token from the disk, to reading the file".to_string(),
         };
         if self.threads == 1 {
             name.push_str(", 1 thread");
@@ -110,6 +113,8 @@ impl Row {
 
 const PREFILL: Workload = Workload::Prefill { tokens: 512 };
 const DECODE: Workload = Workload::Decode { tokens: 128, depth: 0 };
+/// The time to the first token from the disk, in times of reading the file.
+const COLD_START: Floor = Floor::AtMost(1.1);
 const DEEP_DECODE: Workload = Workload::Decode { tokens: 32, depth: 4096 };
 
 /// Further types of the first model, in which both programs are compared as well.
@@ -168,6 +173,7 @@ pub(crate) fn all(models: &BenchModels, other_types: &[(&str, PathBuf)]) -> Vec<
         middle(DECODE, 1.5),
         middle(DEEP_DECODE, 2.5),
         middle(PREFILL, 3.2),
+        cold_start(middle(Workload::ColdStart, 0.0)),
     ];
     rows.extend(of_model("SmolLM2-135M Q4_1", &models.smollm2, &SMOLLM2));
     rows.extend(of_model("Gemma 3 270M Q4_K_M", &models.gemma3, &GEMMA3));
@@ -178,6 +184,10 @@ pub(crate) fn all(models: &BenchModels, other_types: &[(&str, PathBuf)]) -> Vec<
         rows.push(row(PREFILL, OTHER_TYPES_PREFILL));
     }
     rows
+}
+
+fn cold_start(row: Row) -> Row {
+    Row { metrics: vec![(Metric::Time, COLD_START)], ..row }
 }
 
 fn of_model(model: &str, file: &Path, floors: &Floors) -> Vec<Row> {
@@ -193,6 +203,7 @@ fn of_model(model: &str, file: &Path, floors: &Floors) -> Vec<Row> {
             ],
             ..row(Workload::FirstToken, 0.0)
         },
+        cold_start(row(Workload::ColdStart, 0.0)),
         Row { busy_neighbour: true, ..row(DECODE, floors.busy_decode) },
         Row { threads: 1, ..row(DECODE, floors.one_thread_decode) },
         Row { threads: 1, ..row(PREFILL, floors.one_thread_prefill) },
@@ -208,11 +219,11 @@ mod tests {
         let others = OTHER_TYPES.map(|name| (name, PathBuf::from(name)));
         let mut names: Vec<String> =
             all(&BenchModels::default(), &others).iter().map(Row::name).collect();
-        assert_eq!(names.len(), 6 + 2 * 7 + 2 * 6);
+        assert_eq!(names.len(), 7 + 2 * 8 + 2 * 6);
         assert!(names.iter().any(|name| name == "Gemma 3 270M Q4_K_M, decode 32 at depth 4096"));
         names.sort();
         names.dedup();
-        assert_eq!(names.len(), 32);
+        assert_eq!(names.len(), 35);
     }
 
     #[test]

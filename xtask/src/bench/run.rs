@@ -1,8 +1,11 @@
 //! Runs one program once: builds its command line and parses its output.
 
 use std::ffi::OsString;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -24,6 +27,9 @@ pub(crate) const PEER_FIRST_TOKEN: &str =
 /// A prompt of 35 tokens for both models, including the BOS token of Gemma.
 pub(crate) const PROMPT: &str = "The old lighthouse stood on a rock above the sea. Every evening the keeper climbed the stairs, \
      lit the lamp and wrote a few words in his notebook about the seagulls and";
+
+/// The size of one read of a model file.
+const READ_BYTES: usize = 1 << 20;
 
 const MIB: f64 = 1024.0 * 1024.0;
 
@@ -92,7 +98,10 @@ impl Programs {
 
     fn run_lilims(&self, lilims: &Path, row: &Row) -> Result<Sample> {
         let program = |_: &str| lilims.to_path_buf();
-        if row.workload == Workload::FirstToken {
+        if row.workload == Workload::ColdStart {
+            evict(&row.file)?;
+        }
+        if matches!(row.workload, Workload::FirstToken | Workload::ColdStart) {
             return first_token(&self.command(OUR_FIRST_TOKEN, row, program), row);
         }
         let report = process::json(&mut self.command(OUR_BENCH, row, program))?;
@@ -108,6 +117,10 @@ impl Programs {
 
     fn run_peer(&self, peer: &Peer, row: &Row) -> Result<Sample> {
         let program = |name: &str| peer.program(name);
+        if row.workload == Workload::ColdStart {
+            evict(&row.file)?;
+            return time_to_read(&row.file);
+        }
         if row.workload == Workload::FirstToken {
             return first_token(&self.command(PEER_FIRST_TOKEN, row, program), row);
         }
@@ -121,7 +134,7 @@ impl Programs {
         let (prompt_tokens, generate_tokens, depth) = match row.workload {
             Workload::Prefill { tokens } => (tokens, 0, 0),
             Workload::Decode { tokens, depth } => (0, tokens, depth),
-            Workload::FirstToken => (0, 0, 0),
+            Workload::FirstToken | Workload::ColdStart => (0, 0, 0),
         };
         let value = |word: &str| match word {
             "MODEL" => row.file.as_os_str().to_owned(),
@@ -144,6 +157,21 @@ impl Programs {
 
 fn is_decode(row: &Row) -> bool {
     matches!(row.workload, Workload::Decode { .. })
+}
+
+/// Removes a file from the page cache, with a program of Linux.
+fn evict(file: &Path) -> Result<()> {
+    let mut command = Command::new("dd");
+    command.arg(format!("if={}", file.display())).args(["iflag=nocache", "count=0"]);
+    process::bytes(&mut command).map(drop)
+}
+
+/// Measures how long reading the file takes, front to back.
+fn time_to_read(file: &Path) -> Result<Sample> {
+    let start = Instant::now();
+    let (mut file, mut buffer) = (File::open(file)?, vec![0; READ_BYTES]);
+    while file.read(&mut buffer)? > 0 {}
+    Ok(Sample { values: vec![start.elapsed().as_secs_f64()], ..Sample::default() })
 }
 
 /// Measures the command from start to exit.

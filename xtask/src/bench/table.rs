@@ -248,20 +248,19 @@ known to ±{percent:.0}%. Speeds are medians, with the range in parentheses; the
 of the ratios of neighbouring runs, with an interval that contains it with a confidence of at least \
 90% (two order statistics). “Open”: the floor lies inside the interval. Two threads unless the row \
 says one. “First token” is a process from start to end that reads a prompt of 35 tokens with room \
-for 2048 and generates one. “One core busy”: another process spins on the first core. The last \
+for 2048 and generates one; “from the disk” without the model in the page cache, where the column of \
+llama.cpp is the time to read the file front to back. “One core busy”: another process spins on the first core. The last \
 column is the share of the memory roof, tokens/s if each token's weights and cache were read as fast \
 as the same threads read memory.
 
 P, N, D and T are the tokens of the prompt, the tokens to generate, the depth and the threads. The \
-files in {types} come from the Q4_1 file.
+files in {types} come from the Q4_1 file by `lilims convert`.
 
 ```
 {OUR_BENCH}
 {PEER_BENCH}
 {OUR_FIRST_TOKEN}
 {PEER_FIRST_TOKEN}
-llama-quantize --allow-requantize SmolLM2-135M-Instruct.Q4_1.gguf SmolLM2-135M-Instruct.F16.gguf F16
-llama-quantize --allow-requantize SmolLM2-135M-Instruct.F16.gguf SmolLM2-135M-Instruct.TYPE.gguf TYPE
 ```
 
 PROMPT: “{PROMPT}”
