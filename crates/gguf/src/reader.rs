@@ -4,6 +4,8 @@
 
 #![expect(unsafe_code, reason = "mapping a file is unsafe: see `File::open`")]
 
+use std::hint::black_box;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use lilims_files::Stamp;
@@ -14,6 +16,8 @@ use crate::metadata::{ARRAY, Entry, STRING, fixed_size};
 use crate::{Error, Metadata, TensorType, quoted};
 
 const MAGIC: &[u8] = b"GGUF";
+/// The smallest page size of any supported system.
+const PAGE_BYTES: usize = 4096;
 /// Arrays nested deeper than this are refused, so that reading cannot exhaust the stack.
 const MAX_ARRAY_DEPTH: u32 = 4;
 /// GGUF stores at most this many dimensions.
@@ -226,6 +230,24 @@ impl File {
             Bytes::Mapped(mapped) => &mapped.map,
             Bytes::Owned(vec) => vec,
         }
+    }
+
+    /// Reads a range of bytes from the disk, so that using them later waits less.
+    ///
+    /// # Panics
+    /// If the range exceeds the file.
+    pub fn preload(&self, range: Range<usize>) {
+        let bytes = &self.as_bytes()[range.clone()];
+        #[cfg(target_os = "linux")]
+        if let Bytes::Mapped(mapped) = &self.bytes {
+            let read = memmap2::Advice::PopulateRead;
+            if mapped.map.advise_range(read, range.start, range.len()).is_ok() {
+                return;
+            }
+        }
+        bytes.iter().step_by(PAGE_BYTES).for_each(|byte| {
+            black_box(*byte);
+        });
     }
 
     /// The format's version, 2 or 3.

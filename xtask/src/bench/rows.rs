@@ -13,7 +13,8 @@ pub(crate) enum Workload {
     Decode { tokens: usize, depth: usize },
     /// A whole process: process a prompt of 35 tokens and generate one token.
     FirstToken,
-    /// The same while the model is not in the page cache, compared with reading the file.
+    /// The same while the model is not in the page cache, compared with reading the file or with the
+    /// time from the page cache, whichever is longer.
     ColdStart,
 }
 
@@ -76,7 +77,7 @@ impl Row {
             Workload::Decode { tokens, depth: 0 } => format!("decode {tokens}"),
             Workload::Decode { tokens, depth } => format!("decode {tokens} at depth {depth}"),
             Workload::FirstToken => "first token".to_string(),
-            Workload::ColdStart => "first token from the disk, to reading the file".to_string(),
+            Workload::ColdStart => "first token from the disk".to_string(),
         };
         if self.threads == 1 {
             name.push_str(", 1 thread");
@@ -113,7 +114,7 @@ impl Row {
 
 const PREFILL: Workload = Workload::Prefill { tokens: 512 };
 const DECODE: Workload = Workload::Decode { tokens: 128, depth: 0 };
-/// The time to the first token from the disk, in times of reading the file.
+/// The time to the first token from the disk, relative to what it is compared with.
 const COLD_START: Floor = Floor::AtMost(1.1);
 const DEEP_DECODE: Workload = Workload::Decode { tokens: 32, depth: 4096 };
 

@@ -248,8 +248,9 @@ known to ±{percent:.0}%. Speeds are medians, with the range in parentheses; the
 of the ratios of neighbouring runs, with an interval that contains it with a confidence of at least \
 90% (two order statistics). “Open”: the floor lies inside the interval. Two threads unless the row \
 says one. “First token” is a process from start to end that reads a prompt of 35 tokens with room \
-for 2048 and generates one; “from the disk” without the model in the page cache, where the column of \
-llama.cpp is the time to read the file front to back. “One core busy”: another process spins on the first core. The last \
+for 2048 and generates one. “From the disk”: without the model in the page cache; the column of \
+llama.cpp has the time to read the file front to back, or Lilims' time from the page cache if that is \
+longer. “One core busy”: another process spins on the first core. The last \
 column is the share of the memory roof, tokens/s if each token's weights and cache were read as fast \
 as the same threads read memory.
 

@@ -15,6 +15,9 @@ const MIN_PANEL_TOKENS: usize = 4;
 const CHUNK_BYTES: usize = 16 * 1024;
 /// Rows that the kernels compute together, at most.
 const ROWS_AT_ONCE: usize = 8;
+/// Bytes that are read from the disk at once: enough for a long request, few enough that the workers
+/// need not wait for all of a matrix.
+const PRELOAD_BYTES: usize = 4 << 20;
 /// Panels per chunk on the panel path.
 const CHUNK_PANELS: usize = 1;
 
@@ -99,13 +102,16 @@ impl Matrix {
         self.quantizes_activations().then(|| (self.kernel.tensor_type(), self.n_cols))
     }
 
-    /// All rows.
-    pub(crate) fn all_bytes(&self) -> &[u8] {
-        &self.file.as_bytes()[self.data.clone()]
+    /// Reads all rows from the disk.
+    pub(crate) fn preload(&self) {
+        for start in self.data.clone().step_by(PRELOAD_BYTES) {
+            self.file.preload(start..(start + PRELOAD_BYTES).min(self.data.end));
+        }
     }
 
     fn bytes(&self, rows: Range<usize>) -> &[u8] {
-        &self.all_bytes()[rows.start * self.row_bytes..rows.end * self.row_bytes]
+        &self.file.as_bytes()[self.data.clone()]
+            [rows.start * self.row_bytes..rows.end * self.row_bytes]
     }
 
     /// Decodes row `row_idx` into `out`.
