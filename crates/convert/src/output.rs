@@ -2,13 +2,10 @@
 //!
 //! A long file is flushed to the disk while it is written, so that flushing at the end is short.
 
-use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{SyncSender, sync_channel};
-use std::thread::{Builder, JoinHandle};
 
-use lilims_files::{AtomicFile, AtomicFileOptions};
+use lilims_files::{AtomicFile, AtomicFileOptions, BackgroundFlush};
 use lilims_gguf::{TensorHeader, Writer};
 use sha2::{Digest, Sha256};
 
@@ -30,7 +27,8 @@ pub(crate) struct Output {
     writer: BufWriter<AtomicFile>,
     hash: Sha256,
     size_bytes: u64,
-    flusher: Option<Flusher>,
+    /// From the first flush on.
+    background_flush: Option<BackgroundFlush>,
 }
 
 impl Output {
@@ -40,26 +38,25 @@ impl Output {
         let file = AtomicFile::with_options(path, options).map_err(from_files)?;
         let writer = BufWriter::with_capacity(BUFFER_BYTES, file);
         let (path, hash) = (path.to_owned(), Sha256::new());
-        Ok(Self { path, writer, hash, size_bytes: 0, flusher: None })
+        Ok(Self { path, writer, hash, size_bytes: 0, background_flush: None })
     }
 
     /// Writes all of `bytes`.
     pub(crate) fn put(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.write_all(bytes).map_err(|source| Error::Io { path: self.path.clone(), source })?;
         if self.size_bytes / FLUSH_BYTES > (self.size_bytes - bytes.len() as u64) / FLUSH_BYTES {
-            self.start_flush();
+            self.flush_in_background();
         }
         Ok(())
     }
 
-    /// Flushes what is written so far, on another thread.
-    fn start_flush(&mut self) {
-        if self.flusher.is_none() {
+    fn flush_in_background(&mut self) {
+        if self.background_flush.is_none() {
             // Without a thread, only `finish` flushes.
-            self.flusher = Flusher::start(self.writer.get_mut().file()).ok();
+            self.background_flush = BackgroundFlush::start(self.writer.get_mut().file()).ok();
         }
-        if let Some(flusher) = &self.flusher {
-            flusher.flush();
+        if let Some(flush) = &self.background_flush {
+            flush.request();
         }
     }
 
@@ -80,8 +77,8 @@ impl Output {
 
     /// Flushes the file to the disk.
     pub(crate) fn finish(self) -> Result<Finished, Error> {
-        let Self { path, writer, hash, size_bytes, flusher } = self;
-        flusher.map_or(Ok(()), Flusher::finish).map_err(Error::io(&path))?;
+        let Self { path, writer, hash, size_bytes, background_flush } = self;
+        background_flush.map_or(Ok(()), BackgroundFlush::finish).map_err(Error::io(&path))?;
         let mut file = writer.into_inner().map_err(|error| Error::io(&path)(error.into_error()))?;
         file.file().sync_all().map_err(Error::io(&path))?;
         Ok(Finished { hash: FileHash::new(&path, size_bytes, hash), file })
@@ -98,33 +95,6 @@ impl Write for Output {
 
     fn flush(&mut self) -> std::io::Result<()> {
         self.writer.flush()
-    }
-}
-
-/// A thread that flushes a file to the disk.
-struct Flusher {
-    requests: SyncSender<()>,
-    thread: JoinHandle<std::io::Result<()>>,
-}
-
-impl Flusher {
-    fn start(file: &File) -> std::io::Result<Self> {
-        let file = file.try_clone()?;
-        let (requests, received) = sync_channel(1);
-        let flush = move || received.iter().try_for_each(|()| file.sync_data());
-        Ok(Self { requests, thread: Builder::new().spawn(flush)? })
-    }
-
-    fn flush(&self) {
-        // A request that waits already covers what was written since.
-        let _ = self.requests.try_send(());
-    }
-
-    /// Waits for the thread, and returns its error: the system reports each only once, so a later
-    /// flush of the file might succeed.
-    fn finish(self) -> std::io::Result<()> {
-        drop(self.requests);
-        self.thread.join().unwrap_or_else(|_| Err(std::io::Error::other("the flush panicked")))
     }
 }
 

@@ -5,13 +5,15 @@
 //! file may be larger than memory. Therefore [`open`] accepts only regular files and never blocks,
 //! [`read()`] takes a limit, [`ConfinedFolder`] confines reads to one folder, and [`AtomicFile`]
 //! replaces only regular files and does so atomically, as [`rename_replacing`] does with a file that is
-//! already written. [`rename_no_replace`] and [`rename_to_free_name`] rename without replacing. A [`Stamp`] detects whether a file has
-//! changed.
+//! already written. [`rename_no_replace`] and [`rename_to_free_name`] rename without replacing. A
+//! [`Stamp`] detects whether a file has changed. [`BackgroundFlush`] flushes a long file while it is
+//! written.
 //!
 //! Not defended against: other users of the machine who replace folders during a call (TOCTOU
 //! races).
 
 mod error;
+mod flush;
 mod folder;
 mod name;
 mod parent;
@@ -20,6 +22,7 @@ mod stamp;
 mod write;
 
 pub use error::{Error, FileKind};
+pub use flush::BackgroundFlush;
 pub use folder::ConfinedFolder;
 pub use name::{
     create_at_free_name, create_new, numbered_name, rename_no_replace, rename_to_free_name,

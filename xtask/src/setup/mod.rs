@@ -71,18 +71,9 @@ pub(crate) struct BenchModels {
 
 /// Downloads the models of the benchmark if they are missing.
 pub(crate) fn for_bench(paths: &Paths) -> Result<BenchModels> {
-    let models = [&model::SMOLLM2, &model::GEMMA3, &model::QWEN_0_5B, &model::QWEN_1_5B];
-    if models.iter().any(|model| model::is_missing(paths, model)) {
-        step("set-up: system packages", || system::ensure(&[Purpose::Download]))?;
-    }
-    step("set-up: models", || {
-        Ok(BenchModels {
-            smollm2: model::ensure_cached(paths, &model::SMOLLM2)?,
-            gemma3: model::ensure_cached(paths, &model::GEMMA3)?,
-            qwen_0_5b: model::ensure_cached(paths, &model::QWEN_0_5B)?,
-            qwen_1_5b: model::ensure_cached(paths, &model::QWEN_1_5B)?,
-        })
-    })
+    let [smollm2, gemma3, qwen_0_5b, qwen_1_5b] =
+        download(paths, [&model::SMOLLM2, &model::GEMMA3, &model::QWEN_0_5B, &model::QWEN_1_5B])?;
+    Ok(BenchModels { smollm2, gemma3, qwen_0_5b, qwen_1_5b })
 }
 
 /// The files that the accuracy is measured with.
@@ -96,16 +87,21 @@ pub(crate) struct AccuracyFiles {
 
 /// Downloads the files that the accuracy is measured with if they are missing.
 pub(crate) fn for_accuracy(paths: &Paths) -> Result<AccuracyFiles> {
-    let files = [&model::SMOLLM2, &model::GEMMA3, &model::NEWS];
+    let [smollm2, gemma3, news] = download(paths, [&model::SMOLLM2, &model::GEMMA3, &model::NEWS])?;
+    Ok(AccuracyFiles { smollm2, gemma3, news })
+}
+
+/// Downloads the files that are missing, and returns their paths.
+fn download<const N: usize>(paths: &Paths, files: [&model::Model; N]) -> Result<[PathBuf; N]> {
     if files.iter().any(|file| model::is_missing(paths, file)) {
         step("set-up: system packages", || system::ensure(&[Purpose::Download]))?;
     }
-    step("set-up: models and text", || {
-        Ok(AccuracyFiles {
-            smollm2: model::ensure_cached(paths, &model::SMOLLM2)?,
-            gemma3: model::ensure_cached(paths, &model::GEMMA3)?,
-            news: model::ensure_cached(paths, &model::NEWS)?,
-        })
+    step("set-up: models", || {
+        let mut cached = std::array::from_fn(|_| PathBuf::new());
+        for (path, file) in cached.iter_mut().zip(files) {
+            *path = model::ensure_cached(paths, file)?;
+        }
+        Ok(cached)
     })
 }
 

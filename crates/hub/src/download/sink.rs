@@ -6,12 +6,11 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::SyncSender;
 
 use bytes::Bytes;
+use lilims_files::BackgroundFlush;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::mpsc::Receiver;
 use tokio::sync::watch;
@@ -23,8 +22,8 @@ use crate::Error;
 
 /// Size of one read when hashing from the file.
 const READ_BYTES: usize = 1 << 20;
-/// Bytes between two syncs to disk.
-const SYNC_BYTES: u64 = 64 << 20;
+/// Bytes between two flushes to the disk.
+const FLUSH_BYTES: u64 = 64 << 20;
 
 /// Received bytes of the file.
 pub(crate) struct Block {
@@ -94,29 +93,23 @@ pub(crate) fn run(
     let io = |source| Error::io(path)(source);
     let file = File::options().read(true).write(true).open(path).map_err(io)?;
     let reader = lilims_files::open(path).map_err(Error::file(path))?;
-    let synced = file.try_clone().map_err(io)?;
+    let flush = BackgroundFlush::start(&file).map_err(io)?;
     let hasher = Hasher::new(digests);
     shared.set_digests(&hasher);
-    std::thread::scope(|scope| {
-        let (sync, syncs) = std::sync::mpsc::sync_channel(1);
-        let sink = Sink {
-            path: path.to_owned(),
-            file,
-            position: 0,
-            reader,
-            hasher,
-            shared,
-            buffer: vec![],
-            unsynced_bytes: 0,
-            sync,
-        };
-        let syncing = scope.spawn(move || syncs.iter().try_for_each(|()| synced.sync_data()));
-        let hashed = sink.receive(blocks);
-        // The system reports an error only once, so the sync at the end can succeed after a failed
-        // one.
-        syncing.join().unwrap_or_else(|panic| resume_unwind(panic)).map_err(io)?;
-        hashed
-    })
+    let sink = Sink {
+        path: path.to_owned(),
+        file,
+        position: 0,
+        reader,
+        hasher,
+        shared,
+        buffer: vec![],
+        unflushed_bytes: 0,
+        flush: &flush,
+    };
+    let hashed = sink.receive(blocks);
+    flush.finish().map_err(io)?;
+    hashed
 }
 
 /// The hashes of a complete file.
@@ -135,9 +128,8 @@ struct Sink<'a> {
     hasher: Hasher,
     shared: &'a Shared,
     buffer: Vec<u8>,
-    unsynced_bytes: u64,
-    /// Tells a thread to sync the file now and then, so that the sync at the end is short.
-    sync: SyncSender<()>,
+    unflushed_bytes: u64,
+    flush: &'a BackgroundFlush,
 }
 
 impl Sink<'_> {
@@ -188,9 +180,10 @@ impl Sink<'_> {
         self.file.write_all(bytes)?;
         let end = offset + bytes.len() as u64;
         self.position = end;
-        self.unsynced_bytes += bytes.len() as u64;
-        if self.unsynced_bytes >= SYNC_BYTES && self.sync.try_send(()).is_ok() {
-            self.unsynced_bytes = 0;
+        self.unflushed_bytes += bytes.len() as u64;
+        if self.unflushed_bytes >= FLUSH_BYTES {
+            self.flush.request();
+            self.unflushed_bytes = 0;
         }
         self.shared.received_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         let chunk = self.shared.chunks().range(idx);

@@ -33,9 +33,10 @@ pub(crate) use each_row;
 
 pub(crate) mod blocks_256;
 pub(crate) mod blocks_32;
+pub(crate) mod eight_rows;
 mod float;
 mod panel;
-mod q4_k;
+pub(crate) mod q4_k;
 pub(super) mod vector;
 
 use std::arch::x86_64::*;
@@ -54,10 +55,7 @@ pub(super) use panel::{interleave, panel_matmul};
 /// ns memory latency, that is 12 GB/s.
 #[inline(always)]
 pub(crate) fn prefetch(from: *const u8, n_bytes: usize) {
-    for line in (0..n_bytes).step_by(64) {
-        // SAFETY: prefetching never faults.
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(from.wrapping_add(line).cast()) };
-    }
+    prefetch_part(from, n_bytes, 0, 1);
 }
 
 /// Prefetches part `part` of `n_parts` of `n_bytes` from `from`, in whole cache lines. Spread over a
@@ -131,8 +129,8 @@ pub(super) fn matvec(
         TensorType::IQ4_NL => blocks_32::kernel::<blocks_32::Iq4Nl>(),
         TensorType::Q2_K => blocks_256::kernel::<blocks_256::Q2K>(),
         TensorType::Q3_K => blocks_256::kernel::<blocks_256::Q3K>(),
-        TensorType::Q4_K => q4_k::kernel(),
-        TensorType::Q5_K => blocks_256::kernel::<blocks_256::Q5K>(),
+        TensorType::Q4_K => q4_k::q4_k(),
+        TensorType::Q5_K => q4_k::q5_k(),
         TensorType::Q6_K => blocks_256::kernel::<blocks_256::Q6K>(),
         _ => unreachable!("only quantised types have a format"),
     };

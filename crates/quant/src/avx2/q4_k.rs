@@ -1,73 +1,82 @@
-//! The matrix-vector kernel for `Q4_K`, which multiplies eight rows at once.
-//!
-//! Sixteen bytes of each of eight rows are transposed to vectors with four bytes of every row. The
-//! same activations are then multiplied with all rows, sums stay in the row's own lane, and scales,
-//! minimums and conversions to f32 cost once for eight rows what they cost before for one.
+//! The matrix-vector kernels for `Q4_K` and `Q5_K`: eight rows at once, generic over the
+//! multiplication of integers ([`Multiply`]).
 #![expect(unsafe_code, reason = "AVX2 intrinsics over raw pointers")]
 
 use std::arch::x86_64::*;
 
+use std::marker::PhantomData;
+
 use super::blocks_256::{self, Block};
-use super::{Row, RowsKernel, prefetch};
+use super::eight_rows::{Blocks, EightBlocks, all_rows, float, four, shuffle};
+use super::{Row, RowsKernel, prefetch_part};
 
-/// Rows that are multiplied at once.
-const ROWS: usize = 8;
-/// Bytes of a block.
-const BYTES: usize = blocks_256::Q4K::BYTES;
+/// The multiplication of eight rows' integers. The methods require that its instruction set is
+/// available.
+pub(crate) trait Multiply {
+    /// Sums of products for each of eight rows, over a group of 32.
+    type Sum: Copy;
 
-/// Eight rows' blocks, at equal distances.
-#[derive(Clone, Copy)]
-struct Blocks {
-    first: *const u8,
-    row_bytes: usize,
+    unsafe fn zero() -> Self::Sum;
+
+    /// Adds the products of four unsigned weights with four activations, in half `half` of the group.
+    unsafe fn add(sum: &mut Self::Sum, half: usize, q: __m256i, activations: __m256i);
+
+    /// The sums times byte `byte` of each row's `scales`.
+    unsafe fn scaled(sum: Self::Sum, scales: __m256i, byte: usize) -> __m256;
 }
 
-impl Blocks {
-    /// Sixteen bytes of each row from `offset` on: vector `k` has bytes `4 k..4 k + 4` of all rows.
-    ///
-    /// # Safety
-    /// AVX2 is available, the bytes are readable.
+/// Two 16-bit sums a row. With four bits, each is at most 16 * 15 * 127, which fits.
+struct FourBits;
+
+impl Multiply for FourBits {
+    type Sum = __m256i;
+
     #[inline(always)]
-    unsafe fn load(self, offset: usize) -> [__m256i; 4] {
+    unsafe fn zero() -> __m256i {
         // SAFETY: guaranteed by the caller.
-        unsafe {
-            let row = |i: usize| {
-                _mm_loadu_si128(self.first.add(i * self.row_bytes + offset).cast::<__m128i>())
-            };
-            let pair =
-                |i: usize| _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(row(i)), row(i + 4));
-            let [a, b, c, d] = [pair(0), pair(1), pair(2), pair(3)];
-            let (ab_low, ab_high) = (_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
-            let (cd_low, cd_high) = (_mm256_unpacklo_epi32(c, d), _mm256_unpackhi_epi32(c, d));
-            [
-                _mm256_unpacklo_epi64(ab_low, cd_low),
-                _mm256_unpackhi_epi64(ab_low, cd_low),
-                _mm256_unpacklo_epi64(ab_high, cd_high),
-                _mm256_unpackhi_epi64(ab_high, cd_high),
-            ]
-        }
+        unsafe { _mm256_setzero_si256() }
+    }
+
+    #[inline(always)]
+    unsafe fn add(sum: &mut __m256i, _half: usize, q: __m256i, activations: __m256i) {
+        // SAFETY: guaranteed by the caller.
+        unsafe { *sum = _mm256_add_epi16(*sum, _mm256_maddubs_epi16(q, activations)) }
+    }
+
+    #[inline(always)]
+    unsafe fn scaled(sum: __m256i, scales: __m256i, byte: usize) -> __m256 {
+        // SAFETY: guaranteed by the caller.
+        unsafe { _mm256_cvtepi32_ps(_mm256_madd_epi16(sum, twice(scales, byte))) }
     }
 }
 
-/// Four activations from `idx` on, for all rows.
-///
-/// # Safety
-/// AVX2 is available, the activations are readable.
-#[inline(always)]
-unsafe fn four(row: Row, idx: usize) -> __m256i {
-    // SAFETY: guaranteed by the caller.
-    unsafe { _mm256_set1_epi32(row.values.add(idx).cast::<i32>().read_unaligned()) }
-}
+/// As [`FourBits`], for each half of the group: with five bits, a sum is at most 8 * 31 * 127.
+struct FiveBits;
 
-/// Adds the products of four unsigned weights of each row with four activations, in two 16-bit
-/// sums a row.
-///
-/// # Safety
-/// As for [`four`].
-#[inline(always)]
-unsafe fn add(sum: &mut __m256i, q: __m256i, row: Row, idx: usize) {
-    // SAFETY: guaranteed by the caller.
-    unsafe { *sum = _mm256_add_epi16(*sum, _mm256_maddubs_epi16(q, four(row, idx))) }
+impl Multiply for FiveBits {
+    type Sum = [__m256i; 2];
+
+    #[inline(always)]
+    unsafe fn zero() -> [__m256i; 2] {
+        // SAFETY: guaranteed by the caller.
+        unsafe { [_mm256_setzero_si256(); 2] }
+    }
+
+    #[inline(always)]
+    unsafe fn add(sum: &mut [__m256i; 2], half: usize, q: __m256i, activations: __m256i) {
+        // SAFETY: guaranteed by the caller.
+        unsafe { FourBits::add(&mut sum[half], half, q, activations) }
+    }
+
+    #[inline(always)]
+    unsafe fn scaled(sum: [__m256i; 2], scales: __m256i, byte: usize) -> __m256 {
+        // SAFETY: guaranteed by the caller.
+        unsafe {
+            let scale = twice(scales, byte);
+            let [first, second] = sum.map(|sum| _mm256_madd_epi16(sum, scale));
+            _mm256_cvtepi32_ps(_mm256_add_epi32(first, second))
+        }
+    }
 }
 
 /// Byte `byte` of each 32-bit integer, as two unsigned 16-bit integers.
@@ -78,31 +87,6 @@ unsafe fn add(sum: &mut __m256i, q: __m256i, row: Row, idx: usize) {
 unsafe fn twice(packed: __m256i, byte: usize) -> __m256i {
     // SAFETY: guaranteed by the caller.
     unsafe { shuffle(packed, 0x8000_8000 | (0x0001_0001 * byte as u32), 0x0004_0004) }
-}
-
-/// Chooses the bytes of each 32-bit integer: `first` has the indexes for the first one of a lane,
-/// or 0x80 for a zero, and each following one adds `step`.
-///
-/// # Safety
-/// AVX2 is available.
-#[inline(always)]
-unsafe fn shuffle(packed: __m256i, first: u32, step: u32) -> __m256i {
-    // SAFETY: guaranteed by the caller.
-    unsafe {
-        let word = |i: u32| (first + i * step) as i32;
-        let order = _mm_setr_epi32(word(0), word(1), word(2), word(3));
-        _mm256_shuffle_epi8(packed, _mm256_broadcastsi128_si256(order))
-    }
-}
-
-/// Byte `byte` of each 32-bit integer, as f32.
-///
-/// # Safety
-/// AVX2 is available.
-#[inline(always)]
-unsafe fn float(packed: __m256i, byte: usize) -> __m256 {
-    // SAFETY: guaranteed by the caller.
-    unsafe { _mm256_cvtepi32_ps(shuffle(packed, 0x8080_8000 | byte as u32, 4)) }
 }
 
 /// The scales and minimums of eight blocks.
@@ -116,7 +100,7 @@ struct ScalesAndMins {
 
 impl ScalesAndMins {
     /// # Safety
-    /// As for [`dot`].
+    /// As for [`EightBlocks::dot`].
     #[inline(always)]
     unsafe fn load(blocks: Blocks) -> Self {
         // SAFETY: guaranteed by the caller; a block starts with two f16 and twelve packed bytes.
@@ -145,7 +129,7 @@ impl ScalesAndMins {
     }
 
     /// # Safety
-    /// As for [`dot`].
+    /// As for [`EightBlocks::dot`].
     #[inline(always)]
     unsafe fn finish(self, sums: __m256, row: Row) -> __m256 {
         // SAFETY: guaranteed by the caller.
@@ -160,76 +144,103 @@ impl ScalesAndMins {
     }
 }
 
-/// The dot products of eight blocks with the activations at `row`.
-///
-/// # Safety
-/// AVX2, FMA and F16C are available; `blocks` are whole, and `row` points to 256 activations with
-/// their scales and sums.
-#[inline(always)]
-unsafe fn dot(blocks: Blocks, row: Row, ahead: *const u8) -> __m256 {
-    // SAFETY: guaranteed by the caller; four times 32 bytes of nibbles start at 16. A sum of
-    // eight products is at most 15 * 127 * 2 * 8, which fits in 16 bits.
-    unsafe {
-        // A burst of all lines would fill the queue of L1 misses that the loads need.
-        prefetch(ahead.wrapping_add(1024), ROWS * BYTES - 1024);
-        let parts = ScalesAndMins::load(blocks);
-        let mask = _mm256_set1_epi8(15);
-        let mut sums = [_mm256_setzero_ps(); 2];
-        for i in 0..4 {
-            let mut dots = [_mm256_setzero_si256(); 2];
+/// Eight blocks of `Q4_K`, or of `Q5_K` with `FIFTHS`, with the instructions of `M`.
+pub(crate) struct Eight<M, const FIFTHS: bool>(PhantomData<M>);
+
+impl<M: Multiply, const FIFTHS: bool> EightBlocks for Eight<M, FIFTHS> {
+    const BYTES: usize = if FIFTHS { 176 } else { 144 };
+
+    #[inline(always)]
+    unsafe fn dot(blocks: Blocks, row: Row, ahead: *const u8) -> __m256 {
+        // SAFETY: guaranteed by the caller; 16 bytes of scales, and the fifth bits in 32 bytes.
+        unsafe {
+            let scales = ScalesAndMins::load(blocks);
+            let fifths = if FIFTHS {
+                [blocks.load(16), blocks.load(32)]
+            } else {
+                [[_mm256_setzero_si256(); 4]; 2]
+            };
+            let mut sums = [_mm256_setzero_ps(); 2];
+            Self::two_groups::<0>(blocks, &scales, &fifths, row, ahead, &mut sums);
+            Self::two_groups::<1>(blocks, &scales, &fifths, row, ahead, &mut sums);
+            Self::two_groups::<2>(blocks, &scales, &fifths, row, ahead, &mut sums);
+            Self::two_groups::<3>(blocks, &scales, &fifths, row, ahead, &mut sums);
+            scales.finish(_mm256_add_ps(sums[0], sums[1]), row)
+        }
+    }
+}
+
+impl<M: Multiply, const FIFTHS: bool> Eight<M, FIFTHS> {
+    /// Adds the products of groups `2 I` and `2 I + 1`, which share the bytes of their nibbles, each
+    /// to its sum. With a constant index, the addresses in eight rows are constant offsets from eight
+    /// registers.
+    ///
+    /// # Safety
+    /// As for [`EightBlocks::dot`].
+    #[inline(always)]
+    unsafe fn two_groups<const I: usize>(
+        blocks: Blocks,
+        scales: &ScalesAndMins,
+        fifths: &[[__m256i; 4]; 2],
+        row: Row,
+        ahead: *const u8,
+        sums: &mut [__m256; 2],
+    ) {
+        // SAFETY: guaranteed by the caller; the last 128 bytes of a block are nibbles.
+        unsafe {
+            let mask = _mm256_set1_epi8(15);
+            let mut dots = [M::zero(); 2];
             for half in 0..2 {
-                let eighth = 2 * i + half;
-                prefetch(ahead.wrapping_add(128 * eighth), 128);
-                let bytes = blocks.load(16 + 16 * eighth);
+                let eighth = 2 * I + half;
+                // A burst of all lines would fill the queue of L1 misses that the loads need.
+                prefetch_part(ahead, 8 * Self::BYTES, eighth, 8);
+                let bytes = blocks.load(Self::BYTES - 128 + 16 * eighth);
                 for (k, bytes) in bytes.into_iter().enumerate() {
-                    let idx = 64 * i + 16 * half + 4 * k;
-                    let high = _mm256_srli_epi16::<4>(bytes);
-                    add(&mut dots[0], _mm256_and_si256(bytes, mask), row, idx);
-                    add(&mut dots[1], _mm256_and_si256(high, mask), row, idx + 32);
+                    let idx = 64 * I + 16 * half + 4 * k;
+                    let mut low = _mm256_and_si256(bytes, mask);
+                    let mut high = _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), mask);
+                    if FIFTHS {
+                        low = _mm256_or_si256(low, fifth_bit(fifths[half][k], 2 * I));
+                        high = _mm256_or_si256(high, fifth_bit(fifths[half][k], 2 * I + 1));
+                    }
+                    M::add(&mut dots[0], half, low, four(row, idx));
+                    M::add(&mut dots[1], half, high, four(row, idx + 32));
                 }
             }
             for (j, dot) in dots.into_iter().enumerate() {
-                let group = 2 * i + j;
-                let scaled = _mm256_madd_epi16(dot, twice(parts.scales[i / 2], group % 4));
+                let group = 2 * I + j;
+                let scaled = M::scaled(dot, scales.scales[I / 2], group % 4);
                 let scale = _mm256_set1_ps(*row.scales.add(group));
-                sums[j] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(scaled), scale, sums[j]);
+                sums[j] = _mm256_fmadd_ps(scaled, scale, sums[j]);
             }
         }
-        parts.finish(_mm256_add_ps(sums[0], sums[1]), row)
     }
 }
 
-/// Multiplies eight rows of `n_blocks` blocks.
+/// Moves bit `group` of each byte to bit 4, and clears the others.
 ///
 /// # Safety
-/// As for [`RowsKernel`].
+/// AVX2 is available.
 #[inline(always)]
-unsafe fn eight(
-    rows: *const u8,
-    row_bytes: usize,
-    n_blocks: usize,
-    activations: Row,
-    ahead: *const u8,
-) -> [f32; ROWS] {
-    // SAFETY: guaranteed by the caller.
+unsafe fn fifth_bit(bytes: __m256i, group: usize) -> __m256i {
+    // SAFETY: guaranteed by the caller. The counts are constants, so these compile to shifts by
+    // immediates.
     unsafe {
-        let mut sums = _mm256_setzero_ps();
-        for block_idx in 0..n_blocks {
-            let ahead = ahead.wrapping_add(block_idx * ROWS * BYTES);
-            let blocks = Blocks { first: rows.add(block_idx * BYTES), row_bytes };
-            let dot = dot(blocks, activations.at_block(8 * block_idx), ahead);
-            sums = _mm256_add_ps(sums, dot);
-        }
-        let mut totals = [0.0; ROWS];
-        _mm256_storeu_ps(totals.as_mut_ptr(), sums);
-        totals
+        let count = _mm_cvtsi32_si128(group.abs_diff(4) as i32);
+        let shifted = match group {
+            0..4 => _mm256_sll_epi16(bytes, count),
+            _ => _mm256_srl_epi16(bytes, count),
+        };
+        _mm256_and_si256(shifted, _mm256_set1_epi8(16))
     }
 }
 
+/// Multiplies all rows of `B`, eight at once; `R` is the same block type for single rows.
+///
 /// # Safety
 /// As for [`RowsKernel`], with AVX2.
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn with_avx2(
+unsafe fn with_avx2<B: EightBlocks, R: Block>(
     rows: *const u8,
     row_bytes: usize,
     n_blocks: usize,
@@ -237,29 +248,17 @@ unsafe fn with_avx2(
     ahead: *const u8,
     out: &mut [f32],
 ) {
-    let (eights, rest) = out.as_chunks_mut::<ROWS>();
-    let n_eights = eights.len();
-    // SAFETY: guaranteed by the caller; `rows` has a row for each element of `out`.
-    unsafe {
-        for (idx, out) in eights.iter_mut().enumerate() {
-            let start = ROWS * idx * row_bytes;
-            let (rows, ahead) = (rows.add(start), ahead.wrapping_add(start));
-            *out = eight(rows, row_bytes, n_blocks, activations, ahead);
-        }
-        let start = ROWS * n_eights * row_bytes;
-        let (rows, ahead) = (rows.add(start), ahead.wrapping_add(start));
-        blocks_256::with_avx2::<blocks_256::Q4K>(
-            rows,
-            row_bytes,
-            n_blocks,
-            activations,
-            ahead,
-            rest,
-        );
-    }
+    let rest = blocks_256::with_avx2::<R>;
+    // SAFETY: guaranteed by the caller.
+    unsafe { all_rows::<B>(rows, row_bytes, n_blocks, activations, ahead, out, rest) }
 }
 
-/// The kernel.
-pub(super) fn kernel() -> RowsKernel {
-    with_avx2
+/// The kernel for `Q4_K`.
+pub(super) fn q4_k() -> RowsKernel {
+    with_avx2::<Eight<FourBits, false>, blocks_256::Q4K>
+}
+
+/// The kernel for `Q5_K`.
+pub(super) fn q5_k() -> RowsKernel {
+    with_avx2::<Eight<FiveBits, true>, blocks_256::Q5K>
 }

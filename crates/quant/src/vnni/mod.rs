@@ -15,6 +15,7 @@ mod blocks_32;
 mod dot;
 mod float;
 mod panel;
+mod q4_k;
 #[cfg(test)]
 mod tests;
 mod wide;
@@ -71,8 +72,8 @@ pub(super) fn matvec(
         TensorType::IQ4_NL => blocks_32::kernel::<layouts::Iq4Nl>(set),
         TensorType::Q2_K => blocks_256::kernel::<blocks_256::Q2K>(set),
         TensorType::Q3_K => blocks_256::kernel::<blocks_256::Q3K>(set),
-        TensorType::Q4_K => blocks_256::kernel::<blocks_256::Q4K>(set),
-        TensorType::Q5_K => blocks_256::kernel::<blocks_256::Q5K>(set),
+        TensorType::Q4_K => q4_k::kernel::<false, blocks_256::Q4K>(set),
+        TensorType::Q5_K => q4_k::kernel::<true, blocks_256::Q5K>(set),
         TensorType::Q6_K => blocks_256::kernel::<blocks_256::Q6K>(set),
         _ => unreachable!("only quantised types have a format"),
     };
