@@ -96,10 +96,15 @@ pub(super) unsafe fn matmul<L: Lanes, F: Float>(
     if n_rows == 0 {
         return;
     }
-    for (x, out) in x.chunks(4 * n_cols).zip(out.chunks_mut(4 * n_rows)) {
+    // Twelve or more sums hide the latency of additions, and each converted weight serves six rows.
+    for (x, out) in x.chunks(6 * n_cols).zip(out.chunks_mut(6 * n_rows)) {
         // SAFETY: guaranteed by the caller.
         unsafe {
             match (x.len() / n_cols, L::WIDE_TILES) {
+                (6, true) => band::<L, F, 6, 4>(rows, ahead, x, n_cols, out),
+                (6, false) => band::<L, F, 6, 2>(rows, ahead, x, n_cols, out),
+                (5, true) => band::<L, F, 5, 4>(rows, ahead, x, n_cols, out),
+                (5, false) => band::<L, F, 5, 2>(rows, ahead, x, n_cols, out),
                 (4, true) => band::<L, F, 4, 4>(rows, ahead, x, n_cols, out),
                 (4, false) => band::<L, F, 4, 2>(rows, ahead, x, n_cols, out),
                 (3, true) => band::<L, F, 3, 4>(rows, ahead, x, n_cols, out),
@@ -169,14 +174,14 @@ unsafe fn tile<L: Lanes, F: Float, const T: usize, const R: usize>(
         let mut sums = [[L::splat(0.0); T]; R];
         for col in (0..whole).step_by(L::LEN) {
             L::prefetch(ahead.wrapping_add(col * R * F::BYTES), L::LEN * R * F::BYTES);
-            let mut x_part = [L::splat(0.0); T];
-            for t in 0..T {
-                x_part[t] = L::load(x.as_ptr().add(t * n_cols + col));
-            }
+            let mut weights = [L::splat(0.0); R];
             for r in 0..R {
-                let w = F::load::<L>(rows.as_ptr().add(r * row_bytes + col * F::BYTES));
-                for t in 0..T {
-                    sums[r][t] = L::fma(w, x_part[t], sums[r][t]);
+                weights[r] = F::load::<L>(rows.as_ptr().add(r * row_bytes + col * F::BYTES));
+            }
+            for t in 0..T {
+                let x = L::load(x.as_ptr().add(t * n_cols + col));
+                for r in 0..R {
+                    sums[r][t] = L::fma(weights[r], x, sums[r][t]);
                 }
             }
         }
