@@ -9,6 +9,9 @@
 //!
 //! `dispatch` fills and multiplies panels with the kernels of an instruction set.
 
+#[cfg(target_arch = "x86_64")]
+use std::ops::Range;
+
 use lilims_gguf::TensorType;
 
 use super::Isa;
@@ -16,6 +19,10 @@ use super::blocks::Format;
 
 /// Weight rows per panel.
 pub const PANEL_ROWS: usize = 16;
+
+/// Columns of a part: 16 KiB of weights, half of a first cache.
+#[cfg(target_arch = "x86_64")]
+const PART_COLS: usize = 1024;
 
 /// Sixteen unpacked weight rows, and the kernel that multiplies them.
 #[derive(Clone, Debug)]
@@ -63,6 +70,14 @@ impl Panel {
     /// Values per row.
     pub fn n_cols(&self) -> usize {
         self.n_cols
+    }
+
+    /// The columns in parts of which the first cache holds a panel's together with some activation
+    /// rows'. Products are added part by part, in the same order as in one go.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn parts(&self) -> impl Iterator<Item = Range<usize>> {
+        let n_cols = self.n_cols;
+        (0..n_cols).step_by(PART_COLS).map(move |start| start..n_cols.min(start + PART_COLS))
     }
 
     /// The unpacked integer at a row and column, in the scalar layout; other instruction sets have

@@ -6,6 +6,7 @@
 #![expect(unsafe_code, reason = "AVX2 intrinsics over raw pointers")]
 
 use std::arch::x86_64::*;
+use std::ops::Range;
 
 use super::Row;
 use crate::activation::ActivationBatch;
@@ -23,42 +24,47 @@ pub(crate) fn panel_matmul(
 ) {
     assert_eq!(panel.n_cols(), activations.n_cols(), "rows of equal length");
     let format = panel.format();
+    let rows = |t: usize| Row::of(activations.row(first + t));
+    out.fill([0.0; PANEL_ROWS]);
     let (fours, rest) = out.as_chunks_mut::<TOKENS>();
     let n_fours = fours.len();
-    let rows = |t: usize| Row::of(activations.row(first + t));
-    // SAFETY: AVX2 and FMA are available (see `avx2`). The panel has sixteen rows of `n_cols`
-    // values with their scales and minimums, and each activation row as many columns.
-    unsafe {
-        for (i, out) in fours.iter_mut().enumerate() {
-            let rows = std::array::from_fn(|t| rows(TOKENS * i + t));
-            *out = tile_of(format.max, format.group, panel, rows);
-        }
-        for (i, out) in rest.iter_mut().enumerate() {
-            let rows = [rows(TOKENS * n_fours + i)];
-            [*out] = tile_of(format.max, format.group, panel, rows);
+    for cols in panel.parts() {
+        // SAFETY: AVX2 and FMA are available (see `avx2`). The panel has sixteen rows of `n_cols`
+        // values with their scales and minimums, and each activation row as many columns.
+        unsafe {
+            for (i, out) in fours.iter_mut().enumerate() {
+                let rows = std::array::from_fn(|t| rows(TOKENS * i + t));
+                add_tile(format.max, format.group, panel, cols.clone(), rows, out);
+            }
+            for (i, out) in rest.iter_mut().enumerate() {
+                let (rows, out) = ([rows(TOKENS * n_fours + i)], std::array::from_mut(out));
+                add_tile(format.max, format.group, panel, cols.clone(), rows, out);
+            }
         }
     }
 }
 
-/// Calls the tile function for weights up to `max` in groups of `group`.
+/// Calls the tile function for weights up to `max` in groups of `group`; `cols` are whole groups.
 ///
 /// # Safety
 /// AVX2 and FMA are available; the activation rows are as long as the panel's.
-unsafe fn tile_of<const T: usize>(
+unsafe fn add_tile<const T: usize>(
     max: Option<u8>,
     group: usize,
     panel: &Panel,
+    cols: Range<usize>,
     rows: [Row; T],
-) -> [[f32; PANEL_ROWS]; T] {
+    out: &mut [[f32; PANEL_ROWS]; T],
+) {
     // As many narrow steps as fit in 16 bits; see `tile`.
     // SAFETY: guaranteed by the caller.
     unsafe {
         match (max, group) {
-            (None, _) => tile_signed(panel, rows),
-            (Some(0..=15), 32) => tile::<T, 8, 8>(panel, rows),
-            (Some(_), 32) => tile::<T, 8, 4>(panel, rows),
-            (Some(0..=15), _) => tile::<T, 4, 4>(panel, rows),
-            (Some(_), _) => tile::<T, 4, 2>(panel, rows),
+            (None, _) => tile_signed(panel, cols, rows, out),
+            (Some(0..=15), 32) => tile::<T, 8, 8>(panel, cols, rows, out),
+            (Some(_), 32) => tile::<T, 8, 4>(panel, cols, rows, out),
+            (Some(0..=15), _) => tile::<T, 4, 4>(panel, cols, rows, out),
+            (Some(_), _) => tile::<T, 4, 2>(panel, cols, rows, out),
         }
     }
 }
@@ -67,16 +73,17 @@ unsafe fn tile_of<const T: usize>(
 /// bits, which is exact while max * 127 * 2 * `NARROW` < 32,768.
 ///
 /// # Safety
-/// As for [`tile_of`].
+/// As for [`add_tile`].
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn tile<const T: usize, const STEPS: usize, const NARROW: usize>(
     panel: &Panel,
+    cols: Range<usize>,
     rows: [Row; T],
-) -> [[f32; PANEL_ROWS]; T] {
+    out: &mut [[f32; PANEL_ROWS]; T],
+) {
     let ones = _mm256_set1_epi16(1);
-    let mut sums = [[_mm256_setzero_ps(); 2]; T];
-    let n_groups = panel.n_cols() / (4 * STEPS);
-    for group in 0..n_groups {
+    let mut sums = load_sums(out);
+    for group in cols.start / (4 * STEPS)..cols.end / (4 * STEPS) {
         let mut wide = [[_mm256_setzero_si256(); 2]; T];
         for outer in 0..STEPS / NARROW {
             let mut narrow = [[_mm256_setzero_si256(); 2]; T];
@@ -118,18 +125,23 @@ unsafe fn tile<const T: usize, const STEPS: usize, const NARROW: usize>(
             }
         }
     }
-    lanes(sums)
+    store_sums(sums, out);
 }
 
 /// For signed 8-bit weights in groups of 32, without minimums.
 ///
 /// # Safety
-/// As for [`tile_of`].
+/// As for [`add_tile`].
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn tile_signed<const T: usize>(panel: &Panel, rows: [Row; T]) -> [[f32; PANEL_ROWS]; T] {
+unsafe fn tile_signed<const T: usize>(
+    panel: &Panel,
+    cols: Range<usize>,
+    rows: [Row; T],
+    out: &mut [[f32; PANEL_ROWS]; T],
+) {
     let ones = _mm256_set1_epi16(1);
-    let mut sums = [[_mm256_setzero_ps(); 2]; T];
-    for group in 0..panel.n_cols() / 32 {
+    let mut sums = load_sums(out);
+    for group in cols.start / 32..cols.end / 32 {
         let mut wide = [[_mm256_setzero_si256(); 2]; T];
         for step in 8 * group..8 * group + 8 {
             // SAFETY: as in `tile`.
@@ -160,7 +172,7 @@ unsafe fn tile_signed<const T: usize>(panel: &Panel, rows: [Row; T]) -> [[f32; P
             }
         }
     }
-    lanes(sums)
+    store_sums(sums, out);
 }
 
 /// Returns `x`, hiding from the compiler where it comes from: otherwise the compiler reassociates
@@ -222,16 +234,27 @@ unsafe fn repeat(row: Row, step: usize) -> __m256i {
 
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-fn lanes<const T: usize>(sums: [[__m256; 2]; T]) -> [[f32; PANEL_ROWS]; T] {
-    let mut lanes = [[0.0; PANEL_ROWS]; T];
-    for (lanes, [low, high]) in lanes.iter_mut().zip(sums) {
-        // SAFETY: the array is 64 writable bytes.
+fn load_sums<const T: usize>(from: &[[f32; PANEL_ROWS]; T]) -> [[__m256; 2]; T] {
+    let mut sums = [[_mm256_setzero_ps(); 2]; T];
+    for (sums, from) in sums.iter_mut().zip(from) {
+        // SAFETY: the array is 64 readable bytes.
         unsafe {
-            _mm256_storeu_ps(lanes.as_mut_ptr(), low);
-            _mm256_storeu_ps(lanes.as_mut_ptr().add(8), high);
+            *sums = [_mm256_loadu_ps(from.as_ptr()), _mm256_loadu_ps(from.as_ptr().add(8))];
         }
     }
-    lanes
+    sums
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+fn store_sums<const T: usize>(sums: [[__m256; 2]; T], to: &mut [[f32; PANEL_ROWS]; T]) {
+    for (to, [low, high]) in to.iter_mut().zip(sums) {
+        // SAFETY: the array is 64 writable bytes.
+        unsafe {
+            _mm256_storeu_ps(to.as_mut_ptr(), low);
+            _mm256_storeu_ps(to.as_mut_ptr().add(8), high);
+        }
+    }
 }
 
 /// Converts sixteen rows of `n_cols` bytes to groups of four, row by row: a transposition of 32-bit

@@ -5,6 +5,8 @@
 //! products therefore start with the activations' sum times -128.
 #![expect(unsafe_code, reason = "AVX intrinsics over raw pointers")]
 
+use std::ops::Range;
+
 use super::dot::AvxVnni;
 use super::wide::{Wide, Ymm, Zmm};
 use crate::activation::ActivationBatch;
@@ -60,6 +62,25 @@ pub(super) unsafe fn with_avx2(
 unsafe fn matmul<W: Wide>(
     panel: &Panel,
     activations: ActivationBatch<'_>,
+    first: usize,
+    out: &mut [[f32; PANEL_ROWS]],
+) {
+    out.fill([0.0; PANEL_ROWS]);
+    for cols in panel.parts() {
+        // SAFETY: guaranteed by the caller.
+        unsafe { add_part::<W>(panel, cols, activations, first, out) }
+    }
+}
+
+/// Adds the products of the columns `cols`, which are whole groups.
+///
+/// # Safety
+/// As for [`matmul`].
+#[inline(always)]
+unsafe fn add_part<W: Wide>(
+    panel: &Panel,
+    cols: Range<usize>,
+    activations: ActivationBatch<'_>,
     mut first: usize,
     mut out: &mut [[f32; PANEL_ROWS]],
 ) {
@@ -73,11 +94,12 @@ unsafe fn matmul<W: Wide>(
                 _ => 1,
             };
             let (now, later) = out.split_at_mut(n);
+            let cols = cols.clone();
             match n {
-                8 => tile_of::<W, 8>(panel, activations, first, now),
-                4 => tile_of::<W, 4>(panel, activations, first, now),
-                2 => tile_of::<W, 2>(panel, activations, first, now),
-                _ => tile_of::<W, 1>(panel, activations, first, now),
+                8 => tile_of::<W, 8>(panel, cols, activations, first, now),
+                4 => tile_of::<W, 4>(panel, cols, activations, first, now),
+                2 => tile_of::<W, 2>(panel, cols, activations, first, now),
+                _ => tile_of::<W, 1>(panel, cols, activations, first, now),
             }
             (first, out) = (first + n, later);
         }
@@ -91,6 +113,7 @@ unsafe fn matmul<W: Wide>(
 #[inline(always)]
 unsafe fn tile_of<W: Wide, const T: usize>(
     panel: &Panel,
+    cols: Range<usize>,
     activations: ActivationBatch<'_>,
     first: usize,
     out: &mut [[f32; PANEL_ROWS]],
@@ -103,24 +126,26 @@ unsafe fn tile_of<W: Wide, const T: usize>(
     // SAFETY: guaranteed by the caller.
     unsafe {
         match (format.max.is_none(), format.group) {
-            (true, _) => tile::<W, T, 32, true>(panel, rows, out),
-            (false, 32) => tile::<W, T, 32, false>(panel, rows, out),
-            (false, _) => tile::<W, T, 16, false>(panel, rows, out),
+            (true, _) => tile::<W, T, 32, true>(panel, cols, rows, out),
+            (false, 32) => tile::<W, T, 32, false>(panel, cols, rows, out),
+            (false, _) => tile::<W, T, 16, false>(panel, cols, rows, out),
         }
     }
 }
 
-/// Multiplies a panel with `T` activation rows. Signed weights have no minimums.
+/// Adds to `out` the products of the columns `cols` with `T` activation rows. Signed weights have no
+/// minimums.
 ///
 /// # Safety
 /// As for [`matmul`].
 #[inline(always)]
 unsafe fn tile<W: Wide, const T: usize, const GROUP: usize, const SIGNED: bool>(
     panel: &Panel,
+    cols: Range<usize>,
     rows: [Row; T],
     out: &mut [[f32; PANEL_ROWS]],
 ) {
-    let n_groups = panel.n_cols() / GROUP;
+    let groups = cols.start / GROUP..cols.end / GROUP;
     let values = panel.values.as_ptr();
     let (scales, mins) = (panel.scales.as_ptr(), panel.mins.as_ptr());
     // SAFETY: guaranteed by the caller: a panel has sixteen values for each column and sixteen
@@ -128,9 +153,12 @@ unsafe fn tile<W: Wide, const T: usize, const GROUP: usize, const SIGNED: bool>(
     // columns.
     unsafe {
         let mut sums = [W::zero_f(); T];
+        for t in 0..T {
+            sums[t] = W::load_f(out[t].as_ptr());
+        }
         let mut starts = [[0; PREPARED]; T];
-        for chunk in (0..n_groups).step_by(PREPARED) {
-            let end = n_groups.min(chunk + PREPARED);
+        for chunk in groups.clone().step_by(PREPARED) {
+            let end = groups.end.min(chunk + PREPARED);
             if SIGNED {
                 for t in 0..T {
                     prepare(rows[t], chunk, end, &mut starts[t]);
