@@ -190,7 +190,7 @@ impl<M: Multiply, const FIFTHS: bool> Eight<M, FIFTHS> {
         unsafe {
             let mask = _mm256_set1_epi8(15);
             let mut dots = [M::zero(); 2];
-            for half in 0..2 {
+            for (half, fifths) in fifths.iter().enumerate() {
                 let eighth = 2 * I + half;
                 // A burst of all lines would fill the queue of L1 misses that the loads need.
                 prefetch_part(ahead, 8 * Self::BYTES, eighth, 8);
@@ -200,8 +200,8 @@ impl<M: Multiply, const FIFTHS: bool> Eight<M, FIFTHS> {
                     let mut low = _mm256_and_si256(bytes, mask);
                     let mut high = _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), mask);
                     if FIFTHS {
-                        low = _mm256_or_si256(low, fifth_bit(fifths[half][k], 2 * I));
-                        high = _mm256_or_si256(high, fifth_bit(fifths[half][k], 2 * I + 1));
+                        low = _mm256_or_si256(low, fifth_bit(fifths[k], 2 * I));
+                        high = _mm256_or_si256(high, fifth_bit(fifths[k], 2 * I + 1));
                     }
                     M::add(&mut dots[0], half, low, four(row, idx));
                     M::add(&mut dots[1], half, high, four(row, idx + 32));
