@@ -81,6 +81,15 @@ pub fn to_f16(x: &[f32], out: &mut [f16]) {
     dispatch!(to_f16(x, out));
 }
 
+/// The values of `Q8_0` blocks: 34 bytes for 32 values each. As [`crate::dequantize()`], but fast
+/// enough to read a cache of keys and values.
+pub fn from_q8_0(blocks: &[u8], out: &mut [f32]) {
+    let (blocks, rest) = blocks.as_chunks();
+    let (out, out_rest) = out.as_chunks_mut();
+    assert!(rest.is_empty() && out_rest.is_empty() && blocks.len() == out.len(), "whole blocks");
+    dispatch!(from_q8_0(blocks, out));
+}
+
 /// e^x of each value, within [`EXP_TOLERANCE`]. Arguments below -87.3 give 0, those above 88.37 are
 /// clamped.
 pub fn exp(x: &mut [f32]) {

@@ -129,6 +129,12 @@ kernel! {
 }
 
 kernel! {
+    fn from_q8_0(blocks: &[[u8; 34]], out: &mut [[f32; 32]]) {
+        scalar::from_q8_0(blocks, out);
+    }
+}
+
+kernel! {
     fn to_f16(x: &[f32], out: &mut [f16]) {
         let (x, x_rest) = x.as_chunks::<8>();
         let (out, out_rest) = out.as_chunks_mut::<8>();

@@ -8,6 +8,8 @@ use half::f16;
 use super::f32_to_f16;
 use crate::vector::scalar::{self, EXP_MAX, EXP_MIN, F16_MAX, GELU_A, GELU_B};
 
+pub(crate) use crate::vector::scalar::from_q8_0;
+
 /// Number of accumulators, to shorten the dependency chain of additions.
 const SUMS: usize = 8;
 

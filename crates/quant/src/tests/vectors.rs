@@ -1,10 +1,12 @@
 //! Tests the vector operations.
 
 use half::f16;
+use lilims_gguf::TensorType;
 use proptest::prelude::*;
 
 use super::super::vector::{self, EXP_TOLERANCE, scalar};
 use super::Random;
+use crate::dequantize;
 
 /// Rounding of f32 sums in different orders, relative to the sum of the terms' magnitudes.
 const SUM_TOLERANCE: f32 = 1e-6;
@@ -80,6 +82,15 @@ proptest! {
             let expected = if is_clamped { f16::MAX.copysign(expected) } else { expected };
             prop_assert!(got.to_bits() == expected.to_bits() || got.is_nan() && expected.is_nan());
         }
+    }
+
+    #[test]
+    fn from_q8_0_equals_dequantisation(n_blocks in 0_usize..9, seed: u64) {
+        let blocks = Random(seed).blocks(TensorType::Q8_0, 32 * n_blocks);
+        let (mut got, mut expected) = (vec![f32::NAN; 32 * n_blocks], vec![0.0; 32 * n_blocks]);
+        vector::from_q8_0(&blocks, &mut got);
+        dequantize(TensorType::Q8_0, &blocks, &mut expected).expect("whole blocks");
+        prop_assert_eq!(got, expected);
     }
 
     #[test]

@@ -82,6 +82,18 @@ pub(crate) fn to_f16(x: &[f32], out: &mut [f16]) {
     }
 }
 
+/// Inlined, so that each instruction set compiles its own version.
+#[inline(always)]
+pub(crate) fn from_q8_0(blocks: &[[u8; 34]], out: &mut [[f32; 32]]) {
+    for (block, out) in blocks.iter().zip(out) {
+        let [low, high, values @ ..] = block;
+        let scale = f16::from_le_bytes([*low, *high]).to_f32();
+        for (out, &q) in out.iter_mut().zip(values) {
+            *out = scale * f32::from(q.cast_signed());
+        }
+    }
+}
+
 pub(crate) fn exp_one(x: f32) -> f32 {
     // Not `f32::min`, which would return the limit for a NaN.
     let x = if x > EXP_MAX { EXP_MAX } else { x };

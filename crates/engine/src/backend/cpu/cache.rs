@@ -9,7 +9,7 @@ use half::f16;
 use lilims_gguf::TensorType;
 
 use super::buffer::SharedBuffer;
-use crate::quant::{Kernel, dequantize, quantize_q8_0, vector};
+use crate::quant::{Kernel, quantize_q8_0, vector};
 use crate::window::Layout;
 use crate::{Error, KvType, ModelSpec};
 
@@ -159,7 +159,7 @@ impl<'a> KvRows<'a> {
         }
         let n_rows = self.bytes.len() / self.kernel().row_bytes(self.head_dim);
         let unpacked = &mut unpacked[..n_rows * self.head_dim];
-        dequantize(self.ty, self.bytes, unpacked).expect("rows are whole blocks");
+        vector::from_q8_0(self.bytes, unpacked);
         KvRows { ty: TensorType::F32, bytes: bytemuck::cast_slice(unpacked), ..self }
     }
 
