@@ -5,8 +5,12 @@
 
 mod answers;
 mod deletion;
+mod folders;
+mod fork;
 mod id;
 mod search;
+mod title;
+mod trash;
 mod tree;
 
 use rusqlite::{OptionalExtension, Row, params};
@@ -14,9 +18,11 @@ use serde_json::Value;
 
 pub use answers::{Delta, Ending};
 pub(crate) use answers::{Writer, stop_abandoned};
-pub use id::{ConversationId, MessageId};
+pub use folders::Folder;
+pub use id::{ConversationId, FolderId, MessageId};
 pub use search::SearchHit;
-pub use tree::{Message, MessageState, NewMessage, Part, PartKind, Role};
+pub use title::{TitleOrigin, question_title};
+pub use tree::{Message, MessageState, NewMessage, Part, PartKind, Role, TreeNode};
 
 use crate::{Error, Store, now_ms, signed, unsigned};
 
@@ -27,6 +33,10 @@ pub struct Conversation {
     pub id: ConversationId,
     /// Its title; `None` for an untitled conversation.
     pub title: Option<String>,
+    /// Where the title comes from; `None` where there is no title.
+    pub title_origin: Option<TitleOrigin>,
+    /// The folder that it is in.
+    pub folder: Option<FolderId>,
     /// When it was created; milliseconds since 1970, as all times here.
     pub created_ms: u64,
     /// When something was last said in it.
@@ -45,11 +55,30 @@ pub struct Conversation {
     pub view: Option<Value>,
 }
 
+/// A row of the list of conversations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConversationHead {
+    /// Its number, by which conversations sort as they were created.
+    pub id: ConversationId,
+    /// Its title; `None` for an untitled conversation.
+    pub title: Option<String>,
+    /// The folder that it is in.
+    pub folder: Option<FolderId>,
+    /// When something was last said in it.
+    pub updated_ms: u64,
+    /// Whether it stands before the others.
+    pub is_pinned: bool,
+    /// Whether it is put away.
+    pub is_archived: bool,
+}
+
 /// What is to change in a conversation; what is `None` stays.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ConversationChange {
-    /// The title; `Some(None)` removes it.
+    /// The title, from the user; `Some(None)` removes it.
     pub title: Option<Option<String>>,
+    /// The folder; `Some(None)` takes it out of its folder.
+    pub folder: Option<Option<FolderId>>,
     /// Whether it stands before the others.
     pub is_pinned: Option<bool>,
     /// Whether it is put away.
@@ -72,7 +101,10 @@ pub struct Draft {
 }
 
 const COLUMNS: &str = "id, title, created_ms, updated_ms, is_pinned, is_archived, current_leaf, \
-     overflow, settings, view";
+     overflow, settings, view, title_origin, folder";
+
+/// What is neither deleted nor a new chat in which nothing was said.
+const IS_LISTED: &str = "deleted_ms IS NULL AND (current_leaf IS NOT NULL OR title IS NOT NULL)";
 
 impl Store {
     /// Begins a conversation without messages.
@@ -101,7 +133,7 @@ impl Store {
     /// Those of the database.
     pub fn conversations(&self, is_archived: bool) -> Result<Vec<Conversation>, Error> {
         let sql = format!(
-            "SELECT {COLUMNS} FROM conversations WHERE is_archived = ?1
+            "SELECT {COLUMNS} FROM conversations WHERE is_archived = ?1 AND deleted_ms IS NULL
              ORDER BY is_pinned DESC, updated_ms DESC, id DESC"
         );
         let reader = self.reader();
@@ -110,12 +142,54 @@ impl Store {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
+    /// The conversations in which something was said or that have a title, the newest first: pinned and
+    /// archived ones, too.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn conversation_heads(&self) -> Result<Vec<ConversationHead>, Error> {
+        let sql = format!(
+            "SELECT id, title, folder, updated_ms, is_pinned, is_archived FROM conversations
+             WHERE {IS_LISTED} ORDER BY updated_ms DESC, id DESC"
+        );
+        let reader = self.reader();
+        let mut statement = reader.prepare_cached(&sql)?;
+        let rows = statement.query_map([], |row| {
+            Ok(ConversationHead {
+                id: row.get::<_, String>(0)?.into(),
+                title: row.get(1)?,
+                folder: row.get::<_, Option<String>>(2)?.map(FolderId::from),
+                updated_ms: unsigned(row.get(3)?),
+                is_pinned: row.get(4)?,
+                is_archived: row.get(5)?,
+            })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// The newest conversation in which nothing was said and that has no title: the one that a new chat
+    /// goes on with, so that they do not pile up.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn unused_conversation(&self) -> Result<Option<Conversation>, Error> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM conversations
+             WHERE deleted_ms IS NULL AND current_leaf IS NULL AND title IS NULL
+             ORDER BY id DESC LIMIT 1"
+        );
+        let reader = self.reader();
+        let mut statement = reader.prepare_cached(&sql)?;
+        Ok(statement.query_row([], conversation).optional()?)
+    }
+
     /// One conversation, if there is such a one.
     ///
     /// # Errors
     /// Those of the database.
     pub fn conversation(&self, id: &ConversationId) -> Result<Option<Conversation>, Error> {
-        let sql = format!("SELECT {COLUMNS} FROM conversations WHERE id = ?1");
+        let sql =
+            format!("SELECT {COLUMNS} FROM conversations WHERE id = ?1 AND deleted_ms IS NULL");
         let reader = self.reader();
         let mut statement = reader.prepare_cached(&sql)?;
         Ok(statement.query_row([id.as_str()], conversation).optional()?)
@@ -174,7 +248,7 @@ impl Store {
 }
 
 fn check_exists(connection: &rusqlite::Connection, id: &ConversationId) -> Result<(), Error> {
-    let sql = "SELECT 1 FROM conversations WHERE id = ?1";
+    let sql = "SELECT 1 FROM conversations WHERE id = ?1 AND deleted_ms IS NULL";
     let found = connection.prepare_cached(sql)?.exists([id.as_str()])?;
     if found { Ok(()) } else { Err(Error::NoSuchConversation { id: id.clone() }) }
 }
@@ -190,9 +264,15 @@ fn apply(
         transaction.prepare_cached(&sql)?.execute(params![id.as_str(), value])?;
         Ok(())
     };
-    let ConversationChange { title, is_pinned, is_archived, overflow, settings, view } = change;
+    let ConversationChange { title, folder, is_pinned, is_archived, overflow, settings, view } =
+        change;
     if let Some(title) = title {
         set("title", title)?;
+        set("title_origin", &title.as_ref().map(|_| TitleOrigin::User.as_str()))?;
+    }
+    if let Some(folder) = folder {
+        folders::check_exists(transaction, folder.as_ref())?;
+        set("folder", &folder.as_ref().map(|id| id.as_str()))?;
     }
     if let Some(is_pinned) = is_pinned {
         set("is_pinned", is_pinned)?;
@@ -224,6 +304,8 @@ fn conversation(row: &Row<'_>) -> rusqlite::Result<Conversation> {
         overflow: row.get(7)?,
         settings: json(row, 8)?,
         view: json(row, 9)?,
+        title_origin: TitleOrigin::read(row, 10)?,
+        folder: row.get::<_, Option<String>>(11)?.map(FolderId::from),
     })
 }
 

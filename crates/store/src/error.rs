@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
 
-use crate::{ConversationId, MessageId};
+use crate::{ConversationId, FolderId, MessageId};
 
 /// An error of the store.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +63,12 @@ pub enum Error {
     NoSuchMessage {
         /// The message asked for.
         id: MessageId,
+    },
+    /// There is no such folder of conversations.
+    #[error("there is no folder {id} of conversations")]
+    NoSuchFolder {
+        /// The folder asked for.
+        id: FolderId,
     },
     /// The message is not being written, so nothing can be appended to it.
     #[error("the message {id} is not being written")]

@@ -34,8 +34,9 @@ use parking_lot::{Mutex, MutexGuard};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 pub use conversations::{
-    Conversation, ConversationChange, ConversationId, Delta, Draft, Ending, Message, MessageId,
-    MessageState, NewMessage, Part, PartKind, Role, SearchHit,
+    Conversation, ConversationChange, ConversationHead, ConversationId, Delta, Draft, Ending,
+    Folder, FolderId, Message, MessageId, MessageState, NewMessage, Part, PartKind, Role,
+    SearchHit, TitleOrigin, TreeNode, question_title,
 };
 pub use downloads::{DownloadChange, DownloadState, QueuedDownload, Source};
 pub use error::Error;

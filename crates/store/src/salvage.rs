@@ -66,6 +66,7 @@ fn copy_rows(
     table: &str,
     columns: &str,
 ) -> Result<usize, Error> {
+    let columns = present(old, table, columns);
     let Ok(mut select) = old.prepare(&format!("SELECT {columns} FROM {table}")) else {
         return Ok(0);
     };
@@ -83,6 +84,16 @@ fn copy_rows(
         }
     }
     Ok(n_rows)
+}
+
+/// Those of `columns` that the table has: a file of an earlier version lacks the newest ones.
+fn present(old: &Connection, table: &str, columns: &str) -> String {
+    let sql = format!("SELECT {columns} FROM {table} LIMIT 0");
+    if old.prepare(&sql).is_ok() {
+        return columns.to_owned();
+    }
+    let has = |column: &&str| old.prepare(&format!("SELECT {column} FROM {table} LIMIT 0")).is_ok();
+    columns.split(", ").filter(has).collect::<Vec<_>>().join(", ")
 }
 
 /// The values of a row; what is not UTF-8 in its texts is replaced.
@@ -111,6 +122,8 @@ fn mend_tree(transaction: &Transaction<'_>) -> Result<(), Error> {
              WHERE other.id = messages.parent AND other.conversation = messages.conversation);
          DELETE FROM parts WHERE message NOT IN (SELECT id FROM messages);
          DELETE FROM journal WHERE message NOT IN (SELECT id FROM messages);
+         UPDATE conversations SET folder = NULL
+             WHERE folder NOT IN (SELECT id FROM conversation_folders);
          DELETE FROM drafts WHERE conversation NOT IN (SELECT id FROM conversations);",
     )?;
     Ok(())

@@ -12,7 +12,10 @@ pub(crate) const APPLICATION_ID: u32 = 0x4c53_544f;
 type Migration = fn(&Transaction<'_>) -> rusqlite::Result<()>;
 
 /// All steps; the file's version is the number of those that it has seen.
-const MIGRATIONS: &[Migration] = &[|transaction| transaction.execute_batch(FIRST)];
+const MIGRATIONS: &[Migration] = &[
+    |transaction| transaction.execute_batch(FIRST),
+    |transaction| transaction.execute_batch(SECOND),
+];
 
 /// The version that this program writes.
 pub(crate) fn version() -> u32 {
@@ -157,6 +160,30 @@ const FIRST: &str = "
     ) WITHOUT ROWID;
 ";
 
+/// Folders, where titles come from, and what is deleted but can be restored for a few seconds.
+const SECOND: &str = "
+    CREATE TABLE conversation_folders (
+        id TEXT PRIMARY KEY, name TEXT NOT NULL, created_ms INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    ALTER TABLE conversations ADD COLUMN title_origin TEXT;
+    ALTER TABLE conversations ADD COLUMN folder TEXT
+        REFERENCES conversation_folders (id) ON DELETE SET NULL;
+    ALTER TABLE conversations ADD COLUMN deleted_ms INTEGER;
+    ALTER TABLE messages ADD COLUMN deleted_ms INTEGER;
+    CREATE INDEX conversations_by_folder ON conversations (folder) WHERE folder IS NOT NULL;
+    CREATE INDEX conversations_deleted ON conversations (deleted_ms) WHERE deleted_ms IS NOT NULL;
+    CREATE INDEX messages_deleted ON messages (deleted_ms) WHERE deleted_ms IS NOT NULL;
+    UPDATE conversations SET title_origin = 'user' WHERE title IS NOT NULL;
+    -- As `question_title`, except that runs of white space are not joined.
+    UPDATE conversations SET title_origin = 'question', title = (
+        SELECT trim(substr(replace(replace(parts.text, char(10), ' '), char(13), ' '), 1, 80))
+        FROM messages JOIN parts ON parts.message = messages.id AND parts.kind = 'text'
+        WHERE messages.conversation = conversations.id AND messages.role = 'user'
+        ORDER BY messages.id, parts.ordinal LIMIT 1
+    ) WHERE title IS NULL;
+    UPDATE conversations SET title_origin = NULL WHERE title IS NULL;
+";
+
 /// The tables and the columns that are read of each, in the order of their insertion.
 pub(crate) const COLUMNS: &[(&str, &str)] = &[
     ("models", crate::models::COLUMNS),
@@ -165,15 +192,16 @@ pub(crate) const COLUMNS: &[(&str, &str)] = &[
     ("peaks", "model, family, weights, estimated, measured"),
     ("connections", "at_ms, host, purpose, outcome"),
     ("settings", "key, value"),
+    ("conversation_folders", "id, name, created_ms"),
     (
         "conversations",
         "id, title, created_ms, updated_ms, is_pinned, is_archived, current_leaf, overflow, \
-         settings, view",
+         settings, view, title_origin, folder, deleted_ms",
     ),
     (
         "messages",
         "id, conversation, parent, position, role, created_ms, model, settings, stats, state, \
-         error, writer",
+         error, writer, deleted_ms",
     ),
     ("parts", "message, ordinal, kind, text, data"),
     ("journal", "message, kind, text, data"),
@@ -210,5 +238,35 @@ mod tests {
         migrate(&transaction, 0).unwrap();
         check_tables(&transaction).unwrap();
         transaction.commit().unwrap();
+    }
+
+    #[test]
+    fn conversations_of_version_1_get_titles() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        let transaction = connection.transaction().unwrap();
+        transaction.execute_batch(FIRST).unwrap();
+        transaction
+            .execute_batch(
+                "INSERT INTO conversations (id, title, created_ms, updated_ms)
+                     VALUES ('a', NULL, 1, 2), ('b', 'Own', 1, 2), ('c', NULL, 1, 2);
+                 INSERT INTO messages (id, conversation, position, role, created_ms, state)
+                     VALUES ('m', 'a', 0, 'system', 1, 'done'), ('n', 'a', 1, 'user', 1, 'done'),
+                            ('o', 'b', 0, 'user', 1, 'done');
+                 INSERT INTO parts (message, ordinal, kind, text)
+                     VALUES ('m', 0, 'text', 'Be brief'), ('n', 0, 'text', 'Why
+not?'),
+                            ('o', 0, 'text', 'Other');",
+            )
+            .unwrap();
+        migrate(&transaction, 1).unwrap();
+        check_tables(&transaction).unwrap();
+        let sql = "SELECT title, title_origin FROM conversations ORDER BY id";
+        let mut statement = transaction.prepare(sql).unwrap();
+        let titles = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        let titles: Vec<(Option<String>, Option<String>)> = titles.map(Result::unwrap).collect();
+        let text = |text: &str| Some(text.to_owned());
+        let expected =
+            [(text("Why not?"), text("question")), (text("Own"), text("user")), (None, None)];
+        assert_eq!(titles, expected);
     }
 }

@@ -53,3 +53,8 @@ id! {
     /// Names a message, in all conversations.
     MessageId
 }
+
+id! {
+    /// Names a folder of conversations.
+    FolderId
+}

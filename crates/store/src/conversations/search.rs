@@ -22,6 +22,8 @@ const END: char = '\u{2}';
 pub struct SearchHit {
     /// The conversation that it is in.
     pub conversation: ConversationId,
+    /// Its title.
+    pub title: Option<String>,
     /// The message.
     pub message: MessageId,
     /// Which of the message's parts it is.
@@ -56,8 +58,12 @@ impl Store {
     }
 }
 
-const HIT: &str =
-    "messages.conversation, parts.message, parts.ordinal, messages.created_ms, parts.text";
+const HIT: &str = "messages.conversation, parts.message, parts.ordinal, messages.created_ms, parts.text, \
+     conversations.title";
+
+const JOIN: &str = "JOIN messages ON messages.id = parts.message AND messages.deleted_ms IS NULL
+    JOIN conversations ON conversations.id = messages.conversation
+        AND conversations.deleted_ms IS NULL";
 
 fn search_words(
     reader: &Connection,
@@ -68,7 +74,7 @@ fn search_words(
     let Some(expression) = expression(query) else { return Ok(Vec::new()) };
     let sql = format!(
         "SELECT {HIT}, highlight(search, 0, ?4, ?5) FROM search
-         JOIN parts ON parts.id = search.rowid JOIN messages ON messages.id = parts.message
+         JOIN parts ON parts.id = search.rowid {JOIN}
          WHERE search MATCH ?1 AND (?2 IS NULL OR messages.conversation = ?2)
          ORDER BY search.rank, parts.id DESC LIMIT ?3"
     );
@@ -78,7 +84,7 @@ fn search_words(
     let parameters = params![expression, conversation, limit, marks.0, marks.1];
     let rows = statement.query_map(parameters, |row| {
         let text: String = row.get(4)?;
-        let marked: String = row.get(5)?;
+        let marked: String = row.get(6)?;
         hit(row, &text, &marked_ranges(&text, &marked))
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
@@ -93,7 +99,7 @@ fn search_text(
     let terms: Vec<&str> = query.split_whitespace().collect();
     let Some(longest) = terms.iter().max_by_key(|term| term.len()) else { return Ok(Vec::new()) };
     let sql = format!(
-        "SELECT {HIT} FROM parts JOIN messages ON messages.id = parts.message
+        "SELECT {HIT} FROM parts {JOIN}
          WHERE parts.kind = 'text' AND instr(parts.text, ?1) > 0
              AND (?2 IS NULL OR messages.conversation = ?2)
          ORDER BY parts.id DESC"
@@ -163,6 +169,7 @@ fn hit(
     let inside = ranges.iter().filter(|it| it.start >= piece.start && it.end <= piece.end);
     Ok(SearchHit {
         conversation: row.get::<_, String>(0)?.into(),
+        title: row.get(5)?,
         message: row.get::<_, String>(1)?.into(),
         part: row.get(2)?,
         created_ms: unsigned(row.get(3)?),

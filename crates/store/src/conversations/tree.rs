@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use serde_json::Value;
 
 use super::answers::{Journalled, grow, journalled};
-use super::{ConversationId, MessageId, check_exists, json, text_of};
+use super::{ConversationId, MessageId, check_exists, json, text_of, title};
 use crate::{Error, Store, now_ms, signed, unsigned};
 
 /// Defines an enum whose values are stored as words.
@@ -120,6 +120,21 @@ pub struct Message {
     pub parts: Vec<Part>,
 }
 
+/// A message by its place in the tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TreeNode {
+    /// Names it.
+    pub id: MessageId,
+    /// What it follows; `None` for a beginning.
+    pub parent: Option<MessageId>,
+    /// Who wrote it.
+    pub role: Role,
+    /// How far it is.
+    pub state: MessageState,
+    /// The beginning of its text, where that was asked for.
+    pub excerpt: String,
+}
+
 /// A message to add.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewMessage {
@@ -189,7 +204,9 @@ impl Store {
     /// # Errors
     /// Those of the database.
     pub fn messages(&self, conversation: &ConversationId) -> Result<Vec<Message>, Error> {
-        let sql = format!("SELECT {COLUMNS} FROM messages WHERE conversation = ?1 ORDER BY id");
+        let sql = format!(
+            "SELECT {COLUMNS} FROM messages WHERE conversation = ?1 AND deleted_ms IS NULL ORDER BY id"
+        );
         read(&self.reader(), &sql, conversation.as_str())
     }
 
@@ -198,10 +215,7 @@ impl Store {
     /// # Errors
     /// Those of the database.
     pub fn branch(&self, leaf: &MessageId) -> Result<Vec<Message>, Error> {
-        let sql = format!(
-            "{UPWARDS} SELECT {COLUMNS} FROM branch JOIN messages USING (id) ORDER BY depth DESC"
-        );
-        read(&self.reader(), &sql, leaf.as_str())
+        branch_to(&self.reader(), leaf)
     }
 
     /// One message, if there is such a one.
@@ -209,7 +223,7 @@ impl Store {
     /// # Errors
     /// Those of the database.
     pub fn message(&self, id: &MessageId) -> Result<Option<Message>, Error> {
-        let sql = format!("SELECT {COLUMNS} FROM messages WHERE id = ?1");
+        let sql = format!("SELECT {COLUMNS} FROM messages WHERE id = ?1 AND deleted_ms IS NULL");
         Ok(read(&self.reader(), &sql, id.as_str())?.pop())
     }
 
@@ -220,11 +234,47 @@ impl Store {
     pub fn siblings(&self, id: &MessageId) -> Result<Vec<MessageId>, Error> {
         let sql = "SELECT other.id FROM messages AS it JOIN messages AS other
              ON other.conversation = it.conversation AND other.parent IS it.parent
+                 AND other.deleted_ms IS NULL
              WHERE it.id = ?1 ORDER BY other.position";
         let reader = self.reader();
         let mut statement = reader.prepare_cached(sql)?;
         let rows = statement.query_map([id.as_str()], |row| row.get::<_, String>(0))?;
         Ok(rows.map(|id| id.map(MessageId::from)).collect::<Result<_, _>>()?)
+    }
+
+    /// All messages of a conversation without what they say, each after its earlier siblings. With `excerpt_chars` above 0, so many characters from the beginning of the text.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn tree(
+        &self,
+        conversation: &ConversationId,
+        excerpt_chars: u32,
+    ) -> Result<Vec<TreeNode>, Error> {
+        let excerpt = match excerpt_chars {
+            0 => "NULL",
+            _ => {
+                "(SELECT substr(text, 1, ?2) FROM parts WHERE message = messages.id
+                     AND kind = 'text' AND text <> '' ORDER BY ordinal LIMIT 1)"
+            }
+        };
+        let sql = format!(
+            "SELECT id, parent, role, state, {excerpt} FROM messages
+             WHERE conversation = ?1 AND deleted_ms IS NULL AND ?2 >= 0
+             ORDER BY position, id"
+        );
+        let reader = self.reader();
+        let mut statement = reader.prepare_cached(&sql)?;
+        let rows = statement.query_map(params![conversation.as_str(), excerpt_chars], |row| {
+            Ok(TreeNode {
+                id: row.get::<_, String>(0)?.into(),
+                parent: row.get::<_, Option<String>>(1)?.map(MessageId::from),
+                role: Role::read(row, 2)?,
+                state: MessageState::read(row, 3)?,
+                excerpt: row.get::<_, Option<String>>(4)?.unwrap_or_default(),
+            })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// The end of the newest branch through a message: where to go when a version is chosen.
@@ -307,13 +357,18 @@ pub(super) fn insert(
         writer
     ])?;
     insert_parts(transaction, &id, parts)?;
+    if *role == Role::User
+        && let Some(text) = parts.iter().find(|part| part.kind == PartKind::Text)
+    {
+        title::set_from_question(transaction, conversation, &text.text)?;
+    }
     show(transaction, conversation, Some(&id))?;
     let sql = "UPDATE conversations SET updated_ms = max(updated_ms, ?2) WHERE id = ?1";
     transaction.prepare_cached(sql)?.execute(params![conversation.as_str(), now])?;
     Ok(id)
 }
 
-fn insert_parts(
+pub(super) fn insert_parts(
     transaction: &Transaction<'_>,
     message: &MessageId,
     parts: &[Part],
@@ -342,12 +397,12 @@ pub(super) fn conversation_of(
     connection: &Connection,
     id: &MessageId,
 ) -> Result<Option<ConversationId>, Error> {
-    let sql = "SELECT conversation FROM messages WHERE id = ?1";
+    let sql = "SELECT conversation FROM messages WHERE id = ?1 AND deleted_ms IS NULL";
     let found = connection.prepare_cached(sql)?.query_row([id.as_str()], |row| row.get(0));
     Ok(found.optional()?.map(|id: String| id.into()))
 }
 
-fn check_member(
+pub(super) fn check_member(
     connection: &Connection,
     conversation: &ConversationId,
     id: &MessageId,
@@ -376,6 +431,7 @@ pub(super) fn newest_child(
     parent: Option<&MessageId>,
 ) -> Result<Option<MessageId>, Error> {
     let sql = "SELECT id FROM messages WHERE conversation = ?1 AND parent IS ?2
+             AND deleted_ms IS NULL
          ORDER BY position DESC LIMIT 1";
     let parent = parent.map(|id| id.as_str());
     let mut statement = connection.prepare_cached(sql)?;
@@ -383,10 +439,20 @@ pub(super) fn newest_child(
     Ok(found.optional()?.map(|id: String| id.into()))
 }
 
+/// The messages from the beginning to `leaf`.
+pub(super) fn branch_to(connection: &Connection, leaf: &MessageId) -> Result<Vec<Message>, Error> {
+    let sql = format!(
+        "{UPWARDS} SELECT {COLUMNS} FROM branch JOIN messages USING (id) ORDER BY depth DESC"
+    );
+    read(connection, &sql, leaf.as_str())
+}
+
 /// Reads messages with their parts, and with what the journal has of those that are being written.
 fn read(connection: &Connection, sql: &str, id: &str) -> Result<Vec<Message>, Error> {
     // One transaction: a consistent snapshot, also while another process writes.
-    let transaction = connection.unchecked_transaction()?;
+    let transaction =
+        if connection.is_autocommit() { Some(connection.unchecked_transaction()?) } else { None };
+    let transaction = transaction.as_deref().unwrap_or(connection);
     let mut statement = transaction.prepare_cached(sql)?;
     let rows = statement.query_map([id], message)?;
     let mut messages: Vec<Message> = rows.collect::<Result<_, _>>()?;
@@ -396,7 +462,7 @@ fn read(connection: &Connection, sql: &str, id: &str) -> Result<Vec<Message>, Er
         let parts = select.query_map([message.id.as_str()], part)?;
         message.parts = parts.collect::<Result<_, _>>()?;
         if message.state == MessageState::Writing {
-            for Journalled { kind, text, data } in journalled(&transaction, &message.id)? {
+            for Journalled { kind, text, data } in journalled(transaction, &message.id)? {
                 grow(&mut message.parts, kind, &text, data);
             }
         }
