@@ -95,6 +95,7 @@ pub(crate) fn problem(error: &ipc::Error) -> String {
         Problem::TokenizerFailed => "the model's tokenizer fails on this text".to_owned(),
         Problem::NotAnAccessToken => "this is not an access token".to_owned(),
         Problem::ConversationGone => "the conversation was deleted".to_owned(),
+        Problem::ConversationFolderGone => "the folder of conversations was removed".to_owned(),
         Problem::Answering => "an answer is already being written".to_owned(),
         Problem::NoQuestion => "there is no question".to_owned(),
         Problem::HubUnreachable { host } => format!("{host} cannot be reached"),

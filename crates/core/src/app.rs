@@ -1,5 +1,6 @@
 //! The application: commands in, events out.
 
+mod conversations;
 mod library;
 mod load;
 mod turns;
@@ -13,7 +14,7 @@ use lilims_hub::{DownloadRow, DownloadState, Downloader};
 use lilims_ipc::{AppEvent, Command, Error, Event, ModelStatus, Reply, Request};
 use lilims_models::scan::Environment;
 
-use crate::conversations::Conversations;
+use crate::conversations::{Conversations, UNDO};
 use crate::conversions::{self, Converter};
 use crate::database::Database;
 use crate::library::{LibraryHandle, present, suspended_load};
@@ -45,7 +46,7 @@ impl App {
     ) -> Self {
         let events: Events = Arc::new(events);
         let library = Arc::new(LibraryHandle::default());
-        let conversations = Arc::new(Conversations::default());
+        let conversations = Arc::new(Conversations::new(Arc::clone(&events)));
         let library_events = Arc::new(library_events(&library, &events));
         let suspended = suspended_load();
         // The doors offer to load it, and nothing loads it before.
@@ -125,14 +126,8 @@ impl App {
                 host.use_model(Target { name: Some(name), context_tokens })?;
             }
             Command::UnloadModel => host.unload()?,
-            Command::Conversation
-            | Command::DeleteConversation { .. }
-            | Command::SetOverflow { .. }
-            | Command::Sampling
-            | Command::SetSampling { .. } => {
-                let app = self.clone();
-                return blocking(move || turns::call(&app.0.host, &app.0.conversations, command))
-                    .await;
+            command if conversations::is_own(&command) => {
+                return self.call_conversations(command).await;
             }
             Command::ConversionOffer { name, is_weighed } => {
                 let offer = move |it: &LibraryHandle| {
@@ -159,10 +154,30 @@ impl App {
         Ok(Reply::Done)
     }
 
+    async fn call_conversations(&self, command: Command) -> Result<Reply, Error> {
+        let deletes = conversations::deletes(&command);
+        let app = self.clone();
+        let work = move || conversations::call(&app.0.host, &app.0.conversations, command);
+        let reply = blocking(work).await?;
+        if deletes {
+            let app = self.clone();
+            // Not awaited: it can be undone until then.
+            tokio::spawn(async move {
+                tokio::time::sleep(UNDO).await;
+                blocking(move || conversations::purge(&app.0.host, &app.0.conversations)).await
+            });
+        }
+        Ok(reply)
+    }
+
     /// Stops everything and saves the session; waits a few seconds at most.
     pub fn shut_down(&self) {
         self.0.converter.shut_down();
         self.0.host.shut_down();
+        // Nobody can undo a deletion any more.
+        if let Err(error) = self.0.conversations.purge_all() {
+            tracing::warn!(?error, "cannot remove deleted conversations");
+        }
     }
 }
 

@@ -1,28 +1,38 @@
 //! Conversations in the database: what doors show of them, and the questions that are asked in them.
 
-use std::path::PathBuf;
-use std::sync::OnceLock;
+mod organise;
+mod present;
 
-use lilims_ipc::{self as ipc, Error, Options, Overflow, Problem, Request};
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+use lilims_ipc::{self as ipc, AppEvent, Error, Options, Overflow, Problem, Request};
 use lilims_models::enforce_session_quota;
 use lilims_store::{
-    self as store, ConversationChange, ConversationId, MessageId, NewMessage, PartKind, Role, Store,
+    self as store, ConversationChange, ConversationId, MessageId, NewMessage, Role, Store,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+pub(crate) use self::organise::UNDO;
+use self::present::{conversation_id, message, message_id, overflow};
 use crate::database::{Database, from_store};
 use crate::journal::{AnswerRecord, Journal};
 
 /// The setting that holds how answers are sampled.
 const SAMPLING: &str = "sampling";
+/// The setting that holds the conversation of the last visit.
+const SHOWN: &str = "conversation";
 /// The most that saved sessions take on disk.
 const SESSION_QUOTA_BYTES: u64 = 2 << 30;
 
 /// The conversations of the user, once their database is open.
-#[derive(Default)]
-pub(crate) struct Conversations(OnceLock<Result<Opened, Error>>);
+pub(crate) struct Conversations {
+    opened: OnceLock<Result<Opened, Error>>,
+    /// Where changes of the list go.
+    events: Arc<dyn Fn(AppEvent) + Send + Sync>,
+}
 
 struct Opened {
     database: Database,
@@ -57,60 +67,111 @@ pub(crate) struct Asked {
 }
 
 impl Conversations {
+    /// Conversations whose database is [provided](Self::provide) later. Changes of the list go to
+    /// `events`.
+    pub(crate) fn new(events: Arc<dyn Fn(AppEvent) + Send + Sync>) -> Self {
+        Self { opened: OnceLock::new(), events }
+    }
+
     /// Provides the database; calls wait for it until then.
     pub(crate) fn provide(&self, database: Result<Database, Error>) {
         let opened = database.and_then(|database| {
+            // What the last process deleted and could not remove any more.
+            if let Err(error) = database.store.empty_trash(u64::MAX) {
+                tracing::warn!(%error, "cannot remove deleted conversations");
+            }
             remove_orphaned_sessions(&database.store);
             Ok(Opened { journal: Journal::start(database.store.clone())?, database })
         });
         // Provided once.
-        let _ = self.0.set(opened);
+        let _ = self.opened.set(opened);
     }
 
     fn opened(&self) -> Result<&Opened, Error> {
-        self.0.wait().as_ref().map_err(Clone::clone)
+        self.opened.wait().as_ref().map_err(Clone::clone)
     }
 
     pub(crate) fn store(&self) -> Result<&Store, Error> {
         Ok(&self.opened()?.database.store)
     }
 
-    /// The conversation of the last visit, or a new one.
+    /// Opens a conversation at the newest branch through `message`, or at the one that was shown last.
+    /// Without a conversation, that of the last visit, or a new one.
     ///
     /// # Errors
-    /// If the database cannot be read or written.
-    pub(crate) fn current(&self) -> Result<ipc::Conversation, Error> {
-        match latest(self.store()?)? {
-            Some(conversation) => self.read(conversation),
-            None => self.begin(),
+    /// [`Problem::ConversationGone`], or if the database cannot be read or written.
+    pub(crate) fn open(
+        &self,
+        conversation: Option<&ipc::ConversationId>,
+        message: Option<&ipc::MessageId>,
+    ) -> Result<ipc::Conversation, Error> {
+        let store = self.store()?;
+        let Some(id) = conversation else {
+            return match last_shown(store)? {
+                Some(conversation) => self.read(conversation),
+                None => self.begin(),
+            };
+        };
+        let id = ConversationId::from(&*id.0);
+        if let Some(message) = message {
+            let leaf = store.leaf_below(&(&*message.0).into()).map_err(from_store)?;
+            store.set_current_leaf(&id, Some(&leaf)).map_err(from_store)?;
         }
+        self.show(&id)
     }
 
     /// The last conversation and where its session is saved, if there is one with messages.
     pub(crate) fn latest_session(&self) -> Option<(ipc::ConversationId, PathBuf)> {
         let store = self.store().ok()?;
-        let latest = latest(store).ok()??;
+        let latest = last_shown(store).ok()??;
         latest.current_leaf?;
         Some((conversation_id(&latest.id), store.session_path(&latest.id)))
     }
 
-    fn begin(&self) -> Result<ipc::Conversation, Error> {
+    /// A conversation in which nothing was said.
+    ///
+    /// # Errors
+    /// If the database cannot be read or written.
+    pub(crate) fn begin(&self) -> Result<ipc::Conversation, Error> {
         let store = self.store()?;
-        let id = store.create_conversation(&ConversationChange::default()).map_err(from_store)?;
-        self.read(store.conversation(&id).map_err(from_store)?.ok_or(Problem::ConversationGone)?)
+        let id = match store.unused_conversation().map_err(from_store)? {
+            Some(unused) => unused.id,
+            None => {
+                store.create_conversation(&ConversationChange::default()).map_err(from_store)?
+            }
+        };
+        self.show(&id)
+    }
+
+    /// Reads a conversation, which is then that of the last visit.
+    fn show(&self, id: &ConversationId) -> Result<ipc::Conversation, Error> {
+        let store = self.store()?;
+        let conversation = store.conversation(id).map_err(from_store)?;
+        let conversation = conversation.ok_or(Problem::ConversationGone)?;
+        store.overwrite(SHOWN, &id.as_str()).map_err(from_store)?;
+        self.read(conversation)
     }
 
     fn read(&self, conversation: store::Conversation) -> Result<ipc::Conversation, Error> {
+        let Opened { database: Database { store, unsaved, .. }, .. } = self.opened()?;
         let branch = match &conversation.current_leaf {
-            Some(leaf) => self.store()?.branch(leaf).map_err(from_store)?,
+            Some(leaf) => store.branch(leaf).map_err(from_store)?,
             None => Vec::new(),
         };
+        let tree = store.tree(&conversation.id, 0).map_err(from_store)?;
+        let versions = present::versions(&tree);
+        let shown = |stored: store::Message| {
+            let versions = versions.get(&stored.id).cloned().unwrap_or_default();
+            Some(ipc::Message { versions, ..message(stored)? })
+        };
+        let draft = store.draft(Some(&conversation.id)).map_err(from_store)?;
         Ok(ipc::Conversation {
             id: conversation_id(&conversation.id),
-            messages: branch.into_iter().filter_map(message).collect(),
+            messages: branch.into_iter().filter_map(shown).collect(),
             overflow: overflow(&conversation),
             view: conversation.view.and_then(parse),
-            unsaved: self.opened()?.database.unsaved.clone(),
+            draft: draft.map(|draft| draft.text).unwrap_or_default(),
+            unsaved: unsaved.clone(),
         })
     }
 
@@ -139,6 +200,10 @@ impl Conversations {
             ..NewMessage::empty(&id, Some(&question), Role::Assistant)
         };
         let answer = store.begin_message(&answer).map_err(from_store)?;
+        if request.text.is_some() {
+            store.set_draft(Some(&id), "").map_err(from_store)?;
+        }
+        self.notify(&id);
         Ok(Asked {
             id: message_id(&question),
             question: Question {
@@ -151,23 +216,6 @@ impl Conversations {
             },
             record: journal.record(answer),
         })
-    }
-
-    /// Deletes a conversation for good, if it is still there, and begins a new one. Also returns where
-    /// the session of the deleted one is saved.
-    ///
-    /// # Errors
-    /// If the database cannot be written, or a file stays.
-    pub(crate) fn delete(
-        &self,
-        id: &ipc::ConversationId,
-    ) -> Result<(ipc::Conversation, PathBuf), Error> {
-        let (store, id) = (self.store()?, ConversationId::from(&*id.0));
-        match store.delete_conversation(&id) {
-            Ok(()) | Err(store::Error::NoSuchConversation { .. }) => {}
-            Err(error) => return Err(from_store(error)),
-        }
-        Ok((self.begin()?, store.session_path(&id)))
     }
 
     /// Sets what happens when a conversation outgrows the context.
@@ -208,8 +256,17 @@ impl Conversations {
     }
 }
 
-/// The conversation in which something was last said.
-fn latest(store: &Store) -> Result<Option<store::Conversation>, Error> {
+/// The conversation of the last visit, or the one in which something was last said.
+fn last_shown(store: &Store) -> Result<Option<store::Conversation>, Error> {
+    let shown = store.get::<String>(SHOWN).unwrap_or_else(|error| {
+        tracing::warn!(%error, "cannot read which conversation was shown last");
+        None
+    });
+    if let Some(id) = shown
+        && let Some(conversation) = store.conversation(&id.into()).map_err(from_store)?
+    {
+        return Ok(Some(conversation));
+    }
     let conversations = store.conversations(false).map_err(from_store)?;
     Ok(conversations.into_iter().max_by_key(|it| (it.updated_ms, it.created_ms)))
 }
@@ -232,57 +289,11 @@ fn prompt(branch: Vec<store::Message>) -> Vec<ipc::Message> {
                 }
                 prompt.push(message);
             }
-            ipc::Role::Assistant if follows_question && is_answer(&message) => prompt.push(message),
+            ipc::Role::Assistant if is_answer(&message) => prompt.push(message),
             ipc::Role::Assistant => {}
         }
     }
     prompt
-}
-
-/// A message as doors show it; `None` for one of a kind that they do not show.
-fn message(message: store::Message) -> Option<ipc::Message> {
-    let role = match message.role {
-        Role::System => ipc::Role::System,
-        Role::User => ipc::Role::User,
-        Role::Assistant => ipc::Role::Assistant,
-        Role::Tool => return None,
-    };
-    let outcome = message.stats.and_then(parse);
-    let state = match message.state {
-        store::MessageState::Writing => ipc::MessageState::Writing,
-        store::MessageState::Done => ipc::MessageState::Done { outcome },
-        store::MessageState::Stopped => ipc::MessageState::Stopped { outcome },
-        store::MessageState::Failed => {
-            let error = message.error.and_then(parse);
-            ipc::MessageState::Failed { error: error.unwrap_or(Problem::Unknown.into()) }
-        }
-    };
-    let (mut content, mut reasoning) = (String::new(), None);
-    for part in message.parts {
-        match part.kind {
-            PartKind::Text => content.push_str(&part.text),
-            PartKind::Reasoning => {
-                let elapsed_ms = part.data.as_ref().and_then(|data| data["elapsed_ms"].as_u64());
-                let whole = reasoning.get_or_insert_with(ipc::Reasoning::default);
-                whole.text.push_str(&part.text);
-                whole.elapsed_ms = elapsed_ms.and_then(|ms| ms.try_into().ok());
-            }
-            PartKind::Attachment => {}
-        }
-    }
-    Some(ipc::Message { id: message_id(&message.id), role, content, reasoning, state })
-}
-
-fn overflow(conversation: &store::Conversation) -> Overflow {
-    conversation.overflow.clone().and_then(|word| parse(Value::String(word))).unwrap_or_default()
-}
-
-fn message_id(id: &MessageId) -> ipc::MessageId {
-    ipc::MessageId(id.as_str().to_owned())
-}
-
-fn conversation_id(id: &ConversationId) -> ipc::ConversationId {
-    ipc::ConversationId(id.as_str().to_owned())
 }
 
 /// A stored value; `None` for one that this version does not know.

@@ -14,7 +14,7 @@ fn sessions_of_deleted_conversations_are_removed_at_the_start() {
     for path in [&kept, &orphan, &other] {
         std::fs::write(path, "read").unwrap();
     }
-    let conversations = Conversations::default();
+    let conversations = Conversations::new(Arc::new(|_| {}));
     conversations.provide(Ok(database));
     assert!(kept.exists() && other.exists() && !orphan.exists());
 }
@@ -31,9 +31,9 @@ fn the_conversation_of_an_earlier_version_goes_on() {
     let store = std::sync::Arc::new(Store::open(folder.path()).unwrap());
     let mut database = Database::temporary(None).unwrap();
     database.store = store;
-    let conversations = Conversations::default();
+    let conversations = Conversations::new(Arc::new(|_| {}));
     conversations.provide(Ok(database));
-    let current = conversations.current().unwrap();
+    let current = conversations.open(None, None).unwrap();
     assert_eq!(current.overflow, Overflow::Stop);
     assert_eq!(current.view.unwrap().context_tokens, 9);
     let contents: Vec<&str> = current.messages.iter().map(|it| it.content.as_str()).collect();
@@ -44,8 +44,8 @@ fn the_conversation_of_an_earlier_version_goes_on() {
 
 #[test]
 fn why_nothing_is_saved_is_shown() {
-    let conversations = Conversations::default();
+    let conversations = Conversations::new(Arc::new(|_| {}));
     let error = Error::from(Problem::StoreDamaged);
     conversations.provide(Database::temporary(Some(error.clone())));
-    assert_eq!(conversations.current().unwrap().unsaved, Some(error));
+    assert_eq!(conversations.open(None, None).unwrap().unsaved, Some(error));
 }

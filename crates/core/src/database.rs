@@ -69,6 +69,8 @@ pub(crate) fn from_store(error: lilims_store::Error) -> Error {
         Store::NoSuchConversation { .. } | Store::NoSuchMessage { .. } => {
             Error::caused_by(Problem::ConversationGone, &error)
         }
+        Store::StillWriting { .. } => Error::caused_by(Problem::Answering, &error),
+        Store::NoSuchFolder { .. } => Error::caused_by(Problem::ConversationFolderGone, &error),
         _ => lilims_hub::Error::from(error).into(),
     }
 }

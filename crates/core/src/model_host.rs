@@ -90,11 +90,17 @@ pub struct ModelHost {
 /// State of the handle and the thread.
 struct Shared {
     status: Mutex<ModelStatus>,
-    /// The cancel flag of the answer that was accepted and has not ended.
-    answering: Mutex<Option<Arc<AtomicBool>>>,
+    /// The answer that was accepted and has not ended.
+    answering: Mutex<Option<Answering>>,
     /// The question that waits for the thread, or for a model.
     waiting: Mutex<Option<Waiting>>,
     notify: Box<dyn Fn(&ModelStatus) + Send + Sync>,
+}
+
+/// An answer that was accepted.
+struct Answering {
+    conversation: ConversationId,
+    cancel: Arc<AtomicBool>,
 }
 
 /// A question that waits.
@@ -116,17 +122,24 @@ impl Drop for Turn {
     }
 }
 
+/// The conversations whose session is dropped.
+enum Forgotten {
+    All,
+    One {
+        conversation: ConversationId,
+        /// Where its session is saved.
+        session: PathBuf,
+    },
+}
+
 enum Job {
     Load,
     Use(Target),
     Unload,
     /// There is a question that waits.
     Answer,
-    Forget {
-        conversation: ConversationId,
-        /// Where its session is saved.
-        session: PathBuf,
-    },
+    /// Conversations were deleted.
+    Forget(Forgotten),
     End,
 }
 
@@ -175,17 +188,17 @@ impl ModelHost {
         self.shared.status.lock().clone()
     }
 
-    /// Begins a turn, in which one question is answered.
+    /// Begins a turn, in which one question of a conversation is answered.
     ///
     /// # Errors
     /// The model's own if it failed to load; [`Problem::Answering`] during another turn.
-    pub(crate) fn begin_turn(&self) -> Result<Turn, Error> {
+    pub(crate) fn begin_turn(&self, conversation: &ConversationId) -> Result<Turn, Error> {
         match self.status() {
             ModelStatus::Failed { error } => return Err(error),
             ModelStatus::LoadSuspended { .. } => return Err(Problem::LoadSuspended.into()),
             _ => {}
         }
-        let cancel = self.shared.begin_answer()?;
+        let cancel = self.shared.begin_answer(conversation)?;
         Ok(Turn { shared: Arc::clone(&self.shared), cancel })
     }
 
@@ -222,6 +235,16 @@ impl ModelHost {
         if let Some(Waiting { turn, stream, .. }) = waiting {
             drop(turn);
             stream.end(Ok(stopped_early()));
+        }
+    }
+
+    /// Stops the answer to a question of this conversation, if there is one.
+    pub(crate) fn stop_in(&self, conversation: &ConversationId) {
+        let answering = self.shared.answering.lock();
+        let is_own = answering.as_ref().is_some_and(|it| it.conversation == *conversation);
+        drop(answering);
+        if is_own {
+            self.stop();
         }
     }
 
@@ -277,7 +300,15 @@ impl ModelHost {
         conversation: ConversationId,
         session: PathBuf,
     ) -> Result<(), Error> {
-        self.pass(Job::Forget { conversation, session })
+        self.pass(Job::Forget(Forgotten::One { conversation, session }))
+    }
+
+    /// Drops the session, whichever conversation it is of: all were deleted with their files.
+    ///
+    /// # Errors
+    /// As for [`ModelHost::retry_load`].
+    pub(crate) fn forget_all(&self) -> Result<(), Error> {
+        self.pass(Job::Forget(Forgotten::All))
     }
 
     fn pass(&self, job: Job) -> Result<(), Error> {
@@ -300,17 +331,18 @@ impl Shared {
         (self.notify)(&status);
     }
 
-    fn begin_answer(&self) -> Result<Arc<AtomicBool>, Error> {
+    fn begin_answer(&self, conversation: &ConversationId) -> Result<Arc<AtomicBool>, Error> {
         let mut answering = self.answering.lock();
         if answering.is_some() {
             return Err(Problem::Answering.into());
         }
-        Ok(Arc::clone(answering.insert(Arc::default())))
+        let (conversation, cancel) = (conversation.clone(), Arc::default());
+        Ok(Arc::clone(&answering.insert(Answering { conversation, cancel }).cancel))
     }
 
     /// Sets the cancel flag of the current turn, if there is one. Called with `waiting` locked.
     fn cancel_answer(&self) {
-        if let Some(cancel) = &*self.answering.lock() {
+        if let Some(Answering { cancel, .. }) = &*self.answering.lock() {
             cancel.store(true, Ordering::Relaxed);
         }
     }
@@ -344,7 +376,10 @@ impl Worker {
                         self.load();
                     }
                 }
-                Job::Forget { conversation, session } => self.forget(&conversation, &session),
+                Job::Forget(Forgotten::One { conversation, session }) => {
+                    self.forget(&conversation, &session);
+                }
+                Job::Forget(Forgotten::All) => self.with_backend(|backend| backend.discard()),
                 Job::End => break,
             }
             self.answer_waiting();

@@ -36,7 +36,14 @@ fn question(text: &str) -> Question {
     let content = text.to_owned();
     Question {
         conversation: ConversationId("conversation".to_owned()),
-        messages: vec![Message { id, role: Role::User, content, reasoning: None, state }],
+        messages: vec![Message {
+            id,
+            role: Role::User,
+            content,
+            reasoning: None,
+            state,
+            versions: Vec::new(),
+        }],
         answer: MessageId("answer".to_owned()),
         options: Options::default(),
         overflow: Overflow::Slide,
@@ -45,7 +52,7 @@ fn question(text: &str) -> Question {
 }
 
 fn ask(thread: &ModelHost, question: &str) -> Result<Receiver<Event>, Error> {
-    let turn = thread.begin_turn()?;
+    let turn = thread.begin_turn(&ConversationId("conversation".to_owned()))?;
     let (sink, events) = sink();
     thread.send(turn, self::question(question), AnswerStream::new(sink));
     Ok(events)
@@ -232,7 +239,7 @@ fn a_question_that_is_stopped_while_it_is_stored_does_not_wait() {
         loaded()
     };
     let (thread, _statuses) = start_with(load, NEVER, None);
-    let turn = thread.begin_turn().unwrap();
+    let turn = thread.begin_turn(&ConversationId("conversation".to_owned())).unwrap();
     thread.stop();
     let (sink, events) = sink();
     thread.send(turn, question("hi"), AnswerStream::new(sink));

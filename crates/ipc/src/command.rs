@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CatalogueModel, Conversation, ConversationId, Conversion, ConversionOffer, ConversionRequest,
-    Download, DownloadPlan, Fit, Library, Limits, ModelStatus, Options, Overflow, Report,
-    Repository, Search, SearchResult,
+    BranchNode, CatalogueModel, Conversation, ConversationChange, ConversationFolder,
+    ConversationHead, ConversationId, ConversationList, Conversion, ConversionOffer,
+    ConversionRequest, Download, DownloadPlan, Fit, FolderId, Library, Limits, MessageId,
+    ModelStatus, Options, Overflow, Report, Repository, Search, SearchHit, SearchResult,
 };
 
 /// A request to the application. Each variant names the reply that it gets; without one, that is
@@ -29,12 +30,99 @@ pub enum Command {
     /// Unloads the model; the next question loads it again.
     UnloadModel,
 
-    /// The conversation of the last visit, or a new one: [`Reply::Conversation`].
-    Conversation,
-    /// Deletes a conversation for good and begins a new one: [`Reply::Conversation`].
+    /// All conversations and their folders: [`Reply::Conversations`].
+    Conversations,
+    /// Opens a conversation: [`Reply::Conversation`].
+    OpenConversation {
+        /// Which; `None` is that of the last visit, or a new one.
+        conversation: Option<ConversationId>,
+        /// A message of the branch to show; `None` is the branch that was shown last.
+        message: Option<MessageId>,
+    },
+    /// Begins a new conversation: [`Reply::Conversation`]. It is listed once something was said in it.
+    NewConversation,
+    /// Changes a conversation's title or place in the list.
+    ChangeConversation {
+        /// The conversation.
+        conversation: ConversationId,
+        /// The change.
+        change: ConversationChange,
+    },
+    /// Deletes a conversation. [`Command::RestoreConversation`] restores it for ten seconds; then it is
+    /// gone for good.
     DeleteConversation {
         /// Which.
         conversation: ConversationId,
+    },
+    /// Restores a conversation that was just deleted.
+    RestoreConversation {
+        /// Which.
+        conversation: ConversationId,
+    },
+    /// Deletes all conversations for good, at once, and begins a new one: [`Reply::Conversation`].
+    DeleteAllConversations,
+    /// About how much disk space all conversations take: [`Reply::SizeBytes`].
+    ConversationsSize,
+    /// Finds messages by their words, in all branches of all conversations: [`Reply::SearchHits`].
+    SearchConversations {
+        /// The words; the last one may be the beginning of a word.
+        query: String,
+    },
+    /// All messages of a conversation as a tree: [`Reply::BranchMap`].
+    BranchMap {
+        /// Which conversation.
+        conversation: ConversationId,
+    },
+    /// Adds another version of a message beside it and shows it: [`Reply::Conversation`]. What follows
+    /// the message stays with the old version. A question is better asked again with [`crate::Request`].
+    EditMessage {
+        /// The message.
+        message: MessageId,
+        /// The text of the new version.
+        text: String,
+    },
+    /// Copies the branch up to a message to a new conversation: [`Reply::Conversation`].
+    ForkConversation {
+        /// The message.
+        message: MessageId,
+    },
+    /// Deletes a message and what follows it, as [`Command::DeleteConversation`] deletes a conversation:
+    /// [`Reply::Conversation`].
+    DeleteMessage {
+        /// Which.
+        message: MessageId,
+    },
+    /// Restores a message that was just deleted, and shows the branch that ends with `leaf`:
+    /// [`Reply::Conversation`].
+    RestoreMessage {
+        /// Which.
+        message: MessageId,
+        /// The end of the branch that was shown.
+        leaf: MessageId,
+    },
+    /// Stores what is typed into a conversation and not sent.
+    SetDraft {
+        /// The conversation.
+        conversation: ConversationId,
+        /// The text; an empty one removes the draft.
+        text: String,
+    },
+    /// Creates a folder of conversations.
+    CreateConversationFolder {
+        /// Its name.
+        name: String,
+    },
+    /// Renames a folder of conversations.
+    RenameConversationFolder {
+        /// Which.
+        folder: FolderId,
+        /// Its new name.
+        name: String,
+    },
+    /// Removes a folder of conversations, which stay.
+    RemoveConversationFolder {
+        /// Which.
+        folder: FolderId,
     },
     /// Sets what happens when a conversation outgrows the context.
     SetOverflow {
@@ -198,8 +286,16 @@ pub enum Reply {
     Done,
     /// The status of the model.
     Status(ModelStatus),
+    /// All conversations and their folders.
+    Conversations(ConversationList),
     /// The conversation.
     Conversation(Conversation),
+    /// The messages that were found, the best first.
+    SearchHits(Vec<SearchHit>),
+    /// The messages of a conversation, each after the one that it follows.
+    BranchMap(Vec<BranchNode>),
+    /// A size in bytes.
+    SizeBytes(u64),
     /// How answers are sampled; `None` until that was set.
     Sampling(Option<Options>),
     /// The library.
@@ -230,6 +326,12 @@ pub enum Reply {
 pub enum AppEvent {
     /// The status of the model.
     Status(ModelStatus),
+    /// A conversation that is new in the list or has changed there.
+    Conversation(ConversationHead),
+    /// A conversation that has left the list.
+    ConversationGone(ConversationId),
+    /// The folders of conversations.
+    ConversationFolders(Vec<ConversationFolder>),
     /// The library.
     Library(Library),
     /// The downloads, at most four times a second.

@@ -24,6 +24,11 @@ id! {
     MessageId
 }
 
+id! {
+    /// Names a folder of conversations.
+    FolderId
+}
+
 /// Who wrote a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -49,6 +54,9 @@ pub struct Message {
     pub reasoning: Option<Reasoning>,
     /// How far it is.
     pub state: MessageState,
+    /// All versions of it, itself among them, in the order in which they were written; empty where there
+    /// is one alone.
+    pub versions: Vec<MessageId>,
 }
 
 /// What a model wrote for itself before an answer.
@@ -93,15 +101,15 @@ pub struct Outcome {
     pub stats: Stats,
 }
 
-/// A question, or the wish for another answer to one.
+/// A question, or the wish for another answer to one or for more of an answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Request {
     /// The conversation.
     pub conversation: ConversationId,
     /// The message that the question follows; `None` begins the conversation. Without a text, the
-    /// question that is answered again.
+    /// question that is answered again, or the answer that is continued.
     pub parent: Option<MessageId>,
-    /// The question; `None` answers `parent` again.
+    /// The question; `None` answers `parent` again, or continues it.
     pub text: Option<String>,
 }
 
@@ -129,6 +137,8 @@ pub struct Conversation {
     pub overflow: Overflow,
     /// What the model saw of it after the last answer.
     pub view: Option<ContextView>,
+    /// What was typed and not sent.
+    pub draft: String,
     /// Why conversations last only as long as the app: the database cannot be opened. `None` if they
     /// are saved.
     pub unsaved: Option<Error>,

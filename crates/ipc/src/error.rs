@@ -170,6 +170,8 @@ pub enum Problem {
     NoQuestion,
     /// The conversation, or a message of it, was deleted.
     ConversationGone,
+    /// The folder of conversations was removed.
+    ConversationFolderGone,
 
     /// What was given is not an access token.
     NotAnAccessToken,

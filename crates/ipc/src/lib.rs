@@ -4,14 +4,19 @@
 
 mod command;
 mod conversation;
+mod conversation_list;
 mod convert;
 mod error;
 mod library;
 
 pub use command::{AppEvent, Command, Reply};
 pub use conversation::{
-    ContextView, Conversation, ConversationId, Event, Finish, Message, MessageId, MessageState,
-    Outcome, Overflow, Phase, PromptNote, Reasoning, Request, Role, Stats,
+    ContextView, Conversation, ConversationId, Event, Finish, FolderId, Message, MessageId,
+    MessageState, Outcome, Overflow, Phase, PromptNote, Reasoning, Request, Role, Stats,
+};
+pub use conversation_list::{
+    BranchNode, ConversationChange, ConversationFolder, ConversationHead, ConversationList,
+    ExcerptPiece, SearchHit,
 };
 pub use convert::{
     Caution, Conversion, ConversionOffer, ConversionRecord, ConversionRequest, ConversionStage,

@@ -58,7 +58,7 @@ fn the_users_title_stays_and_a_models_replaces_the_question() {
     let question = say(&store, &id, None, Role::User, "hi");
     assert_eq!(store.conversations_to_title(9).unwrap(), []);
     say(&store, &id, Some(&question), Role::Assistant, "hello");
-    assert_eq!(store.conversations_to_title(9).unwrap(), [id.clone()]);
+    assert_eq!(store.conversations_to_title(9).unwrap(), std::slice::from_ref(&id));
     assert!(store.propose_title(&id, "Greeting").unwrap());
     assert_eq!(store.conversations_to_title(9).unwrap(), []);
     let title = Some(Some("Mine".to_owned()));
@@ -100,7 +100,7 @@ fn a_hidden_conversation_is_not_found_until_it_is_restored() {
     assert_eq!(store.search("needle", None, 9).unwrap().len(), 1);
     store.trash_conversation(&id).unwrap();
     assert_eq!(store.empty_trash(0).unwrap(), []);
-    assert_eq!(store.empty_trash(u64::MAX).unwrap(), [id.clone()]);
+    assert_eq!(store.empty_trash(u64::MAX).unwrap(), std::slice::from_ref(&id));
     assert!(!store.restore_conversation(&id).unwrap());
 }
 
@@ -114,7 +114,7 @@ fn a_hidden_message_takes_what_follows_and_comes_back_with_it() {
     let last = say(&store, &id, Some(&second), Role::User, "needle");
     assert_eq!(store.trash_message(&second).unwrap(), 2);
     assert_eq!(leaf(&store, &id), Some(first.clone()));
-    assert_eq!(store.siblings(&first).unwrap(), [first.clone()]);
+    assert_eq!(store.siblings(&first).unwrap(), std::slice::from_ref(&first));
     assert_eq!(store.messages(&id).unwrap().len(), 2);
     assert_eq!(store.tree(&id, 9).unwrap().len(), 2);
     assert_eq!(store.search("needle", None, 9).unwrap(), []);

@@ -50,6 +50,7 @@ fn problem(problem: &Problem) -> String {
         Problem::TokenizerFailed => text!(error.tokenizer_failed).into(),
         Problem::NotAnAccessToken => text!(error.not_an_access_token).into(),
         Problem::ConversationGone => text!(error.conversation_gone).into(),
+        Problem::ConversationFolderGone => text!(error.conversation_folder_gone).into(),
         Problem::Answering => text!(error.answering).into(),
         Problem::NoQuestion => text!(error.no_question).into(),
         Problem::HubUnreachable { host } => text!(error.hub_unreachable, host = name(host)),

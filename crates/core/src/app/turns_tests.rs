@@ -4,8 +4,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use lilims_ipc::{
-    Conversation, ConversationId, Finish, Message, MessageId, MessageState, ModelStatus, Options,
-    Overflow, Problem, Role,
+    Command, Conversation, ConversationChange, ConversationId, ConversationList, Finish, Message,
+    MessageId, MessageState, ModelStatus, Options, Overflow, Problem, Reply, Role,
 };
 use lilims_store::Store;
 use parking_lot::Mutex;
@@ -26,7 +26,7 @@ struct Door {
 
 impl Door {
     fn open(idle: Idle, mut load: impl FnMut() -> Result<Loaded, Error> + Send + 'static) -> Self {
-        let conversations = Conversations::default();
+        let conversations = Conversations::new(std::sync::Arc::new(|_| {}));
         conversations.provide(Database::temporary(None));
         let (sender, statuses) = channel();
         let sender = Mutex::new(sender);
@@ -44,14 +44,31 @@ impl Door {
     }
 
     fn call(&self, command: Command) -> Reply {
-        call(&self.host, &self.conversations, command).unwrap()
+        super::super::conversations::call(&self.host, &self.conversations, command).unwrap()
     }
 
     fn conversation(&self) -> Conversation {
-        match self.call(Command::Conversation) {
+        self.opened(Command::OpenConversation { conversation: None, message: None })
+    }
+
+    /// The conversation that a command opens.
+    fn opened(&self, command: Command) -> Conversation {
+        match self.call(command) {
             Reply::Conversation(conversation) => conversation,
             reply => panic!("{reply:?}"),
         }
+    }
+
+    fn all(&self) -> ConversationList {
+        match self.call(Command::Conversations) {
+            Reply::Conversations(list) => list,
+            reply => panic!("{reply:?}"),
+        }
+    }
+
+    /// The titles of all conversations.
+    fn list(&self) -> Vec<String> {
+        self.all().conversations.into_iter().map(|head| head.title.unwrap_or_default()).collect()
     }
 
     fn ask(&self, request: Request) -> Result<Receiver<Event>, Error> {
@@ -174,11 +191,13 @@ fn a_conversation_is_deleted_for_good_with_no_model_loaded() {
         let session = door.store().session_path(&id);
         std::fs::create_dir_all(session.parent().unwrap()).unwrap();
         std::fs::write(&session, "read").unwrap();
-        let reply = door.call(Command::DeleteConversation { conversation: conversation.id });
-        let Reply::Conversation(new) = reply else { panic!("{reply:?}") };
+        door.call(Command::DeleteConversation { conversation: conversation.id });
+        let Reply::Conversation(new) = door.call(Command::NewConversation) else { panic!() };
         assert!(new.messages.is_empty());
         assert_eq!(door.conversation().id, new.id);
+        assert!(session.exists(), "it can still be restored");
         door.host.shut_down();
+        door.conversations.purge_all().unwrap();
         assert_eq!(door.store().conversation(&id).unwrap(), None, "loaded before: {is_loaded}");
         assert!(!session.exists());
     }
@@ -196,6 +215,101 @@ fn a_conversation_can_be_deleted_while_its_answer_is_written() {
     assert_eq!(outcome.finish, Finish::Stopped);
     assert!(door.conversation().messages.is_empty());
     assert!(matches!(door.say("hi").last(), Some(Event::Done { .. })));
+}
+
+#[test]
+fn an_edit_is_another_version_and_a_fork_a_conversation_of_its_own() {
+    let door = Door::ready();
+    door.say("hi");
+    let first = door.conversation();
+    let answer = first.messages[1].id.clone();
+    let command = Command::EditMessage { message: answer.clone(), text: "Good day".into() };
+    let edited = door.opened(command);
+    assert_eq!(contents(&edited.messages), [(Role::User, "hi"), (Role::Assistant, "Good day")]);
+    let new = edited.messages[1].id.clone();
+    assert_eq!(edited.messages[1].versions, [answer.clone(), new.clone()]);
+    assert_eq!(edited.messages[0].versions, []);
+    assert!(matches!(door.say("next").last(), Some(Event::Done { .. })));
+
+    let fork = door.opened(Command::ForkConversation { message: new });
+    assert_ne!(fork.id, first.id);
+    assert_eq!(contents(&fork.messages), [(Role::User, "hi"), (Role::Assistant, "Good day")]);
+    let open =
+        Command::OpenConversation { conversation: Some(first.id.clone()), message: Some(answer) };
+    assert_eq!(contents(&door.opened(open).messages), contents(&first.messages));
+    let map = door.call(Command::BranchMap { conversation: first.id });
+    let Reply::BranchMap(map) = map else { panic!("{map:?}") };
+    let shown: Vec<_> = map.iter().map(|node| (&*node.excerpt, node.is_shown)).collect();
+    let expected =
+        [("hi", true), ("hello", true), ("Good day", false), ("next", false), ("hello", false)];
+    assert_eq!(shown, expected);
+}
+
+#[test]
+fn what_was_deleted_is_restored_until_it_is_purged() {
+    let door = Door::ready();
+    door.say("hi");
+    let conversation = door.conversation();
+    let leaf = conversation.messages[1].id.clone();
+    let question = conversation.messages[0].id.clone();
+    let left = door.opened(Command::DeleteMessage { message: question.clone() });
+    assert!(left.messages.is_empty());
+    let restored = door.opened(Command::RestoreMessage { message: question, leaf });
+    assert_eq!(restored.messages, conversation.messages);
+
+    door.call(Command::DeleteConversation { conversation: conversation.id.clone() });
+    assert_eq!(door.list(), [] as [&str; 0]);
+    door.call(Command::RestoreConversation { conversation: conversation.id.clone() });
+    assert_eq!(door.list(), ["hi"]);
+    door.call(Command::DeleteConversation { conversation: conversation.id.clone() });
+    assert_eq!(door.conversations.purge(0).unwrap(), []);
+    assert_eq!(door.conversations.purge(u64::MAX).unwrap()[0].0, conversation.id);
+    let late = door.conversations.restore(&conversation.id).unwrap_err();
+    assert_eq!(late.problem, Problem::ConversationGone);
+    door.say("again");
+    door.call(Command::DeleteAllConversations);
+    assert_eq!(door.list(), [] as [&str; 0]);
+}
+
+#[test]
+fn conversations_are_listed_renamed_found_and_put_into_folders() {
+    let door = Door::ready();
+    door.say("Where is\nthe needle?");
+    assert_eq!(door.list(), ["Where is the needle?"]);
+    let id = door.conversation().id;
+    let change = |change| {
+        door.call(Command::ChangeConversation { conversation: id.clone(), change });
+    };
+    change(ConversationChange::Title(" My \n title ".into()));
+    change(ConversationChange::Pinned(true));
+    door.call(Command::CreateConversationFolder { name: "Work".into() });
+    let folder = door.all().folders.remove(0);
+    change(ConversationChange::Folder(Some(folder.id.clone())));
+    let head = door.all().conversations.remove(0);
+    assert_eq!((head.title.as_deref(), head.is_pinned), (Some("My title"), true));
+    assert_eq!(head.folder, Some(folder.id.clone()));
+    door.call(Command::RemoveConversationFolder { folder: folder.id });
+    assert_eq!(door.all().conversations[0].folder, None);
+
+    let Reply::SearchHits(hits) = door.call(Command::SearchConversations { query: "need".into() })
+    else {
+        panic!()
+    };
+    let [hit] = &*hits else { panic!("{hits:?}") };
+    assert_eq!((&hit.conversation, hit.title.as_deref()), (&id, Some("My title")));
+    let found: Vec<_> = hit.excerpt.iter().filter(|it| it.is_match).map(|it| &*it.text).collect();
+    assert_eq!(found, ["needle"]);
+}
+
+#[test]
+fn a_draft_is_kept_until_it_is_sent() {
+    let door = Door::ready();
+    let conversation = door.conversation();
+    let text = "half a quest".to_owned();
+    door.call(Command::SetDraft { conversation: conversation.id.clone(), text });
+    assert_eq!(door.conversation().draft, "half a quest");
+    door.say("hi");
+    assert_eq!(door.conversation().draft, "");
 }
 
 #[test]

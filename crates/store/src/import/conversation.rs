@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::MAX_BYTES;
-use crate::{ConversationId, Error, MessageId, now_ms, signed};
+use crate::{ConversationId, Error, MessageId, TitleOrigin, now_ms, question_title, signed};
 
 /// The conversation as it was kept.
 #[derive(Deserialize)]
@@ -74,6 +74,8 @@ impl Conversation {
              VALUES (?1, ?2, ?2, ?3, ?4)",
             params![id.as_str(), at, self.overflow, view],
         )?;
+        let question = self.messages.iter().find(|it| matches!(it.role, Role::User));
+        let title = question.map(|it| question_title(&it.content)).filter(|it| !it.is_empty());
         let mut parent: Option<MessageId> = None;
         for message in self.messages {
             let message_id = MessageId::new();
@@ -109,8 +111,13 @@ impl Conversation {
             parent = Some(message_id);
         }
         transaction.execute(
-            "UPDATE conversations SET current_leaf = ?2 WHERE id = ?1",
-            params![id.as_str(), parent.as_ref().map(|it| it.as_str())],
+            "UPDATE conversations SET current_leaf = ?2, title = ?3, title_origin = ?4 WHERE id = ?1",
+            params![
+                id.as_str(),
+                parent.as_ref().map(|it| it.as_str()),
+                title,
+                title.as_ref().map(|_| TitleOrigin::Question.as_str())
+            ],
         )?;
         Ok(Some(id))
     }
