@@ -49,6 +49,9 @@ pub struct AppWindow {
     session: Session,
     _driver: ProcessGroup,
     _screen: Screen,
+    program: PathBuf,
+    /// `LILIMS_HOME`.
+    data: PathBuf,
     _home: TempDir,
     _turn: MutexGuard<'static, ()>,
 }
@@ -81,7 +84,17 @@ impl AppWindow {
         let driver = ProcessGroup::start(&mut command).context("see `cargo xtask test`")?;
         wait("the driver", || Ok(webdriver::is_ready(port).then_some(())))?;
         let session = Session::open(port, &app)?;
-        let window = Self { session, _driver: driver, _screen: screen, _home: home, _turn: turn };
+        let data = start.home.map_or_else(|| home.path().join("lilims"), Path::to_owned);
+        let program = PathBuf::from(app);
+        let window = Self {
+            session,
+            _driver: driver,
+            _screen: screen,
+            program,
+            data,
+            _home: home,
+            _turn: turn,
+        };
         window.wait_for("model-status")?;
         Ok(window)
     }
@@ -282,6 +295,26 @@ impl AppWindow {
             let script = "return document.getAnimations().every(it => it.playState !== 'running')";
             Ok((self.session.run(script, &[])? == Value::Bool(true)).then_some(()))
         })
+    }
+
+    /// Kills the app as the system does when memory runs out: with `SIGKILL`, without warning.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn kill_app(&self) -> Result<()> {
+        let wanted = format!("LILIMS_HOME={}", self.data.display());
+        for process in std::fs::read_dir("/proc")?.flatten() {
+            let path = process.path();
+            let environment = std::fs::read(path.join("environ")).unwrap_or_default();
+            let is_of_home = environment.split(|&byte| byte == 0).any(|it| it == wanted.as_bytes());
+            let program = std::fs::read_link(path.join("exe")).and_then(std::fs::canonicalize);
+            if is_of_home && program.ok() == std::fs::canonicalize(&self.program).ok() {
+                let pid = process.file_name().to_string_lossy().into_owned();
+                ensure!(Command::new("kill").args(["-9", &pid]).status()?.success());
+                return Ok(());
+            }
+        }
+        bail!("no app runs in {}", self.data.display())
     }
 
     /// Resizes the page and saves a screenshot in `target/screenshots`.

@@ -4,9 +4,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use lilims_store::Store;
 use lilims_tests::app_window::{AppWindow, Start, wait};
 use lilims_tests::webdriver::ESCAPE;
@@ -131,7 +130,7 @@ fn conversation_is_restored_at_the_next_start() -> Result<()> {
         let is_half = *question == LONG_QUESTION && answer.len() > 20;
         Ok((messages.len() == 4 && is_half).then_some(()))
     })?;
-    kill_app(home.path())?;
+    window.kill_app()?;
     drop(window);
 
     // Neither the question nor the partial answer is lost.
@@ -142,10 +141,9 @@ fn conversation_is_restored_at_the_next_start() -> Result<()> {
     ensure!(answers[0].text == answer && answers[1].text.len() > 20, "{answers:?}");
     window.wait_for_model("ready")?;
     window.click("new-chat")?;
-    wait("an empty database", || {
-        let is_empty = saved_messages(&store)?.is_empty() && store.conversations(false)?.len() == 1;
-        Ok((is_empty && !session.exists()).then_some(()))
-    })
+    window.wait("an empty page", || Ok(window.answers()?.is_empty().then_some(())))?;
+    ensure!(session.exists() && store.conversation_heads()?.len() == 1, "the conversation stays");
+    Ok(())
 }
 
 /// The texts of all conversations, in the order in which they were written.
@@ -165,24 +163,6 @@ fn saved_sessions(home: &Path) -> Vec<PathBuf> {
         .map(|file| file.path())
         .filter(|path| path.extension().is_some_and(|it| it == "session"))
         .collect()
-}
-
-/// Kills the app whose home is `home`.
-fn kill_app(home: &Path) -> Result<()> {
-    let wanted = format!("LILIMS_HOME={}", home.display());
-    let app = std::env::var("LILIMS_APP")?;
-    for process in fs::read_dir("/proc")?.flatten() {
-        let (environment, program) = (process.path().join("environ"), process.path().join("exe"));
-        let environment = fs::read(environment).unwrap_or_default();
-        let is_of_home = environment.split(|&byte| byte == 0).any(|it| it == wanted.as_bytes());
-        let program = fs::read_link(program).and_then(fs::canonicalize).ok();
-        if is_of_home && program == fs::canonicalize(&app).ok() {
-            let pid = process.file_name().to_string_lossy().into_owned();
-            ensure!(Command::new("kill").args(["-9", &pid]).status()?.success());
-            return Ok(());
-        }
-    }
-    bail!("no app runs in {}", home.display())
 }
 
 #[test]

@@ -4,20 +4,22 @@ use std::sync::Arc;
 
 use leptos::{ev, prelude::*, task::spawn_local};
 use lilims_ipc::{
-    AppEvent, Attempt, ContextView, Error, ModelInfo, ModelStatus, Options, Overflow, Problem,
+    AppEvent, Attempt, BranchNode, ContextView, Error, MessageId, ModelInfo, ModelStatus, Options,
+    Overflow, Problem,
 };
 
-use crate::bridge;
+use crate::bridge::{self, is_apple};
 use crate::components::{
-    Composer, ContextMeter, ContextPanel, Conversation, Empty, ErrorNotice, Header, LoadingBar,
-    Outside, Settings,
+    BranchMap, Composer, ContextMeter, ContextPanel, Conversation, DeleteAllDialog, Empty,
+    ErrorNotice, Header, LoadingBar, MenuView, Menus, Outside, Settings, SidebarView, UndoNotice,
 };
+use crate::conversations_page::Page;
 use crate::library_page::{
     FirstModel, LibraryPage, Picker, SuspendedLoad, execute_actions, follow_first_model,
     follow_library, library_changed, refresh_library,
 };
 use crate::outbox::Outbox;
-use crate::state::{Chat, LibraryState, Outgoing, is_active, restore};
+use crate::state::{Chat, LibraryState, Sidebar, is_active, restore};
 use crate::text::text;
 
 /// The page.
@@ -32,43 +34,30 @@ pub(crate) fn App() -> impl IntoView {
 
 #[component]
 fn ChatPage() -> impl IntoView {
-    let chat = Chat::new();
-    let outbox = Outbox::new();
-    let draft = RwSignal::new(String::new());
+    let page = Page::new();
+    let Page { chat, sidebar, draft, .. } = page;
+    let menus = Menus::new();
+    provide_context(menus);
     let settings_open = RwSignal::new(false);
     let context_open = RwSignal::new(false);
     let picker_open = RwSignal::new(false);
+    let branches = RwSignal::new(None);
+    let deletes_all = RwSignal::new(None);
     let library = LibraryState::new();
     let act = execute_actions(library);
-    follow_application(chat, library);
-    keep_options(chat, outbox);
-    open_conversation(chat, outbox);
+    follow_application(chat, sidebar, library);
+    keep_options(chat, page.outbox);
+    page.start();
     follow_library(library, act);
     follow_first_model(library, chat, act);
-    handle_escape(chat, draft, [settings_open, context_open, picker_open], library);
+    handle_keys(page, menus, branches, [settings_open, context_open, picker_open], library);
 
-    let ask = Callback::new(move |question: Arc<str>| {
-        dispatch(chat, outbox, chat.ask(&question));
-    });
+    let ask = Callback::new(move |question: Arc<str>| page.dispatch(chat.ask(&question)));
     let stop = Callback::new(move |()| stop(chat));
-    let submit = Callback::new(move |()| {
-        if chat.answering.with(Option::is_none) {
-            ask.run(draft.get_untracked().into());
-            draft.set(String::new());
-        }
-    });
+    let submit = Callback::new(move |()| page.submit());
     let new_chat = Callback::new(move |()| {
         library.is_open.set(false);
-        start_conversation(chat, outbox);
-        draft.set(String::new());
-    });
-    let regenerate = Callback::new(move |()| {
-        dispatch(chat, outbox, chat.regenerate());
-    });
-    let edit = Callback::new(move |turn: u64| {
-        if let Some(question) = chat.edit(turn) {
-            draft.set(question.to_string());
-        }
+        page.begin();
     });
     let copy = Callback::new(move |text: String| {
         spawn_local(async move {
@@ -78,11 +67,18 @@ fn ChatPage() -> impl IntoView {
             );
         });
     });
-    let choose_overflow = Callback::new(move |overflow| choose_overflow(chat, outbox, overflow));
-    let reopen = Callback::new(move |()| open_conversation(chat, outbox));
+    let choose_overflow =
+        Callback::new(move |overflow| choose_overflow(chat, page.outbox, overflow));
+    let reopen = Callback::new(move |()| page.reopen());
     let retry_load = Callback::new(move |()| retry_load(chat));
+    let show_branches = Callback::new(move |()| show_branches(chat, branches));
+    let ask_to_delete_all = Callback::new(move |()| ask_to_delete_all(deletes_all));
+    let sidebar_actions = page.sidebar_actions(ask_to_delete_all);
 
-    let is_empty = Memo::new(move |_| chat.turns.with(Vec::is_empty));
+    let title = Memo::new(move |_| sidebar.title(&chat.conversation.get()?));
+    let is_empty = Memo::new(move |_| chat.entries.with(Vec::is_empty));
+    let answers_here = Memo::new(move |_| chat.answers_here());
+    let is_answering = Memo::new(move |_| chat.answering.with(Option::is_some));
     let has_no_model = Memo::new(move |_| has_no_model(chat.model.get()));
     let failure = Memo::new(move |_| failure(chat.model.get()).filter(|_| !has_no_model.get()));
     let suspended = Memo::new(move |_| suspended_load(chat.model.get()));
@@ -104,11 +100,23 @@ fn ChatPage() -> impl IntoView {
     let is_loading =
         Memo::new(move |_| matches!(chat.model.get(), None | Some(ModelStatus::Loading { .. })));
     view! {
-        <div class="app">
+        <div class="app" class:with-sidebar=sidebar.is_open>
+            <Show when=move || sidebar.is_open.get()>
+                <SidebarView
+                    state=sidebar
+                    current=chat.conversation
+                    answering_in=chat.answering_in
+                    actions=sidebar_actions
+                />
+            </Show>
+            <div class="main">
             <Header
                 model=chat.model
                 speed=chat.speed
+                title
                 is_empty
+                sidebar_open=sidebar.is_open
+                on_branches=show_branches
                 settings_open
                 library_open=library.is_open
                 is_at_work
@@ -129,14 +137,37 @@ fn ChatPage() -> impl IntoView {
             </Show>
             <LibraryPage state=library chat act on_copy=copy/>
             <div class="chat" class:behind=library.is_open>
+            <Show when=move || branches.with(Option::is_some)>
+                <BranchMap
+                    nodes=Signal::derive(move || branches.get().unwrap_or_default())
+                    on_pick=Callback::new(move |message| {
+                        branches.set(None);
+                        page.target.set(Some(MessageId::clone(&message)));
+                        page.show_version(message);
+                    })
+                    on_close=move || branches.set(None)
+                />
+            </Show>
+            <Show when=move || deletes_all.with(Option::is_some)>
+                <DeleteAllDialog
+                    count=Signal::derive(move || sidebar.heads.with(Vec::len))
+                    size_bytes=Signal::derive(move || deletes_all.get().unwrap_or_default())
+                    on_delete=move || {
+                        deletes_all.set(None);
+                        page.delete_all();
+                    }
+                    on_close=move || deletes_all.set(None)
+                />
+            </Show>
             <Conversation
-                turns=chat.turns
-                answering=chat.answering
+                entries=chat.entries
+                answering=Signal::derive(move || chat.answering.get().filter(|_| answers_here.get()))
+                is_busy=is_answering
+                editing=chat.editing
                 window_start=chat.window_start
                 summary
-                on_regenerate=regenerate
-                on_edit=edit
-                on_copy=copy
+                target=page.target
+                actions=page.message_actions(copy)
             >
                 <Show when=move || failure.with(Option::is_some)>
                     <ErrorNotice
@@ -178,8 +209,9 @@ fn ChatPage() -> impl IntoView {
                 is_loading
                 has_failed=is_stuck
                 is_unloaded
-                is_answering=Signal::derive(move || chat.answering.with(Option::is_some))
-                editing=chat.editing
+                is_answering
+                answers_elsewhere=Signal::derive(move || is_answering.get() && !answers_here.get())
+                conversation=chat.conversation
                 on_submit=submit
                 on_stop=stop
                 picker=view! { <Picker state=library chat is_open=picker_open act/> }.into_any()
@@ -187,13 +219,16 @@ fn ChatPage() -> impl IntoView {
                 <ContextMeter view=context panel_open=context_open/>
             </Composer>
             </div>
+            </div>
+            <UndoNotice deleted=page.undo.deleted on_undo=Callback::new(move |()| page.restore())/>
+            <MenuView menus/>
             <div class="visually-hidden" role="status" aria-live="polite">{chat.announcement}</div>
         </div>
     }
 }
 
-/// Keeps the status of the model and the library up to date.
-fn follow_application(chat: Chat, library: LibraryState) {
+/// Keeps the status of the model, the list of conversations and the library up to date.
+fn follow_application(chat: Chat, sidebar: Sidebar, library: LibraryState) {
     let n_status_events = StoredValue::new(0_u32);
     spawn_local(async move {
         // Listens before it asks, so that no change in between is missed.
@@ -202,6 +237,9 @@ fn follow_application(chat: Chat, library: LibraryState) {
                 n_status_events.update_value(|n| *n += 1);
                 chat.model_changed(status);
             }
+            AppEvent::Conversation(head) => sidebar.changed(head),
+            AppEvent::ConversationGone(id) => sidebar.gone(&id),
+            AppEvent::ConversationFolders(folders) => sidebar.folders.set(folders),
             event => library_changed(library, event),
         };
         bridge::on_changed(on_event).await;
@@ -214,32 +252,22 @@ fn follow_application(chat: Chat, library: LibraryState) {
     });
 }
 
-/// Shows the conversation of the last visit.
-fn open_conversation(chat: Chat, outbox: Outbox) {
-    outbox.send(async move {
-        match bridge::conversation().await {
-            Ok(conversation) => dispatch(chat, outbox, chat.restore(conversation)),
+/// Reads the map of branches and shows it.
+fn show_branches(chat: Chat, branches: RwSignal<Option<Vec<BranchNode>>>) {
+    let Some(conversation) = chat.conversation.get_untracked() else { return };
+    spawn_local(async move {
+        match bridge::branch_map(conversation).await {
+            Ok(nodes) => branches.set(Some(nodes)),
             Err(error) => chat.conversation_failed(error),
         }
     });
 }
 
-/// Deletes the conversation in the shell and starts a new one.
-fn start_conversation(chat: Chat, outbox: Outbox) {
-    let shown = chat.clear();
-    outbox.send(async move {
-        let deleted = match shown {
-            Some(conversation) => Ok(conversation),
-            None => bridge::conversation().await.map(|conversation| conversation.id),
-        };
-        let started = match deleted {
-            Ok(conversation) => bridge::delete_conversation(conversation).await,
-            Err(error) => Err(error),
-        };
-        match started {
-            Ok(conversation) => dispatch(chat, outbox, chat.begin(conversation)),
-            Err(error) => chat.conversation_failed(error),
-        }
+/// Finds out how much space all conversations take, and asks whether to delete them.
+fn ask_to_delete_all(deletes_all: RwSignal<Option<u64>>) {
+    spawn_local(async move {
+        let size_bytes = bridge::conversations_size().await.unwrap_or_default();
+        deletes_all.set(Some(size_bytes));
     });
 }
 
@@ -282,17 +310,6 @@ fn retry_load(chat: Chat) {
     });
 }
 
-/// Sends a request of the state and passes the events back to it.
-fn dispatch(chat: Chat, outbox: Outbox, outgoing: Option<Outgoing>) {
-    let Some(Outgoing { turn, request }) = outgoing else { return };
-    outbox.send(async move {
-        let on_event = move |event| chat.apply(turn, event);
-        if let Err(error) = bridge::ask(&request, on_event).await {
-            chat.rejected(turn, error);
-        }
-    });
-}
-
 fn stop(chat: Chat) {
     if chat.stop() {
         spawn_local(async {
@@ -305,32 +322,57 @@ fn stop(chat: Chat) {
 fn choose_overflow(chat: Chat, outbox: Outbox, overflow: Overflow) {
     chat.overflow.set(overflow);
     outbox.send(async move {
-        if let Some(conversation) = chat.conversation() {
+        if let Some(conversation) = chat.conversation.get_untracked() {
             let _ = bridge::set_overflow(conversation, overflow).await;
         }
     });
 }
 
-/// Escape closes a panel, the library or an edit, innermost first, or stops the answer.
-fn handle_escape(
-    chat: Chat,
-    draft: RwSignal<String>,
+/// Escape closes what is open, innermost first, or stops the answer; other keys are shortcuts.
+fn handle_keys(
+    page: Page,
+    menus: Menus,
+    branches: RwSignal<Option<Vec<BranchNode>>>,
     panels: [RwSignal<bool>; 3],
     library: LibraryState,
 ) {
-    let listener = window_event_listener(ev::keydown, move |event| {
-        if event.key() != "Escape" || event.is_composing() {
-            return;
-        }
-        if let Some(panel) = panels.into_iter().find(|panel| panel.get_untracked()) {
+    let Page { chat, sidebar, .. } = page;
+    let escape = move || {
+        if menus.is_open() {
+            menus.close();
+        } else if let Some(panel) = panels.into_iter().find(|panel| panel.get_untracked()) {
             panel.set(false);
+        } else if branches.with_untracked(Option::is_some) {
+            branches.set(None);
         } else if library.step_back() {
             // The conversation behind the library is unchanged.
-        } else if chat.editing.get_untracked().is_some() {
+        } else if chat.editing.with_untracked(Option::is_some) {
             chat.editing.set(None);
-            draft.set(String::new());
         } else {
             stop(chat);
+        }
+    };
+    let listener = window_event_listener(ev::keydown, move |event| {
+        if event.is_composing() {
+            return;
+        }
+        let has_modifier = if is_apple() { event.meta_key() } else { event.ctrl_key() };
+        match &*event.key() {
+            "Escape" => escape(),
+            "b" if has_modifier => {
+                event.prevent_default();
+                sidebar.is_open.update(|open| *open = !*open);
+            }
+            "n" if has_modifier => {
+                event.prevent_default();
+                library.is_open.set(false);
+                page.begin();
+            }
+            "m" if has_modifier => {
+                event.prevent_default();
+                show_branches(chat, branches);
+            }
+            _ => {}
         }
     });
     on_cleanup(move || listener.remove());

@@ -38,7 +38,10 @@ pub(crate) fn library_changed(state: LibraryState, event: AppEvent) {
         AppEvent::Library(library) => state.library.set(Fetched::Ready(library)),
         AppEvent::Downloads(downloads) => state.downloads.set(downloads),
         AppEvent::Conversion(conversion) => state.conversion.set(conversion),
-        AppEvent::Status(_) => {}
+        AppEvent::Status(_)
+        | AppEvent::Conversation(_)
+        | AppEvent::ConversationGone(_)
+        | AppEvent::ConversationFolders(_) => {}
     }
 }
 

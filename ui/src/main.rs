@@ -1,6 +1,6 @@
 //! The page of Lilims: a conversation with a model that runs on this device.
 //!
-//! [`components`] take data and callbacks; [`app`] and [`library_page`] connect them with the
+//! [`components`] take data and callbacks; [`app`], [`conversations_page`] and [`library_page`] connect them with the
 //! [`state`] and with the shell, which only [`bridge`] can call. Every text is in [`text`].
 
 #![expect(unreachable_pub, reason = "the component macro makes every component public")]
@@ -8,6 +8,7 @@
 mod app;
 mod bridge;
 mod components;
+mod conversations_page;
 mod format;
 mod library_page;
 mod markdown;

@@ -185,21 +185,36 @@ impl Conversations {
         let conversation = store.conversation(&id).map_err(from_store)?;
         let conversation = conversation.ok_or(Problem::ConversationGone)?;
         let parent = request.parent.as_ref().map(|parent| MessageId::from(&*parent.0));
-        let question = match &request.text {
+        let options = self.sampling()?.unwrap_or_default();
+        let begin = |question: &MessageId| {
+            let answer = NewMessage {
+                settings: to_json(&options),
+                ..NewMessage::empty(&id, Some(question), Role::Assistant)
+            };
+            store.begin_message(&answer).map_err(from_store)
+        };
+        let (question, last, answer) = match &request.text {
             Some(text) if text.trim().is_empty() => return Err(Problem::NoQuestion.into()),
             Some(text) => {
                 let new = NewMessage::text(&id, parent.as_ref(), Role::User, text);
-                store.add_message(&new).map_err(from_store)?
+                let question = store.add_message(&new).map_err(from_store)?;
+                (question.clone(), question.clone(), begin(&question)?)
             }
-            None => parent.ok_or(Problem::NoQuestion)?,
+            None => {
+                let parent = parent.ok_or(Problem::NoQuestion)?;
+                let message = store.message(&parent).map_err(from_store)?;
+                let message = message.ok_or(Problem::ConversationGone)?;
+                match (message.role, message.parent) {
+                    (Role::Assistant, Some(question)) => {
+                        let answer = continued(store, &parent)?;
+                        (question, parent, answer)
+                    }
+                    _ => (parent.clone(), parent.clone(), begin(&parent)?),
+                }
+            }
         };
-        let messages = prompt(store.branch(&question).map_err(from_store)?);
-        let options = self.sampling()?.unwrap_or_default();
-        let answer = NewMessage {
-            settings: to_json(&options),
-            ..NewMessage::empty(&id, Some(&question), Role::Assistant)
-        };
-        let answer = store.begin_message(&answer).map_err(from_store)?;
+        // What is continued is read, too; so this comes before the answer grows.
+        let messages = prompt(store.branch(&last).map_err(from_store)?);
         if request.text.is_some() {
             store.set_draft(Some(&id), "").map_err(from_store)?;
         }
@@ -271,7 +286,24 @@ fn last_shown(store: &Store) -> Result<Option<store::Conversation>, Error> {
     Ok(conversations.into_iter().max_by_key(|it| (it.updated_ms, it.created_ms)))
 }
 
-/// What the model reads of a branch that ends with a question. Questions without an answer are left
+/// Makes an answer go on: itself where nothing follows it, else a copy beside it.
+fn continued(store: &Store, answer: &MessageId) -> Result<MessageId, Error> {
+    let message = store.message(answer).map_err(from_store)?.ok_or(Problem::ConversationGone)?;
+    if store.leaf_below(answer).map_err(from_store)? == *answer {
+        store.reopen_message(answer).map_err(from_store)?;
+        store.set_current_leaf(&message.conversation, Some(answer)).map_err(from_store)?;
+        return Ok(answer.clone());
+    }
+    let parent = message.parent.as_ref();
+    let copy = NewMessage {
+        settings: message.settings,
+        parts: message.parts,
+        ..NewMessage::empty(&message.conversation, parent, Role::Assistant)
+    };
+    store.begin_message(&copy).map_err(from_store)
+}
+
+/// What the model reads of a branch that ends with a question or with an answer to continue. Questions without an answer are left
 /// out, since chat templates require alternating roles; the last one is always there.
 fn prompt(branch: Vec<store::Message>) -> Vec<ipc::Message> {
     let messages: Vec<ipc::Message> = branch.into_iter().filter_map(message).collect();

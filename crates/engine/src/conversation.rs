@@ -143,8 +143,9 @@ impl Conversation {
         self.notes.clear();
     }
 
-    /// Answers the last of `messages`. Earlier messages may differ from those of the last turn:
-    /// then the prompt is read from the first difference on.
+    /// Answers the last of `messages`, or continues it if it is an answer: then the text of the answer
+    /// returned follows it. Earlier messages may differ from those of the last turn: then the prompt is
+    /// read from the first difference on.
     ///
     /// # Errors
     /// [`Error::Template`] if the template rejects the messages, [`Error::ContextFull`] under
@@ -172,7 +173,10 @@ impl Conversation {
         self.notes = notes;
         self.session.set_sinks(self.n_sinks.unwrap_or(transcript.n_before_question));
         let phase = self.phase(&transcript, messages);
-        let mut parts = AnswerParts::new(self.session.model().reasoning_tags(), &tail);
+        let continues = answer_to_continue(messages).is_some();
+        // What follows the beginning of an answer is text.
+        let tags = self.session.model().reasoning_tags().filter(|_| !continues);
+        let mut parts = AnswerParts::new(tags, &tail);
         let answer =
             self.session.generate(&transcript.ids, options, cancel, &mut |text, progress| {
                 if text.is_empty() && progress.tokens == 0 {
@@ -184,7 +188,7 @@ impl Conversation {
             })?;
         self.transcript = transcript;
         self.transcript.n_instructions = n_instructions(messages);
-        self.transcript.push(&answer, messages.len() + 1);
+        self.transcript.push(&answer, messages.len() + usize::from(!continues));
         Ok(parts.finish(answer, on_update))
     }
 
@@ -325,8 +329,13 @@ impl Conversation {
         cancel: &AtomicBool,
     ) -> Result<TurnPrompt, Error> {
         let model = self.session.model();
-        let values: Vec<_> = visible.iter().map(prompt::value).collect();
-        let rendered = model.chat_format().render(&values, true, cancel)?;
+        let continued = answer_to_continue(visible);
+        let answered = &visible[..visible.len() - usize::from(continued.is_some())];
+        let values: Vec<_> = answered.iter().map(prompt::value).collect();
+        let mut rendered = model.chat_format().render(&values, true, cancel)?;
+        if let Some(answer) = continued {
+            rendered.begin_answer(answered.len(), answer, model.reasoning_tags());
+        }
         let (tail, notes) = (rendered.tail().to_owned(), rendered.notes.clone());
         let n_more = n_messages.saturating_sub(visible.len());
         let tokenizer = model.tokenizer();
@@ -357,6 +366,11 @@ impl Conversation {
         }
         Ok(Self { transcript, summary, ..Self::of(session) })
     }
+}
+
+/// The last message, if it is an answer.
+fn answer_to_continue(messages: &[Message]) -> Option<&Message> {
+    messages.last().filter(|last| last.role == Role::Assistant)
 }
 
 /// The summary without a last sentence that the token limit cut off.

@@ -107,7 +107,7 @@ pub enum Command {
         /// The text; an empty one removes the draft.
         text: String,
     },
-    /// Creates a folder of conversations.
+    /// Creates a folder of conversations: [`Reply::ConversationFolder`].
     CreateConversationFolder {
         /// Its name.
         name: String,
@@ -294,6 +294,8 @@ pub enum Reply {
     SearchHits(Vec<SearchHit>),
     /// The messages of a conversation, each after the one that it follows.
     BranchMap(Vec<BranchNode>),
+    /// The folder.
+    ConversationFolder(ConversationFolder),
     /// A size in bytes.
     SizeBytes(u64),
     /// How answers are sampled; `None` until that was set.

@@ -148,6 +148,19 @@ fn an_answer_that_is_being_written_is_not_hidden() {
 }
 
 #[test]
+fn a_message_that_has_ended_can_go_on() {
+    let (_folder, store) = store();
+    let id = new(&store);
+    let answer = say(&store, &id, None, Role::Assistant, "one");
+    store.reopen_message(&answer).unwrap();
+    assert!(matches!(store.reopen_message(&answer), Err(Error::StillWriting { .. })));
+    store.append(&answer, &[lilims_store::Delta::text(" two")]).unwrap();
+    store.finish_message(&answer, &Ending::of(MessageState::Done)).unwrap();
+    assert_eq!(texts(&store, &answer), ["one two"]);
+    assert_eq!(store.search("two", None, 9).unwrap().len(), 1);
+}
+
+#[test]
 fn a_fork_has_the_branch_and_not_what_follows() {
     let (_folder, store) = store();
     let id = new(&store);

@@ -106,6 +106,33 @@ fn forty_turns_read_only_their_own_tokens_while_the_window_slides() {
 }
 
 #[test]
+fn a_continued_answer_is_the_one_that_was_not_interrupted() {
+    for name in [SMOLLM2, GEMMA] {
+        let model = load(name, 600);
+        let whole = Chat::new(&model, 24).ask(QUESTIONS[0]).unwrap().text;
+
+        let mut chat = Chat::new(&model, 9);
+        let first = chat.ask(QUESTIONS[0]).unwrap();
+        chat.max_tokens = 15;
+        let more = chat.answer().unwrap();
+        assert_eq!(format!("{}{}", first.text, more.text), whole, "{name}");
+        // The last token of the first part was sampled but not read.
+        assert_eq!(more.progress.prefilled_tokens, 1, "{name}: {:?}", more.progress);
+
+        // The next question reads itself only.
+        let continued = chat.messages.pop().unwrap().content;
+        chat.messages.last_mut().unwrap().content.push_str(&continued);
+        let next = chat.ask(QUESTIONS[3]).unwrap();
+        assert!(next.progress.prefilled_tokens < 45, "{name}: {:?}", next.progress);
+
+        // Without what the session holds, the text alone is enough to go on.
+        let half = vec![message(Role::User, QUESTIONS[0]), message(Role::Assistant, &first.text)];
+        let mut fresh = Chat::of(Conversation::new(&model).unwrap(), half, 15);
+        assert_eq!(fresh.answer().unwrap().text, more.text, "{name}");
+    }
+}
+
+#[test]
 fn models_without_a_template_read_only_new_tokens_too() {
     let mut chat = Chat::new(&load(GEMMA, 600), 16);
     check_turns(&mut chat, 8);

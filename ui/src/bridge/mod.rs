@@ -9,8 +9,9 @@ pub(crate) use drag::{Drag, on_drag};
 
 use js_sys::{Array, Object, Reflect};
 use lilims_ipc::{
-    AppEvent, CatalogueModel, Command, Conversation, ConversationId, Conversion, Download, Error,
-    Event, Library, ModelStatus, Options, Overflow, Reply, Request,
+    AppEvent, BranchNode, CatalogueModel, Command, Conversation, ConversationId, ConversationList,
+    Conversion, Download, Error, Event, Library, ModelStatus, Options, Overflow, Reply, Request,
+    SearchHit,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use wasm_bindgen::prelude::*;
@@ -72,22 +73,49 @@ pub(crate) async fn retry_load() -> Result<(), Error> {
     call(&Command::RetryLoad).await.map(drop)
 }
 
-/// Returns the conversation of the last visit, or a new one.
-pub(crate) async fn conversation() -> Result<Conversation, Error> {
-    match call(&Command::Conversation).await? {
+/// Executes a command that opens a conversation, and returns it.
+pub(crate) async fn conversation(command: &Command) -> Result<Conversation, Error> {
+    match call(command).await? {
         Reply::Conversation(conversation) => Ok(conversation),
         _ => Err(unexpected()),
     }
 }
 
-/// Deletes a conversation for good and returns a new one.
-pub(crate) async fn delete_conversation(
-    conversation: ConversationId,
-) -> Result<Conversation, Error> {
-    match call(&Command::DeleteConversation { conversation }).await? {
-        Reply::Conversation(conversation) => Ok(conversation),
+/// Returns all conversations and their folders.
+pub(crate) async fn conversations() -> Result<ConversationList, Error> {
+    match call(&Command::Conversations).await? {
+        Reply::Conversations(list) => Ok(list),
         _ => Err(unexpected()),
     }
+}
+
+/// Returns the messages that have the words of `query`.
+pub(crate) async fn search(query: String) -> Result<Vec<SearchHit>, Error> {
+    match call(&Command::SearchConversations { query }).await? {
+        Reply::SearchHits(hits) => Ok(hits),
+        _ => Err(unexpected()),
+    }
+}
+
+/// Returns all messages of a conversation as a tree.
+pub(crate) async fn branch_map(conversation: ConversationId) -> Result<Vec<BranchNode>, Error> {
+    match call(&Command::BranchMap { conversation }).await? {
+        Reply::BranchMap(nodes) => Ok(nodes),
+        _ => Err(unexpected()),
+    }
+}
+
+/// Returns about how much disk space all conversations take, in bytes.
+pub(crate) async fn conversations_size() -> Result<u64, Error> {
+    match call(&Command::ConversationsSize).await? {
+        Reply::SizeBytes(size_bytes) => Ok(size_bytes),
+        _ => Err(unexpected()),
+    }
+}
+
+/// Stores what is typed into a conversation and not sent.
+pub(crate) async fn set_draft(conversation: ConversationId, text: String) -> Result<(), Error> {
+    call(&Command::SetDraft { conversation, text }).await.map(drop)
 }
 
 /// Saves what happens when a conversation outgrows the context.
@@ -161,6 +189,18 @@ pub(crate) fn take_stored_options() -> Option<Options> {
     decode(js_sys::JSON::parse(&json).ok()?).ok()
 }
 
+/// The value that the page stored under `key` on this device.
+pub(crate) fn stored(key: &str) -> Option<String> {
+    window().local_storage().ok()??.get_item(key).ok()?
+}
+
+/// Stores a value under `key` on this device. What cannot be stored is forgotten.
+pub(crate) fn store(key: &str, value: &str) {
+    if let Ok(Some(storage)) = window().local_storage() {
+        let _ = storage.set_item(key, value);
+    }
+}
+
 /// The languages that the user prefers, most preferred first, such as `en-GB`.
 pub(crate) fn preferred_languages() -> Vec<String> {
     window().navigator().languages().iter().filter_map(|tag| tag.as_string()).collect()
@@ -185,6 +225,18 @@ pub(crate) fn clock() -> Clock {
 pub(crate) fn has_fine_pointer() -> bool {
     let query = window().match_media("(hover: hover) and (pointer: fine)");
     query.ok().flatten().is_some_and(|query| query.matches())
+}
+
+/// Whether the window is wide enough for a column beside the conversation.
+pub(crate) fn is_wide() -> bool {
+    let query = window().match_media("(min-width: 52rem)");
+    query.ok().flatten().is_some_and(|query| query.matches())
+}
+
+/// Whether the system is Apple's, where shortcuts use the Command key.
+pub(crate) fn is_apple() -> bool {
+    let platform = window().navigator().platform().unwrap_or_default();
+    platform.starts_with("Mac") || platform.starts_with("iP")
 }
 
 /// Copies through the older clipboard interface, by selecting an invisible text field.

@@ -1,6 +1,7 @@
 //! The text field for questions, with its send and stop button.
 
 use leptos::{ev, html, prelude::*};
+use lilims_ipc::ConversationId;
 
 use super::icon::Icon;
 use crate::bridge::has_fine_pointer;
@@ -26,9 +27,12 @@ pub(crate) fn Composer(
     /// Whether an answer is being written.
     #[prop(into)]
     is_answering: Signal<bool>,
-    /// The turn whose question is being edited.
+    /// Whether that is in another conversation.
     #[prop(into)]
-    editing: Signal<Option<u64>>,
+    answers_elsewhere: Signal<bool>,
+    /// The conversation, whose field gets the focus when it is opened.
+    #[prop(into)]
+    conversation: Signal<Option<ConversationId>>,
     /// Called to send the draft.
     on_submit: Callback<()>,
     /// Called to stop the answer.
@@ -49,7 +53,7 @@ pub(crate) fn Composer(
     };
     Effect::new(move || {
         field.track();
-        editing.track();
+        conversation.track();
         focus();
     });
     let submit = move || {
@@ -66,8 +70,8 @@ pub(crate) fn Composer(
         }
     };
     let hint = move || {
-        if editing.get().is_some() {
-            text!(composer.editing)
+        if answers_elsewhere.get() {
+            text!(composer.answers_elsewhere)
         } else if has_failed.get() {
             text!(composer.no_model)
         } else if is_loading.get() && !is_answering.get() {
@@ -79,9 +83,7 @@ pub(crate) fn Composer(
         }
     };
     let keys = move || {
-        if editing.get().is_some() {
-            text!(composer.esc_cancels)
-        } else if is_answering.get() {
+        if is_answering.get() {
             text!(composer.esc_stops)
         } else if is_blank.get() || has_failed.get() {
             ""

@@ -1,51 +1,80 @@
-//! The scrolling conversation. It follows a growing answer while the reader is at its end.
+//! The scrolling conversation. A new question moves to the top and its answer grows below it; the view
+//! follows only a reader who is at the end.
 
 use leptos::{ev, html, prelude::*};
+use lilims_ipc::MessageId;
 use wasm_bindgen::{JsCast, closure::Closure};
 
 use super::icon::Icon;
-use super::message::TurnView;
+use super::message::{EntryView, MessageActions, MessageContext};
 use super::prose_clicks::{block_middle_click, handle_click};
-use crate::state::{MessagePosition, Turn};
+use crate::state::Entry;
 use crate::text::text;
 
 /// How close to the end, in pixels, counts as being at the end.
-const END_MARGIN_PX: i32 = 48;
+const END_MARGIN_PX: i32 = 10;
 
 /// The conversation, followed by its children.
 #[component]
 pub(crate) fn Conversation(
-    /// The turns, oldest first.
+    /// The messages, oldest first.
     #[prop(into)]
-    turns: Signal<Vec<Turn>>,
-    /// The turn whose answer is being written.
+    entries: Signal<Vec<Entry>>,
+    /// The answer that is being written, if it is in this conversation.
     #[prop(into)]
     answering: Signal<Option<u64>>,
+    /// Whether an answer is being written, here or elsewhere.
+    #[prop(into)]
+    is_busy: Signal<bool>,
+    /// The message that is being edited.
+    #[prop(into)]
+    editing: Signal<Option<u64>>,
     /// The message that the model's window begins with; `None` if the window holds everything.
     #[prop(into)]
-    window_start: Signal<Option<MessagePosition>>,
+    window_start: Signal<Option<u64>>,
     /// The summary of what has left the window.
     #[prop(into)]
     summary: Signal<Option<String>>,
-    /// Called to regenerate the last answer.
-    on_regenerate: Callback<()>,
-    /// Called with the turn whose question is to be edited.
-    on_edit: Callback<u64>,
-    /// Called with text for the clipboard.
-    on_copy: Callback<String>,
+    /// The message to scroll to, such as one that a search has found.
+    target: RwSignal<Option<MessageId>>,
+    /// What the user can do with messages.
+    actions: MessageActions,
     /// Shown after the last message.
     children: Children,
 ) -> impl IntoView {
     let scroller = NodeRef::<html::Main>::new();
     let content = NodeRef::<html::Div>::new();
     let at_end = RwSignal::new(true);
-    let last_id = Memo::new(move |_| turns.with(|turns| turns.last().map(|turn| turn.id)));
+    let last_key = Memo::new(move |_| entries.with(|entries| entries.last().map(|it| it.key)));
+    // Where the conversation begins: another one is shown from its end.
+    let first_key = Memo::new(move |_| entries.with(|entries| entries.first().map(|it| it.key)));
     follow_growth(scroller, content, at_end);
     Effect::new(move || {
-        // A question was just sent: show it, wherever the reader had scrolled to.
-        last_id.track();
+        first_key.track();
+        leave_room(content, None);
         at_end.set(true);
         scroll_to_end(scroller);
+    });
+    Effect::new(move || {
+        // A question was just sent: it goes to the top, wherever the reader had scrolled to.
+        if answering.get().is_some() && answering.get() == last_key.get_untracked() {
+            request_animation_frame(move || {
+                leave_room(content, scroller.get_untracked().map(|it| it.client_height()));
+                at_end.set(true);
+                scroll_to_end(scroller);
+            });
+        }
+    });
+    Effect::new(move || {
+        entries.track();
+        if let Some(message) = target.get() {
+            request_animation_frame(move || {
+                if show_message(&message) {
+                    at_end.set(false);
+                    target.set(None);
+                }
+            });
+        }
     });
 
     view! {
@@ -55,28 +84,21 @@ pub(crate) fn Conversation(
             aria-label=text!(conversation.label)
             node_ref=scroller
             on:scroll=track_position(scroller, at_end)
-            on:click=move |event| handle_click(&event, on_copy)
+            on:click=move |event| handle_click(&event, actions.on_copy)
             on:auxclick=move |event| block_middle_click(&event)
         >
             <div class="column" node_ref=content>
-                <For each=move || turns.get() key=|turn| turn.id let:turn>
+                <For each=move || entries.get() key=|entry| entry.key let:entry>
                     {
-                        let id = turn.id;
-                        let own_start = Memo::new(move |_| {
-                            window_start.get().filter(|start| start.turn == id).map(|it| it.part)
-                        });
-                        view! {
-                            <TurnView
-                                turn
-                                is_last=Signal::derive(move || last_id.get() == Some(id))
-                                is_busy=Signal::derive(move || answering.with(Option::is_some))
-                                window_start=own_start
-                                summary
-                                on_regenerate
-                                on_edit
-                                on_copy
-                            />
-                        }
+                        let key = entry.key;
+                        let context = MessageContext {
+                            is_last: Signal::derive(move || last_key.get() == Some(key)),
+                            is_busy,
+                            is_edited: Signal::derive(move || editing.get() == Some(key)),
+                            begins_window: Signal::derive(move || window_start.get() == Some(key)),
+                            summary,
+                        };
+                        view! { <EntryView entry context actions/> }
                     }
                 </For>
                 {children()}
@@ -100,6 +122,37 @@ pub(crate) fn Conversation(
             </Show>
         </div>
     }
+}
+
+/// Gives the last answer as much room as puts the question before it at the top of a view of `height`
+/// pixels; without one, takes the room back.
+fn leave_room(content: NodeRef<html::Div>, height: Option<i32>) {
+    let Some(content) = content.get_untracked() else { return };
+    let room = height.and_then(|height| {
+        let questions = content.query_selector_all(".message.user").ok()?;
+        let question = questions.item(questions.length().checked_sub(1)?)?;
+        let question: web_sys::HtmlElement = question.dyn_into().ok()?;
+        Some((height - question.offset_height()).max(0))
+    });
+    let content: &web_sys::HtmlElement = &content;
+    let _ = content.style().set_property("--room", &format!("{}px", room.unwrap_or(0)));
+}
+
+/// Scrolls to a message and marks it for a moment. Returns whether it is on the page.
+fn show_message(message: &MessageId) -> bool {
+    let selector = format!("[data-testid=message][data-id='{}']", message.0);
+    let Some(element) = document().query_selector(&selector).ok().flatten() else { return false };
+    let options = web_sys::ScrollIntoViewOptions::new();
+    options.set_block(web_sys::ScrollLogicalPosition::Center);
+    element.scroll_into_view_with_scroll_into_view_options(&options);
+    let _ = element.class_list().add_1("found-here");
+    set_timeout(
+        move || {
+            let _ = element.class_list().remove_1("found-here");
+        },
+        std::time::Duration::from_millis(2400),
+    );
+    true
 }
 
 /// Scrolls to the end when the content grows or the window changes size, while the reader is there.

@@ -1,4 +1,5 @@
-//! The top bar: the model, its speed, and the buttons for a new conversation, library and settings.
+//! The top bar: the conversation's title, the model and its speed, and the buttons for the sidebar, a new
+//! conversation, branches, library and settings.
 
 use leptos::prelude::*;
 use lilims_ipc::ModelStatus;
@@ -18,9 +19,16 @@ pub(crate) fn Header(
     /// The speed of the newest answer.
     #[prop(into)]
     speed: Signal<Option<f32>>,
+    /// The title of the conversation.
+    #[prop(into)]
+    title: Signal<Option<String>>,
     /// Whether the conversation is empty.
     #[prop(into)]
     is_empty: Signal<bool>,
+    /// Whether the sidebar is shown; the button here toggles it.
+    sidebar_open: RwSignal<bool>,
+    /// Called to show the map of branches.
+    on_branches: Callback<()>,
     /// Whether the settings are shown; the button here toggles it.
     settings_open: RwSignal<bool>,
     /// Whether the library is shown; the button here toggles it.
@@ -34,6 +42,20 @@ pub(crate) fn Header(
     let state = move || model.with(|model| state_name(model.as_ref()));
     view! {
         <header class="header">
+            <button
+                type="button"
+                class="button quiet"
+                data-testid="sidebar-toggle"
+                aria-label=text!(header.sidebar)
+                on:mouseenter=|event| title_from_label(&event)
+                aria-expanded=move || sidebar_open.get().to_string()
+                on:click=move |_| sidebar_open.update(|open| *open = !*open)
+            >
+                {Icon::Sidebar.view()}
+            </button>
+            <h1 class="title" data-testid="conversation-title">
+                <UntrustedName text=Signal::derive(move || title.get().unwrap_or_default())/>
+            </h1>
             <div class="model" data-testid="model-status" data-state=state>
                 {mark()}
                 <div class="model-text">
@@ -59,7 +81,18 @@ pub(crate) fn Header(
                     on:click=move |_| on_new_chat.run(())
                 >
                     {Icon::NewChat.view()}
-                    <span class="wide-only">{text!(header.new)}</span>
+                </button>
+                <button
+                    type="button"
+                    class="button quiet"
+                    data-testid="branches"
+                    aria-label=text!(header.branches)
+                    on:mouseenter=|event| title_from_label(&event)
+                    aria-haspopup="dialog"
+                    disabled=is_empty
+                    on:click=move |_| on_branches.run(())
+                >
+                    {Icon::Map.view()}
                 </button>
                 <button
                     type="button"

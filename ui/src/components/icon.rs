@@ -57,6 +57,22 @@ pub(crate) enum Icon {
     Unload,
     /// Arrows towards each other.
     Convert,
+    /// A window with a column.
+    Sidebar,
+    /// Three dots.
+    More,
+    /// A line that forks.
+    Branch,
+    /// Two lines that leave one, with ends.
+    Map,
+    /// A box with a lid.
+    Archive,
+    /// An angle that points on.
+    Forward,
+    /// An arrow that goes on to the right.
+    Continue,
+    /// An arrow back.
+    Undo,
 }
 
 impl Icon {
@@ -101,6 +117,20 @@ impl Icon {
             Self::Lock => "M6.5 9V7a3.5 3.5 0 0 1 7 0v2M5.5 9h9v7h-9z",
             Self::Convert => "M3.5 7h11M11.5 4l3 3-3 3M16.5 13h-11M8.5 10l-3 3 3 3",
             Self::Unload => "M10 4.5l5.5 6.5h-11zM4.5 15h11",
+            Self::Sidebar => {
+                "M5 4h10a1.5 1.5 0 0 1 1.5 1.5v9A1.5 1.5 0 0 1 15 16H5a1.5 1.5 0 0 1-1.5-1.5v-9A1.5 1.5 0 0 1 5 4zM8 4v12"
+            }
+            Self::More => "M5 10h.01M10 10h.01M15 10h.01",
+            Self::Branch => "M6 4v12M6 11.5c0-3 8-1.5 8-5V4M11.8 6L14 3.8 16.2 6",
+            Self::Map => {
+                "M5.5 3.5v13M5.5 6.5h7M5.5 13.5h7M12.5 5a1.5 1.5 0 1 1 0 3 1.5 1.5 0 0 1 0-3zM12.5 12a1.5 1.5 0 1 1 0 3 1.5 1.5 0 0 1 0-3z"
+            }
+            Self::Archive => {
+                "M3.5 4.5h13v3h-13zM4.5 7.5v7a1 1 0 0 0 1 1h9a1 1 0 0 0 1-1v-7M8 10.5h4"
+            }
+            Self::Forward => "M8 4.5l5.5 5.5L8 15.5",
+            Self::Continue => "M4 6h6M4 10h12M12.5 6.5L16 10l-3.5 3.5M4 14h6",
+            Self::Undo => "M7 4.5L3.5 8 7 11.5M3.8 8H12a4.2 4.2 0 0 1 0 8.4H8.5",
             Self::Info => "M10 3.5a6.5 6.5 0 1 1 0 13 6.5 6.5 0 0 1 0-13zM10 9.3v4M10 6.6v.2",
         }
     }

@@ -1,93 +1,158 @@
-//! One turn: the question, the answer as it grows, and their buttons.
+//! One message: a question, an answer as it grows, or instructions, with its versions and actions.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use leptos::prelude::*;
+use lilims_ipc::MessageId;
 
 use super::icon::Icon;
+use super::menu::{MenuItem, Menus};
+use super::message_field::MessageField;
 use super::notices::ErrorNotice;
 use super::reading::Pending;
 use super::reasoning::ReasoningView;
 use super::window_line::WindowLine;
 use crate::format;
-use crate::state::{Answer, AnswerState, Growing, Part, Turn};
+use crate::state::{Answer, AnswerState, Body, Entry, Growing};
 use crate::text::text;
 
 /// How long a control confirms that it has copied.
 pub(super) const CONFIRMATION: Duration = Duration::from_millis(1600);
 
-/// A question and its answer.
-#[component]
-pub(super) fn TurnView(
-    /// The turn.
-    turn: Turn,
-    /// Whether it is the last turn: only that one can be changed.
-    #[prop(into)]
-    is_last: Signal<bool>,
-    /// Whether an answer is being written.
-    #[prop(into)]
-    is_busy: Signal<bool>,
-    /// The part of this turn that the model's window begins with, if it begins in this turn.
-    #[prop(into)]
-    window_start: Signal<Option<Part>>,
+/// What the user can do with messages, which are named by their keys.
+#[derive(Clone, Copy)]
+pub(crate) struct MessageActions {
+    /// Puts a text on the clipboard.
+    pub(crate) on_copy: Callback<String>,
+    /// Begins to edit a message, or stops.
+    pub(crate) on_edit: Callback<Option<u64>>,
+    /// Saves an edited text as another version.
+    pub(crate) on_save: Callback<(u64, String)>,
+    /// Has an answer written again.
+    pub(crate) on_again: Callback<u64>,
+    /// Has the model write more of an answer.
+    pub(crate) on_continue: Callback<u64>,
+    /// Copies the branch up to a message to a new conversation.
+    pub(crate) on_fork: Callback<u64>,
+    /// Deletes a message and what follows.
+    pub(crate) on_delete: Callback<u64>,
+    /// Shows another version of a message.
+    pub(crate) on_version: Callback<MessageId>,
+}
+
+/// What a message shows of the page's state.
+#[derive(Clone, Copy)]
+pub(super) struct MessageContext {
+    /// Whether it is the last message.
+    pub(super) is_last: Signal<bool>,
+    /// Whether an answer is being written: then nothing can be changed.
+    pub(super) is_busy: Signal<bool>,
+    /// Whether it is being edited.
+    pub(super) is_edited: Signal<bool>,
+    /// Whether the model's window begins with it.
+    pub(super) begins_window: Signal<bool>,
     /// The summary of what has left the window.
-    summary: Signal<Option<String>>,
-    /// Called to regenerate the answer.
-    on_regenerate: Callback<()>,
-    /// Called with the turn's id to edit the question.
-    on_edit: Callback<u64>,
-    /// Called with text for the clipboard.
-    on_copy: Callback<String>,
+    pub(super) summary: Signal<Option<String>>,
+}
+
+/// A message.
+#[component]
+pub(super) fn EntryView(
+    /// The message.
+    entry: Entry,
+    /// What it shows of the page's state.
+    context: MessageContext,
+    /// What the user can do with it.
+    actions: MessageActions,
 ) -> impl IntoView {
-    let Turn { id, question, answer, .. } = turn;
-    let can_change = Signal::derive(move || is_last.get() && !is_busy.get());
-    let question_text = question.to_string();
-    let line_before = move |part| {
+    let MessageContext { begins_window, summary, .. } = context;
+    let body = match entry.body.clone() {
+        Body::Instructions(text) => view! { <Instructions text/> }.into_any(),
+        Body::Question(text) => view! { <Question entry text context actions/> }.into_any(),
+        Body::Answer(answer) => view! { <AnswerView entry answer context actions/> }.into_any(),
+    };
+    view! {
+        <Show when=move || begins_window.get()>
+            <WindowLine summary/>
+        </Show>
+        {body}
+    }
+}
+
+#[component]
+fn Instructions(text: Arc<str>) -> impl IntoView {
+    view! {
+        <details class="instructions" data-testid="instructions">
+            <summary>{text!(conversation.instructions)}</summary>
+            <div class="bubble" dir="auto">{format::visible_text(&text)}</div>
+        </details>
+    }
+}
+
+#[component]
+fn Question(
+    entry: Entry,
+    text: Arc<str>,
+    context: MessageContext,
+    actions: MessageActions,
+) -> impl IntoView {
+    let Entry { key, id, versions, .. } = entry;
+    let MessageContext { is_busy, is_edited, .. } = context;
+    let has_versions = has_versions(versions.clone());
+    let id_text = id_text(id.clone());
+    let shown = format::visible_text(&text);
+    let (edited, copied) = (text.to_string(), text.to_string());
+    let field = move || {
         view! {
-            <Show when=move || window_start.get() == Some(part)>
-                <WindowLine summary/>
-            </Show>
+            <MessageField
+                value=edited.clone()
+                save_label=text!(conversation.send_edited)
+                is_busy
+                on_save=move |text| actions.on_save.run((key, text))
+                on_cancel=move || actions.on_edit.run(None)
+            />
         }
     };
     view! {
-        {line_before(Part::Question)}
-        <article class="message user" data-testid="message" data-role="user" data-state="done" aria-label=text!(conversation.you)>
-            <div class="bubble" dir="auto">{format::visible_text(&question)}</div>
-            <div class="actions">
-                <Show when=move || can_change.get()>
-                    <button
-                        type="button"
-                        class="button quiet small"
-                        data-testid="edit"
-                        aria-label=text!(conversation.edit_message)
-                        title=text!(conversation.edit)
-                        on:click=move |_| on_edit.run(id)
-                    >
-                        {Icon::Edit.view()}
-                    </button>
-                </Show>
+        <article
+            class="message user"
+            class:branched=has_versions
+            class:edited=is_edited
+            data-testid="message"
+            data-role="user"
+            data-state="done"
+            data-id=id_text
+            aria-label=text!(conversation.you)
+        >
+            <Show when=move || !is_edited.get() fallback=field>
+                <div class="bubble" dir="auto">{shown.clone()}</div>
+            </Show>
+            <div class="actions" class:hidden=is_edited>
+                <Versions id=id.clone() versions is_busy on_version=actions.on_version/>
                 <CopyButton
                     label=text!(conversation.copy_message)
                     test_id="copy-question"
-                    on_copy=move || on_copy.run(question_text.clone())
+                    on_copy=move || actions.on_copy.run(copied.clone())
                 />
+                <EditButton key test_id="edit" label=text!(conversation.edit_message) is_busy actions/>
+                <ForkAndMore key context actions is_continuable=Signal::derive(|| false)/>
             </div>
         </article>
-        {line_before(Part::Answer)}
-        <AnswerView answer is_last can_change on_regenerate on_copy/>
     }
 }
 
 #[component]
 fn AnswerView(
+    entry: Entry,
     answer: Answer,
-    is_last: Signal<bool>,
-    can_change: Signal<bool>,
-    on_regenerate: Callback<()>,
-    on_copy: Callback<String>,
+    context: MessageContext,
+    actions: MessageActions,
 ) -> impl IntoView {
+    let Entry { key, id, versions, .. } = entry;
     let Answer { reasoning, reasoning_ms, body, state, reading } = answer;
     let Growing { text, blocks, tail } = body;
+    let MessageContext { is_last, is_busy, is_edited, .. } = context;
     let state = Signal::from(state);
     let is_open = Memo::new(move |_| state.with(AnswerState::is_open));
     let is_blank = {
@@ -110,26 +175,46 @@ fn AnswerView(
     let is_pending = Memo::new(move |_| {
         is_open.get() && ((is_blank.get() && !is_reasoning.get()) || reading.with(Option::is_some))
     });
-    let copy = move || on_copy.run(text.get_untracked());
-    view! {
-        <article
-            class="message assistant"
-            class:last=is_last
-            data-testid="message"
-            data-role="assistant"
-            data-state=move || state.with(AnswerState::name)
-            aria-label=text!(header.app_name)
-            aria-busy=move || is_open.get().to_string()
-        >
-            <Show when=move || has_reasoning.get()>
-                <ReasoningView reasoning=reasoning.clone() elapsed_ms is_running=is_reasoning/>
-            </Show>
+    let has_versions = has_versions(versions.clone());
+    let id_text = id_text(id.clone());
+    let is_continuable = Signal::derive(move || is_last.get() && !is_blank.get());
+    let copied = text.clone();
+    let copy = move || actions.on_copy.run(copied.get_untracked());
+    let prose = move || {
+        let (blocks, tail) = (blocks.clone(), tail.clone());
+        view! {
             <div class="prose" data-testid="answer-text">
                 <For each=move || blocks.get() key=|block| block.index let:block>
                     <div class="chunk" inner_html=block.html.to_string()></div>
                 </For>
                 <div class="chunk tail" inner_html=move || tail.get()></div>
             </div>
+        }
+    };
+    view! {
+        <article
+            class="message assistant"
+            class:last=is_last
+            class:branched=has_versions
+            data-testid="message"
+            data-role="assistant"
+            data-state=move || state.with(AnswerState::name)
+            data-id=id_text
+            aria-label=text!(header.app_name)
+            aria-busy=move || is_open.get().to_string()
+        >
+            <Show when=move || has_reasoning.get()>
+                <ReasoningView reasoning=reasoning.clone() elapsed_ms is_running=is_reasoning/>
+            </Show>
+            <Show when=move || is_edited.get() fallback=prose>
+                <MessageField
+                    value=text.get_untracked()
+                    save_label=text!(conversation.save_version)
+                    is_busy
+                    on_save=move |text| actions.on_save.run((key, text))
+                    on_cancel=move || actions.on_edit.run(None)
+                />
+            </Show>
             <Show when=move || is_pending.get()>
                 <Pending waits reading/>
             </Show>
@@ -139,29 +224,172 @@ fn AnswerView(
                     error=Signal::derive(move || failure.get())
                     retry_label=text!(button.try_again)
                     retry_id="retry"
-                    on_retry=on_regenerate
+                    on_retry=Callback::new(move |()| actions.on_again.run(key))
                 />
             </Show>
             <Ending state/>
-            <div class="actions" class:hidden=is_open>
+            <div class="actions" class:hidden=move || is_open.get() || is_edited.get()>
+                <Versions id=id.clone() versions is_busy on_version=actions.on_version/>
                 <Show when=move || !is_blank.get()>
                     <CopyButton label=text!(conversation.copy_answer) test_id="copy" on_copy=copy.clone()/>
+                    <EditButton key test_id="edit-answer" label=text!(conversation.edit_answer) is_busy actions/>
                 </Show>
-                <Show when=move || can_change.get() && failure.with(Option::is_none)>
+                <Show when=move || failure.with(Option::is_none)>
                     <button
                         type="button"
                         class="button quiet small"
                         data-testid="regenerate"
                         aria-label=text!(conversation.write_answer_again)
                         title=text!(conversation.write_again)
-                        on:click=move |_| on_regenerate.run(())
+                        disabled=is_busy
+                        on:click=move |_| actions.on_again.run(key)
                     >
                         {Icon::Again.view()}
                     </button>
                 </Show>
+                <ForkAndMore key context actions is_continuable/>
                 <span class="stats" data-testid="answer-stats">{move || state.with(stats)}</span>
             </div>
         </article>
+    }
+}
+
+/// Whether a message has other versions.
+fn has_versions(versions: ArcRwSignal<Vec<MessageId>>) -> impl Fn() -> bool + Clone + 'static {
+    move || versions.with(|versions| versions.len() > 1)
+}
+
+fn id_text(id: ArcRwSignal<Option<MessageId>>) -> impl Fn() -> Option<String> + Clone + 'static {
+    move || id.get().map(|id| id.0)
+}
+
+/// The versions of a message: `2 / 3` between arrows.
+#[component]
+fn Versions(
+    id: ArcRwSignal<Option<MessageId>>,
+    versions: ArcRwSignal<Vec<MessageId>>,
+    is_busy: Signal<bool>,
+    on_version: Callback<MessageId>,
+) -> impl IntoView {
+    let place = Memo::new(move |_| {
+        let versions = versions.get();
+        let at = id.with(|id| versions.iter().position(|it| Some(it) == id.as_ref()))?;
+        let before = at.checked_sub(1).map(|before| versions[before].clone());
+        (versions.len() > 1)
+            .then(|| (at + 1, versions.len(), before, versions.get(at + 1).cloned()))
+    });
+    let arrow = move |icon: Icon, test_id: &'static str, label: &'static str, is_next: bool| {
+        let target = move || {
+            place.get().and_then(|(_, _, before, after)| if is_next { after } else { before })
+        };
+        view! {
+            <button
+                type="button"
+                class="button quiet small arrow"
+                data-testid=test_id
+                aria-label=label
+                title=label
+                disabled=move || is_busy.get() || target().is_none()
+                on:click=move |_| {
+                    if let Some(version) = untrack(target) {
+                        on_version.run(version);
+                    }
+                }
+            >
+                {icon.view()}
+            </button>
+        }
+    };
+    view! {
+        <Show when=move || place.with(Option::is_some)>
+            <span class="versions">
+                {arrow(Icon::Back, "version-before", text!(conversation.version_before), false)}
+                <span data-testid="version" aria-live="polite">
+                    {move || {
+                        place
+                            .get()
+                            .map(|(at, count, ..)| text!(conversation.version_of, at, count))
+                    }}
+                </span>
+                {arrow(Icon::Forward, "version-after", text!(conversation.version_after), true)}
+            </span>
+        </Show>
+    }
+}
+
+#[component]
+fn EditButton(
+    key: u64,
+    test_id: &'static str,
+    label: &'static str,
+    is_busy: Signal<bool>,
+    actions: MessageActions,
+) -> impl IntoView {
+    view! {
+        <button
+            type="button"
+            class="button quiet small"
+            data-testid=test_id
+            aria-label=label
+            title=text!(conversation.edit)
+            disabled=is_busy
+            on:click=move |_| actions.on_edit.run(Some(key))
+        >
+            {Icon::Edit.view()}
+        </button>
+    }
+}
+
+/// The button that copies a branch, and the menu with the rarer actions.
+#[component]
+fn ForkAndMore(
+    key: u64,
+    context: MessageContext,
+    actions: MessageActions,
+    /// Whether the model can write more of it.
+    is_continuable: Signal<bool>,
+) -> impl IntoView {
+    let menus = expect_context::<Menus>();
+    let is_busy = context.is_busy;
+    let items = move || {
+        let mut items = Vec::new();
+        if is_continuable.get_untracked() {
+            items.push(MenuItem::new(
+                text!(conversation.continue_answer),
+                "continue",
+                Icon::Continue,
+                move || actions.on_continue.run(key),
+            ));
+        }
+        let delete = move || actions.on_delete.run(key);
+        let label = text!(conversation.delete_message);
+        items.push(MenuItem::new(label, "delete-message", Icon::Remove, delete).dangerous());
+        items
+    };
+    view! {
+        <button
+            type="button"
+            class="button quiet small"
+            data-testid="fork"
+            aria-label=text!(conversation.fork)
+            title=text!(conversation.fork)
+            disabled=is_busy
+            on:click=move |_| actions.on_fork.run(key)
+        >
+            {Icon::Branch.view()}
+        </button>
+        <button
+            type="button"
+            class="button quiet small"
+            data-testid="more"
+            aria-label=text!(conversation.more)
+            title=text!(conversation.more)
+            aria-haspopup="menu"
+            disabled=is_busy
+            on:click=move |event| menus.open_below(&event, items())
+        >
+            {Icon::More.view()}
+        </button>
     }
 }
 

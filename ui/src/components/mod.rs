@@ -1,14 +1,18 @@
 //! The components of the page. Each takes data and callbacks; none calls the shell.
 
+mod branch_map;
 mod composer;
 mod context_meter;
 mod context_panel;
 mod conversation;
+mod delete_all;
 mod first_model;
 mod header;
 mod icon;
 mod library;
+mod menu;
 mod message;
+mod message_field;
 mod model_picker;
 mod notices;
 mod panel;
@@ -16,19 +20,27 @@ mod prose_clicks;
 mod reading;
 mod reasoning;
 mod settings;
+mod sidebar;
 mod suspended_load;
 mod tooltip;
+mod undo_notice;
 mod untrusted;
 mod window_line;
 
+pub(crate) use branch_map::BranchMap;
 pub(crate) use composer::Composer;
 pub(crate) use context_meter::ContextMeter;
 pub(crate) use context_panel::ContextPanel;
 pub(crate) use conversation::Conversation;
+pub(crate) use delete_all::DeleteAllDialog;
 pub(crate) use first_model::FirstModelOffer;
 pub(crate) use header::{Header, LoadingBar};
 pub(crate) use library::LibraryView;
+pub(crate) use menu::{MenuView, Menus};
+pub(crate) use message::MessageActions;
 pub(crate) use model_picker::ModelPicker;
 pub(crate) use notices::{Empty, ErrorNotice, Outside};
 pub(crate) use settings::Settings;
+pub(crate) use sidebar::{SidebarActions, SidebarView};
 pub(crate) use suspended_load::SuspendedLoadNotice;
+pub(crate) use undo_notice::UndoNotice;

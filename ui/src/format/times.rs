@@ -53,6 +53,21 @@ fn ago(ms: i64, clock: Clock) -> String {
     }
 }
 
+/// The group of a time in a list of conversations: `Today`, `Previous 7 days`, `October`.
+pub(crate) fn period(ms: u64, clock: Clock) -> String {
+    let today = clock.day(clock.now_ms);
+    let day = clock.day(i64::try_from(ms).unwrap_or(i64::MAX));
+    match today - day {
+        ..=0 => text!(sidebar.today).into(),
+        1 => text!(sidebar.yesterday).into(),
+        2..=7 => text!(sidebar.previous_7_days).into(),
+        _ => match (month_of(day), month_of(today)) {
+            ((year, month), (this_year, _)) if year == this_year => month_name(month).into(),
+            ((year, month), _) => text!(sidebar.month_of_year, month = month_name(month), year),
+        },
+    }
+}
+
 /// The name of a month, 0 being January.
 fn month_name(month: i64) -> &'static str {
     match month {

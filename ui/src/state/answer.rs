@@ -97,6 +97,16 @@ pub(super) struct AnswerWriter {
     body: Stream,
 }
 
+impl AnswerWriter {
+    /// Goes on after a complete answer.
+    pub(super) fn after(reasoning: &str, text: &str) -> Self {
+        let mut writer = Self { splitter: ThinkSplitter::disabled(), ..Self::default() };
+        writer.reasoning.push(reasoning);
+        writer.body.push(text);
+        writer
+    }
+}
+
 /// The state of an answer.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) enum AnswerState {

@@ -1,10 +1,9 @@
-//! The conversation: turns of a question and its answer, and the status of the model.
+//! The conversation that is shown, and the answer that is being written.
 //!
-//! The shell owns the conversation; this is what the page shows of it. One answer is written at a time.
-//! Events of an earlier answer are dropped. A question waits until the conversation has arrived from
-//! the shell; everything after that is the shell's.
-
-use std::sync::Arc;
+//! The shell owns the conversations; this is what the page shows of one of them. One answer is written
+//! at a time, also while another conversation is shown. Events of an earlier answer are dropped. A
+//! question waits until the conversation has arrived from the shell; everything after that is the
+//! shell's.
 
 use leptos::prelude::*;
 use lilims_ipc::{
@@ -13,53 +12,44 @@ use lilims_ipc::{
 };
 
 use super::answer::{Answer, AnswerState, AnswerWriter};
-use super::messages::{self, MessagePosition, StoredTurn};
+use super::messages::{self, Body, Entry};
 use super::reading::Reading;
 use crate::markdown::plain_text;
 use crate::text::{self, text};
 
-/// A question and its answer.
-#[derive(Clone)]
-pub(crate) struct Turn {
-    /// Stable and never reused.
-    pub(crate) id: u64,
-    /// What the user wrote.
-    pub(crate) question: Arc<str>,
-    /// Its answer.
-    pub(crate) answer: Answer,
-    /// Its messages in the database, once they are stored.
-    pub(crate) stored: ArcStoredValue<Option<StoredTurn>>,
-}
-
-impl Turn {
-    /// A turn that is not stored, without an answer.
-    pub(super) fn new(id: u64, question: Arc<str>) -> Self {
-        Self { id, question, answer: Answer::default(), stored: ArcStoredValue::default() }
-    }
-}
-
-/// A request to the shell, and the turn that its events belong to.
+/// A request to the shell, and the answer that its events belong to.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
-    /// The id of the turn to answer.
-    pub(crate) turn: u64,
+    /// The key of the answer.
+    pub(crate) answer: u64,
     /// The request.
     pub(crate) request: Request,
 }
 
-/// A question that was not sent yet.
+/// A request that was not sent yet, since the conversation has not arrived.
 #[derive(Clone)]
-struct Unsent {
-    turn: u64,
-    /// The stored question that is answered again.
-    again: Option<MessageId>,
+enum Unsent {
+    /// The question that stands before the answer.
+    Question,
+    /// The stored question that is answered again, or the stored answer that is continued.
+    Again(MessageId),
+}
+
+/// The answer that waits or streams.
+#[derive(Clone)]
+struct Live {
+    /// The question before it.
+    question: Option<Entry>,
+    answer: Entry,
 }
 
 /// The state of the conversation. Copies share the signals.
 #[derive(Clone, Copy)]
 pub(crate) struct Chat {
-    /// The conversation, oldest first.
-    pub(crate) turns: RwSignal<Vec<Turn>>,
+    /// The conversation that is shown; `None` until it has arrived.
+    pub(crate) conversation: RwSignal<Option<ConversationId>>,
+    /// Its messages, oldest first.
+    pub(crate) entries: RwSignal<Vec<Entry>>,
     /// The status of the model; `None` until it is known.
     pub(crate) model: RwSignal<Option<ModelStatus>>,
     /// How answers are sampled.
@@ -69,34 +59,35 @@ pub(crate) struct Chat {
     /// The model's context after the last answer.
     pub(crate) view: RwSignal<Option<ContextView>>,
     /// The message that the model's window begins with; `None` if the window holds everything.
-    pub(crate) window_start: RwSignal<Option<MessagePosition>>,
-    /// Whether the saved conversation has not arrived yet.
+    pub(crate) window_start: RwSignal<Option<u64>>,
+    /// Whether the conversation has not arrived yet.
     pub(crate) is_restoring: RwSignal<bool>,
-    /// Why the conversation could not be opened or deleted.
+    /// Why the conversation could not be opened or changed.
     pub(crate) failure: RwSignal<Option<Error>>,
     /// Why conversations last only as long as the app.
     pub(crate) unsaved: RwSignal<Option<Error>>,
-    /// The turn whose answer waits or streams.
+    /// The answer that waits or streams, also in another conversation.
     pub(crate) answering: RwSignal<Option<u64>>,
+    /// The conversation of that answer; `None` where it is the one that has not arrived yet.
+    pub(crate) answering_in: RwSignal<Option<ConversationId>>,
     /// The speed of the last answer in tokens per second.
     pub(crate) speed: RwSignal<Option<f32>>,
-    /// The turn whose question is being edited.
+    /// The message that is being edited.
     pub(crate) editing: RwSignal<Option<u64>>,
     /// The next announcement for screen readers.
     pub(crate) announcement: RwSignal<String>,
-    /// The conversation; `None` until it has arrived.
-    conversation: StoredValue<Option<ConversationId>>,
-    /// The question that waits for the conversation.
+    live: StoredValue<Option<Live>>,
     unsent: StoredValue<Option<Unsent>>,
-    next_id: StoredValue<u64>,
+    next_key: StoredValue<u64>,
     writer: StoredValue<AnswerWriter>,
 }
 
 impl Chat {
-    /// An empty conversation, until [`restore`](Self::restore) adds the saved one.
+    /// An empty conversation, until [`show`](Self::show) shows one.
     pub(crate) fn new() -> Self {
         Self {
-            turns: RwSignal::default(),
+            conversation: RwSignal::default(),
+            entries: RwSignal::default(),
             model: RwSignal::default(),
             options: RwSignal::default(),
             overflow: RwSignal::default(),
@@ -106,89 +97,131 @@ impl Chat {
             failure: RwSignal::default(),
             unsaved: RwSignal::default(),
             answering: RwSignal::default(),
+            answering_in: RwSignal::default(),
             speed: RwSignal::default(),
             editing: RwSignal::default(),
             announcement: RwSignal::default(),
-            conversation: StoredValue::new(None),
+            live: StoredValue::new(None),
             unsent: StoredValue::new(None),
-            next_id: StoredValue::new(0),
+            next_key: StoredValue::new(0),
             writer: StoredValue::new(AnswerWriter::default()),
         }
     }
 
-    /// Asks `question`, in place of the edited one if there is one.
+    /// Asks `question` after the last message.
     ///
     /// Returns the request to send now. There is none until the conversation has arrived, while an
     /// answer is being written, or if the question is blank.
     pub(crate) fn ask(&self, question: &str) -> Option<Outgoing> {
         let question = question.trim();
-        if question.is_empty() || self.answering.get_untracked().is_some() {
+        if question.is_empty() || self.is_answering() {
             return None;
         }
-        if let Some(edited) = self.editing.get_untracked() {
-            self.editing.set(None);
-            self.turns.update(|turns| {
-                if let Some(index) = turns.iter().position(|turn| turn.id == edited) {
-                    turns.truncate(index);
-                }
-            });
-        }
-        self.open_turn(question.into(), None)
+        let entry = Entry::new(self.take_key(), Body::Question(question.into()));
+        self.ask_entry(entry)
     }
 
-    /// Regenerates the last answer. Returns the request to send now.
-    pub(crate) fn regenerate(&self) -> Option<Outgoing> {
-        if self.answering.get_untracked().is_some() {
+    /// Asks an edited question as another version of the one with this key. Returns as for
+    /// [`ask`](Self::ask).
+    pub(crate) fn edit_question(&self, key: u64, question: &str) -> Option<Outgoing> {
+        let question = question.trim();
+        if question.is_empty() || self.is_answering() {
             return None;
+        }
+        let edited = self.cut(key)?;
+        let entry = edited.another(self.take_key(), Body::Question(question.into()));
+        self.ask_entry(entry)
+    }
+
+    /// Has the question before the answer with this key answered again: another version of it. Returns
+    /// as for [`ask`](Self::ask).
+    pub(crate) fn again(&self, key: u64) -> Option<Outgoing> {
+        if self.is_answering() {
+            return None;
+        }
+        let before = self.before(key)?;
+        let question = before.question()?.clone();
+        let Some(id) = before.id.get_untracked() else {
+            // It was never stored.
+            let question = self.cut(before.key)?.another(self.take_key(), Body::Question(question));
+            return self.ask_entry(question);
+        };
+        let old = self.cut(key)?;
+        let answer = old.another(self.take_key(), Body::Answer(Answer::default()));
+        self.open(None, answer, Unsent::Again(id))
+    }
+
+    /// Has the model write more of the last answer. Returns as for [`ask`](Self::ask).
+    pub(crate) fn continue_answer(&self, key: u64) -> Option<Outgoing> {
+        let last = self.entries.with_untracked(|entries| entries.last().cloned())?;
+        if self.is_answering() || last.key != key {
+            return None;
+        }
+        let (id, answer) = (last.id.get_untracked()?, last.answer()?.clone());
+        let text = answer.body.text.get_untracked();
+        let reasoning = answer.reasoning.text.get_untracked();
+        answer.state.set(AnswerState::Streaming);
+        let outgoing = self.open(None, last, Unsent::Again(id));
+        self.writer.set_value(AnswerWriter::after(&reasoning, &text));
+        outgoing
+    }
+
+    /// Shows a conversation that has arrived. A question asked since the page opened follows it. Returns
+    /// the request that waited for it.
+    pub(crate) fn show(&self, conversation: Conversation) -> Option<Outgoing> {
+        let live = self.live.get_value();
+        let mut known = self.entries.get_untracked();
+        known.extend(live.iter().flat_map(|it| it.question.clone()));
+        known.extend(live.iter().map(|it| it.answer.clone()));
+        let mut entries = messages::entries(&conversation.messages, &known, || self.take_key());
+        if self.unsent.with_value(Option::is_some) {
+            entries
+                .extend(live.into_iter().flat_map(|it| it.question.into_iter().chain([it.answer])));
+            self.answering_in.set(Some(conversation.id.clone()));
         }
         self.editing.set(None);
-        let last = self.turns.try_update(Vec::pop).flatten()?;
-        let again = last.stored.get_value().map(|stored| stored.question);
-        self.open_turn(last.question, again)
-    }
-
-    /// Starts editing a question and returns its text.
-    pub(crate) fn edit(&self, turn: u64) -> Option<Arc<str>> {
-        if self.answering.get_untracked().is_some() {
-            return None;
-        }
-        let question = self.turns.with_untracked(|turns| {
-            turns.iter().find(|candidate| candidate.id == turn).map(|turn| turn.question.clone())
-        })?;
-        self.editing.set(Some(turn));
-        Some(question)
-    }
-
-    /// Shows the saved conversation, unless a new one was started before it arrived. A question asked
-    /// since the page opened follows it. Returns the request that waited for it.
-    pub(crate) fn restore(&self, conversation: Conversation) -> Option<Outgoing> {
-        if !self.is_restoring.get_untracked() {
-            return None;
-        }
-        let mut turns = messages::turns(&conversation.messages, || self.take_id());
-        self.turns.update(|asked| {
-            turns.append(asked);
-            *asked = turns;
-        });
-        if let Some(view) = &conversation.view {
-            self.set_view(view.clone());
-        }
+        self.entries.set(entries);
         self.overflow.set(conversation.overflow);
-        self.begin(conversation)
-    }
-
-    /// Begins the conversation that the shell started. Returns the request that waited for it.
-    pub(crate) fn begin(&self, conversation: Conversation) -> Option<Outgoing> {
+        match conversation.view {
+            Some(view) => self.set_view(view),
+            None => {
+                self.view.set(None);
+                self.window_start.set(None);
+            }
+        }
         self.is_restoring.set(false);
         self.failure.set(None);
         self.unsaved.set(conversation.unsaved);
-        self.conversation.set_value(Some(conversation.id));
+        self.conversation.set(Some(conversation.id));
         self.send_waiting()
     }
 
-    /// The conversation, once it has arrived.
-    pub(crate) fn conversation(&self) -> Option<ConversationId> {
-        self.conversation.get_value()
+    /// Empties the page for a conversation that is about to arrive. An answer that is being written
+    /// goes on; a question that was never sent is dropped.
+    pub(crate) fn leave(&self) {
+        if self.unsent.try_update_value(Option::take).flatten().is_some() {
+            self.end_live();
+        }
+        self.editing.set(None);
+        self.speed.set(None);
+        self.view.set(None);
+        self.window_start.set(None);
+        self.overflow.set(Overflow::default());
+        self.failure.set(None);
+        self.entries.set(Vec::new());
+        self.conversation.set(None);
+        self.is_restoring.set(true);
+    }
+
+    /// Whether an answer is being written, here or in another conversation.
+    pub(crate) fn is_answering(&self) -> bool {
+        self.answering.with_untracked(Option::is_some)
+    }
+
+    /// Whether the answer that is being written belongs to the conversation that is shown. Tracks both.
+    pub(crate) fn answers_here(&self) -> bool {
+        self.answering.with(Option::is_some)
+            && self.answering_in.with(|its| its.is_none() || *its == self.conversation.get())
     }
 
     /// Updates the status of the model.
@@ -198,16 +231,18 @@ impl Chat {
         }
     }
 
-    /// Applies an event of the answer to `turn`.
-    pub(crate) fn apply(&self, turn: u64, event: Event) {
-        if self.answering.get_untracked() != Some(turn) {
+    /// Applies an event of the answer with this key.
+    pub(crate) fn apply(&self, key: u64, event: Event) {
+        let Some(live) = self.live.get_value().filter(|live| live.answer.key == key) else {
             return;
-        }
-        let Some(answer) = self.answer(turn) else { return };
+        };
+        let Some(answer) = live.answer.answer().cloned() else { return };
         match event {
-            Event::Asked { question, answer } => {
-                let stored = Some(StoredTurn { question, answer: Some(answer) });
-                self.with_turn(turn, |turn| turn.stored.set_value(stored));
+            Event::Asked { question: question_id, answer: answer_id } => {
+                if let Some(question) = &live.question {
+                    question.stored(question_id);
+                }
+                live.answer.stored(answer_id);
             }
             Event::Loading => answer.state.set(AnswerState::Waiting),
             Event::Reading { phase, read_tokens, total_tokens } => {
@@ -224,7 +259,7 @@ impl Chat {
             }
             Event::Done { outcome: Outcome { finish, stats }, view } => {
                 self.speed.set((stats.tokens > 0).then_some(stats.tokens_per_second));
-                if view != ContextView::default() {
+                if view != ContextView::default() && self.answers_here() {
                     self.set_view(view);
                 }
                 let stats = (stats.tokens > 0 || stats.prompt_tokens > 0).then_some(stats);
@@ -254,96 +289,139 @@ impl Chat {
         }
     }
 
-    /// Records that the shell rejected the request of `turn`.
-    pub(crate) fn rejected(&self, turn: u64, error: Error) {
-        self.apply(turn, Event::Failed { error });
+    /// Records that the shell rejected the request of this answer.
+    pub(crate) fn rejected(&self, key: u64, error: Error) {
+        self.apply(key, Event::Failed { error });
     }
 
     /// Stops the answer. Returns whether the shell must be called to stop it.
     pub(crate) fn stop(&self) -> bool {
-        let Some(answer) = self.answering.get_untracked().and_then(|turn| self.answer(turn)) else {
-            return false;
-        };
+        let Some(live) = self.live.get_value() else { return false };
         if self.unsent.try_update_value(Option::take).flatten().is_some() {
-            self.close(&answer, AnswerState::Stopped { stats: None });
+            if let Some(answer) = live.answer.answer() {
+                self.close(answer, AnswerState::Stopped { stats: None });
+            }
             return false;
         }
         true
     }
 
-    /// Empties the page for a new conversation, which the shell [begins](Self::begin). Returns the
-    /// conversation to delete, if it has arrived.
-    pub(crate) fn clear(&self) -> Option<ConversationId> {
-        self.answering.set(None);
-        self.editing.set(None);
-        self.speed.set(None);
-        self.view.set(None);
-        self.window_start.set(None);
-        self.overflow.set(Overflow::default());
-        self.is_restoring.set(false);
-        self.unsent.set_value(None);
-        self.turns.set(Vec::new());
-        self.conversation.try_update_value(Option::take).flatten()
-    }
-
-    /// Records that the conversation could not be opened or deleted. The next try shows what is saved.
+    /// Records that the conversation could not be opened or changed. The next try shows what is saved.
     pub(crate) fn conversation_failed(&self, error: Error) {
-        self.is_restoring.set(true);
         self.failure.set(Some(error));
     }
 
-    fn open_turn(&self, question: Arc<str>, again: Option<MessageId>) -> Option<Outgoing> {
-        let turn = Turn::new(self.take_id(), question);
+    /// The text of a message that can be edited.
+    pub(crate) fn text_of(&self, key: u64) -> Option<String> {
+        self.entries.with_untracked(|entries| {
+            let entry = entries.iter().find(|entry| entry.key == key)?;
+            Some(match &entry.body {
+                Body::Instructions(text) | Body::Question(text) => text.to_string(),
+                Body::Answer(answer) => answer.body.text.get_untracked(),
+            })
+        })
+    }
+
+    /// The id of a message, once it is stored.
+    pub(crate) fn id_of(&self, key: u64) -> Option<MessageId> {
+        self.entries.with_untracked(|entries| {
+            entries.iter().find(|entry| entry.key == key)?.id.get_untracked()
+        })
+    }
+
+    /// The end of the branch that is shown.
+    pub(crate) fn leaf(&self) -> Option<MessageId> {
+        self.entries.with_untracked(|entries| {
+            entries.iter().rev().find_map(|entry| entry.id.get_untracked())
+        })
+    }
+
+    fn ask_entry(&self, question: Entry) -> Option<Outgoing> {
+        let answer = Entry::new(self.take_key(), Body::Answer(Answer::default()));
+        self.open(Some(question), answer, Unsent::Question)
+    }
+
+    /// Shows what is asked, and returns the request to send now.
+    fn open(&self, question: Option<Entry>, answer: Entry, unsent: Unsent) -> Option<Outgoing> {
+        self.editing.set(None);
         self.writer.set_value(AnswerWriter::default());
         self.speed.set(None);
-        self.answering.set(Some(turn.id));
-        self.unsent.set_value(Some(Unsent { turn: turn.id, again }));
-        self.turns.update(|turns| turns.push(turn));
+        self.answering.set(Some(answer.key));
+        self.answering_in.set(self.conversation.get_untracked());
+        self.unsent.set_value(Some(unsent));
+        self.entries.update(|entries| {
+            let is_shown = |entry: &Entry| entries.iter().any(|it| it.key == entry.key);
+            let new: Vec<Entry> =
+                question.iter().chain([&answer]).filter(|it| !is_shown(it)).cloned().collect();
+            entries.extend(new);
+        });
+        self.live.set_value(Some(Live { question, answer }));
         self.drop_stale_window_start();
         self.send_waiting()
     }
 
-    /// Returns the request of a question that was not sent yet, once the conversation has arrived.
+    /// Returns the request that was not sent yet, once the conversation has arrived.
     fn send_waiting(&self) -> Option<Outgoing> {
-        let conversation = self.conversation()?;
-        let Unsent { turn, again } = self.unsent.try_update_value(Option::take).flatten()?;
-        let (parent, text) = match again {
-            Some(question) => (Some(question), None),
-            None => self.turns.with_untracked(|turns| {
-                let earlier = turns.iter().rev().skip_while(|it| it.id != turn).skip(1);
-                let stored = earlier.filter_map(|turn| turn.stored.get_value()).next();
-                let question =
-                    turns.iter().find(|it| it.id == turn).map(|it| it.question.to_string());
-                (stored.map(|stored| stored.last().clone()), question)
-            }),
+        let conversation = self.conversation.get_untracked()?;
+        let unsent = self.unsent.try_update_value(Option::take).flatten()?;
+        let Live { question, answer } = self.live.get_value()?;
+        let (parent, text) = match unsent {
+            Unsent::Again(message) => (Some(message), None),
+            Unsent::Question => {
+                let question = question?;
+                (self.stored_before(question.key), question.question().map(|it| it.to_string()))
+            }
         };
-        Some(Outgoing { turn, request: Request { conversation, parent, text } })
+        Some(Outgoing { answer: answer.key, request: Request { conversation, parent, text } })
+    }
+
+    /// The last message before this one that is stored.
+    fn stored_before(&self, key: u64) -> Option<MessageId> {
+        self.entries.with_untracked(|entries| {
+            let earlier = entries.iter().take_while(|entry| entry.key != key);
+            earlier.filter_map(|entry| entry.id.get_untracked()).last()
+        })
+    }
+
+    /// The message before the one with this key.
+    fn before(&self, key: u64) -> Option<Entry> {
+        self.entries.with_untracked(|entries| {
+            let at = entries.iter().position(|entry| entry.key == key)?;
+            entries.get(at.checked_sub(1)?).cloned()
+        })
+    }
+
+    /// Takes the message with this key and all that follow off the page, and returns the first.
+    fn cut(&self, key: u64) -> Option<Entry> {
+        self.entries.try_update(|entries| {
+            let at = entries.iter().position(|entry| entry.key == key)?;
+            entries.drain(at..).next()
+        })?
     }
 
     /// Stores what the model sees of the conversation.
     fn set_view(&self, view: ContextView) {
         let start = view.window_start.as_ref();
-        let position = self
-            .turns
-            .with_untracked(|turns| start.and_then(|message| messages::position(turns, message)));
-        self.window_start.set(position);
+        let key = self.entries.with_untracked(|entries| {
+            start.and_then(|id| messages::find(entries, id)).map(|entry| entry.key)
+        });
+        self.window_start.set(key);
         self.view.set(Some(view));
     }
 
-    /// Clears the window start if its message no longer exists.
+    /// Clears the window start if its message is no longer shown.
     fn drop_stale_window_start(&self) {
         let Some(start) = self.window_start.get_untracked() else { return };
-        let exists =
-            self.turns.with_untracked(|turns| turns.iter().any(|turn| turn.id == start.turn));
-        if !exists {
+        let is_shown = self.entries.with_untracked(|it| it.iter().any(|entry| entry.key == start));
+        if !is_shown {
             self.window_start.set(None);
         }
     }
 
-    fn take_id(&self) -> u64 {
-        let id = self.next_id.get_value();
-        self.next_id.set_value(id + 1);
-        id
+    fn take_key(&self) -> u64 {
+        let key = self.next_key.get_value();
+        self.next_key.set_value(key + 1);
+        key
     }
 
     fn close(&self, answer: &Answer, state: AnswerState) {
@@ -356,15 +434,13 @@ impl Chat {
         });
         answer.state.set(state);
         answer.reading.set(None);
+        self.end_live();
+    }
+
+    fn end_live(&self) {
+        self.live.set_value(None);
         self.answering.set(None);
-    }
-
-    fn answer(&self, turn: u64) -> Option<Answer> {
-        self.with_turn(turn, |turn| turn.answer.clone())
-    }
-
-    fn with_turn<T>(&self, id: u64, read: impl FnOnce(&Turn) -> T) -> Option<T> {
-        self.turns.with_untracked(|turns| turns.iter().rev().find(|turn| turn.id == id).map(read))
+        self.answering_in.set(None);
     }
 }
 

@@ -4,7 +4,6 @@ use lilims_ipc::{
     Finish, Message, MessageState, ModelInfo, Phase, Problem, Reasoning, Role, Stats,
 };
 
-use super::super::Part;
 use super::*;
 
 const STATS: Stats = Stats {
@@ -65,6 +64,7 @@ fn conversation(messages: Vec<Message>) -> Conversation {
         messages,
         overflow: Overflow::Slide,
         view: None,
+        draft: String::new(),
         unsaved: None,
     }
 }
@@ -72,7 +72,7 @@ fn conversation(messages: Vec<Message>) -> Conversation {
 /// Runs `test` with a new conversation.
 fn with_chat(test: impl FnOnce(Chat)) {
     with_page(|chat| {
-        assert!(chat.restore(conversation(Vec::new())).is_none());
+        assert!(chat.show(conversation(Vec::new())).is_none());
         test(chat);
     });
 }
@@ -82,30 +82,57 @@ fn with_page(test: impl FnOnce(Chat)) {
     Owner::new().with(|| test(Chat::new()));
 }
 
-/// Asks a question, whose id is its text, and answers it with an id in capitals; returns the turn.
-fn exchange(chat: Chat, question: &str, end: Event) -> u64 {
+/// Asks a question, whose id is its text, and answers it with an id in capitals.
+fn exchange(chat: Chat, question: &str, end: Event) {
     let sent = chat.ask(question).unwrap();
-    chat.apply(sent.turn, asked(question, &question.to_uppercase()));
-    chat.apply(sent.turn, text("Answer"));
-    chat.apply(sent.turn, end);
-    sent.turn
+    chat.apply(sent.answer, asked(question, &question.to_uppercase()));
+    chat.apply(sent.answer, text("Answer"));
+    chat.apply(sent.answer, end);
 }
 
 fn message(message_id: &str, role: Role, content: &str) -> Message {
     let state = MessageState::Done { outcome: None };
-    Message { id: id(message_id), role, content: content.to_owned(), reasoning: None, state }
+    let (content, versions) = (content.to_owned(), Vec::new());
+    Message { id: id(message_id), role, content, reasoning: None, state, versions }
 }
 
-fn window_start(chat: Chat) -> Option<(u64, Part)> {
-    chat.window_start.get_untracked().map(|start| (start.turn, start.part))
+/// The id of the message with which the window begins.
+fn window_start(chat: Chat) -> Option<String> {
+    let key = chat.window_start.get_untracked()?;
+    Some(chat.id_of(key)?.0)
 }
 
 fn questions(chat: Chat) -> Vec<String> {
-    chat.turns.with_untracked(|turns| turns.iter().map(|turn| turn.question.to_string()).collect())
+    let entries = chat.entries.get_untracked();
+    entries.iter().filter_map(|entry| entry.question()).map(|it| it.to_string()).collect()
+}
+
+fn answers(chat: Chat) -> Vec<Answer> {
+    chat.entries.get_untracked().iter().filter_map(|entry| entry.answer().cloned()).collect()
+}
+
+fn texts(chat: Chat) -> Vec<String> {
+    answers(chat).iter().map(|answer| answer.body.text.get_untracked()).collect()
 }
 
 fn state(chat: Chat) -> AnswerState {
-    chat.turns.with_untracked(|turns| turns.last().unwrap().answer.state.get_untracked())
+    answers(chat).pop().unwrap().state.get_untracked()
+}
+
+/// The key of the last message, which is an answer.
+fn last(chat: Chat) -> u64 {
+    chat.entries.get_untracked().last().unwrap().key
+}
+
+/// The key of the last question.
+fn last_question(chat: Chat) -> u64 {
+    let entries = chat.entries.get_untracked();
+    entries.iter().rev().find(|entry| entry.question().is_some()).unwrap().key
+}
+
+/// Has the last question answered again.
+fn again(chat: Chat) -> Outgoing {
+    chat.again(last(chat)).unwrap()
 }
 
 /// The parent and the text of a request.
@@ -120,12 +147,12 @@ fn answer_streams_and_ends() {
         let sent = chat.ask("  Hi \n").unwrap();
         assert_eq!(contents(&sent), (None, Some("Hi")));
         assert_eq!(state(chat), AnswerState::Streaming);
-        chat.apply(sent.turn, asked("q", "a"));
-        chat.apply(sent.turn, text("*Hel"));
-        chat.apply(sent.turn, text("lo*\n\nyou"));
+        chat.apply(sent.answer, asked("q", "a"));
+        chat.apply(sent.answer, text("*Hel"));
+        chat.apply(sent.answer, text("lo*\n\nyou"));
         assert_eq!(chat.speed.get_untracked(), Some(40.0));
         assert_eq!(chat.announcement.get_untracked(), "");
-        chat.apply(sent.turn, done(Finish::EndOfTurn));
+        chat.apply(sent.answer, done(Finish::EndOfTurn));
         assert_eq!(
             state(chat),
             AnswerState::Done { finish: Finish::EndOfTurn, stats: Some(STATS) }
@@ -142,13 +169,13 @@ fn waiting_for_a_model_is_shown_until_it_reads() {
     with_chat(|chat| {
         let sent = chat.ask("Hi").unwrap();
         assert!(chat.ask("Second").is_none());
-        chat.apply(sent.turn, asked("q", "a"));
-        chat.apply(sent.turn, Event::Loading);
+        chat.apply(sent.answer, asked("q", "a"));
+        chat.apply(sent.answer, Event::Loading);
         assert_eq!(state(chat), AnswerState::Waiting);
         chat.model_changed(ModelStatus::Failed { error: error() });
         chat.model_changed(ready());
         assert_eq!(state(chat), AnswerState::Waiting);
-        chat.apply(sent.turn, text("Hello"));
+        chat.apply(sent.answer, text("Hello"));
         assert_eq!(state(chat), AnswerState::Streaming);
     });
 }
@@ -159,7 +186,7 @@ fn unsent_question_is_stopped_without_the_shell() {
         assert!(chat.ask("Hi").is_none());
         assert!(!chat.stop());
         assert_eq!(state(chat), AnswerState::Stopped { stats: None });
-        assert!(chat.restore(conversation(Vec::new())).is_none());
+        assert!(chat.show(conversation(Vec::new())).is_none());
     });
 }
 
@@ -167,7 +194,7 @@ fn unsent_question_is_stopped_without_the_shell() {
 fn question_that_was_stopped_while_it_waited_has_no_statistics() {
     with_chat(|chat| {
         let sent = chat.ask("Hi").unwrap();
-        chat.apply(sent.turn, Event::Loading);
+        chat.apply(sent.answer, Event::Loading);
         assert!(chat.stop());
         let stats = Stats {
             prompt_tokens: 0,
@@ -177,7 +204,7 @@ fn question_that_was_stopped_while_it_waited_has_no_statistics() {
             tokens_per_second: 0.0,
         };
         let outcome = Outcome { finish: Finish::Stopped, stats };
-        chat.apply(sent.turn, Event::Done { outcome, view: ContextView::default() });
+        chat.apply(sent.answer, Event::Done { outcome, view: ContextView::default() });
         assert_eq!(state(chat), AnswerState::Stopped { stats: None });
         assert_eq!((chat.speed.get_untracked(), chat.view.get_untracked()), (None, None));
     });
@@ -188,10 +215,10 @@ fn streaming_answer_is_stopped_by_the_shell() {
     with_chat(|chat| {
         assert!(!chat.stop());
         let sent = chat.ask("Hi").unwrap();
-        chat.apply(sent.turn, asked("q", "a"));
-        chat.apply(sent.turn, text("Hel"));
+        chat.apply(sent.answer, asked("q", "a"));
+        chat.apply(sent.answer, text("Hel"));
         assert!(chat.stop());
-        chat.apply(sent.turn, done(Finish::Stopped));
+        chat.apply(sent.answer, done(Finish::Stopped));
         assert_eq!(state(chat), AnswerState::Stopped { stats: Some(STATS) });
         let next = chat.ask("More").unwrap();
         assert_eq!(contents(&next), (Some("a"), Some("More")));
@@ -204,8 +231,8 @@ fn rejects_concurrent_and_blank_questions() {
         assert!(chat.ask(" \n ").is_none());
         chat.ask("Hi").unwrap();
         assert!(chat.ask("Hi again").is_none());
-        assert!(chat.regenerate().is_none());
-        assert_eq!(chat.turns.with_untracked(Vec::len), 1);
+        assert!(chat.again(last(chat)).is_none());
+        assert_eq!(questions(chat), ["Hi"]);
     });
 }
 
@@ -213,74 +240,134 @@ fn rejects_concurrent_and_blank_questions() {
 fn rejected_questions_are_asked_again_with_their_text() {
     with_chat(|chat| {
         let sent = chat.ask("Hi").unwrap();
-        chat.rejected(sent.turn, error());
+        chat.rejected(sent.answer, error());
         assert_eq!(state(chat), AnswerState::Failed { error: error() });
         assert_eq!(chat.announcement.get_untracked(), crate::text::error(&error()));
-        let again = chat.regenerate().unwrap();
+        let again = again(chat);
         assert_eq!(contents(&again), (None, Some("Hi")));
-        chat.rejected(again.turn, error());
+        chat.rejected(again.answer, error());
         assert_eq!(contents(&chat.ask("Else").unwrap()), (None, Some("Else")));
     });
 }
 
 #[test]
-fn regenerating_replaces_the_last_answer() {
+fn an_answer_again_is_another_version() {
     with_chat(|chat| {
-        assert!(chat.regenerate().is_none());
         let first = chat.ask("Hi").unwrap();
-        chat.apply(first.turn, asked("q", "a"));
-        chat.apply(first.turn, text("A"));
-        chat.apply(first.turn, done(Finish::EndOfTurn));
-        let second = chat.regenerate().unwrap();
+        chat.apply(first.answer, asked("q", "a"));
+        chat.apply(first.answer, text("A"));
+        chat.apply(first.answer, done(Finish::EndOfTurn));
+        let second = again(chat);
         assert_eq!(contents(&second), (Some("q"), None));
-        assert_ne!(first.turn, second.turn);
-        chat.apply(first.turn, text("late"));
-        chat.apply(second.turn, text("B"));
-        let text = chat.turns.with_untracked(|turns| turns[0].answer.body.text.get_untracked());
-        assert_eq!(text, "B");
+        assert_ne!(first.answer, second.answer);
+        chat.apply(first.answer, text("late"));
+        chat.apply(second.answer, asked("q", "b"));
+        chat.apply(second.answer, text("B"));
+        assert_eq!(texts(chat), ["B"]);
+        let entry = chat.entries.get_untracked().pop().unwrap();
+        assert_eq!(entry.versions.get_untracked(), [id("a"), id("b")]);
     });
 }
 
 #[test]
-fn editing_replaces_the_last_question() {
+fn an_edited_question_is_another_version_and_what_followed_is_not_shown() {
     with_chat(|chat| {
-        let sent = chat.ask("Helo").unwrap();
-        assert!(chat.edit(sent.turn).is_none(), "not while it is answered");
-        chat.apply(sent.turn, done(Finish::EndOfTurn));
-        assert_eq!(chat.edit(sent.turn).as_deref(), Some("Helo"));
-        assert_eq!(contents(&chat.ask("Hello").unwrap()), (None, Some("Hello")));
-        assert_eq!(chat.turns.with_untracked(Vec::len), 1);
-        assert_eq!(chat.editing.get_untracked(), None);
+        exchange(chat, "one", done(Finish::EndOfTurn));
+        exchange(chat, "helo", done(Finish::EndOfTurn));
+        let key = last_question(chat);
+        exchange(chat, "three", done(Finish::EndOfTurn));
+        let edited = chat.edit_question(key, " hello ").unwrap();
+        assert_eq!(contents(&edited), (Some("ONE"), Some("hello")));
+        assert_eq!(questions(chat), ["one", "hello"]);
+        assert!(chat.edit_question(last_question(chat), "x").is_none(), "while it is answered");
+        chat.apply(edited.answer, asked("hello", "HELLO"));
+        let entries = chat.entries.get_untracked();
+        assert_eq!(entries[2].versions.get_untracked(), [id("helo"), id("hello")]);
+        assert_eq!(entries[3].versions.get_untracked(), []);
     });
 }
 
 #[test]
-fn new_conversation_drops_late_events_and_waits_for_its_id() {
+fn an_answer_is_continued_where_it_ended() {
+    with_chat(|chat| {
+        exchange(chat, "one", done(Finish::Stopped));
+        let more = chat.continue_answer(last(chat)).unwrap();
+        assert_eq!(contents(&more), (Some("ONE"), None));
+        assert_eq!(state(chat), AnswerState::Streaming);
+        chat.apply(more.answer, asked("one", "ONE"));
+        chat.apply(more.answer, text(" and *more*"));
+        chat.apply(more.answer, done(Finish::EndOfTurn));
+        assert_eq!(texts(chat), ["Answer and *more*"]);
+        let html = answers(chat)[0].body.tail.get_untracked();
+        assert_eq!(html, "<p dir=\"auto\">Answer and <em>more</em></p>\n");
+    });
+}
+
+#[test]
+fn an_answer_goes_on_while_another_conversation_is_shown() {
     with_chat(|chat| {
         let sent = chat.ask("Hi").unwrap();
-        assert_eq!(chat.clear(), Some(ConversationId("c".to_owned())));
-        chat.apply(sent.turn, text("late"));
-        assert!(chat.turns.with_untracked(Vec::is_empty));
+        chat.apply(sent.answer, asked("q", "a"));
+        chat.apply(sent.answer, text("One"));
+        chat.leave();
+        assert!(chat.entries.with_untracked(Vec::is_empty));
+        let other = Conversation { id: ConversationId("d".to_owned()), ..conversation(Vec::new()) };
+        chat.show(other);
+        assert!(chat.is_answering() && !chat.answers_here());
         assert!(chat.ask("New").is_none());
-        chat.apply(sent.turn, text("later"));
-        let new = Conversation { id: ConversationId("d".to_owned()), ..conversation(Vec::new()) };
-        let next = chat.begin(new).unwrap();
-        assert_eq!(contents(&next), (None, Some("New")));
-        assert_eq!(next.request.conversation.0, "d");
-        let answer = chat.turns.with_untracked(|turns| turns[0].answer.body.text.get_untracked());
-        assert_eq!(answer, "");
+        chat.apply(sent.answer, text(" two"));
+        chat.leave();
+        let writing = Message { state: MessageState::Writing, ..message("a", Role::Assistant, "") };
+        chat.show(conversation(vec![message("q", Role::User, "Hi"), writing]));
+        assert!(chat.answers_here());
+        chat.apply(sent.answer, text(" three"));
+        assert_eq!(texts(chat), ["One two three"]);
+        chat.apply(sent.answer, done(Finish::EndOfTurn));
+        assert!(matches!(state(chat), AnswerState::Done { .. }));
+        assert!(!chat.is_answering());
     });
 }
 
 #[test]
-fn conversation_that_cannot_be_deleted_is_shown_again() {
+fn a_question_waits_for_its_new_conversation() {
     with_chat(|chat| {
-        chat.clear();
-        chat.conversation_failed(error());
-        assert_eq!(chat.failure.get_untracked(), Some(error()));
-        chat.restore(conversation(vec![message("q", Role::User, "Old")]));
-        assert_eq!(questions(chat), ["Old"]);
-        assert_eq!(chat.failure.get_untracked(), None);
+        chat.leave();
+        assert!(chat.ask("New").is_none());
+        let new = Conversation { id: ConversationId("d".to_owned()), ..conversation(Vec::new()) };
+        let next = chat.show(new).unwrap();
+        assert_eq!(contents(&next), (None, Some("New")));
+        assert_eq!(next.request.conversation.0, "d");
+        assert_eq!(texts(chat), [""]);
+    });
+}
+
+#[test]
+fn messages_that_stay_keep_their_keys() {
+    with_chat(|chat| {
+        exchange(chat, "one", done(Finish::EndOfTurn));
+        let before: Vec<u64> = chat.entries.get_untracked().iter().map(|it| it.key).collect();
+        let versions = vec![id("ONE"), id("other")];
+        let other = Message { versions, ..message("other", Role::Assistant, "Else") };
+        chat.show(conversation(vec![message("one", Role::User, "one"), other]));
+        let after = chat.entries.get_untracked();
+        assert_eq!(after[0].key, before[0]);
+        assert_ne!(after[1].key, before[1]);
+        assert_eq!(chat.leaf(), Some(id("other")));
+    });
+}
+
+#[test]
+fn messages_of_any_order_are_shown() {
+    with_page(|chat| {
+        let messages = [
+            message("s", Role::System, "Be brief."),
+            message("a", Role::Assistant, "Hello"),
+            message("b", Role::Assistant, "Still there?"),
+        ];
+        chat.show(conversation(messages.to_vec()));
+        assert_eq!(texts(chat), ["Hello", "Still there?"]);
+        assert_eq!(chat.text_of(0).as_deref(), Some("Be brief."));
+        assert_eq!(chat.text_of(2).as_deref(), Some("Still there?"));
     });
 }
 
@@ -288,9 +375,9 @@ fn conversation_that_cannot_be_deleted_is_shown_again() {
 fn blocks_and_tail_make_the_complete_answer() {
     with_chat(|chat| {
         let sent = chat.ask("Hi").unwrap();
-        chat.apply(sent.turn, text("# A\n\nb\n\nc"));
-        chat.apply(sent.turn, text("d\n"));
-        let answer = chat.turns.with_untracked(|turns| turns[0].answer.clone());
+        chat.apply(sent.answer, text("# A\n\nb\n\nc"));
+        chat.apply(sent.answer, text("d\n"));
+        let answer = answers(chat).remove(0);
         let blocks = answer.body.blocks.get_untracked();
         let html: Vec<_> = blocks.iter().map(|block| &*block.html).collect();
         assert_eq!(html, ["<h1 dir=\"auto\">A</h1>\n", "<p dir=\"auto\">b</p>\n"]);
@@ -301,15 +388,15 @@ fn blocks_and_tail_make_the_complete_answer() {
 #[test]
 fn window_begins_at_a_question_or_an_answer() {
     with_chat(|chat| {
-        let first = exchange(chat, "one", done(Finish::EndOfTurn));
+        exchange(chat, "one", done(Finish::EndOfTurn));
         assert_eq!(window_start(chat), None);
-        let second = exchange(chat, "two", done_from("ONE"));
-        assert_eq!(window_start(chat), Some((first, Part::Answer)));
+        exchange(chat, "two", done_from("ONE"));
+        assert_eq!(window_start(chat).as_deref(), Some("ONE"));
         exchange(chat, "three", done_from("two"));
-        assert_eq!(window_start(chat), Some((second, Part::Question)));
-        let fourth = exchange(chat, "four", done_from("FOUR"));
-        assert_eq!(window_start(chat), Some((fourth, Part::Answer)));
-        chat.clear();
+        assert_eq!(window_start(chat).as_deref(), Some("two"));
+        exchange(chat, "four", done_from("FOUR"));
+        assert_eq!(window_start(chat).as_deref(), Some("FOUR"));
+        chat.leave();
         assert_eq!(window_start(chat), None);
         assert_eq!(chat.view.get_untracked(), None);
     });
@@ -318,22 +405,20 @@ fn window_begins_at_a_question_or_an_answer() {
 #[test]
 fn window_start_is_cleared_with_its_message() {
     with_chat(|chat| {
-        let first = exchange(chat, "one", done(Finish::EndOfTurn));
-        let second = exchange(chat, "two", done_from("two"));
-        assert_eq!(window_start(chat), Some((second, Part::Question)));
-        chat.edit(second).unwrap();
-        let again = chat.ask("Two, better").unwrap();
+        exchange(chat, "one", done(Finish::EndOfTurn));
+        exchange(chat, "two", done_from("two"));
+        assert_eq!(window_start(chat).as_deref(), Some("two"));
+        let edited = chat.edit_question(last_question(chat), "Two, better").unwrap();
         assert_eq!(window_start(chat), None);
-        chat.apply(again.turn, asked("better", "BETTER"));
-        chat.apply(again.turn, done_from("better"));
-        assert_eq!(window_start(chat), Some((again.turn, Part::Question)));
-        chat.regenerate().unwrap();
+        chat.apply(edited.answer, asked("better", "BETTER"));
+        chat.apply(edited.answer, done_from("BETTER"));
+        assert_eq!(window_start(chat).as_deref(), Some("BETTER"));
+        let sent = again(chat);
         assert_eq!(window_start(chat), None);
-        let sent = chat.answering.get_untracked().unwrap();
-        chat.apply(sent, done_from("ONE"));
-        assert_eq!(window_start(chat), Some((first, Part::Answer)));
-        chat.regenerate().unwrap();
-        assert_eq!(window_start(chat), Some((first, Part::Answer)), "the message still exists");
+        chat.apply(sent.answer, done_from("ONE"));
+        assert_eq!(window_start(chat).as_deref(), Some("ONE"));
+        again(chat);
+        assert_eq!(window_start(chat).as_deref(), Some("ONE"), "the message is still shown");
     });
 }
 
@@ -347,7 +432,7 @@ fn restores_the_saved_conversation() {
             state: MessageState::Failed { error: error() },
             ..message("a2", Role::Assistant, "Half")
         };
-        let outgoing = chat.restore(Conversation {
+        let outgoing = chat.show(Conversation {
             overflow: Overflow::Stop,
             view: Some(view.clone()),
             ..conversation(vec![
@@ -362,21 +447,19 @@ fn restores_the_saved_conversation() {
         });
         assert!(outgoing.is_none());
         assert_eq!(questions(chat), ["One", "Lost", "Broken", "Two"]);
-        let turns = chat.turns.get_untracked();
+        let answers = answers(chat);
         let done = AnswerState::Done { finish: Finish::EndOfTurn, stats: None };
-        assert_eq!(turns[0].answer.state.get_untracked(), done);
-        assert_eq!(turns[0].answer.body.text.get_untracked(), "*First*");
-        assert_eq!(
-            turns[0].answer.body.tail.get_untracked(),
-            "<p dir=\"auto\"><em>First</em></p>\n"
-        );
-        assert_eq!(turns[2].answer.state.get_untracked(), AnswerState::Failed { error: error() });
+        assert_eq!(answers[0].state.get_untracked(), done);
+        assert_eq!(answers[0].body.text.get_untracked(), "*First*");
+        let html = answers[0].body.tail.get_untracked();
+        assert_eq!(html, "<p dir=\"auto\"><em>First</em></p>\n");
+        assert_eq!(answers[1].state.get_untracked(), AnswerState::Failed { error: error() });
         assert_eq!(state(chat), AnswerState::Stopped { stats: None });
-        assert_eq!(window_start(chat), Some((turns[1].id, Part::Question)));
+        assert_eq!(window_start(chat).as_deref(), Some("lost"));
         assert_eq!(chat.view.get_untracked(), Some(view));
         assert_eq!(chat.overflow.get_untracked(), Overflow::Stop);
         assert_eq!(chat.answering.get_untracked(), None);
-        assert_eq!(contents(&chat.regenerate().unwrap()), (Some("two"), None));
+        assert_eq!(contents(&again(chat)), (Some("two"), None));
     });
 }
 
@@ -390,27 +473,13 @@ fn early_question_follows_the_restored_conversation() {
                 message("a", Role::Assistant, "Yes"),
             ])
         };
-        let sent = chat.restore(saved()).unwrap();
+        let sent = chat.show(saved()).unwrap();
         assert_eq!(questions(chat), ["Old", "New"]);
         assert_eq!(contents(&sent), (Some("a"), Some("New")));
-        assert!(chat.restore(saved()).is_none(), "once");
-        assert_eq!(questions(chat), ["Old", "New"]);
-        chat.apply(sent.turn, done(Finish::EndOfTurn));
-        chat.edit(sent.turn).unwrap();
-        assert_eq!(contents(&chat.ask("Newer").unwrap()), (Some("a"), Some("Newer")));
+        chat.apply(sent.answer, done(Finish::EndOfTurn));
+        let edited = chat.edit_question(last_question(chat), "Newer").unwrap();
+        assert_eq!(contents(&edited), (Some("a"), Some("Newer")));
         assert_eq!(questions(chat), ["Old", "Newer"]);
-    });
-}
-
-#[test]
-fn new_conversation_is_not_replaced_by_the_saved_one() {
-    with_page(|chat| {
-        assert_eq!(chat.clear(), None);
-        assert!(chat.restore(conversation(vec![message("q", Role::User, "Old")])).is_none());
-        assert!(questions(chat).is_empty());
-        assert!(chat.ask("New").is_none());
-        let sent = chat.begin(conversation(Vec::new())).unwrap();
-        assert_eq!(contents(&sent), (None, Some("New")));
     });
 }
 
@@ -418,19 +487,19 @@ fn new_conversation_is_not_replaced_by_the_saved_one() {
 fn reading_is_shown_until_text_arrives() {
     with_chat(|chat| {
         let sent = chat.ask("Hi").unwrap();
-        let reading = || chat.turns.with_untracked(|turns| turns[0].answer.reading.get_untracked());
+        let reading = || answers(chat)[0].reading.get_untracked();
         let event =
             |read_tokens| Event::Reading { phase: Phase::Prompt, read_tokens, total_tokens: 1024 };
         assert_eq!(reading(), None);
-        chat.apply(sent.turn, event(256));
-        chat.apply(sent.turn, event(512));
+        chat.apply(sent.answer, event(256));
+        chat.apply(sent.answer, event(512));
         assert_eq!(reading().and_then(|reading| reading.percent()), Some(50));
         assert_eq!(state(chat), AnswerState::Streaming);
         assert_eq!(chat.announcement.get_untracked(), "");
-        chat.apply(sent.turn, text("A"));
+        chat.apply(sent.answer, text("A"));
         assert_eq!(reading(), None);
-        chat.apply(sent.turn, event(768));
-        chat.apply(sent.turn, done(Finish::Stopped));
+        chat.apply(sent.answer, event(768));
+        chat.apply(sent.answer, done(Finish::Stopped));
         assert_eq!(reading(), None);
     });
 }
@@ -445,12 +514,12 @@ fn t10_reasoning_is_separate_and_not_announced() {
             tokens: 1,
             tokens_per_second: 40.0,
         };
-        chat.apply(sent.turn, reasoning("Is *it*", 0));
-        chat.apply(sent.turn, reasoning("?", 2300));
-        chat.apply(sent.turn, text("<think> is"));
-        chat.apply(sent.turn, text(" a tag."));
-        chat.apply(sent.turn, done(Finish::EndOfTurn));
-        let answer = chat.turns.with_untracked(|turns| turns[0].answer.clone());
+        chat.apply(sent.answer, reasoning("Is *it*", 0));
+        chat.apply(sent.answer, reasoning("?", 2300));
+        chat.apply(sent.answer, text("<think> is"));
+        chat.apply(sent.answer, text(" a tag."));
+        chat.apply(sent.answer, done(Finish::EndOfTurn));
+        let answer = answers(chat).remove(0);
         assert_eq!(answer.reasoning.text.get_untracked(), "Is *it*?");
         assert_eq!(answer.reasoning.tail.get_untracked(), "<p dir=\"auto\">Is <em>it</em>?</p>\n");
         assert_eq!(answer.reasoning_ms.get_untracked(), Some(2300));
@@ -464,10 +533,10 @@ fn t10_splits_tags_in_streamed_and_saved_answers() {
     with_chat(|chat| {
         let sent = chat.ask("Hi").unwrap();
         for piece in ["<th", "ink>\nW", "hy</thi", "nk>\n\nYes", "."] {
-            chat.apply(sent.turn, text(piece));
+            chat.apply(sent.answer, text(piece));
         }
-        chat.apply(sent.turn, done(Finish::EndOfTurn));
-        let answer = chat.turns.with_untracked(|turns| turns[0].answer.clone());
+        chat.apply(sent.answer, done(Finish::EndOfTurn));
+        let answer = answers(chat).remove(0);
         assert_eq!(answer.reasoning.text.get_untracked(), "Why");
         assert_eq!(answer.body.text.get_untracked(), "Yes.");
     });
@@ -481,14 +550,14 @@ fn t10_splits_tags_in_streamed_and_saved_answers() {
                 ..message("b", Role::Assistant, "No.")
             },
         ]);
-        assert!(chat.restore(saved).is_none());
-        let turns = chat.turns.get_untracked();
+        assert!(chat.show(saved).is_none());
+        let answers = answers(chat);
         let shown = |index: usize| {
-            let answer = &turns[index].answer;
+            let answer = &answers[index];
             (answer.reasoning.text.get_untracked(), answer.body.text.get_untracked())
         };
         assert_eq!(shown(0), ("Why".to_owned(), "Yes.".to_owned()));
         assert_eq!(shown(1), ("Hm".to_owned(), "No.".to_owned()));
-        assert_eq!(turns[1].answer.reasoning_ms.get_untracked(), Some(5));
+        assert_eq!(answers[1].reasoning_ms.get_untracked(), Some(5));
     });
 }

@@ -1,88 +1,120 @@
-//! Converts the messages of a conversation to turns, and finds messages among turns.
+//! The messages that the page shows, and how they are made of stored ones.
 
-use leptos::prelude::{GetValue, Set, SetValue, UpdateValue};
+use std::sync::Arc;
+
+use leptos::prelude::*;
 use lilims_ipc::{Message, MessageId, MessageState, Outcome, Role};
 
 use super::answer::{Answer, AnswerState};
-use super::chat::Turn;
 
-/// The position of a message in the conversation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct MessagePosition {
-    /// The id of its turn.
-    pub(crate) turn: u64,
-    /// Which half of the turn it is.
-    pub(crate) part: Part,
+/// A message as the page shows it. Clones share the signals.
+#[derive(Clone)]
+pub(crate) struct Entry {
+    /// Stable and never reused.
+    pub(crate) key: u64,
+    /// Its id in the database, once it is stored.
+    pub(crate) id: ArcRwSignal<Option<MessageId>>,
+    /// All versions of it, itself among them; empty where there is one alone.
+    pub(crate) versions: ArcRwSignal<Vec<MessageId>>,
+    /// What it is.
+    pub(crate) body: Body,
 }
 
-/// The halves of a turn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Part {
+/// The content of a message.
+#[derive(Clone)]
+pub(crate) enum Body {
+    /// Instructions to the model.
+    Instructions(Arc<str>),
     /// What the user wrote.
-    Question,
-    /// What the model answered.
-    Answer,
+    Question(Arc<str>),
+    /// What the model wrote.
+    Answer(Answer),
 }
 
-/// The messages of a turn in the database.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct StoredTurn {
-    /// The question.
-    pub(crate) question: MessageId,
-    /// The answer, if there is one.
-    pub(crate) answer: Option<MessageId>,
-}
-
-impl StoredTurn {
-    /// The message that the next question follows.
-    pub(super) fn last(&self) -> &MessageId {
-        self.answer.as_ref().unwrap_or(&self.question)
+impl Entry {
+    /// A message that is not stored.
+    pub(super) fn new(key: u64, body: Body) -> Self {
+        Self { key, id: ArcRwSignal::default(), versions: ArcRwSignal::default(), body }
     }
-}
 
-/// The position of a message; `None` if it is in none of the turns.
-pub(super) fn position(turns: &[Turn], message: &MessageId) -> Option<MessagePosition> {
-    turns.iter().find_map(|turn| {
-        let stored = turn.stored.get_value()?;
-        let part = match message {
-            it if *it == stored.question => Part::Question,
-            it if Some(it) == stored.answer.as_ref() => Part::Answer,
-            _ => return None,
-        };
-        Some(MessagePosition { turn: turn.id, part })
-    })
-}
+    /// Another version of this message, which is not stored yet.
+    pub(super) fn another(&self, key: u64, body: Body) -> Self {
+        let mut versions = self.versions.get_untracked();
+        if versions.is_empty() {
+            versions.extend(self.id.get_untracked());
+        }
+        Self { versions: ArcRwSignal::new(versions), ..Self::new(key, body) }
+    }
 
-/// The turns of saved `messages`. A question without an answer counts as stopped; messages that belong
-/// to no question are left out.
-pub(super) fn turns(messages: &[Message], mut new_id: impl FnMut() -> u64) -> Vec<Turn> {
-    let mut turns: Vec<Turn> = Vec::with_capacity(messages.len() / 2 + 1);
-    let mut awaits_answer = false;
-    for message in messages {
-        match message.role {
-            Role::User => {
-                awaits_answer = true;
-                let turn = Turn::new(new_id(), message.content.as_str().into());
-                turn.answer.state.set(AnswerState::Stopped { stats: None });
-                let stored = StoredTurn { question: message.id.clone(), answer: None };
-                turn.stored.set_value(Some(stored));
-                turns.push(turn);
+    /// Records that the message was stored.
+    pub(super) fn stored(&self, id: MessageId) {
+        self.versions.update(|versions| {
+            if !versions.is_empty() && !versions.contains(&id) {
+                versions.push(id.clone());
             }
-            Role::Assistant if awaits_answer => {
-                awaits_answer = false;
-                if let Some(turn) = turns.last_mut() {
-                    turn.answer = Answer::restored(message, state(&message.state));
-                    turn.stored.update_value(|stored| {
-                        if let Some(stored) = stored {
-                            stored.answer = Some(message.id.clone());
-                        }
-                    });
-                }
-            }
-            Role::Assistant | Role::System => {}
+        });
+        self.id.set(Some(id));
+    }
+
+    /// The answer, where it is one.
+    pub(crate) fn answer(&self) -> Option<&Answer> {
+        match &self.body {
+            Body::Answer(answer) => Some(answer),
+            _ => None,
         }
     }
-    turns
+
+    /// The text of a question.
+    pub(super) fn question(&self) -> Option<&Arc<str>> {
+        match &self.body {
+            Body::Question(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    fn has_id(&self, id: &MessageId) -> bool {
+        self.id.with_untracked(|own| own.as_ref() == Some(id))
+    }
+}
+
+/// The message with this id.
+pub(super) fn find<'a>(entries: &'a [Entry], id: &MessageId) -> Option<&'a Entry> {
+    entries.iter().find(|entry| entry.has_id(id))
+}
+
+/// The entries of stored messages; those in `known` are used again, so that what is on the page stays.
+/// A question at the end without an answer gets one that was stopped.
+pub(super) fn entries(
+    messages: &[Message],
+    known: &[Entry],
+    mut new_key: impl FnMut() -> u64,
+) -> Vec<Entry> {
+    let mut entries: Vec<Entry> = Vec::with_capacity(messages.len() + 1);
+    for message in messages {
+        let entry = find(known, &message.id).cloned().unwrap_or_else(|| {
+            let entry = Entry::new(new_key(), body(message));
+            entry.id.set(Some(message.id.clone()));
+            entry
+        });
+        if entry.versions.with_untracked(|versions| *versions != message.versions) {
+            entry.versions.set(message.versions.clone());
+        }
+        entries.push(entry);
+    }
+    if entries.last().is_some_and(|last| last.question().is_some()) {
+        let answer = Answer::default();
+        answer.state.set(AnswerState::Stopped { stats: None });
+        entries.push(Entry::new(new_key(), Body::Answer(answer)));
+    }
+    entries
+}
+
+fn body(message: &Message) -> Body {
+    match message.role {
+        Role::System => Body::Instructions(message.content.as_str().into()),
+        Role::User => Body::Question(message.content.as_str().into()),
+        Role::Assistant => Body::Answer(Answer::restored(message, state(&message.state))),
+    }
 }
 
 /// The state of a saved answer. One that is still being written has no channel to this page.

@@ -13,17 +13,21 @@ mod library_queries;
 mod messages;
 mod reading;
 mod sampling;
+mod sidebar;
 mod think;
+mod undo;
 
 pub(crate) use actions::{Action, Concern, HubFile};
 pub(crate) use answer::{Answer, AnswerState, Growing};
-pub(crate) use chat::{Chat, Outgoing, Turn};
+pub(crate) use chat::{Chat, Outgoing};
 pub(crate) use conversions::{first_choice, offered_targets};
 pub(crate) use first_model::{FirstStep, first_model, next_step};
 pub(crate) use library::{ConvertView, Fetched, LibraryState, Tab};
 pub(crate) use library_queries::{
     count_open, file_name, is_active, local_model, open_download, recent_models, suspended_model,
 };
-pub(crate) use messages::{MessagePosition, Part};
+pub(crate) use messages::{Body, Entry};
 pub(crate) use reading::Reading;
 pub(crate) use sampling::{Field, restore, set};
+pub(crate) use sidebar::{Row, Sidebar};
+pub(crate) use undo::{Deleted, Undo};

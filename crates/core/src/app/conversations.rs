@@ -92,7 +92,9 @@ pub(super) fn call(
         Command::SetDraft { conversation, text } => {
             conversations.set_draft(&conversation, &text)?
         }
-        Command::CreateConversationFolder { name } => conversations.create_folder(&name)?,
+        Command::CreateConversationFolder { name } => {
+            return conversations.create_folder(&name).map(Reply::ConversationFolder);
+        }
         Command::RenameConversationFolder { folder, name } => {
             conversations.rename_folder(&folder, &name)?;
         }

@@ -246,6 +246,29 @@ fn an_edit_is_another_version_and_a_fork_a_conversation_of_its_own() {
 }
 
 #[test]
+fn an_answer_goes_on_where_it_ended_and_a_copy_does_where_something_follows() {
+    let door = Door::ready();
+    door.say("hi");
+    let first = door.conversation();
+    let answer = first.messages[1].id.clone();
+    let more = Request { conversation: first.id.clone(), parent: Some(answer.clone()), text: None };
+    let asked = door.conversations.ask(&more).unwrap();
+    let read = [(Role::User, "hi"), (Role::Assistant, "hello")];
+    assert_eq!(contents(&asked.question.messages), read);
+    asked.record.finish(lilims_store::Ending::of(lilims_store::MessageState::Stopped)).unwrap();
+    all(&door.ask(more.clone()).unwrap());
+    let longer = door.conversation();
+    assert_eq!(longer.messages[1].id, answer);
+    assert_eq!(longer.messages[1].content, "hellohello");
+    door.say("next");
+    all(&door.ask(more).unwrap());
+    let copy = door.conversation();
+    assert_eq!(copy.messages.len(), 2);
+    assert_eq!(copy.messages[1].content, "hellohellohello");
+    assert_eq!(copy.messages[1].versions.len(), 2);
+}
+
+#[test]
 fn what_was_deleted_is_restored_until_it_is_purged() {
     let door = Door::ready();
     door.say("hi");

@@ -262,11 +262,11 @@ impl Conversations {
     ///
     /// # Errors
     /// If the database cannot be written.
-    pub(crate) fn create_folder(&self, name: &str) -> Result<(), Error> {
+    pub(crate) fn create_folder(&self, name: &str) -> Result<ipc::ConversationFolder, Error> {
         let name = one_line(name).unwrap_or_default();
-        self.store()?.create_conversation_folder(&name).map_err(from_store)?;
+        let id = self.store()?.create_conversation_folder(&name).map_err(from_store)?;
         self.notify_folders();
-        Ok(())
+        Ok(present::folder(store::Folder { id, name }))
     }
 
     /// Renames a folder.

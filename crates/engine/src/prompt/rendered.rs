@@ -6,8 +6,9 @@ use std::sync::atomic::AtomicBool;
 use serde_json::Value;
 
 use super::note::Note;
+use crate::reasoning::ReasoningTags;
 use crate::text::Encoding;
-use crate::{Error, Role, Tokenizer};
+use crate::{Error, Message, Role, Tokenizer};
 
 /// Messages rendered to text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,6 +34,27 @@ impl Rendered {
     /// The text after the last message: the start of an answer.
     pub(crate) fn tail(&self) -> &str {
         &self.text[self.contents.last().map_or(0, |part| part.end)..]
+    }
+
+    /// Appends the beginning of the answer, message number `message`, which the model continues. Where the
+    /// template has opened reasoning, that of the answer is closed first.
+    pub(crate) fn begin_answer(
+        &mut self,
+        message: usize,
+        answer: &Message,
+        tags: Option<&ReasoningTags>,
+    ) {
+        if let Some(tags) = tags.filter(|tags| tags.is_open(self.tail())) {
+            self.text.push_str(tags.close);
+            self.text.push_str("\n\n");
+        }
+        let start = self.text.len();
+        self.text.push_str(&answer.content);
+        let range = start..self.text.len();
+        if !range.is_empty() {
+            self.contents.push(range.clone());
+            self.spans.push(MessageSpan { message, range });
+        }
     }
 
     /// The tokens from byte `from` on, and BOS if `from` is 0, the vocabulary requires it and the

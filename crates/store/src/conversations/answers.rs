@@ -82,6 +82,26 @@ impl Store {
         })
     }
 
+    /// Goes on with a message that has ended: it is being written again, and keeps what it says.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchMessage`]; [`Error::StillWriting`]; [`Error::Busy`] as for
+    /// [`Store::begin_message`]; those of the database.
+    pub fn reopen_message(&self, id: &MessageId) -> Result<(), Error> {
+        let number = self.writer_number()?;
+        self.transaction(|transaction| {
+            if tree::conversation_of(transaction, id)?.is_none() {
+                return Err(Error::NoSuchMessage { id: id.clone() });
+            }
+            let sql = "UPDATE messages SET state = 'writing', writer = ?2
+                 WHERE id = ?1 AND state <> 'writing'";
+            match transaction.execute(sql, params![id.as_str(), number])? {
+                0 => Err(Error::StillWriting { id: id.clone() }),
+                _ => Ok(()),
+            }
+        })
+    }
+
     /// Writes down more of a message that is being written. After this returns, the end of the process
     /// does not lose it. The caller collects what comes and calls this a few times a second.
     ///
