@@ -31,7 +31,7 @@ const PREFIX_BYTES: u64 = 4096;
 pub fn read_file(
     path: &Path,
     limits: &Limits,
-    on_conversation: &mut dyn FnMut(Conversation) -> ControlFlow<()>,
+    on_conversation: &mut dyn FnMut(Format, Conversation) -> ControlFlow<()>,
 ) -> Result<Summary, Error> {
     let file = lilims_files::open(path)?;
     let metadata = file.metadata().map_err(Error::Io)?;
@@ -49,7 +49,7 @@ pub fn read_bytes(
     bytes: &[u8],
     fallback_ms: u64,
     limits: &Limits,
-    on_conversation: &mut dyn FnMut(Conversation) -> ControlFlow<()>,
+    on_conversation: &mut dyn FnMut(Format, Conversation) -> ControlFlow<()>,
 ) -> Result<Summary, Error> {
     let reading = Reading::new(limits, fallback_ms, on_conversation);
     reading.read(Cursor::new(bytes), Some(bytes.len() as u64))
@@ -59,7 +59,7 @@ pub fn read_bytes(
 pub(crate) struct Reading<'a> {
     pub(crate) limits: &'a Limits,
     fallback_ms: u64,
-    on_conversation: &'a mut dyn FnMut(Conversation) -> ControlFlow<()>,
+    on_conversation: &'a mut dyn FnMut(Format, Conversation) -> ControlFlow<()>,
     formats: Vec<Format>,
     pub(crate) skips: Skips,
     /// Items of which it was known what they are.
@@ -86,7 +86,7 @@ impl<'a> Reading<'a> {
     fn new(
         limits: &'a Limits,
         fallback_ms: u64,
-        on_conversation: &'a mut dyn FnMut(Conversation) -> ControlFlow<()>,
+        on_conversation: &'a mut dyn FnMut(Format, Conversation) -> ControlFlow<()>,
     ) -> Self {
         Self {
             limits,
@@ -184,7 +184,7 @@ impl<'a> Reading<'a> {
             is_own: format == Format::Lilims,
         };
         let Some(conversation) = finish(draft, &mut making) else { return Ok(()) };
-        match (self.on_conversation)(conversation) {
+        match (self.on_conversation)(format, conversation) {
             ControlFlow::Continue(()) => Ok(()),
             ControlFlow::Break(()) => {
                 self.is_stopped = true;

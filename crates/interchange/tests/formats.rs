@@ -16,7 +16,7 @@ fn data(name: &str) -> PathBuf {
 
 fn read(name: &str) -> (Vec<Conversation>, Summary) {
     let mut conversations = Vec::new();
-    let summary = read_file(&data(name), &Limits::default(), &mut |conversation| {
+    let summary = read_file(&data(name), &Limits::default(), &mut |_, conversation| {
         conversations.push(conversation);
         ControlFlow::Continue(())
     });
@@ -25,7 +25,7 @@ fn read(name: &str) -> (Vec<Conversation>, Summary) {
 
 fn read_text(text: &str) -> Result<(Vec<Conversation>, Summary), Error> {
     let mut conversations = Vec::new();
-    let summary = read_bytes(text.as_bytes(), 7, &Limits::default(), &mut |conversation| {
+    let summary = read_bytes(text.as_bytes(), 7, &Limits::default(), &mut |_, conversation| {
         conversations.push(conversation);
         ControlFlow::Continue(())
     })?;
@@ -278,7 +278,7 @@ fn what_is_no_export_is_said_to_be_none() {
     let newer = r#"{"format": "lilims-conversations", "version": 2, "conversations": []}"#;
     assert!(matches!(read_text(newer), Err(Error::NewerVersion { found: 2, known: 1 })));
     assert!(matches!(
-        read_file(&data(""), &Limits::default(), &mut |_| ControlFlow::Continue(())),
+        read_file(&data(""), &Limits::default(), &mut |_, _| ControlFlow::Continue(())),
         Err(Error::File(lilims_files::Error::NotRegular { .. }))
     ));
 }
@@ -295,7 +295,7 @@ fn a_file_that_was_cut_gives_what_comes_before() {
 #[test]
 fn the_callback_ends_the_reading() {
     let mut n_conversations = 0;
-    let summary = read_file(&data("claude.json"), &Limits::default(), &mut |_| {
+    let summary = read_file(&data("claude.json"), &Limits::default(), &mut |_, _| {
         n_conversations += 1;
         ControlFlow::Break(())
     });

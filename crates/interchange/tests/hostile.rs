@@ -17,7 +17,7 @@ const MAX_TIME: Duration = Duration::from_secs(20);
 fn read(bytes: &[u8], limits: &Limits) -> Result<(Vec<Conversation>, Summary), Error> {
     let start = Instant::now();
     let mut conversations = Vec::new();
-    let result = read_bytes(bytes, 7, limits, &mut |conversation| {
+    let result = read_bytes(bytes, 7, limits, &mut |_, conversation| {
         conversations.push(conversation);
         ControlFlow::Continue(())
     });

@@ -68,7 +68,7 @@ fn a_hundred_megabytes_take_seconds_and_little_memory() {
     };
     let (before, peak) = (in_use(), AtomicUsize::new(0));
     let (start, mut n_messages, mut n_read) = (Instant::now(), 0, 0);
-    let summary = read_file(&path, &Limits::default(), &mut |conversation| {
+    let summary = read_file(&path, &Limits::default(), &mut |_, conversation| {
         // Here the parsed item is gone and the conversation is whole.
         peak.fetch_max(in_use().saturating_sub(before), Ordering::Relaxed);
         n_messages += conversation.messages.len();
