@@ -10,9 +10,8 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::rc::Rc;
 
 use zip::ZipArchive;
-use zip::result::ZipError;
 
-use crate::error::{Error, Limit};
+use crate::error::Error;
 use crate::read::{Reading, read_entry};
 use crate::repair::Allowance;
 use crate::summary::SkipReason;
@@ -34,7 +33,7 @@ pub(crate) fn read(file: impl Read + Seek, reading: &mut Reading<'_>) -> Result<
     let limits = reading.limits;
     let left = Rc::new(Cell::new(Some(limits.max_directory_bytes)));
     let bounded = Bounded { inner: file, left: Rc::clone(&left) };
-    let mut archive = ZipArchive::new(bounded).map_err(from_zip)?;
+    let mut archive = ZipArchive::new(bounded).map_err(Error::Archive)?;
     if archive.len() > limits.max_entries {
         return Err(Error::TooManyEntries { found: archive.len(), limit: limits.max_entries });
     }
@@ -59,7 +58,7 @@ pub(crate) fn read(file: impl Read + Seek, reading: &mut Reading<'_>) -> Result<
             Ok(entry) => entry,
             // Encrypted, or compressed in a way that is not known.
             Err(error) => {
-                first_error.get_or_insert(from_zip(error));
+                first_error.get_or_insert(Error::Archive(error));
                 continue;
             }
         };
@@ -90,15 +89,6 @@ pub(crate) fn read(file: impl Read + Seek, reading: &mut Reading<'_>) -> Result<
     }
 }
 
-fn from_zip(error: ZipError) -> Error {
-    match error {
-        ZipError::Io(error) if error.get_ref().is_some_and(|it| it.is::<Limit>()) => {
-            crate::error::from_io(error)
-        }
-        error => Error::Archive(error),
-    }
-}
-
 /// A reader of which only so many bytes can be read while `left` is some.
 struct Bounded<R> {
     inner: R,
@@ -109,8 +99,8 @@ impl<R: Read> Read for Bounded<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = self.inner.read(buffer)?;
         if let Some(left) = self.left.get() {
-            let left = left.checked_sub(n as u64).ok_or(Limit::Bytes(left))?;
-            self.left.set(Some(left));
+            let left = left.checked_sub(n as u64);
+            self.left.set(Some(left.ok_or(io::ErrorKind::FileTooLarge)?));
         }
         Ok(n)
     }

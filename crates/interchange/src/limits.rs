@@ -34,7 +34,7 @@ impl Default for Limits {
             max_messages: 100_000,
             max_parts: 1000,
             max_entries: 1 << 17,
-            max_directory_bytes: 32 << 20,
+            max_directory_bytes: 16 << 20,
             max_skipped: 1000,
         }
     }

@@ -102,7 +102,7 @@ fn many_entries_and_large_directories_are_refused() {
         Err(Error::TooManyEntries { found: 2000, limit: 1000 })
     ));
     let limits = Limits { max_directory_bytes: 10_000, ..Limits::default() };
-    assert!(matches!(read(&bytes, &limits), Err(Error::TooLarge { .. })));
+    assert!(matches!(read(&bytes, &limits), Err(Error::Archive(_))));
 }
 
 #[test]
