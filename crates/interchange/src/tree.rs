@@ -114,7 +114,8 @@ pub(crate) fn finish(mut draft: Draft, making: &mut Making<'_>) -> Option<Conver
     skip(SkipReason::HiddenMessage, n_hidden as u64);
     let stands_for = tree.contract(&mut nodes, is_own);
     let times = nodes.iter().filter_map(|node| node.created_ms);
-    let created_ms = draft.created_ms.or(times.clone().min()).unwrap_or(making.fallback_ms);
+    let known_ms = draft.created_ms.or(times.clone().min());
+    let created_ms = known_ms.unwrap_or(making.fallback_ms);
     let updated_ms = draft.updated_ms.or(times.max()).unwrap_or(created_ms);
     let order = tree.order(&nodes, created_ms);
     if order.is_empty() && !is_own {
@@ -128,7 +129,8 @@ pub(crate) fn finish(mut draft: Draft, making: &mut Making<'_>) -> Option<Conver
     };
     let id = match draft.key.take() {
         Some(id) if is_own && is_id(&id) => id,
-        _ => ids::conversation_id(&key, draft.created_ms.unwrap_or(0)),
+        // Without the time of the file: a copy of it would have another.
+        _ => ids::conversation_id(&key, known_ms.unwrap_or(0)),
     };
 
     let mut message_ids = MessageIds::new(key);

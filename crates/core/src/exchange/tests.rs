@@ -1,3 +1,5 @@
+//! Exports and imports on real databases: the identity, the branches for people, the reports.
+
 use std::fs;
 
 use lilims_ipc::Problem;

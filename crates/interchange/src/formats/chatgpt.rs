@@ -88,9 +88,8 @@ fn add_parts(kind: Option<&str>, content: &Json, metadata: &Json, parts: &mut Ve
         }
         Some("code") => {
             let language = content.get("language").as_text().filter(|it| *it != "unknown");
-            match text().filter(|text| !text.is_empty()) {
-                Some(text) => parts.push(Part::text(fenced(language.unwrap_or_default(), &text))),
-                None => {}
+            if let Some(text) = text().filter(|text| !text.is_empty()) {
+                parts.push(Part::text(fenced(language.unwrap_or_default(), &text)));
             }
         }
         Some("execution_output") => {
