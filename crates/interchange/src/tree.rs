@@ -515,7 +515,7 @@ mod tests {
         let text = |n: usize| n.to_string();
         let nodes = (0..100_000).rev().map(|n: usize| {
             let parent = n.checked_sub(1).map(text);
-            node(&text(n), parent.as_deref(), if n % 2 == 0 { "x" } else { "" })
+            node(&text(n), parent.as_deref(), if n.is_multiple_of(2) { "x" } else { "" })
         });
         let (conversation, _) = made(nodes.collect(), None);
         assert_eq!(conversation.messages.len(), 50_000);

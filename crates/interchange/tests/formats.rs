@@ -90,7 +90,6 @@ fn chatgpt() {
          assistant: ```json~{\"content_type\":\"hologram\",\"beam\":3}~```\n  \
          assistant: bare\n \
          user: 5 text*"
-            .replace("5 text", "5 text")
     );
     assert_eq!(
         summary.skipped,

@@ -30,7 +30,7 @@ fn conversation(n: usize) -> String {
     );
     for message in 0..400 {
         let role = if message % 2 == 0 { "user" } else { "assistant" };
-        let parent = message as i32 - 1;
+        let parent = message - 1;
         write!(
             json,
             r#"{}"{n}-{message}":{{"id":"{n}-{message}","parent":"{n}-{parent}","children":["{n}-{}"],
