@@ -8,6 +8,7 @@
 
 mod bench;
 mod chat;
+mod conversations;
 mod convert;
 mod eval;
 mod figures;
@@ -59,6 +60,9 @@ enum Command {
     Eval(eval::Eval),
     /// Make a GGUF file of a checkpoint, or of another GGUF file in another type.
     Convert(convert::Convert),
+    /// List, search, show, export and import the conversations of the app.
+    #[command(subcommand)]
+    Conversations(conversations::Conversations),
     #[command(flatten)]
     Library(library::Command),
 }
@@ -75,6 +79,7 @@ impl Command {
             Self::Bench(command) => command.run(threads),
             Self::Eval(command) => command.run(threads),
             Self::Convert(command) => command.run(threads),
+            Self::Conversations(command) => command.run(),
             Self::Library(command) => command.run(threads),
         }
     }

@@ -3,8 +3,8 @@
 use lilims_core::library::{Pick, RepositoryFile};
 use lilims_core::{Error, FileFault};
 use lilims_ipc::{
-    self as ipc, CacheShape, FitPart, FitPartKind, LibraryNote, MemorySource, Owner, Problem,
-    StayReason, Suggestion, Unsuitable,
+    self as ipc, CacheShape, FitPart, FitPartKind, ItemSkipReason, LibraryNote, MemorySource,
+    Owner, Problem, StayReason, Suggestion, Unsuitable,
 };
 use lilims_terminal::output;
 
@@ -57,6 +57,9 @@ pub(crate) fn error(error: &Error) -> String {
         Error::Exists(path) => {
             format!("{} is there already: --force replaces it", path.display())
         }
+        Error::UnknownConversation(id) => {
+            format!("there is no conversation `{id}`: `lilims conversations list` shows them")
+        }
         Error::NoChatTemplate(model) => format!(
             "{model} has no chat template, so it was not made for conversations: \
              use `lilims generate`"
@@ -96,6 +99,14 @@ pub(crate) fn problem(error: &ipc::Error) -> String {
         Problem::NotAnAccessToken => "this is not an access token".to_owned(),
         Problem::ConversationGone => "the conversation was deleted".to_owned(),
         Problem::ConversationFolderGone => "the folder of conversations was removed".to_owned(),
+        Problem::NotAnExport { file } => format!("{file} is not an export in a known format"),
+        Problem::ExportTooLarge { file, limit_bytes } => {
+            format!("{file} has more than {}", output::size(*limit_bytes))
+        }
+        Problem::ExportDamaged { file } => format!("{file} is damaged"),
+        Problem::ExportNewer { file, found, known } => {
+            format!("{file} has version {found} of the format, this program reads up to {known}")
+        }
         Problem::Answering => "an answer is already being written".to_owned(),
         Problem::NoQuestion => "there is no question".to_owned(),
         Problem::HubUnreachable { host } => format!("{host} cannot be reached"),
@@ -237,7 +248,14 @@ fn advice(problem: &Problem) -> Option<&'static str> {
         Problem::HashMismatch { .. } | Problem::SourceChanged { .. } => {
             Some("Nothing of it was kept. Try again later, or take another repository.")
         }
-        Problem::StoreNewer { .. } => Some("Use the newer version of Lilims."),
+        Problem::NotAnExport { .. } => Some(
+            "Lilims imports its own exports and those of ChatGPT, Claude, Open WebUI, llama.cpp and \
+             LM Studio, and messages as OpenAI's API takes them.",
+        ),
+        Problem::ExportDamaged { .. } => Some("Export or download the file again."),
+        Problem::StoreNewer { .. } | Problem::ExportNewer { .. } => {
+            Some("Use the newer version of Lilims.")
+        }
         Problem::MemoryTooSmall { .. } | Problem::OutOfMemory => {
             Some("Take a smaller --context, or --kv-type q8_0.")
         }
@@ -249,6 +267,40 @@ fn advice(problem: &Problem) -> Option<&'static str> {
         }
         _ => None,
     }
+}
+
+/// What an import left out, and how often.
+pub(crate) fn skipped(reason: ItemSkipReason, count: u64) -> String {
+    let (one, several) = match reason {
+        ItemSkipReason::AlreadyHere => {
+            ("1 conversation that is here already", "conversations that are here already")
+        }
+        ItemSkipReason::NotAConversation => {
+            ("1 item that is not a conversation", "items that are not conversations")
+        }
+        ItemSkipReason::Empty => {
+            ("1 conversation without messages", "conversations without messages")
+        }
+        ItemSkipReason::ConversationTooLarge => {
+            ("1 conversation that is too large", "conversations that are too large")
+        }
+        ItemSkipReason::HiddenMessage => {
+            ("1 message that the other program hides", "messages that the other program hides")
+        }
+        ItemSkipReason::TooMany => {
+            ("1 message or part beyond the limit", "messages or parts beyond the limit")
+        }
+        ItemSkipReason::TooDeep => {
+            ("1 value that is nested too deeply", "values that are nested too deeply")
+        }
+        ItemSkipReason::AttachmentContent => (
+            "the content of 1 attachment, which is not in the file",
+            "attachments’ content, which is not in the file",
+        ),
+        ItemSkipReason::Damaged => ("the damaged rest", "damaged parts"),
+        ItemSkipReason::BeyondLimit => ("the rest beyond the limit", "parts beyond the limit"),
+    };
+    if count == 1 { one.to_owned() } else { format!("{count} {several}") }
 }
 
 /// Completes “it is …”.

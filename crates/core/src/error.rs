@@ -150,6 +150,18 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// There is no conversation of this id.
+    #[error("there is no conversation `{0}`")]
+    UnknownConversation(String),
+    /// An export of conversations cannot be read.
+    #[error("cannot import {}", path.display())]
+    Import {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<lilims_interchange::Error>,
+    },
     /// A text to calibrate or evaluate with cannot be read.
     #[error("cannot read the text {}", path.display())]
     ReadText {
@@ -289,6 +301,8 @@ impl From<&Error> for ipc::Error {
             Error::NoSuchFile { repository, pick: Pick::File(file), host, .. } => {
                 Problem::NotOnHub { what: format!("{file} in {repository}"), host: host.clone() }
             }
+            Error::UnknownConversation(_) => Problem::ConversationGone,
+            Error::Import { path, source } => problem::not_imported(path, source),
             Error::Unsuitable { file, why } => {
                 Problem::UnsuitableFile { file: file.clone(), why: lilims_hub::unsuitable(*why) }
             }

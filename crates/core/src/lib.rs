@@ -14,6 +14,7 @@ pub mod conversions;
 mod database;
 mod destination;
 mod error;
+mod exchange;
 pub mod inspect;
 mod journal;
 pub mod library;
@@ -35,6 +36,9 @@ pub use chat::{Chat, load_options};
 pub use conversations::Question;
 pub use destination::check_destination;
 pub use error::{Error, FileFault, MessageFault};
+pub use exchange::{
+    ConversationArchive, FoundMessage, ListedConversation, ShownConversation, ShownMessage,
+};
 pub use lilims_engine::conversation::{Phase, Update};
 pub use lilims_engine::prompt::Note;
 pub use lilims_engine::sampler::random_seed;

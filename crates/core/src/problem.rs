@@ -1,14 +1,16 @@
-//! What an error of the engine, of a conversion or of the model's location is to a person: its code
-//! with the facts.
+//! What an error of the engine, of a conversion, of an import or of the model's location is to a person:
+//! its code with the facts.
 //!
 //! The detail carries paths and figures, never text of a conversation. Errors of the tokenizer and of
 //! the template may quote the text that they fail on, so while answering they carry no detail.
 
 use std::io;
+use std::path::Path;
 
 use lilims_convert::Error as Convert;
 use lilims_engine::Error as Engine;
 use lilims_gguf::Error as Gguf;
+use lilims_interchange::Error as Exchange;
 use lilims_ipc::{Error, Problem};
 
 /// There is no model to start with.
@@ -80,6 +82,25 @@ pub(crate) fn not_converted(error: &Convert) -> Error {
         _ => Problem::ConversionFailed,
     };
     Error::caused_by(problem, error)
+}
+
+/// An export of conversations could not be read.
+pub(crate) fn not_imported(path: &Path, error: &Exchange) -> Problem {
+    let name = path.file_name().unwrap_or(path.as_os_str());
+    let file = name.to_string_lossy().into_owned();
+    match error {
+        Exchange::UnknownFormat => Problem::NotAnExport { file },
+        Exchange::TooLarge { limit_bytes } | Exchange::TextTooLong { limit_bytes } => {
+            Problem::ExportTooLarge { file, limit_bytes: *limit_bytes }
+        }
+        Exchange::Damaged { .. } | Exchange::Archive(_) | Exchange::TooManyEntries { .. } => {
+            Problem::ExportDamaged { file }
+        }
+        Exchange::NewerVersion { found, known } => {
+            Problem::ExportNewer { file, found: *found, known: *known }
+        }
+        _ => Problem::FileUnusable { path: path.display().to_string() },
+    }
 }
 
 pub(crate) fn not_read(error: &Gguf) -> Problem {

@@ -172,6 +172,32 @@ pub enum Problem {
     ConversationGone,
     /// The folder of conversations was removed.
     ConversationFolderGone,
+    /// The file has no conversations in a format that is known.
+    NotAnExport {
+        /// The file's name.
+        file: String,
+    },
+    /// The file, or a text in it, is larger than what is read of an export.
+    ExportTooLarge {
+        /// The file's name.
+        file: String,
+        /// The most that is read, in bytes.
+        limit_bytes: u64,
+    },
+    /// The file of an export is damaged, and nothing of it was taken.
+    ExportDamaged {
+        /// The file's name.
+        file: String,
+    },
+    /// A later version of Lilims wrote the export.
+    ExportNewer {
+        /// The file's name.
+        file: String,
+        /// The version that it states.
+        found: u64,
+        /// The newest version that this program reads.
+        known: u64,
+    },
 
     /// What was given is not an access token.
     NotAnAccessToken,

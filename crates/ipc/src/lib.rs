@@ -7,6 +7,7 @@ mod conversation;
 mod conversation_list;
 mod convert;
 mod error;
+mod exchange;
 mod library;
 
 pub use command::{AppEvent, Command, Reply};
@@ -23,6 +24,7 @@ pub use convert::{
     ConversionState, ConversionTarget, Measurement, Quality, Share, TensorProgress,
 };
 pub use error::{Error, Problem, TokenProblem};
+pub use exchange::{ExportFormat, ImportReport, ItemSkipReason, SkippedItem};
 pub use library::{
     Attempt, CacheShape, CatalogueModel, Condition, Download, DownloadPlan, DownloadState, Fit,
     FitPart, FitPartKind, ImportFailure, Library, LibraryModel, LibraryNote, Limits, MemorySource,

@@ -10,6 +10,7 @@ mod fork;
 mod id;
 mod search;
 mod title;
+mod transfer;
 mod trash;
 mod tree;
 
@@ -22,6 +23,7 @@ pub use folders::Folder;
 pub use id::{ConversationId, FolderId, MessageId};
 pub use search::SearchHit;
 pub use title::{TitleOrigin, question_title};
+pub use transfer::{Inserted, WholeConversation};
 pub use tree::{Message, MessageState, NewMessage, Part, PartKind, Role, TreeNode};
 
 use crate::{Error, Store, now_ms, signed, unsigned};

@@ -35,8 +35,8 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 pub use conversations::{
     Conversation, ConversationChange, ConversationHead, ConversationId, Delta, Draft, Ending,
-    Folder, FolderId, Message, MessageId, MessageState, NewMessage, Part, PartKind, Role,
-    SearchHit, TitleOrigin, TreeNode, question_title,
+    Folder, FolderId, Inserted, Message, MessageId, MessageState, NewMessage, Part, PartKind, Role,
+    SearchHit, TitleOrigin, TreeNode, WholeConversation, question_title,
 };
 pub use downloads::{DownloadChange, DownloadState, QueuedDownload, Source};
 pub use error::Error;

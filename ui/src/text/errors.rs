@@ -51,6 +51,14 @@ fn problem(problem: &Problem) -> String {
         Problem::NotAnAccessToken => text!(error.not_an_access_token).into(),
         Problem::ConversationGone => text!(error.conversation_gone).into(),
         Problem::ConversationFolderGone => text!(error.conversation_folder_gone).into(),
+        Problem::NotAnExport { file } => text!(error.not_an_export, file = name(file)),
+        Problem::ExportTooLarge { file, limit_bytes } => {
+            text!(error.export_too_large, file = name(file), limit = bytes(*limit_bytes))
+        }
+        Problem::ExportDamaged { file } => text!(error.export_damaged, file = name(file)),
+        Problem::ExportNewer { file, found, known } => {
+            text!(error.export_newer, file = name(file), found = *found, known = *known)
+        }
         Problem::Answering => text!(error.answering).into(),
         Problem::NoQuestion => text!(error.no_question).into(),
         Problem::HubUnreachable { host } => text!(error.hub_unreachable, host = name(host)),

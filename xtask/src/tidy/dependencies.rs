@@ -6,6 +6,7 @@ use super::{TrackedFile, Violation};
 const TABLE: &[(&str, &[&str])] = &[
     ("lilims-ipc", &[]),
     ("lilims-files", &[]),
+    ("lilims-interchange", &["lilims-files"]),
     ("lilims-jinja", &[]),
     ("lilims-models", &["lilims-files", "lilims-gguf"]),
     ("lilims-gguf", &["lilims-files"]),
@@ -27,6 +28,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "lilims-files",
             "lilims-gguf",
             "lilims-hub",
+            "lilims-interchange",
             "lilims-ipc",
             "lilims-models",
             "lilims-store",
