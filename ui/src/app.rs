@@ -10,13 +10,14 @@ use lilims_ipc::{
 use crate::bridge;
 use crate::components::{
     Composer, ContextMeter, ContextPanel, Conversation, Empty, ErrorNotice, Header, LoadingBar,
-    Outside, Settings,
+    Outside, ProseLayer, Settings,
 };
 use crate::library_page::{
     FirstModel, LibraryPage, Picker, SuspendedLoad, execute_actions, follow_first_model,
     follow_library, library_changed, refresh_library,
 };
 use crate::outbox::Outbox;
+use crate::prose_page::prose_services;
 use crate::state::{Chat, LibraryState, Outgoing, is_active, restore};
 use crate::text::text;
 
@@ -78,6 +79,8 @@ fn ChatPage() -> impl IntoView {
             );
         });
     });
+    let prose = prose_services(chat.announcement, copy);
+    provide_context(prose);
     let choose_overflow = Callback::new(move |overflow| choose_overflow(chat, outbox, overflow));
     let reopen = Callback::new(move |()| open_conversation(chat, outbox));
     let retry_load = Callback::new(move |()| retry_load(chat));
@@ -127,7 +130,8 @@ fn ChatPage() -> impl IntoView {
                     on_close=move || context_open.set(false)
                 />
             </Show>
-            <LibraryPage state=library chat act on_copy=copy/>
+            <ProseLayer services=prose/>
+            <LibraryPage state=library chat act/>
             <div class="chat" class:behind=library.is_open>
             <Conversation
                 turns=chat.turns

@@ -12,6 +12,7 @@ mod format;
 mod library_page;
 mod markdown;
 mod outbox;
+mod prose_page;
 mod state;
 mod text;
 

@@ -14,6 +14,8 @@ pub mod conversions;
 mod database;
 mod destination;
 mod error;
+mod formula;
+mod highlight;
 pub mod inspect;
 mod journal;
 pub mod library;

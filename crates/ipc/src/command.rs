@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CatalogueModel, Conversation, ConversationId, Conversion, ConversionOffer, ConversionRequest,
-    Download, DownloadPlan, Fit, Library, Limits, ModelStatus, Options, Overflow, Report,
-    Repository, Search, SearchResult,
+    CatalogueModel, CodeRun, Conversation, ConversationId, Conversion, ConversionOffer,
+    ConversionRequest, Download, DownloadPlan, Fit, Formula, Library, Limits, MathPiece,
+    ModelStatus, Options, Overflow, Report, Repository, Search, SearchResult,
 };
 
 /// A request to the application. Each variant names the reply that it gets; without one, that is
@@ -188,6 +188,25 @@ pub enum Command {
     CancelConversion,
     /// Forgets a conversion that has ended. Its model stays.
     ClearConversion,
+
+    /// The classes of code: [`Reply::Highlighted`].
+    Highlight {
+        /// The language, as the answer names it.
+        language: String,
+        /// The code.
+        code: String,
+    },
+    /// Formulas as MathML: [`Reply::Formulas`].
+    Formulas {
+        /// Their LaTeX, without delimiters.
+        formulas: Vec<Formula>,
+    },
+    /// Opens an address in the browser or the mail program. Only http, https and mailto addresses
+    /// are opened. Doors without a browser do not have it.
+    OpenLink {
+        /// The address.
+        address: String,
+    },
 }
 
 /// The reply to a [`Command`].
@@ -222,6 +241,11 @@ pub enum Reply {
     Offer(ConversionOffer),
     /// The running or last conversion.
     Conversion(Option<Conversion>),
+    /// The pieces of the code in order; empty if the language is unknown.
+    Highlighted(Vec<CodeRun>),
+    /// The pieces of each formula, in the order of the command; `None` for one that is not valid LaTeX
+    /// or exceeds a limit.
+    Formulas(Vec<Option<Vec<MathPiece>>>),
 }
 
 /// Something that changed in the application.

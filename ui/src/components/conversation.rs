@@ -5,7 +5,6 @@ use wasm_bindgen::{JsCast, closure::Closure};
 
 use super::icon::Icon;
 use super::message::TurnView;
-use super::prose_clicks::{block_middle_click, handle_click};
 use crate::state::{MessagePosition, Turn};
 use crate::text::text;
 
@@ -55,8 +54,6 @@ pub(crate) fn Conversation(
             aria-label=text!(conversation.label)
             node_ref=scroller
             on:scroll=track_position(scroller, at_end)
-            on:click=move |event| handle_click(&event, on_copy)
-            on:auxclick=move |event| block_middle_click(&event)
         >
             <div class="column" node_ref=content>
                 <For each=move || turns.get() key=|turn| turn.id let:turn>

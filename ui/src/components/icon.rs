@@ -57,6 +57,8 @@ pub(crate) enum Icon {
     Unload,
     /// Arrows towards each other.
     Convert,
+    /// Three dots.
+    More,
 }
 
 impl Icon {
@@ -100,6 +102,7 @@ impl Icon {
             }
             Self::Lock => "M6.5 9V7a3.5 3.5 0 0 1 7 0v2M5.5 9h9v7h-9z",
             Self::Convert => "M3.5 7h11M11.5 4l3 3-3 3M16.5 13h-11M8.5 10l-3 3 3 3",
+            Self::More => "M5 10h.01M10 10h.01M15 10h.01",
             Self::Unload => "M10 4.5l5.5 6.5h-11zM4.5 15h11",
             Self::Info => "M10 3.5a6.5 6.5 0 1 1 0 13 6.5 6.5 0 0 1 0-13zM10 9.3v4M10 6.6v.2",
         }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use leptos::prelude::*;
 
+use super::copy_menu::CopyMenu;
 use super::icon::Icon;
 use super::notices::ErrorNotice;
 use super::reading::Pending;
@@ -110,6 +111,7 @@ fn AnswerView(
     let is_pending = Memo::new(move |_| {
         is_open.get() && ((is_blank.get() && !is_reasoning.get()) || reading.with(Option::is_some))
     });
+    let copied = text.clone();
     let copy = move || on_copy.run(text.get_untracked());
     view! {
         <article
@@ -146,6 +148,7 @@ fn AnswerView(
             <div class="actions" class:hidden=is_open>
                 <Show when=move || !is_blank.get()>
                     <CopyButton label=text!(conversation.copy_answer) test_id="copy" on_copy=copy.clone()/>
+                    <CopyMenu text=copied.clone()/>
                 </Show>
                 <Show when=move || can_change.get() && failure.with(Option::is_none)>
                     <button
