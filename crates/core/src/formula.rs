@@ -182,8 +182,10 @@ fn read(mathml: &str) -> Option<Vec<MathPiece>> {
             let holds_text = |(_, tag): &(&str, MathTag)| {
                 matches!(tag, MathTag::Mi | MathTag::Mn | MathTag::Mo | MathTag::Mtext)
             };
-            open.last().filter(|element| holds_text(element))?;
-            pieces.push(MathPiece::Text { text: unescaped(text) });
+            let (_, tag) = open.last().filter(|element| holds_text(element))?;
+            let text = unescaped(text);
+            let text = if *tag == MathTag::Mtext { without_escapes(&text) } else { text };
+            pieces.push(MathPiece::Text { text });
             rest = after;
         }
     }
@@ -216,6 +218,12 @@ fn closing_only(text: &str) -> Option<(&str, &str, &str)> {
 fn unescaped(text: &str) -> String {
     let text = text.replace("&nbsp;", "\u{a0}").replace("&lt;", "<").replace("&gt;", ">");
     text.replace("&quot;", "\"").replace("&#x27;", "'").replace("&amp;", "&")
+}
+
+/// The parser keeps the backslashes of `\text{50\%}`.
+fn without_escapes(text: &str) -> String {
+    let signs = ["%", "&", "#", "_", "$", "{", "}"];
+    signs.iter().fold(text.to_owned(), |text, sign| text.replace(&format!("\\{sign}"), sign))
 }
 
 fn tag(name: &str) -> Option<MathTag> {
@@ -358,6 +366,7 @@ mod tests {
         assert_eq!(shown(r"\operatorname*{ab}").as_deref(), Some("mi(ab)"));
         assert_eq!(shown(r"\mbox{a b}").as_deref(), Some("mtext(a b)"));
         assert_eq!(shown(r"x\nonumber y").as_deref(), Some("mi(x)mi(y)"));
+        assert_eq!(shown(r"\text{50% a\_b}").as_deref(), Some("mtext(50% a_b)"));
         assert_eq!(shown("50% x").as_deref(), shown(r"50\% x").as_deref());
         assert!(shown(r"\begin{pmatrix}a & b \\ c & d\end{pmatrix}").is_some());
         assert!(shown("\\begin{align}\na &= b \\\\\nc &= d\n\\end{align}").is_some());

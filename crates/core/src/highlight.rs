@@ -97,10 +97,12 @@ static SYNTAXES: LazyLock<SyntaxSet> = LazyLock::new(two_face::syntax::extra_new
 /// The pieces of `code` in order, which together are all of it; empty if no grammar is known for the
 /// language, which is its name or a file extension in any case. Blocks for a second at most.
 pub(crate) fn runs(language: &str, code: &str) -> Vec<CodeRun> {
-    if code.len() > MAX_CODE_BYTES {
-        return Vec::new();
-    }
     match syntax(language) {
+        Some(_) if code.len() > MAX_CODE_BYTES => {
+            let mut runs = Runs::default();
+            runs.push(code.len(), CodeClass::Plain);
+            runs.0
+        }
         Some(syntax) => highlight(syntax, code, Instant::now() + TIME_LIMIT),
         None => Vec::new(),
     }
@@ -346,6 +348,8 @@ mod tests {
         }
         // Sixteen texts with a second each, on a machine that does other work.
         assert!(started.elapsed() < Duration::from_secs(90), "{:?}", started.elapsed());
-        assert_eq!(runs("rust", &"a".repeat(MAX_CODE_BYTES + 1)), []);
+        let bytes = MAX_CODE_BYTES as u32 + 1;
+        let plain = CodeRun { bytes, class: CodeClass::Plain };
+        assert_eq!(runs("rust", &"a".repeat(MAX_CODE_BYTES + 1)), [plain]);
     }
 }

@@ -42,7 +42,7 @@ const FORBIDDEN: &str = r#"
         if (element.localName === 'button' && element.type !== 'button') found.add('button ' + element.type);
     }
     for (const element of document.querySelectorAll('.bubble *')) found.add('bubble ' + element.localName);
-    for (const element of document.querySelectorAll('iframe, object, embed, base, img, form, template'))
+    for (const element of document.querySelectorAll('.conversation :is(form, template), iframe, object, embed, base, img'))
         found.add('document ' + element.localName);
     return Array.from(found)"#;
 

@@ -164,7 +164,6 @@ const HTML: &[&str] = &[
     "    <script>{js}</script>",
     "# <script>{js}</script>",
     "**<img src={url}/i.png>**",
-    "text[^1]\n\n[^1]: <script>{js}</script> <img src={url}/i.png>",
 ];
 
 /// Markdown: the text, and what of it is visible.
@@ -222,6 +221,7 @@ const MARKDOWN: &[(&str, &str)] = &[
     ("~~~js\" class=\"x\nwords\n~~~", "words"),
     ("words &lt;script&gt;{js}&lt;/script&gt;", "words script"),
     ("- [x] words <img src={url}/i.png>", "words img src"),
+    ("text[^1]\n\n[^1]: <script>{js}</script> <img src={url}/i.png>", "text script img src"),
     ("a[^<img src=x onerror={js}>]\n\n[^<img src=x onerror={js}>]: words", "words"),
     ("a[^\"><svg/onload={js}>] words", "words"),
 ];

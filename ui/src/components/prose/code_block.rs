@@ -49,6 +49,7 @@ pub(super) fn complete(figure: &Element, services: ProseServices) {
     show_wrapping(figure);
     let Some(code) = code_of(figure) else { return };
     if code.text.trim().is_empty() {
+        finish(figure);
         return;
     }
     let is_final = MEMORY.with_borrow_mut(|memory| {
@@ -63,6 +64,10 @@ pub(super) fn complete(figure: &Element, services: ProseServices) {
     }
 }
 
+fn finish(figure: &Element) {
+    let _ = figure.class_list().add_1(DONE);
+}
+
 /// The language and the code that the block shows.
 fn code_of(figure: &Element) -> Option<Code> {
     let language = figure.query_selector("figcaption > span").ok()??.text_content()?;
@@ -74,7 +79,7 @@ impl Memory {
     /// Highlights the block; returns whether nothing remains to be asked for.
     fn paint(&self, figure: &Element, code: &Code) -> bool {
         if self.unknown.contains(&code.language) {
-            let _ = figure.class_list().add_1(DONE);
+            finish(figure);
             return true;
         }
         let same = |known: &&(Code, Rc<[CodeRun]>)| {
@@ -87,7 +92,7 @@ impl Memory {
         }
         let is_final = known.text.len() == code.text.len();
         if is_final {
-            let _ = figure.class_list().add_1(DONE);
+            finish(figure);
         }
         is_final
     }
