@@ -378,7 +378,9 @@ fn math_of<'e>(event: &'e Event<'_>) -> Option<(&'static str, &'e str)> {
 
 /// What the parser took for a formula, as the text that it is.
 fn around_money(mark: &'static str, latex: &str, depth: usize) -> Vec<Event<'static>> {
-    let rest = format!("{latex}{mark}");
+    // A paragraph would lose the spaces before its text.
+    let start = &latex[..latex.len() - latex.trim_start().len()];
+    let rest = format!("{}{mark}", latex.trim_start());
     let parsed: Vec<Located<'_>> = Parser::new_ext(&rest, dialect()).into_offset_iter().collect();
     let inside = match parsed.as_slice() {
         [(Event::Start(Tag::Paragraph), _), inside @ .., (Event::End(TagEnd::Paragraph), _)]
@@ -388,7 +390,7 @@ fn around_money(mark: &'static str, latex: &str, depth: usize) -> Vec<Event<'sta
         }
         _ => return vec![Event::Text(format!("{mark}{rest}").into())],
     };
-    let mut events = vec![Event::Text(mark.into())];
+    let mut events = vec![Event::Text(format!("{mark}{start}").into())];
     for (event, range) in inside {
         match math_of(event) {
             Some((mark, latex)) if is_money(&rest, range, latex) => {
