@@ -388,7 +388,7 @@ fn around_money(mark: &'static str, latex: &str, depth: usize) -> Vec<Event<'sta
         {
             inside
         }
-        _ => return vec![Event::Text(format!("{mark}{rest}").into())],
+        _ => return vec![Event::Text(format!("{mark}{start}{rest}").into())],
     };
     let mut events = vec![Event::Text(format!("{mark}{start}").into())];
     for (event, range) in inside {
