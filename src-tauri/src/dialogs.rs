@@ -1,11 +1,13 @@
-//! The commands that begin with a dialog of the system.
+//! The commands that begin with a dialog of the system, or that the system carries out.
 
 use lilims_ipc::{Command, Error};
 use tauri::{AppHandle, Wry};
 use tauri_plugin_dialog::{DialogExt, FileDialogBuilder, FilePath};
 
+use crate::links;
+
 /// The command to carry out: one with what the user chose in a dialog, or the command itself. `None`
-/// if the user chose nothing.
+/// if the user chose nothing, or if nothing remains to be done.
 pub(crate) async fn answered(app: &AppHandle, command: Command) -> Result<Option<Command>, Error> {
     let dialog = app.dialog().file();
     match command {
@@ -19,11 +21,15 @@ pub(crate) async fn answered(app: &AppHandle, command: Command) -> Result<Option
             let folder = in_background(move || pick_folder(dialog)).await?;
             Ok(folder.and_then(path).map(|path| Command::AddFolder { path }))
         }
+        Command::OpenLink { address } => {
+            in_background(move || links::open(&address)).await??;
+            Ok(None)
+        }
         command => Ok(Some(command)),
     }
 }
 
-/// A dialog waits for the user: not on an async worker.
+/// Runs what waits for the user or the system: not on an async worker.
 async fn in_background<T: Send + 'static>(
     show: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Error> {

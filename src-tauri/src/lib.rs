@@ -9,6 +9,7 @@
 
 mod commands;
 mod dialogs;
+mod links;
 mod window;
 
 use lilims_core::App;

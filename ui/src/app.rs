@@ -11,7 +11,8 @@ use lilims_ipc::{
 use crate::bridge::{self, is_apple};
 use crate::components::{
     BranchMap, Composer, ContextMeter, ContextPanel, Conversation, DeleteAllDialog, Empty,
-    ErrorNotice, Header, LoadingBar, MenuView, Menus, Outside, Settings, SidebarView, UndoNotice,
+    ErrorNotice, Header, LoadingBar, MenuView, Menus, Outside, ProseLayer, Settings, SidebarView,
+    UndoNotice,
 };
 use crate::conversations_page::Page;
 use crate::library_page::{
@@ -19,6 +20,7 @@ use crate::library_page::{
     follow_library, library_changed, refresh_library,
 };
 use crate::outbox::Outbox;
+use crate::prose_page::prose_services;
 use crate::state::{Chat, LibraryState, Sidebar, is_active, restore};
 use crate::text::text;
 
@@ -67,6 +69,8 @@ fn ChatPage() -> impl IntoView {
             );
         });
     });
+    let prose = prose_services(chat.announcement, copy);
+    provide_context(prose);
     let choose_overflow =
         Callback::new(move |overflow| choose_overflow(chat, page.outbox, overflow));
     let reopen = Callback::new(move |()| page.reopen());
@@ -135,7 +139,8 @@ fn ChatPage() -> impl IntoView {
                     on_close=move || context_open.set(false)
                 />
             </Show>
-            <LibraryPage state=library chat act on_copy=copy/>
+            <ProseLayer services=prose/>
+            <LibraryPage state=library chat act/>
             <div class="chat" class:behind=library.is_open>
             <Show when=move || branches.with(Option::is_some)>
                 <BranchMap

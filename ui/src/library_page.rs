@@ -98,12 +98,10 @@ pub(crate) fn LibraryPage(
     chat: Chat,
     /// Executes actions.
     act: Callback<Action>,
-    /// Called with text for the clipboard.
-    on_copy: Callback<String>,
 ) -> impl IntoView {
     view! {
         <Show when=move || state.is_open.get()>
-            <LibraryView state status=chat.model clock=bridge::clock() act on_copy/>
+            <LibraryView state status=chat.model clock=bridge::clock() act/>
         </Show>
     }
 }

@@ -13,6 +13,7 @@ mod format;
 mod library_page;
 mod markdown;
 mod outbox;
+mod prose_page;
 mod state;
 mod text;
 

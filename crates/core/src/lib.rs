@@ -15,6 +15,8 @@ mod database;
 mod destination;
 mod error;
 mod exchange;
+mod formula;
+mod highlight;
 pub mod inspect;
 mod journal;
 pub mod library;

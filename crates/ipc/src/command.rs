@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BranchNode, CatalogueModel, Conversation, ConversationChange, ConversationFolder,
+    BranchNode, CatalogueModel, CodeRun, Conversation, ConversationChange, ConversationFolder,
     ConversationHead, ConversationId, ConversationList, Conversion, ConversionOffer,
-    ConversionRequest, Download, DownloadPlan, Fit, FolderId, Library, Limits, MessageId,
-    ModelStatus, Options, Overflow, Report, Repository, Search, SearchHit, SearchResult,
+    ConversionRequest, Download, DownloadPlan, Fit, FolderId, Formula, Library, Limits, MathPiece,
+    MessageId, ModelStatus, Options, Overflow, Report, Repository, Search, SearchHit, SearchResult,
 };
 
 /// A request to the application. Each variant names the reply that it gets; without one, that is
@@ -276,6 +276,25 @@ pub enum Command {
     CancelConversion,
     /// Forgets a conversion that has ended. Its model stays.
     ClearConversion,
+
+    /// The classes of code: [`Reply::Highlighted`].
+    Highlight {
+        /// The language, as the answer names it.
+        language: String,
+        /// The code.
+        code: String,
+    },
+    /// Formulas as MathML: [`Reply::Formulas`].
+    Formulas {
+        /// Their LaTeX, without delimiters.
+        formulas: Vec<Formula>,
+    },
+    /// Opens an address in the browser or the mail program. Only http, https and mailto addresses
+    /// are opened. Doors without a browser do not have it.
+    OpenLink {
+        /// The address.
+        address: String,
+    },
 }
 
 /// The reply to a [`Command`].
@@ -320,6 +339,11 @@ pub enum Reply {
     Offer(ConversionOffer),
     /// The running or last conversion.
     Conversion(Option<Conversion>),
+    /// The pieces of the code in order; empty if the language is unknown.
+    Highlighted(Vec<CodeRun>),
+    /// The pieces of each formula, in the order of the command; `None` for one that is not valid LaTeX
+    /// or exceeds a limit.
+    Formulas(Vec<Option<Vec<MathPiece>>>),
 }
 
 /// Something that changed in the application.

@@ -9,6 +9,7 @@ mod convert;
 mod error;
 mod exchange;
 mod library;
+mod text;
 
 pub use command::{AppEvent, Command, Reply};
 pub use conversation::{
@@ -32,6 +33,7 @@ pub use library::{
     SkipReason, SkippedFile, StayReason, Storage, Suggestion, Unsuitable, Verdict,
 };
 use serde::{Deserialize, Serialize};
+pub use text::{CodeClass, CodeRun, Formula, MathAttribute, MathClass, MathPiece, MathTag};
 
 /// How the next answer is sampled.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

@@ -181,6 +181,17 @@ pub(crate) async fn copy(text: &str) -> bool {
     copy_by_selection(text).unwrap_or(false)
 }
 
+/// Puts `html` on the clipboard, with `text` for programs that take no HTML, and returns whether that
+/// worked.
+pub(crate) async fn copy_rich(html: &str, text: &str) -> bool {
+    if let Ok(written) = write_rich(html, text)
+        && JsFuture::from(written).await.is_ok()
+    {
+        return true;
+    }
+    copy_by_event(html, text).unwrap_or(false)
+}
+
 /// Takes the sampling options that an earlier version kept in the page's storage.
 pub(crate) fn take_stored_options() -> Option<Options> {
     let storage = window().local_storage().ok()??;
@@ -254,6 +265,52 @@ fn copy_by_selection(text: &str) -> Option<bool> {
     if let Some(focused) = focused {
         let _ = focused.focus();
     }
+    Some(copied)
+}
+
+/// Writes to the clipboard through its asynchronous interface.
+fn write_rich(html: &str, text: &str) -> Result<js_sys::Promise, Error> {
+    let clipboard = window().navigator().clipboard();
+    if clipboard.is_undefined() {
+        return Err(broken("the clipboard is missing"));
+    }
+    let constructor = |name| {
+        let found = get(&window(), name)?.dyn_into::<js_sys::Function>();
+        found.map_err(|_| broken(name))
+    };
+    let content = Object::new();
+    for (kind, text) in [("text/html", html), ("text/plain", text)] {
+        let options = Object::new();
+        set(&options, "type", &kind.into())?;
+        let parts = Array::of2(&Array::of1(&text.into()), &options);
+        let blob = Reflect::construct(&constructor("Blob")?, &parts).map_err(rejection)?;
+        set(&content, kind, &blob)?;
+    }
+    let item = Reflect::construct(&constructor("ClipboardItem")?, &Array::of1(&content));
+    let arguments = Array::of1(&Array::of1(&item.map_err(rejection)?));
+    let write: js_sys::Function =
+        get(&clipboard, "write")?.dyn_into().map_err(|_| broken("clipboard.write"))?;
+    Ok(js_sys::Promise::resolve(&write.apply(&clipboard, &arguments).map_err(rejection)?))
+}
+
+/// Copies through the older clipboard interface, which asks a listener for the content.
+fn copy_by_event(html: &str, text: &str) -> Option<bool> {
+    let document = window().document()?.dyn_into::<web_sys::HtmlDocument>().ok()?;
+    let (html, text) = (html.to_owned(), text.to_owned());
+    let on_copy = Closure::<dyn FnMut(web_sys::ClipboardEvent)>::new(
+        move |event: web_sys::ClipboardEvent| {
+            if let Some(data) = event.clipboard_data() {
+                let _ = data.set_data("text/html", &html);
+                let _ = data.set_data("text/plain", &text);
+                event.prevent_default();
+                event.stop_immediate_propagation();
+            }
+        },
+    );
+    let listener = on_copy.as_ref().unchecked_ref();
+    window().add_event_listener_with_callback_and_bool("copy", listener, true).ok()?;
+    let copied = document.exec_command("copy").unwrap_or(false);
+    let _ = window().remove_event_listener_with_callback_and_bool("copy", listener, true);
     Some(copied)
 }
 

@@ -7,7 +7,6 @@ use wasm_bindgen::{JsCast, closure::Closure};
 
 use super::icon::Icon;
 use super::message::{EntryView, MessageActions, MessageContext};
-use super::prose_clicks::{block_middle_click, handle_click};
 use crate::state::Entry;
 use crate::text::text;
 
@@ -84,8 +83,6 @@ pub(crate) fn Conversation(
             aria-label=text!(conversation.label)
             node_ref=scroller
             on:scroll=track_position(scroller, at_end)
-            on:click=move |event| handle_click(&event, actions.on_copy)
-            on:auxclick=move |event| block_middle_click(&event)
         >
             <div class="column" node_ref=content>
                 <For each=move || entries.get() key=|entry| entry.key let:entry>

@@ -10,10 +10,12 @@ use super::icon::Icon;
 use super::menu::{MenuItem, Menus};
 use super::message_field::MessageField;
 use super::notices::ErrorNotice;
+use super::prose::ProseServices;
 use super::reading::Pending;
 use super::reasoning::ReasoningView;
 use super::window_line::WindowLine;
 use crate::format;
+use crate::markdown::{plain_text, rich_text};
 use crate::state::{Answer, AnswerState, Body, Entry, Growing};
 use crate::text::text;
 
@@ -178,7 +180,7 @@ fn AnswerView(
     let has_versions = has_versions(versions.clone());
     let id_text = id_text(id.clone());
     let is_continuable = Signal::derive(move || is_last.get() && !is_blank.get());
-    let copied = text.clone();
+    let (copied, offered) = (text.clone(), text.clone());
     let copy = move || actions.on_copy.run(copied.get_untracked());
     let prose = move || {
         let (blocks, tail) = (blocks.clone(), tail.clone());
@@ -247,7 +249,7 @@ fn AnswerView(
                         {Icon::Again.view()}
                     </button>
                 </Show>
-                <ForkAndMore key context actions is_continuable/>
+                <ForkAndMore key context actions is_continuable answer=offered/>
                 <span class="stats" data-testid="answer-stats">{move || state.with(stats)}</span>
             </div>
         </article>
@@ -348,11 +350,18 @@ fn ForkAndMore(
     actions: MessageActions,
     /// Whether the model can write more of it.
     is_continuable: Signal<bool>,
+    /// The Markdown of an answer, which can be copied in other forms.
+    #[prop(optional)]
+    answer: Option<ArcRwSignal<String>>,
 ) -> impl IntoView {
     let menus = expect_context::<Menus>();
+    let services = use_context::<ProseServices>();
     let is_busy = context.is_busy;
     let items = move || {
         let mut items = Vec::new();
+        if let (Some(answer), Some(services)) = (answer.clone(), services) {
+            items.extend(copy_items(answer, services));
+        }
         if is_continuable.get_untracked() {
             items.push(MenuItem::new(
                 text!(conversation.continue_answer),
@@ -391,6 +400,20 @@ fn ForkAndMore(
             {Icon::More.view()}
         </button>
     }
+}
+
+/// The ways to copy an answer other than as Markdown.
+fn copy_items(answer: ArcRwSignal<String>, services: ProseServices) -> [MenuItem; 2] {
+    let plain = answer.clone();
+    [
+        MenuItem::new(text!(prose.copy_rich), "copy-rich", Icon::Copy, move || {
+            let markdown = answer.get_untracked();
+            services.copy_rich.run((rich_text(&markdown), plain_text(&markdown)));
+        }),
+        MenuItem::new(text!(prose.copy_plain), "copy-plain", Icon::Copy, move || {
+            services.copy.run(plain_text(&plain.get_untracked()));
+        }),
+    ]
 }
 
 /// Why the answer ended, where that is worth showing.

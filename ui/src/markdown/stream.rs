@@ -2,14 +2,16 @@
 //!
 //! CommonMark's block structure is decided line by line: once a later block has begun on a complete
 //! line, following text cannot change the blocks before it. Those are finished and never parsed
-//! again. The exception is link definitions (`[label]: address`), which affect every earlier block:
-//! a text that contains one is always parsed completely.
+//! again. The exceptions are definitions of links (`[label]: address`) and of footnotes
+//! (`[^label]: text`), which affect every earlier block: a text that contains one is always parsed
+//! completely.
 
 use std::sync::Arc;
 
-use pulldown_cmark::{Event, Parser};
+use pulldown_cmark::{Event, Parser, Tag};
 
-use super::{dialect, source::Source, writer::Writer};
+use super::writer::{Purpose, Writer};
+use super::{dialect, source::Source};
 
 /// A finished block of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +70,7 @@ impl Stream {
             self.finish_blocks(&mut parsed.blocks);
         }
         self.tail_html = parsed.blocks.into_iter().map(|(_, html)| html).collect();
+        self.tail_html.push_str(&parsed.notes);
         if was_reset || self.blocks.len() != before { Change::Blocks } else { Change::Tail }
     }
 
@@ -90,13 +93,15 @@ impl Stream {
 /// The outermost blocks of a text: where each starts, and its HTML.
 struct Parsed {
     blocks: Vec<(usize, String)>,
+    /// The HTML of the footnotes.
+    notes: String,
     has_definitions: bool,
 }
 
 fn parse(text: &str) -> Parsed {
     let parser = Parser::new_ext(text, dialect());
-    let has_definitions = parser.reference_definitions().iter().next().is_some();
-    let mut writer = Writer::new(text);
+    let mut has_definitions = parser.reference_definitions().iter().next().is_some();
+    let mut writer = Writer::new(text, Purpose::Page);
     let mut blocks = Vec::new();
     let mut depth = 0_usize;
     let mut start = 0;
@@ -105,6 +110,10 @@ fn parse(text: &str) -> Parsed {
             start = range.start;
         }
         match event {
+            Event::Start(Tag::FootnoteDefinition(_)) => {
+                has_definitions = true;
+                depth += 1;
+            }
             Event::Start(_) => depth += 1,
             Event::End(_) => depth -= 1,
             _ => {}
@@ -114,7 +123,7 @@ fn parse(text: &str) -> Parsed {
             blocks.push((start, writer.take()));
         }
     }
-    Parsed { blocks, has_definitions }
+    Parsed { blocks, notes: writer.take_notes(), has_definitions }
 }
 
 #[cfg(test)]
@@ -186,6 +195,18 @@ mod tests {
     }
 
     #[test]
+    fn footnotes_affect_earlier_blocks() {
+        for text in [
+            "A[^1] and[^b].\n\nMore[^1].\n\n[^1]: Note *one*.\n\n    Its second paragraph.\n\n[^b]: Other[^1].\n\nEnd.\n",
+            "[^a]: before\n\ntext[^a]\n\n> [^c]: quoted\n\n[^c] x\n",
+            "- a[^1]\n\n  [^1]: in a list\n- b\n\nc[^2]\n",
+            "[^1]:\n\n[^1]: ```\n  code\n",
+        ] {
+            assert_streams_like_complete_text(text, 1);
+        }
+    }
+
+    #[test]
     fn finished_blocks_keep_their_position_and_the_tail_stays_small() {
         let mut stream = Stream::default();
         for paragraph in 0..200 {
@@ -207,7 +228,7 @@ mod tests {
                     "* f", "> q", ">", "```", "```py", "~~~", "---", "***", "===", "| a | b |",
                     "|---|---|", "<div>", "</div>", "<!--", "-->", "[a]", "[a]: /b", "- [ ] t",
                     "   g", "\tt", "  h  ", "\\", "<b>x", "+", "-", "<?x", "```x```",
-                    "\\(a*b", "c*d\\)", "\\[ x", "\\]", "$y$", "$$", "\\begin{a}", "\\end{a}", "a\rb",
+                    "\\(a*b", "c*d\\)", "\\[ x", "\\]", "$y$", "$$", "US$5 **b** $6", "[^1]", "[^1]: n", "    [^2]", "[^2]: `m`", "\\begin{a}", "\\end{a}", "a\rb",
                     "\r", "\u{c}", "**强。**后", "**", ">>>>", "\u{202e}",
                 ]),
                 0..14,

@@ -2,17 +2,20 @@
 //!
 //! Safety rests on two rules: text and attribute values are always escaped, and an address is
 //! written only if [`is_allowed`] accepts its scheme. No attribute is ever copied from the text.
+//! Formulas are written as they are in the text; the page draws them afterwards.
 //! Alignment is a class and not a style, because the content security policy rejects inline styles.
 
 use std::ops::Range;
 
 use pulldown_cmark::{
-    Alignment, CodeBlockKind, CowStr, Event, HeadingLevel, LinkType, Tag, TagEnd,
+    Alignment, CodeBlockKind, CowStr, Event, HeadingLevel, LinkType, Parser, Tag, TagEnd,
 };
 use pulldown_cmark_escape::{escape_href, escape_html, escape_html_body_text};
 
+use super::dialect;
 use super::inline::{Located, Piece, correct, is_inline};
-use super::source::visible_bidi;
+use super::money::is_money;
+use super::notes::Notes;
 use crate::text::text;
 
 /// The maximum nesting of tags. Deeper tags are left out and their text stays: browsers flatten
@@ -20,6 +23,17 @@ use crate::text::text;
 const MAX_DEPTH: usize = 48;
 /// The number of characters of a code block's language that are shown at most.
 const MAX_LANGUAGE_CHARS: usize = 40;
+/// How often text between signs of currency is read again, to find formulas in it.
+const MAX_MONEY_DEPTH: usize = 4;
+
+/// What the HTML is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// The page, with its buttons and classes.
+    Page,
+    /// Other programs, by the clipboard: content alone.
+    Clipboard,
+}
 
 /// Collects the HTML of the events of one text.
 pub(super) struct Writer<'a> {
@@ -31,6 +45,10 @@ pub(super) struct Writer<'a> {
     open: Vec<&'static str>,
     table: TableState,
     in_code: bool,
+    purpose: Purpose,
+    notes: Notes,
+    /// The open footnotes: their labels, and the HTML before them.
+    open_notes: Vec<(String, String)>,
 }
 
 #[derive(Default)]
@@ -42,7 +60,7 @@ struct TableState {
 
 impl<'a> Writer<'a> {
     /// A writer of events whose ranges refer to `source`.
-    pub(super) fn new(source: &'a str) -> Self {
+    pub(super) fn new(source: &'a str, purpose: Purpose) -> Self {
         Self {
             source,
             html: String::with_capacity(source.len() * 2),
@@ -50,7 +68,16 @@ impl<'a> Writer<'a> {
             open: Vec::new(),
             table: TableState::default(),
             in_code: false,
+            purpose,
+            notes: Notes::default(),
+            open_notes: Vec::new(),
         }
+    }
+
+    /// Returns the HTML of the footnotes, which follows all other.
+    pub(super) fn take_notes(&mut self) -> String {
+        self.flush();
+        self.notes.take()
     }
 
     /// Returns the HTML written since the last call.
@@ -62,7 +89,13 @@ impl<'a> Writer<'a> {
     /// Adds the HTML of one event, whose source is at `range`.
     pub(super) fn write(&mut self, event: Event<'a>, range: Range<usize>) {
         if !self.in_code && is_inline(&event) {
-            self.run.push((event, range));
+            match math_of(&event) {
+                Some((mark, latex)) if is_money(self.source, &range, latex) => {
+                    let events = around_money(mark, latex, MAX_MONEY_DEPTH);
+                    self.run.extend(events.into_iter().map(|event| (event, range.clone())));
+                }
+                _ => self.run.push((event, range)),
+            }
             return;
         }
         self.flush();
@@ -84,6 +117,23 @@ impl<'a> Writer<'a> {
 
     fn put(&mut self, event: Event<'_>) {
         match event {
+            Event::Start(Tag::FootnoteDefinition(label)) => {
+                let before = std::mem::take(&mut self.html);
+                self.open_notes.push((label.into_string(), before));
+                // Blocks inside are not outermost ones.
+                self.open.push("");
+            }
+            Event::End(TagEnd::FootnoteDefinition) => {
+                self.open.pop();
+                if let Some((label, before)) = self.open_notes.pop() {
+                    let html = std::mem::replace(&mut self.html, before);
+                    self.notes.define(&label, html);
+                }
+            }
+            Event::FootnoteReference(label) => {
+                let reference = self.notes.reference(&label);
+                self.html.push_str(&reference);
+            }
             Event::Start(tag) => {
                 let close = if self.open.len() < MAX_DEPTH { self.open(tag) } else { "" };
                 self.open.push(close);
@@ -97,6 +147,9 @@ impl<'a> Writer<'a> {
             Event::SoftBreak => self.html.push('\n'),
             Event::HardBreak => self.html.push_str("<br>\n"),
             Event::Rule => self.html.push_str("<hr>\n"),
+            Event::TaskListMarker(is_done) if self.purpose == Purpose::Clipboard => {
+                self.html.push_str(if is_done { "☑ " } else { "☐ " });
+            }
             Event::TaskListMarker(is_done) => {
                 let (label, checked) = match is_done {
                     true => (text!(prose.task_done), " checked"),
@@ -109,10 +162,7 @@ impl<'a> Writer<'a> {
             Event::InlineMath(text) => self.math("$", &text),
             Event::DisplayMath(text) => self.math("$$", &text),
             Event::Text(text) if self.in_code => self.code(&text),
-            Event::Text(text)
-            | Event::Html(text)
-            | Event::InlineHtml(text)
-            | Event::FootnoteReference(text) => self.text(&text),
+            Event::Text(text) | Event::Html(text) | Event::InlineHtml(text) => self.text(&text),
         }
     }
 
@@ -138,8 +188,12 @@ impl<'a> Writer<'a> {
             Tag::BlockQuote(_) => self.start(format!("<blockquote{dir}>\n"), "</blockquote>\n"),
             Tag::CodeBlock(kind) => {
                 self.in_code = true;
-                self.open_code(&kind);
-                "</code></pre></figure>\n"
+                if self.purpose == Purpose::Clipboard {
+                    self.start("<pre><code>", "</code></pre>\n")
+                } else {
+                    self.open_code(&kind);
+                    "</code></pre></figure>\n"
+                }
             }
             Tag::List(None) => self.start(format!("<ul{dir}>\n"), "</ul>\n"),
             Tag::List(Some(1)) => self.start(format!("<ol{dir}>\n"), "</ol>\n"),
@@ -149,6 +203,9 @@ impl<'a> Writer<'a> {
             Tag::Item => self.start("<li>", "</li>\n"),
             Tag::Table(alignments) => {
                 self.table = TableState { alignments, ..TableState::default() };
+                if self.purpose == Purpose::Clipboard {
+                    return self.start("<table>", "</tbody></table>\n");
+                }
                 self.html.push_str("<div class=\"table\" role=\"region\" aria-label=\"");
                 self.attribute(text!(prose.table));
                 self.start(format!("\" tabindex=\"0\"{dir}><table>"), "</tbody></table></div>\n")
@@ -168,7 +225,7 @@ impl<'a> Writer<'a> {
             Tag::Strikethrough => self.start("<del>", "</del>"),
             Tag::Link { link_type, dest_url, .. } => self.open_link(link_type, &dest_url, false),
             Tag::Image { link_type, dest_url, .. } => self.open_link(link_type, &dest_url, true),
-            // Extensions that are disabled.
+            // Extensions that are disabled, and footnotes, which do not get here.
             Tag::FootnoteDefinition(_)
             | Tag::DefinitionList
             | Tag::DefinitionListTitle
@@ -203,11 +260,24 @@ impl<'a> Writer<'a> {
         let language: String = language.chars().take(MAX_LANGUAGE_CHARS).collect();
         self.html.push_str("<figure class=\"code\" dir=\"ltr\"><figcaption><span>");
         self.text(if language.is_empty() { text!(prose.plain_code) } else { &language });
-        self.html.push_str("</span><button type=\"button\" class=\"copy-code\" aria-label=\"");
-        self.attribute(text!(prose.copy_code));
+        self.html.push_str("</span><span class=\"code-actions\">");
+        self.code_button(
+            "wrap-code\" aria-pressed=\"false",
+            text!(prose.wrap_lines),
+            text!(prose.wrap),
+        );
+        self.code_button("copy-code", text!(prose.copy_code), text!(prose.copy));
+        self.html.push_str("</span></figcaption><pre tabindex=\"0\"><code>");
+    }
+
+    fn code_button(&mut self, class: &str, label: &str, text: &str) {
+        self.html.push_str("<button type=\"button\" class=\"");
+        self.html.push_str(class);
+        self.html.push_str("\" aria-label=\"");
+        self.attribute(label);
         self.html.push_str("\">");
-        self.text(text!(prose.copy));
-        self.html.push_str("</button></figcaption><pre tabindex=\"0\"><code>");
+        self.text(text);
+        self.html.push_str("</button>");
     }
 
     fn open_cell(&mut self) -> &'static str {
@@ -245,12 +315,6 @@ impl<'a> Writer<'a> {
         }
         self.html.push_str(" href=\"");
         escape_href(&mut self.html, &url).expect("writing to a string cannot fail");
-        // Where the text is the address, a title would only repeat it.
-        if !matches!(link_type, LinkType::Autolink | LinkType::Email) {
-            self.html.push_str("\" title=\"");
-            let shown: String = url.chars().map(visible_bidi).collect();
-            self.attribute(&shown);
-        }
         self.start("\" rel=\"noopener noreferrer\" target=\"_blank\">", "</a>")
     }
 
@@ -269,10 +333,8 @@ impl<'a> Writer<'a> {
         self.escape(text, |c| matches!(c, '\u{202a}'..='\u{202e}'));
     }
 
-    /// Writes code. Isolates are shown by name as well, so that code cannot look different from what
-    /// it does.
     fn code(&mut self, text: &str) {
-        self.escape(text, |c| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'));
+        escape_code(&mut self.html, text);
     }
 
     /// Writes an attribute value.
@@ -281,19 +343,63 @@ impl<'a> Writer<'a> {
     }
 
     fn escape(&mut self, text: &str, is_shown_by_name: impl Fn(char) -> bool) {
-        let mut rest = text;
-        while let Some(at) = rest.find(&is_shown_by_name) {
-            let (before, found) = rest.split_at(at);
-            escape_html_body_text(&mut self.html, before).expect("writing to a string cannot fail");
-            let c = found.chars().next().unwrap_or_default();
-            // Isolated in its element the character reorders nothing, and copying the text keeps it.
-            let name = u32::from(c);
-            self.html
-                .push_str(&format!("<bdi class=\"control\" data-name=\"U+{name:04X}\">{c}</bdi>"));
-            rest = &found[c.len_utf8()..];
-        }
-        escape_html_body_text(&mut self.html, rest).expect("writing to a string cannot fail");
+        escape(&mut self.html, text, is_shown_by_name);
     }
+}
+
+/// Writes code. Characters that reorder their neighbours are shown by name, so that code cannot look
+/// different from what it does.
+pub(super) fn escape_code(html: &mut String, code: &str) {
+    escape(html, code, |c| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'));
+}
+
+fn escape(html: &mut String, text: &str, is_shown_by_name: impl Fn(char) -> bool) {
+    let mut rest = text;
+    while let Some(at) = rest.find(&is_shown_by_name) {
+        let (before, found) = rest.split_at(at);
+        escape_html_body_text(&mut *html, before).expect("writing to a string cannot fail");
+        let c = found.chars().next().unwrap_or_default();
+        // Isolated in its element the character reorders nothing, and copying the text keeps it.
+        let name = u32::from(c);
+        html.push_str(&format!("<bdi class=\"control\" data-name=\"U+{name:04X}\">{c}</bdi>"));
+        rest = &found[c.len_utf8()..];
+    }
+    escape_html_body_text(html, rest).expect("writing to a string cannot fail");
+}
+
+/// The sign of a formula between `$`, and its LaTeX.
+fn math_of<'e>(event: &'e Event<'_>) -> Option<(&'static str, &'e str)> {
+    match event {
+        Event::InlineMath(latex) => Some(("$", latex)),
+        Event::DisplayMath(latex) => Some(("$$", latex)),
+        _ => None,
+    }
+}
+
+/// What the parser took for a formula, as the text that it is.
+fn around_money(mark: &'static str, latex: &str, depth: usize) -> Vec<Event<'static>> {
+    // A paragraph would lose the spaces before its text.
+    let start = &latex[..latex.len() - latex.trim_start().len()];
+    let rest = format!("{}{mark}", latex.trim_start());
+    let parsed: Vec<Located<'_>> = Parser::new_ext(&rest, dialect()).into_offset_iter().collect();
+    let inside = match parsed.as_slice() {
+        [(Event::Start(Tag::Paragraph), _), inside @ .., (Event::End(TagEnd::Paragraph), _)]
+            if depth > 0 && inside.iter().all(|(event, _)| is_inline(event)) =>
+        {
+            inside
+        }
+        _ => return vec![Event::Text(format!("{mark}{start}{rest}").into())],
+    };
+    let mut events = vec![Event::Text(format!("{mark}{start}").into())];
+    for (event, range) in inside {
+        match math_of(event) {
+            Some((mark, latex)) if is_money(&rest, range, latex) => {
+                events.extend(around_money(mark, latex, depth - 1));
+            }
+            _ => events.push(event.clone().into_static()),
+        }
+    }
+    events
 }
 
 /// Whether an answer may link to `url`.
@@ -409,7 +515,6 @@ mod tests {
             ),
             "{html}"
         );
-        assert!(html.contains("title=\"https://b.example/&quot; onmouseover=&quot;x\""), "{html}");
         assert!(!html.contains("onclick"), "{html}");
     }
 

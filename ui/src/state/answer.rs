@@ -3,6 +3,7 @@
 use leptos::prelude::*;
 use lilims_ipc::{Error, Finish, Message, Stats};
 
+use super::graphemes::WholeGraphemes;
 use super::reading::Reading;
 use super::think::{Parts, ThinkSplitter};
 use crate::markdown::{Block, Change, Stream};
@@ -65,7 +66,7 @@ impl Answer {
 
     /// Appends text from the shell.
     pub(super) fn add_text(&self, writer: &mut AnswerWriter, text: &str) {
-        let parts = writer.splitter.push(text);
+        let parts = writer.splitter.push(&writer.graphemes.push(text));
         self.append(writer, &parts);
     }
 
@@ -79,6 +80,9 @@ impl Answer {
 
     /// Appends text that was held back because it could have become a tag.
     pub(super) fn finish(&self, writer: &mut AnswerWriter) {
+        let rest = writer.graphemes.finish();
+        let parts = writer.splitter.push(&rest);
+        self.append(writer, &parts);
         let parts = writer.splitter.finish();
         self.append(writer, &parts);
     }
@@ -92,6 +96,7 @@ impl Answer {
 /// Renders the growing answer.
 #[derive(Debug, Default)]
 pub(super) struct AnswerWriter {
+    graphemes: WholeGraphemes,
     splitter: ThinkSplitter,
     reasoning: Stream,
     body: Stream,

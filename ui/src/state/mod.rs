@@ -8,6 +8,7 @@ mod answer;
 mod chat;
 mod conversions;
 mod first_model;
+mod graphemes;
 mod library;
 mod library_queries;
 mod messages;

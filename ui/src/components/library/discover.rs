@@ -25,8 +25,6 @@ pub(super) fn Discover(
     state: LibraryState,
     /// Called with the requested action.
     act: Callback<Action>,
-    /// Called with text for the clipboard.
-    on_copy: Callback<String>,
 ) -> impl IntoView {
     let is_opened = Memo::new(move |_| state.opened.with(Option::is_some));
     view! {
@@ -39,7 +37,7 @@ pub(super) fn Discover(
                 }
             }
         >
-            <RepositoryView state act on_copy/>
+            <RepositoryView state act/>
         </Show>
     }
 }

@@ -44,8 +44,6 @@ pub(crate) fn LibraryView(
     clock: Clock,
     /// Called with the requested action.
     act: Callback<Action>,
-    /// Called with text for the clipboard.
-    on_copy: Callback<String>,
 ) -> impl IntoView {
     let title = NodeRef::<html::H1>::new();
     Effect::new(move || {
@@ -55,7 +53,7 @@ pub(crate) fn LibraryView(
     });
     let body = move || match state.tab.get() {
         Tab::Device => view! { <OnThisDevice state status clock act/> }.into_any(),
-        Tab::Discover => view! { <Discover state act on_copy/> }.into_any(),
+        Tab::Discover => view! { <Discover state act/> }.into_any(),
         Tab::Downloads => view! { <Downloads state act/> }.into_any(),
     };
     view! {

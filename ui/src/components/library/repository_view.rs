@@ -1,13 +1,12 @@
 //! A repository of the hub: its files, whether they fit, and its model card.
 
-use leptos::{ev, prelude::*};
+use leptos::prelude::*;
 use lilims_ipc::{Repository, RepositoryFile};
 
 use super::discover::owner_and_name;
 use super::file_offer::{FileControl, FileFit};
 use super::parts::{EmptyNotice, ErrorLine, Pending};
 use crate::components::icon::Icon;
-use crate::components::prose_clicks::{block_middle_click, handle_click};
 use crate::components::tooltip::title_if_truncated;
 use crate::components::untrusted::UntrustedName;
 use crate::format;
@@ -22,8 +21,6 @@ pub(super) fn RepositoryView(
     state: LibraryState,
     /// Called with the requested action.
     act: Callback<Action>,
-    /// Called with text for the clipboard.
-    on_copy: Callback<String>,
 ) -> impl IntoView {
     let opened = move || state.opened.get().unwrap_or_default();
     let owner = move || owner_and_name(&opened()).0.to_owned();
@@ -48,7 +45,7 @@ pub(super) fn RepositoryView(
             </div>
         }
         .into_any(),
-        Fetched::Ready(repository) => view! { <Body repository state act on_copy/> }.into_any(),
+        Fetched::Ready(repository) => view! { <Body repository state act/> }.into_any(),
     }
     };
     view! {
@@ -72,12 +69,7 @@ pub(super) fn RepositoryView(
 }
 
 #[component]
-fn Body(
-    repository: Repository,
-    state: LibraryState,
-    act: Callback<Action>,
-    on_copy: Callback<String>,
-) -> impl IntoView {
+fn Body(repository: Repository, state: LibraryState, act: Callback<Action>) -> impl IntoView {
     let Repository { repository, revision, licence, is_gated, card, files } = repository;
     let revision: String = revision.chars().take(10).collect();
     let licence = licence.unwrap_or_else(|| text!(repository.no_licence).into());
@@ -99,7 +91,7 @@ fn Body(
             </EmptyNotice>
         })}
         <ul class="files" aria-label=text!(repository.files)>{rows}</ul>
-        <Card card on_copy/>
+        <Card card/>
     }
 }
 
@@ -150,16 +142,14 @@ fn FileRow(
     }
 }
 
-/// The model card. It shows only text, and its links are copied instead of followed.
+/// The model card. It shows only text.
 #[component]
-fn Card(card: String, on_copy: Callback<String>) -> impl IntoView {
+fn Card(card: String) -> impl IntoView {
     (!card.trim().is_empty()).then(|| {
         view! {
             <article
                 class="card-text prose"
                 aria-label=text!(repository.card)
-                on:click=move |event: ev::MouseEvent| handle_click(&event, on_copy)
-                on:auxclick=move |event: ev::MouseEvent| block_middle_click(&event)
             >
                 <div class="chunk" inner_html=markdown::render(&card)></div>
             </article>
