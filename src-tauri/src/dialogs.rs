@@ -1,6 +1,6 @@
 //! The commands that begin with a dialog of the system, or that the system carries out.
 
-use lilims_ipc::{Command, Error};
+use lilims_ipc::{Command, Error, ExportFormat};
 use tauri::{AppHandle, Wry};
 use tauri_plugin_dialog::{DialogExt, FileDialogBuilder, FilePath};
 
@@ -20,6 +20,23 @@ pub(crate) async fn answered(app: &AppHandle, command: Command) -> Result<Option
         Command::ChooseAndAddFolder => {
             let folder = in_background(move || pick_folder(dialog)).await?;
             Ok(folder.and_then(path).map(|path| Command::AddFolder { path }))
+        }
+        Command::ChooseAndExport { conversation, format, name } => {
+            let extension = match format {
+                ExportFormat::Json => "json",
+                ExportFormat::Markdown => "md",
+                ExportFormat::Text => "txt",
+            };
+            let dialog = dialog.set_file_name(file_name(&name, extension));
+            let file = in_background(move || dialog.blocking_save_file()).await?;
+            let path = file.and_then(path);
+            Ok(path.map(|path| Command::ExportConversations { conversation, format, path }))
+        }
+        Command::ChooseAndImportConversations => {
+            let dialog = dialog.add_filter("JSON, ZIP", &["json", "jsonl", "zip"]);
+            let files = in_background(move || dialog.blocking_pick_files()).await?;
+            let paths = files.map(|files| files.into_iter().filter_map(path).collect());
+            Ok(paths.map(|paths| Command::ImportConversations { paths }))
         }
         Command::OpenLink { address } => {
             in_background(move || links::open(&address)).await??;
@@ -50,4 +67,24 @@ fn pick_folder(_dialog: FileDialogBuilder<Wry>) -> Option<FilePath> {
 
 fn path(chosen: FilePath) -> Option<String> {
     chosen.into_path().ok()?.into_os_string().into_string().ok()
+}
+
+/// The proposed name of a file: a title may have signs that file systems reject.
+fn file_name(name: &str, extension: &str) -> String {
+    let is_safe = |c: char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
+    let name: String = name.chars().filter(|&c| is_safe(c)).take(80).collect();
+    let name = name.trim();
+    format!("{}.{extension}", if name.is_empty() { "Lilims" } else { name })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proposed_names_are_safe() {
+        assert_eq!(file_name("Why? ../../etc: größer", "md"), "Why etc größer.md");
+        assert_eq!(file_name("..", "json"), "Lilims.json");
+        assert_eq!(file_name(&"a".repeat(300), "txt").len(), 84);
+    }
 }

@@ -11,8 +11,8 @@ use lilims_ipc::{
 use crate::bridge::{self, is_apple};
 use crate::components::{
     BranchMap, Composer, ContextMeter, ContextPanel, Conversation, DeleteAllDialog, Empty,
-    ErrorNotice, Header, LoadingBar, MenuView, Menus, Outside, ProseLayer, Settings, SidebarView,
-    UndoNotice,
+    ErrorNotice, Header, ImportReportPanel, LoadingBar, MenuView, Menus, Outside, ProseLayer,
+    Settings, SidebarView, UndoNotice,
 };
 use crate::conversations_page::Page;
 use crate::library_page::{
@@ -153,6 +153,13 @@ fn ChatPage() -> impl IntoView {
                     on_close=move || branches.set(None)
                 />
             </Show>
+            {move || {
+                page.report
+                    .get()
+                    .map(|report| {
+                        view! { <ImportReportPanel report on_close=move || page.report.set(None)/> }
+                    })
+            }}
             <Show when=move || deletes_all.with(Option::is_some)>
                 <DeleteAllDialog
                     count=Signal::derive(move || sidebar.heads.with(Vec::len))
@@ -347,6 +354,8 @@ fn handle_keys(
             menus.close();
         } else if let Some(panel) = panels.into_iter().find(|panel| panel.get_untracked()) {
             panel.set(false);
+        } else if page.report.with_untracked(Option::is_some) {
+            page.report.set(None);
         } else if branches.with_untracked(Option::is_some) {
             branches.set(None);
         } else if library.step_back() {

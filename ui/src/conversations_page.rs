@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use leptos::{leptos_dom::helpers::TimeoutHandle, prelude::*, task::spawn_local};
 use lilims_ipc::{
-    Command, Conversation, ConversationChange, ConversationId, Error, MessageId, Reply,
+    Command, Conversation, ConversationChange, ConversationId, Error, ExportFormat, ImportReport,
+    MessageId, Reply,
 };
 
 use crate::bridge;
@@ -33,6 +34,8 @@ pub(crate) struct Page {
     pub(crate) draft: RwSignal<String>,
     /// The message to scroll to.
     pub(crate) target: RwSignal<Option<MessageId>>,
+    /// What the last import took, while that is shown.
+    pub(crate) report: RwSignal<Option<ImportReport>>,
     /// Calls in their order.
     pub(crate) outbox: Outbox,
     /// The draft as it is stored.
@@ -49,6 +52,7 @@ impl Page {
             undo: Undo::new(),
             draft: RwSignal::default(),
             target: RwSignal::default(),
+            report: RwSignal::default(),
             outbox: Outbox::new(),
             stored_draft: StoredValue::default(),
             draft_timer: StoredValue::new(None),
@@ -235,7 +239,42 @@ impl Page {
                 self.execute(Command::RemoveConversationFolder { folder });
             }),
             on_delete_all,
+            on_export: Callback::new(move |(conversation, format)| {
+                self.export(conversation, format);
+            }),
+            on_import: Callback::new(move |()| self.import()),
         }
+    }
+
+    /// Exports a conversation, or all, to a file that the user chooses.
+    fn export(self, conversation: Option<ConversationId>, format: ExportFormat) {
+        let head = conversation.as_ref().and_then(|id| self.sidebar.head(id));
+        let name = head.and_then(|head| head.title).unwrap_or_default();
+        spawn_local(async move {
+            let command = Command::ChooseAndExport { conversation, format, name };
+            match bridge::call(&command).await {
+                Ok(Reply::Exported(_)) => {
+                    self.chat.announcement.set(text!(announce.exported).into())
+                }
+                Ok(_) => {}
+                Err(error) => self.chat.conversation_failed(error),
+            }
+        });
+    }
+
+    /// Imports conversations from files that the user chooses.
+    fn import(self) {
+        spawn_local(async move {
+            match bridge::call(&Command::ChooseAndImportConversations).await {
+                Ok(Reply::Imported(report)) => self.report.set(Some(report)),
+                Ok(_) => return,
+                Err(error) => self.chat.conversation_failed(error),
+            }
+            // What was taken before an error is here, too.
+            if let Ok(list) = bridge::conversations().await {
+                self.sidebar.arrived(list);
+            }
+        });
     }
 
     fn delete(self, conversation: ConversationId) {

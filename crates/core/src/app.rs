@@ -147,7 +147,10 @@ impl App {
             Command::Conversion => return Ok(Reply::Conversion(converter.conversion())),
             Command::CancelConversion => converter.cancel(),
             Command::ClearConversion => converter.clear(),
-            Command::ChooseAndImport | Command::ChooseAndAddFolder => {
+            Command::ChooseAndImport
+            | Command::ChooseAndAddFolder
+            | Command::ChooseAndExport { .. }
+            | Command::ChooseAndImportConversations => {
                 return Err(Error::internal("this door has no dialogs"));
             }
             Command::Highlight { language, code } => {

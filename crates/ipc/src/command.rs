@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     BranchNode, CatalogueModel, CodeRun, Conversation, ConversationChange, ConversationFolder,
     ConversationHead, ConversationId, ConversationList, Conversion, ConversionOffer,
-    ConversionRequest, Download, DownloadPlan, Fit, FolderId, Formula, Library, Limits, MathPiece,
-    MessageId, ModelStatus, Options, Overflow, Report, Repository, Search, SearchHit, SearchResult,
+    ConversionRequest, Download, DownloadPlan, ExportFormat, Fit, FolderId, Formula, ImportReport,
+    Library, Limits, MathPiece, MessageId, ModelStatus, Options, Overflow, Report, Repository,
+    Search, SearchHit, SearchResult,
 };
 
 /// A request to the application. Each variant names the reply that it gets; without one, that is
@@ -123,6 +124,33 @@ pub enum Command {
     RemoveConversationFolder {
         /// Which.
         folder: FolderId,
+    },
+    /// Lets the user choose a file, and exports conversations to it: [`Reply::Exported`], or
+    /// [`Reply::Done`] if none was chosen. Doors without dialogs do not have it.
+    ChooseAndExport {
+        /// Which; `None` exports all.
+        conversation: Option<ConversationId>,
+        /// The format.
+        format: ExportFormat,
+        /// The proposed name of the file, without an extension.
+        name: String,
+    },
+    /// Exports conversations to a file, which is replaced if it is there: [`Reply::Exported`].
+    ExportConversations {
+        /// Which; `None` exports all.
+        conversation: Option<ConversationId>,
+        /// The format.
+        format: ExportFormat,
+        /// The file.
+        path: String,
+    },
+    /// Lets the user choose files, and imports the conversations in them: [`Reply::Imported`], or
+    /// [`Reply::Done`] if none were chosen. Doors without dialogs do not have it.
+    ChooseAndImportConversations,
+    /// Imports the conversations of files that Lilims or other programs exported: [`Reply::Imported`].
+    ImportConversations {
+        /// The files.
+        paths: Vec<String>,
     },
     /// Sets what happens when a conversation outgrows the context.
     SetOverflow {
@@ -315,6 +343,10 @@ pub enum Reply {
     BranchMap(Vec<BranchNode>),
     /// The folder.
     ConversationFolder(ConversationFolder),
+    /// How many conversations were exported.
+    Exported(u64),
+    /// What an import took, and what it did not.
+    Imported(ImportReport),
     /// A size in bytes.
     SizeBytes(u64),
     /// How answers are sampled; `None` until that was set.

@@ -1,9 +1,9 @@
 //! Sentences for facts that are not errors: notes, reports, reasons, and the parts of an estimate.
 
 use lilims_ipc::{
-    Attempt, CacheShape, Caution, Fit, FitPart, FitPartKind, ImportFailure, LibraryNote,
-    MemorySource, Owner, PromptNote, Report, SkipReason, SkippedFile, StayReason, Suggestion,
-    UnloadReason, Unsuitable,
+    Attempt, CacheShape, Caution, Fit, FitPart, FitPartKind, ImportFailure, ItemSkipReason,
+    LibraryNote, MemorySource, Owner, PromptNote, Report, SkipReason, SkippedFile, StayReason,
+    Suggestion, UnloadReason, Unsuitable,
 };
 
 use super::errors::error;
@@ -381,5 +381,21 @@ mod tests {
             suggestion(&both).as_deref(),
             Some("Use a q8_0 cache and a context of 4,096 tokens")
         );
+    }
+}
+
+/// Why an import left something out.
+pub(crate) fn skip_reason(reason: ItemSkipReason) -> &'static str {
+    match reason {
+        ItemSkipReason::AlreadyHere => text!(import.already_here),
+        ItemSkipReason::NotAConversation => text!(import.not_a_conversation),
+        ItemSkipReason::Empty => text!(import.empty),
+        ItemSkipReason::ConversationTooLarge => text!(import.conversation_too_large),
+        ItemSkipReason::HiddenMessage => text!(import.hidden_message),
+        ItemSkipReason::TooMany => text!(import.too_many),
+        ItemSkipReason::TooDeep => text!(import.too_deep),
+        ItemSkipReason::AttachmentContent => text!(import.attachment_content),
+        ItemSkipReason::Damaged => text!(import.damaged),
+        ItemSkipReason::BeyondLimit => text!(import.beyond_limit),
     }
 }

@@ -11,7 +11,7 @@ mod recommended;
 pub(crate) use errors::{error, retry_reason};
 pub(crate) use facts::{
     attempt, caution, fit_part, good_for, library_note, memory_source, owner, prompt_note, report,
-    stay_reason, suggestion, unload_reason, unsuitable,
+    skip_reason, stay_reason, suggestion, unload_reason, unsuitable,
 };
 pub(crate) use recommended::good_at;
 

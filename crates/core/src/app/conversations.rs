@@ -29,6 +29,8 @@ pub(super) fn is_own(command: &Command) -> bool {
             | Command::CreateConversationFolder { .. }
             | Command::RenameConversationFolder { .. }
             | Command::RemoveConversationFolder { .. }
+            | Command::ExportConversations { .. }
+            | Command::ImportConversations { .. }
             | Command::SetOverflow { .. }
             | Command::Sampling
             | Command::SetSampling { .. }
@@ -99,6 +101,13 @@ pub(super) fn call(
             conversations.rename_folder(&folder, &name)?;
         }
         Command::RemoveConversationFolder { folder } => conversations.remove_folder(&folder)?,
+        Command::ExportConversations { conversation, format, path } => {
+            let exported = conversations.export(conversation.as_ref(), format, path.as_ref());
+            return exported.map(Reply::Exported);
+        }
+        Command::ImportConversations { paths } => {
+            return conversations.import(&paths).map(Reply::Imported);
+        }
         Command::SetOverflow { conversation, overflow } => {
             conversations.set_overflow(&conversation, overflow)?;
         }

@@ -1,5 +1,8 @@
 //! The list of conversations: titles, folders, deletion with time to undo it, branches and searches.
 
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use lilims_ipc::{self as ipc, AppEvent, Error, Problem};
@@ -10,6 +13,7 @@ use lilims_store::{
 use super::Conversations;
 use super::present::{self, conversation_id};
 use crate::database::from_store;
+use crate::exchange::ConversationArchive;
 
 /// How long something deleted can be restored.
 pub(crate) const UNDO: Duration = Duration::from_secs(10);
@@ -115,10 +119,7 @@ impl Conversations {
     ///
     /// # Errors
     /// If the database cannot be written, or a file stays.
-    pub(crate) fn purge(
-        &self,
-        now_ms: u64,
-    ) -> Result<Vec<(ipc::ConversationId, std::path::PathBuf)>, Error> {
+    pub(crate) fn purge(&self, now_ms: u64) -> Result<Vec<(ipc::ConversationId, PathBuf)>, Error> {
         let store = self.store()?;
         let until_ms = now_ms.saturating_sub(UNDO.as_millis() as u64);
         let gone = store.empty_trash(until_ms).map_err(from_store)?;
@@ -256,6 +257,38 @@ impl Conversations {
     /// [`Problem::ConversationGone`], or if the database cannot be written.
     pub(crate) fn set_draft(&self, id: &ipc::ConversationId, text: &str) -> Result<(), Error> {
         self.store()?.set_draft(Some(&(&*id.0).into()), text).map_err(from_store)
+    }
+
+    /// Exports one conversation, or all, to the file at `path`. Returns how many.
+    ///
+    /// # Errors
+    /// [`Problem::ConversationGone`], or if the file cannot be written.
+    pub(crate) fn export(
+        &self,
+        id: Option<&ipc::ConversationId>,
+        format: ipc::ExportFormat,
+        path: &Path,
+    ) -> Result<u64, Error> {
+        let id = id.map(|id| &*id.0);
+        Ok(self.archive()?.export(id, None, format, path)?)
+    }
+
+    /// Imports the conversations of files. What was taken before an error stays.
+    ///
+    /// # Errors
+    /// Why a file cannot be read.
+    pub(crate) fn import(&self, paths: &[String]) -> Result<ipc::ImportReport, Error> {
+        let archive = self.archive()?;
+        let mut report = ipc::ImportReport::default();
+        for path in paths {
+            report.add(archive.import(path.as_ref(), &AtomicBool::new(false))?);
+        }
+        self.notify_folders();
+        Ok(report)
+    }
+
+    fn archive(&self) -> Result<ConversationArchive, Error> {
+        Ok(ConversationArchive::new(Arc::clone(&self.opened()?.database.store)))
     }
 
     /// Creates a folder.

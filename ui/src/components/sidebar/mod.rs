@@ -6,12 +6,13 @@ mod found;
 mod row;
 
 use leptos::{ev, html, prelude::*};
-use lilims_ipc::{ConversationChange, ConversationId, FolderId, MessageId};
+use lilims_ipc::{ConversationChange, ConversationId, ExportFormat, FolderId, MessageId};
 use wasm_bindgen::{JsCast, closure::Closure};
 
 use self::found::Found;
 use self::row::RowView;
 use super::icon::Icon;
+use super::menu::{MenuItem, Menus};
 use crate::bridge;
 use crate::state::{Row, Sidebar};
 use crate::text::text;
@@ -44,6 +45,10 @@ pub(crate) struct SidebarActions {
     pub(crate) on_remove_folder: Callback<FolderId>,
     /// Asks whether all conversations are to be deleted.
     pub(crate) on_delete_all: Callback<()>,
+    /// Exports a conversation, or all.
+    pub(crate) on_export: Callback<(Option<ConversationId>, ExportFormat)>,
+    /// Imports conversations.
+    pub(crate) on_import: Callback<()>,
 }
 
 /// The sidebar.
@@ -60,6 +65,7 @@ pub(crate) fn SidebarView(
     /// What the user can do.
     actions: SidebarActions,
 ) -> impl IntoView {
+    let menus = expect_context::<Menus>();
     let aside = NodeRef::<html::Aside>::new();
     restore_width(aside);
     let is_searching = Memo::new(move |_| state.query.with(|query| !query.trim().is_empty()));
@@ -112,13 +118,13 @@ pub(crate) fn SidebarView(
                 <button
                     type="button"
                     class="button quiet"
-                    data-testid="delete-all"
-                    aria-label=text!(sidebar.delete_all)
-                    title=text!(sidebar.delete_all)
-                    disabled=move || state.heads.with(Vec::is_empty)
-                    on:click=move |_| actions.on_delete_all.run(())
+                    data-testid="sidebar-more"
+                    aria-label=text!(sidebar.more)
+                    title=text!(sidebar.more)
+                    aria-haspopup="menu"
+                    on:click=move |event| menus.open_below(&event, menu(state, actions))
                 >
-                    {Icon::Remove.view()}
+                    {Icon::More.view()}
                 </button>
             </div>
             <div
@@ -134,6 +140,21 @@ pub(crate) fn SidebarView(
             ></div>
         </aside>
     }
+}
+
+/// What can be done with all conversations.
+fn menu(state: Sidebar, actions: SidebarActions) -> Vec<MenuItem> {
+    let mut items = vec![MenuItem::new(text!(sidebar.import), "import", Icon::Import, move || {
+        actions.on_import.run(());
+    })];
+    if state.heads.with_untracked(|heads| !heads.is_empty()) {
+        let export = move || actions.on_export.run((None, ExportFormat::Json));
+        items.push(MenuItem::new(text!(sidebar.export_all), "export-all", Icon::Download, export));
+        let delete = move || actions.on_delete_all.run(());
+        let item = MenuItem::new(text!(sidebar.delete_all), "delete-all", Icon::Remove, delete);
+        items.push(item.dangerous());
+    }
+    items
 }
 
 #[component]

@@ -1,7 +1,9 @@
 //! A row of the list: a group's title, a folder, or a conversation with its menu.
 
 use leptos::{ev, html, prelude::*};
-use lilims_ipc::{ConversationChange, ConversationFolder, ConversationHead, ConversationId};
+use lilims_ipc::{
+    ConversationChange, ConversationFolder, ConversationHead, ConversationId, ExportFormat,
+};
 
 use super::SidebarActions;
 use super::found::shown_title;
@@ -220,10 +222,28 @@ fn menu(
         MenuItem::new(archive, "archive", Icon::Archive, move || {
             change(ConversationChange::Archived(!is_archived));
         }),
+        MenuItem::new(text!(sidebar.export), "export", Icon::Download, move || {
+            menus.open_again(export_menu(id.get_value(), actions));
+        }),
         MenuItem::new(text!(sidebar.delete), "delete-conversation", Icon::Remove, move || {
             actions.on_delete.run(id.get_value());
         })
         .dangerous(),
+    ]
+}
+
+/// The formats that a conversation can be exported in.
+fn export_menu(id: ConversationId, actions: SidebarActions) -> Vec<MenuItem> {
+    let item = |label, test_id, format| {
+        let id = id.clone();
+        MenuItem::new(label, test_id, Icon::Download, move || {
+            actions.on_export.run((Some(id.clone()), format));
+        })
+    };
+    vec![
+        item(text!(sidebar.as_markdown), "export-markdown", ExportFormat::Markdown),
+        item(text!(sidebar.as_text), "export-text", ExportFormat::Text),
+        item(text!(sidebar.as_json), "export-json", ExportFormat::Json),
     ]
 }
 
