@@ -59,6 +59,8 @@ const HIDDEN: &str = r#"
         for (const c of whole) if (c === part[at]) at++;
         return at >= part.length;
     };
+    // Messages far from the end are laid out only when they are scrolled to.
+    for (const message of document.querySelectorAll('.message')) message.style.contentVisibility = 'visible';
     const shown = Array.from(document.querySelectorAll('[data-testid=answer-text]'), it => it.innerText);
     return arguments[0].flatMap((text, index) =>
         isWithin(letters(text), letters(shown[index] ?? '')) ? [] : [index + ': ' + text.slice(0, 80) +
