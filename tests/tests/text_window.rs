@@ -217,8 +217,10 @@ fn code_wraps_and_answers_are_copied_in_three_ways() -> Result<()> {
 
     // A selection with a formula has its LaTeX.
     run("const paragraph = document.querySelector('.prose p');
-        getSelection().selectAllChildren(paragraph);
-        document.execCommand('copy')")?;
+        getSelection().selectAllChildren(paragraph)")?;
+    // The Control key stays pressed until the null key.
+    let session = window.session();
+    session.send_keys(&session.find(".conversation")?, "\u{E009}c\u{E000}")?;
     let selected = pasted()?;
     ensure!(selected.contains(r"$\lceil \log_2 n \rceil$ comparisons"), "{selected}");
     Ok(())

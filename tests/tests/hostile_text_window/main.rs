@@ -4,14 +4,14 @@
 
 mod vectors;
 
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use anyhow::{Context, Result, ensure};
 use lilims_store::{ConversationChange, NewMessage, Part, PartKind, Role, Store};
-use lilims_tests::app_window::{AppWindow, Start};
+use lilims_tests::app_window::{AppWindow, Start, wait};
 use serde_json::{Value, json};
 
 /// The script of the vectors. Without quotes, so that it fits anywhere.
@@ -59,6 +59,8 @@ const HIDDEN: &str = r#"
         for (const c of whole) if (c === part[at]) at++;
         return at >= part.length;
     };
+    // Messages far from the end are laid out only when they are scrolled to.
+    for (const message of document.querySelectorAll('.message')) message.style.contentVisibility = 'visible';
     const shown = Array.from(document.querySelectorAll('[data-testid=answer-text]'), it => it.innerText);
     return arguments[0].flatMap((text, index) =>
         isWithin(letters(text), letters(shown[index] ?? '')) ? [] : [index + ': ' + text.slice(0, 80) +
@@ -110,7 +112,9 @@ fn hostile_text_executes_loads_and_hides_nothing() -> Result<()> {
     window.click("settings-toggle")?;
     window.wait_for("settings")?;
     ensure!(server.n_connections() == 0, "{} connections", server.n_connections());
-    Ok(())
+    // The server does count.
+    TcpStream::connect(("127.0.0.1", server.port))?;
+    wait("the connection of this test", || Ok((server.n_connections() == 1).then_some(())))
 }
 
 /// Stores a conversation in which each text is a question, the reasoning and the answer.

@@ -144,7 +144,7 @@ fn send_next(services: ProseServices) {
         memory.in_flight = code.clone().map(|code| (code, now));
         let waits = code.is_none() && !memory.queue.is_empty() && !memory.has_timer;
         memory.has_timer |= waits;
-        (code, waits.then(|| memory.paused_until - now))
+        (code, waits.then_some(memory.paused_until - now))
     });
     if let Some(pause_ms) = pause {
         let go_on = move || {
