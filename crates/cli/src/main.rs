@@ -10,6 +10,7 @@ mod bench;
 mod chat;
 mod convert;
 mod eval;
+mod extract;
 mod figures;
 mod generate;
 mod inspect;
@@ -48,6 +49,8 @@ enum Command {
     Inspect(inspect::Inspect),
     /// Show the prompt that a model gets for messages.
     Prompt(prompt::ShowPrompt),
+    /// Print the text of a document: PDF, Word, HTML or a text in any encoding.
+    Extract(extract::Extract),
     /// Turn texts into token ids.
     Tokenize(tokenize::Tokenize),
     /// Write the logits that follow each of some tokens to a safetensors file.
@@ -70,6 +73,7 @@ impl Command {
             Self::Chat(command) => command.run(threads),
             Self::Inspect(command) => command.run(threads),
             Self::Prompt(command) => command.run(),
+            Self::Extract(command) => command.run(),
             Self::Tokenize(command) => command.run(),
             Self::Logits(command) => command.run(threads),
             Self::Bench(command) => command.run(threads),
@@ -93,6 +97,7 @@ impl fmt::Display for Reported {
 impl std::error::Error for Reported {}
 
 fn main() -> ExitCode {
+    lilims_core::documents::run_reader_if_requested();
     output::take_over_panics("lilims");
     let Cli { threads, command } =
         Cli::try_parse().unwrap_or_else(|error| output::exit_with_usage(error));

@@ -5,6 +5,7 @@
 mod command;
 mod conversation;
 mod convert;
+mod document;
 mod error;
 mod library;
 
@@ -17,6 +18,7 @@ pub use convert::{
     Caution, Conversion, ConversionOffer, ConversionRecord, ConversionRequest, ConversionStage,
     ConversionState, ConversionTarget, Measurement, Quality, Share, TensorProgress,
 };
+pub use document::{Attachment, AttachmentKind, AttachmentNote, AttachmentUse, ForeignKind};
 pub use error::{Error, Problem, TokenProblem};
 pub use library::{
     Attempt, CacheShape, CatalogueModel, Condition, Download, DownloadPlan, DownloadState, Fit,

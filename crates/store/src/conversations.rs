@@ -16,6 +16,7 @@ pub use answers::{Delta, Ending};
 pub(crate) use answers::{Writer, stop_abandoned};
 pub use id::{ConversationId, MessageId};
 pub use search::SearchHit;
+pub(crate) use search::is_without_spaces;
 pub use tree::{Message, MessageState, NewMessage, Part, PartKind, Role};
 
 use crate::{Error, Store, now_ms, signed, unsigned};

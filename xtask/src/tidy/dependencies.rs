@@ -7,6 +7,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("lilims-ipc", &[]),
     ("lilims-files", &[]),
     ("lilims-jinja", &[]),
+    ("lilims-documents", &["lilims-files"]),
     ("lilims-models", &["lilims-files", "lilims-gguf"]),
     ("lilims-gguf", &["lilims-files"]),
     ("lilims-quant", &["lilims-files", "lilims-gguf"]),
@@ -23,6 +24,7 @@ const TABLE: &[(&str, &[&str])] = &[
         &[
             "lilims-bench",
             "lilims-convert",
+            "lilims-documents",
             "lilims-engine",
             "lilims-files",
             "lilims-gguf",
@@ -45,6 +47,7 @@ const LIBRARIES: &[&str] = &[
     "lilims-bench",
     "lilims-convert",
     "lilims-core",
+    "lilims-documents",
     "lilims-engine",
     "lilims-files",
     "lilims-gguf",
