@@ -211,6 +211,10 @@ struct Body<'a> {
     skipped: Option<(&'static str, usize)>,
     /// Whether the characters are text: within `w:t` or `m:t`.
     is_text: bool,
+    /// Whether the last paragraph with text was an item of a list.
+    was_item: bool,
+    /// The footnote or endnote whose text is to begin.
+    note: Option<u64>,
     n_images: usize,
 }
 
@@ -235,6 +239,8 @@ impl<'a> Body<'a> {
             paragraph: Paragraph::default(),
             skipped: None,
             is_text: false,
+            was_item: false,
+            note: None,
             n_images: 0,
         }
     }
@@ -266,16 +272,23 @@ impl<'a> Body<'a> {
     }
 
     fn write(&mut self, text: &str) {
-        self.begin();
+        if !std::mem::replace(&mut self.paragraph.is_begun, true) {
+            self.begin();
+        }
         self.out.verbatim(text);
     }
 
-    /// Begins the paragraph's text, if it has not begun.
+    /// Begins the paragraph's text.
     fn begin(&mut self) {
-        if std::mem::replace(&mut self.paragraph.is_begun, true) {
-            return;
-        }
         let Paragraph { heading, list, level, .. } = self.paragraph;
+        // Items of a list stand below each other, other paragraphs apart.
+        let is_item = list.is_some() && heading.is_none();
+        if !std::mem::replace(&mut self.was_item, is_item) || !is_item {
+            self.out.block();
+        }
+        if let Some(id) = self.note.take() {
+            self.out.verbatim(&format!("[^{id}]: "));
+        }
         match (heading, list) {
             (Some(heading), _) => self.out.heading(heading),
             (None, Some(list)) => {
@@ -311,7 +324,7 @@ impl<'a> Body<'a> {
             "Fallback" => self.skipped = Some(("Fallback", 1)),
             "p" => {
                 self.paragraph = Paragraph::default();
-                self.out.block();
+                self.out.line();
             }
             "pStyle" => {
                 let style = attribute(start, "val").unwrap_or_default();
@@ -337,13 +350,7 @@ impl<'a> Body<'a> {
             "tr" => self.out.open_row(),
             "tc" => self.out.open_cell(),
             // The separators above notes have no text, but ids.
-            "footnote" | "endnote" => {
-                self.out.block();
-                if let Some(id) = number(start, "id").filter(|id| *id > 0) {
-                    self.paragraph.is_begun = true;
-                    self.out.verbatim(&format!("[^{id}]:"));
-                }
-            }
+            "footnote" | "endnote" => self.note = number(start, "id").filter(|id| *id > 0),
             _ => {}
         }
     }
@@ -367,8 +374,7 @@ impl<'a> Body<'a> {
         }
         match name {
             "t" => self.is_text = false,
-            "p" if self.paragraph.list.is_some() => self.out.line(),
-            "p" => self.out.block(),
+            "p" => self.out.line(),
             "tbl" => self.out.close_table(),
             "tr" => self.out.close_row(),
             "tc" => self.out.close_cell(),

@@ -7,6 +7,7 @@
 use std::cell::RefCell;
 
 use encoding_rs::Encoding;
+use html5ever::TokenizerResult;
 use html5ever::tendril::StrTendril;
 use html5ever::tokenizer::states::RawKind;
 use html5ever::tokenizer::{
@@ -29,12 +30,14 @@ pub(crate) fn text(html: &str, watch: &Watch<'_>, notes: &mut Vec<Note>) -> Resu
     while !rest.is_empty() {
         watch.check()?;
         watch.check_text(tokenizer.sink.state.borrow().out.len())?;
-        let (piece, next) = rest.split_at(rest.floor_char_boundary(PIECE_BYTES.min(rest.len())));
+        let mut end = PIECE_BYTES.min(rest.len());
+        while !rest.is_char_boundary(end) {
+            end -= 1;
+        }
+        let (piece, next) = rest.split_at(end);
         queue.push_back(StrTendril::from_slice(piece));
         // It pauses at scripts only, which nothing here runs.
-        while !queue.is_empty() {
-            let _paused = tokenizer.feed(&queue);
-        }
+        while !matches!(tokenizer.feed(&queue), TokenizerResult::Done) {}
         rest = next;
     }
     tokenizer.end();

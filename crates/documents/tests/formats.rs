@@ -44,7 +44,7 @@ const NUMBERING: &str = r#"<w:numbering>
     <w:lvl w:ilvl="1"><w:numFmt w:val="bullet"/></w:lvl></w:abstractNum>
     <w:num w:numId="3"><w:abstractNumId w:val="7"/></w:num></w:numbering>"#;
 const FOOTNOTES: &str = r#"<w:footnotes><w:footnote w:id="-1"><w:p/></w:footnote>
-    <w:footnote w:id="2"><w:p><w:r><w:t xml:space="preserve"> Says who.</w:t></w:r></w:p></w:footnote>
+    <w:footnote w:id="2"><w:p><w:r><w:t>Says who.</w:t></w:r></w:p></w:footnote>
     </w:footnotes>"#;
 const RELATIONS: &str = r#"<Relationships>
     <Relationship Type="http://x/styles" Target="styles.xml"/>

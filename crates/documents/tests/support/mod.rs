@@ -11,17 +11,17 @@ use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
 /// The default bounds, with the tests' own program as the child.
-pub fn options() -> Options {
+pub(crate) fn options() -> Options {
     Options { program: Some(env!("CARGO_BIN_EXE_documents-child").into()), ..Options::default() }
 }
 
 /// Reads with the default bounds.
-pub fn read(name: &str, bytes: impl Into<Vec<u8>>) -> Result<Document, Error> {
+pub(crate) fn read(name: &str, bytes: impl Into<Vec<u8>>) -> Result<Document, Error> {
     lilims_documents::from_bytes(name, bytes.into(), &options(), &AtomicBool::new(false))
 }
 
 /// A ZIP archive of these parts.
-pub fn archive(parts: &[(&str, &[u8])]) -> Vec<u8> {
+pub(crate) fn archive(parts: &[(&str, &[u8])]) -> Vec<u8> {
     let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
     let method = zip::CompressionMethod::Deflated;
     for (name, content) in parts {
@@ -33,12 +33,12 @@ pub fn archive(parts: &[(&str, &[u8])]) -> Vec<u8> {
 }
 
 /// A Word document with this body.
-pub fn docx(body: &str) -> Vec<u8> {
+pub(crate) fn docx(body: &str) -> Vec<u8> {
     docx_with(body, &[])
 }
 
 /// A Word document with this body and further parts.
-pub fn docx_with(body: &str, parts: &[(&str, &[u8])]) -> Vec<u8> {
+pub(crate) fn docx_with(body: &str, parts: &[(&str, &[u8])]) -> Vec<u8> {
     let document =
         format!("<?xml version=\"1.0\"?><w:document><w:body>{body}</w:body></w:document>");
     let relations = br#"<Relationships><Relationship Id="1" Target="word/document.xml"
@@ -50,7 +50,7 @@ pub fn docx_with(body: &str, parts: &[(&str, &[u8])]) -> Vec<u8> {
 }
 
 /// A PDF of these objects, of which the first is the catalog.
-pub fn pdf_of(objects: &[Vec<u8>], trailer: &str) -> Vec<u8> {
+pub(crate) fn pdf_of(objects: &[Vec<u8>], trailer: &str) -> Vec<u8> {
     let mut pdf = b"%PDF-1.7\n".to_vec();
     let mut offsets = Vec::new();
     for (idx, object) in objects.iter().enumerate() {
@@ -72,14 +72,14 @@ pub fn pdf_of(objects: &[Vec<u8>], trailer: &str) -> Vec<u8> {
 }
 
 /// A stream object.
-pub fn stream(dictionary: &str, content: &[u8]) -> Vec<u8> {
+pub(crate) fn stream(dictionary: &str, content: &[u8]) -> Vec<u8> {
     let length = content.len();
     let start = format!("<<{dictionary} /Length {length}>>\nstream\n");
     [start.as_bytes(), content, b"\nendstream"].concat()
 }
 
 /// The objects of a PDF with one page for each of these content streams, which may use the font `/F1`.
-pub fn pages(contents: &[Vec<u8>]) -> Vec<Vec<u8>> {
+pub(crate) fn pages(contents: &[Vec<u8>]) -> Vec<Vec<u8>> {
     let page = |idx: usize| 4 + 2 * idx;
     let kids: String = (0..contents.len()).map(|idx| format!("{} 0 R ", page(idx))).collect();
     let mut objects = vec![
@@ -102,7 +102,7 @@ pub fn pages(contents: &[Vec<u8>]) -> Vec<Vec<u8>> {
 }
 
 /// A content stream that shows these lines, in Windows-1252.
-pub fn lines(lines: &[&[u8]]) -> Vec<u8> {
+pub(crate) fn lines(lines: &[&[u8]]) -> Vec<u8> {
     let mut content = b"BT /F1 12 Tf 14 TL 72 720 Td\n".to_vec();
     for line in lines {
         content.extend([b"(", *line, b") Tj T*\n"].concat());
@@ -112,7 +112,7 @@ pub fn lines(lines: &[&[u8]]) -> Vec<u8> {
 }
 
 /// A PDF with a page for each of these texts.
-pub fn pdf(texts: &[&[u8]]) -> Vec<u8> {
+pub(crate) fn pdf(texts: &[&[u8]]) -> Vec<u8> {
     let contents: Vec<Vec<u8>> = texts.iter().map(|text| lines(&[text])).collect();
     pdf_of(&pages(&contents), "")
 }
