@@ -9,7 +9,7 @@ const MAX_NAME_CHARS: usize = 200;
 ///
 /// A page break becomes a line end. Marks of the direction stay: right-to-left text needs them.
 pub(crate) fn text(text: String, notes: &mut Vec<Note>) -> String {
-    if !text.chars().any(|c| is_changed(c)) {
+    if !text.chars().any(is_changed) {
         return text;
     }
     let (mut clean, mut n_removed) = (String::with_capacity(text.len()), 0);

@@ -1,7 +1,5 @@
 //! Documents of every kind become their text.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
-
 mod support;
 
 use lilims_documents::{Error, Foreign, Kind, Note};

@@ -17,7 +17,7 @@ const MAX_QUESTION_WORDS: usize = 200;
 /// Words from this length on also find words that begin with them: German compounds, plurals.
 const PREFIX_CHARS: usize = 5;
 
-/// Passages that can be searched. Making one blocks for about 0.1 s per MB of text.
+/// Passages that can be searched. Making one blocks for about 0.05 s per MB of text.
 pub struct PassageIndex {
     connection: Connection,
 }
