@@ -100,12 +100,13 @@ pub fn run_if_requested_with(extract: Extract) {
     });
     limit_this_process(memory_bytes);
     let mut bytes = Vec::new();
-    let is_read = io::stdin().lock().take(file_bytes).read_to_end(&mut bytes).is_ok();
-    if watchdog.is_err() || !is_read {
-        exit(1);
-    }
+    let read = io::stdin().lock().take(file_bytes).read_to_end(&mut bytes);
     let text_bytes = usize::try_from(text_bytes).unwrap_or(usize::MAX);
-    let result = on_large_stack(move || extract(bytes, text_bytes, &|| false));
+    let result = match read {
+        Ok(_) if watchdog.is_ok() => on_large_stack(move || extract(bytes, text_bytes, &|| false)),
+        Err(error) if error.kind() == io::ErrorKind::OutOfMemory => Err(Failure::NoMemory),
+        _ => exit(1),
+    };
     let is_written = io::stdout().lock().write_all(&encode(result)).is_ok();
     exit(i32::from(!is_written));
 }

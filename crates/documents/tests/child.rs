@@ -73,6 +73,14 @@ fn a_child_that_takes_too_much_memory_ends() {
         assert!(matches!(result, Err(Error::TooMuchMemory { .. })), "{what}: {result:?}");
         assert!(elapsed < options.time, "{what}: {elapsed:?}");
     }
+    // So little that not even the file or a thread has room.
+    let _alone = alone();
+    let text = "x".repeat(4 << 20);
+    for memory_bytes in [1 << 20, 16 << 20] {
+        let options = Options { memory_bytes, ..options.clone() };
+        let result = from_bytes("a.pdf", pdf(&[text.as_bytes()]), &options, &never());
+        assert!(matches!(result, Err(Error::TooMuchMemory { .. })), "{result:?}");
+    }
 }
 
 #[test]
