@@ -63,23 +63,29 @@ fn wait_for_titles(window: &AppWindow, expected: &[&str]) -> Result<()> {
 
 /// Opens the menu of a conversation and picks one of its items.
 fn pick(window: &AppWindow, id: &ConversationId, item: &str) -> Result<()> {
-    let script =
-        "document.querySelector(`[data-id='${arguments[0]}'] [data-testid=conversation-menu]`)
-        .click()";
-    window.session().run(script, &[json!(id.as_str())])?;
+    press(window, id, "[data-testid=conversation-menu]")?;
     window.click(item)
+}
+
+/// Presses a control in the row of a conversation, once the row is there.
+fn press(window: &AppWindow, id: &ConversationId, control: &str) -> Result<()> {
+    let selector = format!("[data-testid=conversation-row][data-id='{id}'] {control}");
+    let script = "const it = document.querySelector(arguments[0]); it?.click(); return it !== null";
+    window.wait(&selector, || {
+        Ok((window.session().run(script, &[json!(selector)])? == true).then_some(()))
+    })
 }
 
 /// Types a title in the place of the old one.
 fn retitle(window: &AppWindow, title: &str) -> Result<()> {
+    window.wait_for("title-field")?;
     window.paste("title-field", title)?;
     window.type_into("title-field", ENTER)
 }
 
 /// Opens a conversation of the sidebar and waits for its first question.
 fn show(window: &AppWindow, id: &ConversationId, question: &str) -> Result<()> {
-    let script = "document.querySelector(`[data-id='${arguments[0]}'] .row-main`).click()";
-    window.session().run(script, &[json!(id.as_str())])?;
+    press(window, id, ".row-main")?;
     wait_for_question(window, question)
 }
 
@@ -420,8 +426,9 @@ fn screenshots_of_the_sidebar_in_light_and_dark() -> Result<()> {
         show(&window, &ids[1], "Why does bread rise?")?;
         for size in SIZES {
             if size.0 < 800 {
+                // The drawer covers the button that has opened it.
                 window.session().resize(size.0, size.1)?;
-                window.click("sidebar-toggle")?;
+                window.session().run("document.querySelector('.drawer-scrim').click()", &[])?;
                 window
                     .wait("the closed drawer", || Ok((!window.exists("sidebar")?).then_some(())))?;
                 window.save_screenshot(&format!("branches-{theme}"), size)?;
@@ -430,12 +437,7 @@ fn screenshots_of_the_sidebar_in_light_and_dark() -> Result<()> {
             window.save_screenshot(&format!("sidebar-{theme}"), size)?;
         }
         window.session().resize(1280, 800)?;
-        pick(&window, &ids[1], "rename")?;
-        window.type_into("title-field", ENTER)?;
-        let script =
-            "document.querySelector(`[data-id='${arguments[0]}'] [data-testid=conversation-menu]`)
-            .click()";
-        window.session().run(script, &[json!(ids[0].as_str())])?;
+        press(&window, &ids[0], "[data-testid=conversation-menu]")?;
         window.wait_for("menu")?;
         window.save_screenshot(&format!("menu-{theme}"), SIZES[0])?;
         window.session().run("document.querySelector('.menu-scrim').click()", &[])?;

@@ -358,6 +358,9 @@ fn handle_keys(
             page.report.set(None);
         } else if branches.with_untracked(Option::is_some) {
             branches.set(None);
+        } else if sidebar.is_open.get_untracked() && !bridge::is_wide() {
+            // It covers the conversation.
+            sidebar.is_open.set(false);
         } else if library.step_back() {
             // The conversation behind the library is unchanged.
         } else if chat.editing.with_untracked(Option::is_some) {

@@ -208,6 +208,9 @@ fn List(
     let before = move || space(range.get().0);
     let after = move || space(rows.with(Vec::len) - range.get().1.min(rows.with(Vec::len)));
     let in_sight = move || {
+        // Before `range`: an effect asks its sources in their order, and one that has been updated on
+        // behalf of an earlier source counts as unchanged (reactive_graph 0.2).
+        rows.track();
         let (first, end) = range.get();
         rows.with(|rows| rows.get(first..end.min(rows.len())).map(<[Row]>::to_vec))
             .unwrap_or_default()

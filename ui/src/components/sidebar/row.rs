@@ -294,7 +294,8 @@ fn TitleField(
         }
     });
     let end = move |saves: bool| {
-        if has_ended.get_value() {
+        // Removing the field from the page may count as leaving it.
+        if has_ended.try_get_value().unwrap_or(true) {
             return;
         }
         has_ended.set_value(true);
