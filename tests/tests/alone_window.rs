@@ -149,7 +149,10 @@ fn t10_saved_reasoning_is_folded_and_opens_by_key() -> Result<()> {
         ensure!(direction == json!(["ltr", "rtl", "ltr", "ltr"]), "{direction}");
         let page = window.session().run("return document.body.innerText", &[])?;
         let page = page.as_str().unwrap_or_default();
-        ensure!(page.contains(r"\(a_1 * b_1\)") && page.contains("␛[31m"), "{page:?}");
+        ensure!(page.contains(", for $5 and $6.") && page.contains("␛[31m"), "{page:?}");
+        let formulas = "return document.querySelectorAll('[data-testid=answer-text] math').length";
+        let formulas = window.session().run(formulas, &[])?;
+        ensure!(formulas == 2, "{formulas} formulas");
     }
     Ok(())
 }

@@ -436,7 +436,15 @@ fn screenshots_of_the_sidebar_in_light_and_dark() -> Result<()> {
             }
             window.save_screenshot(&format!("sidebar-{theme}"), size)?;
         }
+        window.session().run("document.querySelector('.drawer-scrim').click()", &[])?;
         window.session().resize(1280, 800)?;
+        window.wait("the wide page", || {
+            let is_wide = window.session().run("return innerWidth === 1280", &[])?;
+            Ok((is_wide == true).then_some(()))
+        })?;
+        if !window.exists("sidebar")? {
+            window.click("sidebar-toggle")?;
+        }
         press(&window, &ids[0], "[data-testid=conversation-menu]")?;
         window.wait_for("menu")?;
         window.save_screenshot(&format!("menu-{theme}"), SIZES[0])?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use leptos::{leptos_dom::helpers::TimeoutHandle, prelude::*, task::spawn_local};
+use leptos::{ev, leptos_dom::helpers::TimeoutHandle, prelude::*, task::spawn_local};
 use lilims_ipc::{
     Command, Conversation, ConversationChange, ConversationId, Error, ExportFormat, ImportReport,
     MessageId, Reply,
@@ -59,6 +59,7 @@ impl Page {
         };
         page.keep_draft();
         page.follow_search();
+        page.follow_width();
         page
     }
 
@@ -113,6 +114,27 @@ impl Page {
         if !bridge::is_wide() {
             self.sidebar.is_open.set(false);
         }
+    }
+
+    /// Hides the sidebar when the window becomes narrow, and shows it again when it becomes wide.
+    fn follow_width(self) {
+        let is_open = self.sidebar.is_open;
+        let was_wide = StoredValue::new(bridge::is_wide());
+        let was_open = StoredValue::new(is_open.get_untracked());
+        let listener = window_event_listener(ev::resize, move |_| {
+            let is_wide = bridge::is_wide();
+            if is_wide == was_wide.get_value() {
+                return;
+            }
+            was_wide.set_value(is_wide);
+            if is_wide {
+                is_open.set(was_open.get_value());
+            } else {
+                was_open.set_value(is_open.get_untracked());
+                is_open.set(false);
+            }
+        });
+        on_cleanup(move || listener.remove());
     }
 
     /// Executes a command that opens a conversation, and shows it.

@@ -1,5 +1,7 @@
 //! A menu of actions: opened by a button, a right click or a long press, drawn above everything.
 
+use std::sync::Arc;
+
 use leptos::{ev, html, prelude::*};
 use wasm_bindgen::JsCast;
 
@@ -17,8 +19,9 @@ pub(crate) struct MenuItem {
     pub(crate) icon: Icon,
     /// Whether it deletes something.
     pub(crate) is_danger: bool,
-    /// Called when it is picked; the menu is closed then.
-    pub(crate) on_pick: Callback<()>,
+    /// Called when it is picked; the menu is closed then. Not a `Callback`, which would end with the menu
+    /// that opens the next one.
+    on_pick: Arc<dyn Fn() + Send + Sync>,
 }
 
 impl MenuItem {
@@ -29,8 +32,7 @@ impl MenuItem {
         icon: Icon,
         on_pick: impl Fn() + Send + Sync + 'static,
     ) -> Self {
-        let on_pick = Callback::new(move |()| on_pick());
-        Self { label: label.into(), test_id, icon, is_danger: false, on_pick }
+        Self { label: label.into(), test_id, icon, is_danger: false, on_pick: Arc::new(on_pick) }
     }
 
     /// The same action, marked as one that deletes.
@@ -159,7 +161,7 @@ fn OpenMenuView(menus: Menus, open: OpenMenu) -> impl IntoView {
                     data-testid=test_id
                     on:click=move |_| {
                         menus.close();
-                        on_pick.run(());
+                        on_pick();
                     }
                 >
                     {icon.view()}

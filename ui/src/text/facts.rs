@@ -292,6 +292,22 @@ fn cache(shape: &CacheShape) -> String {
     )
 }
 
+/// Why an import left something out.
+pub(crate) fn skip_reason(reason: ItemSkipReason) -> &'static str {
+    match reason {
+        ItemSkipReason::AlreadyHere => text!(import.already_here),
+        ItemSkipReason::NotAConversation => text!(import.not_a_conversation),
+        ItemSkipReason::Empty => text!(import.empty),
+        ItemSkipReason::ConversationTooLarge => text!(import.conversation_too_large),
+        ItemSkipReason::HiddenMessage => text!(import.hidden_message),
+        ItemSkipReason::TooMany => text!(import.too_many),
+        ItemSkipReason::TooDeep => text!(import.too_deep),
+        ItemSkipReason::AttachmentContent => text!(import.attachment_content),
+        ItemSkipReason::Damaged => text!(import.damaged),
+        ItemSkipReason::BeyondLimit => text!(import.beyond_limit),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use lilims_ipc::{Problem, Verdict};
@@ -381,21 +397,5 @@ mod tests {
             suggestion(&both).as_deref(),
             Some("Use a q8_0 cache and a context of 4,096 tokens")
         );
-    }
-}
-
-/// Why an import left something out.
-pub(crate) fn skip_reason(reason: ItemSkipReason) -> &'static str {
-    match reason {
-        ItemSkipReason::AlreadyHere => text!(import.already_here),
-        ItemSkipReason::NotAConversation => text!(import.not_a_conversation),
-        ItemSkipReason::Empty => text!(import.empty),
-        ItemSkipReason::ConversationTooLarge => text!(import.conversation_too_large),
-        ItemSkipReason::HiddenMessage => text!(import.hidden_message),
-        ItemSkipReason::TooMany => text!(import.too_many),
-        ItemSkipReason::TooDeep => text!(import.too_deep),
-        ItemSkipReason::AttachmentContent => text!(import.attachment_content),
-        ItemSkipReason::Damaged => text!(import.damaged),
-        ItemSkipReason::BeyondLimit => text!(import.beyond_limit),
     }
 }

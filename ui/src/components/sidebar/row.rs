@@ -3,6 +3,7 @@
 use leptos::{ev, html, prelude::*};
 use lilims_ipc::{
     ConversationChange, ConversationFolder, ConversationHead, ConversationId, ExportFormat,
+    FolderId,
 };
 
 use super::SidebarActions;
@@ -24,9 +25,7 @@ pub(super) fn RowView(
 ) -> impl IntoView {
     match row {
         Row::Group(title) => view! { <h2 class="row group">{title}</h2> }.into_any(),
-        Row::Folder { folder, count, is_folded } => {
-            view! { <FolderRow folder count is_folded state actions/> }.into_any()
-        }
+        Row::Folder { folder, .. } => view! { <FolderRow folder state actions/> }.into_any(),
         Row::Conversation(head) => {
             view! { <ConversationRow head state current answering_in actions/> }.into_any()
         }
@@ -34,15 +33,31 @@ pub(super) fn RowView(
 }
 
 #[component]
-fn FolderRow(
-    folder: ConversationFolder,
-    count: usize,
-    is_folded: bool,
-    state: Sidebar,
-    actions: SidebarActions,
-) -> impl IntoView {
+fn FolderRow(folder: ConversationFolder, state: Sidebar, actions: SidebarActions) -> impl IntoView {
     let menus = expect_context::<Menus>();
-    let ConversationFolder { id, name } = folder;
+    let id = folder.id;
+    // The row stays while its folder changes.
+    let name = {
+        let id = id.clone();
+        Memo::new(move |_| {
+            state.folders.with(|folders| {
+                folders.iter().find(|it| it.id == id).map(|it| it.name.clone()).unwrap_or_default()
+            })
+        })
+    };
+    let count = {
+        let id = id.clone();
+        Memo::new(move |_| {
+            let is_inside = |head: &&ConversationHead| {
+                head.folder.as_ref() == Some(&id) && !head.is_archived && !head.is_pinned
+            };
+            state.heads.with(|heads| heads.iter().filter(is_inside).count())
+        })
+    };
+    let is_folded = {
+        let id = id.clone();
+        Memo::new(move |_| state.folded.with(|folded| folded.contains(&id.0)))
+    };
     let is_renamed = {
         let id = id.clone();
         Memo::new(move |_| state.renaming_folder.with(|it| it.as_ref() == Some(&id)))
@@ -77,18 +92,17 @@ fn FolderRow(
             }
         })
     };
-    let shown_name = format::visible_name(&name);
     let button = move || {
         let folded = folded.clone();
         view! {
             <button
                 type="button"
                 class="row-main"
-                aria-expanded=(!is_folded).to_string()
+                aria-expanded=move || (!is_folded.get()).to_string()
                 on:click=move |_| state.fold(&folded)
             >
                 <span class="fold" class:folded=is_folded>{Icon::Unfold.view()}</span>
-                <bdi>{shown_name.clone()}</bdi>
+                <bdi>{move || format::visible_name(&name.get())}</bdi>
                 <span class="row-count">{count}</span>
             </button>
         }
@@ -100,7 +114,11 @@ fn FolderRow(
             on:contextmenu=move |event| menus.open_at_pointer(&event, items_at_pointer())
         >
             <Show when=move || is_renamed.get() fallback=button>
-                <TitleField value=name.clone() label=text!(sidebar.folder_name) on_end=commit/>
+                <TitleField
+                    value=name.get_untracked()
+                    label=text!(sidebar.folder_name)
+                    on_end=commit
+                />
             </Show>
             <button
                 type="button"
@@ -204,36 +222,38 @@ fn menu(
     menus: Menus,
     actions: SidebarActions,
 ) -> Vec<MenuItem> {
-    let id = StoredValue::new(head.id.clone());
-    let change = move |change| actions.on_change.run((id.get_value(), change));
+    let id = head.id.clone();
+    let change = |label, test_id, icon, change: ConversationChange| {
+        let id = id.clone();
+        MenuItem::new(label, test_id, icon, move || {
+            actions.on_change.run((id.clone(), change.clone()));
+        })
+    };
     let (is_pinned, is_archived) = (head.is_pinned, head.is_archived);
     let pin = if is_pinned { text!(sidebar.unpin) } else { text!(sidebar.pin) };
     let archive = if is_archived { text!(sidebar.unarchive) } else { text!(sidebar.archive) };
+    let (renamed, exported, deleted) = (id.clone(), id.clone(), id.clone());
     vec![
         MenuItem::new(text!(sidebar.rename), "rename", Icon::Edit, move || {
-            state.renaming.set(Some(id.get_value()));
+            state.renaming.set(Some(renamed.clone()));
         }),
-        MenuItem::new(pin, "pin", Icon::Pin, move || {
-            change(ConversationChange::Pinned(!is_pinned))
-        }),
+        change(pin, "pin", Icon::Pin, ConversationChange::Pinned(!is_pinned)),
         MenuItem::new(text!(sidebar.move_to), "move-to-folder", Icon::Folder, move || {
-            menus.open_again(folder_menu(head.clone(), state, actions));
+            menus.open_again(folder_menu(&head, state, actions));
         }),
-        MenuItem::new(archive, "archive", Icon::Archive, move || {
-            change(ConversationChange::Archived(!is_archived));
-        }),
+        change(archive, "archive", Icon::Archive, ConversationChange::Archived(!is_archived)),
         MenuItem::new(text!(sidebar.export), "export", Icon::Download, move || {
-            menus.open_again(export_menu(id.get_value(), actions));
+            menus.open_again(export_menu(&exported, actions));
         }),
         MenuItem::new(text!(sidebar.delete), "delete-conversation", Icon::Remove, move || {
-            actions.on_delete.run(id.get_value());
+            actions.on_delete.run(deleted.clone());
         })
         .dangerous(),
     ]
 }
 
 /// The formats that a conversation can be exported in.
-fn export_menu(id: ConversationId, actions: SidebarActions) -> Vec<MenuItem> {
+fn export_menu(id: &ConversationId, actions: SidebarActions) -> Vec<MenuItem> {
     let item = |label, test_id, format| {
         let id = id.clone();
         MenuItem::new(label, test_id, Icon::Download, move || {
@@ -248,31 +268,26 @@ fn export_menu(id: ConversationId, actions: SidebarActions) -> Vec<MenuItem> {
 }
 
 /// The folders that a conversation can be moved to.
-fn folder_menu(head: ConversationHead, state: Sidebar, actions: SidebarActions) -> Vec<MenuItem> {
-    let id = StoredValue::new(head.id.clone());
+fn folder_menu(head: &ConversationHead, state: Sidebar, actions: SidebarActions) -> Vec<MenuItem> {
+    let move_to = |label: String, test_id, icon, folder: Option<FolderId>| {
+        let id = head.id.clone();
+        MenuItem::new(label, test_id, icon, move || {
+            actions.on_change.run((id.clone(), ConversationChange::Folder(folder.clone())));
+        })
+    };
     let mut items = Vec::new();
     if head.folder.is_some() {
-        items.push(MenuItem::new(text!(sidebar.no_folder), "no-folder", Icon::Close, move || {
-            actions.on_change.run((id.get_value(), ConversationChange::Folder(None)));
-        }));
+        items.push(move_to(text!(sidebar.no_folder).into(), "no-folder", Icon::Close, None));
     }
-    for folder in state.folders.get_untracked() {
-        if head.folder.as_ref() != Some(&folder.id) {
-            let ConversationFolder { id: to, name } = folder;
-            items.push(MenuItem::new(name, "folder", Icon::Folder, move || {
-                let change = ConversationChange::Folder(Some(to.clone()));
-                actions.on_change.run((id.get_value(), change));
-            }));
+    for ConversationFolder { id, name } in state.folders.get_untracked() {
+        if head.folder.as_ref() != Some(&id) {
+            items.push(move_to(name, "folder", Icon::Folder, Some(id)));
         }
     }
-    items.push(MenuItem::new(
-        text!(sidebar.new_folder),
-        "move-to-new-folder",
-        Icon::NewChat,
-        move || {
-            actions.on_new_folder.run(Some(id.get_value()));
-        },
-    ));
+    let id = head.id.clone();
+    let create = move || actions.on_new_folder.run(Some(id.clone()));
+    let label = text!(sidebar.new_folder);
+    items.push(MenuItem::new(label, "move-to-new-folder", Icon::NewChat, create));
     items
 }
 
