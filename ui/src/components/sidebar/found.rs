@@ -32,12 +32,12 @@ pub(super) fn Found(
         view! {
             <button
                 type="button"
-                class="found"
+                class="hit"
                 class:current=is_current
                 data-testid="found-title"
                 on:click=move |_| on_open.run((id.clone(), None))
             >
-                <bdi class="found-title">{shown_title(title.as_deref())}</bdi>
+                <bdi class="hit-title">{shown_title(title.as_deref())}</bdi>
             </button>
         }
     };
@@ -46,17 +46,17 @@ pub(super) fn Found(
         view! {
             <button
                 type="button"
-                class="found"
+                class="hit"
                 data-testid="found-message"
                 on:click=move |_| on_open.run((conversation.clone(), Some(message.clone())))
             >
-                <span class="found-head">
-                    <bdi class="found-title">{shown_title(title.as_deref())}</bdi>
-                    <span class="found-when">
+                <span class="hit-head">
+                    <bdi class="hit-title">{shown_title(title.as_deref())}</bdi>
+                    <span class="hit-when">
                         {format::period(created_ms, crate::bridge::clock())}
                     </span>
                 </span>
-                <span class="found-excerpt" dir="auto">
+                <span class="hit-excerpt" dir="auto">
                     {excerpt.into_iter().map(piece).collect_view()}
                 </span>
             </button>
