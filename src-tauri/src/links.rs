@@ -9,7 +9,7 @@ use tauri::Url;
 
 /// The program that opens addresses instead of the system's; tests set it.
 const BROWSER_VARIABLE: &str = "LILIMS_BROWSER";
-/// Longer addresses are refused by some browsers, and read by nobody.
+/// The longest address that is opened; some browsers reject longer ones.
 const MAX_ADDRESS_BYTES: usize = 8_192;
 
 /// Opens the address and returns without waiting for the program. Blocks for the time that starting a

@@ -186,7 +186,7 @@ impl App {
     pub fn shut_down(&self) {
         self.0.converter.shut_down();
         self.0.host.shut_down();
-        // Nobody can undo a deletion any more.
+        // The app is closing: deletions can no longer be undone.
         if let Err(error) = self.0.conversations.purge_all() {
             tracing::warn!(?error, "cannot remove deleted conversations");
         }

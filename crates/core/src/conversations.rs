@@ -303,8 +303,9 @@ fn continued(store: &Store, answer: &MessageId) -> Result<MessageId, Error> {
     store.begin_message(&copy).map_err(from_store)
 }
 
-/// What the model reads of a branch that ends with a question or with an answer to continue. Questions without an answer are left
-/// out, since chat templates require alternating roles; the last one is always there.
+/// What the model reads of a branch that ends with a question or with an answer to continue. Questions
+/// without an answer are left out, since chat templates require alternating roles; the last one is
+/// always there.
 fn prompt(branch: Vec<store::Message>) -> Vec<ipc::Message> {
     let messages: Vec<ipc::Message> = branch.into_iter().filter_map(message).collect();
     let is_answer = |message: &ipc::Message| {

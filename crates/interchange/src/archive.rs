@@ -1,7 +1,7 @@
 //! ZIP archives of exports: ChatGPT's and Claude's downloads, and several conversations of llama.cpp's
 //! page.
 //!
-//! All entries that are JSON by their name are looked at; what they are is told by their content. Entries
+//! All entries that are JSON by their name are looked at; their format is detected by their content. Entries
 //! together may unpack to no more than one file may have, and the directory of the archive is read within
 //! a bound of its own, since each of its entries takes memory.
 

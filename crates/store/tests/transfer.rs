@@ -41,7 +41,7 @@ fn whole(store: &Store, id: &ConversationId) -> WholeConversation {
     store.whole_conversation(id).unwrap().unwrap()
 }
 
-/// Without what another database gives anew.
+/// The conversation without what each database assigns itself.
 fn comparable(mut whole: WholeConversation) -> WholeConversation {
     whole.conversation.folder = None;
     whole

@@ -1,4 +1,4 @@
-//! The formats, one file for each, and how they are told apart by their keys.
+//! The formats, one file for each, and how their keys identify them.
 
 mod chatgpt;
 mod claude;

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use serde_json::Value;
 
-use super::tree::{self, MessageState, NewMessage, Part, PartKind, part};
+use super::tree::{self, MessageState, NewMessage, Part, PartKind};
 use super::{MessageId, json, text_of};
 use crate::{Error, LockGuard, Locks, Store, now_ms, signed};
 
@@ -191,9 +191,7 @@ fn stop_all(transaction: &Transaction<'_>, number: i64) -> Result<(), Error> {
 
 /// Makes parts of the journal, and notes how the message ended.
 fn end(transaction: &Transaction<'_>, id: &MessageId, ending: &Ending) -> Result<(), Error> {
-    let sql = "SELECT kind, text, data FROM parts WHERE message = ?1 ORDER BY ordinal";
-    let mut statement = transaction.prepare_cached(sql)?;
-    let before: Vec<Part> = statement.query_map([id.as_str()], part)?.collect::<Result<_, _>>()?;
+    let before = tree::parts_of(transaction, id)?;
     let mut after = before.clone();
     for Journalled { kind, text, data } in journalled(transaction, id)? {
         grow(&mut after, kind, &text, data);

@@ -1,9 +1,9 @@
 //! Copies a branch into a conversation of its own.
 
-use rusqlite::{Transaction, params};
+use rusqlite::params;
 
-use super::tree::{Message, MessageState, branch_to, check_member, insert_parts, show};
-use super::{ConversationId, MessageId, check_exists, text_of};
+use super::tree::{MessageState, Place, branch_to, check_member, insert_at, show};
+use super::{ConversationId, MessageId, check_exists};
 use crate::{Error, Store, now_ms, signed};
 
 impl Store {
@@ -34,36 +34,15 @@ impl Store {
                 if message.state == MessageState::Writing {
                     return Err(Error::StillWriting { id: message.id });
                 }
-                parent = Some(copy(transaction, &id, parent.as_ref(), &message)?);
+                let new_id = MessageId::new();
+                let parent_id = parent.as_ref();
+                let place =
+                    Place { id: &new_id, conversation: &id, parent: parent_id, position: 0 };
+                insert_at(transaction, &place, &message)?;
+                parent = Some(new_id);
             }
             show(transaction, &id, parent.as_ref())
         })?;
         Ok(id)
     }
-}
-
-fn copy(
-    transaction: &Transaction<'_>,
-    conversation: &ConversationId,
-    parent: Option<&MessageId>,
-    message: &Message,
-) -> Result<MessageId, Error> {
-    let id = MessageId::new();
-    let sql = "INSERT INTO messages (id, conversation, parent, position, role, created_ms, model,
-             settings, stats, state, error)
-         VALUES (?1, ?2, ?3, 0, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
-    transaction.prepare_cached(sql)?.execute(params![
-        id.as_str(),
-        conversation.as_str(),
-        parent.map(|id| id.as_str()),
-        message.role.as_str(),
-        signed(message.created_ms),
-        message.model,
-        text_of(message.settings.as_ref()),
-        text_of(message.stats.as_ref()),
-        message.state.as_str(),
-        text_of(message.error.as_ref()),
-    ])?;
-    insert_parts(transaction, &id, &message.parts)?;
-    Ok(id)
 }

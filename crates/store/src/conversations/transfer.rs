@@ -5,9 +5,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rusqlite::{OptionalExtension, Transaction, params};
 
-use super::tree::{Message, MessageState, Part, Role, insert_parts, part, show};
+use super::tree::{Message, MessageState, Place, Role, insert_at, parts_of, show};
 use super::{Conversation, ConversationId, FolderId, MessageId, text_of};
 use crate::{Error, Store, now_ms, signed};
 
@@ -106,18 +106,11 @@ fn is_here(transaction: &Transaction<'_>, whole: &WholeConversation) -> Result<b
         }
         // One that is being written has most of its text in the journal.
         let is_written = state != MessageState::Writing;
-        if is_written && parts(transaction, &message.id)? != message.parts {
+        if is_written && parts_of(transaction, &message.id)? != message.parts {
             return Ok(false);
         }
     }
     Ok(true)
-}
-
-fn parts(connection: &Connection, id: &MessageId) -> Result<Vec<Part>, Error> {
-    let sql = "SELECT kind, text, data FROM parts WHERE message = ?1 ORDER BY ordinal";
-    let mut statement = connection.prepare_cached(sql)?;
-    let rows = statement.query_map([id.as_str()], part)?;
-    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// Whether none of the ids is in use, also by something that was deleted and can be restored.
@@ -165,34 +158,19 @@ fn insert(
     )?;
     let mut new_ids: HashMap<&MessageId, MessageId> = HashMap::with_capacity(messages.len());
     let mut n_children: HashMap<Option<&MessageId>, u32> = HashMap::new();
-    let sql = "INSERT INTO messages (id, conversation, parent, position, role, created_ms, model,
-             settings, stats, state, error)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
-    let mut statement = transaction.prepare_cached(sql)?;
     let mut last = None;
     for message in messages {
         let new_id = if keeps_ids { message.id.clone() } else { MessageId::new() };
         let parent = message.parent.as_ref();
         let position = n_children.entry(parent).or_default();
-        let state = match message.state {
-            MessageState::Writing => MessageState::Stopped,
-            state => state,
+        let place = Place {
+            id: &new_id,
+            conversation: id,
+            parent: parent.and_then(|parent| new_ids.get(parent)),
+            position: *position,
         };
-        statement.execute(params![
-            new_id.as_str(),
-            id.as_str(),
-            parent.and_then(|parent| new_ids.get(parent)).map(MessageId::as_str),
-            *position,
-            message.role.as_str(),
-            signed(message.created_ms),
-            message.model,
-            text_of(message.settings.as_ref()),
-            text_of(message.stats.as_ref()),
-            state.as_str(),
-            text_of(message.error.as_ref()),
-        ])?;
+        insert_at(transaction, &place, message)?;
         *position += 1;
-        insert_parts(transaction, &new_id, &message.parts)?;
         last = Some(new_id.clone());
         new_ids.insert(&message.id, new_id);
     }

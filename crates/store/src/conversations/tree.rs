@@ -368,7 +368,53 @@ pub(super) fn insert(
     Ok(id)
 }
 
-pub(super) fn insert_parts(
+/// Where a message that was read is inserted again.
+pub(super) struct Place<'a> {
+    pub(super) id: &'a MessageId,
+    pub(super) conversation: &'a ConversationId,
+    pub(super) parent: Option<&'a MessageId>,
+    pub(super) position: u32,
+}
+
+/// Inserts a message with all that it has, at another place. One that is being written becomes a stopped
+/// one. The branch that is shown stays.
+pub(super) fn insert_at(
+    transaction: &Transaction<'_>,
+    place: &Place<'_>,
+    message: &Message,
+) -> Result<(), Error> {
+    let state = match message.state {
+        MessageState::Writing => MessageState::Stopped,
+        state => state,
+    };
+    let sql = "INSERT INTO messages (id, conversation, parent, position, role, created_ms, model,
+             settings, stats, state, error)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+    transaction.prepare_cached(sql)?.execute(params![
+        place.id.as_str(),
+        place.conversation.as_str(),
+        place.parent.map(MessageId::as_str),
+        place.position,
+        message.role.as_str(),
+        signed(message.created_ms),
+        message.model,
+        text_of(message.settings.as_ref()),
+        text_of(message.stats.as_ref()),
+        state.as_str(),
+        text_of(message.error.as_ref()),
+    ])?;
+    insert_parts(transaction, place.id, &message.parts)
+}
+
+/// The parts of a message, without what the journal has of it.
+pub(super) fn parts_of(connection: &Connection, id: &MessageId) -> Result<Vec<Part>, Error> {
+    let sql = "SELECT kind, text, data FROM parts WHERE message = ?1 ORDER BY ordinal";
+    let mut statement = connection.prepare_cached(sql)?;
+    let parts = statement.query_map([id.as_str()], part)?;
+    Ok(parts.collect::<Result<_, _>>()?)
+}
+
+fn insert_parts(
     transaction: &Transaction<'_>,
     message: &MessageId,
     parts: &[Part],
@@ -456,11 +502,8 @@ fn read(connection: &Connection, sql: &str, id: &str) -> Result<Vec<Message>, Er
     let mut statement = transaction.prepare_cached(sql)?;
     let rows = statement.query_map([id], message)?;
     let mut messages: Vec<Message> = rows.collect::<Result<_, _>>()?;
-    let select = "SELECT kind, text, data FROM parts WHERE message = ?1 ORDER BY ordinal";
-    let mut select = transaction.prepare_cached(select)?;
     for message in &mut messages {
-        let parts = select.query_map([message.id.as_str()], part)?;
-        message.parts = parts.collect::<Result<_, _>>()?;
+        message.parts = parts_of(transaction, &message.id)?;
         if message.state == MessageState::Writing {
             for Journalled { kind, text, data } in journalled(transaction, &message.id)? {
                 grow(&mut message.parts, kind, &text, data);
@@ -470,7 +513,7 @@ fn read(connection: &Connection, sql: &str, id: &str) -> Result<Vec<Message>, Er
     Ok(messages)
 }
 
-pub(super) fn part(row: &Row<'_>) -> rusqlite::Result<Part> {
+fn part(row: &Row<'_>) -> rusqlite::Result<Part> {
     Ok(Part { kind: PartKind::read(row, 0)?, text: row.get(1)?, data: json(row, 2)? })
 }
 
