@@ -6,7 +6,7 @@ fn main() {
     if std::env::var_os("CARGO_FEATURE_CUSTOM_PROTOCOL").is_some() {
         println!("cargo::rerun-if-changed=../ui/dist");
     }
-    let commands = tauri_build::AppManifest::new().commands(&["call", "ask"]);
+    let commands = tauri_build::AppManifest::new().commands(&["call", "ask", "subscribe"]);
     let attributes = tauri_build::Attributes::new().app_manifest(commands);
     if let Err(error) = tauri_build::try_build(attributes) {
         println!("cargo::error={error:#}");

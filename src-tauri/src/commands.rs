@@ -1,22 +1,60 @@
-//! The page's two ways into the application.
+//! The page's three ways into the application. What crosses has the form of [`lilims_ipc::wire`].
+
+use std::collections::HashMap;
 
 use lilims_core::App;
-use lilims_ipc::{Command, Error, Event, Reply, Request};
-use tauri::ipc::Channel;
-use tauri::{AppHandle, State};
+use lilims_ipc::{AppEvent, Command, Error, Reply, Request, wire};
+use parking_lot::Mutex;
+use tauri::ipc::{Channel, InvokeBody, InvokeResponseBody, Response};
+use tauri::{AppHandle, State, Webview};
 
 use crate::dialogs;
+
+/// Where events of the application go: the channel of each page that listens, by its window's label.
+#[derive(Default)]
+pub(crate) struct Subscribers(Mutex<HashMap<String, Channel>>);
+
+impl Subscribers {
+    /// Sends an event to all pages that listen.
+    pub(crate) fn send(&self, event: &AppEvent) {
+        let bytes = wire::encode(event);
+        for channel in self.0.lock().values() {
+            // A page that is gone asks for everything when it opens again.
+            let _ = channel.send(InvokeResponseBody::Raw(bytes.clone()));
+        }
+    }
+}
 
 /// Carries out a command.
 #[tauri::command]
 pub(crate) async fn call(
     app: AppHandle,
     core: State<'_, App>,
-    command: Command,
-) -> Result<Reply, Error> {
-    match dialogs::answered(&app, command).await? {
+    request: tauri::ipc::Request<'_>,
+) -> Result<Response, ()> {
+    let reply = match command(request.body()) {
+        Ok(command) => reply(&app, &core, command).await,
+        Err(error) => Err(error),
+    };
+    Ok(Response::new(wire::encode(&reply)))
+}
+
+async fn reply(app: &AppHandle, core: &App, command: Command) -> Result<Reply, Error> {
+    match dialogs::answered(app, command).await? {
         Some(command) => core.call(command).await,
         None => Ok(Reply::Done),
+    }
+}
+
+/// The command in the body of a request. Where the webview cannot send bytes, they come as numbers.
+fn command(body: &InvokeBody) -> Result<Command, Error> {
+    match body {
+        InvokeBody::Raw(bytes) => wire::decode(bytes),
+        InvokeBody::Json(json) => {
+            let bytes: Vec<u8> = serde_json::from_value(json.clone())
+                .map_err(|error| Error::internal(error.to_string()))?;
+            wire::decode(&bytes)
+        }
     }
 }
 
@@ -24,12 +62,25 @@ pub(crate) async fn call(
 #[tauri::command]
 pub(crate) async fn ask(
     core: State<'_, App>,
-    request: Request,
-    channel: Channel<Event>,
-) -> Result<(), Error> {
-    core.ask(request, move |event| {
-        // If the page is gone, the answer is in the database.
-        let _ = channel.send(event);
-    })
-    .await
+    request: Vec<u8>,
+    channel: Channel,
+) -> Result<Response, ()> {
+    let request: Result<Request, Error> = wire::decode(&request);
+    let accepted = match request {
+        Ok(request) => {
+            core.ask(request, move |event| {
+                // If the page is gone, the answer is in the database.
+                let _ = channel.send(InvokeResponseBody::Raw(wire::encode(&event)));
+            })
+            .await
+        }
+        Err(error) => Err(error),
+    };
+    Ok(Response::new(wire::encode(&accepted)))
+}
+
+/// Sends what changes in the application over `channel` from now on.
+#[tauri::command]
+pub(crate) fn subscribe(webview: Webview, subscribers: State<'_, Subscribers>, channel: Channel) {
+    subscribers.0.lock().insert(webview.label().to_owned(), channel);
 }

@@ -13,13 +13,13 @@ mod links;
 mod window;
 
 use lilims_core::App;
-use tauri::{AppHandle, Emitter, Manager, RunEvent};
+use tauri::{AppHandle, Manager, RunEvent};
+
+use crate::commands::Subscribers;
 
 /// The least important events that are logged.
 const LOG_LEVEL: tracing_subscriber::filter::LevelFilter =
     tracing_subscriber::filter::LevelFilter::WARN;
-/// The event that reports a change to the page.
-const EVENT: &str = "changed";
 
 /// Opens the window and returns when it was closed; on desktops the process then ends.
 #[cfg_attr(mobile, tauri::mobile_entry_point)]
@@ -29,7 +29,12 @@ pub fn run() {
     let _ = log.with_ansi(false).try_init();
     let app = tauri::Builder::default()
         .plugin(tauri_plugin_dialog::init())
-        .invoke_handler(tauri::generate_handler![commands::call, commands::ask])
+        .invoke_handler(tauri::generate_handler![
+            commands::call,
+            commands::ask,
+            commands::subscribe
+        ])
+        .manage(Subscribers::default())
         .setup(|app| {
             let core = start(app.handle());
             tauri::async_runtime::spawn(core.clone().run_jobs());
@@ -54,7 +59,6 @@ pub fn run() {
 fn start(app: &AppHandle) -> App {
     let handle = app.clone();
     App::start(app.path().resource_dir().ok(), move |event| {
-        // A page that is not open yet, or not any more, asks for everything when it opens.
-        let _ = handle.emit(EVENT, event);
+        handle.state::<Subscribers>().send(&event);
     })
 }

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use leptos::{ev, prelude::*, task::spawn_local};
+use leptos::{prelude::*, task::spawn_local};
 use lilims_ipc::{
-    AppEvent, Attempt, BranchNode, ContextView, Error, MessageId, ModelInfo, ModelStatus, Options,
-    Overflow, Problem,
+    AppEvent, Attempt, ContextView, Error, MessageId, ModelInfo, ModelStatus, Overflow, Problem,
 };
 
-use crate::bridge::{self, is_apple};
+use crate::bridge;
+use crate::commands_page::{Commands, PaletteView};
 use crate::components::{
-    BranchMap, Composer, ContextMeter, ContextPanel, Conversation, DeleteAllDialog, Empty,
-    ErrorNotice, Header, ImportReportPanel, LoadingBar, MenuView, Menus, Outside, ProseLayer,
-    Settings, SidebarView, UndoNotice,
+    AssistantButton, BranchMap, Composer, ContextMeter, ContextPanel, Conversation,
+    DeleteAllDialog, Empty, ErrorNotice, Header, ImportReportPanel, LoadingBar, MenuView, Menus,
+    Outside, PromptView, ProseLayer, SidebarView, UndoNotice,
 };
 use crate::conversations_page::Page;
 use crate::library_page::{
@@ -21,7 +21,11 @@ use crate::library_page::{
 };
 use crate::outbox::Outbox;
 use crate::prose_page::prose_services;
-use crate::state::{Chat, LibraryState, Sidebar, is_active, restore};
+use crate::settings_page::{SettingsPage, follow_appearance, follow_settings};
+use crate::state::appearance::Appearance;
+use crate::state::palette::PageCommand;
+use crate::state::settings::SettingsState;
+use crate::state::{Chat, LibraryState, Sidebar, is_active};
 use crate::text::text;
 
 /// The page.
@@ -40,27 +44,37 @@ fn ChatPage() -> impl IntoView {
     let Page { chat, sidebar, draft, .. } = page;
     let menus = Menus::new();
     provide_context(menus);
-    let settings_open = RwSignal::new(false);
     let context_open = RwSignal::new(false);
     let picker_open = RwSignal::new(false);
     let branches = RwSignal::new(None);
     let deletes_all = RwSignal::new(None);
     let library = LibraryState::new();
     let act = execute_actions(library);
-    follow_application(chat, sidebar, library);
-    keep_options(chat, page.outbox);
+    let settings = SettingsState::new();
+    let appearance = Appearance::new(bridge::stored);
+    follow_application(chat, sidebar, library, settings);
     page.start();
+    follow_settings(settings, page);
     follow_library(library, act);
     follow_first_model(library, chat, act);
-    handle_keys(page, menus, branches, [settings_open, context_open, picker_open], library);
+    let commands = Commands {
+        page,
+        menus,
+        branches,
+        context_open,
+        picker_open,
+        palette: RwSignal::new(None),
+        library,
+        settings,
+        act,
+    };
+    commands.handle_keys();
+    follow_appearance(appearance);
 
     let ask = Callback::new(move |question: Arc<str>| page.dispatch(chat.ask(&question)));
-    let stop = Callback::new(move |()| stop(chat));
+    let stop = Callback::new(move |()| page.stop());
     let submit = Callback::new(move |()| page.submit());
-    let new_chat = Callback::new(move |()| {
-        library.is_open.set(false);
-        page.begin();
-    });
+    let new_chat = Callback::new(move |()| commands.run(PageCommand::NewConversation));
     let copy = Callback::new(move |text: String| {
         spawn_local(async move {
             let copied = bridge::copy(&text).await;
@@ -75,7 +89,7 @@ fn ChatPage() -> impl IntoView {
         Callback::new(move |overflow| choose_overflow(chat, page.outbox, overflow));
     let reopen = Callback::new(move |()| page.reopen());
     let retry_load = Callback::new(move |()| retry_load(chat));
-    let show_branches = Callback::new(move |()| show_branches(chat, branches));
+    let show_branches = Callback::new(move |()| commands.run(PageCommand::Branches));
     let ask_to_delete_all = Callback::new(move |()| ask_to_delete_all(deletes_all));
     let sidebar_actions = page.sidebar_actions(ask_to_delete_all);
 
@@ -103,144 +117,167 @@ fn ChatPage() -> impl IntoView {
     let summary = Memo::new(move |_| chat.view.get().and_then(|view| view.summary));
     let is_loading =
         Memo::new(move |_| matches!(chat.model.get(), None | Some(ModelStatus::Loading { .. })));
-    view! {
-        <div class="app" class:with-sidebar=sidebar.is_open>
-            <Show when=move || sidebar.is_open.get()>
-                <SidebarView
-                    state=sidebar
-                    current=chat.conversation
-                    answering_in=chat.answering_in
-                    actions=sidebar_actions
+    move || {
+        appearance.drawn_language.track();
+        view! {
+            <div class="app" class:with-sidebar=sidebar.is_open>
+                <Show when=move || sidebar.is_open.get()>
+                    <SidebarView
+                        state=sidebar
+                        current=chat.conversation
+                        answering_in=chat.answering_in
+                        actions=sidebar_actions
+                    />
+                </Show>
+                <div class="main">
+                <Header
+                    model=chat.model
+                    speed=chat.speed
+                    title
+                    is_empty
+                    sidebar_open=sidebar.is_open
+                    on_branches=show_branches
+                    settings_open=settings.is_open
+                    library_open=library.is_open
+                    is_at_work
+                    on_new_chat=new_chat
                 />
-            </Show>
-            <div class="main">
-            <Header
-                model=chat.model
-                speed=chat.speed
-                title
-                is_empty
-                sidebar_open=sidebar.is_open
-                on_branches=show_branches
-                settings_open
-                library_open=library.is_open
-                is_at_work
-                on_new_chat=new_chat
-            />
-            <LoadingBar is_loading/>
-            <Show when=move || settings_open.get()>
-                <Settings options=chat.options on_close=move || settings_open.set(false)/>
-            </Show>
-            <Show when=move || context_open.get()>
-                <ContextPanel
-                    view=context
-                    model=model_info
-                    overflow=chat.overflow
-                    on_choose=choose_overflow
-                    on_close=move || context_open.set(false)
-                />
-            </Show>
-            <ProseLayer services=prose/>
-            <LibraryPage state=library chat act/>
-            <div class="chat" class:behind=library.is_open>
-            <Show when=move || branches.with(Option::is_some)>
-                <BranchMap
-                    nodes=Signal::derive(move || branches.get().unwrap_or_default())
-                    on_pick=Callback::new(move |message| {
-                        branches.set(None);
-                        page.target.set(Some(MessageId::clone(&message)));
-                        page.show_version(message);
-                    })
-                    on_close=move || branches.set(None)
-                />
-            </Show>
-            {move || {
-                page.report
-                    .get()
-                    .map(|report| {
-                        view! { <ImportReportPanel report on_close=move || page.report.set(None)/> }
-                    })
-            }}
-            <Show when=move || deletes_all.with(Option::is_some)>
-                <DeleteAllDialog
-                    count=Signal::derive(move || sidebar.heads.with(Vec::len))
-                    size_bytes=Signal::derive(move || deletes_all.get().unwrap_or_default())
-                    on_delete=move || {
-                        deletes_all.set(None);
-                        page.delete_all();
+                <LoadingBar is_loading/>
+                <Show when=move || context_open.get()>
+                    <ContextPanel
+                        view=context
+                        model=model_info
+                        overflow=chat.overflow
+                        on_choose=choose_overflow
+                        on_close=move || context_open.set(false)
+                    />
+                </Show>
+                <ProseLayer services=prose/>
+                <LibraryPage state=library chat act/>
+                <SettingsPage state=settings page library appearance/>
+                <div class="chat" class:behind=move || library.is_open.get() || settings.is_open.get()>
+                <Show when=move || branches.with(Option::is_some)>
+                    <BranchMap
+                        nodes=Signal::derive(move || branches.get().unwrap_or_default())
+                        on_pick=Callback::new(move |message| {
+                            branches.set(None);
+                            page.target.set(Some(MessageId::clone(&message)));
+                            page.show_version(message);
+                        })
+                        on_close=move || branches.set(None)
+                    />
+                </Show>
+                {move || {
+                    page.prompt
+                        .get()
+                        .map(|prompt| {
+                            view! { <PromptView prompt on_copy=copy on_close=move || page.prompt.set(None)/> }
+                        })
+                }}
+                {move || {
+                    page.report
+                        .get()
+                        .map(|report| {
+                            view! { <ImportReportPanel report on_close=move || page.report.set(None)/> }
+                        })
+                }}
+                <Show when=move || deletes_all.with(Option::is_some)>
+                    <DeleteAllDialog
+                        count=Signal::derive(move || sidebar.heads.with(Vec::len))
+                        size_bytes=Signal::derive(move || deletes_all.get().unwrap_or_default())
+                        on_delete=move || {
+                            deletes_all.set(None);
+                            page.delete_all();
+                        }
+                        on_close=move || deletes_all.set(None)
+                    />
+                </Show>
+                <Conversation
+                    entries=chat.entries
+                    answering=Signal::derive(move || chat.answering.get().filter(|_| answers_here.get()))
+                    is_busy=is_answering
+                    editing=chat.editing
+                    window_start=chat.window_start
+                    summary
+                    target=page.target
+                    actions=page.message_actions(copy)
+                >
+                    <Show when=move || failure.with(Option::is_some)>
+                        <ErrorNotice
+                            title=text!(model_load_failed)
+                            error=Signal::derive(move || failure.get())
+                            retry_label=text!(button.try_again)
+                            retry_id="retry-load"
+                            on_retry=retry_load
+                        />
+                    </Show>
+                    <Show when=move || chat.failure.with(Option::is_some)>
+                        <ErrorNotice
+                            title=text!(conversation.not_opened)
+                            error=chat.failure
+                            retry_label=text!(button.try_again)
+                            retry_id="reopen"
+                            on_retry=reopen
+                        />
+                    </Show>
+                    <Show when=move || chat.unsaved.with(Option::is_some)>
+                        <ErrorNotice
+                            title=text!(conversation.not_saved)
+                            error=chat.unsaved
+                            retry_label=text!(button.dismiss)
+                            retry_id="dismiss-unsaved"
+                            on_retry=Callback::new(move |()| chat.unsaved.set(None))
+                        />
+                    </Show>
+                    <Show when=move || has_no_model.get()>
+                        <FirstModel state=library act/>
+                    </Show>
+                    <SuspendedLoad state=library attempt=suspended act on_retry=retry_load/>
+                    <Show when=move || is_empty.get() && !chat.is_restoring.get() && !is_stuck.get()>
+                        <Empty on_pick=ask/>
+                    </Show>
+                </Conversation>
+                <Composer
+                    draft
+                    is_loading
+                    has_failed=is_stuck
+                    is_unloaded
+                    is_answering
+                    answers_elsewhere=Signal::derive(move || is_answering.get() && !answers_here.get())
+                    conversation=chat.conversation
+                    on_submit=submit
+                    on_stop=stop
+                    picker=view! {
+                        <Picker state=library chat is_open=picker_open act/>
+                        <AssistantButton
+                            name=Signal::derive(move || {
+                                chat.assistant.get().and_then(|id| settings.assistant_name(&id))
+                            })
+                            on_open=Callback::new(move |at| commands.pick_assistant(at))
+                        />
                     }
-                    on_close=move || deletes_all.set(None)
-                />
-            </Show>
-            <Conversation
-                entries=chat.entries
-                answering=Signal::derive(move || chat.answering.get().filter(|_| answers_here.get()))
-                is_busy=is_answering
-                editing=chat.editing
-                window_start=chat.window_start
-                summary
-                target=page.target
-                actions=page.message_actions(copy)
-            >
-                <Show when=move || failure.with(Option::is_some)>
-                    <ErrorNotice
-                        title=text!(model_load_failed)
-                        error=Signal::derive(move || failure.get())
-                        retry_label=text!(button.try_again)
-                        retry_id="retry-load"
-                        on_retry=retry_load
-                    />
-                </Show>
-                <Show when=move || chat.failure.with(Option::is_some)>
-                    <ErrorNotice
-                        title=text!(conversation.not_opened)
-                        error=chat.failure
-                        retry_label=text!(button.try_again)
-                        retry_id="reopen"
-                        on_retry=reopen
-                    />
-                </Show>
-                <Show when=move || chat.unsaved.with(Option::is_some)>
-                    <ErrorNotice
-                        title=text!(conversation.not_saved)
-                        error=chat.unsaved
-                        retry_label=text!(button.dismiss)
-                        retry_id="dismiss-unsaved"
-                        on_retry=Callback::new(move |()| chat.unsaved.set(None))
-                    />
-                </Show>
-                <Show when=move || has_no_model.get()>
-                    <FirstModel state=library act/>
-                </Show>
-                <SuspendedLoad state=library attempt=suspended act on_retry=retry_load/>
-                <Show when=move || is_empty.get() && !chat.is_restoring.get() && !is_stuck.get()>
-                    <Empty on_pick=ask/>
-                </Show>
-            </Conversation>
-            <Composer
-                draft
-                is_loading
-                has_failed=is_stuck
-                is_unloaded
-                is_answering
-                answers_elsewhere=Signal::derive(move || is_answering.get() && !answers_here.get())
-                conversation=chat.conversation
-                on_submit=submit
-                on_stop=stop
-                picker=view! { <Picker state=library chat is_open=picker_open act/> }.into_any()
-            >
-                <ContextMeter view=context panel_open=context_open/>
-            </Composer>
+                        .into_any()
+                >
+                    <ContextMeter view=context panel_open=context_open/>
+                </Composer>
+                </div>
+                </div>
+                <UndoNotice deleted=page.undo.deleted on_undo=Callback::new(move |()| page.restore())/>
+                <MenuView menus/>
+                <PaletteView commands/>
+                <div class="visually-hidden" role="status" aria-live="polite">{chat.announcement}</div>
             </div>
-            </div>
-            <UndoNotice deleted=page.undo.deleted on_undo=Callback::new(move |()| page.restore())/>
-            <MenuView menus/>
-            <div class="visually-hidden" role="status" aria-live="polite">{chat.announcement}</div>
-        </div>
+        }
     }
 }
 
 /// Keeps the status of the model, the list of conversations and the library up to date.
-fn follow_application(chat: Chat, sidebar: Sidebar, library: LibraryState) {
+fn follow_application(
+    chat: Chat,
+    sidebar: Sidebar,
+    library: LibraryState,
+    settings: SettingsState,
+) {
     let n_status_events = StoredValue::new(0_u32);
     spawn_local(async move {
         // Listens before it asks, so that no change in between is missed.
@@ -252,6 +289,7 @@ fn follow_application(chat: Chat, sidebar: Sidebar, library: LibraryState) {
             AppEvent::Conversation(head) => sidebar.changed(head),
             AppEvent::ConversationGone(id) => sidebar.gone(&id),
             AppEvent::ConversationFolders(folders) => sidebar.folders.set(folders),
+            AppEvent::Assistants(assistants) => settings.assistants.set(assistants),
             event => library_changed(library, event),
         };
         bridge::on_changed(on_event).await;
@@ -264,53 +302,11 @@ fn follow_application(chat: Chat, sidebar: Sidebar, library: LibraryState) {
     });
 }
 
-/// Reads the map of branches and shows it.
-fn show_branches(chat: Chat, branches: RwSignal<Option<Vec<BranchNode>>>) {
-    let Some(conversation) = chat.conversation.get_untracked() else { return };
-    spawn_local(async move {
-        match bridge::branch_map(conversation).await {
-            Ok(nodes) => branches.set(Some(nodes)),
-            Err(error) => chat.conversation_failed(error),
-        }
-    });
-}
-
 /// Finds out how much space all conversations take, and asks whether to delete them.
 fn ask_to_delete_all(deletes_all: RwSignal<Option<u64>>) {
     spawn_local(async move {
         let size_bytes = bridge::conversations_size().await.unwrap_or_default();
         deletes_all.set(Some(size_bytes));
-    });
-}
-
-/// Restores the saved sampling options, and saves each change from then on.
-fn keep_options(chat: Chat, outbox: Outbox) {
-    let saved = StoredValue::new(None);
-    outbox.send(async move {
-        let earlier = bridge::take_stored_options();
-        let known = bridge::sampling().await.ok().flatten();
-        let chosen = chat.options.get_untracked();
-        saved.set_value(Some(known.unwrap_or_default()));
-        if chosen != Options::default() {
-            // The user was faster.
-            saved.set_value(Some(chosen));
-            let _ = bridge::set_sampling(chosen).await;
-        } else if let Some(options) = known.or(earlier) {
-            chat.options.set(restore(options));
-        }
-    });
-    Effect::new(move || {
-        let options = chat.options.get();
-        if saved.get_value().is_none_or(|saved| saved == options) {
-            return;
-        }
-        saved.set_value(Some(options));
-        outbox.send(async move {
-            // Later changes are on their way.
-            if saved.get_value() == Some(options) {
-                let _ = bridge::set_sampling(options).await;
-            }
-        });
     });
 }
 
@@ -322,15 +318,6 @@ fn retry_load(chat: Chat) {
     });
 }
 
-fn stop(chat: Chat) {
-    if chat.stop() {
-        spawn_local(async {
-            // The answer may have ended meanwhile.
-            let _ = bridge::stop().await;
-        });
-    }
-}
-
 fn choose_overflow(chat: Chat, outbox: Outbox, overflow: Overflow) {
     chat.overflow.set(overflow);
     outbox.send(async move {
@@ -338,61 +325,6 @@ fn choose_overflow(chat: Chat, outbox: Outbox, overflow: Overflow) {
             let _ = bridge::set_overflow(conversation, overflow).await;
         }
     });
-}
-
-/// Escape closes what is open, innermost first, or stops the answer; other keys are shortcuts.
-fn handle_keys(
-    page: Page,
-    menus: Menus,
-    branches: RwSignal<Option<Vec<BranchNode>>>,
-    panels: [RwSignal<bool>; 3],
-    library: LibraryState,
-) {
-    let Page { chat, sidebar, .. } = page;
-    let escape = move || {
-        if menus.is_open() {
-            menus.close();
-        } else if let Some(panel) = panels.into_iter().find(|panel| panel.get_untracked()) {
-            panel.set(false);
-        } else if page.report.with_untracked(Option::is_some) {
-            page.report.set(None);
-        } else if branches.with_untracked(Option::is_some) {
-            branches.set(None);
-        } else if sidebar.is_open.get_untracked() && !bridge::is_wide() {
-            // It covers the conversation.
-            sidebar.is_open.set(false);
-        } else if library.step_back() {
-            // The conversation behind the library is unchanged.
-        } else if chat.editing.with_untracked(Option::is_some) {
-            chat.editing.set(None);
-        } else {
-            stop(chat);
-        }
-    };
-    let listener = window_event_listener(ev::keydown, move |event| {
-        if event.is_composing() {
-            return;
-        }
-        let has_modifier = if is_apple() { event.meta_key() } else { event.ctrl_key() };
-        match &*event.key() {
-            "Escape" => escape(),
-            "b" if has_modifier => {
-                event.prevent_default();
-                sidebar.is_open.update(|open| *open = !*open);
-            }
-            "n" if has_modifier => {
-                event.prevent_default();
-                library.is_open.set(false);
-                page.begin();
-            }
-            "m" if has_modifier => {
-                event.prevent_default();
-                show_branches(chat, branches);
-            }
-            _ => {}
-        }
-    });
-    on_cleanup(move || listener.remove());
 }
 
 fn failure(status: Option<ModelStatus>) -> Option<Error> {

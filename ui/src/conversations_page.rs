@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use leptos::{ev, leptos_dom::helpers::TimeoutHandle, prelude::*, task::spawn_local};
 use lilims_ipc::{
-    Command, Conversation, ConversationChange, ConversationId, Error, ExportFormat, ImportReport,
-    MessageId, Reply,
+    Command, Conversation, ConversationChange, ConversationId, Error, ExactPrompt, ExportFormat,
+    ImportReport, MessageId, Reply,
 };
 
 use crate::bridge;
@@ -34,6 +34,8 @@ pub(crate) struct Page {
     pub(crate) draft: RwSignal<String>,
     /// The message to scroll to.
     pub(crate) target: RwSignal<Option<MessageId>>,
+    /// The exact prompt of an answer, while it is shown.
+    pub(crate) prompt: RwSignal<Option<ExactPrompt>>,
     /// What the last import took, while that is shown.
     pub(crate) report: RwSignal<Option<ImportReport>>,
     /// Calls in their order.
@@ -52,6 +54,7 @@ impl Page {
             undo: Undo::new(),
             draft: RwSignal::default(),
             target: RwSignal::default(),
+            prompt: RwSignal::default(),
             report: RwSignal::default(),
             outbox: Outbox::new(),
             stored_draft: StoredValue::default(),
@@ -188,6 +191,28 @@ impl Page {
         }
     }
 
+    /// Stops the answer that is being written.
+    pub(crate) fn stop(self) {
+        if self.chat.stop() {
+            spawn_local(async {
+                // The answer may have ended meanwhile.
+                let _ = bridge::stop().await;
+            });
+        }
+    }
+
+    /// Reads the exact prompt of an answer and shows it.
+    pub(crate) fn show_prompt(self, key: u64) {
+        let Some(message) = self.chat.id_of(key) else { return };
+        spawn_local(async move {
+            match bridge::call(&Command::ExactPrompt { message }).await {
+                Ok(Reply::ExactPrompt(prompt)) => self.prompt.set(Some(prompt)),
+                Ok(_) => {}
+                Err(error) => self.chat.conversation_failed(error),
+            }
+        });
+    }
+
     /// What the user can do with messages.
     pub(crate) fn message_actions(self, on_copy: Callback<String>) -> MessageActions {
         let chat = self.chat;
@@ -202,6 +227,7 @@ impl Page {
             on_save: Callback::new(move |(key, text)| self.save_edit(key, text)),
             on_again: Callback::new(move |key| self.dispatch(chat.again(key))),
             on_continue: Callback::new(move |key| self.dispatch(chat.continue_answer(key))),
+            on_prompt: Callback::new(move |key| self.show_prompt(key)),
             on_fork: Callback::new(move |key| {
                 self.store_draft();
                 with_id(key, |message| Command::ForkConversation { message });
@@ -269,7 +295,7 @@ impl Page {
     }
 
     /// Exports a conversation, or all, to a file that the user chooses.
-    fn export(self, conversation: Option<ConversationId>, format: ExportFormat) {
+    pub(crate) fn export(self, conversation: Option<ConversationId>, format: ExportFormat) {
         let head = conversation.as_ref().and_then(|id| self.sidebar.head(id));
         let name = head.and_then(|head| head.title).unwrap_or_default();
         spawn_local(async move {
@@ -285,7 +311,7 @@ impl Page {
     }
 
     /// Imports conversations from files that the user chooses.
-    fn import(self) {
+    pub(crate) fn import(self) {
         spawn_local(async move {
             match bridge::call(&Command::ChooseAndImportConversations).await {
                 Ok(Reply::Imported(report)) => self.report.set(Some(report)),

@@ -41,7 +41,8 @@ pub(crate) fn library_changed(state: LibraryState, event: AppEvent) {
         AppEvent::Status(_)
         | AppEvent::Conversation(_)
         | AppEvent::ConversationGone(_)
-        | AppEvent::ConversationFolders(_) => {}
+        | AppEvent::ConversationFolders(_)
+        | AppEvent::Assistants(_) => {}
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod app;
 mod bridge;
+mod commands_page;
 mod components;
 mod conversations_page;
 mod format;
@@ -14,11 +15,12 @@ mod library_page;
 mod markdown;
 mod outbox;
 mod prose_page;
+mod settings_page;
 mod state;
 mod text;
 
 fn main() {
     console_error_panic_hook::set_once();
-    bridge::set_language(text::choose_language(&bridge::preferred_languages()));
+    settings_page::apply_language(&bridge::stored("language").unwrap_or_default());
     leptos::mount::mount_to_body(app::App);
 }

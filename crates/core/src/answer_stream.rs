@@ -4,8 +4,9 @@
 use std::time::{Duration, Instant};
 
 use lilims_engine::Progress;
-use lilims_ipc::{ContextView, Error, Event, Finish, MessageId, Outcome, Phase};
+use lilims_ipc::{ContextView, Error, Event, Finish, MessageId, Outcome, Phase, Settings};
 use lilims_store::MessageState;
+use serde_json::Value;
 
 use crate::conversations::to_json;
 use crate::journal::AnswerRecord;
@@ -28,6 +29,8 @@ pub struct AnswerStream {
     record: Option<AnswerRecord>,
     /// The name of the model that writes.
     model: Option<String>,
+    /// The settings that apply, as they are stored.
+    settings: Option<Value>,
     /// Reasoning, which comes before the text.
     pending_reasoning: String,
     pending: String,
@@ -46,6 +49,7 @@ impl AnswerStream {
             sink: Box::new(sink),
             record: None,
             model: None,
+            settings: None,
             pending_reasoning: String::new(),
             pending: String::new(),
             reasoning_began_at: None,
@@ -78,6 +82,11 @@ impl AnswerStream {
     /// Sets the name of the model that writes the answer.
     pub(crate) fn set_model(&mut self, name: &str) {
         self.model = Some(name.to_owned());
+    }
+
+    /// Sets the settings that apply to the answer.
+    pub fn set_settings(&mut self, settings: &Settings) {
+        self.settings = to_json(settings);
     }
 
     /// Sends the progress of reading, once a frame and when it is done.
@@ -135,10 +144,10 @@ impl AnswerStream {
     fn send_end(&mut self, result: Result<Ending, Error>) {
         self.flush();
         self.has_ended = true;
-        let recorded = self
-            .record
-            .take()
-            .map_or(Ok(()), |record| record.finish(recorded_ending(&result, self.model.take())));
+        let recorded = self.record.take().map_or(Ok(()), |record| {
+            let (model, settings) = (self.model.take(), self.settings.take());
+            record.finish(lilims_store::Ending { model, settings, ..recorded_ending(&result) })
+        });
         (self.sink)(match result.and_then(|ending| recorded.map(|()| ending)) {
             Ok(Ending { outcome, view }) => Event::Done { outcome, view },
             Err(error) => Event::Failed { error },
@@ -169,7 +178,7 @@ impl Drop for AnswerStream {
 }
 
 /// The end of an answer as it is stored.
-fn recorded_ending(result: &Result<Ending, Error>, model: Option<String>) -> lilims_store::Ending {
+fn recorded_ending(result: &Result<Ending, Error>) -> lilims_store::Ending {
     let state = match result {
         Ok(Ending { outcome: Outcome { finish: Finish::Stopped, .. }, .. }) => {
             MessageState::Stopped
@@ -181,11 +190,10 @@ fn recorded_ending(result: &Result<Ending, Error>, model: Option<String>) -> lil
     // An answer that never began says nothing about the context.
     let view = ending.map(|it| &it.view).filter(|view| **view != ContextView::default());
     lilims_store::Ending {
-        state,
         error: result.as_ref().err().and_then(to_json),
         stats: ending.and_then(|ending| to_json(&ending.outcome)),
-        model,
         view: view.and_then(to_json),
+        ..lilims_store::Ending::of(state)
     }
 }
 

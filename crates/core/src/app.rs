@@ -8,19 +8,20 @@ mod turns;
 use std::panic::catch_unwind;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::thread;
 
 use lilims_hub::{DownloadRow, DownloadState, Downloader};
-use lilims_ipc::{AppEvent, Command, Error, Event, ModelStatus, Reply, Request};
+use lilims_ipc::{AppEvent, Command, Error, Event, ModelStatus, Reply, Request, Settings};
 use lilims_models::scan::Environment;
 
 use crate::conversations::{Conversations, UNDO};
 use crate::conversions::{self, Converter};
 use crate::database::Database;
 use crate::library::{LibraryHandle, present, suspended_load};
-use crate::model_host::{ModelHost, Target};
+use crate::model_host::{ChatBackend, ModelHost, Target};
 use crate::notifier::Notifier;
-use crate::{formula, highlight};
+use crate::{formula, highlight, title};
 
 /// Where events go. Called from several threads; never blocks for long.
 type Events = Arc<dyn Fn(AppEvent) + Send + Sync>;
@@ -59,6 +60,7 @@ impl App {
             on_status(&library, &library_events, &events),
             load::loader(Arc::clone(&library), Arc::clone(&conversations), resource_dir),
             load::idle(),
+            titles(&conversations),
             suspended,
         );
         Self(Arc::new(Inner { library, conversations, host, converter, library_events, events }))
@@ -103,7 +105,12 @@ impl App {
         sink: impl Fn(Event) + Send + 'static,
     ) -> Result<(), Error> {
         let app = self.clone();
-        blocking(move || turns::ask(&app.0.host, &app.0.conversations, &request, sink)).await
+        blocking(move || {
+            let Inner { host, conversations, library, .. } = &*app.0;
+            let wanted = |settings: &Settings| load::wanted(settings, host, library);
+            turns::ask(host, conversations, &request, wanted, sink)
+        })
+        .await
     }
 
     /// Carries out a command. Runs in a tokio runtime: what reads files runs on its blocking threads.
@@ -150,7 +157,9 @@ impl App {
             Command::ChooseAndImport
             | Command::ChooseAndAddFolder
             | Command::ChooseAndExport { .. }
-            | Command::ChooseAndImportConversations => {
+            | Command::ChooseAndImportConversations
+            | Command::ChooseAndExportAssistants
+            | Command::ChooseAndImportAssistants => {
                 return Err(Error::internal("this door has no dialogs"));
             }
             Command::Highlight { language, code } => {
@@ -220,6 +229,15 @@ fn open_database(
     };
     let spawned = thread::Builder::new().name("open-database".to_owned()).spawn(open);
     spawned.expect("a process that starts has threads");
+}
+
+/// Has an idle model write titles.
+fn titles(
+    conversations: &Arc<Conversations>,
+) -> impl FnMut(&mut dyn ChatBackend, &AtomicBool) + Send + 'static {
+    let conversations = Arc::clone(conversations);
+    let mut tried = Vec::new();
+    move |backend, cancel| title::write_titles(&conversations, &mut tried, backend, cancel)
 }
 
 fn library_events(library: &Arc<LibraryHandle>, events: &Events) -> Notifier {

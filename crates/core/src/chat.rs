@@ -5,16 +5,18 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use lilims_engine::conversation::{self, Update};
-use lilims_engine::{self as engine, Conversation, GenerateOptions, LoadOptions, Model, Sampling};
+use lilims_engine::{self as engine, Conversation, LoadOptions, Model};
 use lilims_ipc::{
-    ContextView, ConversationId, Error, Finish, Message, MessageId, ModelInfo, Options, Outcome,
-    Overflow, Phase, PromptNote, Role, Stats,
+    ContextView, ConversationId, Error, Finish, Message, MessageId, ModelInfo, Outcome, Overflow,
+    Phase, PromptNote, Role, Settings, Stats,
 };
 
 use crate::answer_stream::{AnswerStream, Ending};
 use crate::conversations::{Question, bound_saved_sessions};
 use crate::model_host::ChatBackend;
 use crate::problem;
+use crate::settings::{self, Applied};
+use crate::title;
 
 /// A model and its session, which outlasts a turn, so that a turn reads only its new tokens.
 pub struct Chat {
@@ -95,9 +97,11 @@ impl Chat {
         stream: &mut AnswerStream,
     ) -> Result<engine::Answer, engine::Error> {
         let messages: Vec<_> = question.messages.iter().map(message).collect();
-        let options = generate_options(&question.options);
+        let mut applied = Applied::new(self.recommended(), &question.settings);
+        let options = applied.options();
+        stream.set_settings(&applied.0);
         let conversation = &mut self.session(question)?.conversation;
-        conversation.set_overflow(overflow(question.overflow));
+        conversation.set_overflow(overflow(applied.overflow()));
         conversation.answer(&messages, &options, cancel, &mut |update| match update {
             Update::Reading { phase: of, done, total } => stream.reading(phase(of), done, total),
             Update::Reasoning(text, progress) => stream.push_reasoning(text, progress),
@@ -107,6 +111,14 @@ impl Chat {
 }
 
 impl ChatBackend for Chat {
+    fn recommended(&self) -> Settings {
+        settings::of_model(&self.model.recommended_sampling())
+    }
+
+    fn model(&self) -> Option<Arc<Model>> {
+        Some(Arc::clone(&self.model))
+    }
+
     fn answer(
         &mut self,
         question: &Question,
@@ -119,6 +131,10 @@ impl ChatBackend for Chat {
         let view = self.session.as_ref().map(|session| view(&session.conversation, question));
         let outcome = Outcome { finish: finish(answer.finish), stats: stats(&answer.progress) };
         Ok(Ending { outcome, view: view.unwrap_or_default() })
+    }
+
+    fn title(&mut self, question: &str, answer: &str, cancel: &AtomicBool) -> Option<String> {
+        title::propose(&self.model, question, answer, cancel)
     }
 
     fn discard(&mut self) {
@@ -156,7 +172,7 @@ pub fn load_options(context_tokens: Option<u32>) -> LoadOptions {
     LoadOptions { context, ..LoadOptions::default() }
 }
 
-fn message(message: &Message) -> conversation::Message {
+pub(crate) fn message(message: &Message) -> conversation::Message {
     let role = match message.role {
         Role::System => conversation::Role::System,
         Role::User => conversation::Role::User,
@@ -203,7 +219,7 @@ fn window_start(index: usize, question: &Question) -> Option<MessageId> {
     (index > 0).then(|| message.clone())
 }
 
-fn note(note: engine::prompt::Note) -> PromptNote {
+pub(crate) fn note(note: engine::prompt::Note) -> PromptNote {
     use engine::prompt::Note;
     match note {
         Note::NoTemplate => PromptNote::NoTemplate,
@@ -216,17 +232,6 @@ fn note(note: engine::prompt::Note) -> PromptNote {
         Note::NoGenerationPrompt => PromptNote::NoGenerationPrompt,
         Note::TextLeftOut { bytes } => PromptNote::TextLeftOut { size_bytes: bytes as u64 },
     }
-}
-
-fn generate_options(options: &Options) -> GenerateOptions {
-    let sampling = Sampling {
-        temperature: options.temperature.clamp(0.0, 2.0),
-        top_p: options.top_p.clamp(0.0, 1.0),
-        seed: options.seed.unwrap_or_else(engine::sampler::random_seed),
-        ..Sampling::CHAT
-    };
-    let max_tokens = usize::try_from(options.max_tokens).unwrap_or(usize::MAX);
-    GenerateOptions { sampling, max_tokens, ..GenerateOptions::default() }
 }
 
 fn finish(finish: engine::Finish) -> Finish {
@@ -250,25 +255,4 @@ fn stats(progress: &engine::Progress) -> Stats {
 
 fn count(tokens: usize) -> u32 {
     u32::try_from(tokens).unwrap_or(u32::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn defaults_are_those_of_every_door() {
-        let sampling = generate_options(&Options { seed: Some(0), ..Options::default() }).sampling;
-        assert_eq!(sampling, Sampling::CHAT);
-    }
-
-    #[test]
-    fn options_become_sampling_within_bounds() {
-        let options = Options { temperature: 9.0, top_p: -1.0, max_tokens: 7, seed: Some(3) };
-        let generate = generate_options(&options);
-        assert_eq!(generate.sampling.temperature, 2.0);
-        assert_eq!(generate.sampling.top_p, 0.0);
-        assert_eq!(generate.sampling.seed, 3);
-        assert_eq!(generate.max_tokens, 7);
-    }
 }

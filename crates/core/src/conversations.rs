@@ -1,12 +1,15 @@
 //! Conversations in the database: what doors show of them, and the questions that are asked in them.
 
+mod assistants;
+mod exact_prompt;
 mod organise;
 mod present;
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use lilims_ipc::{self as ipc, AppEvent, Error, Options, Overflow, Problem, Request};
+use chrono::{DateTime, Local};
+use lilims_ipc::{self as ipc, AppEvent, Error, Overflow, Problem, Request, Setting, Settings};
 use lilims_models::enforce_session_quota;
 use lilims_store::{
     self as store, ConversationChange, ConversationId, MessageId, NewMessage, Role, Store,
@@ -16,12 +19,11 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 pub(crate) use self::organise::UNDO;
-use self::present::{conversation_id, message, message_id, overflow};
+use self::present::{conversation_id, message, message_id};
 use crate::database::{Database, from_store};
 use crate::journal::{AnswerRecord, Journal};
+use crate::settings;
 
-/// The setting that holds how answers are sampled.
-const SAMPLING: &str = "sampling";
 /// The setting that holds the conversation of the last visit.
 const SHOWN: &str = "conversation";
 /// The most that saved sessions take on disk.
@@ -48,10 +50,8 @@ pub struct Question {
     pub messages: Vec<ipc::Message>,
     /// The answer.
     pub answer: ipc::MessageId,
-    /// How the answer is sampled.
-    pub options: Options,
-    /// What happens when the conversation outgrows the context.
-    pub overflow: Overflow,
+    /// The settings that were chosen for the answer.
+    pub settings: Settings,
     /// Where the session of the conversation is saved.
     pub session: PathBuf,
 }
@@ -168,7 +168,8 @@ impl Conversations {
         Ok(ipc::Conversation {
             id: conversation_id(&conversation.id),
             messages: branch.into_iter().filter_map(shown).collect(),
-            overflow: overflow(&conversation),
+            overflow: settings::overflow(&self.chosen(&conversation)?),
+            assistant: assistants::assistant_of(&conversation),
             view: conversation.view.and_then(parse),
             draft: draft.map(|draft| draft.text).unwrap_or_default(),
             unsaved: unsaved.clone(),
@@ -185,10 +186,10 @@ impl Conversations {
         let conversation = store.conversation(&id).map_err(from_store)?;
         let conversation = conversation.ok_or(Problem::ConversationGone)?;
         let parent = request.parent.as_ref().map(|parent| MessageId::from(&*parent.0));
-        let options = self.sampling()?.unwrap_or_default();
+        let settings = self.chosen(&conversation)?;
         let begin = |question: &MessageId| {
             let answer = NewMessage {
-                settings: to_json(&options),
+                settings: to_json(&settings),
                 ..NewMessage::empty(&id, Some(question), Role::Assistant)
             };
             store.begin_message(&answer).map_err(from_store)
@@ -215,6 +216,7 @@ impl Conversations {
         };
         // What is continued is read, too; so this comes before the answer grows.
         let messages = prompt(store.branch(&last).map_err(from_store)?);
+        let messages = with_instructions(messages, &settings, Local::now());
         if request.text.is_some() {
             store.set_draft(Some(&id), "").map_err(from_store)?;
         }
@@ -225,8 +227,7 @@ impl Conversations {
                 conversation: request.conversation.clone(),
                 messages,
                 answer: message_id(&answer),
-                options,
-                overflow: overflow(&conversation),
+                settings,
                 session: store.session_path(&id),
             },
             record: journal.record(answer),
@@ -242,32 +243,10 @@ impl Conversations {
         id: &ipc::ConversationId,
         overflow: Overflow,
     ) -> Result<(), Error> {
-        let word = to_json(&overflow).and_then(|word| word.as_str().map(str::to_owned));
+        let word = Some(settings::word(overflow));
         let change = ConversationChange { overflow: Some(word), ..ConversationChange::default() };
         let id = ConversationId::from(&*id.0);
         self.store()?.change_conversation(&id, &change).map_err(from_store)
-    }
-
-    /// How answers are sampled; `None` until that was set.
-    ///
-    /// # Errors
-    /// If the database cannot be read.
-    pub(crate) fn sampling(&self) -> Result<Option<Options>, Error> {
-        match self.store()?.get(SAMPLING) {
-            Err(error @ store::Error::Setting { .. }) => {
-                tracing::warn!(%error, "cannot read how answers are sampled");
-                Ok(None)
-            }
-            result => result.map_err(from_store),
-        }
-    }
-
-    /// Sets how answers are sampled.
-    ///
-    /// # Errors
-    /// If the database cannot be written.
-    pub(crate) fn set_sampling(&self, options: &Options) -> Result<(), Error> {
-        self.store()?.overwrite(SAMPLING, options).map_err(from_store)
     }
 }
 
@@ -327,6 +306,27 @@ fn prompt(branch: Vec<store::Message>) -> Vec<ipc::Message> {
         }
     }
     prompt
+}
+
+/// Messages with the instructions of a question asked at `now` before them, unless they begin with some of their own.
+fn with_instructions(
+    mut messages: Vec<ipc::Message>,
+    settings: &Settings,
+    now: DateTime<Local>,
+) -> Vec<ipc::Message> {
+    let has_own = messages.first().is_some_and(|first| first.role == ipc::Role::System);
+    if let Some(text) = settings::text(settings, Setting::Instructions).filter(|_| !has_own) {
+        let instructions = ipc::Message {
+            id: ipc::MessageId(String::new()),
+            role: ipc::Role::System,
+            content: settings::with_variables(text, now),
+            reasoning: None,
+            state: ipc::MessageState::Done { outcome: None },
+            versions: Vec::new(),
+        };
+        messages.insert(0, instructions);
+    }
+    messages
 }
 
 /// A stored value; `None` for one that this version does not know.

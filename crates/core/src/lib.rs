@@ -8,6 +8,7 @@
 
 mod answer_stream;
 mod app;
+mod built_in_assistants;
 mod chat;
 mod conversations;
 pub mod conversions;
@@ -30,6 +31,8 @@ mod notifier;
 #[cfg(test)]
 mod parrot;
 mod problem;
+mod settings;
+mod title;
 pub mod tokens;
 
 pub use answer_stream::{AnswerStream, Ending};

@@ -10,9 +10,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use lilims_engine::Model;
 use lilims_ipc::{
     Attempt, ContextView, ConversationId, Error, Finish, ModelInfo, ModelStatus, Outcome, Problem,
-    Stats, UnloadReason,
+    Settings, Stats, UnloadReason,
 };
 use parking_lot::Mutex;
 
@@ -34,6 +35,12 @@ const UNNAMED: &str = "";
 
 /// A loaded model that answers, or a stand-in for it in tests.
 pub trait ChatBackend {
+    /// The settings that the model recommends.
+    fn recommended(&self) -> Settings;
+
+    /// The model, to make prompts with.
+    fn model(&self) -> Option<Arc<Model>>;
+
     /// Answers `question` into `stream` until the answer ends or `cancel` is set.
     ///
     /// # Errors
@@ -44,6 +51,10 @@ pub trait ChatBackend {
         cancel: &AtomicBool,
         stream: &mut AnswerStream,
     ) -> Result<Ending, Error>;
+
+    /// A short title for a conversation that begins with `question` and `answer`; `None` if the model has
+    /// no good one, or once `cancel` is set.
+    fn title(&mut self, question: &str, answer: &str, cancel: &AtomicBool) -> Option<String>;
 
     /// Drops the session, which a panic may have left in an unknown state.
     fn discard(&mut self);
@@ -70,6 +81,9 @@ pub struct Target {
 /// Loads the target, and calls its last argument with the model's name as soon as it is known.
 type Load = dyn FnMut(&Target, &dyn Fn(String)) -> Result<Loaded, Error>;
 
+/// What a loaded model does while nobody asks anything. It ends soon after the flag is set.
+type IdleWork = dyn FnMut(&mut dyn ChatBackend, &AtomicBool) + Send;
+
 /// When an idle model gives its memory back.
 #[derive(Clone, Copy, Debug)]
 pub struct Idle {
@@ -90,6 +104,14 @@ pub struct ModelHost {
 /// State of the handle and the thread.
 struct Shared {
     status: Mutex<ModelStatus>,
+    /// What the model that was loaded last recommends.
+    recommended: Mutex<Settings>,
+    /// The target that was loaded last.
+    target: Mutex<Target>,
+    /// The model, while it is loaded.
+    model: Mutex<Option<Arc<Model>>>,
+    /// Set when there is a job: idle work ends.
+    has_job: AtomicBool,
     /// The answer that was accepted and has not ended.
     answering: Mutex<Option<Answering>>,
     /// The question that waits for the thread, or for a model.
@@ -145,11 +167,13 @@ enum Job {
 
 impl ModelHost {
     /// Starts the thread, which loads the model at once, unless `suspended` says that the last process
-    /// ended while it did. `notify` is called at each change of the status.
+    /// ended while it did. `notify` is called at each change of the status, `idle_work` with a loaded model
+    /// each time that it begins to idle.
     pub fn start(
         notify: impl Fn(&ModelStatus) + Send + Sync + 'static,
         load: impl FnMut(&Target, &dyn Fn(String)) -> Result<Loaded, Error> + Send + 'static,
         idle: Idle,
+        idle_work: impl FnMut(&mut dyn ChatBackend, &AtomicBool) + Send + 'static,
         suspended: Option<Attempt>,
     ) -> Self {
         let is_suspended = suspended.is_some();
@@ -159,6 +183,10 @@ impl ModelHost {
         };
         let shared = Arc::new(Shared {
             status: Mutex::new(status),
+            recommended: Mutex::default(),
+            target: Mutex::default(),
+            model: Mutex::default(),
+            has_job: AtomicBool::new(false),
             answering: Mutex::new(None),
             waiting: Mutex::new(None),
             notify: Box::new(notify),
@@ -169,9 +197,14 @@ impl ModelHost {
         let spawned = thread::Builder::new().name("model".to_owned()).spawn(move || {
             // Moved in so that it closes when the thread ends.
             let _ends = ends;
-            let (load, target) = (Box::new(load), Target::default());
-            let backend = None;
-            let mut worker = Worker { shared: of_worker, load, target, backend, idle };
+            let mut worker = Worker {
+                shared: of_worker,
+                load: Box::new(load),
+                target: Target::default(),
+                backend: None,
+                idle,
+                idle_work: Box::new(idle_work),
+            };
             if !is_suspended {
                 worker.load();
             }
@@ -186,6 +219,21 @@ impl ModelHost {
     /// The status of the model.
     pub fn status(&self) -> ModelStatus {
         self.shared.status.lock().clone()
+    }
+
+    /// The settings that the model recommends which was loaded last.
+    pub(crate) fn recommended(&self) -> Settings {
+        self.shared.recommended.lock().clone()
+    }
+
+    /// The model, while it is loaded.
+    pub(crate) fn model(&self) -> Option<Arc<Model>> {
+        self.shared.model.lock().clone()
+    }
+
+    /// The target that was loaded last.
+    pub(crate) fn target(&self) -> Target {
+        self.shared.target.lock().clone()
     }
 
     /// Begins a turn, in which one question of a conversation is answered.
@@ -217,7 +265,7 @@ impl ModelHost {
         }
         *waiting = Some(Waiting { question, turn, stream });
         drop(waiting);
-        if self.jobs.send(Job::Answer).is_err() {
+        if self.pass(Job::Answer).is_err() {
             // The thread is gone: dropping the stream sends a failure.
             self.shared.take_waiting();
         }
@@ -281,6 +329,14 @@ impl ModelHost {
         self.pass(Job::Use(target))
     }
 
+    /// Loads another model for the question that is [sent](Self::send) next.
+    ///
+    /// # Errors
+    /// As for [`ModelHost::retry_load`].
+    pub(crate) fn change_model(&self, target: Target) -> Result<(), Error> {
+        self.pass(Job::Use(target))
+    }
+
     /// Stops the current answer and unloads the model; the next question loads it again.
     ///
     /// # Errors
@@ -312,13 +368,14 @@ impl ModelHost {
     }
 
     fn pass(&self, job: Job) -> Result<(), Error> {
+        self.shared.has_job.store(true, Ordering::Relaxed);
         self.jobs.send(job).map_err(|_| Error::internal("the model's thread ended"))
     }
 
     /// Stops the current answer and waits a little for the thread, which saves the session, to end.
     pub fn shut_down(&self) {
         self.stop();
-        if self.jobs.send(Job::End).is_ok() {
+        if self.pass(Job::End).is_ok() {
             // A thread that is busy longer dies with the process; the text is saved already.
             let _ = self.ended.lock().recv_timeout(SHUT_DOWN_WAIT);
         }
@@ -359,6 +416,7 @@ struct Worker {
     target: Target,
     backend: Option<Box<dyn ChatBackend>>,
     idle: Idle,
+    idle_work: Box<IdleWork>,
 }
 
 impl Worker {
@@ -389,11 +447,14 @@ impl Worker {
 
     /// The next job. After a while without one, the session is saved, and later the model unloaded.
     fn next(&mut self, queue: &Receiver<Job>) -> Option<Job> {
+        // Before waiting: a job that comes later sets it again.
+        self.shared.has_job.store(false, Ordering::Relaxed);
         match queue.recv_timeout(SAVE_AFTER) {
             Ok(job) => return Some(job),
             Err(RecvTimeoutError::Disconnected) => return None,
             Err(RecvTimeoutError::Timeout) => self.save_session(),
         }
+        self.work_while_idle();
         let start = Instant::now();
         while self.backend.is_some() {
             let left = self.idle.after.saturating_sub(start.elapsed());
@@ -412,6 +473,15 @@ impl Worker {
         queue.recv().ok()
     }
 
+    fn work_while_idle(&mut self) {
+        let Self { shared, backend, idle_work, .. } = self;
+        let Some(backend) = backend else { return };
+        let work = || idle_work(backend.as_mut(), &shared.has_job);
+        if catch_unwind(AssertUnwindSafe(work)).is_err() {
+            backend.discard();
+        }
+    }
+
     /// Saves the session and drops the model.
     fn unload(&mut self, reason: UnloadReason) {
         self.save_session();
@@ -421,6 +491,7 @@ impl Worker {
     /// Drops the model. The next question loads it again.
     fn drop_backend(&mut self, reason: UnloadReason) {
         self.backend = None;
+        self.shared.model.lock().take();
         let status = self.shared.status.lock().clone();
         if let ModelStatus::Ready { model } = status {
             self.shared.set_status(ModelStatus::Unloaded { name: model.name, reason });
@@ -454,15 +525,19 @@ impl Worker {
         // The next model may need the memory of this one.
         self.save_session();
         self.backend = None;
+        self.shared.model.lock().take();
         let Self { shared, load, target, .. } = self;
         if !matches!(*shared.status.lock(), ModelStatus::Loading { .. }) {
             shared.set_status(loading(UNNAMED));
         }
+        shared.target.lock().clone_from(target);
         let on_name = |name: String| shared.set_status(loading(&name));
         let loaded = catch_unwind(AssertUnwindSafe(|| load(target, &on_name)))
             .unwrap_or_else(|_| Err(Error::internal("a panic while loading")));
         let status = match loaded {
             Ok((model, backend)) => {
+                *self.shared.recommended.lock() = backend.recommended();
+                *self.shared.model.lock() = backend.model();
                 self.backend = Some(backend);
                 ModelStatus::Ready { model }
             }

@@ -2,7 +2,7 @@
 
 use std::sync::mpsc::RecvTimeoutError;
 
-use lilims_ipc::{Event, Message, MessageId, MessageState, Options, Overflow, Role};
+use lilims_ipc::{Event, Message, MessageId, MessageState, Role, Settings};
 
 use super::*;
 use crate::parrot::{PATIENCE, all, loaded, sink, wait_for};
@@ -27,7 +27,7 @@ fn start_with(
         let _ = sender.lock().send(status.clone());
     };
     let load = move |target: &Target, on_name: &dyn Fn(String)| load(target, on_name);
-    (ModelHost::start(notify, load, idle, suspended), statuses)
+    (ModelHost::start(notify, load, idle, |_, _| {}, suspended), statuses)
 }
 
 fn question(text: &str) -> Question {
@@ -45,8 +45,7 @@ fn question(text: &str) -> Question {
             versions: Vec::new(),
         }],
         answer: MessageId("answer".to_owned()),
-        options: Options::default(),
-        overflow: Overflow::Slide,
+        settings: Settings::new(),
         session: PathBuf::new(),
     }
 }

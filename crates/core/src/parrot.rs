@@ -1,13 +1,15 @@
 //! A stand-in for the model, for tests of the model's thread.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
-use lilims_engine::Progress;
+use lilims_engine::{Model, Progress};
 use lilims_ipc::{
-    ContextView, ConversationId, Error, Event, Finish, ModelInfo, ModelStatus, Outcome, Stats,
+    ContextView, ConversationId, Error, Event, Finish, ModelInfo, ModelStatus, Outcome, Settings,
+    Stats,
 };
 
 use crate::answer_stream::{AnswerStream, Ending};
@@ -21,6 +23,14 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct Parrot;
 
 impl ChatBackend for Parrot {
+    fn recommended(&self) -> Settings {
+        Settings::new()
+    }
+
+    fn model(&self) -> Option<Arc<Model>> {
+        None
+    }
+
     fn answer(
         &mut self,
         question: &Question,
@@ -41,6 +51,10 @@ impl ChatBackend for Parrot {
             }
             _ => Ok(ending(Finish::EndOfTurn)),
         }
+    }
+
+    fn title(&mut self, question: &str, _answer: &str, _cancel: &AtomicBool) -> Option<String> {
+        Some(format!("On {question}"))
     }
 
     fn discard(&mut self) {}

@@ -14,7 +14,10 @@ use crate::prompt::text_limit::TextLimit;
 use crate::prompt::{ChatFormat, Note};
 use crate::quant::Isa;
 use crate::reasoning::ReasoningTags;
-use crate::{BackendKind, Error, KvType, LoadOptions, ModelSpec, Tokenizer, estimate, fingerprint};
+use crate::{
+    BackendKind, Error, KvType, LoadOptions, ModelSpec, RecommendedSampling, Tokenizer, estimate,
+    fingerprint,
+};
 
 enum Loaded {
     Cpu(Arc<CpuModel>),
@@ -112,6 +115,11 @@ impl Model {
     /// The architecture.
     pub fn spec(&self) -> &ModelSpec {
         &self.spec
+    }
+
+    /// The sampling settings that the file recommends.
+    pub fn recommended_sampling(&self) -> RecommendedSampling {
+        RecommendedSampling::read(self.file.metadata())
     }
 
     /// The tokenizer.

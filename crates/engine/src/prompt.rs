@@ -24,8 +24,9 @@ pub use self::probe::TemplateCapabilities;
 pub(crate) use self::rendered::MessageSpan;
 pub(crate) use self::rendered::Rendered;
 use self::rendered::{plain, role_name};
+use self::text_limit::TextLimit;
 use crate::reasoning::ReasoningTags;
-use crate::{ChatTemplate, Error, Message, Tokenizer};
+use crate::{ChatTemplate, Error, Message, Model, Tokenizer};
 
 /// The chat format of a model file.
 pub struct ChatFormat {
@@ -162,6 +163,8 @@ pub struct Prompt {
 pub struct MessageEnd {
     /// Index of the message.
     pub message: usize,
+    /// Number of tokens before its content.
+    pub first_id: usize,
     /// Byte offset of its end.
     pub text: usize,
     /// Number of tokens up to its end.
@@ -169,6 +172,26 @@ pub struct MessageEnd {
 }
 
 impl Prompt {
+    /// Builds the prompt that a new conversation with `model` has for `messages`. If texts are longer than
+    /// its context, their middle is left out, and a note says so.
+    ///
+    /// # Errors
+    /// As for [`Prompt::new`].
+    pub fn of_messages(
+        model: &Model,
+        messages: &[Message],
+        cancel: &AtomicBool,
+    ) -> Result<Self, Error> {
+        let limit = TextLimit::for_messages(model.tokenizer(), model.context(), messages);
+        let (messages, n_omitted) = limit.messages(messages);
+        let values: Vec<_> = messages.iter().map(value).collect();
+        let mut prompt = Self::new(model.chat_format(), model.tokenizer(), &values, true, cancel)?;
+        if n_omitted > 0 {
+            prompt.notes.push(Note::TextLeftOut { bytes: n_omitted });
+        }
+        Ok(prompt)
+    }
+
     /// Builds the prompt for `messages`, each an object with at least `role` and `content`; other
     /// fields, such as `reasoning_content` and `tool_calls`, are passed to the template unchanged.
     ///
@@ -188,7 +211,8 @@ impl Prompt {
         let tokens_before = |at| n_bos + tokenizer.tokens_before(&encoded, at);
         let message_ends = rendered.spans.iter().map(|span| {
             let text = span.range.end;
-            MessageEnd { message: span.message, text, ids: tokens_before(text) }
+            let first_id = tokens_before(span.range.start);
+            MessageEnd { message: span.message, first_id, text, ids: tokens_before(text) }
         });
         let (message_ends, n_before_question) =
             (message_ends.collect(), tokens_before(rendered.question_start));

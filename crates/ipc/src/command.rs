@@ -3,17 +3,18 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BranchNode, CatalogueModel, CodeRun, Conversation, ConversationChange, ConversationFolder,
-    ConversationHead, ConversationId, ConversationList, Conversion, ConversionOffer,
-    ConversionRequest, Download, DownloadPlan, ExportFormat, Fit, FolderId, Formula, ImportReport,
-    Library, Limits, MathPiece, MessageId, ModelStatus, Options, Overflow, Report, Repository,
-    Search, SearchHit, SearchResult,
+    Assistant, AssistantId, Assistants, BranchNode, CatalogueModel, CodeRun, Conversation,
+    ConversationChange, ConversationFolder, ConversationHead, ConversationId, ConversationList,
+    Conversion, ConversionOffer, ConversionRequest, Download, DownloadPlan, ExactPrompt,
+    ExportFormat, Fit, FolderId, Formula, ImportReport, Library, Limits, MathPiece, MessageId,
+    ModelStatus, Overflow, Report, Repository, Search, SearchHit, SearchResult, Setting,
+    SettingRow, SettingScope, SettingValue,
 };
 
 /// A request to the application. Each variant names the reply that it gets; without one, that is
 /// [`Reply::Done`]. A question is asked apart, since its answer is a stream of [`crate::Event`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "command", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Command {
     /// The status of the model: [`Reply::Status`].
     Status,
@@ -152,6 +153,11 @@ pub enum Command {
         /// The files.
         paths: Vec<String>,
     },
+    /// What the model read before it wrote an answer: [`Reply::ExactPrompt`]. Needs a loaded model.
+    ExactPrompt {
+        /// The answer.
+        message: MessageId,
+    },
     /// Sets what happens when a conversation outgrows the context.
     SetOverflow {
         /// The conversation.
@@ -159,12 +165,87 @@ pub enum Command {
         /// What happens.
         overflow: Overflow,
     },
-    /// How answers are sampled: [`Reply::Sampling`].
-    Sampling,
-    /// Sets how answers are sampled.
-    SetSampling {
-        /// How.
-        options: Options,
+
+    /// All settings of a level: [`Reply::Settings`].
+    Settings {
+        /// Which.
+        scope: SettingScope,
+    },
+    /// Sets a setting of a level: [`Reply::Settings`]. Numbers are brought within their limits.
+    SetSetting {
+        /// The level.
+        scope: SettingScope,
+        /// Which.
+        setting: Setting,
+        /// Its value; `None` leaves it to the levels below.
+        value: Option<SettingValue>,
+    },
+    /// The assistants and presets: [`Reply::Assistants`].
+    Assistants,
+    /// Creates an assistant, as a copy of another one if one is given: [`Reply::Assistant`].
+    CreateAssistant {
+        /// The other one.
+        like: Option<AssistantId>,
+        /// Its name.
+        name: String,
+    },
+    /// Changes the name and the look of an assistant.
+    ChangeAssistant {
+        /// Which.
+        assistant: AssistantId,
+        /// Its name.
+        name: String,
+        /// Its look.
+        look: String,
+    },
+    /// Deletes an assistant; conversations that use it keep its settings. One that comes with Lilims
+    /// becomes as it came.
+    RemoveAssistant {
+        /// Which.
+        assistant: AssistantId,
+    },
+    /// Sets the assistant of a conversation.
+    UseAssistant {
+        /// The conversation.
+        conversation: ConversationId,
+        /// The assistant; `None` for none.
+        assistant: Option<AssistantId>,
+    },
+    /// Saves what a conversation has set itself as a preset, in place of one of this name.
+    SavePreset {
+        /// The conversation.
+        conversation: ConversationId,
+        /// The name.
+        name: String,
+    },
+    /// Copies the settings of a preset into a conversation: [`Reply::Settings`].
+    UsePreset {
+        /// The conversation.
+        conversation: ConversationId,
+        /// The preset.
+        preset: AssistantId,
+    },
+    /// Deletes a preset.
+    RemovePreset {
+        /// Which.
+        preset: AssistantId,
+    },
+    /// Lets the user choose a file, and exports all own and changed assistants to it:
+    /// [`Reply::Exported`], or [`Reply::Done`] if none was chosen. Doors without dialogs do not have it.
+    ChooseAndExportAssistants,
+    /// Exports all own and changed assistants to a file, which is replaced if it is there:
+    /// [`Reply::Exported`].
+    ExportAssistants {
+        /// The file.
+        path: String,
+    },
+    /// Lets the user choose files, and imports the assistants in them: [`Reply::Exported`], or
+    /// [`Reply::Done`] if none were chosen. Doors without dialogs do not have it.
+    ChooseAndImportAssistants,
+    /// Imports the assistants of files: [`Reply::Exported`] says how many.
+    ImportAssistants {
+        /// The files.
+        paths: Vec<String>,
     },
 
     /// The models on this device: [`Reply::Library`].
@@ -327,7 +408,7 @@ pub enum Command {
 
 /// The reply to a [`Command`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "reply", content = "value", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Reply {
     /// It is done; there is nothing to say.
     Done,
@@ -343,14 +424,20 @@ pub enum Reply {
     BranchMap(Vec<BranchNode>),
     /// The folder.
     ConversationFolder(ConversationFolder),
-    /// How many conversations were exported.
+    /// How many conversations or assistants were exported, or assistants imported.
     Exported(u64),
     /// What an import took, and what it did not.
     Imported(ImportReport),
     /// A size in bytes.
     SizeBytes(u64),
-    /// How answers are sampled; `None` until that was set.
-    Sampling(Option<Options>),
+    /// What the model read.
+    ExactPrompt(ExactPrompt),
+    /// All settings of a level.
+    Settings(Vec<SettingRow>),
+    /// The assistants and presets.
+    Assistants(Assistants),
+    /// The assistant.
+    Assistant(Assistant),
     /// The library.
     Library(Library),
     /// The recommended models.
@@ -380,7 +467,7 @@ pub enum Reply {
 
 /// Something that changed in the application.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "changed", content = "value", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub enum AppEvent {
     /// The status of the model.
     Status(ModelStatus),
@@ -390,6 +477,8 @@ pub enum AppEvent {
     ConversationGone(ConversationId),
     /// The folders of conversations.
     ConversationFolders(Vec<ConversationFolder>),
+    /// The assistants and presets.
+    Assistants(Assistants),
     /// The library.
     Library(Library),
     /// The downloads, at most four times a second.
@@ -405,14 +494,9 @@ mod tests {
     #[test]
     fn commands_and_replies_have_a_fixed_json_form() {
         let command = Command::PinModel { name: "m".into(), is_pinned: true };
-        let json = r#"{"command":"pin-model","name":"m","is_pinned":true}"#;
+        let json = r#"{"pin-model":{"name":"m","is_pinned":true}}"#;
         assert_eq!(serde_json::to_string(&command).unwrap(), json);
         assert_eq!(serde_json::from_str::<Command>(json).unwrap(), command);
-        assert_eq!(serde_json::to_string(&Command::Scan).unwrap(), r#"{"command":"scan"}"#);
-        assert_eq!(serde_json::to_string(&Reply::Done).unwrap(), r#"{"reply":"done"}"#);
-        let reply = Reply::Conversion(None);
-        let json = r#"{"reply":"conversion","value":null}"#;
-        assert_eq!(serde_json::to_string(&reply).unwrap(), json);
-        assert_eq!(serde_json::from_str::<Reply>(json).unwrap(), reply);
+        assert_eq!(serde_json::to_string(&Reply::Done).unwrap(), r#""done""#);
     }
 }

@@ -1,8 +1,10 @@
 //! Conversations and messages, the questions of a door, and the events of an answer.
 
-use serde::{Deserialize, Deserializer, Serialize};
+#[cfg(not(target_arch = "wasm32"))]
+use serde::Deserializer;
+use serde::{Deserialize, Serialize};
 
-use crate::Error;
+use crate::{AssistantId, Error};
 
 /// Defines the type of an id, which is text in JSON.
 macro_rules! id {
@@ -70,7 +72,7 @@ pub struct Reasoning {
 
 /// How far a message is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "state", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub enum MessageState {
     /// The model writes it.
     Writing,
@@ -135,6 +137,8 @@ pub struct Conversation {
     pub messages: Vec<Message>,
     /// What happens when it outgrows the context.
     pub overflow: Overflow,
+    /// Its assistant.
+    pub assistant: Option<AssistantId>,
     /// What the model saw of it after the last answer.
     pub view: Option<ContextView>,
     /// What was typed and not sent.
@@ -162,13 +166,13 @@ pub struct ContextView {
     /// The model's summary of what left, where that was asked for.
     pub summary: Option<String>,
     /// How the last prompt differed from the messages.
-    #[serde(default, deserialize_with = "known_notes")]
+    #[cfg_attr(not(target_arch = "wasm32"), serde(deserialize_with = "known_notes"))]
     pub notes: Vec<PromptNote>,
 }
 
 /// How a prompt differs from the messages that it was made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "note", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub enum PromptNote {
     /// The file has no chat template: each message stands on lines of its own after its role.
     NoTemplate,
@@ -196,13 +200,18 @@ pub enum PromptNote {
     },
 }
 
-/// Notes of the version before were sentences, those of a later one may be unknown: both are dropped.
+/// Reads notes from JSON. Those of earlier versions had other forms, those of a later one may be unknown:
+/// both are dropped.
+#[cfg(not(target_arch = "wasm32"))]
 fn known_notes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PromptNote>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Note {
         Known(PromptNote),
         Other(serde::de::IgnoredAny),
+    }
+    if !deserializer.is_human_readable() {
+        return Vec::deserialize(deserializer);
     }
     let notes = Vec::<Note>::deserialize(deserializer)?;
     let known = |note| match note {
@@ -214,7 +223,7 @@ fn known_notes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PromptN
 
 /// What happens while a question is answered. Text is sent at most once a frame.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "event", rename_all = "lowercase")]
+#[serde(rename_all = "lowercase")]
 pub enum Event {
     /// The question is stored; comes first.
     Asked {

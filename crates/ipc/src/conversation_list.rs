@@ -41,7 +41,7 @@ pub struct ConversationFolder {
 
 /// A change of a conversation in the list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "change", content = "value", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub enum ConversationChange {
     /// Sets the title; an empty one removes it.
     Title(String),

@@ -48,7 +48,7 @@ pub struct ConversionTarget {
 
 /// Why converting a model to a type is of little use.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "caution", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Caution {
     /// The model already has this type.
     SameType,
@@ -116,7 +116,7 @@ pub struct Conversion {
 
 /// The state of a conversion.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "state", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub enum ConversionState {
     /// Running.
     Running {
@@ -153,7 +153,7 @@ pub enum ConversionState {
 
 /// A stage of a conversion.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "stage", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub enum ConversionStage {
     /// Opening the source.
     Starting,

@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Owner, Unsuitable};
 
+#[cfg(not(target_arch = "wasm32"))]
+mod stored;
+
 /// The longest detail of an error, in characters.
 const MAX_DETAIL_CHARS: usize = 4000;
 
@@ -12,44 +15,13 @@ const MAX_DETAIL_CHARS: usize = 4000;
 ///
 /// As JSON: `{"code": "disk-full", "args": {"needed_bytes": 5, "free_bytes": 3}, "detail": null}`;
 /// codes without facts have no `args`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "Stored")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(target_arch = "wasm32", derive(Serialize, Deserialize))]
 pub struct Error {
     /// What went wrong.
-    #[serde(flatten)]
     pub problem: Problem,
     /// Paths and causes for a report: stays on this device, never holds text of a conversation.
-    #[serde(default)]
     pub detail: Option<String>,
-}
-
-/// The forms of a stored error. A code of a later version becomes [`Problem::Unknown`], so that its row
-/// stays readable.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Stored {
-    Known {
-        #[serde(flatten)]
-        problem: Problem,
-        #[serde(default)]
-        detail: Option<String>,
-    },
-    Other {
-        #[serde(default)]
-        detail: Option<String>,
-    },
-    /// Written before there were codes.
-    Sentence(String),
-}
-
-impl From<Stored> for Error {
-    fn from(stored: Stored) -> Self {
-        match stored {
-            Stored::Known { problem, detail } => Self { problem, detail },
-            Stored::Other { detail } => Self { problem: Problem::Unknown, detail },
-            Stored::Sentence(text) => Self::new(Problem::Unknown, text),
-        }
-    }
 }
 
 impl Error {
@@ -101,7 +73,8 @@ pub enum TokenProblem {
 /// Codes are never renamed, since rows of the store hold them. A fact that is added later has a
 /// `#[serde(default)]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "code", content = "args", rename_all = "kebab-case")]
+#[cfg_attr(not(target_arch = "wasm32"), serde(tag = "code", content = "args"))]
+#[serde(rename_all = "kebab-case")]
 pub enum Problem {
     /// There is no model on this device.
     NoModel,
@@ -170,8 +143,17 @@ pub enum Problem {
     NoQuestion,
     /// The conversation, or a message of it, was deleted.
     ConversationGone,
+    /// What was asked for needs a loaded model, and there is none.
+    ModelNotLoaded,
     /// The folder of conversations was removed.
     ConversationFolderGone,
+    /// The assistant or the preset was deleted.
+    AssistantGone,
+    /// The JSON schema for answers cannot be used.
+    SchemaInvalid {
+        /// What is wrong with it, in technical terms.
+        what: String,
+    },
     /// The file has no conversations in a format that is known.
     NotAnExport {
         /// The file's name.

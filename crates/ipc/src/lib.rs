@@ -1,15 +1,19 @@
 //! The types that cross a door of the application: what commands take, return and stream.
 //!
-//! Every type is plain data with a fixed JSON form. Nothing here runs anything.
+//! Every type is plain data. It crosses to the page in the form of [`wire`]; what rows of the store hold
+//! has a fixed JSON form besides.
 
 mod command;
 mod conversation;
 mod conversation_list;
 mod convert;
 mod error;
+mod exact_prompt;
 mod exchange;
 mod library;
+mod settings;
 mod text;
+pub mod wire;
 
 pub use command::{AppEvent, Command, Reply};
 pub use conversation::{
@@ -25,6 +29,7 @@ pub use convert::{
     ConversionState, ConversionTarget, Measurement, Quality, Share, TensorProgress,
 };
 pub use error::{Error, Problem, TokenProblem};
+pub use exact_prompt::{ExactPrompt, PromptPart, PromptSource, PromptToken};
 pub use exchange::{ExportFormat, ImportReport, ItemSkipReason, SkippedItem};
 pub use library::{
     Attempt, CacheShape, CatalogueModel, Condition, Download, DownloadPlan, DownloadState, Fit,
@@ -33,31 +38,15 @@ pub use library::{
     SkipReason, SkippedFile, StayReason, Storage, Suggestion, Unsuitable, Verdict,
 };
 use serde::{Deserialize, Serialize};
+pub use settings::{
+    Assistant, AssistantId, Assistants, Preset, Setting, SettingKind, SettingOrigin, SettingRow,
+    SettingScope, SettingValue, Settings,
+};
 pub use text::{CodeClass, CodeRun, Formula, MathAttribute, MathClass, MathPiece, MathTag};
-
-/// How the next answer is sampled.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Options {
-    /// 0 picks the likeliest token each time; larger values vary more. 0 to 2.
-    pub temperature: f32,
-    /// Samples from the likeliest tokens that together hold this probability. 0 to 1; 1 is off.
-    pub top_p: f32,
-    /// The answer ends after this many tokens.
-    pub max_tokens: u32,
-    /// Fixes the random numbers; `None` draws a new seed for each answer.
-    pub seed: Option<u64>,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { temperature: 0.7, top_p: 0.95, max_tokens: 1024, seed: None }
-    }
-}
 
 /// Where the model stands; the answer of the command `status`, and the event `model-status`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "state", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub enum ModelStatus {
     /// The file is being opened.
     Loading {
@@ -90,7 +79,7 @@ pub enum ModelStatus {
 
 /// Why a model gave its memory back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "reason", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub enum UnloadReason {
     /// The user unloaded it.
     Requested,
@@ -135,36 +124,22 @@ mod tests {
         let event = Event::Text { text: "é".into(), tokens: 1, tokens_per_second: 2.0 };
         assert_eq!(
             serde_json::to_string(&event).unwrap(),
-            r#"{"event":"text","text":"é","tokens":1,"tokens_per_second":2.0}"#
-        );
-        let event = Event::Reasoning {
-            text: "hm".into(),
-            elapsed_ms: 3,
-            tokens: 1,
-            tokens_per_second: 2.0,
-        };
-        assert_eq!(
-            serde_json::to_string(&event).unwrap(),
-            r#"{"event":"reasoning","text":"hm","elapsed_ms":3,"tokens":1,"tokens_per_second":2.0}"#
+            r#"{"text":{"text":"é","tokens":1,"tokens_per_second":2.0}}"#
         );
         let status =
             ModelStatus::Failed { error: Problem::ModelMissing { path: "m".into() }.into() };
         let json = serde_json::to_string(&status).unwrap();
         assert_eq!(
             json,
-            r#"{"state":"failed","error":{"code":"model-missing","args":{"path":"m"},"detail":null}}"#
+            r#"{"failed":{"error":{"code":"model-missing","args":{"path":"m"},"detail":null}}}"#
         );
         assert_eq!(serde_json::from_str::<ModelStatus>(&json).unwrap(), status);
     }
 
     #[test]
-    fn options_and_views_of_other_versions_keep_what_is_known() {
-        // As the version before `seed` wrote them.
-        let options: Options = serde_json::from_str(r#"{"temperature":0.2,"top_p":0.5}"#).unwrap();
-        assert_eq!((options.temperature, options.top_p), (0.2, 0.5));
-        assert_eq!(options.max_tokens, Options::default().max_tokens);
+    fn views_of_other_versions_keep_what_is_known() {
         let text = r#"{"context_tokens":9,"used_tokens":3,"summary":null,"first_message":2,
-            "notes":["the template leaves instructions out",{"note":"no-template"},{"note":"x"}]}"#;
+            "notes":["the template leaves instructions out",{"note":"no-template"},"no-template","x"]}"#;
         let view: ContextView = serde_json::from_str(text).unwrap();
         assert_eq!((view.context_tokens, view.pinned_tokens, view.window_start), (9, 0, None));
         assert_eq!(view.notes, [PromptNote::NoTemplate]);

@@ -26,7 +26,7 @@ pub struct Library {
 
 /// An event of the library that the user did not start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "note", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub enum LibraryNote {
     /// The database was damaged: it was moved aside and restored from a backup or the files.
     IndexDamaged {
@@ -97,7 +97,7 @@ pub struct LibraryModel {
 
 /// Who owns a model's file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "place", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Place {
     /// Lilims; the file counts towards the quota and may be removed to free space.
     Ours,
@@ -112,7 +112,7 @@ pub enum Place {
 
 /// The owner of a file that Lilims only uses.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "owner", content = "name", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Owner {
     /// Another program, such as `LM Studio`.
     Program(String),
@@ -126,7 +126,7 @@ pub enum Owner {
 
 /// Whether a model's file can be used.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "condition", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Condition {
     /// It can be used.
     Good,
@@ -218,7 +218,7 @@ pub struct FitPart {
 
 /// What a part of the memory is for, with the factors of its size.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub enum FitPartKind {
     /// The weights, mapped from the file.
     Weights {
@@ -268,7 +268,7 @@ pub struct CacheShape {
 
 /// How the available memory was determined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "source", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub enum MemorySource {
     /// The system's free memory minus a reserve.
     Free {
@@ -291,7 +291,7 @@ pub enum MemorySource {
 
 /// The smallest change that makes a model fit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "suggestion", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Suggestion {
     /// Load it with other settings.
     Load {
@@ -335,7 +335,7 @@ pub struct Download {
 
 /// The state of a download.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "state", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub enum DownloadState {
     /// Waiting for a slot.
     Queued,
@@ -432,7 +432,7 @@ pub struct RepositoryFile {
 
 /// The kind of a GGUF file that is not a model by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "is", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Unsuitable {
     /// One of several parts of a split model.
     Part {
@@ -526,7 +526,7 @@ pub enum StayReason {
 
 /// The result of a verification, an import or a scan.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "report", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Report {
     /// The file has the right hash.
     Verified {
@@ -585,7 +585,7 @@ pub struct SkippedFile {
 
 /// Why a scan skipped a file or folder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "reason", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub enum SkipReason {
     /// It is not a model by itself.
     Unsuitable {

@@ -103,7 +103,7 @@ pub enum MathTag {
 
 /// An attribute of an element of a formula.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "attribute", content = "value", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub enum MathAttribute {
     /// Whether formulas inside are set as displayed ones.
     DisplayStyle(bool),
@@ -173,7 +173,7 @@ pub enum MathClass {
 
 /// The next piece of a formula, in document order. Every opened element is closed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "piece", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub enum MathPiece {
     /// An element begins.
     Open {

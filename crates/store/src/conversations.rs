@@ -312,11 +312,11 @@ fn conversation(row: &Row<'_>) -> rusqlite::Result<Conversation> {
 }
 
 /// JSON of a column; what is no JSON counts as nothing.
-fn json(row: &Row<'_>, idx: usize) -> rusqlite::Result<Option<Value>> {
+pub(crate) fn json(row: &Row<'_>, idx: usize) -> rusqlite::Result<Option<Value>> {
     let text: Option<String> = row.get(idx)?;
     Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
 }
 
-fn text_of(value: Option<&Value>) -> Option<String> {
+pub(crate) fn text_of(value: Option<&Value>) -> Option<String> {
     value.map(Value::to_string)
 }

@@ -14,6 +14,7 @@
 //! Nothing here opens a network connection, loads a model, or makes sentences for people: errors of the
 //! application are stored as JSON of a code and its arguments, which this crate does not look into.
 
+mod assistants;
 mod conversations;
 mod copies;
 mod downloads;
@@ -33,6 +34,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use parking_lot::{Mutex, MutexGuard};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
+pub use assistants::{Assistant, AssistantKind};
 pub use conversations::{
     Conversation, ConversationChange, ConversationHead, ConversationId, Delta, Draft, Ending,
     Folder, FolderId, Inserted, Message, MessageId, MessageState, NewMessage, Part, PartKind, Role,

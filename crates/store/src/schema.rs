@@ -15,6 +15,7 @@ type Migration = fn(&Transaction<'_>) -> rusqlite::Result<()>;
 const MIGRATIONS: &[Migration] = &[
     |transaction| transaction.execute_batch(FIRST),
     |transaction| transaction.execute_batch(SECOND),
+    |transaction| transaction.execute_batch(THIRD),
 ];
 
 /// The version that this program writes.
@@ -184,6 +185,14 @@ const SECOND: &str = "
     UPDATE conversations SET title_origin = NULL WHERE title IS NULL;
 ";
 
+/// Assistants and presets.
+const THIRD: &str = "
+    CREATE TABLE assistants (
+        id TEXT PRIMARY KEY, kind TEXT NOT NULL, name TEXT, look TEXT, settings TEXT,
+        created_ms INTEGER NOT NULL
+    ) WITHOUT ROWID;
+";
+
 /// The tables and the columns that are read of each, in the order of their insertion.
 pub(crate) const COLUMNS: &[(&str, &str)] = &[
     ("models", crate::models::COLUMNS),
@@ -192,6 +201,7 @@ pub(crate) const COLUMNS: &[(&str, &str)] = &[
     ("peaks", "model, family, weights, estimated, measured"),
     ("connections", "at_ms, host, purpose, outcome"),
     ("settings", "key, value"),
+    ("assistants", crate::assistants::COLUMNS),
     ("conversation_folders", "id, name, created_ms"),
     (
         "conversations",

@@ -7,11 +7,11 @@ mod drag;
 
 pub(crate) use drag::{Drag, on_drag};
 
-use js_sys::{Array, Object, Reflect};
+use js_sys::{Array, Object, Reflect, Uint8Array};
 use lilims_ipc::{
     AppEvent, BranchNode, CatalogueModel, Command, Conversation, ConversationId, ConversationList,
-    Conversion, Download, Error, Event, Library, ModelStatus, Options, Overflow, Reply, Request,
-    SearchHit,
+    Conversion, Download, Error, Event, Library, ModelStatus, Overflow, Reply, Request, SearchHit,
+    Setting, SettingValue, wire,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use wasm_bindgen::prelude::*;
@@ -30,15 +30,24 @@ pub(crate) fn is_available() -> bool {
 
 /// Executes a command. Returns when it is done; for a download, when it is queued.
 pub(crate) async fn call(command: &Command) -> Result<Reply, Error> {
-    let arguments = Object::new();
-    set(&arguments, "command", &encode(command)?)?;
-    decode(invoke("call", &arguments).await?)
+    decode::<Result<Reply, Error>>(&invoke("call", &bytes(command)).await?)?
 }
 
 /// Calls `on_event` whenever something changes in the application. Events are received from when this
 /// returns.
-pub(crate) async fn on_changed(on_event: impl FnMut(AppEvent) + 'static) {
-    listen("changed", on_event).await;
+pub(crate) async fn on_changed(mut on_event: impl FnMut(AppEvent) + 'static) {
+    let subscribe = async {
+        let channel = channel(move |message| {
+            if let Ok(event) = decode(&message) {
+                on_event(event);
+            }
+        })?;
+        let arguments = Object::new();
+        set(&arguments, "channel", &channel)?;
+        invoke("subscribe", &arguments).await
+    };
+    // Without events, the page still gets the answers to its commands.
+    let _ = subscribe.await;
 }
 
 /// Sends a question. Returns when it was accepted; the answer arrives through `on_event`.
@@ -46,13 +55,14 @@ pub(crate) async fn ask(
     request: &Request,
     mut on_event: impl FnMut(Event) + 'static,
 ) -> Result<(), Error> {
-    let handler = Closure::<dyn FnMut(JsValue)>::new(move |message: JsValue| {
-        on_event(decode(message).unwrap_or_else(|error| Event::Failed { error }));
-    });
+    let channel = channel(move |message| {
+        on_event(decode(&message).unwrap_or_else(|error| Event::Failed { error }));
+    })?;
     let arguments = Object::new();
-    set(&arguments, "request", &encode(request)?)?;
-    set(&arguments, "channel", &channel(&handler.into_js_value())?)?;
-    invoke("ask", &arguments).await.map(drop)
+    // Arguments beside bytes must be JSON, which has bytes as numbers.
+    set(&arguments, "request", &Array::from(&bytes(request)))?;
+    set(&arguments, "channel", &channel)?;
+    decode::<Result<(), Error>>(&invoke("ask", &arguments).await?)?
 }
 
 /// Returns the status of the model.
@@ -126,19 +136,6 @@ pub(crate) async fn set_overflow(
     call(&Command::SetOverflow { conversation, overflow }).await.map(drop)
 }
 
-/// Returns the saved sampling options, if there are any.
-pub(crate) async fn sampling() -> Result<Option<Options>, Error> {
-    match call(&Command::Sampling).await? {
-        Reply::Sampling(options) => Ok(options),
-        _ => Err(unexpected()),
-    }
-}
-
-/// Saves the sampling options.
-pub(crate) async fn set_sampling(options: Options) -> Result<(), Error> {
-    call(&Command::SetSampling { options }).await.map(drop)
-}
-
 /// Returns the models on this device.
 pub(crate) async fn library() -> Result<Library, Error> {
     match call(&Command::Library).await? {
@@ -193,11 +190,25 @@ pub(crate) async fn copy_rich(html: &str, text: &str) -> bool {
 }
 
 /// Takes the sampling options that an earlier version kept in the page's storage.
-pub(crate) fn take_stored_options() -> Option<Options> {
+pub(crate) fn take_stored_options() -> Vec<(Setting, SettingValue)> {
+    stored_options().unwrap_or_default()
+}
+
+fn stored_options() -> Option<Vec<(Setting, SettingValue)>> {
     let storage = window().local_storage().ok()??;
     let json = storage.get_item(OPTIONS_KEY).ok()??;
     let _ = storage.remove_item(OPTIONS_KEY);
-    decode(js_sys::JSON::parse(&json).ok()?).ok()
+    let stored = js_sys::JSON::parse(&json).ok()?;
+    let names = [
+        ("temperature", Setting::Temperature),
+        ("top_p", Setting::TopP),
+        ("max_tokens", Setting::MaxTokens),
+    ];
+    let value = |(name, setting)| {
+        let number = get(&stored, name).ok()?.as_f64()?;
+        Some((setting, SettingValue::Number(number)))
+    };
+    Some(names.into_iter().filter_map(value).collect())
 }
 
 /// The value that the page stored under `key` on this device.
@@ -217,14 +228,6 @@ pub(crate) fn preferred_languages() -> Vec<String> {
     window().navigator().languages().iter().filter_map(|tag| tag.as_string()).collect()
 }
 
-/// Declares the language of the page, for screen readers and hyphenation.
-pub(crate) fn set_language(tag: &str) {
-    let root = window().document().and_then(|document| document.document_element());
-    if let Some(root) = root {
-        let _ = root.set_attribute("lang", tag);
-    }
-}
-
 /// Returns the current time and time zone.
 pub(crate) fn clock() -> Clock {
     let now = js_sys::Date::new_0();
@@ -242,6 +245,27 @@ pub(crate) fn has_fine_pointer() -> bool {
 pub(crate) fn is_wide() -> bool {
     let query = window().match_media("(min-width: 52rem)");
     query.ok().flatten().is_some_and(|query| query.matches())
+}
+
+/// Focuses the element that a selector finds, if there is one.
+pub(crate) fn focus(selector: &str) {
+    let found = window().document().and_then(|document| document.query_selector(selector).ok()?);
+    if let Some(element) = found.and_then(|it| it.dyn_into::<web_sys::HtmlElement>().ok()) {
+        let _ = element.focus();
+    }
+}
+
+/// Whether the focus is in a field that takes text.
+pub(crate) fn is_typing() -> bool {
+    let focused = window().document().and_then(|document| document.active_element());
+    focused.is_some_and(|it| matches!(&*it.tag_name(), "INPUT" | "TEXTAREA" | "SELECT"))
+}
+
+/// Sets an attribute of the document's root element, such as its theme.
+pub(crate) fn set_root(name: &str, value: &str) {
+    if let Some(root) = window().document().and_then(|document| document.document_element()) {
+        let _ = root.set_attribute(name, value);
+    }
 }
 
 /// Whether the system is Apple's, where shortcuts use the Command key.
@@ -325,43 +349,46 @@ fn interface(name: &str) -> Result<JsValue, Error> {
     if part.is_object() { Ok(part) } else { Err(broken("window.__TAURI__ is missing")) }
 }
 
-/// Calls `on_payload` with the payload of each event called `name`.
-async fn listen<T: DeserializeOwned>(name: &str, mut on_payload: impl FnMut(T) + 'static) {
-    let handler = Closure::<dyn FnMut(JsValue)>::new(move |event: JsValue| {
-        let payload = Reflect::get(&event, &"payload".into()).unwrap_or_default();
-        if let Ok(payload) = decode(payload) {
-            on_payload(payload);
-        }
+/// Calls `on_payload` with the payload of each event of the window called `name`.
+async fn listen(name: &str, on_payload: impl Fn(JsValue) + 'static) {
+    let handler = Closure::<dyn Fn(JsValue)>::new(move |event: JsValue| {
+        on_payload(get(&event, "payload").unwrap_or_default());
     });
-    let arguments = Array::of2(&name.into(), &handler.into_js_value());
-    // Without events, the page still gets the answers to its commands.
-    let _ = call_function("event", "listen", &arguments).await;
+    // Without these events, files can still be chosen.
+    let _ = call_function("event", "listen", name, &handler.into_js_value()).await;
 }
 
-async fn invoke(command: &str, arguments: &Object) -> Result<JsValue, Error> {
-    call_function("core", "invoke", &Array::of2(&command.into(), arguments)).await
+/// Calls a command of the shell.
+async fn invoke(command: &str, arguments: &JsValue) -> Result<JsValue, Error> {
+    call_function("core", "invoke", command, arguments).await
 }
 
 /// Calls a function of the shell's interface.
-async fn call_function(part: &str, function: &str, arguments: &Array) -> Result<JsValue, Error> {
+async fn call_function(
+    part: &str,
+    function: &str,
+    name: &str,
+    argument: &JsValue,
+) -> Result<JsValue, Error> {
     let part = interface(part)?;
     let function: js_sys::Function =
         get(&part, function)?.dyn_into().map_err(|_| broken("a function is missing"))?;
-    let promise = function.apply(&part, arguments).map_err(rejection)?;
+    let promise = function.call2(&part, &name.into(), argument).map_err(rejection)?;
     JsFuture::from(js_sys::Promise::resolve(&promise)).await.map_err(rejection)
 }
 
 /// A channel of the shell that passes its messages to `handler`.
-fn channel(handler: &JsValue) -> Result<JsValue, Error> {
+fn channel(handler: impl FnMut(JsValue) + 'static) -> Result<JsValue, Error> {
+    let handler = Closure::<dyn FnMut(JsValue)>::new(handler).into_js_value();
     let constructor: js_sys::Function = get(&interface("core")?, "Channel")?
         .dyn_into()
         .map_err(|_| broken("the channel is missing"))?;
-    Reflect::construct(&constructor, &Array::of1(handler)).map_err(rejection)
+    Reflect::construct(&constructor, &Array::of1(&handler)).map_err(rejection)
 }
 
-/// The error of a failed command; an internal error if the value is none.
+/// What JavaScript threw.
 fn rejection(value: JsValue) -> Error {
-    decode(value.clone()).unwrap_or_else(|_| broken(&format!("{value:?}")))
+    broken(&format!("{value:?}"))
 }
 
 fn unexpected() -> Error {
@@ -380,11 +407,10 @@ fn set(object: &JsValue, key: &str, value: &JsValue) -> Result<(), Error> {
     Reflect::set(object, &key.into(), value).map(drop).map_err(|_| broken(key))
 }
 
-fn encode(value: &impl Serialize) -> Result<JsValue, Error> {
-    let serializer = serde_wasm_bindgen::Serializer::json_compatible();
-    value.serialize(&serializer).map_err(|error| broken(&error.to_string()))
+fn bytes(value: &impl Serialize) -> Uint8Array {
+    Uint8Array::from(&*wire::encode(value))
 }
 
-fn decode<T: DeserializeOwned>(value: JsValue) -> Result<T, Error> {
-    serde_wasm_bindgen::from_value(value).map_err(|error| broken(&error.to_string()))
+fn decode<T: DeserializeOwned>(value: &JsValue) -> Result<T, Error> {
+    wire::decode(&Uint8Array::new(value).to_vec())
 }

@@ -83,7 +83,8 @@ impl Menus {
         self.open_at((event.client_x().into(), event.client_y().into()), items);
     }
 
-    fn open_at(&self, at: (f64, f64), items: Vec<MenuItem>) {
+    /// Opens a menu at these coordinates, inside the window.
+    pub(crate) fn open_at(&self, at: (f64, f64), items: Vec<MenuItem>) {
         if self.open.with_untracked(Option::is_none) {
             let focused = document().active_element();
             self.focused.set_value(focused.and_then(|it| it.dyn_into().ok()));

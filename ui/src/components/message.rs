@@ -35,6 +35,8 @@ pub(crate) struct MessageActions {
     pub(crate) on_again: Callback<u64>,
     /// Has the model write more of an answer.
     pub(crate) on_continue: Callback<u64>,
+    /// Called with the key of an answer to show its exact prompt.
+    pub(crate) on_prompt: Callback<u64>,
     /// Copies the branch up to a message to a new conversation.
     pub(crate) on_fork: Callback<u64>,
     /// Deletes a message and what follows.
@@ -368,6 +370,14 @@ fn ForkAndMore(
                 "continue",
                 Icon::Continue,
                 move || actions.on_continue.run(key),
+            ));
+        }
+        if answer.is_some() {
+            items.push(MenuItem::new(
+                text!(prompt_view.title),
+                "exact-prompt",
+                Icon::Info,
+                move || actions.on_prompt.run(key),
             ));
         }
         let delete = move || actions.on_delete.run(key);

@@ -1,5 +1,6 @@
 //! The components of the page. Each takes data and callbacks; none calls the shell.
 
+mod assistant_button;
 mod branch_map;
 mod composer;
 mod context_meter;
@@ -16,7 +17,9 @@ mod message;
 mod message_field;
 mod model_picker;
 mod notices;
+mod palette;
 mod panel;
+mod prompt_view;
 mod prose;
 mod reading;
 mod reasoning;
@@ -28,6 +31,7 @@ mod undo_notice;
 mod untrusted;
 mod window_line;
 
+pub(crate) use assistant_button::AssistantButton;
 pub(crate) use branch_map::BranchMap;
 pub(crate) use composer::Composer;
 pub(crate) use context_meter::ContextMeter;
@@ -36,14 +40,17 @@ pub(crate) use conversation::Conversation;
 pub(crate) use delete_all::DeleteAllDialog;
 pub(crate) use first_model::FirstModelOffer;
 pub(crate) use header::{Header, LoadingBar};
+pub(crate) use icon::Icon;
 pub(crate) use import_report::ImportReportPanel;
 pub(crate) use library::LibraryView;
-pub(crate) use menu::{MenuView, Menus};
+pub(crate) use menu::{MenuItem, MenuView, Menus};
 pub(crate) use message::MessageActions;
 pub(crate) use model_picker::ModelPicker;
 pub(crate) use notices::{Empty, ErrorNotice, Outside};
+pub(crate) use palette::Palette;
+pub(crate) use prompt_view::PromptView;
 pub(crate) use prose::{Code, Drawings, ProseLayer, ProseServices};
-pub(crate) use settings::Settings;
+pub(crate) use settings::{PageSettings, SettingsActions, SettingsView};
 pub(crate) use sidebar::{SidebarActions, SidebarView};
 pub(crate) use suspended_load::SuspendedLoadNotice;
 pub(crate) use undo_notice::UndoNotice;

@@ -57,7 +57,7 @@ pub(super) fn Panel(
 }
 
 /// When the panel closes, focuses the element that was focused when it opened.
-fn restore_focus_on_close() {
+pub(super) fn restore_focus_on_close() {
     let focused = document().active_element();
     let focused = StoredValue::new_local(focused);
     on_cleanup(move || {

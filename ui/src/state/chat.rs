@@ -7,8 +7,8 @@
 
 use leptos::prelude::*;
 use lilims_ipc::{
-    ContextView, Conversation, ConversationId, Error, Event, Finish, MessageId, ModelStatus,
-    Options, Outcome, Overflow, Request,
+    AssistantId, ContextView, Conversation, ConversationId, Error, Event, Finish, MessageId,
+    ModelStatus, Outcome, Overflow, Request,
 };
 
 use super::answer::{Answer, AnswerState, AnswerWriter};
@@ -52,8 +52,8 @@ pub(crate) struct Chat {
     pub(crate) entries: RwSignal<Vec<Entry>>,
     /// The status of the model; `None` until it is known.
     pub(crate) model: RwSignal<Option<ModelStatus>>,
-    /// How answers are sampled.
-    pub(crate) options: RwSignal<Options>,
+    /// The assistant of the conversation.
+    pub(crate) assistant: RwSignal<Option<AssistantId>>,
     /// What happens when this conversation outgrows the context.
     pub(crate) overflow: RwSignal<Overflow>,
     /// The model's context after the last answer.
@@ -89,7 +89,7 @@ impl Chat {
             conversation: RwSignal::default(),
             entries: RwSignal::default(),
             model: RwSignal::default(),
-            options: RwSignal::default(),
+            assistant: RwSignal::default(),
             overflow: RwSignal::default(),
             view: RwSignal::default(),
             window_start: RwSignal::default(),
@@ -182,6 +182,7 @@ impl Chat {
         self.editing.set(None);
         self.entries.set(entries);
         self.overflow.set(conversation.overflow);
+        self.assistant.set(conversation.assistant);
         match conversation.view {
             Some(view) => self.set_view(view),
             None => {
@@ -207,6 +208,7 @@ impl Chat {
         self.view.set(None);
         self.window_start.set(None);
         self.overflow.set(Overflow::default());
+        self.assistant.set(None);
         self.failure.set(None);
         self.entries.set(Vec::new());
         self.conversation.set(None);

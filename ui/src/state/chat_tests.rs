@@ -62,6 +62,7 @@ fn conversation(messages: Vec<Message>) -> Conversation {
     Conversation {
         id: ConversationId("c".to_owned()),
         messages,
+        assistant: None,
         overflow: Overflow::Slide,
         view: None,
         draft: String::new(),
@@ -433,6 +434,7 @@ fn restores_the_saved_conversation() {
             ..message("a2", Role::Assistant, "Half")
         };
         let outgoing = chat.show(Conversation {
+            assistant: None,
             overflow: Overflow::Stop,
             view: Some(view.clone()),
             ..conversation(vec![

@@ -1,10 +1,11 @@
-//! The state of the page in signals: the conversation, the sampling options and the library.
+//! The state of the page in signals: the conversation, the settings and the library.
 //!
 //! Nothing here draws or calls the shell. Where a command is needed, a method returns the request and
 //! the page passes it to the bridge, so that everything here runs in native tests.
 
 mod actions;
 mod answer;
+pub(crate) mod appearance;
 mod chat;
 mod conversions;
 mod first_model;
@@ -12,8 +13,9 @@ mod graphemes;
 mod library;
 mod library_queries;
 mod messages;
+pub(crate) mod palette;
 mod reading;
-mod sampling;
+pub(crate) mod settings;
 mod sidebar;
 mod think;
 mod undo;
@@ -29,6 +31,5 @@ pub(crate) use library_queries::{
 };
 pub(crate) use messages::{Body, Entry};
 pub(crate) use reading::Reading;
-pub(crate) use sampling::{Field, restore, set};
 pub(crate) use sidebar::{Row, Sidebar};
 pub(crate) use undo::{Deleted, Undo};

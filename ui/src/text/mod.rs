@@ -1,4 +1,4 @@
-//! Every text that the page shows, by key, in the language of the person.
+//! Every text that the page shows, by key, in the language of the user.
 //!
 //! The texts themselves are in `locales/`; `build.rs` turns them into code, so that a missing key or
 //! value does not compile. [`error`] and the other functions here turn the codes and facts of
@@ -20,18 +20,22 @@ mod catalogue {
     include!(concat!(env!("OUT_DIR"), "/i18n.rs"));
 }
 
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use catalogue::i18n::Locale;
 use leptos_i18n::Locale as _;
 
-/// The language of the page, once it is chosen. It does not change while the page is open.
-static LOCALE: OnceLock<Locale> = OnceLock::new();
+/// The index of the page's language among those of the catalogue.
+static LOCALE: AtomicUsize = AtomicUsize::new(0);
 
 /// Chooses the first of the preferred languages that the catalogue has, such as `en-GB`, and returns
-/// its tag. Call it before the first text is shown; later calls have no effect.
-pub(crate) fn choose_language(preferred: &[String]) -> &'static str {
-    LOCALE.get_or_init(|| supported(preferred)).as_str()
+/// its tag, and whether it is written from right to left. Texts that are on the page stay as they are
+/// until they are drawn again.
+pub(crate) fn choose_language(preferred: &[String]) -> (&'static str, bool) {
+    let locale = supported(preferred);
+    let index = Locale::get_all().iter().position(|it| *it == locale);
+    LOCALE.store(index.unwrap_or_default(), Ordering::Relaxed);
+    (locale.as_str(), locale.as_str() == "ar")
 }
 
 fn supported(preferred: &[String]) -> Locale {
@@ -44,7 +48,18 @@ fn supported(preferred: &[String]) -> Locale {
 
 /// The language of the page; English until one is chosen.
 pub(crate) fn locale() -> Locale {
-    LOCALE.get().copied().unwrap_or_default()
+    Locale::get_all().get(LOCALE.load(Ordering::Relaxed)).copied().unwrap_or_default()
+}
+
+/// The languages of the catalogue: their tags, and their names in themselves.
+pub(crate) fn languages() -> Vec<(String, String)> {
+    let name = |locale: &Locale| match locale.as_str() {
+        "de" => "Deutsch",
+        "ar" => "العربية",
+        _ => "English",
+    };
+    let named = |locale: &Locale| (locale.as_str().to_owned(), name(locale).to_owned());
+    Locale::get_all().iter().map(named).collect()
 }
 
 /// A text of the catalogue as a string: `text!(button.cancel)`, `text!(time.seconds_left, seconds)`.

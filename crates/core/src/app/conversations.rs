@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use lilims_ipc::{Command, Error, Reply};
+use lilims_ipc::{Command, Error, ModelStatus, Problem, Reply, SettingScope};
 
 use crate::conversations::Conversations;
 use crate::model_host::ModelHost;
@@ -26,14 +26,25 @@ pub(super) fn is_own(command: &Command) -> bool {
             | Command::DeleteMessage { .. }
             | Command::RestoreMessage { .. }
             | Command::SetDraft { .. }
+            | Command::ExactPrompt { .. }
             | Command::CreateConversationFolder { .. }
             | Command::RenameConversationFolder { .. }
             | Command::RemoveConversationFolder { .. }
             | Command::ExportConversations { .. }
             | Command::ImportConversations { .. }
             | Command::SetOverflow { .. }
-            | Command::Sampling
-            | Command::SetSampling { .. }
+            | Command::Settings { .. }
+            | Command::SetSetting { .. }
+            | Command::Assistants
+            | Command::CreateAssistant { .. }
+            | Command::ChangeAssistant { .. }
+            | Command::RemoveAssistant { .. }
+            | Command::UseAssistant { .. }
+            | Command::SavePreset { .. }
+            | Command::UsePreset { .. }
+            | Command::RemovePreset { .. }
+            | Command::ExportAssistants { .. }
+            | Command::ImportAssistants { .. }
     )
 }
 
@@ -94,6 +105,15 @@ pub(super) fn call(
         Command::SetDraft { conversation, text } => {
             conversations.set_draft(&conversation, &text)?
         }
+        Command::ExactPrompt { message } => {
+            let model = host.model().ok_or(Problem::ModelNotLoaded)?;
+            let name = match host.status() {
+                ModelStatus::Ready { model } => model.name,
+                _ => String::new(),
+            };
+            let prompt = conversations.exact_prompt(&message, &model, &name);
+            return prompt.map(Reply::ExactPrompt);
+        }
         Command::CreateConversationFolder { name } => {
             return conversations.create_folder(&name).map(Reply::ConversationFolder);
         }
@@ -111,8 +131,52 @@ pub(super) fn call(
         Command::SetOverflow { conversation, overflow } => {
             conversations.set_overflow(&conversation, overflow)?;
         }
-        Command::Sampling => return conversations.sampling().map(Reply::Sampling),
-        Command::SetSampling { options } => conversations.set_sampling(&options)?,
+        command => return settings(host, conversations, command),
+    }
+    Ok(Reply::Done)
+}
+
+/// Carries out a command of settings and assistants.
+fn settings(
+    host: &ModelHost,
+    conversations: &Conversations,
+    command: Command,
+) -> Result<Reply, Error> {
+    let rows = |scope: &SettingScope| {
+        conversations.settings(scope, host.recommended()).map(Reply::Settings)
+    };
+    match command {
+        Command::Settings { scope } => return rows(&scope),
+        Command::SetSetting { scope, setting, value } => {
+            conversations.set_setting(&scope, setting, value)?;
+            return rows(&scope);
+        }
+        Command::Assistants => return conversations.assistants().map(Reply::Assistants),
+        Command::CreateAssistant { like, name } => {
+            return conversations.create_assistant(like.as_ref(), &name).map(Reply::Assistant);
+        }
+        Command::ChangeAssistant { assistant, name, look } => {
+            conversations.change_assistant(&assistant, &name, &look)?;
+        }
+        Command::RemoveAssistant { assistant } | Command::RemovePreset { preset: assistant } => {
+            conversations.remove_assistant(&assistant)?;
+        }
+        Command::UseAssistant { conversation, assistant } => {
+            conversations.use_assistant(&conversation, assistant.as_ref())?;
+        }
+        Command::SavePreset { conversation, name } => {
+            conversations.save_preset(&conversation, &name)?;
+        }
+        Command::UsePreset { conversation, preset } => {
+            conversations.use_preset(&conversation, &preset)?;
+            return rows(&SettingScope::Conversation(conversation));
+        }
+        Command::ExportAssistants { path } => {
+            return conversations.export_assistants(path.as_ref()).map(Reply::Exported);
+        }
+        Command::ImportAssistants { paths } => {
+            return conversations.import_assistants(&paths).map(Reply::Exported);
+        }
         _ => return Err(Error::internal("not a command of conversations")),
     }
     Ok(Reply::Done)
@@ -129,3 +193,7 @@ pub(super) fn purge(host: &ModelHost, conversations: &Conversations) -> Result<(
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "assistants_tests.rs"]
+mod tests;

@@ -4,14 +4,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use lilims_ipc::Error;
+use lilims_ipc::{Error, ModelStatus, Setting, Settings};
 use lilims_models::Catalogue;
 
 use crate::chat::{Chat, load_options};
 use crate::conversations::Conversations;
 use crate::library::{LibraryHandle, fit, gone, machine};
-use crate::model_host::{ChatBackend, Idle, Loaded, Target};
+use crate::model_host::{ChatBackend, Idle, Loaded, ModelHost, Target};
 use crate::problem;
+use crate::settings;
 
 /// When an idle model gives its memory back, unless `LILIMS_IDLE_SECONDS` is set.
 const IDLE_AFTER: Duration = Duration::from_secs(600);
@@ -21,6 +22,28 @@ pub(super) fn idle() -> Idle {
     let seconds = std::env::var("LILIMS_IDLE_SECONDS").ok().and_then(|text| text.parse().ok());
     let is_short = || fit::budget().available_bytes == 0;
     Idle { after: seconds.map_or(IDLE_AFTER, Duration::from_secs), is_short }
+}
+
+/// The model that `settings` want, if it is another one than the loaded one, or wants another context. A
+/// model that is not in the library is not wanted.
+pub(super) fn wanted(
+    settings: &Settings,
+    host: &ModelHost,
+    library: &LibraryHandle,
+) -> Option<Target> {
+    let loaded = library.loaded();
+    let name = settings::text(settings, Setting::Model)
+        .filter(|name| loaded.as_deref() != Some(*name) && library.path(Some(name)).is_some());
+    let context_tokens = settings::count(settings, Setting::ContextTokens);
+    let is_other_context = context_tokens.is_some_and(|it| match host.status() {
+        // A model may have been loaded with less than was wanted.
+        ModelStatus::Ready { model } => {
+            it != model.context_tokens && host.target().context_tokens != Some(it)
+        }
+        _ => true,
+    });
+    let name = name.map(str::to_owned).or(loaded.filter(|_| is_other_context))?;
+    Some(Target { name: Some(name), context_tokens })
 }
 
 /// Loads the target, or the last model used, or the bundled one.

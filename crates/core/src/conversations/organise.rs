@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lilims_ipc::{self as ipc, AppEvent, Error, Problem};
 use lilims_store::{
@@ -14,6 +14,7 @@ use super::Conversations;
 use super::present::{self, conversation_id};
 use crate::database::from_store;
 use crate::exchange::ConversationArchive;
+use crate::title;
 
 /// How long something deleted can be restored.
 pub(crate) const UNDO: Duration = Duration::from_secs(10);
@@ -84,6 +85,45 @@ impl Conversations {
         }
         self.store()?.change_conversation(&id, &wanted).map_err(from_store)?;
         self.notify(&id);
+        Ok(())
+    }
+
+    /// Conversations of the last day whose title is only the beginning of their question, with their first
+    /// question and its answer, the newest first.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub(crate) fn untitled(&self, limit: u32) -> Result<Vec<(String, String, String)>, Error> {
+        let store = self.store()?;
+        let since = now_ms().saturating_sub(title::MAX_AGE.as_millis() as u64);
+        let mut untitled = Vec::new();
+        for id in store.conversations_to_title(limit).map_err(from_store)? {
+            let Some(conversation) = store.conversation(&id).map_err(from_store)? else { continue };
+            let Some(leaf) = conversation.current_leaf.filter(|_| conversation.updated_ms >= since)
+            else {
+                continue;
+            };
+            let branch = store.branch(&leaf).map_err(from_store)?;
+            let mut texts = branch.into_iter().filter_map(present::message);
+            let question = texts.find(|it| it.role == ipc::Role::User).map(|it| it.content);
+            let answer = texts.find(|it| it.role == ipc::Role::Assistant).map(|it| it.content);
+            if let (Some(question), Some(answer)) = (question, answer) {
+                untitled.push((id.as_str().to_owned(), question, answer));
+            }
+        }
+        Ok(untitled)
+    }
+
+    /// Sets the title that a model proposes, unless the user wrote one.
+    ///
+    /// # Errors
+    /// If the database cannot be written.
+    pub(crate) fn propose_title(&self, id: &str, title: &str) -> Result<(), Error> {
+        let id = ConversationId::from(id);
+        let is_set = self.store()?.propose_title(&id, title).map_err(from_store)?;
+        if is_set {
+            self.notify(&id);
+        }
         Ok(())
     }
 
@@ -329,8 +369,14 @@ impl Conversations {
     }
 }
 
+/// Milliseconds since 1970.
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    since.as_millis() as u64
+}
+
 /// A title or name on one line, with bounded length; `None` for an empty one.
-fn one_line(text: &str) -> Option<String> {
+pub(super) fn one_line(text: &str) -> Option<String> {
     let words: Vec<&str> = text.split_whitespace().collect();
     let line: String = words.join(" ").chars().take(MAX_TITLE_CHARS).collect();
     (!line.is_empty()).then_some(line)

@@ -2,9 +2,8 @@
 
 use std::collections::HashMap;
 
-use lilims_ipc::{self as ipc, Overflow, Problem};
+use lilims_ipc::{self as ipc, Problem};
 use lilims_store::{self as store, ConversationId, MessageId, PartKind, Role, TreeNode};
-use serde_json::Value;
 
 use super::parse;
 
@@ -36,10 +35,6 @@ pub(super) fn message(message: store::Message) -> Option<ipc::Message> {
     }
     let id = message_id(&message.id);
     Some(ipc::Message { id, role, content, reasoning, state, versions: Vec::new() })
-}
-
-pub(super) fn overflow(conversation: &store::Conversation) -> Overflow {
-    conversation.overflow.clone().and_then(|word| parse(Value::String(word))).unwrap_or_default()
 }
 
 pub(super) fn message_id(id: &MessageId) -> ipc::MessageId {

@@ -47,6 +47,8 @@ pub struct Ending {
     pub stats: Option<Value>,
     /// The model that wrote it; `None` leaves what was stored.
     pub model: Option<String>,
+    /// The settings that applied, JSON of the caller's; `None` leaves what was stored.
+    pub settings: Option<Value>,
     /// What the model sees of the conversation now; `None` leaves what was stored.
     pub view: Option<Value>,
 }
@@ -54,7 +56,7 @@ pub struct Ending {
 impl Ending {
     /// An ending without an error and figures.
     pub fn of(state: MessageState) -> Self {
-        Self { state, error: None, stats: None, model: None, view: None }
+        Self { state, error: None, stats: None, model: None, settings: None, view: None }
     }
 }
 
@@ -214,14 +216,15 @@ fn end(transaction: &Transaction<'_>, id: &MessageId, ending: &Ending) -> Result
     transaction.execute("DELETE FROM journal WHERE message = ?1", [id.as_str()])?;
     transaction.execute(
         "UPDATE messages SET state = ?2, error = ?3, stats = ?4, model = coalesce(?5, model),
-             writer = NULL
+             settings = coalesce(?6, settings), writer = NULL
          WHERE id = ?1",
         params![
             id.as_str(),
             ending.state.as_str(),
             text_of(ending.error.as_ref()),
             text_of(ending.stats.as_ref()),
-            ending.model
+            ending.model,
+            text_of(ending.settings.as_ref())
         ],
     )?;
     Ok(())
