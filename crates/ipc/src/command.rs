@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     BranchNode, CatalogueModel, CodeRun, Conversation, ConversationChange, ConversationFolder,
     ConversationHead, ConversationId, ConversationList, Conversion, ConversionOffer,
-    ConversionRequest, Download, DownloadPlan, ExportFormat, Fit, FolderId, Formula, ImportReport,
-    Library, Limits, MathPiece, MessageId, ModelStatus, Options, Overflow, Report, Repository,
-    Search, SearchHit, SearchResult,
+    ConversionRequest, DesktopSettings, Download, DownloadPlan, ExportFormat, Fit, FolderId,
+    Formula, ImportReport, Library, Limits, MathPiece, MessageId, ModelStatus, Options, Overflow,
+    PageAction, Report, Repository, Search, SearchHit, SearchResult,
 };
 
 /// A request to the application. Each variant names the reply that it gets; without one, that is
@@ -165,6 +165,23 @@ pub enum Command {
     SetSampling {
         /// How.
         options: Options,
+    },
+
+    /// How the app lives on a desktop: [`Reply::Desktop`].
+    Desktop,
+    /// Sets how the app lives on a desktop.
+    SetDesktop {
+        /// How.
+        settings: DesktopSettings,
+    },
+    /// What menus, links and opened files asked of the page before it listened:
+    /// [`Reply::PageActions`]. Later ones are events. Doors without a window do not have it.
+    PendingActions,
+    /// Asks in a new conversation of the main window, and closes the quick-ask window; a blank text
+    /// only closes it. Doors without a window do not have it.
+    AskQuickly {
+        /// The question.
+        text: String,
     },
 
     /// The models on this device: [`Reply::Library`].
@@ -351,6 +368,10 @@ pub enum Reply {
     SizeBytes(u64),
     /// How answers are sampled; `None` until that was set.
     Sampling(Option<Options>),
+    /// How the app lives on a desktop.
+    Desktop(DesktopSettings),
+    /// What the page shall do, in this order.
+    PageActions(Vec<PageAction>),
     /// The library.
     Library(Library),
     /// The recommended models.
@@ -390,6 +411,8 @@ pub enum AppEvent {
     ConversationGone(ConversationId),
     /// The folders of conversations.
     ConversationFolders(Vec<ConversationFolder>),
+    /// Something that the page shall do.
+    Do(PageAction),
     /// The library.
     Library(Library),
     /// The downloads, at most four times a second.
