@@ -14,6 +14,10 @@ pub(crate) async fn call(
     core: State<'_, App>,
     command: Command,
 ) -> Result<Reply, Error> {
+    #[cfg(desktop)]
+    if let Some(reply) = crate::desktop::call(&app, &core, &command).await {
+        return reply;
+    }
     match dialogs::answered(&app, command).await? {
         Some(command) => core.call(command).await,
         None => Ok(Reply::Done),
@@ -23,13 +27,18 @@ pub(crate) async fn call(
 /// Accepts a question, or refuses it; the answer then comes over `channel`.
 #[tauri::command]
 pub(crate) async fn ask(
+    app: AppHandle,
     core: State<'_, App>,
     request: Request,
     channel: Channel<Event>,
 ) -> Result<(), Error> {
-    core.ask(request, move |event| {
+    let sink = move |event| {
         // If the page is gone, the answer is in the database.
         let _ = channel.send(event);
-    })
-    .await
+    };
+    #[cfg(desktop)]
+    let sink = crate::desktop::watched(&app, &request, sink);
+    #[cfg(mobile)]
+    let _ = app;
+    core.ask(request, sink).await
 }
