@@ -15,19 +15,22 @@ use crate::components::{
     Settings, SidebarView, UndoNotice,
 };
 use crate::conversations_page::Page;
+use crate::desktop_page::{QuickPage, Reach, desktop_settings};
 use crate::library_page::{
     FirstModel, LibraryPage, Picker, SuspendedLoad, execute_actions, follow_first_model,
     follow_library, library_changed, refresh_library,
 };
 use crate::outbox::Outbox;
 use crate::prose_page::prose_services;
-use crate::state::{Chat, LibraryState, Sidebar, is_active, restore};
+use crate::state::{Chat, LibraryState, is_active, restore};
 use crate::text::text;
 
 /// The page.
 #[component]
 pub(crate) fn App() -> impl IntoView {
-    if bridge::is_available() {
+    if bridge::is_available() && bridge::is_quick() {
+        view! { <QuickPage/> }.into_any()
+    } else if bridge::is_available() {
         view! { <ChatPage/> }.into_any()
     } else {
         view! { <Outside/> }.into_any()
@@ -47,7 +50,9 @@ fn ChatPage() -> impl IntoView {
     let deletes_all = RwSignal::new(None);
     let library = LibraryState::new();
     let act = execute_actions(library);
-    follow_application(chat, sidebar, library);
+    let on_branches = Callback::new(move |()| show_branches(chat, branches));
+    follow_application(Reach { page, library, settings_open, on_branches });
+    let (desktop, on_desktop) = desktop_settings();
     keep_options(chat, page.outbox);
     page.start();
     follow_library(library, act);
@@ -75,11 +80,13 @@ fn ChatPage() -> impl IntoView {
         Callback::new(move |overflow| choose_overflow(chat, page.outbox, overflow));
     let reopen = Callback::new(move |()| page.reopen());
     let retry_load = Callback::new(move |()| retry_load(chat));
-    let show_branches = Callback::new(move |()| show_branches(chat, branches));
     let ask_to_delete_all = Callback::new(move |()| ask_to_delete_all(deletes_all));
     let sidebar_actions = page.sidebar_actions(ask_to_delete_all);
 
     let title = Memo::new(move |_| sidebar.title(&chat.conversation.get()?));
+    Effect::new(move || {
+        bridge::set_title(title.get().as_deref().unwrap_or(text!(header.app_name)));
+    });
     let is_empty = Memo::new(move |_| chat.entries.with(Vec::is_empty));
     let answers_here = Memo::new(move |_| chat.answers_here());
     let is_answering = Memo::new(move |_| chat.answering.with(Option::is_some));
@@ -120,7 +127,7 @@ fn ChatPage() -> impl IntoView {
                 title
                 is_empty
                 sidebar_open=sidebar.is_open
-                on_branches=show_branches
+                on_branches
                 settings_open
                 library_open=library.is_open
                 is_at_work
@@ -128,7 +135,7 @@ fn ChatPage() -> impl IntoView {
             />
             <LoadingBar is_loading/>
             <Show when=move || settings_open.get()>
-                <Settings options=chat.options on_close=move || settings_open.set(false)/>
+                <Settings options=chat.options desktop on_desktop on_close=move || settings_open.set(false)/>
             </Show>
             <Show when=move || context_open.get()>
                 <ContextPanel
@@ -240,7 +247,8 @@ fn ChatPage() -> impl IntoView {
 }
 
 /// Keeps the status of the model, the list of conversations and the library up to date.
-fn follow_application(chat: Chat, sidebar: Sidebar, library: LibraryState) {
+fn follow_application(reach: Reach) {
+    let Reach { page: Page { chat, sidebar, .. }, library, .. } = reach;
     let n_status_events = StoredValue::new(0_u32);
     spawn_local(async move {
         // Listens before it asks, so that no change in between is missed.
@@ -252,9 +260,11 @@ fn follow_application(chat: Chat, sidebar: Sidebar, library: LibraryState) {
             AppEvent::Conversation(head) => sidebar.changed(head),
             AppEvent::ConversationGone(id) => sidebar.gone(&id),
             AppEvent::ConversationFolders(folders) => sidebar.folders.set(folders),
+            AppEvent::Do(action) => reach.carry_out(action),
             event => library_changed(library, event),
         };
         bridge::on_changed(on_event).await;
+        bridge::pending_actions().await.into_iter().for_each(|action| reach.carry_out(action));
         refresh_library(library);
         let status = bridge::status().await.unwrap_or_else(|error| ModelStatus::Failed { error });
         // A newer status may have overtaken the reply.

@@ -269,7 +269,7 @@ impl Page {
     }
 
     /// Exports a conversation, or all, to a file that the user chooses.
-    fn export(self, conversation: Option<ConversationId>, format: ExportFormat) {
+    pub(crate) fn export(self, conversation: Option<ConversationId>, format: ExportFormat) {
         let head = conversation.as_ref().and_then(|id| self.sidebar.head(id));
         let name = head.and_then(|head| head.title).unwrap_or_default();
         spawn_local(async move {
@@ -285,7 +285,7 @@ impl Page {
     }
 
     /// Imports conversations from files that the user chooses.
-    fn import(self) {
+    pub(crate) fn import(self) {
         spawn_local(async move {
             match bridge::call(&Command::ChooseAndImportConversations).await {
                 Ok(Reply::Imported(report)) => self.report.set(Some(report)),

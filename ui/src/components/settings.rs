@@ -1,8 +1,9 @@
 //! The settings panel: how answers are sampled.
 
 use leptos::prelude::*;
-use lilims_ipc::Options;
+use lilims_ipc::{DesktopSettings, Options};
 
+use super::desktop_settings::DesktopSettingsView;
 use super::panel::Panel;
 use crate::state::{Field, set};
 use crate::text::text;
@@ -12,6 +13,10 @@ use crate::text::text;
 pub(crate) fn Settings(
     /// The sampling options.
     options: RwSignal<Options>,
+    /// How the app lives on a desktop, once that is known.
+    desktop: RwSignal<Option<DesktopSettings>>,
+    /// Called with changed settings of the desktop.
+    on_desktop: Callback<DesktopSettings>,
     /// Called to close the panel.
     #[prop(into)]
     on_close: Callback<()>,
@@ -34,6 +39,7 @@ pub(crate) fn Settings(
                     {text!(button.reset)}
                 </button>
             </div>
+            <DesktopSettingsView settings=desktop on_change=on_desktop/>
         </Panel>
     }
 }
