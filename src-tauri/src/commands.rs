@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use lilims_core::App;
-use lilims_ipc::{AppEvent, Command, Error, Reply, Request, wire};
+use lilims_ipc::{AppEvent, Command, Error, Event, Reply, Request, wire};
 use parking_lot::Mutex;
 use tauri::ipc::{Channel, InvokeBody, InvokeResponseBody, Response};
 use tauri::{AppHandle, State, Webview};
@@ -23,6 +23,14 @@ impl Subscribers {
             let _ = channel.send(InvokeResponseBody::Raw(bytes.clone()));
         }
     }
+
+    /// Sends an event to the page of one window, if it listens.
+    #[cfg(desktop)]
+    pub(crate) fn send_to(&self, label: &str, event: &AppEvent) {
+        if let Some(channel) = self.0.lock().get(label) {
+            let _ = channel.send(InvokeResponseBody::Raw(wire::encode(event)));
+        }
+    }
 }
 
 /// Carries out a command.
@@ -40,6 +48,10 @@ pub(crate) async fn call(
 }
 
 async fn reply(app: &AppHandle, core: &App, command: Command) -> Result<Reply, Error> {
+    #[cfg(desktop)]
+    if let Some(reply) = crate::desktop::call(app, core, &command).await {
+        return reply;
+    }
     match dialogs::answered(app, command).await? {
         Some(command) => core.call(command).await,
         None => Ok(Reply::Done),
@@ -61,22 +73,33 @@ fn command(body: &InvokeBody) -> Result<Command, Error> {
 /// Accepts a question, or refuses it; the answer then comes over `channel`.
 #[tauri::command]
 pub(crate) async fn ask(
+    app: AppHandle,
     core: State<'_, App>,
     request: Vec<u8>,
     channel: Channel,
 ) -> Result<Response, ()> {
-    let request: Result<Request, Error> = wire::decode(&request);
-    let accepted = match request {
-        Ok(request) => {
-            core.ask(request, move |event| {
-                // If the page is gone, the answer is in the database.
-                let _ = channel.send(InvokeResponseBody::Raw(wire::encode(&event)));
-            })
-            .await
-        }
+    let accepted = match wire::decode(&request) {
+        Ok(request) => accept(&app, &core, request, channel).await,
         Err(error) => Err(error),
     };
     Ok(Response::new(wire::encode(&accepted)))
+}
+
+async fn accept(
+    app: &AppHandle,
+    core: &App,
+    request: Request,
+    channel: Channel,
+) -> Result<(), Error> {
+    let sink = move |event: Event| {
+        // If the page is gone, the answer is in the database.
+        let _ = channel.send(InvokeResponseBody::Raw(wire::encode(&event)));
+    };
+    #[cfg(desktop)]
+    let sink = crate::desktop::watched(app, &request, sink);
+    #[cfg(mobile)]
+    let _ = app;
+    core.ask(request, sink).await
 }
 
 /// Sends what changes in the application over `channel` from now on.

@@ -1,6 +1,6 @@
 //! The shell: opens the window and hands the page's commands to the application in `lilims-core`.
 //!
-//! It decides nothing. The window shows the app's own page and no other.
+//! It decides nothing. Its windows show the app's own page and no other.
 
 #![cfg_attr(
     mobile,
@@ -8,9 +8,13 @@
 )]
 
 mod commands;
+#[cfg(desktop)]
+mod desktop;
 mod dialogs;
 mod links;
 mod window;
+#[cfg(desktop)]
+mod words;
 
 use lilims_core::App;
 use tauri::{AppHandle, Manager, RunEvent};
@@ -21,13 +25,19 @@ use crate::commands::Subscribers;
 const LOG_LEVEL: tracing_subscriber::filter::LevelFilter =
     tracing_subscriber::filter::LevelFilter::WARN;
 
-/// Opens the window and returns when it was closed; on desktops the process then ends.
+/// Opens the window and returns when it was closed; on desktops the process then ends. A second start
+/// shows the window of the first, and ends at once.
 #[cfg_attr(mobile, tauri::mobile_entry_point)]
 pub fn run() {
     // Events of the application go to standard error, without text of conversations.
     let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(LOG_LEVEL);
     let _ = log.with_ansi(false).try_init();
-    let app = tauri::Builder::default()
+    #[cfg(desktop)]
+    let Some(desktop) = desktop::Desktop::claim() else { return };
+    let builder = tauri::Builder::default();
+    #[cfg(desktop)]
+    let builder = builder.manage(desktop);
+    let app = builder
         .plugin(tauri_plugin_dialog::init())
         .invoke_handler(tauri::generate_handler![
             commands::call,
@@ -38,13 +48,17 @@ pub fn run() {
         .setup(|app| {
             let core = start(app.handle());
             tauri::async_runtime::spawn(core.clone().run_jobs());
-            app.manage(core);
+            app.manage(core.clone());
             window::open(app)?;
+            #[cfg(desktop)]
+            desktop::start(app.handle(), &core);
             Ok(())
         })
         .build(tauri::generate_context!());
     match app {
         Ok(app) => app.run(|app, event| {
+            #[cfg(desktop)]
+            desktop::on_event(app, &event);
             if let RunEvent::Exit = event {
                 app.state::<App>().shut_down();
             }

@@ -5,7 +5,7 @@
 use std::env;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -39,6 +39,8 @@ pub struct Start<'a> {
     pub home: Option<&'a Path>,
     /// The program, started without `LILIMS_MODEL` as users do; by default `LILIMS_APP`.
     pub program: Option<&'a Path>,
+    /// The arguments of the program, as the system passes files and addresses.
+    pub arguments: &'a [&'a str],
     /// Further environment variables.
     pub variables: &'a [(&'a str, &'a str)],
 }
@@ -48,7 +50,7 @@ pub struct Start<'a> {
 pub struct AppWindow {
     session: Session,
     _driver: ProcessGroup,
-    _screen: Screen,
+    screen: Screen,
     program: PathBuf,
     /// `LILIMS_HOME`.
     data: PathBuf,
@@ -83,18 +85,11 @@ impl AppWindow {
         set_environment(&mut command, start, &screen, home.path());
         let driver = ProcessGroup::start(&mut command).context("see `cargo xtask test`")?;
         wait("the driver", || Ok(webdriver::is_ready(port).then_some(())))?;
-        let session = Session::open(port, &app)?;
+        let session = Session::open(port, &app, start.arguments)?;
         let data = start.home.map_or_else(|| home.path().join("lilims"), Path::to_owned);
         let program = PathBuf::from(app);
-        let window = Self {
-            session,
-            _driver: driver,
-            _screen: screen,
-            program,
-            data,
-            _home: home,
-            _turn: turn,
-        };
+        let window =
+            Self { session, _driver: driver, screen, program, data, _home: home, _turn: turn };
         window.wait_for("model-status")?;
         Ok(window)
     }
@@ -315,6 +310,44 @@ impl AppWindow {
             }
         }
         bail!("no app runs in {}", self.data.display())
+    }
+
+    /// Starts the program once more with `arguments`, for the same data and on the same screen, and
+    /// returns how it ended.
+    ///
+    /// # Errors
+    /// If it cannot be started or does not end.
+    pub fn start_again(&self, arguments: &[&str]) -> Result<ExitStatus> {
+        let mut command = Command::new(&self.program);
+        let start = Start { home: Some(&self.data), ..Start::default() };
+        set_environment(&mut command, start, &self.screen, self._home.path());
+        let mut second = command.args(arguments).stdin(Stdio::null()).spawn()?;
+        let ended = wait("the end of the second start", || Ok(second.try_wait()?));
+        if ended.is_err() {
+            let _ = second.kill();
+            let _ = second.wait();
+        }
+        ended
+    }
+
+    /// What is typed and not sent.
+    ///
+    /// # Errors
+    /// If the window does not respond.
+    pub fn draft(&self) -> Result<String> {
+        let script = "return document.querySelector(arguments[0]).value";
+        let value = self.session.run(script, &[json!(selector("composer-input"))])?;
+        Ok(value.as_str().unwrap_or_default().to_owned())
+    }
+
+    /// The size of the page.
+    ///
+    /// # Errors
+    /// If the window does not respond.
+    pub fn size(&self) -> Result<(u64, u64)> {
+        let size = self.session.run("return [innerWidth, innerHeight]", &[])?;
+        let [width, height] = [0, 1].map(|index| size[index].as_u64());
+        width.zip(height).context("the page has no size")
     }
 
     /// Resizes the page and saves a screenshot in `target/screenshots`.

@@ -39,12 +39,13 @@ pub struct Session {
 pub struct Element(String);
 
 impl Session {
-    /// Opens `application` with the driver at `port`.
+    /// Opens `application` with `arguments` and the driver at `port`.
     ///
     /// # Errors
     /// If the app does not open.
-    pub fn open(port: u16, application: &str) -> Result<Self> {
-        let options = json!({ "tauri:options": { "application": application } });
+    pub fn open(port: u16, application: &str, arguments: &[&str]) -> Result<Self> {
+        let app = json!({ "application": application, "args": arguments });
+        let options = json!({ "tauri:options": app });
         let body = json!({ "capabilities": { "alwaysMatch": options } });
         let value = request(port, "POST", "/session", Some(&body)).context("opening the app")?;
         let id = value["sessionId"].as_str().context("the driver returned no session")?;

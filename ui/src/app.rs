@@ -15,6 +15,7 @@ use crate::components::{
     Outside, PromptView, ProseLayer, SidebarView, UndoNotice,
 };
 use crate::conversations_page::Page;
+use crate::desktop_page::{QuickPage, desktop_settings};
 use crate::library_page::{
     FirstModel, LibraryPage, Picker, SuspendedLoad, execute_actions, follow_first_model,
     follow_library, library_changed, refresh_library,
@@ -25,13 +26,15 @@ use crate::settings_page::{SettingsPage, follow_appearance, follow_settings};
 use crate::state::appearance::Appearance;
 use crate::state::palette::PageCommand;
 use crate::state::settings::SettingsState;
-use crate::state::{Chat, LibraryState, Sidebar, is_active};
+use crate::state::{Chat, LibraryState, is_active};
 use crate::text::text;
 
 /// The page.
 #[component]
 pub(crate) fn App() -> impl IntoView {
-    if bridge::is_available() {
+    if bridge::is_available() && bridge::is_quick() {
+        view! { <QuickPage/> }.into_any()
+    } else if bridge::is_available() {
         view! { <ChatPage/> }.into_any()
     } else {
         view! { <Outside/> }.into_any()
@@ -52,9 +55,7 @@ fn ChatPage() -> impl IntoView {
     let act = execute_actions(library);
     let settings = SettingsState::new();
     let appearance = Appearance::new(bridge::stored);
-    follow_application(chat, sidebar, library, settings);
-    page.start();
-    follow_settings(settings, page);
+    let desktop = desktop_settings();
     follow_library(library, act);
     follow_first_model(library, chat, act);
     let commands = Commands {
@@ -68,6 +69,9 @@ fn ChatPage() -> impl IntoView {
         settings,
         act,
     };
+    follow_application(commands);
+    page.start();
+    follow_settings(settings, page);
     commands.handle_keys();
     follow_appearance(appearance);
 
@@ -94,6 +98,9 @@ fn ChatPage() -> impl IntoView {
     let sidebar_actions = page.sidebar_actions(ask_to_delete_all);
 
     let title = Memo::new(move |_| sidebar.title(&chat.conversation.get()?));
+    Effect::new(move || {
+        bridge::set_title(title.get().as_deref().unwrap_or(text!(header.app_name)));
+    });
     let is_empty = Memo::new(move |_| chat.entries.with(Vec::is_empty));
     let answers_here = Memo::new(move |_| chat.answers_here());
     let is_answering = Memo::new(move |_| chat.answering.with(Option::is_some));
@@ -154,7 +161,7 @@ fn ChatPage() -> impl IntoView {
                 </Show>
                 <ProseLayer services=prose/>
                 <LibraryPage state=library chat act/>
-                <SettingsPage state=settings page library appearance/>
+                <SettingsPage state=settings page library appearance desktop/>
                 <div class="chat" class:behind=move || library.is_open.get() || settings.is_open.get()>
                 <Show when=move || branches.with(Option::is_some)>
                     <BranchMap
@@ -272,12 +279,8 @@ fn ChatPage() -> impl IntoView {
 }
 
 /// Keeps the status of the model, the list of conversations and the library up to date.
-fn follow_application(
-    chat: Chat,
-    sidebar: Sidebar,
-    library: LibraryState,
-    settings: SettingsState,
-) {
+fn follow_application(commands: Commands) {
+    let Commands { page: Page { chat, sidebar, .. }, library, settings, .. } = commands;
     let n_status_events = StoredValue::new(0_u32);
     spawn_local(async move {
         // Listens before it asks, so that no change in between is missed.
@@ -290,9 +293,12 @@ fn follow_application(
             AppEvent::ConversationGone(id) => sidebar.gone(&id),
             AppEvent::ConversationFolders(folders) => sidebar.folders.set(folders),
             AppEvent::Assistants(assistants) => settings.assistants.set(assistants),
+            AppEvent::Do(action) => commands.carry_out(action),
             event => library_changed(library, event),
         };
         bridge::on_changed(on_event).await;
+        let pending = bridge::pending_actions().await;
+        pending.into_iter().for_each(|action| commands.carry_out(action));
         refresh_library(library);
         let status = bridge::status().await.unwrap_or_else(|error| ModelStatus::Failed { error });
         // A newer status may have overtaken the reply.

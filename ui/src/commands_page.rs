@@ -225,7 +225,8 @@ impl Commands {
         }
     }
 
-    fn open(self, id: ConversationId) {
+    /// Shows a conversation.
+    pub(crate) fn open(self, id: ConversationId) {
         self.show_conversation();
         self.page.open(id, None);
     }

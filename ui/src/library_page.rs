@@ -5,6 +5,7 @@ use lilims_ipc::{AppEvent, Attempt, CatalogueModel, Error, ModelStatus};
 
 use crate::bridge::{self, Drag};
 use crate::components::{FirstModelOffer, LibraryView, ModelPicker, SuspendedLoadNotice};
+use crate::desktop_page::Offered;
 use crate::state::{
     Action, Chat, Concern, Fetched, FirstStep, HubFile, LibraryState, Tab, first_model, next_step,
     recent_models, suspended_model,
@@ -38,7 +39,8 @@ pub(crate) fn library_changed(state: LibraryState, event: AppEvent) {
         AppEvent::Library(library) => state.library.set(Fetched::Ready(library)),
         AppEvent::Downloads(downloads) => state.downloads.set(downloads),
         AppEvent::Conversion(conversion) => state.conversion.set(conversion),
-        AppEvent::Status(_)
+        AppEvent::Do(_)
+        | AppEvent::Status(_)
         | AppEvent::Conversation(_)
         | AppEvent::ConversationGone(_)
         | AppEvent::ConversationFolders(_)
@@ -103,6 +105,7 @@ pub(crate) fn LibraryPage(
     view! {
         <Show when=move || state.is_open.get()>
             <LibraryView state status=chat.model clock=bridge::clock() act/>
+            <Offered library=state act/>
         </Show>
     }
 }

@@ -1,7 +1,7 @@
 //! The page of Lilims: a conversation with a model that runs on this device.
 //!
-//! [`components`] take data and callbacks; [`app`], [`conversations_page`] and [`library_page`] connect them with the
-//! [`state`] and with the shell, which only [`bridge`] can call. Every text is in [`text`].
+//! [`components`] take data and callbacks; [`app`], [`conversations_page`], [`library_page`] and
+//! [`desktop_page`] connect them with the [`state`] and with the shell, which only [`bridge`] can call. Every text is in [`text`].
 
 #![expect(unreachable_pub, reason = "the component macro makes every component public")]
 
@@ -10,6 +10,7 @@ mod bridge;
 mod commands_page;
 mod components;
 mod conversations_page;
+mod desktop_page;
 mod format;
 mod library_page;
 mod markdown;

@@ -4,8 +4,9 @@ use leptos::{prelude::*, task::spawn_local};
 use lilims_ipc::{AssistantId, Command, ConversationId, Error, Reply, SettingScope};
 
 use crate::bridge;
-use crate::components::{PageSettings, SettingsActions, SettingsView};
+use crate::components::{DesktopSettingsView, PageSettings, SettingsActions, SettingsView};
 use crate::conversations_page::Page;
+use crate::desktop_page::Desktop;
 use crate::state::settings::SettingsState;
 use crate::state::{LibraryState, appearance::Appearance};
 use crate::text::text;
@@ -21,6 +22,8 @@ pub(crate) fn SettingsPage(
     library: LibraryState,
     /// The look of the page.
     appearance: Appearance,
+    /// How the app lives on a desktop.
+    desktop: Desktop,
 ) -> impl IntoView {
     let models = Memo::new(move |_| {
         let names = |it: &lilims_ipc::Library| it.models.iter().map(|it| it.name.clone()).collect();
@@ -30,7 +33,9 @@ pub(crate) fn SettingsPage(
     view! {
         <Show when=move || state.is_open.get()>
             <SettingsView state conversation=page.chat.conversation models actions>
-                <PageSettings appearance/>
+                <PageSettings appearance>
+                    <DesktopSettingsView settings=desktop.settings on_change=desktop.on_change/>
+                </PageSettings>
             </SettingsView>
         </Show>
     }

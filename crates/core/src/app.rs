@@ -1,6 +1,7 @@
 //! The application: commands in, events out.
 
 mod conversations;
+mod desktop;
 mod library;
 mod load;
 mod turns;
@@ -136,6 +137,10 @@ impl App {
             Command::UnloadModel => host.unload()?,
             command if conversations::is_own(&command) => {
                 return self.call_conversations(command).await;
+            }
+            command if desktop::is_own(&command) => {
+                let app = self.clone();
+                return blocking(move || desktop::call(&app.0.conversations, &command)).await;
             }
             Command::ConversionOffer { name, is_weighed } => {
                 let offer = move |it: &LibraryHandle| {

@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Assistant, AssistantId, Assistants, BranchNode, CatalogueModel, CodeRun, Conversation,
     ConversationChange, ConversationFolder, ConversationHead, ConversationId, ConversationList,
-    Conversion, ConversionOffer, ConversionRequest, Download, DownloadPlan, ExactPrompt,
+    Conversion, ConversionOffer, ConversionRequest, DesktopSettings, Download, DownloadPlan, ExactPrompt,
     ExportFormat, Fit, FolderId, Formula, ImportReport, Library, Limits, MathPiece, MessageId,
-    ModelStatus, Overflow, Report, Repository, Search, SearchHit, SearchResult, Setting,
+    ModelStatus, Overflow, PageAction, Report, Repository, Search, SearchHit, SearchResult, Setting,
     SettingRow, SettingScope, SettingValue,
 };
 
@@ -248,6 +248,23 @@ pub enum Command {
         paths: Vec<String>,
     },
 
+    /// How the app lives on a desktop: [`Reply::Desktop`].
+    Desktop,
+    /// Sets how the app lives on a desktop.
+    SetDesktop {
+        /// How.
+        settings: DesktopSettings,
+    },
+    /// What menus, links and opened files asked of the page before it listened:
+    /// [`Reply::PageActions`]. Later ones are events. Doors without a window do not have it.
+    PendingActions,
+    /// Asks in a new conversation of the main window, and closes the quick-ask window; a blank text
+    /// only closes it. Doors without a window do not have it.
+    AskQuickly {
+        /// The question.
+        text: String,
+    },
+
     /// The models on this device: [`Reply::Library`].
     Library,
     /// The models that Lilims recommends: [`Reply::Catalogue`].
@@ -438,6 +455,10 @@ pub enum Reply {
     Assistants(Assistants),
     /// The assistant.
     Assistant(Assistant),
+    /// How the app lives on a desktop.
+    Desktop(DesktopSettings),
+    /// What the page shall do, in this order.
+    PageActions(Vec<PageAction>),
     /// The library.
     Library(Library),
     /// The recommended models.
@@ -479,6 +500,8 @@ pub enum AppEvent {
     ConversationFolders(Vec<ConversationFolder>),
     /// The assistants and presets.
     Assistants(Assistants),
+    /// Something that the page shall do.
+    Do(PageAction),
     /// The library.
     Library(Library),
     /// The downloads, at most four times a second.

@@ -7,6 +7,7 @@ mod command;
 mod conversation;
 mod conversation_list;
 mod convert;
+mod desktop;
 mod error;
 mod exact_prompt;
 mod exchange;
@@ -28,6 +29,7 @@ pub use convert::{
     Caution, Conversion, ConversionOffer, ConversionRecord, ConversionRequest, ConversionStage,
     ConversionState, ConversionTarget, Measurement, Quality, Share, TensorProgress,
 };
+pub use desktop::{DesktopSettings, PageAction};
 pub use error::{Error, Problem, TokenProblem};
 pub use exact_prompt::{ExactPrompt, PromptPart, PromptSource, PromptToken};
 pub use exchange::{ExportFormat, ImportReport, ItemSkipReason, SkippedItem};

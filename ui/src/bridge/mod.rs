@@ -3,8 +3,10 @@
 //! The shell provides its interface as `window.__TAURI__`. In a plain browser it is missing:
 //! [`is_available`] returns false, and the page shows a notice.
 
+mod desktop;
 mod drag;
 
+pub(crate) use desktop::{ask_quickly, desktop, is_quick, pending_actions, set_title};
 pub(crate) use drag::{Drag, on_drag};
 
 use js_sys::{Array, Object, Reflect, Uint8Array};

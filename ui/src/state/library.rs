@@ -139,6 +139,8 @@ pub(crate) struct LibraryState {
     pub(crate) is_dragging: RwSignal<bool>,
     /// The file of the first model: it is used as soon as it is downloaded.
     pub(crate) awaited_file: RwSignal<Option<HubFile>>,
+    /// The paths of files that the system opened with Lilims, which may be imported.
+    pub(crate) offered: RwSignal<Vec<String>>,
     last_search: StoredValue<Option<Search>>,
     /// The last requested offer.
     last_offer: StoredValue<Option<Action>>,
@@ -167,6 +169,7 @@ impl LibraryState {
             busy: RwSignal::default(),
             is_dragging: RwSignal::default(),
             awaited_file: RwSignal::default(),
+            offered: RwSignal::default(),
             last_search: StoredValue::new(None),
             last_offer: StoredValue::new(None),
         }
@@ -184,7 +187,9 @@ impl LibraryState {
         if !self.is_open.get_untracked() {
             return false;
         }
-        if self.convert_view.with_untracked(Option::is_some) {
+        if self.offered.with_untracked(|paths| !paths.is_empty()) {
+            self.offered.set(Vec::new());
+        } else if self.convert_view.with_untracked(Option::is_some) {
             self.convert_view.set(None);
         } else if self.plan.with_untracked(Option::is_some) {
             self.plan.set(None);

@@ -10,6 +10,8 @@ use crate::text::{self, text};
 pub(crate) fn PageSettings(
     /// The look of the page.
     appearance: Appearance,
+    /// More settings below.
+    children: Children,
 ) -> impl IntoView {
     let themes = THEMES.map(|theme| {
         let name = match theme {
@@ -30,6 +32,7 @@ pub(crate) fn PageSettings(
             {choice("theme", text!(appearance.theme), themes.into(), appearance.theme)}
             {choice("text-size", text!(appearance.text_size), sizes.into(), appearance.text_size)}
             {choice("language", text!(appearance.language), languages, appearance.language)}
+            {children()}
         </section>
     }
 }
