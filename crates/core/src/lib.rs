@@ -13,6 +13,7 @@ mod conversations;
 pub mod conversions;
 mod database;
 mod destination;
+pub mod documents;
 mod error;
 mod exchange;
 mod formula;

@@ -6,6 +6,7 @@ mod command;
 mod conversation;
 mod conversation_list;
 mod convert;
+mod document;
 mod error;
 mod exchange;
 mod library;
@@ -24,6 +25,7 @@ pub use convert::{
     Caution, Conversion, ConversionOffer, ConversionRecord, ConversionRequest, ConversionStage,
     ConversionState, ConversionTarget, Measurement, Quality, Share, TensorProgress,
 };
+pub use document::{Attachment, AttachmentKind, AttachmentNote, AttachmentUse, ForeignKind};
 pub use error::{Error, Problem, TokenProblem};
 pub use exchange::{ExportFormat, ImportReport, ItemSkipReason, SkippedItem};
 pub use library::{

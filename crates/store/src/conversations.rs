@@ -22,6 +22,7 @@ pub(crate) use answers::{Writer, stop_abandoned};
 pub use folders::Folder;
 pub use id::{ConversationId, FolderId, MessageId};
 pub use search::SearchHit;
+pub(crate) use search::is_without_spaces;
 pub use title::{TitleOrigin, question_title};
 pub use transfer::{Inserted, WholeConversation};
 pub use tree::{Message, MessageState, NewMessage, Part, PartKind, Role, TreeNode};
