@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use leptos::{ev, prelude::*, task::spawn_local};
 use lilims_ipc::{
-    AppEvent, Attempt, BranchNode, ContextView, Error, MessageId, ModelInfo, ModelStatus, Options,
-    Overflow, Problem,
+    AppEvent, AttachmentChange, Attempt, BranchNode, ContextView, Error, MessageId, ModelInfo,
+    ModelStatus, Options, Overflow, Problem,
 };
 
 use crate::bridge::{self, is_apple};
@@ -50,11 +50,13 @@ fn ChatPage() -> impl IntoView {
     follow_application(chat, sidebar, library);
     keep_options(chat, page.outbox);
     page.start();
-    follow_library(library, act);
+    follow_library(library, act, move |paths| {
+        page.change_attachments(AttachmentChange::Files { paths });
+    });
     follow_first_model(library, chat, act);
     handle_keys(page, menus, branches, [settings_open, context_open, picker_open], library);
 
-    let ask = Callback::new(move |question: Arc<str>| page.dispatch(chat.ask(&question)));
+    let ask = Callback::new(move |question: Arc<str>| page.ask(&question));
     let stop = Callback::new(move |()| stop(chat));
     let submit = Callback::new(move |()| page.submit());
     let new_chat = Callback::new(move |()| {
@@ -141,7 +143,7 @@ fn ChatPage() -> impl IntoView {
             </Show>
             <ProseLayer services=prose/>
             <LibraryPage state=library chat act/>
-            <div class="chat" class:behind=library.is_open>
+            <div class="chat" class:behind=library.is_open class:dropping=library.is_dragging>
             <Show when=move || branches.with(Option::is_some)>
                 <BranchMap
                     nodes=Signal::derive(move || branches.get().unwrap_or_default())
@@ -226,6 +228,8 @@ fn ChatPage() -> impl IntoView {
                 conversation=chat.conversation
                 on_submit=submit
                 on_stop=stop
+                attachments=page.attachments
+                attachment_actions=page.attachment_actions()
                 picker=view! { <Picker state=library chat is_open=picker_open act/> }.into_any()
             >
                 <ContextMeter view=context panel_open=context_open/>

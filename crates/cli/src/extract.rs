@@ -34,14 +34,14 @@ impl Extract {
             ..documents::Options::default()
         };
         let read = interrupt::during(|cancel| documents::read(&self.file, &bounds, cancel));
-        let attachment = read?;
+        let document = read?;
         if self.json {
-            return output::show_json(&attachment);
+            return output::show_json(&document);
         }
-        for note in &attachment.notes {
+        for note in &document.notes {
             output::note(&messages::attachment_note(note));
         }
-        let mut text = attachment.text.unwrap_or_default();
+        let mut text = document.text;
         if !text.ends_with('\n') {
             text.push('\n');
         }

@@ -1,5 +1,6 @@
 //! The application: commands in, events out.
 
+mod attachments;
 mod conversations;
 mod library;
 mod load;
@@ -130,6 +131,13 @@ impl App {
             command if conversations::is_own(&command) => {
                 return self.call_conversations(command).await;
             }
+            Command::Attachments { conversation, change } => {
+                let app = self.clone();
+                return blocking(move || {
+                    attachments::change(&app.0.host, &app.0.conversations, &conversation, change)
+                })
+                .await;
+            }
             Command::ConversionOffer { name, is_weighed } => {
                 let offer = move |it: &LibraryHandle| {
                     conversions::offer(it.library()?, &name, is_weighed).map(Reply::Offer)
@@ -149,6 +157,7 @@ impl App {
             Command::ClearConversion => converter.clear(),
             Command::ChooseAndImport
             | Command::ChooseAndAddFolder
+            | Command::ChooseAndAttach { .. }
             | Command::ChooseAndExport { .. }
             | Command::ChooseAndImportConversations => {
                 return Err(Error::internal("this door has no dialogs"));

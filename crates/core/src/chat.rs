@@ -15,6 +15,7 @@ use crate::answer_stream::{AnswerStream, Ending};
 use crate::conversations::{Question, bound_saved_sessions};
 use crate::model_host::ChatBackend;
 use crate::problem;
+use crate::token_count::CountTokens;
 
 /// A model and its session, which outlasts a turn, so that a turn reads only its new tokens.
 pub struct Chat {
@@ -119,6 +120,15 @@ impl ChatBackend for Chat {
         let view = self.session.as_ref().map(|session| view(&session.conversation, question));
         let outcome = Outcome { finish: finish(answer.finish), stats: stats(&answer.progress) };
         Ok(Ending { outcome, view: view.unwrap_or_default() })
+    }
+
+    fn count_tokens(&self) -> Option<CountTokens> {
+        // Nothing that counts keeps an unloaded model in memory.
+        let model = Arc::downgrade(&self.model);
+        Some(Arc::new(move |text| {
+            let model = model.upgrade()?;
+            model.tokenizer().encode(text, false).ok().map(|tokens| tokens.len())
+        }))
     }
 
     fn discard(&mut self) {

@@ -8,21 +8,40 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use lilims_documents::{Document, Kind, Note, passages};
-use lilims_ipc::{Attachment, AttachmentKind, AttachmentNote};
+use lilims_ipc::{AttachmentKind, AttachmentNote};
 use lilims_store::PassageIndex;
+use serde::Serialize;
 
 use crate::Error;
 
 pub use lilims_documents::Options;
-pub use lilims_documents::prompt::Content;
+pub(crate) use lilims_documents::prompt::Content;
 
 /// The size of a passage: a paragraph or two, so that some of them fit any context.
 const PASSAGE_WORDS: usize = 150;
 /// The most passages of a ranking that are looked at.
 const MAX_RANKED: usize = 500;
 
-/// Counts the tokens of a text; the caller knows the model.
-pub type CountTokens<'a> = dyn FnMut(&str) -> Result<usize, Error> + 'a;
+/// A document that was read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ReadDocument {
+    /// The file's name without its folder, on one line; may be untrusted.
+    pub name: String,
+    /// What the file is.
+    pub kind: AttachmentKind,
+    /// The file's size in bytes.
+    pub size_bytes: u64,
+    /// Its text.
+    pub text: String,
+    /// What was guessed or left out when it was read.
+    pub notes: Vec<AttachmentNote>,
+}
+
+/// A place in a text, in bytes.
+pub(crate) type Piece = Range<usize>;
+
+/// Counts the tokens of a text, or estimates them.
+type CountTokens<'a> = dyn FnMut(&str) -> usize + 'a;
 
 /// Where this process was started to read a document, reads it and ends the process; else does nothing.
 ///
@@ -31,74 +50,86 @@ pub fn run_reader_if_requested() {
     lilims_documents::child::run_if_requested();
 }
 
-/// Reads the document in a file. Its tokens are not counted yet.
+/// Reads the document in a file.
 ///
 /// # Errors
 /// [`Error::Document`].
-pub fn read(path: &Path, options: &Options, cancel: &AtomicBool) -> Result<Attachment, Error> {
+pub fn read(path: &Path, options: &Options, cancel: &AtomicBool) -> Result<ReadDocument, Error> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let document = lilims_documents::read(path, options, cancel);
     let document = document.map_err(|source| Error::Document { name, source })?;
     // Where the file is gone by now, its text still says how large it was.
     let size_bytes = path.metadata().map_or(document.text.len() as u64, |it| it.len());
-    Ok(attachment(document, size_bytes))
+    Ok(read_document(document, size_bytes))
 }
 
-/// Reads the document in `bytes`, as of a file of this name: what was dropped or pasted. A long pasted
-/// text is a document, too.
+/// A text that was pasted as a document of this name.
 ///
 /// # Errors
 /// [`Error::Document`].
-pub fn read_bytes(
-    name: &str,
-    bytes: Vec<u8>,
-    options: &Options,
-    cancel: &AtomicBool,
-) -> Result<Attachment, Error> {
-    let size_bytes = bytes.len() as u64;
-    let document = lilims_documents::from_bytes(name, bytes, options, cancel);
+pub(crate) fn pasted(name: &str, text: String) -> Result<ReadDocument, Error> {
+    let size_bytes = text.len() as u64;
+    let document = lilims_documents::from_text(name, text, &Options::default());
     let document = document.map_err(|source| Error::Document { name: name.to_owned(), source })?;
-    Ok(attachment(document, size_bytes))
+    Ok(read_document(document, size_bytes))
 }
 
-/// Writes attachments before a question, as the model reads them; for each, what of it is sent.
-pub fn prompt(attachments: &[(&Attachment, Content<'_>)], question: &str) -> String {
-    let attached: Vec<_> = attachments
+/// Writes documents before a question, as the model reads them: of each its name, its kind and what of it
+/// is sent.
+pub(crate) fn prompt(documents: &[(&str, AttachmentKind, Content<'_>)], question: &str) -> String {
+    let attached: Vec<_> = documents
         .iter()
-        .map(|(attachment, content)| lilims_documents::prompt::Attached {
-            name: &attachment.name,
-            kind: kind(attachment.kind),
+        .map(|(name, of, content)| lilims_documents::prompt::Attached {
+            name,
+            kind: kind(*of),
             content: content.clone(),
         })
         .collect();
     lilims_documents::prompt::render(&attached, question)
 }
 
-/// Where the beginning of `text` ends that has at most `max_tokens`, at the border of a passage.
-///
-/// # Errors
-/// Those of `count`.
-pub fn beginning(
-    text: &str,
-    max_tokens: usize,
-    count: &mut CountTokens<'_>,
-) -> Result<usize, Error> {
-    let (mut n_tokens, mut end) = (0, 0);
-    for passage in passages(text, PASSAGE_WORDS) {
-        n_tokens += count(&text[passage.clone()])?;
-        if n_tokens > max_tokens {
+/// The beginning and the end of `text` with at most `max_tokens` together, about half of them each, cut
+/// at the borders of passages. One piece where they meet.
+pub(crate) fn ends(text: &str, max_tokens: usize, count: &mut CountTokens<'_>) -> Vec<Piece> {
+    let passages = passages(text, PASSAGE_WORDS);
+    let (mut n_tokens, mut n_first) = (0, 0);
+    for passage in &passages {
+        let more = count(&text[passage.clone()]);
+        if n_tokens + more > max_tokens / 2 {
             break;
         }
-        end = passage.end;
+        n_tokens += more;
+        n_first += 1;
     }
-    Ok(end)
+    let mut start = passages.len();
+    while start > n_first {
+        let more = count(&text[passages[start - 1].clone()]);
+        if n_tokens + more > max_tokens {
+            break;
+        }
+        n_tokens += more;
+        start -= 1;
+    }
+    joined((0..n_first).chain(start..passages.len()).map(|idx| passages[idx].clone()))
+}
+
+/// Places in their order; neighbours become one.
+fn joined(pieces: impl Iterator<Item = Piece>) -> Vec<Piece> {
+    let mut joined: Vec<Piece> = Vec::new();
+    for piece in pieces {
+        match joined.last_mut() {
+            Some(last) if last.end == piece.start => last.end = piece.end,
+            _ => joined.push(piece),
+        }
+    }
+    joined
 }
 
 /// A document that is asked over: its passages and their index. Making one takes about 0.05 s for each
-/// MB of text; it is worth keeping for the next question.
-pub struct Passages<'a> {
+/// MB of text.
+pub(crate) struct Passages<'a> {
     text: &'a str,
-    ranges: Vec<Range<usize>>,
+    ranges: Vec<Piece>,
     index: PassageIndex,
 }
 
@@ -107,7 +138,7 @@ impl<'a> Passages<'a> {
     ///
     /// # Errors
     /// [`Error::Problem`], where the index fails.
-    pub fn new(text: &'a str) -> Result<Self, Error> {
+    pub(crate) fn new(text: &'a str) -> Result<Self, Error> {
         let ranges = passages(text, PASSAGE_WORDS);
         let index = PassageIndex::new(ranges.iter().map(|range| &text[range.clone()]));
         Ok(Self { text, ranges, index: index.map_err(not_searched)? })
@@ -118,13 +149,13 @@ impl<'a> Passages<'a> {
     /// beginning.
     ///
     /// # Errors
-    /// Those of `count`; [`Error::Problem`], where the index fails.
-    pub fn best(
+    /// [`Error::Problem`], where the index fails.
+    pub(crate) fn best(
         &self,
         question: &str,
         max_tokens: usize,
         count: &mut CountTokens<'_>,
-    ) -> Result<Vec<&'a str>, Error> {
+    ) -> Result<Vec<Piece>, Error> {
         let ranked = self.index.rank(question, MAX_RANKED).map_err(not_searched)?;
         let mut order: Vec<usize> = ranked.into_iter().map(|passage| passage.idx).collect();
         if order.is_empty() {
@@ -133,7 +164,7 @@ impl<'a> Passages<'a> {
         let (mut chosen, mut n_tokens) = (Vec::new(), 0);
         for idx in order {
             let Some(range) = self.ranges.get(idx) else { continue };
-            let more = count(&self.text[range.clone()])?;
+            let more = count(&self.text[range.clone()]);
             if n_tokens + more > max_tokens {
                 break;
             }
@@ -141,14 +172,7 @@ impl<'a> Passages<'a> {
             chosen.push(idx);
         }
         chosen.sort_unstable();
-        let mut joined: Vec<Range<usize>> = Vec::new();
-        for range in chosen.into_iter().map(|idx| self.ranges[idx].clone()) {
-            match joined.last_mut() {
-                Some(last) if last.end == range.start => last.end = range.end,
-                _ => joined.push(range),
-            }
-        }
-        Ok(joined.into_iter().map(|range| &self.text[range]).collect())
+        Ok(joined(chosen.into_iter().map(|idx| self.ranges[idx].clone())))
     }
 }
 
@@ -156,9 +180,9 @@ fn not_searched(error: lilims_store::Error) -> Error {
     Error::Problem(lilims_ipc::Error::caused_by(lilims_ipc::Problem::Internal, &error))
 }
 
-fn attachment(document: Document, size_bytes: u64) -> Attachment {
+fn read_document(document: Document, size_bytes: u64) -> ReadDocument {
     let Document { name, kind, text, notes } = document;
-    Attachment {
+    ReadDocument {
         name,
         kind: match kind {
             Kind::Text => AttachmentKind::Text,
@@ -170,8 +194,7 @@ fn attachment(document: Document, size_bytes: u64) -> Attachment {
             Kind::Pdf => AttachmentKind::Pdf,
         },
         size_bytes,
-        text: Some(text),
-        n_tokens: None,
+        text,
         notes: notes.into_iter().map(note).collect(),
     }
 }
@@ -217,8 +240,12 @@ mod tests {
 
     use super::*;
 
-    fn count_words(text: &str) -> Result<usize, Error> {
-        Ok(text.split_whitespace().count())
+    fn count_words(text: &str) -> usize {
+        text.split_whitespace().count()
+    }
+
+    fn texts<'a>(text: &'a str, pieces: &[Piece]) -> Vec<&'a str> {
+        pieces.iter().map(|piece| &text[piece.clone()]).collect()
     }
 
     fn never() -> AtomicBool {
@@ -226,36 +253,38 @@ mod tests {
     }
 
     #[test]
-    fn files_and_pasted_texts_become_attachments() {
+    fn files_and_pasted_texts_become_documents() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("Größe.csv");
         fs::write(&path, "a,b\r\n1,2\r\n").unwrap();
-        let attachment = read(&path, &Options::default(), &never()).unwrap();
-        assert_eq!((attachment.name.as_str(), attachment.size_bytes), ("Größe.csv", 10));
-        assert_eq!(attachment.kind, AttachmentKind::Table);
-        assert_eq!(attachment.text.as_deref(), Some("a,b\n1,2\n"));
-        let content = Content::Whole(attachment.text.as_deref().unwrap());
+        let document = read(&path, &Options::default(), &never()).unwrap();
+        assert_eq!((document.name.as_str(), document.size_bytes), ("Größe.csv", 10));
+        assert_eq!((document.kind, &*document.text), (AttachmentKind::Table, "a,b\n1,2\n"));
+        let content = Content::Whole(&document.text);
         assert_eq!(
-            prompt(&[(&attachment, content)], "Which?"),
+            prompt(&[(&document.name, document.kind, content)], "Which?"),
             "Document Größe.csv:\n```csv\na,b\n1,2\n```\n\nWhich?"
         );
-        let pasted = read_bytes("Pasted text", b"x".to_vec(), &Options::default(), &never());
-        assert_eq!(pasted.unwrap().kind, AttachmentKind::Text);
+        let pasted = pasted("Pasted text", "<p>a\r\nb</p>".to_owned()).unwrap();
+        assert_eq!((pasted.kind, &*pasted.text), (AttachmentKind::Text, "<p>a\nb</p>"));
     }
 
     #[test]
     fn what_cannot_be_read_has_its_code() {
-        let read = |name: &str, bytes: &[u8], options: &Options, cancel| {
-            read_bytes(name, bytes.to_vec(), options, &AtomicBool::new(cancel)).unwrap_err()
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.x");
+        let read = |bytes: &[u8], options: &Options, cancel| {
+            fs::write(&path, bytes).unwrap();
+            read(&path, options, &AtomicBool::new(cancel)).unwrap_err()
         };
         let (options, file) = (Options::default(), || "a.x".to_owned());
         let what = lilims_ipc::ForeignKind::Image;
-        let error = read("a.x", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", &options, false);
+        let error = read(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", &options, false);
         assert_eq!(error.problem(), Problem::DocumentUnsupported { file: file(), what });
         let small = Options { file_bytes: 3, ..Options::default() };
-        let error = read("a.x", b"long", &small, false);
+        let error = read(b"long", &small, false);
         assert_eq!(error.problem(), Problem::DocumentTooLarge { file: file(), limit_bytes: 3 });
-        assert!(read("a.html", b"<p>x", &options, true).is_cancelled());
+        assert!(read(b"<!doctype html><p>x", &options, true).is_cancelled());
         let error = super::read(Path::new("/nonexistent/a.pdf"), &options, &never()).unwrap_err();
         assert_eq!(error.problem(), Problem::FileUnusable { path: "/nonexistent/a.pdf".into() });
     }
@@ -265,14 +294,24 @@ mod tests {
         let filler = "The garden is old and the house is large. ".repeat(18);
         let text = format!("{filler}\n\nTenants may cancel with three months' notice.\n\n{filler}");
         let passages = Passages::new(&text).unwrap();
-        let best = passages.best("How long is the notice?", 200, &mut count_words).unwrap();
-        assert!(best.concat().contains("three months"), "{best:?}");
-        assert!(count_words(&best.concat()).unwrap() <= 200);
-        let none = passages.best("zebra", 200, &mut count_words).unwrap();
-        assert!(text.starts_with(none[0]), "{none:?}");
-        assert_eq!(passages.best("garden", 1_000_000, &mut count_words).unwrap(), [text.as_str()]);
-        assert!(passages.best("garden", 1, &mut count_words).unwrap().is_empty());
-        let end = beginning(&text, 170, &mut count_words).unwrap();
-        assert!(end > 0 && count_words(&text[..end]).unwrap() <= 170);
+        let best = |question, max_tokens| {
+            texts(&text, &passages.best(question, max_tokens, &mut count_words).unwrap())
+        };
+        let notice = best("How long is the notice?", 200).concat();
+        assert!(notice.contains("three months") && count_words(&notice) <= 200, "{notice}");
+        assert!(text.starts_with(best("zebra", 200)[0]));
+        assert_eq!(best("garden", 1_000_000), [text.as_str()]);
+        assert!(best("garden", 1).is_empty());
+    }
+
+    #[test]
+    fn beginning_and_end_are_sent() {
+        let text = (0..90).map(|n| format!("Line {n} has some words.\n\n")).collect::<String>();
+        let kept = |max_tokens| texts(&text, &ends(&text, max_tokens, &mut count_words));
+        let [first, last] = kept(320)[..] else { panic!("{:?}", kept(320)) };
+        assert!(text.starts_with(first) && text.ends_with(last));
+        assert!(count_words(first) + count_words(last) <= 320);
+        assert_eq!(kept(1_000_000), [text.as_str()]);
+        assert!(kept(1).is_empty());
     }
 }

@@ -31,6 +31,7 @@ mod notifier;
 #[cfg(test)]
 mod parrot;
 mod problem;
+mod token_count;
 pub mod tokens;
 
 pub use answer_stream::{AnswerStream, Ending};
@@ -52,3 +53,4 @@ pub use lilims_engine::{
 pub use local_chat::{LocalChat, Turn};
 pub use local_model::{AnswerOptions, LocalModel, OneAnswer, PromptRequest};
 pub use model_host::{ChatBackend, Idle, Loaded, ModelHost, Target};
+pub use token_count::CountTokens;

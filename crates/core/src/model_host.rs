@@ -18,6 +18,7 @@ use parking_lot::Mutex;
 
 use crate::answer_stream::{AnswerStream, Ending};
 use crate::conversations::Question;
+use crate::token_count::{CountTokens, TokenCounter};
 
 /// How long shutting down waits for the thread: longer than a token takes, shorter than a user's
 /// patience.
@@ -44,6 +45,9 @@ pub trait ChatBackend {
         cancel: &AtomicBool,
         stream: &mut AnswerStream,
     ) -> Result<Ending, Error>;
+
+    /// What counts tokens in the model's vocabulary on other threads, as long as the model is loaded.
+    fn count_tokens(&self) -> Option<CountTokens>;
 
     /// Drops the session, which a panic may have left in an unknown state.
     fn discard(&mut self);
@@ -94,6 +98,8 @@ struct Shared {
     answering: Mutex<Option<Answering>>,
     /// The question that waits for the thread, or for a model.
     waiting: Mutex<Option<Waiting>>,
+    /// Of the model that was loaded last.
+    counter: Mutex<TokenCounter>,
     notify: Box<dyn Fn(&ModelStatus) + Send + Sync>,
 }
 
@@ -161,6 +167,7 @@ impl ModelHost {
             status: Mutex::new(status),
             answering: Mutex::new(None),
             waiting: Mutex::new(None),
+            counter: Mutex::default(),
             notify: Box::new(notify),
         });
         let (jobs, queue) = channel();
@@ -186,6 +193,11 @@ impl ModelHost {
     /// The status of the model.
     pub fn status(&self) -> ModelStatus {
         self.shared.status.lock().clone()
+    }
+
+    /// What counts tokens in the vocabulary of the model that was loaded last.
+    pub(crate) fn token_counter(&self) -> TokenCounter {
+        self.shared.counter.lock().clone()
     }
 
     /// Begins a turn, in which one question of a conversation is answered.
@@ -463,6 +475,9 @@ impl Worker {
             .unwrap_or_else(|_| Err(Error::internal("a panic while loading")));
         let status = match loaded {
             Ok((model, backend)) => {
+                let (name, context_tokens) = (model.name.clone(), model.context_tokens as usize);
+                let counter = TokenCounter::new(name, context_tokens, backend.count_tokens());
+                *shared.counter.lock() = counter;
                 self.backend = Some(backend);
                 ModelStatus::Ready { model }
             }

@@ -1,5 +1,6 @@
 //! A stand-in for the model, for tests of the model's thread.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
@@ -13,6 +14,7 @@ use lilims_ipc::{
 use crate::answer_stream::{AnswerStream, Ending};
 use crate::conversations::Question;
 use crate::model_host::{ChatBackend, Loaded};
+use crate::token_count::CountTokens;
 
 /// Fails a test that would hang; nothing here takes a fraction of it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -43,6 +45,11 @@ impl ChatBackend for Parrot {
         }
     }
 
+    /// Words are its tokens.
+    fn count_tokens(&self) -> Option<CountTokens> {
+        Some(Arc::new(|text| Some(text.split_whitespace().count())))
+    }
+
     fn discard(&mut self) {}
 
     fn forget(&mut self, _conversation: &ConversationId) {}
@@ -69,7 +76,7 @@ pub(crate) fn loaded() -> Result<Loaded, Error> {
         family: "bird".to_owned(),
         quantisation: "F32".to_owned(),
         size_bytes: 1,
-        context_tokens: 1,
+        context_tokens: 400,
         backend: "test".to_owned(),
         cache_bytes: 1,
         can_slide: true,

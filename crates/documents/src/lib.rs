@@ -171,6 +171,20 @@ pub fn from_bytes(
     Ok(Document { name, kind, text, notes })
 }
 
+/// A text that is no file, such as one that was pasted, as a document: nothing of it is read as marks of
+/// another format.
+///
+/// # Errors
+/// [`Error::TextTooLong`].
+pub fn from_text(name: &str, text: String, options: &Options) -> Result<Document, Error> {
+    let mut notes = Vec::new();
+    let text = clean::text(text, &mut notes);
+    if text.len() > options.text_bytes {
+        return Err(Error::TextTooLong { limit_bytes: options.text_bytes });
+    }
+    Ok(Document { name: clean::line(name), kind: Kind::Text, text, notes })
+}
+
 /// The bounds of one document that is being read in this process.
 pub(crate) struct Watch<'a> {
     started: Instant,

@@ -28,8 +28,8 @@ pub struct Attached<'a> {
 pub enum Content<'a> {
     /// All of it.
     Whole(&'a str),
-    /// Its beginning.
-    Beginning(&'a str),
+    /// Its beginning and its end; one piece where they meet.
+    Ends(Vec<&'a str>),
     /// Some passages, in their order.
     Passages(Vec<&'a str>),
 }
@@ -47,14 +47,10 @@ pub fn render(documents: &[Attached<'_>], question: &str) -> String {
 
 fn render_document(prompt: &mut String, document: &Attached<'_>) {
     let Attached { name, kind, content } = document;
-    let passages = match content {
-        Content::Whole(text) | Content::Beginning(text) => vec![*text],
-        Content::Passages(passages) => passages.clone(),
-    };
-    let (label, is_cut) = match content {
-        Content::Whole(_) => ("Document", false),
-        Content::Beginning(_) => ("Beginning of the document", true),
-        Content::Passages(_) => ("Passages of the document", false),
+    let (label, passages) = match content {
+        Content::Whole(text) => ("Document", std::slice::from_ref(text)),
+        Content::Ends(ends) => ("Beginning and end of the document", &ends[..]),
+        Content::Passages(passages) => ("Passages of the document", &passages[..]),
     };
     let longest = passages.iter().map(|text| longest_run(text)).max().unwrap_or(0);
     let fence = "`".repeat(MIN_FENCE_LEN.max(longest + 1));
@@ -71,9 +67,6 @@ fn render_document(prompt: &mut String, document: &Attached<'_>) {
         }
         prompt.push_str(text.trim_end_matches('\n'));
         prompt.push('\n');
-    }
-    if is_cut {
-        prompt.push_str(&format!("{LEFT_OUT}\n"));
     }
     prompt.push_str(&fence);
     prompt.push('\n');
@@ -104,11 +97,11 @@ mod tests {
             "Document lib.rs:\n```rust\nfn a() {}\n```\n\n\
              Passages of the document book.pdf:\n```\none\n[…]\ntwo\n```\n\nWhat is it?"
         );
-        let content = Content::Beginning("a\n\n");
-        let begun = Attached { name: "a.txt", kind: Kind::Text, content };
+        let content = Content::Ends(vec!["a\n\n", "z"]);
+        let cut = Attached { name: "a.txt", kind: Kind::Text, content };
         assert_eq!(
-            render(&[begun], "?"),
-            "Beginning of the document a.txt:\n```\na\n[…]\n```\n\n?"
+            render(&[cut], "?"),
+            "Beginning and end of the document a.txt:\n```\na\n[…]\nz\n```\n\n?"
         );
         assert_eq!(render(&[], "?"), "?");
     }

@@ -3,11 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BranchNode, CatalogueModel, CodeRun, Conversation, ConversationChange, ConversationFolder,
-    ConversationHead, ConversationId, ConversationList, Conversion, ConversionOffer,
-    ConversionRequest, Download, DownloadPlan, ExportFormat, Fit, FolderId, Formula, ImportReport,
-    Library, Limits, MathPiece, MessageId, ModelStatus, Options, Overflow, Report, Repository,
-    Search, SearchHit, SearchResult,
+    AttachmentChange, Attachments, BranchNode, CatalogueModel, CodeRun, Conversation,
+    ConversationChange, ConversationFolder, ConversationHead, ConversationId, ConversationList,
+    Conversion, ConversionOffer, ConversionRequest, Download, DownloadPlan, ExportFormat, Fit,
+    FolderId, Formula, ImportReport, Library, Limits, MathPiece, MessageId, ModelStatus, Options,
+    Overflow, Report, Repository, Search, SearchHit, SearchResult,
 };
 
 /// A request to the application. Each variant names the reply that it gets; without one, that is
@@ -107,6 +107,20 @@ pub enum Command {
         conversation: ConversationId,
         /// The text; an empty one removes the draft.
         text: String,
+    },
+    /// Changes or lists the documents that are attached to the draft of a conversation:
+    /// [`Reply::Attachments`].
+    Attachments {
+        /// The conversation.
+        conversation: ConversationId,
+        /// The change.
+        change: AttachmentChange,
+    },
+    /// Lets the user choose files, and attaches them: [`Reply::Attachments`], or [`Reply::Done`] if none
+    /// were chosen. Doors without dialogs do not have it.
+    ChooseAndAttach {
+        /// The conversation.
+        conversation: ConversationId,
     },
     /// Creates a folder of conversations: [`Reply::ConversationFolder`].
     CreateConversationFolder {
@@ -341,6 +355,8 @@ pub enum Reply {
     SearchHits(Vec<SearchHit>),
     /// The messages of a conversation, each after the one that it follows.
     BranchMap(Vec<BranchNode>),
+    /// The documents that are attached to a draft.
+    Attachments(Attachments),
     /// The folder.
     ConversationFolder(ConversationFolder),
     /// How many conversations were exported.

@@ -2,20 +2,24 @@
 //!
 //! Every type is plain data with a fixed JSON form. Nothing here runs anything.
 
+mod attachment;
 mod command;
 mod conversation;
 mod conversation_list;
 mod convert;
-mod document;
 mod error;
 mod exchange;
 mod library;
 mod text;
 
+pub use attachment::{
+    Attachment, AttachmentChange, AttachmentKind, AttachmentNote, AttachmentUse, Attachments,
+    ForeignKind,
+};
 pub use command::{AppEvent, Command, Reply};
 pub use conversation::{
-    ContextView, Conversation, ConversationId, Event, Finish, FolderId, Message, MessageId,
-    MessageState, Outcome, Overflow, Phase, PromptNote, Reasoning, Request, Role, Stats,
+    AttachmentId, ContextView, Conversation, ConversationId, Event, Finish, FolderId, Message,
+    MessageId, MessageState, Outcome, Overflow, Phase, PromptNote, Reasoning, Request, Role, Stats,
 };
 pub use conversation_list::{
     BranchNode, ConversationChange, ConversationFolder, ConversationHead, ConversationList,
@@ -25,7 +29,6 @@ pub use convert::{
     Caution, Conversion, ConversionOffer, ConversionRecord, ConversionRequest, ConversionStage,
     ConversionState, ConversionTarget, Measurement, Quality, Share, TensorProgress,
 };
-pub use document::{Attachment, AttachmentKind, AttachmentNote, AttachmentUse, ForeignKind};
 pub use error::{Error, Problem, TokenProblem};
 pub use exchange::{ExportFormat, ImportReport, ItemSkipReason, SkippedItem};
 pub use library::{

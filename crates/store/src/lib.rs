@@ -35,9 +35,10 @@ use parking_lot::{Mutex, MutexGuard};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 pub use conversations::{
-    Conversation, ConversationChange, ConversationHead, ConversationId, Delta, Draft, Ending,
-    Folder, FolderId, Inserted, Message, MessageId, MessageState, NewMessage, Part, PartKind, Role,
-    SearchHit, TitleOrigin, TreeNode, WholeConversation, question_title,
+    AttachmentId, Conversation, ConversationChange, ConversationHead, ConversationId, Delta, Draft,
+    DraftAttachment, Ending, Folder, FolderId, Inserted, Message, MessageId, MessageState,
+    NewMessage, Part, PartKind, Role, SearchHit, TitleOrigin, TreeNode, WholeConversation,
+    question_title,
 };
 pub use documents::{PassageIndex, RankedPassage};
 pub use downloads::{DownloadChange, DownloadState, QueuedDownload, Source};

@@ -1,5 +1,6 @@
 //! The components of the page. Each takes data and callbacks; none calls the shell.
 
+mod attachments;
 mod branch_map;
 mod composer;
 mod context_meter;
@@ -28,6 +29,7 @@ mod undo_notice;
 mod untrusted;
 mod window_line;
 
+pub(crate) use attachments::AttachmentActions;
 pub(crate) use branch_map::BranchMap;
 pub(crate) use composer::Composer;
 pub(crate) use context_meter::ContextMeter;

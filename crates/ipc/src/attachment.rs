@@ -1,32 +1,81 @@
-//! Documents that are attached to a question.
+//! Documents that are attached to questions: those of a draft, and those that were sent.
 
 use serde::{Deserialize, Serialize};
 
-/// A document that was read, before it is sent or as it was sent.
+use crate::{AttachmentId, Error};
+
+/// A document that is attached to a draft or was sent with a question, without its text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attachment {
+    /// Names it among those of its draft or its question.
+    pub id: AttachmentId,
     /// The file's name without its folder, on one line; may be untrusted.
     pub name: String,
     /// What the file is.
     pub kind: AttachmentKind,
     /// The file's size in bytes.
     pub size_bytes: u64,
-    /// Its text; `None` where only the description crosses.
-    #[serde(default)]
-    pub text: Option<String>,
-    /// The tokens of its text in the loaded model's vocabulary; `None` while they are not counted.
-    #[serde(default)]
-    pub n_tokens: Option<u32>,
+    /// The tokens of its text in the vocabulary of the model that is or was loaded; `None` while they
+    /// are not counted.
+    pub tokens: Option<u32>,
+    /// Whether all of it fits the context beside the attachments before it; `None` while that is not
+    /// known, and of one that was sent.
+    pub fits: Option<bool>,
+    /// How it is sent, or was sent.
+    pub sent_as: AttachmentUse,
+    /// The tokens of what was sent; `None` in a draft, and where they were not counted.
+    pub sent_tokens: Option<u32>,
     /// What was guessed or left out when it was read.
-    #[serde(default)]
     pub notes: Vec<AttachmentNote>,
 }
 
+/// The documents that are attached to a draft.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Attachments {
+    /// The documents, in the order in which they were attached.
+    pub attachments: Vec<Attachment>,
+    /// Why files of the command were not attached.
+    pub failures: Vec<Error>,
+}
+
+/// A change of the documents that are attached to a draft.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "change", rename_all = "kebab-case")]
+pub enum AttachmentChange {
+    /// None: they are only listed. Their tokens are counted again where another model was loaded.
+    List,
+    /// Files are attached.
+    Files {
+        /// Their paths.
+        paths: Vec<String>,
+    },
+    /// A text is attached, such as a long one that was pasted.
+    Text {
+        /// The name that it gets.
+        name: String,
+        /// The text.
+        text: String,
+    },
+    /// An attachment is removed.
+    Remove {
+        /// Which.
+        attachment: AttachmentId,
+    },
+    /// It is chosen how an attachment is sent that is too long.
+    Use {
+        /// Which.
+        attachment: AttachmentId,
+        /// How.
+        sent_as: AttachmentUse,
+    },
+}
+
 /// What a document is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum AttachmentKind {
     /// Plain text.
+    #[default]
     Text,
     /// Markdown.
     Markdown,
@@ -92,8 +141,8 @@ pub enum AttachmentUse {
     /// All of it; a context that slides forgets its beginning.
     #[default]
     Whole,
-    /// As much of its beginning as fits.
-    Beginning,
+    /// Its beginning and its end, as much as fits.
+    Ends,
     /// The passages that have the question's words, as many as fit.
     Passages,
 }
@@ -131,21 +180,23 @@ mod tests {
     #[test]
     fn json_form_is_fixed() {
         let attachment = Attachment {
+            id: AttachmentId("7".into()),
             name: "a.pdf".into(),
             kind: AttachmentKind::Pdf,
             size_bytes: 9,
-            text: Some("é".into()),
-            n_tokens: None,
+            tokens: Some(3),
+            fits: Some(false),
+            sent_as: AttachmentUse::Passages,
+            sent_tokens: None,
             notes: vec![AttachmentNote::PagesWithoutText { n_pages: 1, n_all: 2 }],
         };
         let json = serde_json::to_string(&attachment).unwrap();
         assert_eq!(
             json,
-            r#"{"name":"a.pdf","kind":"pdf","size_bytes":9,"text":"é","n_tokens":null,"notes":[{"note":"pages-without-text","n_pages":1,"n_all":2}]}"#
+            r#"{"id":"7","name":"a.pdf","kind":"pdf","size_bytes":9,"tokens":3,"fits":false,"sent_as":"passages","sent_tokens":null,"notes":[{"note":"pages-without-text","n_pages":1,"n_all":2}]}"#
         );
         assert_eq!(serde_json::from_str::<Attachment>(&json).unwrap(), attachment);
-        let later = r#"{"name":"a","kind":"text","size_bytes":1,"notes":[{"note":"x","y":1}]}"#;
-        let later: Attachment = serde_json::from_str(later).unwrap();
-        assert_eq!(later.notes, [AttachmentNote::Unknown]);
+        let note: AttachmentNote = serde_json::from_str(r#"{"note":"x","y":1}"#).unwrap();
+        assert_eq!(note, AttachmentNote::Unknown);
     }
 }
