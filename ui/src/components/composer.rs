@@ -50,6 +50,8 @@ pub(crate) fn Composer(
 ) -> impl IntoView {
     let field = NodeRef::<html::Textarea>::new();
     let is_blank = Memo::new(move |_| draft.with(|draft| draft.trim().is_empty()));
+    let cannot_send =
+        Memo::new(move |_| is_blank.get() || has_failed.get() || attachments.n_reading.get() > 0);
     let focus = move || {
         if let Some(field) = field.get_untracked()
             && has_fine_pointer()
@@ -63,8 +65,7 @@ pub(crate) fn Composer(
         focus();
     });
     let submit = move || {
-        let is_reading = attachments.n_reading.get_untracked() > 0;
-        if !is_blank.get_untracked() && !has_failed.get_untracked() && !is_reading {
+        if !cannot_send.get_untracked() {
             on_submit.run(());
             focus();
         }
@@ -160,7 +161,7 @@ pub(crate) fn Composer(
                                         }
                                     }
                                     title=text!(composer.send)
-                                    disabled=move || is_blank.get() || has_failed.get()
+                                    disabled=cannot_send
                                 >
                                     {Icon::Send.view()}
                                 </button>

@@ -569,3 +569,34 @@ fn t10_splits_tags_in_streamed_and_saved_answers() {
         assert_eq!(answers[1].reasoning_ms.get_untracked(), Some(5));
     });
 }
+
+#[test]
+fn an_edited_question_keeps_the_documents_of_the_first_version() {
+    with_chat(|chat| {
+        let document = lilims_ipc::Attachment {
+            id: lilims_ipc::AttachmentId("1".into()),
+            name: "a.txt".into(),
+            kind: lilims_ipc::AttachmentKind::Text,
+            size_bytes: 1,
+            tokens: None,
+            fits: None,
+            sent_as: lilims_ipc::AttachmentUse::Whole,
+            sent_tokens: None,
+            notes: Vec::new(),
+        };
+        let documents: Arc<[Attachment]> = vec![document.clone()].into();
+        let sent = chat.ask("Hi", documents).unwrap();
+        assert_eq!(sent.request.attachments_of, None);
+        chat.apply(sent.answer, asked("q", "a"));
+        chat.apply(sent.answer, done(Finish::EndOfTurn));
+        let sent = chat.edit_question(last_question(chat), "Hello").unwrap();
+        assert_eq!(sent.request.attachments_of, Some(id("q")));
+        let shown = chat.entries.get_untracked();
+        assert_eq!(shown[0].attachments[..], *std::slice::from_ref(&document));
+        chat.apply(sent.answer, asked("q2", "a2"));
+        chat.apply(sent.answer, done(Finish::EndOfTurn));
+        let stored = Message { attachments: vec![document], ..message("q3", Role::User, "Hi") };
+        chat.show(conversation(vec![stored]));
+        assert_eq!(chat.entries.get_untracked()[0].attachments.len(), 1);
+    });
+}

@@ -138,7 +138,7 @@ fn a_long_document_is_sent_as_the_user_chooses() {
 
     let attached = fixture.attach("a", &text);
     fixture.choose(&attached[0], AttachmentUse::Whole);
-    assert!(fixture.read("What is it?").contains(&text.trim_end()));
+    assert!(fixture.read("What is it?").contains(text.trim_end()));
 }
 
 #[test]
