@@ -592,7 +592,7 @@ fn an_edited_question_keeps_the_documents_of_the_first_version() {
         let sent = chat.edit_question(last_question(chat), "Hello").unwrap();
         assert_eq!(sent.request.attachments_of, Some(id("q")));
         let shown = chat.entries.get_untracked();
-        assert_eq!(shown[0].attachments[..], *std::slice::from_ref(&document));
+        assert_eq!(shown[0].attachments.first(), Some(&document));
         chat.apply(sent.answer, asked("q2", "a2"));
         chat.apply(sent.answer, done(Finish::EndOfTurn));
         let stored = Message { attachments: vec![document], ..message("q3", Role::User, "Hi") };
