@@ -1,6 +1,6 @@
 //! The commands that begin with a dialog of the system, or that the system carries out.
 
-use lilims_ipc::{Command, Error, ExportFormat};
+use lilims_ipc::{AttachmentChange, Command, Error, ExportFormat};
 use tauri::{AppHandle, Wry};
 use tauri_plugin_dialog::{DialogExt, FileDialogBuilder, FilePath};
 
@@ -37,6 +37,12 @@ pub(crate) async fn answered(app: &AppHandle, command: Command) -> Result<Option
             let files = in_background(move || dialog.blocking_pick_files()).await?;
             let paths = files.map(|files| files.into_iter().filter_map(path).collect());
             Ok(paths.map(|paths| Command::ImportConversations { paths }))
+        }
+        Command::ChooseAndAttach { conversation } => {
+            let files = in_background(move || dialog.blocking_pick_files()).await?;
+            let paths = files.map(|files| files.into_iter().filter_map(path).collect());
+            let change = paths.map(|paths| AttachmentChange::Files { paths });
+            Ok(change.map(|change| Command::Attachments { conversation, change }))
         }
         Command::OpenLink { address } => {
             in_background(move || links::open(&address)).await??;

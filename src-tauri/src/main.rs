@@ -4,5 +4,6 @@
 #![cfg_attr(not(debug_assertions), windows_subsystem = "windows")]
 
 fn main() {
+    lilims_core::documents::run_reader_if_requested();
     lilims_app::run();
 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use leptos::{prelude::*, task::spawn_local};
 use lilims_ipc::{
-    AppEvent, Attempt, ContextView, Error, MessageId, ModelInfo, ModelStatus, Overflow, Problem,
+    AppEvent, AttachmentChange, Attempt, ContextView, Error, MessageId, ModelInfo, ModelStatus,
+    Overflow, Problem,
 };
 
 use crate::bridge;
@@ -56,7 +57,9 @@ fn ChatPage() -> impl IntoView {
     let settings = SettingsState::new();
     let appearance = Appearance::new(bridge::stored);
     let desktop = desktop_settings();
-    follow_library(library, act);
+    follow_library(library, act, move |paths| {
+        page.change_attachments(AttachmentChange::Files { paths });
+    });
     follow_first_model(library, chat, act);
     let commands = Commands {
         page,
@@ -75,7 +78,7 @@ fn ChatPage() -> impl IntoView {
     commands.handle_keys();
     follow_appearance(appearance);
 
-    let ask = Callback::new(move |question: Arc<str>| page.dispatch(chat.ask(&question)));
+    let ask = Callback::new(move |question: Arc<str>| page.ask(&question));
     let stop = Callback::new(move |()| page.stop());
     let submit = Callback::new(move |()| page.submit());
     let new_chat = Callback::new(move |()| commands.run(PageCommand::NewConversation));
@@ -162,7 +165,7 @@ fn ChatPage() -> impl IntoView {
                 <ProseLayer services=prose/>
                 <LibraryPage state=library chat act/>
                 <SettingsPage state=settings page library appearance desktop/>
-                <div class="chat" class:behind=move || library.is_open.get() || settings.is_open.get()>
+                <div class="chat" class:behind=move || library.is_open.get() || settings.is_open.get() class:dropping=library.is_dragging>
                 <Show when=move || branches.with(Option::is_some)>
                     <BranchMap
                         nodes=Signal::derive(move || branches.get().unwrap_or_default())
@@ -254,6 +257,8 @@ fn ChatPage() -> impl IntoView {
                     conversation=chat.conversation
                     on_submit=submit
                     on_stop=stop
+                    attachments=page.attachments
+                    attachment_actions=page.attachment_actions()
                     picker=view! {
                         <Picker state=library chat is_open=picker_open act/>
                         <AssistantButton

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use leptos::{ev, leptos_dom::helpers::TimeoutHandle, prelude::*, task::spawn_local};
 use lilims_ipc::{
-    Command, Conversation, ConversationChange, ConversationId, Error, ExactPrompt, ExportFormat,
-    ImportReport, MessageId, Reply,
+    AttachmentChange, Command, Conversation, ConversationChange, ConversationId, Error,
+    ExactPrompt, ExportFormat, ImportReport, MessageId, Reply,
 };
 
 use crate::bridge;
 use crate::components::{MessageActions, SidebarActions};
 use crate::outbox::Outbox;
-use crate::state::{Chat, Deleted, Outgoing, Sidebar, Undo};
+use crate::state::{Chat, Deleted, DraftAttachments, Outgoing, Sidebar, Undo};
 use crate::text::text;
 
 /// How long a deletion can be undone; a little less than the shell allows.
@@ -32,6 +32,8 @@ pub(crate) struct Page {
     pub(crate) undo: Undo,
     /// What is typed and not sent.
     pub(crate) draft: RwSignal<String>,
+    /// The documents that are attached to it.
+    pub(crate) attachments: DraftAttachments,
     /// The message to scroll to.
     pub(crate) target: RwSignal<Option<MessageId>>,
     /// The exact prompt of an answer, while it is shown.
@@ -53,6 +55,7 @@ impl Page {
             sidebar: Sidebar::new(bridge::is_wide()),
             undo: Undo::new(),
             draft: RwSignal::default(),
+            attachments: DraftAttachments::new(),
             target: RwSignal::default(),
             prompt: RwSignal::default(),
             report: RwSignal::default(),
@@ -61,6 +64,7 @@ impl Page {
             draft_timer: StoredValue::new(None),
         };
         page.keep_draft();
+        page.follow_attachments();
         page.follow_search();
         page.follow_width();
         page
@@ -169,6 +173,8 @@ impl Page {
             let on_event = move |event| chat.apply(answer, event);
             if let Err(error) = bridge::ask(&request, on_event).await {
                 chat.rejected(answer, error);
+                // What was not sent is still attached.
+                self.change_attachments(AttachmentChange::List);
             }
         });
     }
@@ -187,7 +193,7 @@ impl Page {
         let question = self.draft.get_untracked();
         if !self.chat.is_answering() {
             self.draft.set(String::new());
-            self.dispatch(self.chat.ask(&question));
+            self.ask(&question);
         }
     }
 
@@ -211,6 +217,11 @@ impl Page {
                 Err(error) => self.chat.conversation_failed(error),
             }
         });
+    }
+
+    /// Asks a question with the documents that are attached.
+    pub(crate) fn ask(self, question: &str) {
+        self.dispatch(self.chat.ask(question, self.attachments.take()));
     }
 
     /// What the user can do with messages.

@@ -28,7 +28,7 @@ impl Commands {
             PageAction::ShowConversation { conversation } => self.open(conversation),
             PageAction::Ask { text } if !page.chat.is_answering() => {
                 self.run(PageCommand::NewConversation);
-                page.dispatch(page.chat.ask(&text));
+                page.ask(&text);
             }
             // While another answer is written, the question waits for the user.
             PageAction::Draft { text } | PageAction::Ask { text } => {

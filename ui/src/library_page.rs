@@ -8,20 +8,31 @@ use crate::components::{FirstModelOffer, LibraryView, ModelPicker, SuspendedLoad
 use crate::desktop_page::Offered;
 use crate::state::{
     Action, Chat, Concern, Fetched, FirstStep, HubFile, LibraryState, Tab, first_model, next_step,
-    recent_models, suspended_model,
+    recent_models, split_dropped, suspended_model,
 };
 
-/// Imports dropped files, and refreshes the library whenever it is opened.
-pub(crate) fn follow_library(state: LibraryState, act: Callback<Action>) {
+/// Imports dropped models, and refreshes the library whenever it is opened. Other files that are dropped
+/// on the conversation go to `on_documents`.
+pub(crate) fn follow_library(
+    state: LibraryState,
+    act: Callback<Action>,
+    on_documents: impl Fn(Vec<String>) + Clone + 'static,
+) {
     spawn_local(bridge::on_drag(move |drag| match drag {
         Drag::Enter => state.is_dragging.set(true),
         Drag::Leave => state.is_dragging.set(false),
         Drag::Drop(paths) => {
             state.is_dragging.set(false);
-            // Drops count only while the library shows where they go.
-            if state.is_open.get_untracked() && !paths.is_empty() {
-                state.tab.set(Tab::Device);
-                act.run(Action::ImportFiles(paths));
+            let (models, documents) = match state.is_open.get_untracked() {
+                true => (paths, Vec::new()),
+                false => split_dropped(paths),
+            };
+            if !models.is_empty() {
+                state.show(Tab::Device);
+                act.run(Action::ImportFiles(models));
+            }
+            if !documents.is_empty() {
+                on_documents(documents);
             }
         }
     }));

@@ -6,6 +6,7 @@
 #![expect(unreachable_pub, reason = "the component macro makes every component public")]
 
 mod app;
+mod attachments_page;
 mod bridge;
 mod commands_page;
 mod components;

@@ -11,6 +11,7 @@ mod chat;
 mod conversations;
 mod convert;
 mod eval;
+mod extract;
 mod figures;
 mod generate;
 mod inspect;
@@ -49,6 +50,8 @@ enum Command {
     Inspect(inspect::Inspect),
     /// Show the prompt that a model gets for messages.
     Prompt(prompt::ShowPrompt),
+    /// Print the text of a document: PDF, Word, HTML or a text in any encoding.
+    Extract(extract::Extract),
     /// Turn texts into token ids.
     Tokenize(tokenize::Tokenize),
     /// Write the logits that follow each of some tokens to a safetensors file.
@@ -74,6 +77,7 @@ impl Command {
             Self::Chat(command) => command.run(threads),
             Self::Inspect(command) => command.run(threads),
             Self::Prompt(command) => command.run(),
+            Self::Extract(command) => command.run(),
             Self::Tokenize(command) => command.run(),
             Self::Logits(command) => command.run(threads),
             Self::Bench(command) => command.run(threads),
@@ -98,6 +102,7 @@ impl fmt::Display for Reported {
 impl std::error::Error for Reported {}
 
 fn main() -> ExitCode {
+    lilims_core::documents::run_reader_if_requested();
     output::take_over_panics("lilims");
     let Cli { threads, command } =
         Cli::try_parse().unwrap_or_else(|error| output::exit_with_usage(error));

@@ -3,8 +3,8 @@
 use lilims_core::library::{Pick, RepositoryFile};
 use lilims_core::{Error, FileFault};
 use lilims_ipc::{
-    self as ipc, CacheShape, FitPart, FitPartKind, ItemSkipReason, LibraryNote, MemorySource,
-    Owner, Problem, StayReason, Suggestion, Unsuitable,
+    self as ipc, AttachmentNote, CacheShape, FitPart, FitPartKind, ForeignKind, ItemSkipReason,
+    LibraryNote, MemorySource, Owner, Problem, StayReason, Suggestion, Unsuitable,
 };
 use lilims_terminal::output;
 
@@ -60,6 +60,7 @@ pub(crate) fn error(error: &Error) -> String {
         Error::UnknownConversation(id) => {
             format!("there is no conversation `{id}`: `lilims conversations list` shows them")
         }
+        Error::Document { .. } => problem(&ipc::Error::from(error)),
         Error::NoChatTemplate(model) => format!(
             "{model} has no chat template, so it was not made for conversations: \
              use `lilims generate`"
@@ -160,6 +161,28 @@ pub(crate) fn problem(error: &ipc::Error) -> String {
         Problem::CannotConvert { what } => format!("this model cannot be converted: {what}"),
         Problem::ConversionDiskFull => "the disk ran full during the conversion".to_owned(),
         Problem::NotMeasured => "the model is converted, but could not be measured".to_owned(),
+        Problem::DocumentUnsupported { file, what } => {
+            format!("{file} is {}, which Lilims cannot read", foreign(*what))
+        }
+        Problem::DocumentEncrypted { file } => format!("{file} needs a password"),
+        Problem::DocumentWithoutText { file } => {
+            format!("{file} has no text: it is empty, or its pages are images, as in a scan")
+        }
+        Problem::DocumentDamaged { file } => {
+            format!("{file} is damaged, or is not what its name says")
+        }
+        Problem::DocumentTooLarge { file, limit_bytes } => {
+            format!("{file} is larger than {}", output::size(*limit_bytes))
+        }
+        Problem::DocumentTextTooLong { file, limit_bytes } => {
+            format!("the text of {file} is longer than {}", output::size(*limit_bytes))
+        }
+        Problem::DocumentTooSlow { file, seconds } => {
+            format!("reading {file} takes longer than {seconds} s")
+        }
+        Problem::DocumentTooMuchMemory { file, limit_bytes } => {
+            format!("reading {file} takes more than {} of memory", output::size(*limit_bytes))
+        }
         Problem::NoAccess { .. }
         | Problem::AccessRefused { .. }
         | Problem::NotAHub { .. }
@@ -326,6 +349,45 @@ pub(crate) fn unsuitable(why: Unsuitable) -> String {
             "a control vector for another model, not a model of its own".to_owned()
         }
         Unsuitable::Vocabulary => "a vocabulary without weights, not a model".to_owned(),
+    }
+}
+
+/// Completes “it is …”.
+fn foreign(kind: ForeignKind) -> &'static str {
+    match kind {
+        ForeignKind::Image => "an image",
+        ForeignKind::Audio => "a sound file",
+        ForeignKind::Video => "a video",
+        ForeignKind::Archive => "an archive",
+        ForeignKind::Spreadsheet => "a spreadsheet",
+        ForeignKind::Presentation => "a presentation",
+        ForeignKind::OtherDocument => "a document in another format than .docx",
+        ForeignKind::Book => "an e-book",
+        ForeignKind::Program => "a program",
+        ForeignKind::Binary => "not a text",
+    }
+}
+
+/// What a document's reader guessed or left out.
+pub(crate) fn attachment_note(note: &AttachmentNote) -> String {
+    match note {
+        AttachmentNote::GuessedEncoding { encoding } => {
+            format!("the encoding was guessed: {encoding}")
+        }
+        AttachmentNote::InvalidBytes { n_places } => {
+            format!("bytes that are not text were replaced ({n_places})")
+        }
+        AttachmentNote::InvisibleCharacters { n_chars } => {
+            format!("invisible characters were removed ({n_chars})")
+        }
+        AttachmentNote::Images { n_images } => format!("images were left out ({n_images})"),
+        AttachmentNote::PagesWithoutText { n_pages, n_all } => {
+            format!("{n_pages} of {n_all} pages have no text")
+        }
+        AttachmentNote::DamagedPages { n_pages, n_all } => {
+            format!("{n_pages} of {n_all} pages are damaged and were left out")
+        }
+        AttachmentNote::Unknown => "something was guessed or left out".to_owned(),
     }
 }
 

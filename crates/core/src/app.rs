@@ -1,5 +1,6 @@
 //! The application: commands in, events out.
 
+mod attachments;
 mod conversations;
 mod desktop;
 mod library;
@@ -142,6 +143,13 @@ impl App {
                 let app = self.clone();
                 return blocking(move || desktop::call(&app.0.conversations, &command)).await;
             }
+            Command::Attachments { conversation, change } => {
+                let app = self.clone();
+                return blocking(move || {
+                    attachments::change(&app.0.host, &app.0.conversations, &conversation, change)
+                })
+                .await;
+            }
             Command::ConversionOffer { name, is_weighed } => {
                 let offer = move |it: &LibraryHandle| {
                     conversions::offer(it.library()?, &name, is_weighed).map(Reply::Offer)
@@ -161,6 +169,7 @@ impl App {
             Command::ClearConversion => converter.clear(),
             Command::ChooseAndImport
             | Command::ChooseAndAddFolder
+            | Command::ChooseAndAttach { .. }
             | Command::ChooseAndExport { .. }
             | Command::ChooseAndImportConversations
             | Command::ChooseAndExportAssistants

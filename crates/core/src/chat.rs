@@ -17,6 +17,7 @@ use crate::model_host::ChatBackend;
 use crate::problem;
 use crate::settings::{self, Applied};
 use crate::title;
+use crate::token_count::CountTokens;
 
 /// A model and its session, which outlasts a turn, so that a turn reads only its new tokens.
 pub struct Chat {
@@ -135,6 +136,15 @@ impl ChatBackend for Chat {
 
     fn title(&mut self, question: &str, answer: &str, cancel: &AtomicBool) -> Option<String> {
         title::propose(&self.model, question, answer, cancel)
+    }
+
+    fn count_tokens(&self) -> Option<CountTokens> {
+        // Nothing that counts keeps an unloaded model in memory.
+        let model = Arc::downgrade(&self.model);
+        Some(Arc::new(move |text| {
+            let model = model.upgrade()?;
+            model.tokenizer().encode(text, false).ok().map(|tokens| tokens.len())
+        }))
     }
 
     fn discard(&mut self) {

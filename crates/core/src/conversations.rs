@@ -1,6 +1,7 @@
 //! Conversations in the database: what doors show of them, and the questions that are asked in them.
 
 mod assistants;
+mod attachments;
 mod exact_prompt;
 mod organise;
 mod present;
@@ -12,17 +13,19 @@ use chrono::{DateTime, Local};
 use lilims_ipc::{self as ipc, AppEvent, Error, Overflow, Problem, Request, Setting, Settings};
 use lilims_models::enforce_session_quota;
 use lilims_store::{
-    self as store, ConversationChange, ConversationId, MessageId, NewMessage, Role, Store,
+    self as store, ConversationChange, ConversationId, MessageId, NewMessage, Part, Role, Store,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use self::attachments::{ToSend, as_read, to_send};
 pub(crate) use self::organise::UNDO;
 use self::present::{conversation_id, message, message_id};
 use crate::database::{Database, from_store};
 use crate::journal::{AnswerRecord, Journal};
 use crate::settings;
+use crate::token_count::TokenCounter;
 
 /// The setting that holds the conversation of the last visit.
 const SHOWN: &str = "conversation";
@@ -176,11 +179,12 @@ impl Conversations {
         })
     }
 
-    /// Stores a question and the beginning of its answer.
+    /// Stores a question with its documents, and the beginning of its answer. `counter` tells how much
+    /// of long documents is sent.
     ///
     /// # Errors
     /// [`Problem::NoQuestion`], [`Problem::ConversationGone`], or if the database cannot be written.
-    pub(crate) fn ask(&self, request: &Request) -> Result<Asked, Error> {
+    pub(crate) fn ask(&self, request: &Request, counter: &TokenCounter) -> Result<Asked, Error> {
         let Opened { database: Database { store, .. }, journal } = self.opened()?;
         let id = ConversationId::from(&*request.conversation.0);
         let conversation = store.conversation(&id).map_err(from_store)?;
@@ -197,8 +201,12 @@ impl Conversations {
         let (question, last, answer) = match &request.text {
             Some(text) if text.trim().is_empty() => return Err(Problem::NoQuestion.into()),
             Some(text) => {
-                let new = NewMessage::text(&id, parent.as_ref(), Role::User, text);
-                let question = store.add_message(&new).map_err(from_store)?;
+                let ToSend { mut parts, from_draft } = to_send(store, request, text, counter)?;
+                parts.push(Part::text(text));
+                let empty = NewMessage::empty(&id, parent.as_ref(), Role::User);
+                let question = store.add_message(&NewMessage { parts, ..empty });
+                let question = question.map_err(from_store)?;
+                store.remove_draft_attachments(&from_draft).map_err(from_store)?;
                 (question.clone(), question.clone(), begin(&question)?)
             }
             None => {
@@ -282,11 +290,12 @@ fn continued(store: &Store, answer: &MessageId) -> Result<MessageId, Error> {
     store.begin_message(&copy).map_err(from_store)
 }
 
-/// What the model reads of a branch that ends with a question or with an answer to continue. Questions
+/// What the model reads of a branch that ends with a question or with an answer to continue. Documents
+/// stand in the text of their questions. Questions
 /// without an answer are left out, since chat templates require alternating roles; the last one is
 /// always there.
 fn prompt(branch: Vec<store::Message>) -> Vec<ipc::Message> {
-    let messages: Vec<ipc::Message> = branch.into_iter().filter_map(message).collect();
+    let messages: Vec<ipc::Message> = branch.into_iter().filter_map(as_read).collect();
     let is_answer = |message: &ipc::Message| {
         message.role == ipc::Role::Assistant && !message.content.trim().is_empty()
     };
@@ -323,6 +332,7 @@ fn with_instructions(
             reasoning: None,
             state: ipc::MessageState::Done { outcome: None },
             versions: Vec::new(),
+            attachments: Vec::new(),
         };
         messages.insert(0, instructions);
     }

@@ -38,6 +38,15 @@ pub enum Error {
     /// A file that others named cannot be read or written.
     #[error(transparent)]
     File(#[from] lilims_files::Error),
+    /// A document cannot be read.
+    #[error("cannot read the document {name}")]
+    Document {
+        /// The file's name.
+        name: String,
+        /// Why.
+        #[source]
+        source: lilims_documents::Error,
+    },
     /// An error that is known by its code alone.
     #[error("{:?}", .0.problem)]
     Problem(ipc::Error),
@@ -226,6 +235,7 @@ impl Error {
             Self::Convert(error) => matches!(error, lilims_convert::Error::Cancelled),
             #[cfg(not(target_os = "ios"))]
             Self::Measure(error) => matches!(error, lilims_bench::Error::Cancelled),
+            Self::Document { source, .. } => matches!(source, lilims_documents::Error::Cancelled),
             _ => false,
         }
     }
@@ -292,6 +302,7 @@ impl From<&Error> for ipc::Error {
             Error::Convert(error) => return problem::not_converted(error),
             Error::Bundled(error) => return problem::not_found(error),
             Error::Problem(error) => return error.clone(),
+            Error::Document { name, source } => problem::not_a_document(name, source),
             Error::Read { source, .. } => problem::not_read(source),
             #[cfg(not(target_os = "ios"))]
             Error::Measure(lilims_bench::Error::Engine(error)) => return problem::not_run(error),

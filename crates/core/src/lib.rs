@@ -14,6 +14,7 @@ mod conversations;
 pub mod conversions;
 mod database;
 mod destination;
+pub mod documents;
 mod error;
 mod exchange;
 mod formula;
@@ -33,6 +34,7 @@ mod parrot;
 mod problem;
 mod settings;
 mod title;
+mod token_count;
 pub mod tokens;
 
 pub use answer_stream::{AnswerStream, Ending};
@@ -54,3 +56,4 @@ pub use lilims_engine::{
 pub use local_chat::{LocalChat, Turn};
 pub use local_model::{AnswerOptions, LocalModel, OneAnswer, PromptRequest};
 pub use model_host::{ChatBackend, Idle, Loaded, ModelHost, Target};
+pub use token_count::CountTokens;

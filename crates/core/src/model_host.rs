@@ -19,6 +19,7 @@ use parking_lot::Mutex;
 
 use crate::answer_stream::{AnswerStream, Ending};
 use crate::conversations::Question;
+use crate::token_count::{CountTokens, TokenCounter};
 
 /// How long shutting down waits for the thread: longer than a token takes, shorter than a user's
 /// patience.
@@ -55,6 +56,9 @@ pub trait ChatBackend {
     /// A short title for a conversation that begins with `question` and `answer`; `None` if the model has
     /// no good one, or once `cancel` is set.
     fn title(&mut self, question: &str, answer: &str, cancel: &AtomicBool) -> Option<String>;
+
+    /// What counts tokens in the model's vocabulary on other threads, as long as the model is loaded.
+    fn count_tokens(&self) -> Option<CountTokens>;
 
     /// Drops the session, which a panic may have left in an unknown state.
     fn discard(&mut self);
@@ -116,6 +120,8 @@ struct Shared {
     answering: Mutex<Option<Answering>>,
     /// The question that waits for the thread, or for a model.
     waiting: Mutex<Option<Waiting>>,
+    /// Of the model that was loaded last.
+    counter: Mutex<TokenCounter>,
     notify: Box<dyn Fn(&ModelStatus) + Send + Sync>,
 }
 
@@ -189,6 +195,7 @@ impl ModelHost {
             has_job: AtomicBool::new(false),
             answering: Mutex::new(None),
             waiting: Mutex::new(None),
+            counter: Mutex::default(),
             notify: Box::new(notify),
         });
         let (jobs, queue) = channel();
@@ -234,6 +241,11 @@ impl ModelHost {
     /// The target that was loaded last.
     pub(crate) fn target(&self) -> Target {
         self.shared.target.lock().clone()
+    }
+
+    /// What counts tokens in the vocabulary of the model that was loaded last.
+    pub(crate) fn token_counter(&self) -> TokenCounter {
+        self.shared.counter.lock().clone()
     }
 
     /// Begins a turn, in which one question of a conversation is answered.
@@ -536,8 +548,11 @@ impl Worker {
             .unwrap_or_else(|_| Err(Error::internal("a panic while loading")));
         let status = match loaded {
             Ok((model, backend)) => {
-                *self.shared.recommended.lock() = backend.recommended();
-                *self.shared.model.lock() = backend.model();
+                *shared.recommended.lock() = backend.recommended();
+                *shared.model.lock() = backend.model();
+                let (name, context_tokens) = (model.name.clone(), model.context_tokens as usize);
+                let counter = TokenCounter::new(name, context_tokens, backend.count_tokens());
+                *shared.counter.lock() = counter;
                 self.backend = Some(backend);
                 ModelStatus::Ready { model }
             }

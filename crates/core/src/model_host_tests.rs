@@ -40,6 +40,7 @@ fn question(text: &str) -> Question {
             id,
             role: Role::User,
             content,
+            attachments: Vec::new(),
             reasoning: None,
             state,
             versions: Vec::new(),

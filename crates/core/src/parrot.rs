@@ -15,6 +15,7 @@ use lilims_ipc::{
 use crate::answer_stream::{AnswerStream, Ending};
 use crate::conversations::Question;
 use crate::model_host::{ChatBackend, Loaded};
+use crate::token_count::CountTokens;
 
 /// Fails a test that would hang; nothing here takes a fraction of it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -57,6 +58,11 @@ impl ChatBackend for Parrot {
         Some(format!("On {question}"))
     }
 
+    /// Words are its tokens.
+    fn count_tokens(&self) -> Option<CountTokens> {
+        Some(Arc::new(|text| Some(text.split_whitespace().count())))
+    }
+
     fn discard(&mut self) {}
 
     fn forget(&mut self, _conversation: &ConversationId) {}
@@ -83,7 +89,7 @@ pub(crate) fn loaded() -> Result<Loaded, Error> {
         family: "bird".to_owned(),
         quantisation: "F32".to_owned(),
         size_bytes: 1,
-        context_tokens: 1,
+        context_tokens: 400,
         backend: "test".to_owned(),
         cache_bytes: 1,
         can_slide: true,

@@ -8,10 +8,11 @@ use std::io;
 use std::path::Path;
 
 use lilims_convert::Error as Convert;
+use lilims_documents::{Error as Document, Foreign};
 use lilims_engine::Error as Engine;
 use lilims_gguf::Error as Gguf;
 use lilims_interchange::Error as Exchange;
-use lilims_ipc::{Error, Problem};
+use lilims_ipc::{Error, ForeignKind, Problem};
 
 /// There is no model to start with.
 pub(crate) fn not_found(error: &lilims_models::Error) -> Error {
@@ -112,6 +113,48 @@ pub(crate) fn not_read(error: &Gguf) -> Problem {
         Gguf::Changed { path } => Problem::ModelChanged { path: path.display().to_string() },
         Gguf::Version { .. } | Gguf::UnknownTensorType { .. } => Problem::ModelUnsupported,
         _ => Problem::ModelDamaged,
+    }
+}
+
+/// A document has no text for us.
+pub(crate) fn not_a_document(name: &str, error: &lilims_documents::Error) -> Problem {
+    let file = name.to_owned();
+    match error {
+        Document::File(error) => Problem::FileUnusable { path: error.path().display().to_string() },
+        Document::Unsupported { what } => {
+            Problem::DocumentUnsupported { file, what: foreign(*what) }
+        }
+        Document::Encrypted => Problem::DocumentEncrypted { file },
+        Document::NoText => Problem::DocumentWithoutText { file },
+        Document::Damaged { .. } => Problem::DocumentDamaged { file },
+        Document::TooLarge { limit_bytes } => {
+            Problem::DocumentTooLarge { file, limit_bytes: *limit_bytes }
+        }
+        Document::TextTooLong { limit_bytes } => {
+            Problem::DocumentTextTooLong { file, limit_bytes: *limit_bytes as u64 }
+        }
+        Document::TookTooLong { limit } => {
+            Problem::DocumentTooSlow { file, seconds: limit.as_secs() }
+        }
+        Document::TooMuchMemory { limit_bytes } => {
+            Problem::DocumentTooMuchMemory { file, limit_bytes: *limit_bytes }
+        }
+        _ => Problem::Internal,
+    }
+}
+
+fn foreign(what: Foreign) -> ForeignKind {
+    match what {
+        Foreign::Image => ForeignKind::Image,
+        Foreign::Audio => ForeignKind::Audio,
+        Foreign::Video => ForeignKind::Video,
+        Foreign::Archive => ForeignKind::Archive,
+        Foreign::Spreadsheet => ForeignKind::Spreadsheet,
+        Foreign::Presentation => ForeignKind::Presentation,
+        Foreign::OtherDocument => ForeignKind::OtherDocument,
+        Foreign::Book => ForeignKind::Book,
+        Foreign::Program => ForeignKind::Program,
+        Foreign::Binary => ForeignKind::Binary,
     }
 }
 

@@ -3,12 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Assistant, AssistantId, Assistants, BranchNode, CatalogueModel, CodeRun, Conversation,
-    ConversationChange, ConversationFolder, ConversationHead, ConversationId, ConversationList,
-    Conversion, ConversionOffer, ConversionRequest, DesktopSettings, Download, DownloadPlan, ExactPrompt,
-    ExportFormat, Fit, FolderId, Formula, ImportReport, Library, Limits, MathPiece, MessageId,
-    ModelStatus, Overflow, PageAction, Report, Repository, Search, SearchHit, SearchResult, Setting,
-    SettingRow, SettingScope, SettingValue,
+    Assistant, AssistantId, Assistants, AttachmentChange, Attachments, BranchNode, CatalogueModel,
+    CodeRun, Conversation, ConversationChange, ConversationFolder, ConversationHead,
+    ConversationId, ConversationList, Conversion, ConversionOffer, ConversionRequest,
+    DesktopSettings, Download, DownloadPlan, ExactPrompt, ExportFormat, Fit, FolderId, Formula,
+    ImportReport, Library, Limits, MathPiece, MessageId, ModelStatus, Overflow, PageAction, Report,
+    Repository, Search, SearchHit, SearchResult, Setting, SettingRow, SettingScope, SettingValue,
 };
 
 /// A request to the application. Each variant names the reply that it gets; without one, that is
@@ -108,6 +108,20 @@ pub enum Command {
         conversation: ConversationId,
         /// The text; an empty one removes the draft.
         text: String,
+    },
+    /// Changes or lists the documents that are attached to the draft of a conversation:
+    /// [`Reply::Attachments`].
+    Attachments {
+        /// The conversation.
+        conversation: ConversationId,
+        /// The change.
+        change: AttachmentChange,
+    },
+    /// Lets the user choose files, and attaches them: [`Reply::Attachments`], or [`Reply::Done`] if none
+    /// were chosen. Doors without dialogs do not have it.
+    ChooseAndAttach {
+        /// The conversation.
+        conversation: ConversationId,
     },
     /// Creates a folder of conversations: [`Reply::ConversationFolder`].
     CreateConversationFolder {
@@ -439,6 +453,8 @@ pub enum Reply {
     SearchHits(Vec<SearchHit>),
     /// The messages of a conversation, each after the one that it follows.
     BranchMap(Vec<BranchNode>),
+    /// The documents that are attached to a draft.
+    Attachments(Attachments),
     /// The folder.
     ConversationFolder(ConversationFolder),
     /// How many conversations or assistants were exported, or assistants imported.

@@ -4,7 +4,7 @@
 use serde::Deserializer;
 use serde::{Deserialize, Serialize};
 
-use crate::{AssistantId, Error};
+use crate::{AssistantId, Attachment, Error};
 
 /// Defines the type of an id, which is text in JSON.
 macro_rules! id {
@@ -31,6 +31,11 @@ id! {
     FolderId
 }
 
+id! {
+    /// Names a document among those of a draft or of a question.
+    AttachmentId
+}
+
 /// Who wrote a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -52,6 +57,8 @@ pub struct Message {
     pub role: Role,
     /// Its text, Markdown as written.
     pub content: String,
+    /// The documents that were sent with it; only questions have some.
+    pub attachments: Vec<Attachment>,
     /// The model's reasoning before the text; only answers have it.
     pub reasoning: Option<Reasoning>,
     /// How far it is.
@@ -113,6 +120,9 @@ pub struct Request {
     pub parent: Option<MessageId>,
     /// The question; `None` answers `parent` again, or continues it.
     pub text: Option<String>,
+    /// The question whose documents are sent again: the one that this is another version of. `None`
+    /// sends those of the draft.
+    pub attachments_of: Option<MessageId>,
 }
 
 /// What happens when a conversation outgrows the context; each conversation has its own.

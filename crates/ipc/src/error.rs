@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Owner, Unsuitable};
+use crate::{ForeignKind, Owner, Unsuitable};
 
 #[cfg(not(target_arch = "wasm32"))]
 mod stored;
@@ -376,6 +376,57 @@ pub enum Problem {
     ConversionFailed,
     /// The model is converted and in the library, but could not be measured.
     NotMeasured,
+
+    /// The file has no text, or none that Lilims reads.
+    DocumentUnsupported {
+        /// The file's name.
+        file: String,
+        /// What it is.
+        what: ForeignKind,
+    },
+    /// The document needs a password.
+    DocumentEncrypted {
+        /// The file's name.
+        file: String,
+    },
+    /// The document has no text: it is empty, drawn or scanned.
+    DocumentWithoutText {
+        /// The file's name.
+        file: String,
+    },
+    /// The document is damaged.
+    DocumentDamaged {
+        /// The file's name.
+        file: String,
+    },
+    /// The file, or what is packed in it, is too large.
+    DocumentTooLarge {
+        /// The file's name.
+        file: String,
+        /// The most bytes that are read.
+        limit_bytes: u64,
+    },
+    /// The document's text is too long.
+    DocumentTextTooLong {
+        /// The file's name.
+        file: String,
+        /// The most bytes of text that are taken.
+        limit_bytes: u64,
+    },
+    /// Reading the document takes too long.
+    DocumentTooSlow {
+        /// The file's name.
+        file: String,
+        /// The longest time, in seconds.
+        seconds: u64,
+    },
+    /// Reading the document takes too much memory.
+    DocumentTooMuchMemory {
+        /// The file's name.
+        file: String,
+        /// The most memory, in bytes.
+        limit_bytes: u64,
+    },
 
     /// Something that should not happen.
     Internal,

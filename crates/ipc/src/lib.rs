@@ -3,6 +3,7 @@
 //! Every type is plain data. It crosses to the page in the form of [`wire`]; what rows of the store hold
 //! has a fixed JSON form besides.
 
+mod attachment;
 mod command;
 mod conversation;
 mod conversation_list;
@@ -16,10 +17,14 @@ mod settings;
 mod text;
 pub mod wire;
 
+pub use attachment::{
+    Attachment, AttachmentChange, AttachmentKind, AttachmentNote, AttachmentUse, Attachments,
+    ForeignKind,
+};
 pub use command::{AppEvent, Command, Reply};
 pub use conversation::{
-    ContextView, Conversation, ConversationId, Event, Finish, FolderId, Message, MessageId,
-    MessageState, Outcome, Overflow, Phase, PromptNote, Reasoning, Request, Role, Stats,
+    AttachmentId, ContextView, Conversation, ConversationId, Event, Finish, FolderId, Message,
+    MessageId, MessageState, Outcome, Overflow, Phase, PromptNote, Reasoning, Request, Role, Stats,
 };
 pub use conversation_list::{
     BranchNode, ConversationChange, ConversationFolder, ConversationHead, ConversationList,

@@ -5,6 +5,7 @@
 
 mod answers;
 mod deletion;
+mod draft_attachments;
 mod folders;
 mod fork;
 mod id;
@@ -19,9 +20,11 @@ use serde_json::Value;
 
 pub use answers::{Delta, Ending};
 pub(crate) use answers::{Writer, stop_abandoned};
+pub use draft_attachments::DraftAttachment;
 pub use folders::Folder;
-pub use id::{ConversationId, FolderId, MessageId};
+pub use id::{AttachmentId, ConversationId, FolderId, MessageId};
 pub use search::SearchHit;
+pub(crate) use search::is_without_spaces;
 pub use title::{TitleOrigin, question_title};
 pub use transfer::{Inserted, WholeConversation};
 pub use tree::{Message, MessageState, NewMessage, Part, PartKind, Role, TreeNode};

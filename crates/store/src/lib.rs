@@ -4,7 +4,7 @@
 //! [`Store`] opens it, brings it up to date, keeps copies of it and restores it where it is damaged.
 //! The calls are grouped by file: [`Model`], [`QueuedDownload`], [`LoggedConnection`] and [`Peak`] for the
 //! library; [`Store::get`] and [`Store::set`] for settings; [`Conversation`] and [`Message`] for the
-//! tree of messages.
+//! tree of messages. [`PassageIndex`] is in memory and apart from the file.
 //!
 //! **Threads.** Every call blocks: it waits for the disk, and for other processes that write. Call it
 //! from a thread that may wait: not from an asynchronous worker (use `spawn_blocking`), not from the
@@ -17,6 +17,7 @@
 mod assistants;
 mod conversations;
 mod copies;
+mod documents;
 mod downloads;
 mod error;
 mod import;
@@ -36,10 +37,12 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 pub use assistants::{Assistant, AssistantKind};
 pub use conversations::{
-    Conversation, ConversationChange, ConversationHead, ConversationId, Delta, Draft, Ending,
-    Folder, FolderId, Inserted, Message, MessageId, MessageState, NewMessage, Part, PartKind, Role,
-    SearchHit, TitleOrigin, TreeNode, WholeConversation, question_title,
+    AttachmentId, Conversation, ConversationChange, ConversationHead, ConversationId, Delta, Draft,
+    DraftAttachment, Ending, Folder, FolderId, Inserted, Message, MessageId, MessageState,
+    NewMessage, Part, PartKind, Role, SearchHit, TitleOrigin, TreeNode, WholeConversation,
+    question_title,
 };
+pub use documents::{PassageIndex, RankedPassage};
 pub use downloads::{DownloadChange, DownloadState, QueuedDownload, Source};
 pub use error::Error;
 pub use import::Imported;

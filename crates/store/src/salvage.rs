@@ -124,7 +124,9 @@ fn mend_tree(transaction: &Transaction<'_>) -> Result<(), Error> {
          DELETE FROM journal WHERE message NOT IN (SELECT id FROM messages);
          UPDATE conversations SET folder = NULL
              WHERE folder NOT IN (SELECT id FROM conversation_folders);
-         DELETE FROM drafts WHERE conversation NOT IN (SELECT id FROM conversations);",
+         DELETE FROM drafts WHERE conversation NOT IN (SELECT id FROM conversations);
+         DELETE FROM draft_attachments
+             WHERE conversation NOT IN (SELECT id FROM conversations);",
     )?;
     Ok(())
 }

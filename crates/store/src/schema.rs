@@ -16,6 +16,7 @@ const MIGRATIONS: &[Migration] = &[
     |transaction| transaction.execute_batch(FIRST),
     |transaction| transaction.execute_batch(SECOND),
     |transaction| transaction.execute_batch(THIRD),
+    |transaction| transaction.execute_batch(DRAFT_ATTACHMENTS),
 ];
 
 /// The version that this program writes.
@@ -193,6 +194,17 @@ const THIRD: &str = "
     ) WITHOUT ROWID;
 ";
 
+/// The documents that are attached to drafts; those of questions are parts of their messages.
+const DRAFT_ATTACHMENTS: &str = "
+    CREATE TABLE draft_attachments (
+        id TEXT PRIMARY KEY,
+        conversation TEXT NOT NULL REFERENCES conversations (id) ON DELETE CASCADE,
+        text TEXT NOT NULL,
+        data TEXT NOT NULL
+    );
+    CREATE INDEX draft_attachments_by_conversation ON draft_attachments (conversation);
+";
+
 /// The tables and the columns that are read of each, in the order of their insertion.
 pub(crate) const COLUMNS: &[(&str, &str)] = &[
     ("models", crate::models::COLUMNS),
@@ -216,6 +228,7 @@ pub(crate) const COLUMNS: &[(&str, &str)] = &[
     ("parts", "message, ordinal, kind, text, data"),
     ("journal", "message, kind, text, data"),
     ("drafts", "conversation, text, updated_ms"),
+    ("draft_attachments", "id, conversation, text, data"),
     ("imports", "name, sha256, at_ms, kept_as, conversation"),
 ];
 

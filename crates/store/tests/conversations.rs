@@ -322,3 +322,30 @@ fn what_another_connection_writes_changes_the_stamp() {
     other.set_draft(None, "y").unwrap();
     assert_ne!(other.change_stamp().unwrap(), after, "its own changes count as well");
 }
+
+#[test]
+fn documents_of_a_draft_are_kept_with_their_conversation() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let id = store.create_conversation(&ConversationChange::default()).unwrap();
+    let data = json!({ "name": "a.txt" });
+    let first = store.add_draft_attachment(&id, "größe", &data).unwrap();
+    let second = store.add_draft_attachment(&id, "two", &serde_json::Value::Null).unwrap();
+    drop(store);
+    let store = Store::open(folder.path()).unwrap();
+    let attached = store.draft_attachments(&id).unwrap();
+    assert_eq!(attached.iter().map(|it| &it.id).collect::<Vec<_>>(), [&first, &second]);
+    assert_eq!((&attached[0].data, attached[0].text_bytes), (&data, 7));
+    assert_eq!(store.draft_attachment_text(&first).unwrap().as_deref(), Some("größe"));
+    store.set_draft_attachment_data(&second, &data).unwrap();
+    store.remove_draft_attachments(&[first]).unwrap();
+    let attached = store.draft_attachments(&id).unwrap();
+    assert_eq!(attached.iter().map(|it| &it.data).collect::<Vec<_>>(), [&data]);
+    let gone = ConversationId::from("x");
+    assert!(matches!(
+        store.add_draft_attachment(&gone, "", &data),
+        Err(Error::NoSuchConversation { .. })
+    ));
+    store.delete_conversation(&id).unwrap();
+    assert!(store.draft_attachments(&id).unwrap().is_empty());
+}

@@ -4,6 +4,7 @@
 
 mod conversations;
 mod destinations;
+mod documents;
 mod models;
 mod numbers;
 mod signals;

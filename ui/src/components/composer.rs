@@ -3,8 +3,10 @@
 use leptos::{ev, html, prelude::*};
 use lilims_ipc::ConversationId;
 
+use super::attachments::{AttachmentActions, DraftAttachmentsView};
 use super::icon::Icon;
 use crate::bridge::has_fine_pointer;
+use crate::state::{DraftAttachments, is_long_paste};
 use crate::text::text;
 
 /// The key code that browsers report for keys that an input method handles.
@@ -37,6 +39,10 @@ pub(crate) fn Composer(
     on_submit: Callback<()>,
     /// Called to stop the answer.
     on_stop: Callback<()>,
+    /// The documents that are attached.
+    attachments: DraftAttachments,
+    /// What the user can do with them.
+    attachment_actions: AttachmentActions,
     /// Shown under the field, before the hints.
     picker: AnyView,
     /// Shown under the field, after the hints.
@@ -44,6 +50,8 @@ pub(crate) fn Composer(
 ) -> impl IntoView {
     let field = NodeRef::<html::Textarea>::new();
     let is_blank = Memo::new(move |_| draft.with(|draft| draft.trim().is_empty()));
+    let cannot_send =
+        Memo::new(move |_| is_blank.get() || has_failed.get() || attachments.n_reading.get() > 0);
     let focus = move || {
         if let Some(field) = field.get_untracked()
             && has_fine_pointer()
@@ -57,7 +65,7 @@ pub(crate) fn Composer(
         focus();
     });
     let submit = move || {
-        if !is_blank.get_untracked() && !has_failed.get_untracked() {
+        if !cannot_send.get_untracked() {
             on_submit.run(());
             focus();
         }
@@ -67,6 +75,15 @@ pub(crate) fn Composer(
         if event.key() == "Enter" && !event.shift_key() && !composes {
             event.prevent_default();
             submit();
+        }
+    };
+    let on_paste = move |event: ev::ClipboardEvent| {
+        let text = event.clipboard_data().and_then(|data| data.get_data("text/plain").ok());
+        if let Some(text) = text.filter(|text| is_long_paste(text))
+            && conversation.with_untracked(Option::is_some)
+        {
+            event.prevent_default();
+            attachment_actions.on_paste.run(text);
         }
     };
     let hint = move || {
@@ -100,6 +117,17 @@ pub(crate) fn Composer(
             }
         >
             <div class="composer-box">
+                <DraftAttachmentsView state=attachments on_change=attachment_actions.on_change/>
+                <button
+                    type="button"
+                    class="button quiet round"
+                    data-testid="attach"
+                    aria-label=text!(attachment.attach)
+                    title=text!(attachment.attach)
+                    on:click=move |_| attachment_actions.on_choose.run(())
+                >
+                    {Icon::Attach.view()}
+                </button>
                 // The box grows with a hidden copy of the text in `data-text`, see composer.css.
                 <div class="grow" data-text=move || draft.get()>
                     <textarea
@@ -114,6 +142,7 @@ pub(crate) fn Composer(
                         prop:value=draft
                         on:input=move |event| draft.set(event_target_value(&event))
                         on:keydown=on_keydown
+                        on:paste=on_paste
                     ></textarea>
                 </div>
                     <Show
@@ -132,7 +161,7 @@ pub(crate) fn Composer(
                                         }
                                     }
                                     title=text!(composer.send)
-                                    disabled=move || is_blank.get() || has_failed.get()
+                                    disabled=cannot_send
                                 >
                                     {Icon::Send.view()}
                                 </button>

@@ -7,6 +7,8 @@ use leptos::prelude::*;
 pub(crate) enum Icon {
     /// An arrow up.
     Send,
+    /// A paper clip.
+    Attach,
     /// A filled square.
     Stop,
     /// A pencil on a sheet.
@@ -79,6 +81,9 @@ impl Icon {
     fn path(self) -> &'static str {
         match self {
             Self::Send => "M10 16V4.5M5 9.2l5-5 5 5",
+            Self::Attach => {
+                "M15.5 9.3l-5.6 5.6a3.4 3.4 0 0 1-4.8-4.8l5.9-5.9a2.3 2.3 0 0 1 3.2 3.2l-5.7 5.7a1.1 1.1 0 0 1-1.6-1.6l5.2-5.2"
+            }
             Self::Stop => "M6.5 6.5h7v7h-7z",
             Self::NewChat => {
                 "M9.5 4H6a2 2 0 0 0-2 2v8a2 2 0 0 0 2 2h8a2 2 0 0 0 2-2v-3.5M15.2 3.3a1.2 1.2 0 0 1 1.6 1.7L11 10.8l-2.5.7.8-2.4z"

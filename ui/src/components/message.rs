@@ -6,6 +6,7 @@ use std::time::Duration;
 use leptos::prelude::*;
 use lilims_ipc::MessageId;
 
+use super::attachments::sent_attachments;
 use super::icon::Icon;
 use super::menu::{MenuItem, Menus};
 use super::message_field::MessageField;
@@ -101,6 +102,7 @@ fn Question(
     context: MessageContext,
     actions: MessageActions,
 ) -> impl IntoView {
+    let sent = sent_attachments(&entry.attachments);
     let Entry { key, id, versions, .. } = entry;
     let MessageContext { is_busy, is_edited, .. } = context;
     let has_versions = has_versions(versions.clone());
@@ -129,6 +131,7 @@ fn Question(
             data-id=id_text
             aria-label=text!(conversation.you)
         >
+            {sent}
             <Show when=move || !is_edited.get() fallback=field>
                 <div class="bubble" dir="auto">{shown.clone()}</div>
             </Show>

@@ -1,6 +1,7 @@
 //! The components of the page. Each takes data and callbacks; none calls the shell.
 
 mod assistant_button;
+mod attachments;
 mod branch_map;
 mod composer;
 mod context_meter;
@@ -35,6 +36,7 @@ mod untrusted;
 mod window_line;
 
 pub(crate) use assistant_button::AssistantButton;
+pub(crate) use attachments::AttachmentActions;
 pub(crate) use branch_map::BranchMap;
 pub(crate) use composer::Composer;
 pub(crate) use context_meter::ContextMeter;

@@ -5,10 +5,12 @@
 //! question waits until the conversation has arrived from the shell; everything after that is the
 //! shell's.
 
+use std::sync::Arc;
+
 use leptos::prelude::*;
 use lilims_ipc::{
-    AssistantId, ContextView, Conversation, ConversationId, Error, Event, Finish, MessageId,
-    ModelStatus, Outcome, Overflow, Request,
+    AssistantId, Attachment, ContextView, Conversation, ConversationId, Error, Event, Finish,
+    MessageId, ModelStatus, Outcome, Overflow, Request,
 };
 
 use super::answer::{Answer, AnswerState, AnswerWriter};
@@ -108,17 +110,17 @@ impl Chat {
         }
     }
 
-    /// Asks `question` after the last message.
+    /// Asks `question` with the documents of the draft after the last message.
     ///
     /// Returns the request to send now. There is none until the conversation has arrived, while an
     /// answer is being written, or if the question is blank.
-    pub(crate) fn ask(&self, question: &str) -> Option<Outgoing> {
+    pub(crate) fn ask(&self, question: &str, attachments: Arc<[Attachment]>) -> Option<Outgoing> {
         let question = question.trim();
         if question.is_empty() || self.is_answering() {
             return None;
         }
         let entry = Entry::new(self.take_key(), Body::Question(question.into()));
-        self.ask_entry(entry)
+        self.ask_entry(Entry { attachments, ..entry })
     }
 
     /// Asks an edited question as another version of the one with this key. Returns as for
@@ -367,14 +369,16 @@ impl Chat {
         let conversation = self.conversation.get_untracked()?;
         let unsent = self.unsent.try_update_value(Option::take).flatten()?;
         let Live { question, answer } = self.live.get_value()?;
-        let (parent, text) = match unsent {
-            Unsent::Again(message) => (Some(message), None),
+        let (parent, text, attachments_of) = match unsent {
+            Unsent::Again(message) => (Some(message), None, None),
             Unsent::Question => {
                 let question = question?;
-                (self.stored_before(question.key), question.question().map(|it| it.to_string()))
+                let text = question.question().map(|it| it.to_string());
+                (self.stored_before(question.key), text, question.attachments_of)
             }
         };
-        Some(Outgoing { answer: answer.key, request: Request { conversation, parent, text } })
+        let request = Request { conversation, parent, text, attachments_of };
+        Some(Outgoing { answer: answer.key, request })
     }
 
     /// The last message before this one that is stored.

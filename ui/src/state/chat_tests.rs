@@ -85,7 +85,7 @@ fn with_page(test: impl FnOnce(Chat)) {
 
 /// Asks a question, whose id is its text, and answers it with an id in capitals.
 fn exchange(chat: Chat, question: &str, end: Event) {
-    let sent = chat.ask(question).unwrap();
+    let sent = chat.ask(question, Arc::default()).unwrap();
     chat.apply(sent.answer, asked(question, &question.to_uppercase()));
     chat.apply(sent.answer, text("Answer"));
     chat.apply(sent.answer, end);
@@ -94,7 +94,15 @@ fn exchange(chat: Chat, question: &str, end: Event) {
 fn message(message_id: &str, role: Role, content: &str) -> Message {
     let state = MessageState::Done { outcome: None };
     let (content, versions) = (content.to_owned(), Vec::new());
-    Message { id: id(message_id), role, content, reasoning: None, state, versions }
+    Message {
+        id: id(message_id),
+        role,
+        content,
+        attachments: Vec::new(),
+        reasoning: None,
+        state,
+        versions,
+    }
 }
 
 /// The id of the message with which the window begins.
@@ -145,7 +153,7 @@ fn contents(outgoing: &Outgoing) -> (Option<&str>, Option<&str>) {
 #[test]
 fn answer_streams_and_ends() {
     with_chat(|chat| {
-        let sent = chat.ask("  Hi \n").unwrap();
+        let sent = chat.ask("  Hi \n", Arc::default()).unwrap();
         assert_eq!(contents(&sent), (None, Some("Hi")));
         assert_eq!(state(chat), AnswerState::Streaming);
         chat.apply(sent.answer, asked("q", "a"));
@@ -160,7 +168,7 @@ fn answer_streams_and_ends() {
         );
         assert_eq!(chat.announcement.get_untracked(), "Hello\nyou");
         assert_eq!(chat.answering.get_untracked(), None);
-        let next = chat.ask("And?").unwrap();
+        let next = chat.ask("And?", Arc::default()).unwrap();
         assert_eq!(contents(&next), (Some("a"), Some("And?")));
     });
 }
@@ -168,8 +176,8 @@ fn answer_streams_and_ends() {
 #[test]
 fn waiting_for_a_model_is_shown_until_it_reads() {
     with_chat(|chat| {
-        let sent = chat.ask("Hi").unwrap();
-        assert!(chat.ask("Second").is_none());
+        let sent = chat.ask("Hi", Arc::default()).unwrap();
+        assert!(chat.ask("Second", Arc::default()).is_none());
         chat.apply(sent.answer, asked("q", "a"));
         chat.apply(sent.answer, Event::Loading);
         assert_eq!(state(chat), AnswerState::Waiting);
@@ -184,7 +192,7 @@ fn waiting_for_a_model_is_shown_until_it_reads() {
 #[test]
 fn unsent_question_is_stopped_without_the_shell() {
     with_page(|chat| {
-        assert!(chat.ask("Hi").is_none());
+        assert!(chat.ask("Hi", Arc::default()).is_none());
         assert!(!chat.stop());
         assert_eq!(state(chat), AnswerState::Stopped { stats: None });
         assert!(chat.show(conversation(Vec::new())).is_none());
@@ -194,7 +202,7 @@ fn unsent_question_is_stopped_without_the_shell() {
 #[test]
 fn question_that_was_stopped_while_it_waited_has_no_statistics() {
     with_chat(|chat| {
-        let sent = chat.ask("Hi").unwrap();
+        let sent = chat.ask("Hi", Arc::default()).unwrap();
         chat.apply(sent.answer, Event::Loading);
         assert!(chat.stop());
         let stats = Stats {
@@ -215,13 +223,13 @@ fn question_that_was_stopped_while_it_waited_has_no_statistics() {
 fn streaming_answer_is_stopped_by_the_shell() {
     with_chat(|chat| {
         assert!(!chat.stop());
-        let sent = chat.ask("Hi").unwrap();
+        let sent = chat.ask("Hi", Arc::default()).unwrap();
         chat.apply(sent.answer, asked("q", "a"));
         chat.apply(sent.answer, text("Hel"));
         assert!(chat.stop());
         chat.apply(sent.answer, done(Finish::Stopped));
         assert_eq!(state(chat), AnswerState::Stopped { stats: Some(STATS) });
-        let next = chat.ask("More").unwrap();
+        let next = chat.ask("More", Arc::default()).unwrap();
         assert_eq!(contents(&next), (Some("a"), Some("More")));
     });
 }
@@ -229,9 +237,9 @@ fn streaming_answer_is_stopped_by_the_shell() {
 #[test]
 fn rejects_concurrent_and_blank_questions() {
     with_chat(|chat| {
-        assert!(chat.ask(" \n ").is_none());
-        chat.ask("Hi").unwrap();
-        assert!(chat.ask("Hi again").is_none());
+        assert!(chat.ask(" \n ", Arc::default()).is_none());
+        chat.ask("Hi", Arc::default()).unwrap();
+        assert!(chat.ask("Hi again", Arc::default()).is_none());
         assert!(chat.again(last(chat)).is_none());
         assert_eq!(questions(chat), ["Hi"]);
     });
@@ -240,21 +248,21 @@ fn rejects_concurrent_and_blank_questions() {
 #[test]
 fn rejected_questions_are_asked_again_with_their_text() {
     with_chat(|chat| {
-        let sent = chat.ask("Hi").unwrap();
+        let sent = chat.ask("Hi", Arc::default()).unwrap();
         chat.rejected(sent.answer, error());
         assert_eq!(state(chat), AnswerState::Failed { error: error() });
         assert_eq!(chat.announcement.get_untracked(), crate::text::error(&error()));
         let again = again(chat);
         assert_eq!(contents(&again), (None, Some("Hi")));
         chat.rejected(again.answer, error());
-        assert_eq!(contents(&chat.ask("Else").unwrap()), (None, Some("Else")));
+        assert_eq!(contents(&chat.ask("Else", Arc::default()).unwrap()), (None, Some("Else")));
     });
 }
 
 #[test]
 fn an_answer_again_is_another_version() {
     with_chat(|chat| {
-        let first = chat.ask("Hi").unwrap();
+        let first = chat.ask("Hi", Arc::default()).unwrap();
         chat.apply(first.answer, asked("q", "a"));
         chat.apply(first.answer, text("A"));
         chat.apply(first.answer, done(Finish::EndOfTurn));
@@ -307,7 +315,7 @@ fn an_answer_is_continued_where_it_ended() {
 #[test]
 fn an_answer_goes_on_while_another_conversation_is_shown() {
     with_chat(|chat| {
-        let sent = chat.ask("Hi").unwrap();
+        let sent = chat.ask("Hi", Arc::default()).unwrap();
         chat.apply(sent.answer, asked("q", "a"));
         chat.apply(sent.answer, text("One"));
         chat.leave();
@@ -315,7 +323,7 @@ fn an_answer_goes_on_while_another_conversation_is_shown() {
         let other = Conversation { id: ConversationId("d".to_owned()), ..conversation(Vec::new()) };
         chat.show(other);
         assert!(chat.is_answering() && !chat.answers_here());
-        assert!(chat.ask("New").is_none());
+        assert!(chat.ask("New", Arc::default()).is_none());
         chat.apply(sent.answer, text(" two"));
         chat.leave();
         let writing = Message { state: MessageState::Writing, ..message("a", Role::Assistant, "") };
@@ -333,7 +341,7 @@ fn an_answer_goes_on_while_another_conversation_is_shown() {
 fn a_question_waits_for_its_new_conversation() {
     with_chat(|chat| {
         chat.leave();
-        assert!(chat.ask("New").is_none());
+        assert!(chat.ask("New", Arc::default()).is_none());
         let new = Conversation { id: ConversationId("d".to_owned()), ..conversation(Vec::new()) };
         let next = chat.show(new).unwrap();
         assert_eq!(contents(&next), (None, Some("New")));
@@ -375,7 +383,7 @@ fn messages_of_any_order_are_shown() {
 #[test]
 fn blocks_and_tail_make_the_complete_answer() {
     with_chat(|chat| {
-        let sent = chat.ask("Hi").unwrap();
+        let sent = chat.ask("Hi", Arc::default()).unwrap();
         chat.apply(sent.answer, text("# A\n\nb\n\nc"));
         chat.apply(sent.answer, text("d\n"));
         let answer = answers(chat).remove(0);
@@ -468,7 +476,7 @@ fn restores_the_saved_conversation() {
 #[test]
 fn early_question_follows_the_restored_conversation() {
     with_page(|chat| {
-        assert!(chat.ask("New").is_none());
+        assert!(chat.ask("New", Arc::default()).is_none());
         let saved = || {
             conversation(vec![
                 message("q", Role::User, "Old"),
@@ -488,7 +496,7 @@ fn early_question_follows_the_restored_conversation() {
 #[test]
 fn reading_is_shown_until_text_arrives() {
     with_chat(|chat| {
-        let sent = chat.ask("Hi").unwrap();
+        let sent = chat.ask("Hi", Arc::default()).unwrap();
         let reading = || answers(chat)[0].reading.get_untracked();
         let event =
             |read_tokens| Event::Reading { phase: Phase::Prompt, read_tokens, total_tokens: 1024 };
@@ -509,7 +517,7 @@ fn reading_is_shown_until_text_arrives() {
 #[test]
 fn t10_reasoning_is_separate_and_not_announced() {
     with_chat(|chat| {
-        let sent = chat.ask("Hi").unwrap();
+        let sent = chat.ask("Hi", Arc::default()).unwrap();
         let reasoning = |text: &str, elapsed_ms| Event::Reasoning {
             text: text.into(),
             elapsed_ms,
@@ -533,7 +541,7 @@ fn t10_reasoning_is_separate_and_not_announced() {
 #[test]
 fn t10_splits_tags_in_streamed_and_saved_answers() {
     with_chat(|chat| {
-        let sent = chat.ask("Hi").unwrap();
+        let sent = chat.ask("Hi", Arc::default()).unwrap();
         for piece in ["<th", "ink>\nW", "hy</thi", "nk>\n\nYes", "."] {
             chat.apply(sent.answer, text(piece));
         }
@@ -561,5 +569,36 @@ fn t10_splits_tags_in_streamed_and_saved_answers() {
         assert_eq!(shown(0), ("Why".to_owned(), "Yes.".to_owned()));
         assert_eq!(shown(1), ("Hm".to_owned(), "No.".to_owned()));
         assert_eq!(answers[1].reasoning_ms.get_untracked(), Some(5));
+    });
+}
+
+#[test]
+fn an_edited_question_keeps_the_documents_of_the_first_version() {
+    with_chat(|chat| {
+        let document = lilims_ipc::Attachment {
+            id: lilims_ipc::AttachmentId("1".into()),
+            name: "a.txt".into(),
+            kind: lilims_ipc::AttachmentKind::Text,
+            size_bytes: 1,
+            tokens: None,
+            fits: None,
+            sent_as: lilims_ipc::AttachmentUse::Whole,
+            sent_tokens: None,
+            notes: Vec::new(),
+        };
+        let documents: Arc<[Attachment]> = vec![document.clone()].into();
+        let sent = chat.ask("Hi", documents).unwrap();
+        assert_eq!(sent.request.attachments_of, None);
+        chat.apply(sent.answer, asked("q", "a"));
+        chat.apply(sent.answer, done(Finish::EndOfTurn));
+        let sent = chat.edit_question(last_question(chat), "Hello").unwrap();
+        assert_eq!(sent.request.attachments_of, Some(id("q")));
+        let shown = chat.entries.get_untracked();
+        assert_eq!(shown[0].attachments.first(), Some(&document));
+        chat.apply(sent.answer, asked("q2", "a2"));
+        chat.apply(sent.answer, done(Finish::EndOfTurn));
+        let stored = Message { attachments: vec![document], ..message("q3", Role::User, "Hi") };
+        chat.show(conversation(vec![stored]));
+        assert_eq!(chat.entries.get_untracked()[0].attachments.len(), 1);
     });
 }

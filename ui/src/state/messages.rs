@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use leptos::prelude::*;
-use lilims_ipc::{Message, MessageId, MessageState, Outcome, Role};
+use lilims_ipc::{Attachment, Message, MessageId, MessageState, Outcome, Role};
 
 use super::answer::{Answer, AnswerState};
 
@@ -16,6 +16,10 @@ pub(crate) struct Entry {
     pub(crate) id: ArcRwSignal<Option<MessageId>>,
     /// All versions of it, itself among them; empty where there is one alone.
     pub(crate) versions: ArcRwSignal<Vec<MessageId>>,
+    /// The documents that were sent with it; only questions have some.
+    pub(crate) attachments: Arc<[Attachment]>,
+    /// The stored question whose documents it has; `None` where they are those of the draft.
+    pub(super) attachments_of: Option<MessageId>,
     /// What it is.
     pub(crate) body: Body,
 }
@@ -34,7 +38,8 @@ pub(crate) enum Body {
 impl Entry {
     /// A message that is not stored.
     pub(super) fn new(key: u64, body: Body) -> Self {
-        Self { key, id: ArcRwSignal::default(), versions: ArcRwSignal::default(), body }
+        let (id, versions) = (ArcRwSignal::default(), ArcRwSignal::default());
+        Self { key, id, versions, attachments: Arc::default(), attachments_of: None, body }
     }
 
     /// Another version of this message, which is not stored yet.
@@ -43,7 +48,10 @@ impl Entry {
         if versions.is_empty() {
             versions.extend(self.id.get_untracked());
         }
-        Self { versions: ArcRwSignal::new(versions), ..Self::new(key, body) }
+        let attachments_of = self.id.get_untracked().or_else(|| self.attachments_of.clone());
+        let versions = ArcRwSignal::new(versions);
+        let attachments = Arc::clone(&self.attachments);
+        Self { versions, attachments, attachments_of, ..Self::new(key, body) }
     }
 
     /// Records that the message was stored.
@@ -92,7 +100,8 @@ pub(super) fn entries(
     let mut entries: Vec<Entry> = Vec::with_capacity(messages.len() + 1);
     for message in messages {
         let entry = find(known, &message.id).cloned().unwrap_or_else(|| {
-            let entry = Entry::new(new_key(), body(message));
+            let attachments = message.attachments.as_slice().into();
+            let entry = Entry { attachments, ..Entry::new(new_key(), body(message)) };
             entry.id.set(Some(message.id.clone()));
             entry
         });

@@ -6,6 +6,7 @@
 mod actions;
 mod answer;
 pub(crate) mod appearance;
+mod attachments;
 mod chat;
 mod conversions;
 mod first_model;
@@ -22,6 +23,7 @@ mod undo;
 
 pub(crate) use actions::{Action, Concern, HubFile};
 pub(crate) use answer::{Answer, AnswerState, Growing};
+pub(crate) use attachments::{DraftAttachments, is_long_paste, split_dropped};
 pub(crate) use chat::{Chat, Outgoing};
 pub(crate) use conversions::{first_choice, offered_targets};
 pub(crate) use first_model::{FirstStep, first_model, next_step};

@@ -2,7 +2,7 @@
 //!
 //! Technical details are not part of the sentence; components show [`Error::detail`] folded away.
 
-use lilims_ipc::{Error, Owner, Problem, TokenProblem};
+use lilims_ipc::{Error, ForeignKind, Owner, Problem, TokenProblem};
 
 use super::facts::unsuitable;
 use super::text;
@@ -137,6 +137,24 @@ fn problem(problem: &Problem) -> String {
         Problem::ConversionDiskFull => text!(error.conversion_disk_full).into(),
         Problem::ConversionFailed => text!(error.conversion_failed).into(),
         Problem::NotMeasured => text!(error.not_measured).into(),
+        Problem::DocumentUnsupported { file, what } => document_unsupported(name(file), *what),
+        Problem::DocumentEncrypted { file } => text!(error.document_encrypted, file = name(file)),
+        Problem::DocumentWithoutText { file } => {
+            text!(error.document_without_text, file = name(file))
+        }
+        Problem::DocumentDamaged { file } => text!(error.document_damaged, file = name(file)),
+        Problem::DocumentTooLarge { file, limit_bytes } => {
+            text!(error.document_too_large, file = name(file), limit = bytes(*limit_bytes))
+        }
+        Problem::DocumentTextTooLong { file, limit_bytes } => {
+            text!(error.document_text_too_long, file = name(file), limit = bytes(*limit_bytes))
+        }
+        Problem::DocumentTooSlow { file, seconds } => {
+            text!(error.document_too_slow, file = name(file), seconds = *seconds)
+        }
+        Problem::DocumentTooMuchMemory { file, limit_bytes } => {
+            text!(error.document_too_much_memory, file = name(file), limit = bytes(*limit_bytes))
+        }
         Problem::Internal => text!(error.internal).into(),
         Problem::Unknown => text!(error.unknown).into(),
     }
@@ -175,6 +193,21 @@ fn not_ours(name: String, owner: &Owner) -> String {
         Owner::Folder => text!(error.not_ours_folder, name),
         Owner::Given => text!(error.not_ours_given, name),
         Owner::App => text!(error.not_ours_app, name),
+    }
+}
+
+fn document_unsupported(file: String, what: ForeignKind) -> String {
+    match what {
+        ForeignKind::Image => text!(error.document_image, file),
+        ForeignKind::Audio => text!(error.document_audio, file),
+        ForeignKind::Video => text!(error.document_video, file),
+        ForeignKind::Archive => text!(error.document_archive, file),
+        ForeignKind::Spreadsheet => text!(error.document_spreadsheet, file),
+        ForeignKind::Presentation => text!(error.document_presentation, file),
+        ForeignKind::OtherDocument => text!(error.document_other, file),
+        ForeignKind::Book => text!(error.document_book, file),
+        ForeignKind::Program => text!(error.document_program, file),
+        ForeignKind::Binary => text!(error.document_binary, file),
     }
 }
 

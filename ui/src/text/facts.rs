@@ -1,9 +1,9 @@
 //! Sentences for facts that are not errors: notes, reports, reasons, and the parts of an estimate.
 
 use lilims_ipc::{
-    Attempt, CacheShape, Caution, Fit, FitPart, FitPartKind, ImportFailure, ItemSkipReason,
-    LibraryNote, MemorySource, Owner, PromptNote, Report, SkipReason, SkippedFile, StayReason,
-    Suggestion, UnloadReason, Unsuitable,
+    AttachmentNote, Attempt, CacheShape, Caution, Fit, FitPart, FitPartKind, ImportFailure,
+    ItemSkipReason, LibraryNote, MemorySource, Owner, PromptNote, Report, SkipReason, SkippedFile,
+    StayReason, Suggestion, UnloadReason, Unsuitable,
 };
 
 use super::errors::error;
@@ -28,6 +28,32 @@ pub(crate) fn prompt_note(note: PromptNote) -> String {
             text!(prompt_note.text_left_out, size = bytes(size_bytes))
         }
     }
+}
+
+/// What was guessed or left out when a document was read, as a sentence.
+pub(crate) fn attachment_note(note: &AttachmentNote) -> Option<String> {
+    let number = |n: &u64| count(*n);
+    Some(match note {
+        AttachmentNote::GuessedEncoding { encoding } => {
+            text!(attachment.guessed_encoding, encoding = encoding.clone())
+        }
+        AttachmentNote::InvalidBytes { n_places } => {
+            text!(attachment.invalid_bytes, number = number(n_places))
+        }
+        AttachmentNote::InvisibleCharacters { n_chars } => {
+            text!(attachment.invisible_characters, number = number(n_chars))
+        }
+        AttachmentNote::Images { n_images } => {
+            text!(attachment.images, number = number(n_images))
+        }
+        AttachmentNote::PagesWithoutText { n_pages, n_all } => {
+            text!(attachment.pages_without_text, number = number(n_pages), all = number(n_all))
+        }
+        AttachmentNote::DamagedPages { n_pages, n_all } => {
+            text!(attachment.damaged_pages, number = number(n_pages), all = number(n_all))
+        }
+        AttachmentNote::Unknown => return None,
+    })
 }
 
 /// Why the model was unloaded, as the line under its name.

@@ -10,8 +10,8 @@ mod recommended;
 
 pub(crate) use errors::{error, retry_reason};
 pub(crate) use facts::{
-    attempt, caution, fit_part, good_for, library_note, memory_source, owner, prompt_note, report,
-    skip_reason, stay_reason, suggestion, unload_reason, unsuitable,
+    attachment_note, attempt, caution, fit_part, good_for, library_note, memory_source, owner,
+    prompt_note, report, skip_reason, stay_reason, suggestion, unload_reason, unsuitable,
 };
 pub(crate) use recommended::good_at;
 

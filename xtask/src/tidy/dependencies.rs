@@ -8,6 +8,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("lilims-files", &[]),
     ("lilims-interchange", &["lilims-files"]),
     ("lilims-jinja", &[]),
+    ("lilims-documents", &["lilims-files"]),
     ("lilims-models", &["lilims-files", "lilims-gguf"]),
     ("lilims-gguf", &["lilims-files"]),
     ("lilims-quant", &["lilims-files", "lilims-gguf"]),
@@ -24,6 +25,7 @@ const TABLE: &[(&str, &[&str])] = &[
         &[
             "lilims-bench",
             "lilims-convert",
+            "lilims-documents",
             "lilims-engine",
             "lilims-files",
             "lilims-gguf",
@@ -47,6 +49,7 @@ const LIBRARIES: &[&str] = &[
     "lilims-bench",
     "lilims-convert",
     "lilims-core",
+    "lilims-documents",
     "lilims-engine",
     "lilims-files",
     "lilims-gguf",

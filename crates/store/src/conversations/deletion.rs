@@ -115,6 +115,7 @@ impl Store {
     /// Those of the database.
     pub fn conversations_size_bytes(&self) -> Result<u64, Error> {
         let sql = "SELECT coalesce((SELECT sum(length(CAST(text AS BLOB))) FROM parts), 0)
+             + coalesce((SELECT sum(octet_length(text)) FROM draft_attachments), 0)
              + coalesce((SELECT sum(length(block)) FROM search_data), 0)";
         let rows: i64 = self.reader().query_row(sql, [], |row| row.get(0))?;
         let sessions = self.sessions();

@@ -55,6 +55,11 @@ id! {
 }
 
 id! {
+    /// Names a document that is attached to a draft.
+    AttachmentId
+}
+
+id! {
     /// Names a folder of conversations.
     FolderId
 }

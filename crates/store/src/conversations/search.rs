@@ -135,7 +135,7 @@ fn expression(query: &str) -> Option<String> {
 
 /// Whether a character is of a script that puts no spaces between words: Thai, Lao, Khmer, Burmese,
 /// Japanese, Chinese.
-fn is_without_spaces(c: char) -> bool {
+pub(crate) fn is_without_spaces(c: char) -> bool {
     matches!(c,
         '\u{0e00}'..='\u{0eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}'
         | '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}'
