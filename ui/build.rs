@@ -21,13 +21,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Writes `i18n.rs`, which `src/text/mod.rs` includes. A second language is a second file in
-/// `locales/` and `add_locale` here.
+/// Writes `i18n.rs`, which `src/text/mod.rs` includes. Another language is another file in `locales/` and
+/// `add_locale` here.
 fn write_catalogue() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=locales");
     // Texts with values are made as strings, not only as views.
     let options = ParseOptions::new().interpolate_display(true);
-    let config = Config::new("en")?.parse_options(options);
+    let config = Config::new("en")?.add_locale("de")?.add_locale("ar")?.parse_options(options);
     let catalogue = parse_locales(Some(PathBuf::from(env::var("CARGO_MANIFEST_DIR")?)), config)?;
     for warning in catalogue.diag.warnings().iter() {
         println!("cargo::warning={warning}");

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::process_group::{ProcessGroup, Screen};
-use crate::webdriver::{self, BACKSPACE, END, ENTER, HOME, Session};
+use crate::webdriver::{self, BACKSPACE, END, ENTER, Session};
 
 /// The timeout of a wait: generous, since other programs may keep all cores busy, and used up only
 /// by failing tests.
@@ -204,15 +204,27 @@ impl AppWindow {
     /// If the settings do not open, change or close.
     pub fn set_options(&self, max_tokens: u32) -> Result<()> {
         self.click("settings-toggle")?;
-        self.wait_for("temperature")?;
-        // The Home key moves a slider to its minimum.
-        self.type_into("temperature", HOME)?;
-        let digits_to_delete = self.value("max-tokens")?.to_string().len();
-        let keys = format!("{}{}{max_tokens}", END, BACKSPACE.repeat(digits_to_delete));
-        self.type_into("max-tokens", &keys)?;
-        let set = (self.value("temperature")?, self.value("max-tokens")?);
-        ensure!(set == (0.0, f64::from(max_tokens)), "the options are {set:?}");
+        self.click("scope-everywhere")?;
+        self.set_number("temperature", 0)?;
+        self.set_number("max-tokens", max_tokens)?;
         self.click("settings-close")
+    }
+
+    /// Types a number into a field of the settings, and waits until it is stored.
+    ///
+    /// # Errors
+    /// If it does not appear as the level's own value.
+    pub fn set_number(&self, id: &str, number: u32) -> Result<()> {
+        self.wait_for(id)?;
+        let n_digits = self.value(id)?.to_string().len();
+        let keys = format!("{END}{}{number}{ENTER}", BACKSPACE.repeat(n_digits));
+        self.type_into(id, &keys)?;
+        let script = "return document.querySelector(arguments[0]).classList.contains('own')";
+        let row = json!(selector(&format!("setting-row-{id}")));
+        wait("the setting", || {
+            let is_own = self.session.run(script, std::slice::from_ref(&row))? == true;
+            Ok((is_own && self.value(id)? == f64::from(number)).then_some(()))
+        })
     }
 
     /// The number in a field.

@@ -148,7 +148,9 @@ fn ChatPage() -> impl IntoView {
                     sidebar_open=sidebar.is_open
                     on_branches=show_branches
                     settings_open=settings.is_open
+                    on_settings=Callback::new(move |()| commands.run(PageCommand::Settings))
                     library_open=library.is_open
+                    on_library=Callback::new(move |()| commands.run(PageCommand::Library))
                     is_at_work
                     on_new_chat=new_chat
                 />

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use lilims_core::App;
 use lilims_ipc::{AppEvent, Command, DesktopSettings, Error, Event, PageAction, Reply, Request};
-use tauri::{AppHandle, Emitter, Manager, RunEvent, WebviewWindow, WindowEvent};
+use tauri::{AppHandle, Manager, RunEvent, WebviewWindow, WindowEvent};
 
 use self::instance::{Instance, Start};
 use self::placement::PlacementFile;

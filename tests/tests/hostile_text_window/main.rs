@@ -80,6 +80,7 @@ fn hostile_text_executes_loads_and_hides_nothing() -> Result<()> {
         Ok((run(script, &[])? == json!(vectors.len())).then_some(()))
     })?;
     let location = run("return location.href", &[])?;
+    let title = run("return document.title", &[])?;
     let n_scripts = run("return document.scripts.length", &[])?;
     window.wait("all formulas", || {
         let script = "return document.querySelector('.prose .math:not(.drawn, .failed)') === null";
@@ -107,7 +108,7 @@ fn hostile_text_executes_loads_and_hides_nothing() -> Result<()> {
     ensure!(run("return window.lilimsHit ?? null", &[])?.is_null(), "a script ran");
     ensure!(run("return location.href", &[])? == location, "the page left");
     ensure!(run("return document.scripts.length", &[])? == n_scripts, "there are new scripts");
-    ensure!(run("return document.title", &[])? == "Lilims", "the title changed");
+    ensure!(run("return document.title", &[])? == title, "the title changed");
     // The page still works.
     window.click("settings-toggle")?;
     window.wait_for("settings")?;

@@ -29,10 +29,14 @@ pub(crate) fn Header(
     sidebar_open: RwSignal<bool>,
     /// Called to show the map of branches.
     on_branches: Callback<()>,
-    /// Whether the settings are shown; the button here toggles it.
+    /// Whether the settings are shown.
     settings_open: RwSignal<bool>,
-    /// Whether the library is shown; the button here toggles it.
+    /// Called to show or hide the settings.
+    on_settings: Callback<()>,
+    /// Whether the library is shown.
     library_open: RwSignal<bool>,
+    /// Called to show or hide the library.
+    on_library: Callback<()>,
     /// Whether something is being downloaded or converted.
     #[prop(into)]
     is_at_work: Signal<bool>,
@@ -104,7 +108,7 @@ pub(crate) fn Header(
                     }
                     on:mouseenter=|event| title_from_label(&event)
                     aria-pressed=move || library_open.get().to_string()
-                    on:click=move |_| library_open.update(|open| *open = !*open)
+                    on:click=move |_| on_library.run(())
                 >
                     {Icon::Library.view()}
                     <span class="wide-only">{text!(header.library)}</span>
@@ -115,9 +119,8 @@ pub(crate) fn Header(
                     data-testid="settings-toggle"
                     aria-label=text!(header.settings)
                     title=text!(header.settings)
-                    aria-haspopup="dialog"
-                    aria-expanded=move || settings_open.get().to_string()
-                    on:click=move |_| settings_open.update(|open| *open = !*open)
+                    aria-pressed=move || settings_open.get().to_string()
+                    on:click=move |_| on_settings.run(())
                 >
                     {Icon::Settings.view()}
                 </button>

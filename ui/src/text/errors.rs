@@ -204,7 +204,7 @@ fn document_unsupported(file: String, what: ForeignKind) -> String {
         ForeignKind::Archive => text!(error.document_archive, file),
         ForeignKind::Spreadsheet => text!(error.document_spreadsheet, file),
         ForeignKind::Presentation => text!(error.document_presentation, file),
-        ForeignKind::OtherDocument => text!(error.document_other, file),
+        ForeignKind::OtherDocument => text!(error.document_foreign, file),
         ForeignKind::Book => text!(error.document_book, file),
         ForeignKind::Program => text!(error.document_program, file),
         ForeignKind::Binary => text!(error.document_binary, file),
