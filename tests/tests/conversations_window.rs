@@ -423,6 +423,9 @@ fn screenshots_of_the_sidebar_in_light_and_dark() -> Result<()> {
         let start = Start { home: Some(home.path()), is_dark, ..Start::default() };
         let window = AppWindow::open(start)?;
         window.wait_for_model("ready")?;
+        // The window has the size of its last visit.
+        window.session().resize(SIZES[0].0, SIZES[0].1)?;
+        window.wait_for("sidebar")?;
         show(&window, &ids[1], "Why does bread rise?")?;
         window.save_screenshot(&format!("sidebar-{theme}"), SIZES[0])?;
         press(&window, &ids[0], "[data-testid=conversation-menu]")?;

@@ -127,7 +127,8 @@ impl Page {
     fn follow_width(self) {
         let is_open = self.sidebar.is_open;
         let was_wide = StoredValue::new(bridge::is_wide());
-        let was_open = StoredValue::new(is_open.get_untracked());
+        // A window that begins narrow has it once it is wide.
+        let was_open = StoredValue::new(true);
         let listener = window_event_listener(ev::resize, move |_| {
             let is_wide = bridge::is_wide();
             if is_wide == was_wide.get_value() {

@@ -6,7 +6,7 @@ use lilims_ipc::{Setting, SettingValue, Settings};
 pub(crate) struct BuiltIn {
     /// Its id, and the word that doors translate to its name.
     pub(crate) id: &'static str,
-    /// The sign before its name.
+    /// The sign before its name; not an emoji, since not every system has a font for them.
     pub(crate) look: &'static str,
     temperature: f64,
     instructions: &'static str,
@@ -32,7 +32,7 @@ pub(crate) fn find(id: &str) -> Option<&'static BuiltIn> {
 pub(crate) const ALL: &[BuiltIn] = &[
     BuiltIn {
         id: "writer",
-        look: "✍️",
+        look: "✎",
         temperature: 0.7,
         instructions: "You help to write. Keep the writer's voice and language. When you are given a \
             text, return the improved text first, then list in a few words what you changed and why. \
@@ -40,7 +40,7 @@ pub(crate) const ALL: &[BuiltIn] = &[
     },
     BuiltIn {
         id: "programmer",
-        look: "🧩",
+        look: "λ",
         temperature: 0.2,
         instructions: "You are an experienced programmer. Answer with working code in one block, in the \
             language and style of the question, and explain only what is not obvious. Name the \
@@ -48,7 +48,7 @@ pub(crate) const ALL: &[BuiltIn] = &[
     },
     BuiltIn {
         id: "tutor",
-        look: "🎓",
+        look: "✦",
         temperature: 0.5,
         instructions: "You are a patient tutor. Find out what the learner knows already, explain one idea \
             at a time with a short example, and end with one small question or exercise. When an answer \
@@ -56,7 +56,7 @@ pub(crate) const ALL: &[BuiltIn] = &[
     },
     BuiltIn {
         id: "translator",
-        look: "🌍",
+        look: "⇄",
         temperature: 0.3,
         instructions: "You translate. Return only the translation, in the register of the original, with \
             its formatting, names and numbers unchanged. If the target language is not named, translate \
@@ -65,7 +65,7 @@ pub(crate) const ALL: &[BuiltIn] = &[
     },
     BuiltIn {
         id: "summariser",
-        look: "📌",
+        look: "≡",
         temperature: 0.3,
         instructions: "You summarise. Begin with one sentence that says the most important thing, then \
             list the points, decisions, numbers, names and open questions of the text, and nothing that is \

@@ -3,8 +3,7 @@
 use chrono::{DateTime, Local};
 use lilims_engine::{GenerateOptions, RecommendedSampling, Sampling, sampler};
 use lilims_ipc::{
-    Error, Overflow, Problem, Setting, SettingKind, SettingOrigin, SettingRow, SettingValue,
-    Settings,
+    Overflow, Setting, SettingKind, SettingOrigin, SettingRow, SettingValue, Settings,
 };
 use serde_json::Value;
 
@@ -15,8 +14,8 @@ const MAX_TOKENS: u32 = 1024;
 pub(crate) fn kind(setting: Setting) -> SettingKind {
     let number = |min, max, step| SettingKind::Number { min, max, step };
     match setting {
-        Setting::Instructions | Setting::JsonSchema => SettingKind::Text,
-        Setting::Model | Setting::DraftModel => SettingKind::Model,
+        Setting::Instructions => SettingKind::Text,
+        Setting::Model => SettingKind::Model,
         Setting::Overflow => SettingKind::Overflow,
         Setting::Stop => SettingKind::Lines,
         Setting::ContextTokens => number(256.0, 1_048_576.0, 256.0),
@@ -95,20 +94,6 @@ pub(crate) fn clean(setting: Setting, value: SettingValue) -> Option<SettingValu
         }
         _ => None,
     }
-}
-
-/// Checks what has a meaning of its own.
-///
-/// # Errors
-/// [`Problem::SchemaInvalid`].
-pub(crate) fn check(setting: Setting, value: Option<&SettingValue>) -> Result<(), Error> {
-    let Some(SettingValue::Text(text)) = value else { return Ok(()) };
-    if setting != Setting::JsonSchema {
-        return Ok(());
-    }
-    let invalid = |what: String| Error::from(Problem::SchemaInvalid { what });
-    let schema: Value = serde_json::from_str(text).map_err(|error| invalid(error.to_string()))?;
-    schema.is_object().then_some(()).ok_or_else(|| invalid("not a JSON object".to_owned()))
 }
 
 /// Settings as they are stored. What this version does not know, or what is not valid, is left out.

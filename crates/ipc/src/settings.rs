@@ -49,15 +49,11 @@ pub enum Setting {
     Seed,
     /// Texts that end an answer.
     Stop,
-    /// A JSON schema that answers follow.
-    JsonSchema,
-    /// The short name of a small model that guesses ahead.
-    DraftModel,
 }
 
 impl Setting {
     /// All of them, in the order in which doors show them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 14] = [
         Self::Instructions,
         Self::Model,
         Self::ContextTokens,
@@ -72,8 +68,6 @@ impl Setting {
         Self::PresencePenalty,
         Self::Seed,
         Self::Stop,
-        Self::JsonSchema,
-        Self::DraftModel,
     ];
 }
 

@@ -144,8 +144,10 @@ impl Icon {
 
     /// The drawing, hidden from screen readers: the control around it has the label.
     pub(crate) fn view(self) -> impl IntoView {
+        // These point along the line, which runs from right to left in some languages.
+        let follows_line = matches!(self, Self::Back | Self::Forward | Self::Continue | Self::Undo);
         view! {
-            <svg class="icon" viewBox="0 0 20 20" aria-hidden="true" focusable="false">
+            <svg class="icon" class:follows-line=follows_line viewBox="0 0 20 20" aria-hidden="true" focusable="false">
                 <path d=self.path()></path>
             </svg>
         }

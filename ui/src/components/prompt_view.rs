@@ -80,10 +80,10 @@ const SOURCES: [PromptSource; 4] = [
 
 fn source_names(source: PromptSource) -> (&'static str, &'static str) {
     match source {
-        PromptSource::Template => ("template", text!(prompt_view.template)),
-        PromptSource::Instructions => ("instructions", text!(prompt_view.instructions)),
-        PromptSource::Question => ("question", text!(prompt_view.question)),
-        PromptSource::Answer => ("answer", text!(prompt_view.answer)),
+        PromptSource::Template => ("from-template", text!(prompt_view.template)),
+        PromptSource::Instructions => ("from-instructions", text!(prompt_view.instructions)),
+        PromptSource::Question => ("from-question", text!(prompt_view.question)),
+        PromptSource::Answer => ("from-answer", text!(prompt_view.answer)),
     }
 }
 

@@ -52,7 +52,6 @@ fn problem(problem: &Problem) -> String {
         Problem::ConversationGone => text!(error.conversation_gone).into(),
         Problem::ModelNotLoaded => text!(error.model_not_loaded).into(),
         Problem::AssistantGone => text!(error.assistant_gone).into(),
-        Problem::SchemaInvalid { what } => text!(error.schema_invalid, what = name(what)),
         Problem::ConversationFolderGone => text!(error.conversation_folder_gone).into(),
         Problem::NotAnExport { file } => text!(error.not_an_export, file = name(file)),
         Problem::ExportTooLarge { file, limit_bytes } => {

@@ -202,16 +202,3 @@ fn settings_of_the_version_before_keep_what_was_chosen() {
     door.conversations.store().unwrap().overwrite("sampling", &stored).unwrap();
     assert_eq!(door.asked("hi").settings, [(Setting::TopP, number(0.5))].into());
 }
-
-#[test]
-fn a_schema_that_is_none_is_refused() {
-    let door = Door::new();
-    for schema in ["{", "3"] {
-        let error = door.try_call(Command::SetSetting {
-            scope: SettingScope::Everywhere,
-            setting: Setting::JsonSchema,
-            value: Some(text(schema)),
-        });
-        assert!(matches!(error.unwrap_err().problem, Problem::SchemaInvalid { .. }), "{schema}");
-    }
-}

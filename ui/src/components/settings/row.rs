@@ -7,6 +7,11 @@ use super::super::icon::Icon;
 use crate::state::settings::{entered, origin, overflows, shown, test_id, texts};
 use crate::text::text;
 
+/// Longer inherited values are not repeated beside where they come from.
+const MAX_SHOWN_CHARS: usize = 40;
+/// What instructions may contain.
+const VARIABLES: &str = "{{date}} {{time}} {{weekday}}";
+
 /// A setting.
 #[component]
 pub(super) fn SettingView(
@@ -27,12 +32,11 @@ pub(super) fn SettingView(
         row.with(|row| {
             let row = row.as_ref()?;
             let value = shown(row.inherited.as_ref());
-            // Long texts are shown by their control.
-            let value = if value.is_empty() || value.len() > 40 { None } else { Some(value) };
             let from = origin(row.origin);
-            Some(match value {
-                Some(value) => format!("{from}: {}", word_name(&value)),
-                None => from.to_owned(),
+            // Long texts are shown by their control.
+            let is_short = value.chars().count() <= MAX_SHOWN_CHARS;
+            (!value.is_empty()).then(|| {
+                if is_short { format!("{from}: {}", word_name(&value)) } else { from.into() }
             })
         })
     };
@@ -51,7 +55,11 @@ pub(super) fn SettingView(
                 {Icon::Undo.view()}
             </button>
             {control(setting, row, models, on_set)}
-            <p id=format!("{id}-hint")>{hint} " " <span class="setting-from">{inherited}</span></p>
+            <p id=format!("{id}-hint")>
+                {hint} " "
+                {(setting == Setting::Instructions).then(|| view! { <code dir="ltr">{VARIABLES}</code> " " })}
+                <span class="setting-from">{inherited}</span>
+            </p>
         </div>
     }
 }
@@ -106,7 +114,7 @@ fn control(
                     max=max
                     step=step
                     prop:value=text
-                    placeholder=text!(settings.off)
+                    placeholder=text!(settings.not_set)
                     on:change:target=move |event| {
                         set(event.target().value());
                         // What was typed may have been out of bounds, or no number.
