@@ -19,7 +19,7 @@ use crate::webdriver::{self, BACKSPACE, END, ENTER, Session};
 
 /// The timeout of a wait: generous, since other programs may keep all cores busy, and used up only
 /// by failing tests.
-const TIMEOUT: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(90);
 /// The polling interval of a wait.
 const POLL: Duration = Duration::from_millis(30);
 

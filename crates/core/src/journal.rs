@@ -30,7 +30,7 @@ pub(crate) struct AnswerRecord {
 enum Job {
     Grow(MessageId, Growth),
     /// Answered once the message with everything before it is written.
-    Finish(MessageId, Ending, Sender<Result<(), StoreError>>),
+    Finish(MessageId, Box<Ending>, Sender<Result<(), StoreError>>),
 }
 
 /// What an answer has grown by.
@@ -82,7 +82,7 @@ impl AnswerRecord {
     /// If the answer could not be written.
     pub(crate) fn finish(&self, ending: Ending) -> Result<(), Error> {
         let (done, wait) = channel();
-        let _ = self.jobs.send(Job::Finish(self.message.clone(), ending, done));
+        let _ = self.jobs.send(Job::Finish(self.message.clone(), Box::new(ending), done));
         let ended = wait.recv().map_err(|_| Error::internal("the journal's thread ended"))?;
         ended.map_err(from_store)
     }

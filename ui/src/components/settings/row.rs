@@ -114,7 +114,7 @@ fn control(
                     max=max
                     step=step
                     prop:value=text
-                    placeholder=text!(settings.not_set)
+                    placeholder="–"
                     on:change:target=move |event| {
                         set(event.target().value());
                         // What was typed may have been out of bounds, or no number.
