@@ -157,8 +157,7 @@ impl AppWindow {
     /// # Errors
     /// If it does not appear or cannot be clicked.
     pub fn click(&self, id: &str) -> Result<()> {
-        let click = || self.session.click(&self.session.find(&selector(id))?);
-        self.wait(&format!("{id} to click on"), || Ok(click().ok()))
+        self.click_on(&selector(id))
     }
 
     /// Clicks the element with `attribute` equal to `value`, as soon as it exists.
@@ -167,7 +166,24 @@ impl AppWindow {
     /// If it does not appear or cannot be clicked.
     pub fn click_where(&self, id: &str, attribute: &str, value: &str) -> Result<()> {
         let selector = format!("{}[{attribute}='{value}']", selector(id));
-        let click = || self.session.click(&self.session.find(&selector)?);
+        self.click_on(&selector)
+    }
+
+    /// Clicks the element that a CSS selector finds until the page has got a click on it: while all
+    /// cores are busy, the driver now and then loses one.
+    fn click_on(&self, selector: &str) -> Result<()> {
+        let listen = "const selector = arguments[0];
+            window.lilimsClicked = false;
+            const note = event => { window.lilimsClicked = event.target.closest(selector) !== null };
+            window.addEventListener('click', note, { capture: true, once: true })";
+        let click = || {
+            let element = self.session.find(selector)?;
+            self.session.run(listen, &[json!(selector)])?;
+            self.session.click(&element)?;
+            let is_clicked = self.session.run("return window.lilimsClicked", &[])? == true;
+            ensure!(is_clicked, "the click was lost");
+            anyhow::Ok(())
+        };
         self.wait(&format!("{selector} to click on"), || Ok(click().ok()))
     }
 

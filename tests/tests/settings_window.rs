@@ -54,6 +54,7 @@ fn has_text(window: &AppWindow, id: &str, text: &str) -> Result<()> {
 #[test]
 fn an_assistant_is_chosen_and_the_exact_prompt_shows_its_instructions() -> Result<()> {
     let window = open(Start::default())?;
+    let _: Value = window.session().run("document.querySelector('.app').isFirst = true", &[])?;
     window.set_options(SHORT)?;
     window.click("assistant-picker")?;
     window.wait_for("menu")?;
@@ -75,7 +76,10 @@ fn an_assistant_is_chosen_and_the_exact_prompt_shows_its_instructions() -> Resul
     })?;
     window.save_screenshot("prompt-tokens-light", SIZES[0])?;
     window.save_screenshot("prompt-tokens-light", SIZES[1])?;
-    window.click("prompt-view-close")
+    window.click("prompt-view-close")?;
+    let is_first = "return document.querySelector('.app').isFirst === true";
+    ensure!(window.session().run(is_first, &[])? == true, "the whole page was drawn again");
+    Ok(())
 }
 
 #[test]

@@ -48,7 +48,7 @@ fn documents_are_printed() {
         "kind": "text",
         "size_bytes": 29,
         "text": "Größe und Gewicht der Äpfel\n",
-        "notes": [{ "note": "guessed-encoding", "encoding": "windows-1252" }],
+        "notes": [{ "guessed-encoding": { "encoding": "windows-1252" } }],
     });
     assert_eq!(json_of(&["extract", "--json", &path]), expected);
 }
