@@ -13,8 +13,7 @@ pub(crate) async fn answered(app: &AppHandle, command: Command) -> Result<Option
     match command {
         Command::ChooseAndImport => {
             let dialog = dialog.add_filter("GGUF", &["gguf"]);
-            let files = in_background(move || dialog.blocking_pick_files()).await?;
-            let paths = files.map(|files| files.into_iter().filter_map(path).collect());
+            let paths = pick_files(dialog).await?;
             Ok(paths.map(|paths| Command::ImportFiles { paths }))
         }
         Command::ChooseAndAddFolder => {
@@ -34,13 +33,20 @@ pub(crate) async fn answered(app: &AppHandle, command: Command) -> Result<Option
         }
         Command::ChooseAndImportConversations => {
             let dialog = dialog.add_filter("JSON, ZIP", &["json", "jsonl", "zip"]);
-            let files = in_background(move || dialog.blocking_pick_files()).await?;
-            let paths = files.map(|files| files.into_iter().filter_map(path).collect());
+            let paths = pick_files(dialog).await?;
             Ok(paths.map(|paths| Command::ImportConversations { paths }))
         }
+        Command::ChooseAndExportAssistants => {
+            let dialog = dialog.set_file_name("assistants.json");
+            let file = in_background(move || dialog.blocking_save_file()).await?;
+            Ok(file.and_then(path).map(|path| Command::ExportAssistants { path }))
+        }
+        Command::ChooseAndImportAssistants => {
+            let paths = pick_files(dialog.add_filter("JSON", &["json"])).await?;
+            Ok(paths.map(|paths| Command::ImportAssistants { paths }))
+        }
         Command::ChooseAndAttach { conversation } => {
-            let files = in_background(move || dialog.blocking_pick_files()).await?;
-            let paths = files.map(|files| files.into_iter().filter_map(path).collect());
+            let paths = pick_files(dialog).await?;
             let change = paths.map(|paths| AttachmentChange::Files { paths });
             Ok(change.map(|change| Command::Attachments { conversation, change }))
         }
@@ -58,6 +64,12 @@ async fn in_background<T: Send + 'static>(
 ) -> Result<T, Error> {
     let shown = tauri::async_runtime::spawn_blocking(show).await;
     shown.map_err(|error| Error::internal(error.to_string()))
+}
+
+/// The files that the user chose, if any were.
+async fn pick_files(dialog: FileDialogBuilder<Wry>) -> Result<Option<Vec<String>>, Error> {
+    let files = in_background(move || dialog.blocking_pick_files()).await?;
+    Ok(files.map(|files| files.into_iter().filter_map(path).collect()))
 }
 
 #[cfg(desktop)]

@@ -317,7 +317,8 @@ fn prompt(branch: Vec<store::Message>) -> Vec<ipc::Message> {
     prompt
 }
 
-/// Messages with the instructions of a question asked at `now` before them, unless they begin with some of their own.
+/// Messages with the instructions of a question asked at `now` before them, unless they begin with some
+/// of their own.
 fn with_instructions(
     mut messages: Vec<ipc::Message>,
     settings: &Settings,

@@ -85,7 +85,7 @@ pub struct Target {
 /// Loads the target, and calls its last argument with the model's name as soon as it is known.
 type Load = dyn FnMut(&Target, &dyn Fn(String)) -> Result<Loaded, Error>;
 
-/// What a loaded model does while nobody asks anything. It ends soon after the flag is set.
+/// What a loaded model does while it is idle. It ends soon after the flag is set.
 type IdleWork = dyn FnMut(&mut dyn ChatBackend, &AtomicBool) + Send;
 
 /// When an idle model gives its memory back.

@@ -1,4 +1,4 @@
-//! Titles of conversations, which the model writes while nobody asks anything.
+//! Titles of conversations, which the model writes while it is idle.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,4 +1,4 @@
-//! A notification when a long answer ends that nobody sees.
+//! A notification when a long answer ends while the window is not in use.
 //!
 //! It names the conversation by its title and shows nothing of its text: notifications are kept by the
 //! system and shown on locked screens.
