@@ -52,6 +52,11 @@ fn wait_for_one(window: &AppWindow, id: &str, words: &[&str]) -> Result<()> {
     })
 }
 
+fn save(window: &AppWindow, name: &str) -> Result<()> {
+    let sizes = [(1280, 800), (390, 844)];
+    sizes.iter().try_for_each(|&size| window.save_screenshot(&format!("{name}-light"), size))
+}
+
 fn long_text() -> String {
     (0..200).map(|n| format!("Line {n} of a text that somebody has pasted.\n\n")).collect()
 }
@@ -64,6 +69,7 @@ fn a_long_paste_is_attached_chosen_for_sent_and_kept() -> Result<()> {
     paste(&window, &long_text())?;
     wait_for_one(&window, "attachment", &["Pasted text", "tokens"])?;
     wait_for_one(&window, "attachment-use", &["longer than the model can read"])?;
+    save(&window, "attachment")?;
     window.click("attachment-ends")?;
     let store = Store::open(home.path())?;
     wait("the choice in the database", || {
@@ -92,7 +98,8 @@ fn a_long_paste_is_attached_chosen_for_sent_and_kept() -> Result<()> {
     drop(store);
     let window = open(home.path())?;
     // Part of it was sent, and the chip says how much.
-    wait_for_one(&window, "sent-attachment", &["Pasted text", " of "])
+    wait_for_one(&window, "sent-attachment", &["Pasted text", " of "])?;
+    save(&window, "attachment-sent")
 }
 
 #[test]
