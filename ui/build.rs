@@ -1,14 +1,21 @@
-//! Turns the catalogue of texts in `locales/` into code, and strips the page that ships.
+//! Turns the catalogue of texts in `locales/` into keys, and strips the page that ships.
 //!
 //! The function names are three quarters of an unstripped page. `strip = true` in the profile would
 //! also drop the section that tells wasm-bindgen which features the module uses.
 
+use std::collections::BTreeSet;
 use std::error::Error;
-use std::path::{Path, PathBuf};
+use std::fmt::Write;
+use std::path::Path;
 use std::{env, fs};
 
-use leptos_i18n_parser::parse_locales::options::{Config, ParseOptions};
-use leptos_i18n_parser::parse_locales::parse_locales;
+use serde_json::{Map, Value};
+
+/// The languages, of which the first has every text that the page asks for.
+const LANGUAGES: [&str; 3] = ["en", "de", "ar"];
+
+/// The forms of a plural, in the order in which a table has them.
+const FORMS: [&str; 6] = ["zero", "one", "two", "few", "many", "other"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build.rs");
@@ -21,21 +28,92 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Writes `i18n.rs`, which `src/text/mod.rs` includes. Another language is another file in `locales/` and
-/// `add_locale` here.
+/// Writes `keys.rs`, whose constants have the places of texts in the table of every language, and the English
+/// table for tests.
 fn write_catalogue() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=locales");
-    // Texts with values are made as strings, not only as views.
-    let options = ParseOptions::new().interpolate_display(true);
-    let config = Config::new("en")?.add_locale("de")?.add_locale("ar")?.parse_options(options);
-    let catalogue = parse_locales(Some(PathBuf::from(env::var("CARGO_MANIFEST_DIR")?)), config)?;
-    for warning in catalogue.diag.warnings().iter() {
-        println!("cargo::warning={warning}");
+    let out = env::var("OUT_DIR")?;
+    let mut english = Vec::new();
+    for language in LANGUAGES {
+        let mut catalogue = Catalogue::default();
+        catalogue
+            .read(&serde_json::from_slice(&fs::read(format!("locales/{language}.json"))?)?, "");
+        if language == LANGUAGES[0] {
+            let count = catalogue.table.len();
+            let _ = writeln!(catalogue.keys, "pub(crate) const N_TEXTS: usize = {count};");
+            fs::write(Path::new(&out).join("keys.rs"), &catalogue.keys)?;
+            fs::write(Path::new(&out).join("en.texts"), catalogue.table.join("\0"))?;
+            english = catalogue.texts;
+        } else if let Some(difference) = difference(&english, &catalogue.texts) {
+            println!("cargo::error=locales/{language}.json: {difference}");
+        }
     }
-    for error in catalogue.diag.errors().iter() {
-        println!("cargo::error={error}");
-    }
-    let code = leptos_i18n_codegen::gen_code(&catalogue, None, false, None, false)?;
-    fs::write(Path::new(&env::var("OUT_DIR")?).join("i18n.rs"), code.to_string())?;
     Ok(())
+}
+
+/// The texts of one language.
+#[derive(Default)]
+struct Catalogue {
+    /// Each text; a plural has its six forms in succession.
+    table: Vec<String>,
+    /// The path and the values of each text.
+    texts: Vec<(String, BTreeSet<String>)>,
+    /// Rust's code of the keys.
+    keys: String,
+}
+
+impl Catalogue {
+    fn read(&mut self, group: &Map<String, Value>, path: &str) {
+        for (name, value) in group {
+            let path = format!("{path}{name}");
+            match value {
+                Value::String(text) => self.add(name, path, values_of(text), vec![text.clone()]),
+                Value::Object(forms) if forms.contains_key("other") => {
+                    let form = |name: &str| forms.get(name).unwrap_or(&forms["other"]);
+                    let forms =
+                        FORMS.map(|name| form(name).as_str().unwrap_or_default().to_owned());
+                    let mut values: BTreeSet<_> =
+                        forms.iter().flat_map(|form| values_of(form)).collect();
+                    values.insert("count".to_owned());
+                    self.add(name, path, values, forms.to_vec());
+                }
+                Value::Object(group) => {
+                    let _ = writeln!(self.keys, "pub(crate) mod {name} {{ use super::Key;");
+                    self.read(group, &format!("{path}."));
+                    self.keys.push_str("}\n");
+                }
+                _ => println!("cargo::error=locales: {path} is neither a text nor a group"),
+            }
+        }
+    }
+
+    fn add(&mut self, name: &str, path: String, values: BTreeSet<String>, forms: Vec<String>) {
+        let (at, is_plural) = (self.table.len(), forms.len() > 1);
+        let _ = writeln!(
+            self.keys,
+            "pub(crate) const {name}: Key = Key {{ at: {at}, is_plural: {is_plural}, values: &{values:?} }};",
+            values = values.iter().collect::<Vec<_>>()
+        );
+        self.texts.push((path, values));
+        self.table.extend(forms);
+    }
+}
+
+/// The names between `{{` and `}}`.
+fn values_of(text: &str) -> BTreeSet<String> {
+    let after = text.split("{{").skip(1);
+    after.filter_map(|rest| Some(rest.split_once("}}")?.0.trim().to_owned())).collect()
+}
+
+/// The first text that the languages do not have at the same place with the same values.
+fn difference(
+    english: &[(String, BTreeSet<String>)],
+    other: &[(String, BTreeSet<String>)],
+) -> Option<String> {
+    let differs = english.iter().zip(other).find(|(english, other)| english != other);
+    match differs {
+        Some((english, other)) => Some(format!("{other:?} where English has {english:?}")),
+        None if english.len() != other.len() => Some("it has fewer or more texts".to_owned()),
+        None => None,
+    }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
@@ -20,6 +20,8 @@ use crate::webdriver::{self, BACKSPACE, END, ENTER, Session};
 /// The timeout of a wait: generous, since other programs may keep all cores busy, and used up only
 /// by failing tests.
 const TIMEOUT: Duration = Duration::from_secs(90);
+/// Clock ticks a second in `/proc`.
+const TICKS: f64 = 100.0;
 /// The polling interval of a wait.
 const POLL: Duration = Duration::from_millis(30);
 
@@ -73,6 +75,16 @@ impl AppWindow {
     /// # Errors
     /// If `LILIMS_APP` does not name the app, or a driver is not installed.
     pub fn open(start: Start<'_>) -> Result<Self> {
+        let window = Self::start(start)?;
+        window.wait_for("model-status")?;
+        Ok(window)
+    }
+
+    /// Starts a program with a window, and returns when the driver has it.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open).
+    pub fn start(start: Start<'_>) -> Result<Self> {
         let app = match start.program {
             Some(program) => program.to_str().context("the path is not UTF-8")?.to_owned(),
             None => app_program()?,
@@ -88,10 +100,7 @@ impl AppWindow {
         let session = Session::open(port, &app, start.arguments)?;
         let data = start.home.map_or_else(|| home.path().join("lilims"), Path::to_owned);
         let program = PathBuf::from(app);
-        let window =
-            Self { session, _driver: driver, screen, program, data, _home: home, _turn: turn };
-        window.wait_for("model-status")?;
-        Ok(window)
+        Ok(Self { session, _driver: driver, screen, program, data, _home: home, _turn: turn })
     }
 
     /// The WebDriver session, for actions without a method here.
@@ -325,19 +334,49 @@ impl AppWindow {
     /// # Errors
     /// If it does not run.
     pub fn kill_app(&self) -> Result<()> {
+        let pid = self.app_process()?;
+        ensure!(Command::new("kill").args(["-9", &pid.to_string()]).status()?.success());
+        Ok(())
+    }
+
+    /// When the process of the app was started, in milliseconds since 1970, to 10 ms.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn started_ms(&self) -> Result<f64> {
+        let started = Duration::from_secs_f64(stat_field(self.app_process()?, 21)? / TICKS);
+        let uptime = std::fs::read_to_string("/proc/uptime")?;
+        let uptime: f64 = uptime.split(' ').next().context("no uptime")?.parse()?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs_f64();
+        Ok((now - uptime + started.as_secs_f64()) * 1000.0)
+    }
+
+    /// The processor time that the process of the page has used.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn page_cpu(&self) -> Result<Duration> {
+        let pid = self.process(|program| program.ends_with("WebKitWebProcess"))?;
+        Ok(Duration::from_secs_f64((stat_field(pid, 13)? + stat_field(pid, 14)?) / TICKS))
+    }
+
+    fn app_process(&self) -> Result<u32> {
+        let program = std::fs::canonicalize(&self.program)?;
+        self.process(|it| std::fs::canonicalize(it).is_ok_and(|it| it == program))
+    }
+
+    /// The process of this window whose program is the wanted one.
+    fn process(&self, is_wanted: impl Fn(&Path) -> bool) -> Result<u32> {
         let wanted = format!("LILIMS_HOME={}", self.data.display());
         for process in std::fs::read_dir("/proc")?.flatten() {
             let path = process.path();
             let environment = std::fs::read(path.join("environ")).unwrap_or_default();
             let is_of_home = environment.split(|&byte| byte == 0).any(|it| it == wanted.as_bytes());
-            let program = std::fs::read_link(path.join("exe")).and_then(std::fs::canonicalize);
-            if is_of_home && program.ok() == std::fs::canonicalize(&self.program).ok() {
-                let pid = process.file_name().to_string_lossy().into_owned();
-                ensure!(Command::new("kill").args(["-9", &pid]).status()?.success());
-                return Ok(());
+            if is_of_home && std::fs::read_link(path.join("exe")).is_ok_and(|it| is_wanted(&it)) {
+                return Ok(process.file_name().to_string_lossy().parse()?);
             }
         }
-        bail!("no app runs in {}", self.data.display())
+        bail!("no such program runs in {}", self.data.display())
     }
 
     /// Starts the program once more with `arguments`, for the same data and on the same screen, and
@@ -411,6 +450,15 @@ impl Drop for AppWindow {
         // A window that hangs is killed with the driver's process group.
         let _ = self.session.close();
     }
+}
+
+/// A number of `/proc/PID/stat`, counted from 0.
+fn stat_field(pid: u32, index: usize) -> Result<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The name of the program, in parentheses, may contain spaces.
+    let (_, after_name) = stat.rsplit_once(')').context("not a process")?;
+    let field = after_name.split_whitespace().nth(index - 2).context("too few fields")?;
+    Ok(field.parse()?)
 }
 
 fn selector(id: &str) -> String {

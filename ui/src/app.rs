@@ -53,7 +53,7 @@ fn ChatPage() -> impl IntoView {
     let branches = RwSignal::new(None);
     let deletes_all = RwSignal::new(None);
     let library = LibraryState::new();
-    let act = execute_actions(library);
+    let act = execute_actions(library, chat);
     let settings = SettingsState::new();
     let appearance = Appearance::new(bridge::stored);
     let desktop = desktop_settings();

@@ -8,7 +8,7 @@ use crate::components::{FirstModelOffer, LibraryView, ModelPicker, SuspendedLoad
 use crate::desktop_page::Offered;
 use crate::state::{
     Action, Chat, Concern, Fetched, FirstStep, HubFile, LibraryState, Tab, first_model, next_step,
-    recent_models, split_dropped, suspended_model,
+    pickable_models, split_dropped, suspended_model,
 };
 
 /// Imports dropped models, and refreshes the library whenever it is opened. Other files that are dropped
@@ -87,16 +87,17 @@ fn replace_missing<T>(fetched: &mut Fetched<T>, error: Error) {
 }
 
 /// A callback that executes actions through the shell.
-pub(crate) fn execute_actions(state: LibraryState) -> Callback<Action> {
+pub(crate) fn execute_actions(state: LibraryState, chat: Chat) -> Callback<Action> {
     Callback::new(move |action: Action| {
         state.action_started(&action);
+        let conversation = chat.conversation.get_untracked();
         spawn_local(async move {
-            let reply = bridge::call(&action.command()).await;
+            let reply = bridge::call(&action.command(conversation.clone())).await;
             let next = action.after_plan_changed(&reply);
             state.action_finished(&action, reply);
             if let Some(next) = next {
                 // Not `action_started`, which would clear the error: it explains the new plan.
-                let reply = bridge::call(&next.command()).await;
+                let reply = bridge::call(&next.command(conversation)).await;
                 state.action_finished(&next, reply);
             }
         });
@@ -134,7 +135,7 @@ pub(crate) fn Picker(
     act: Callback<Action>,
 ) -> impl IntoView {
     let models = Memo::new(move |_| {
-        state.library.with(|library| library.ready().map(recent_models).unwrap_or_default())
+        state.library.with(|library| library.ready().map(pickable_models).unwrap_or_default())
     });
     let loaded = Memo::new(move |_| {
         state.library.with(|library| library.ready().and_then(|library| library.loaded.clone()))
@@ -216,7 +217,7 @@ pub(crate) fn FirstModel(
         of_file.or_else(|| state.problem_of(&Concern::Plan))
     });
     let usable = Memo::new(move |_| {
-        state.library.with(|library| library.ready().map(recent_models).unwrap_or_default())
+        state.library.with(|library| library.ready().map(pickable_models).unwrap_or_default())
     });
     let on_download = Callback::new(move |()| {
         let Some(file) = file.get_untracked() else { return };

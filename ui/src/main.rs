@@ -23,6 +23,8 @@ mod text;
 
 fn main() {
     console_error_panic_hook::set_once();
-    settings_page::apply_language(&bridge::stored("language").unwrap_or_default());
-    leptos::mount::mount_to_body(app::App);
+    wasm_bindgen_futures::spawn_local(async {
+        settings_page::apply_language(&bridge::stored("language").unwrap_or_default()).await;
+        leptos::mount::mount_to_body(app::App);
+    });
 }

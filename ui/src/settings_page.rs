@@ -9,7 +9,7 @@ use crate::conversations_page::Page;
 use crate::desktop_page::Desktop;
 use crate::state::settings::SettingsState;
 use crate::state::{LibraryState, appearance::Appearance};
-use crate::text::text;
+use crate::text::{self, text};
 
 /// The settings, while they are open.
 #[component]
@@ -63,14 +63,18 @@ pub(crate) fn follow_settings(state: SettingsState, page: Page) {
     });
 }
 
-/// Sets the language of all texts that are drawn from now on: `chosen`, or that of the system.
-pub(crate) fn apply_language(chosen: &str) {
+/// Loads the texts of the language that is chosen, or else of the system's, for all that is drawn from now on.
+pub(crate) async fn apply_language(chosen: &str) {
     let preferred: Vec<String> =
         [chosen.to_owned()].into_iter().chain(bridge::preferred_languages()).collect();
-    let (tag, is_rtl) = crate::text::choose_language(&preferred);
+    let tag = text::supported(&preferred);
+    if !text::choose(tag, bridge::texts(tag).await) {
+        let english = text::LANGUAGES[0].0;
+        text::choose(english, bridge::texts(english).await);
+    }
     // For screen readers, hyphenation and the direction of the page.
-    bridge::set_root("lang", tag);
-    bridge::set_root("dir", if is_rtl { "rtl" } else { "ltr" });
+    bridge::set_root("lang", text::chosen());
+    bridge::set_root("dir", if text::is_right_to_left() { "rtl" } else { "ltr" });
 }
 
 /// Applies the look of the page, now and whenever it changes, and keeps it. The page is drawn again when
@@ -91,8 +95,10 @@ pub(crate) fn follow_appearance(appearance: Appearance) {
     Effect::new(move || {
         let language = appearance.language.get();
         if appearance.drawn_language.with_untracked(|drawn| *drawn != language) {
-            apply_language(&language);
-            appearance.drawn_language.set(language);
+            spawn_local(async move {
+                apply_language(&language).await;
+                appearance.drawn_language.set(language);
+            });
         }
     });
 }

@@ -132,7 +132,11 @@ impl App {
                 .await?;
             }
             Command::RetryLoad => host.retry_load()?,
-            Command::UseModel { name, context_tokens } => {
+            Command::UseModel { name, context_tokens, conversation } => {
+                if let Some(conversation) = conversation {
+                    let (app, name) = (self.clone(), name.clone());
+                    blocking(move || app.0.conversations.keep_model(&conversation, name)).await?;
+                }
                 host.use_model(Target { name: Some(name), context_tokens })?;
             }
             Command::UnloadModel => host.unload()?,

@@ -28,6 +28,8 @@ pub enum Command {
         name: String,
         /// The context in tokens; `None` is the model's own.
         context_tokens: Option<u32>,
+        /// The conversation that is shown: it keeps the model if a setting would load another one for it.
+        conversation: Option<ConversationId>,
     },
     /// Unloads the model; the next question loads it again.
     UnloadModel,

@@ -40,7 +40,11 @@ mod tests {
     fn values_survive_the_crossing() {
         let id = ConversationId("c".into());
         is_the_same(Command::OpenConversation { conversation: Some(id.clone()), message: None });
-        is_the_same(Command::UseModel { name: "m".into(), context_tokens: Some(4096) });
+        is_the_same(Command::UseModel {
+            name: "m".into(),
+            context_tokens: Some(4096),
+            conversation: None,
+        });
         let notes = vec![PromptNote::NoTemplate, PromptNote::MessagesLeftOut { count: 2 }];
         let view = ContextView { notes, ..ContextView::default() };
         let finish = Finish::EndOfTurn;

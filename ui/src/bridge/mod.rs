@@ -230,6 +230,17 @@ pub(crate) fn preferred_languages() -> Vec<String> {
     window().navigator().languages().iter().filter_map(|tag| tag.as_string()).collect()
 }
 
+/// Loads the texts of a language in the order of its catalogue; none if it cannot be read.
+pub(crate) async fn texts(tag: &str) -> Vec<String> {
+    let load = async {
+        let load: js_sys::Function = Reflect::get(&window(), &"lilimsTexts".into())?.dyn_into()?;
+        let texts: js_sys::Promise = load.call1(&JsValue::UNDEFINED, &tag.into())?.dyn_into()?;
+        JsFuture::from(texts).await
+    };
+    let texts = load.await.map(|texts| Array::from(&texts)).unwrap_or_default();
+    texts.iter().filter_map(|text| text.as_string()).collect()
+}
+
 /// Returns the current time and time zone.
 pub(crate) fn clock() -> Clock {
     let now = js_sys::Date::new_0();
@@ -268,6 +279,24 @@ pub(crate) fn set_root(name: &str, value: &str) {
     if let Some(root) = window().document().and_then(|document| document.document_element()) {
         let _ = root.set_attribute(name, value);
     }
+}
+
+/// Whether a finger caused the event.
+pub(crate) fn is_touch(event: &web_sys::MouseEvent) -> bool {
+    let pointer = Reflect::get(event, &"pointerType".into());
+    pointer.is_ok_and(|pointer| pointer.as_string().as_deref() == Some("touch"))
+}
+
+/// Selects the text of the message with this key: on touch, text of messages is selected in no other way.
+pub(crate) fn select_message(key: u64) {
+    let select = || {
+        let document = window().document()?;
+        let message = document.query_selector(&format!(".message[data-key='{key}']")).ok()??;
+        message.class_list().add_1("selectable").ok()?;
+        let text = message.query_selector(".prose, .bubble").ok()??;
+        window().get_selection().ok()??.select_all_children(&text).ok()
+    };
+    let _: Option<()> = select();
 }
 
 /// Whether the system is Apple's, where shortcuts use the Command key.

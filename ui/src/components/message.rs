@@ -8,15 +8,13 @@ use lilims_ipc::MessageId;
 
 use super::attachments::sent_attachments;
 use super::icon::Icon;
-use super::menu::{MenuItem, Menus};
 use super::message_field::MessageField;
+use super::message_menu::MessageMenu;
 use super::notices::ErrorNotice;
-use super::prose::ProseServices;
 use super::reading::Pending;
 use super::reasoning::ReasoningView;
 use super::window_line::WindowLine;
 use crate::format;
-use crate::markdown::{plain_text, rich_text};
 use crate::state::{Answer, AnswerState, Body, Entry, Growing};
 use crate::text::text;
 
@@ -108,7 +106,9 @@ fn Question(
     let has_versions = has_versions(versions.clone());
     let id_text = id_text(id.clone());
     let shown = format::visible_text(&text);
-    let (edited, copied) = (text.to_string(), text.to_string());
+    let (edited, copied, held) = (text.to_string(), text.to_string(), text.to_string());
+    let menu = MessageMenu::of_question(key, actions, is_busy, Signal::stored(held));
+    let at_finger = menu.clone();
     let field = move || {
         view! {
             <MessageField
@@ -129,7 +129,9 @@ fn Question(
             data-role="user"
             data-state="done"
             data-id=id_text
+            data-key=key.to_string()
             aria-label=text!(conversation.you)
+            on:contextmenu=move |event| at_finger.open_at_finger(&event)
         >
             {sent}
             <Show when=move || !is_edited.get() fallback=field>
@@ -143,7 +145,7 @@ fn Question(
                     on_copy=move || actions.on_copy.run(copied.clone())
                 />
                 <EditButton key test_id="edit" label=text!(conversation.edit_message) is_busy actions/>
-                <ForkAndMore key context actions is_continuable=Signal::derive(|| false)/>
+                <ForkAndMore key is_busy actions menu/>
             </div>
         </article>
     }
@@ -186,6 +188,8 @@ fn AnswerView(
     let id_text = id_text(id.clone());
     let is_continuable = Signal::derive(move || is_last.get() && !is_blank.get());
     let (copied, offered) = (text.clone(), text.clone());
+    let menu = MessageMenu::of_answer(key, actions, is_busy, offered.into(), is_continuable);
+    let at_finger = menu.clone();
     let copy = move || actions.on_copy.run(copied.get_untracked());
     let prose = move || {
         let (blocks, tail) = (blocks.clone(), tail.clone());
@@ -207,7 +211,9 @@ fn AnswerView(
             data-role="assistant"
             data-state=move || state.with(AnswerState::name)
             data-id=id_text
+            data-key=key.to_string()
             aria-label=text!(header.app_name)
+            on:contextmenu=move |event| at_finger.open_at_finger(&event)
             aria-busy=move || is_open.get().to_string()
         >
             <Show when=move || has_reasoning.get()>
@@ -254,8 +260,16 @@ fn AnswerView(
                         {Icon::Again.view()}
                     </button>
                 </Show>
-                <ForkAndMore key context actions is_continuable answer=offered/>
-                <span class="stats" data-testid="answer-stats">{move || state.with(stats)}</span>
+                <ForkAndMore key is_busy actions menu/>
+                <button
+                    type="button"
+                    class="stats"
+                    data-testid="answer-stats"
+                    hidden=move || state.with(stats).is_none()
+                    on:click=move |_| actions.on_prompt.run(key)
+                >
+                    {move || state.with(stats)}
+                </button>
             </div>
         </article>
     }
@@ -347,47 +361,14 @@ fn EditButton(
     }
 }
 
-/// The button that copies a branch, and the menu with the rarer actions.
+/// The button that copies a branch, and the one with the menu.
 #[component]
 fn ForkAndMore(
     key: u64,
-    context: MessageContext,
+    is_busy: Signal<bool>,
     actions: MessageActions,
-    /// Whether the model can write more of it.
-    is_continuable: Signal<bool>,
-    /// The Markdown of an answer, which can be copied in other forms.
-    #[prop(optional)]
-    answer: Option<ArcRwSignal<String>>,
+    menu: MessageMenu,
 ) -> impl IntoView {
-    let menus = expect_context::<Menus>();
-    let services = use_context::<ProseServices>();
-    let is_busy = context.is_busy;
-    let items = move || {
-        let mut items = Vec::new();
-        if let (Some(answer), Some(services)) = (answer.clone(), services) {
-            items.extend(copy_items(answer, services));
-        }
-        if is_continuable.get_untracked() {
-            items.push(MenuItem::new(
-                text!(conversation.continue_answer),
-                "continue",
-                Icon::Continue,
-                move || actions.on_continue.run(key),
-            ));
-        }
-        if answer.is_some() {
-            items.push(MenuItem::new(
-                text!(prompt_view.title),
-                "exact-prompt",
-                Icon::Info,
-                move || actions.on_prompt.run(key),
-            ));
-        }
-        let delete = move || actions.on_delete.run(key);
-        let label = text!(conversation.delete_message);
-        items.push(MenuItem::new(label, "delete-message", Icon::Remove, delete).dangerous());
-        items
-    };
     view! {
         <button
             type="button"
@@ -408,25 +389,11 @@ fn ForkAndMore(
             title=text!(conversation.more)
             aria-haspopup="menu"
             disabled=is_busy
-            on:click=move |event| menus.open_below(&event, items())
+            on:click=move |event| menu.open_below(&event)
         >
             {Icon::More.view()}
         </button>
     }
-}
-
-/// The ways to copy an answer other than as Markdown.
-fn copy_items(answer: ArcRwSignal<String>, services: ProseServices) -> [MenuItem; 2] {
-    let plain = answer.clone();
-    [
-        MenuItem::new(text!(prose.copy_rich), "copy-rich", Icon::Copy, move || {
-            let markdown = answer.get_untracked();
-            services.copy_rich.run((rich_text(&markdown), plain_text(&markdown)));
-        }),
-        MenuItem::new(text!(prose.copy_plain), "copy-plain", Icon::Copy, move || {
-            services.copy.run(plain_text(&plain.get_untracked()));
-        }),
-    ]
 }
 
 /// Why the answer ended, where that is worth showing.

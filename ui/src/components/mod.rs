@@ -17,6 +17,7 @@ mod library;
 mod menu;
 mod message;
 mod message_field;
+mod message_menu;
 mod model_picker;
 mod notices;
 mod offered_files;

@@ -1,7 +1,7 @@
-//! The model picker: a button under the message field that opens a list of recent models.
+//! The model picker: a button under the message field that opens a list of models.
 
 use leptos::{ev, html, prelude::*};
-use lilims_ipc::{LibraryModel, ModelStatus};
+use lilims_ipc::{LibraryModel, ModelStatus, Verdict};
 
 use super::icon::Icon;
 use super::library::FitMark;
@@ -15,7 +15,7 @@ pub(crate) fn ModelPicker(
     /// The status of the model.
     #[prop(into)]
     status: Signal<Option<ModelStatus>>,
-    /// The models to pick from, most recently used first.
+    /// The models to pick from, the loaded one first.
     #[prop(into)]
     models: Signal<Vec<LibraryModel>>,
     /// The short name of the loaded model.
@@ -85,7 +85,7 @@ pub(crate) fn ModelPicker(
     }
 }
 
-/// The list. It has the focus; the option that Enter picks is highlighted.
+/// The list below a field that filters it. The field has the focus; the option that Enter picks is highlighted.
 #[component]
 fn Choices(
     status: Signal<Option<ModelStatus>>,
@@ -96,19 +96,26 @@ fn Choices(
     #[prop(into)] on_library: Callback<()>,
     #[prop(into)] on_close: Callback<()>,
 ) -> impl IntoView {
-    let list = NodeRef::<html::Div>::new();
+    let field = NodeRef::<html::Input>::new();
+    let query = RwSignal::new(String::new());
+    let all = models;
+    let models = Memo::new(move |_| {
+        let query = query.get();
+        all.with(|models| models.iter().filter(|model| is_found(model, &query)).cloned().collect())
+    });
+    let models = Signal::<Vec<LibraryModel>>::from(models);
     // The index of the highlighted option; the list may become shorter while it is shown.
     let marked = RwSignal::new(untrack(|| loaded_index(&models.get(), loaded.get().as_deref())));
     Effect::new(move || {
-        if let Some(list) = list.get() {
-            let _ = list.focus();
+        if let Some(field) = field.get() {
+            let _ = field.focus();
         }
     });
-    let on_list_keydown = move |event: ev::KeyboardEvent| {
+    let on_field_keydown = move |event: ev::KeyboardEvent| {
         let count = models.with_untracked(Vec::len);
         let at = marked.get_untracked();
         match &*event.key() {
-            "Enter" | " " => {
+            "Enter" => {
                 let name = models.with_untracked(|models| models.get(at).map(|it| it.name.clone()));
                 if let Some(name) = name {
                     on_pick.run(name);
@@ -132,25 +139,42 @@ fn Choices(
     let can_unload = move || matches!(status.get(), Some(ModelStatus::Ready { .. }));
     view! {
         <div class="picker-list" on:keydown=on_keydown>
-            <div
-                role="listbox"
-                tabindex="0"
-                aria-label=text!(picker.recent)
+            <input
+                type="text"
+                role="combobox"
+                class="picker-field"
+                aria-expanded="true"
+                aria-controls="picker-options"
                 aria-activedescendant=move || option_id(marked.get())
+                aria-label=text!(picker.filter)
+                placeholder=text!(picker.filter)
+                data-testid="model-picker-field"
+                autocomplete="off"
+                node_ref=field
+                on:input=move |event| {
+                    query.set(event_target_value(&event));
+                    marked.set(0);
+                }
+                on:keydown=on_field_keydown
+            />
+            <div
+                id="picker-options"
+                role="listbox"
+                aria-label=text!(picker.model)
                 data-testid="model-picker-list"
-                node_ref=list
-                on:keydown=on_list_keydown
             >
                 <For
                     each=move || models.get().into_iter().enumerate()
-                    key=|(index, model)| (*index, model.clone().name)
+                    key=|(index, model)| (*index, model.name.clone())
                     let:choice
                 >
                     <Choice index=choice.0 model=choice.1 models loaded marked on_pick/>
                 </For>
             </div>
             <Show when=move || is_empty.get()>
-                <p class="picker-empty">{text!(picker.empty)}</p>
+                <p class="picker-empty">
+                    {move || if query.with(String::is_empty) { text!(picker.empty) } else { text!(picker.nothing_found) }}
+                </p>
             </Show>
             <div class="picker-foot">
                 <button type="button" class="button quiet" data-testid="picker-library" on:click=move |_| on_library.run(())>
@@ -189,7 +213,18 @@ fn Choice(
     let line = format::facts([model.quantisation.clone(), format::bytes(model.size_bytes)]);
     let verdict = move || {
         let fit = models.with(|models| models.get(index).and_then(|model| model.fit.clone()));
-        fit.map(|fit| view! { <FitMark verdict=fit.verdict/> })
+        fit.map(|fit| {
+            // What speaks against it.
+            let why = (fit.verdict != Verdict::Fits).then(|| {
+                let needed = format::bytes(fit.needed_bytes);
+                let why = text!(fit.needs, needed, available = format::bytes(fit.available_bytes));
+                view! { <span class="picker-line picker-why">{why}</span> }
+            });
+            view! {
+                <FitMark verdict=fit.verdict/>
+                {why}
+            }
+        })
     };
     view! {
         <div
@@ -211,6 +246,13 @@ fn Choice(
     }
 }
 
+/// Whether the model's title, name or quantisation has each word of the query.
+fn is_found(model: &LibraryModel, query: &str) -> bool {
+    let LibraryModel { title, name, quantisation, .. } = model;
+    let words = format!("{title} {name} {quantisation}").to_lowercase();
+    query.to_lowercase().split_whitespace().all(|word| words.contains(word))
+}
+
 fn option_id(index: usize) -> String {
     format!("picker-option-{index}")
 }
@@ -225,8 +267,6 @@ fn moved(at: usize, count: usize, key: &str) -> Option<usize> {
     match key {
         "ArrowDown" => Some((at + 1).min(last)),
         "ArrowUp" => Some(at.saturating_sub(1).min(last)),
-        "Home" => Some(0),
-        "End" => Some(last),
         _ => None,
     }
 }
@@ -252,8 +292,6 @@ mod tests {
         assert_eq!(moved(2, 3, "ArrowDown"), Some(2));
         assert_eq!(moved(0, 3, "ArrowUp"), Some(0));
         assert_eq!(moved(5, 3, "ArrowUp"), Some(2), "the list became shorter");
-        assert_eq!(moved(1, 3, "End"), Some(2));
-        assert_eq!(moved(1, 3, "Home"), Some(0));
         assert_eq!(moved(1, 3, "x"), None);
         assert_eq!(moved(0, 0, "ArrowDown"), None);
     }

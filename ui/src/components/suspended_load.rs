@@ -33,10 +33,7 @@ pub(crate) fn SuspendedLoadNotice(
     );
     let safer =
         text!(suspended_load.load_with_less, context = format::tokens(safer_context_tokens));
-    let title = text_view!(
-        suspended_load.title,
-        <name/> = move || view! { <UntrustedName text=name.clone()/> }
-    );
+    let title = text_view!(suspended_load.title, name = view! { <UntrustedName text=name/> });
     view! {
         <section class="held-notice" data-testid="held-notice" aria-labelledby="held-title">
             <h2 id="held-title">{title}</h2>

@@ -1,6 +1,8 @@
 //! The actions of the library: what a user requests, the command that it becomes, and what it is about.
 
-use lilims_ipc::{Command, ConversionRequest, Error, Limits, Problem, Reply, Search};
+use lilims_ipc::{
+    Command, ConversationId, ConversionRequest, Error, Limits, Problem, Reply, Search,
+};
 
 /// A file of a repository.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -100,10 +102,12 @@ impl Action {
         }
     }
 
-    /// The command of the application that it becomes.
-    pub(crate) fn command(&self) -> Command {
+    /// The command of the application that it becomes while this conversation is shown.
+    pub(crate) fn command(&self, conversation: Option<ConversationId>) -> Command {
         match self.clone() {
-            Self::Use { name, context_tokens } => Command::UseModel { name, context_tokens },
+            Self::Use { name, context_tokens } => {
+                Command::UseModel { name, context_tokens, conversation }
+            }
             Self::Unload => Command::UnloadModel,
             Self::Pin { name, is_pinned } => Command::PinModel { name, is_pinned },
             Self::Verify { name } => Command::VerifyModel { name },

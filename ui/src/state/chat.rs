@@ -16,7 +16,7 @@ use lilims_ipc::{
 use super::answer::{Answer, AnswerState, AnswerWriter};
 use super::messages::{self, Body, Entry};
 use super::reading::Reading;
-use crate::markdown::plain_text;
+use super::sentences::Sentences;
 use crate::text::{self, text};
 
 /// A request to the shell, and the answer that its events belong to.
@@ -82,6 +82,7 @@ pub(crate) struct Chat {
     unsent: StoredValue<Option<Unsent>>,
     next_key: StoredValue<u64>,
     writer: StoredValue<AnswerWriter>,
+    sentences: StoredValue<Sentences>,
 }
 
 impl Chat {
@@ -107,6 +108,7 @@ impl Chat {
             unsent: StoredValue::new(None),
             next_key: StoredValue::new(0),
             writer: StoredValue::new(AnswerWriter::default()),
+            sentences: StoredValue::new(Sentences::default()),
         }
     }
 
@@ -135,20 +137,20 @@ impl Chat {
         self.ask_entry(entry)
     }
 
-    /// Has the question before the answer with this key answered again: another version of it. Returns
-    /// as for [`ask`](Self::ask).
+    /// Has the question before the answer with this key answered again: another version of what follows the
+    /// question. Returns as for [`ask`](Self::ask).
     pub(crate) fn again(&self, key: u64) -> Option<Outgoing> {
         if self.is_answering() {
             return None;
         }
-        let before = self.before(key)?;
+        let (before, first) = self.question_before(key)?;
         let question = before.question()?.clone();
         let Some(id) = before.id.get_untracked() else {
             // It was never stored.
             let question = self.cut(before.key)?.another(self.take_key(), Body::Question(question));
             return self.ask_entry(question);
         };
-        let old = self.cut(key)?;
+        let old = self.cut(first)?;
         let answer = old.another(self.take_key(), Body::Answer(Answer::default()));
         self.open(None, answer, Unsent::Again(id))
     }
@@ -165,6 +167,7 @@ impl Chat {
         answer.state.set(AnswerState::Streaming);
         let outgoing = self.open(None, last, Unsent::Again(id));
         self.writer.set_value(AnswerWriter::after(&reasoning, &text));
+        self.sentences.set_value(Sentences::after(&text));
         outgoing
     }
 
@@ -260,6 +263,9 @@ impl Chat {
             Event::Text { text, tokens_per_second, .. } => {
                 self.begin_writing(&answer, tokens_per_second);
                 self.writer.update_value(|it| answer.add_text(it, &text));
+                if self.answers_here() {
+                    self.say_sentences(&answer);
+                }
             }
             Event::Done { outcome: Outcome { finish, stats }, view } => {
                 self.speed.set((stats.tokens > 0).then_some(stats.tokens_per_second));
@@ -349,6 +355,7 @@ impl Chat {
     fn open(&self, question: Option<Entry>, answer: Entry, unsent: Unsent) -> Option<Outgoing> {
         self.editing.set(None);
         self.writer.set_value(AnswerWriter::default());
+        self.sentences.set_value(Sentences::default());
         self.speed.set(None);
         self.answering.set(Some(answer.key));
         self.answering_in.set(self.conversation.get_untracked());
@@ -389,11 +396,13 @@ impl Chat {
         })
     }
 
-    /// The message before the one with this key.
-    fn before(&self, key: u64) -> Option<Entry> {
+    /// The last question before the message with this key, and the key of what follows it. Between them may
+    /// be more answers, in a conversation of another program.
+    fn question_before(&self, key: u64) -> Option<(Entry, u64)> {
         self.entries.with_untracked(|entries| {
             let at = entries.iter().position(|entry| entry.key == key)?;
-            entries.get(at.checked_sub(1)?).cloned()
+            let question = entries[..at].iter().rposition(|entry| entry.question().is_some())?;
+            Some((entries[question].clone(), entries[question + 1].key))
         })
     }
 
@@ -430,10 +439,22 @@ impl Chat {
         key
     }
 
+    /// Announces the sentences that are complete.
+    fn say_sentences(&self, answer: &Answer) {
+        let sentences = answer.body.text.with_untracked(|text| {
+            self.sentences.try_update_value(|sentences| sentences.next(text)).flatten()
+        });
+        if let Some(sentences) = sentences {
+            self.announcement.set(sentences);
+        }
+    }
+
     fn close(&self, answer: &Answer, state: AnswerState) {
         self.writer.update_value(|writer| answer.finish(writer));
         self.announcement.set(match &state {
-            AnswerState::Done { .. } => answer.body.text.with_untracked(|text| plain_text(text)),
+            AnswerState::Done { .. } => answer.body.text.with_untracked(|text| {
+                self.sentences.try_update_value(|it| it.rest(text)).unwrap_or_default()
+            }),
             AnswerState::Stopped { .. } => text!(announce.stopped).into(),
             AnswerState::Failed { error } => text::error(error),
             AnswerState::Waiting | AnswerState::Streaming => String::new(),

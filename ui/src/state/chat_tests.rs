@@ -160,13 +160,13 @@ fn answer_streams_and_ends() {
         chat.apply(sent.answer, text("*Hel"));
         chat.apply(sent.answer, text("lo*\n\nyou"));
         assert_eq!(chat.speed.get_untracked(), Some(40.0));
-        assert_eq!(chat.announcement.get_untracked(), "");
+        assert_eq!(chat.announcement.get_untracked(), "Hello");
         chat.apply(sent.answer, done(Finish::EndOfTurn));
         assert_eq!(
             state(chat),
             AnswerState::Done { finish: Finish::EndOfTurn, stats: Some(STATS) }
         );
-        assert_eq!(chat.announcement.get_untracked(), "Hello\nyou");
+        assert_eq!(chat.announcement.get_untracked(), "you");
         assert_eq!(chat.answering.get_untracked(), None);
         let next = chat.ask("And?", Arc::default()).unwrap();
         assert_eq!(contents(&next), (Some("a"), Some("And?")));
@@ -275,6 +275,17 @@ fn an_answer_again_is_another_version() {
         assert_eq!(texts(chat), ["B"]);
         let entry = chat.entries.get_untracked().pop().unwrap();
         assert_eq!(entry.versions.get_untracked(), [id("a"), id("b")]);
+    });
+}
+
+#[test]
+fn an_answer_after_an_answer_is_written_again_from_the_question() {
+    with_chat(|chat| {
+        exchange(chat, "one", done(Finish::EndOfTurn));
+        let more = Entry::new(chat.take_key(), Body::Answer(Answer::default()));
+        chat.entries.update(|entries| entries.push(more));
+        assert_eq!(contents(&again(chat)), (Some("one"), None));
+        assert_eq!(chat.entries.with_untracked(Vec::len), 2);
     });
 }
 

@@ -1,24 +1,15 @@
-//! Queries on a [`Library`] and its downloads: recent models, local files, open downloads.
+//! Queries on a [`Library`] and its downloads: models to pick, local files, open downloads.
 
 use lilims_ipc::{Attempt, Condition, Download, DownloadState, Library, LibraryModel};
 
 use super::actions::HubFile;
 
-/// How many models the picker shows.
-const MAX_RECENT: usize = 6;
-
-/// The models to pick from: the most recently used, always including the loaded one.
-pub(crate) fn recent_models(library: &Library) -> Vec<LibraryModel> {
-    let is_loaded = |model: &LibraryModel| library.loaded.as_ref() == Some(&model.name);
-    let usable = || library.models.iter().filter(|model| model.condition == Condition::Good);
-    let mut recent: Vec<_> = usable().take(MAX_RECENT).cloned().collect();
-    if !recent.iter().any(is_loaded)
-        && let Some(loaded) = usable().find(|model| is_loaded(model))
-    {
-        recent.truncate(MAX_RECENT - 1);
-        recent.push(loaded.clone());
-    }
-    recent
+/// The models to pick from: the loaded one, then the most recently used.
+pub(crate) fn pickable_models(library: &Library) -> Vec<LibraryModel> {
+    let usable = library.models.iter().filter(|model| model.condition == Condition::Good);
+    let mut models: Vec<_> = usable.cloned().collect();
+    models.sort_by_key(|model| library.loaded.as_ref() != Some(&model.name));
+    models
 }
 
 /// The short name of the model that is not loaded again. The attempt has only its display name.
@@ -138,24 +129,17 @@ mod tests {
     }
 
     #[test]
-    fn recent_models_include_the_loaded_one() {
-        let all = ["a", "b", "c", "d", "e", "f", "g", "h"];
-        assert_eq!(
-            names(&recent_models(&library(&all, Some("b")))),
-            ["a", "b", "c", "d", "e", "f"]
-        );
-        assert_eq!(
-            names(&recent_models(&library(&all, Some("h")))),
-            ["a", "b", "c", "d", "e", "h"]
-        );
-        assert_eq!(names(&recent_models(&library(&all, None))).len(), 6);
+    fn the_loaded_model_is_the_first_to_pick() {
+        let all = ["a", "b", "c"];
+        assert_eq!(names(&pickable_models(&library(&all, Some("b")))), ["b", "a", "c"]);
+        assert_eq!(names(&pickable_models(&library(&all, None))), all);
     }
 
     #[test]
-    fn recent_models_are_usable() {
+    fn models_to_pick_are_usable() {
         let mut library = library(&["a", "b"], None);
         library.models[0].condition = Condition::Missing;
-        assert_eq!(names(&recent_models(&library)), ["b"]);
+        assert_eq!(names(&pickable_models(&library)), ["b"]);
     }
 
     #[test]

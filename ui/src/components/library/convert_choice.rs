@@ -218,10 +218,7 @@ fn Foot(
         state.is_converting().then(|| with_conversion(state, format::conversion_title)).flatten()
     });
     let other_running = |title: String| {
-        text_view!(
-            convert.other_running,
-            <title/> = move || view! { <UntrustedName text=title.clone()/> }
-        )
+        text_view!(convert.other_running, title = view! { <UntrustedName text=title/> })
     };
     view! {
         <div class="convert-foot">

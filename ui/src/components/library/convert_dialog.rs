@@ -231,10 +231,7 @@ fn Done(
 ) -> impl IntoView {
     let focused = take_focus();
     let use_it = Action::Use { name: name.clone(), context_tokens: None };
-    let done = text_view!(
-        convert.done,
-        <name/> = move || view! { <UntrustedName text=name.clone()/> }
-    );
+    let done = text_view!(convert.done, name = view! { <UntrustedName text=name/> });
     view! {
         <p class="report" role="status">{done}</p>
         <FiguresTable before_bytes=before after_bytes=after figures/>

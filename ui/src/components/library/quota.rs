@@ -23,11 +23,7 @@ pub(super) fn Quota(
     let is_editing = RwSignal::new(false);
     let used = move || storage.with(|it| format::bytes(it.used_bytes));
     let quota = move || storage.with(|it| format::bytes(it.quota_bytes));
-    let used_of = text_view!(
-        quota.used_of,
-        <used/> = move || view! { <strong>{used}</strong> },
-        quota
-    );
+    let used_of = text_view!(quota.used_of, used = view! { <strong>{used}</strong> }, quota);
     view! {
         <section class="quota" aria-label=text!(quota.label)>
             <div class="quota-head">

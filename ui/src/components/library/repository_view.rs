@@ -101,8 +101,8 @@ fn Gate(repository: String) -> impl IntoView {
     let address = format!("huggingface.co/{repository}");
     let steps = text_view!(
         repository.gate,
-        <address/> = move || view! { <code><UntrustedName text=address.clone()/></code> },
-        <command/> = || view! { <code>"lilims token"</code> }
+        address = view! { <code><UntrustedName text=address/></code> },
+        command = view! { <code>"lilims token"</code> }
     );
     view! {
         <div class="gate" data-testid="gated-notice">

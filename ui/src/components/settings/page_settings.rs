@@ -25,7 +25,8 @@ pub(crate) fn PageSettings(
         .map(|size| (size.to_owned(), crate::format::percent_text(size.parse().unwrap_or(100))));
     sizes.sort_by_key(|(size, _)| size.parse::<u32>().unwrap_or(100));
     let system = [("system".to_owned(), text!(appearance.system).to_owned())];
-    let languages = system.into_iter().chain(text::languages()).collect();
+    let named = text::LANGUAGES.map(|(tag, name)| (tag.to_owned(), name.to_owned()));
+    let languages = system.into_iter().chain(named).collect();
     view! {
         <section class="settings-rows" aria-labelledby="appearance-title">
             <h2 id="appearance-title">{text!(appearance.title)}</h2>

@@ -74,7 +74,8 @@ pub(super) fn Found(
 }
 
 fn piece(piece: ExcerptPiece) -> AnyView {
-    let text = format::visible_name(&piece.text);
+    // Marks of Markdown around a word say nothing here.
+    let text = format::visible_name(&piece.text.replace("**", "").replace('`', ""));
     if piece.is_match { view! { <mark>{text}</mark> }.into_any() } else { text.into_any() }
 }
 

@@ -23,6 +23,8 @@ const SPARE_ROWS: usize = 8;
 const ROW_HEIGHT: f64 = 34.0;
 /// The bounds of the sidebar's width, in pixels.
 const WIDTHS: (f64, f64) = (200.0, 480.0);
+/// The width until another one is chosen, which is in the style sheet, at the usual text size.
+const DEFAULT_WIDTH: f64 = 256.0;
 /// The key under which the width is stored.
 const WIDTH_KEY: &str = "lilims.sidebar-width";
 
@@ -67,13 +69,13 @@ pub(crate) fn SidebarView(
 ) -> impl IntoView {
     let menus = expect_context::<Menus>();
     let aside = NodeRef::<html::Aside>::new();
-    restore_width(aside);
+    let width = RwSignal::new(bridge::stored(WIDTH_KEY).and_then(|width| width.parse().ok()));
     let is_searching = Memo::new(move |_| state.query.with(|query| !query.trim().is_empty()));
     let has_archived =
         Memo::new(move |_| state.heads.with(|heads| heads.iter().any(|head| head.is_archived)));
     view! {
         <div class="drawer-scrim" on:click=move |_| state.is_open.set(false)></div>
-        <aside class="sidebar" data-testid="sidebar" aria-label=text!(sidebar.label) node_ref=aside>
+        <aside class="sidebar" data-testid="sidebar" aria-label=text!(sidebar.label) node_ref=aside style:--sidebar=move || width.get().map(|width: f64| format!("{width}px"))>
             <div class="sidebar-top">
                 <button
                     type="button"
@@ -132,11 +134,14 @@ pub(crate) fn SidebarView(
                 role="separator"
                 aria-orientation="vertical"
                 aria-label=text!(sidebar.resize)
+                aria-valuemin=WIDTHS.0.to_string()
+                aria-valuemax=WIDTHS.1.to_string()
+                aria-valuenow=move || width.get().unwrap_or(DEFAULT_WIDTH).to_string()
                 tabindex="0"
                 on:pointerdown=move |event| begin_resize(&event)
-                on:pointermove=move |event| resize(aside, &event)
-                on:pointerup=move |_| store_width(aside)
-                on:keydown=move |event| resize_by_key(aside, &event)
+                on:pointermove=move |event| resize(aside, width, &event)
+                on:pointerup=move |_| store_width(width)
+                on:keydown=move |event| resize_by_key(aside, width, &event)
             ></div>
         </aside>
     }
@@ -296,23 +301,13 @@ fn move_focus(event: &ev::KeyboardEvent) {
     }
 }
 
-fn restore_width(aside: NodeRef<html::Aside>) {
-    Effect::new(move || {
-        let width = bridge::stored(WIDTH_KEY).and_then(|width| width.parse().ok());
-        if let (Some(aside), Some(width)) = (aside.get(), width) {
-            set_width(&aside, width);
-        }
-    });
+fn set_width(width: RwSignal<Option<f64>>, to: f64) {
+    width.set(Some(to.clamp(WIDTHS.0, WIDTHS.1)));
 }
 
-fn set_width(aside: &web_sys::HtmlElement, width: f64) {
-    let width = width.clamp(WIDTHS.0, WIDTHS.1);
-    let _ = aside.style().set_property("--sidebar", &format!("{width}px"));
-}
-
-fn store_width(aside: NodeRef<html::Aside>) {
-    if let Some(aside) = aside.get_untracked() {
-        bridge::store(WIDTH_KEY, &aside.offset_width().to_string());
+fn store_width(width: RwSignal<Option<f64>>) {
+    if let Some(width) = width.get_untracked() {
+        bridge::store(WIDTH_KEY, &width.to_string());
     }
 }
 
@@ -324,7 +319,7 @@ fn begin_resize(event: &ev::PointerEvent) {
     }
 }
 
-fn resize(aside: NodeRef<html::Aside>, event: &ev::PointerEvent) {
+fn resize(aside: NodeRef<html::Aside>, width: RwSignal<Option<f64>>, event: &ev::PointerEvent) {
     let edge = event.current_target().and_then(|it| it.dyn_into::<web_sys::Element>().ok());
     let is_dragged = edge.is_some_and(|edge| edge.has_pointer_capture(event.pointer_id()));
     if let Some(aside) = aside.get_untracked().filter(|_| is_dragged) {
@@ -333,11 +328,15 @@ fn resize(aside: NodeRef<html::Aside>, event: &ev::PointerEvent) {
         let is_rtl = document()
             .document_element()
             .is_some_and(|root| root.get_attribute("dir").is_some_and(|dir| dir == "rtl"));
-        set_width(&aside, if is_rtl { rect.right() - x } else { x - rect.left() });
+        set_width(width, if is_rtl { rect.right() - x } else { x - rect.left() });
     }
 }
 
-fn resize_by_key(aside: NodeRef<html::Aside>, event: &ev::KeyboardEvent) {
+fn resize_by_key(
+    aside: NodeRef<html::Aside>,
+    width: RwSignal<Option<f64>>,
+    event: &ev::KeyboardEvent,
+) {
     let step = match &*event.key() {
         "ArrowLeft" => -16.0,
         "ArrowRight" => 16.0,
@@ -345,7 +344,7 @@ fn resize_by_key(aside: NodeRef<html::Aside>, event: &ev::KeyboardEvent) {
     };
     event.prevent_default();
     if let Some(element) = aside.get_untracked() {
-        set_width(&element, f64::from(element.offset_width()) + step);
-        store_width(aside);
+        set_width(width, f64::from(element.offset_width()) + step);
+        store_width(width);
     }
 }
