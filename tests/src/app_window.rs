@@ -323,6 +323,10 @@ impl AppWindow {
     /// # Errors
     /// If an animation does not end.
     pub fn wait_for_stillness(&self) -> Result<()> {
+        // After two frames the page is drawn, and animations have begun.
+        let frames =
+            "return new Promise(it => requestAnimationFrame(() => requestAnimationFrame(it)))";
+        self.session.run(frames, &[])?;
         self.wait("the end of all animations", || {
             let script = "return document.getAnimations().every(it => it.playState !== 'running')";
             Ok((self.session.run(script, &[])? == Value::Bool(true)).then_some(()))
@@ -427,10 +431,6 @@ impl AppWindow {
             let size = self.session.run("return [innerWidth, innerHeight]", &[])?;
             Ok((size == json!([width, height])).then_some(()))
         })?;
-        // After two frames the page is drawn at the new size.
-        let frames =
-            "return new Promise(it => requestAnimationFrame(() => requestAnimationFrame(it)))";
-        self.session.run(frames, &[])?;
         self.wait_for_stillness()?;
         let png = self.session.screenshot()?;
         ensure!(
