@@ -63,8 +63,8 @@ impl Generate {
             Some(text) if text != "-" => text,
             prompt => read_prompt(prompt.is_some())?,
         };
+        let mut options = self.answer.to_options(self.max_tokens)?;
         let model = self.model.load(threads, self.answer.context)?;
-        let mut options = self.answer.to_options(self.max_tokens);
         options.generate.ignore_eos = self.ignore_eos;
         let question = PromptRequest { prompt, system: self.system, is_raw: self.raw };
         let mut out = AnswerOutput::new(!self.json);

@@ -100,6 +100,7 @@ pub(crate) fn problem(error: &ipc::Error) -> String {
         Problem::NotAnAccessToken => "this is not an access token".to_owned(),
         Problem::ConversationGone => "the conversation was deleted".to_owned(),
         Problem::ModelNotLoaded => "no model is loaded".to_owned(),
+        Problem::SchemaInvalid { what } => format!("the JSON schema cannot be used: {what}"),
         Problem::AssistantGone => "the assistant was deleted".to_owned(),
         Problem::ConversationFolderGone => "the folder of conversations was removed".to_owned(),
         Problem::NotAnExport { file } => format!("{file} is not an export in a known format"),

@@ -139,6 +139,10 @@ pub(crate) struct AnswerFlags {
     /// repeats its prompt, and the same answer. 0 is off.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = tokens)]
     lookup: usize,
+    /// Write JSON that follows the JSON schema in FILE, after any reasoning. An answer that is cut off
+    /// is the beginning of such JSON.
+    #[arg(long, value_name = "FILE")]
+    json_schema: Option<PathBuf>,
     /// The most tokens that the model sees at once [default: the model's own, at most 8192].
     #[arg(long, value_name = "N", value_parser = some_tokens)]
     pub(crate) context: Option<usize>,
@@ -162,7 +166,10 @@ enum OnOverflow {
 
 impl AnswerFlags {
     /// Options for answers of at most `max_tokens`, with a new seed where none was given.
-    pub(crate) fn to_options(&self, max_tokens: usize) -> AnswerOptions {
+    ///
+    /// # Errors
+    /// If the file of the schema cannot be read.
+    pub(crate) fn to_options(&self, max_tokens: usize) -> Result<AnswerOptions> {
         let sampling = Sampling {
             temperature: self.temperature,
             top_k: self.top_k,
@@ -174,16 +181,24 @@ impl AnswerFlags {
             seed: self.seed.unwrap_or_else(lilims_core::random_seed),
             ..Sampling::default()
         };
-        let (stop, lookup) = (self.stop.clone(), self.lookup);
-        AnswerOptions {
-            generate: GenerateOptions { sampling, max_tokens, stop, ignore_eos: false, lookup },
+        let read = |path: &PathBuf| lilims_files::read_to_string(path, MAX_TEXT_BYTES);
+        let generate = GenerateOptions {
+            sampling,
+            max_tokens,
+            stop: self.stop.clone(),
+            ignore_eos: false,
+            lookup: self.lookup,
+            json_schema: self.json_schema.as_ref().map(read).transpose()?,
+        };
+        Ok(AnswerOptions {
+            generate,
             overflow: match self.overflow {
                 OnOverflow::Slide => Overflow::Slide,
                 OnOverflow::Stop => Overflow::Stop,
                 OnOverflow::Summarise => Overflow::Summarise,
             },
             sinks: self.sinks,
-        }
+        })
     }
 }
 

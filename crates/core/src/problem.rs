@@ -51,6 +51,7 @@ pub(crate) fn not_answered(error: &Engine) -> Error {
         Engine::ContextFull { needed, context } => {
             Problem::ContextFull { needed_tokens: *needed as u64, context_tokens: *context as u64 }
         }
+        Engine::Schema { what } => Problem::SchemaInvalid { what: what.clone() },
         Engine::Gguf(error @ Gguf::Changed { .. }) => not_read(error),
         Engine::Template { .. } => return Problem::TemplateFailed.into(),
         Engine::Tokenizer { .. } => return Problem::TokenizerFailed.into(),

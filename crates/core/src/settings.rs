@@ -1,11 +1,13 @@
 //! The settings of answers: their limits, their levels, and what they mean to the engine.
 
 use chrono::{DateTime, Local};
-use lilims_engine::{GenerateOptions, RecommendedSampling, Sampling, sampler};
+use lilims_engine::{GenerateOptions, RecommendedSampling, Sampling, constraint, sampler};
 use lilims_ipc::{
-    Overflow, Setting, SettingKind, SettingOrigin, SettingRow, SettingValue, Settings,
+    Error, Overflow, Setting, SettingKind, SettingOrigin, SettingRow, SettingValue, Settings,
 };
 use serde_json::Value;
+
+use crate::problem;
 
 /// The most tokens of an answer, unless that is set.
 const MAX_TOKENS: u32 = 1024;
@@ -14,7 +16,7 @@ const MAX_TOKENS: u32 = 1024;
 pub(crate) fn kind(setting: Setting) -> SettingKind {
     let number = |min, max, step| SettingKind::Number { min, max, step };
     match setting {
-        Setting::Instructions => SettingKind::Text,
+        Setting::Instructions | Setting::JsonSchema => SettingKind::Text,
         Setting::Model => SettingKind::Model,
         Setting::Overflow => SettingKind::Overflow,
         Setting::Stop => SettingKind::Lines,
@@ -93,6 +95,19 @@ pub(crate) fn clean(setting: Setting, value: SettingValue) -> Option<SettingValu
             (!lines.is_empty()).then_some(SettingValue::Lines(lines))
         }
         _ => None,
+    }
+}
+
+/// Checks a value that can be refused: a schema that no answer could follow.
+///
+/// # Errors
+/// [`Problem::SchemaInvalid`](lilims_ipc::Problem::SchemaInvalid).
+pub(crate) fn check(setting: Setting, value: Option<&SettingValue>) -> Result<(), Error> {
+    match (setting, value) {
+        (Setting::JsonSchema, Some(SettingValue::Text(schema))) => {
+            constraint::check_schema(schema).map_err(|error| problem::not_answered(&error))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -187,7 +202,8 @@ impl Applied {
             _ => Vec::new(),
         };
         let max_tokens = number(Setting::MaxTokens) as usize;
-        GenerateOptions { sampling, max_tokens, stop, ..GenerateOptions::default() }
+        let json_schema = text(&self.0, Setting::JsonSchema).map(str::to_owned);
+        GenerateOptions { sampling, max_tokens, stop, json_schema, ..GenerateOptions::default() }
     }
 
     /// What happens when the conversation outgrows the context.

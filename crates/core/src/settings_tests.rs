@@ -1,6 +1,7 @@
 //! Limits, levels and stored forms of settings.
 
 use chrono::TimeZone;
+use lilims_ipc::Problem;
 use serde_json::json;
 
 use super::*;
@@ -41,6 +42,23 @@ fn values_are_brought_within_limits() {
     ] {
         assert_eq!(clean(setting, value.clone()), expected, "{setting:?} {value:?}");
     }
+}
+
+#[test]
+fn schemas_are_checked_and_reach_the_engine() {
+    let text = |schema: &str| SettingValue::Text(schema.to_owned());
+    for (schema, what) in [("{", "not JSON"), (r#"{"not": {}}"#, "not")] {
+        let error = check(Setting::JsonSchema, Some(&text(schema))).unwrap_err();
+        let Problem::SchemaInvalid { what: found } = error.problem else { panic!("{error:?}") };
+        assert!(found.contains(what), "{found}");
+    }
+    assert_eq!(check(Setting::Instructions, Some(&text("{"))), Ok(()));
+    let schema = r#"{"type": "object"}"#;
+    assert_eq!(check(Setting::JsonSchema, Some(&text(schema))), Ok(()));
+    let chosen: Settings = [(Setting::JsonSchema, text(schema))].into();
+    let mut applied = Applied::new(Settings::new(), &chosen);
+    assert_eq!(applied.options().json_schema.as_deref(), Some(schema));
+    assert_eq!(applied.0.get(&Setting::JsonSchema), Some(&text(schema)));
 }
 
 #[test]

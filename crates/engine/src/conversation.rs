@@ -17,7 +17,8 @@ use serde::{Deserialize, Serialize};
 use self::parts::AnswerParts;
 use self::transcript::Transcript;
 pub use self::update::{Phase, Update};
-use crate::generate::{Answer, Finish, GenerateOptions};
+use crate::constraint::AnswerStart;
+use crate::generate::{Answer, Finish, GenerateOptions, Progress};
 pub use crate::message::{Message, Role};
 use crate::prompt::text_limit::TextLimit;
 use crate::prompt::{self, Note};
@@ -177,15 +178,18 @@ impl Conversation {
         // What follows the beginning of an answer is text.
         let tags = self.session.model().reasoning_tags().filter(|_| !continues);
         let mut parts = AnswerParts::new(tags, &tail);
-        let answer =
-            self.session.generate(&transcript.ids, options, cancel, &mut |text, progress| {
-                if text.is_empty() && progress.tokens == 0 {
-                    let (done, total) = (progress.read_tokens, progress.prefilled_tokens);
-                    on_update(Update::Reading { phase, done, total });
-                } else {
-                    parts.push(text, progress, on_update);
-                }
-            })?;
+        let written = answer_to_continue(messages).map_or("", |answer| &answer.content);
+        let start = AnswerStart::new(tags, &tail, written);
+        let mut on_text = |text: &str, progress: &Progress| {
+            if text.is_empty() && progress.tokens == 0 {
+                let (done, total) = (progress.read_tokens, progress.prefilled_tokens);
+                on_update(Update::Reading { phase, done, total });
+            } else {
+                parts.push(text, progress, on_update);
+            }
+        };
+        let ids = &transcript.ids;
+        let answer = self.session.generate_from(ids, &start, options, cancel, &mut on_text)?;
         self.transcript = transcript;
         self.transcript.n_instructions = n_instructions(messages);
         self.transcript.push(&answer, messages.len() + usize::from(!continues));
@@ -254,7 +258,7 @@ impl Conversation {
             let request_messages: Vec<_> =
                 visible[..n_before + n_leaving].iter().cloned().chain([request]).collect();
             let prompt = self.prompt(&request_messages, request_messages.len(), cancel)?;
-            let options = GenerateOptions { max_tokens, ..options.clone() };
+            let options = GenerateOptions { max_tokens, json_schema: None, ..options.clone() };
             let ids = &prompt.transcript.ids;
             let answer = self.session.generate(ids, &options, cancel, &mut |_, progress| {
                 let phase = Phase::Summary;

@@ -33,6 +33,12 @@ pub enum Error {
         /// What failed.
         what: String,
     },
+    /// A JSON schema cannot be used, or an answer cannot follow it.
+    #[error("JSON schema: {what}")]
+    Schema {
+        /// What is wrong with it.
+        what: String,
+    },
     /// There are more tokens than the context can hold.
     #[error("the text needs {needed} tokens, the context holds {context}")]
     ContextFull {

@@ -1,13 +1,15 @@
 //! Generates answers: reads a prompt, samples tokens one by one, and streams their text.
 
+mod turn;
+
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+use self::turn::Turn;
 use crate::backend::WantedLogits;
-use crate::prompt_lookup;
-use crate::sampler::Sampler;
+use crate::constraint::{AnswerStart, Constraint};
 use crate::session::Overflow;
 use crate::text::DecodeStream;
 use crate::window::Window;
@@ -27,6 +29,9 @@ pub struct GenerateOptions {
     /// The most tokens drafted at once by prompt lookup; 0 switches it off. It does not change the
     /// answer.
     pub lookup: usize,
+    /// A JSON schema that the answer follows, after any reasoning. An answer that ends early, at
+    /// the token limit or a stop text, is the beginning of such JSON.
+    pub json_schema: Option<String>,
 }
 
 impl Default for GenerateOptions {
@@ -37,6 +42,7 @@ impl Default for GenerateOptions {
             stop: Vec::new(),
             ignore_eos: false,
             lookup: 0,
+            json_schema: None,
         }
     }
 }
@@ -145,8 +151,8 @@ impl Session {
     /// # Errors
     /// [`Error::Gguf`] if the model file changed; text passed to `on_text` before stays valid.
     /// [`Error::ContextFull`] if the prompt is empty, or leaves no room under [`Overflow::Stop`],
-    /// [`Error::UnknownToken`], [`Error::NotFinite`], [`Error::Candle`]. Cancelling is not an
-    /// error: the answer so far is returned.
+    /// [`Error::Schema`] before anything is read, [`Error::UnknownToken`], [`Error::NotFinite`],
+    /// [`Error::Candle`]. Cancelling is not an error: the answer so far is returned.
     pub fn generate(
         &mut self,
         prompt: &[u32],
@@ -154,8 +160,21 @@ impl Session {
         cancel: &AtomicBool,
         on_text: &mut OnText<'_>,
     ) -> Result<Answer, Error> {
+        self.generate_from(prompt, &AnswerStart::default(), options, cancel, on_text)
+    }
+
+    /// Like [`Session::generate`], for an answer that begins as `answer_start` says.
+    pub(crate) fn generate_from(
+        &mut self,
+        prompt: &[u32],
+        answer_start: &AnswerStart<'_>,
+        options: &GenerateOptions,
+        cancel: &AtomicBool,
+        on_text: &mut OnText<'_>,
+    ) -> Result<Answer, Error> {
         let start = Instant::now();
         self.model.check_unchanged()?;
+        let constraint = Constraint::for_answer(&self.model, options, answer_start)?;
         let context = self.window.context;
         if prompt.is_empty() || (self.overflow() == Overflow::Stop && prompt.len() >= context) {
             return Err(Error::ContextFull { needed: prompt.len() + 1, context });
@@ -176,7 +195,8 @@ impl Session {
         };
         let mut writer = AnswerWriter::new(&model, options);
         let finish = if is_read {
-            let result = Turn { session: self, options, cancel, start, on_text }
+            let ahead = Vec::with_capacity(self.max_exact());
+            let result = Turn { session: self, options, constraint, cancel, start, on_text, ahead }
                 .write(&mut writer, &mut progress);
             if let Err(Error::NotFinite { .. }) = result {
                 // The cache contains NaN, too, and cannot be continued.
@@ -257,119 +277,6 @@ impl Session {
         } else {
             self.base = start;
             self.window = Window::new(self.window.context, self.window.n_sinks);
-        }
-    }
-}
-
-/// The generation of one answer.
-struct Turn<'a, 'b> {
-    session: &'a mut Session,
-    options: &'a GenerateOptions,
-    cancel: &'a AtomicBool,
-    start: Instant,
-    on_text: &'a mut OnText<'b>,
-}
-
-impl Turn<'_, '_> {
-    /// Samples and reads tokens until the answer ends.
-    fn write(
-        &mut self,
-        writer: &mut AnswerWriter<'_>,
-        progress: &mut Progress,
-    ) -> Result<Finish, Error> {
-        let n_vocab = self.session.model.spec().n_vocab;
-        let mut sampler = Sampler::new(&self.options.sampling);
-        // Logits after the last token of the answer, then those after each drafted token.
-        let mut logits = std::mem::take(&mut self.session.logits);
-        let mut row = 0;
-        // Tokens of the session that are not drafted.
-        let mut len = self.session.tokens.len();
-        let finish = loop {
-            if let Some(finish) = self.must_stop(writer) {
-                break finish;
-            }
-            let row_logits = &mut logits[row * n_vocab..][..n_vocab];
-            self.session.check_row(row_logits, len)?;
-            let id = sampler.sample(row_logits, &self.session.tokens[..len]);
-            self.record_token(progress);
-            if self.session.model.tokenizer().ends_turn(id) && !self.options.ignore_eos {
-                break Finish::EndOfTurn;
-            }
-            if writer.push(id, progress, self.on_text) {
-                break Finish::StopText;
-            }
-            if writer.tokens.len() >= self.options.max_tokens {
-                break Finish::MaxTokens;
-            }
-            if self.session.tokens.get(len) == Some(&id) {
-                (len, row) = (len + 1, row + 1);
-                self.session.counters.accepted += 1;
-                continue;
-            }
-            self.session.tokens.truncate(len);
-            if self.is_full() {
-                break Finish::ContextFull;
-            }
-            logits.clear();
-            row = 0;
-            match self.read_with_draft(id, &mut logits) {
-                Err(Error::Cancelled) => break Finish::Cancelled,
-                read => read?,
-            }
-            len += 1;
-        };
-        self.session.tokens.truncate(len);
-        progress.decode = self.start.elapsed().saturating_sub(progress.first_token);
-        self.session.logits = logits;
-        Ok(finish)
-    }
-
-    /// Returns why generation must stop now, if it must.
-    fn must_stop(&self, writer: &AnswerWriter<'_>) -> Option<Finish> {
-        if writer.tokens.len() >= self.options.max_tokens {
-            return Some(Finish::MaxTokens);
-        }
-        self.cancel.load(Ordering::Relaxed).then_some(Finish::Cancelled)
-    }
-
-    fn is_full(&self) -> bool {
-        let Session { tokens, base, window, .. } = &*self.session;
-        self.session.overflow() == Overflow::Stop && tokens.len() - base >= window.context
-    }
-
-    /// Records that a token was sampled.
-    fn record_token(&self, progress: &mut Progress) {
-        if progress.tokens == 0 {
-            progress.first_token = self.start.elapsed();
-        }
-        progress.tokens += 1;
-        progress.decode = self.start.elapsed() - progress.first_token;
-    }
-
-    /// Reads `id` and a draft of the tokens after it.
-    fn read_with_draft(&mut self, id: u32, logits: &mut Vec<f32>) -> Result<(), Error> {
-        let max = self.max_draft();
-        if max == 0 {
-            return self.session.read(&[id], WantedLogits::Last, self.cancel, logits);
-        }
-        let session = &mut *self.session;
-        session.tokens.push(id);
-        let ids: Vec<u32> = std::iter::once(id)
-            .chain(prompt_lookup::draft(&session.tokens, max).iter().copied())
-            .collect();
-        session.tokens.pop();
-        session.counters.drafted += ids.len() as u64 - 1;
-        session.read_chunk(&ids, WantedLogits::All, true, self.cancel, logits)
-    }
-
-    /// The most tokens to draft: those that can be read bit-exactly, without passing the point at
-    /// which the window begins to slide.
-    fn max_draft(&self) -> usize {
-        let Session { tokens, base, window, runner, .. } = &*self.session;
-        let max = self.options.lookup.min(runner.max_exact().saturating_sub(1));
-        match window.context.checked_sub(tokens.len() - base + 1) {
-            Some(room) => max.min(room),
-            None => max,
         }
     }
 }

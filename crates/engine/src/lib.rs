@@ -5,6 +5,7 @@
 //! our own CPU kernels, or candle tensors. Nothing here is async, downloads, or prints.
 
 mod backend;
+pub mod constraint;
 pub mod conversation;
 mod error;
 pub mod estimate;

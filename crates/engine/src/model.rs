@@ -10,6 +10,7 @@ use lilims_gguf::{File, Split, TensorType};
 use crate::backend::Runner;
 use crate::backend::candle::{CandleModel, CandleRunner};
 use crate::backend::cpu::{self, CpuModel, CpuRunner, max_threads, performance_cores};
+use crate::constraint::SchemaCompiler;
 use crate::prompt::text_limit::TextLimit;
 use crate::prompt::{ChatFormat, Note};
 use crate::quant::Isa;
@@ -30,7 +31,7 @@ pub struct Model {
     quantisation: String,
     size_bytes: u64,
     spec: ModelSpec,
-    tokenizer: Tokenizer,
+    tokenizer: Arc<Tokenizer>,
     chat_format: ChatFormat,
     context: usize,
     kv_type: KvType,
@@ -38,6 +39,8 @@ pub struct Model {
     loaded: Loaded,
     file: Arc<File>,
     fingerprint: OnceLock<String>,
+    /// Built when a schema is used first.
+    schema_compiler: OnceLock<SchemaCompiler>,
 }
 
 impl Model {
@@ -88,10 +91,11 @@ impl Model {
             kv_type: options.kv_type,
             n_threads,
             spec,
-            tokenizer,
+            tokenizer: Arc::new(tokenizer),
             loaded,
             file,
             fingerprint: OnceLock::new(),
+            schema_compiler: OnceLock::new(),
         };
         model.check_unchanged()?;
         Ok(Arc::new(model))
@@ -124,6 +128,10 @@ impl Model {
 
     /// The tokenizer.
     pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    pub(crate) fn shared_tokenizer(&self) -> &Arc<Tokenizer> {
         &self.tokenizer
     }
 
@@ -209,6 +217,18 @@ impl Model {
             let settings = format!("{backend} {} {}", self.kv_type.name(), self.context);
             fingerprint::fingerprint(&self.file, &settings)
         })
+    }
+
+    /// What compiles JSON schemas for the vocabulary.
+    ///
+    /// # Errors
+    /// [`Error::Schema`] if the vocabulary cannot be used.
+    pub(crate) fn schema_compiler(&self) -> Result<&SchemaCompiler, Error> {
+        if let Some(compiler) = self.schema_compiler.get() {
+            return Ok(compiler);
+        }
+        let compiler = SchemaCompiler::new(&self.tokenizer)?;
+        Ok(self.schema_compiler.get_or_init(|| compiler))
     }
 
     /// Cache, buffers and workers for one session.

@@ -149,6 +149,11 @@ pub enum Problem {
     ConversationFolderGone,
     /// The assistant or the preset was deleted.
     AssistantGone,
+    /// The JSON schema for answers cannot be used.
+    SchemaInvalid {
+        /// What is wrong with it, in technical terms.
+        what: String,
+    },
     /// The file has no conversations in a format that is known.
     NotAnExport {
         /// The file's name.

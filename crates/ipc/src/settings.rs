@@ -49,11 +49,13 @@ pub enum Setting {
     Seed,
     /// Texts that end an answer.
     Stop,
+    /// A JSON schema that answers follow.
+    JsonSchema,
 }
 
 impl Setting {
     /// All of them, in the order in which doors show them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Instructions,
         Self::Model,
         Self::ContextTokens,
@@ -68,6 +70,7 @@ impl Setting {
         Self::PresencePenalty,
         Self::Seed,
         Self::Stop,
+        Self::JsonSchema,
     ];
 }
 

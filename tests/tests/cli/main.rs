@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
 
+mod answers;
 mod conversations;
 mod destinations;
 mod documents;

@@ -41,7 +41,7 @@ fn load(
     Model::load(path, &options).unwrap()
 }
 
-fn smollm2(context: usize) -> Arc<Model> {
+pub(crate) fn smollm2(context: usize) -> Arc<Model> {
     load(&real_model(SMOLLM2), BackendKind::Cpu, context, KvType::F16)
 }
 

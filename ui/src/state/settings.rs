@@ -90,6 +90,7 @@ pub(crate) fn texts(setting: Setting) -> (&'static str, &'static str) {
         }
         Setting::Seed => (text!(settings.seed), text!(settings.seed_hint)),
         Setting::Stop => (text!(settings.stop), text!(settings.stop_hint)),
+        Setting::JsonSchema => (text!(settings.json_schema), text!(settings.json_schema_hint)),
     }
 }
 
@@ -110,6 +111,7 @@ pub(crate) fn test_id(setting: Setting) -> &'static str {
         Setting::PresencePenalty => "presence-penalty",
         Setting::Seed => "seed",
         Setting::Stop => "stop-texts",
+        Setting::JsonSchema => "json-schema",
     }
 }
 

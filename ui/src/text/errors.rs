@@ -51,6 +51,7 @@ fn problem(problem: &Problem) -> String {
         Problem::NotAnAccessToken => text!(error.not_an_access_token).into(),
         Problem::ConversationGone => text!(error.conversation_gone).into(),
         Problem::ModelNotLoaded => text!(error.model_not_loaded).into(),
+        Problem::SchemaInvalid { what } => text!(error.schema_invalid, what = name(what)),
         Problem::AssistantGone => text!(error.assistant_gone).into(),
         Problem::ConversationFolderGone => text!(error.conversation_folder_gone).into(),
         Problem::NotAnExport { file } => text!(error.not_an_export, file = name(file)),

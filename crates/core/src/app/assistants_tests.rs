@@ -202,3 +202,22 @@ fn settings_of_the_version_before_keep_what_was_chosen() {
     door.conversations.store().unwrap().overwrite("sampling", &stored).unwrap();
     assert_eq!(door.asked("hi").settings, [(Setting::TopP, number(0.5))].into());
 }
+
+#[test]
+fn a_schema_that_cannot_be_used_is_refused() {
+    let door = Door::new();
+    let set = |schema: &str| {
+        door.try_call(Command::SetSetting {
+            scope: SettingScope::Everywhere,
+            setting: Setting::JsonSchema,
+            value: Some(text(schema)),
+        })
+    };
+    set(r#"{"type": "object"}"#).unwrap();
+    for schema in ["{", "3", r#"{"type": "text"}"#] {
+        let problem = set(schema).unwrap_err().problem;
+        assert!(matches!(problem, Problem::SchemaInvalid { .. }), "{schema}: {problem:?}");
+    }
+    let row = door.row(&SettingScope::Everywhere, Setting::JsonSchema);
+    assert_eq!(row.own, Some(text(r#"{"type": "object"}"#)));
+}

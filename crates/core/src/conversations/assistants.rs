@@ -57,7 +57,8 @@ impl Conversations {
     /// Sets a setting of a level. A value that is empty or of another kind removes it.
     ///
     /// # Errors
-    /// As for [`Conversations::settings`], or if the database cannot be written.
+    /// As for [`Conversations::settings`] and [`settings::check`], or if the database cannot be
+    /// written.
     pub(crate) fn set_setting(
         &self,
         scope: &SettingScope,
@@ -65,6 +66,7 @@ impl Conversations {
         value: Option<SettingValue>,
     ) -> Result<(), Error> {
         let value = value.and_then(|value| settings::clean(setting, value));
+        settings::check(setting, value.as_ref())?;
         let changed = |mut settings: Settings| {
             match value {
                 Some(value) => settings.insert(setting, value),

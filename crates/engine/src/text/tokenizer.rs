@@ -212,6 +212,17 @@ impl Tokenizer {
         Ok(encoded)
     }
 
+    /// The ids of `text` that follows other text, all of it as text. Their bytes may differ from
+    /// its own where the model normalises texts.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`].
+    pub(crate) fn encode_continuation(&self, text: &str) -> Result<Vec<u32>, Error> {
+        let mut ids = Vec::new();
+        self.encode_text(text, false, &mut ids, || Ok(()))?;
+        Ok(ids)
+    }
+
     /// The number of tokens that end by byte `at` of the encoded text.
     pub fn tokens_before(&self, encoded: &Encoding, at: usize) -> usize {
         let next = encoded.fragments.partition_point(|fragment| fragment.0 <= at);
@@ -293,7 +304,7 @@ impl Tokenizer {
     }
 
     /// Appends the bytes of one token.
-    pub(super) fn decode_into(&self, id: u32, bytes: &mut Vec<u8>) {
+    pub(crate) fn decode_into(&self, id: u32, bytes: &mut Vec<u8>) {
         if self.visible_control.binary_search(&id).is_ok() {
             return bytes.extend(self.vocab.text(id));
         }
@@ -323,6 +334,17 @@ impl Tokenizer {
     /// Whether `id` ends the turn of the model: EOS, EOT, EOM and similar.
     pub fn ends_turn(&self, id: u32) -> bool {
         self.turn_ends.binary_search(&id).is_ok()
+    }
+
+    /// The tokens that end the turn of the model.
+    pub(crate) fn turn_ends(&self) -> &[u32] {
+        &self.turn_ends
+    }
+
+    /// Whether a token stands for text and not for structure, such as the beginning of a message.
+    pub(crate) fn is_text(&self, id: u32) -> bool {
+        use super::vocab::TokenKind::{Control, Unknown, Unused};
+        !matches!(self.vocab.kind(id), Control | Unknown | Unused) && !self.ends_turn(id)
     }
 
     /// The text of a token in the vocabulary, for templates; empty if there is no such token.
