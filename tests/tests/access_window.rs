@@ -44,9 +44,21 @@ fn load_axe(window: &AppWindow) -> Result<()> {
     window.session().run(&axe, &[]).map(drop)
 }
 
-/// What axe-core finds serious or critical in what is shown now, a line for each element.
+/// What axe-core finds serious or critical in what is shown, a line for each element. What is found must be
+/// there again: a panel that has just come is transparent for a moment.
 fn findings(window: &AppWindow) -> Result<Vec<String>> {
-    window.wait_for_stillness()?;
+    let mut found = Vec::new();
+    for _ in 0..3 {
+        window.wait_for_stillness()?;
+        found = findings_now(window)?;
+        if found.is_empty() {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+fn findings_now(window: &AppWindow) -> Result<Vec<String>> {
     let script =
         "return axe.run(document, { resultTypes: ['violations'] }).then(it => it.violations
         .filter(it => it.impact === 'serious' || it.impact === 'critical')
@@ -60,9 +72,9 @@ fn findings(window: &AppWindow) -> Result<Vec<String>> {
 /// What is shown, and what is pressed for it.
 const STATES: [(&str, &[&str]); 14] = [
     ("conversation", &[]),
-    ("message menu", &["more"]),
+    ("message-menu", &["more"]),
     ("edited", &["edit"]),
-    ("exact prompt", &["#answer", "exact-prompt"]),
+    ("exact-prompt", &["#answer", "exact-prompt"]),
     ("branches", &["#branches"]),
     ("models", &["model-picker"]),
     ("context", &["context-meter"]),
@@ -71,8 +83,8 @@ const STATES: [(&str, &[&str]); 14] = [
     ("assistants", &["settings-toggle", "scope-everywhere"]),
     ("library", &["library-toggle"]),
     ("discover", &["library-toggle", "library-tab-discover"]),
-    ("sidebar menu", &["sidebar-more"]),
-    ("delete all", &["sidebar-more", "delete-all"]),
+    ("sidebar-menu", &["sidebar-more"]),
+    ("delete-all", &["sidebar-more", "delete-all"]),
 ];
 
 fn press(window: &AppWindow, key: &str) -> Result<()> {
@@ -103,6 +115,7 @@ fn axe_finds_nothing_serious(is_dark: bool) -> Result<()> {
     let window = AppWindow::open(Start { home: Some(home.path()), is_dark, ..Start::default() })?;
     window.wait_for_model("ready")?;
     let mut all = Vec::new();
+    let theme = if is_dark { "dark" } else { "light" };
     for (width, height) in SIZES {
         window.session().resize(width, height)?;
         for (name, steps) in STATES {
@@ -122,6 +135,7 @@ fn axe_finds_nothing_serious(is_dark: bool) -> Result<()> {
             }
             show(&window, steps).with_context(|| name.to_owned())?;
             let found = findings(&window)?;
+            window.save_screenshot(&format!("page-{name}-{theme}"), (width, height))?;
             all.extend(found.into_iter().map(|it| format!("{name} {width}: {it}")));
         }
     }

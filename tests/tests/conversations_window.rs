@@ -323,6 +323,33 @@ fn drafts_belong_to_their_conversations_and_survive_a_kill() -> Result<()> {
 }
 
 #[test]
+fn a_held_finger_opens_all_actions() -> Result<()> {
+    let home = tempfile::tempdir()?;
+    add(home.path(), "A question", "An answer", 0)?;
+    let window = open(home.path())?;
+    wait_for_question(&window, "A question")?;
+    let touch = "const it = document.querySelector(arguments[0]);
+        const { x, y } = it.getBoundingClientRect();
+        const at = { bubbles: true, pointerType: 'touch', isPrimary: true, clientX: x + 5, clientY: y + 5 };
+        it.dispatchEvent(new PointerEvent(arguments[1], at))";
+    let touch = |selector: &str, event: &str| {
+        window.session().run(touch, &[json!(selector), json!(event)]).map(drop)
+    };
+    touch(".message.assistant .prose", "pointerdown")?;
+    window.wait_for("touch-again")?;
+    touch(".message.assistant .prose", "pointerup")?;
+    // What the system makes of lifting the finger presses nothing.
+    let lift = "document.querySelector('[data-testid=new-chat], .menu-scrim').click()";
+    window.session().run(lift, &[])?;
+    ensure!(window.exists("menu")?, "the menu was closed by the finger that opened it");
+    window.click("touch-select")?;
+    let selected = window.session().run("return getSelection().toString().trim()", &[])?;
+    ensure!(selected == "An answer", "{selected} is selected");
+    touch("[data-testid=conversation-row]", "pointerdown")?;
+    window.wait_for("rename")
+}
+
+#[test]
 fn all_conversations_are_deleted_after_a_question() -> Result<()> {
     let home = tempfile::tempdir()?;
     for n in 0..3 {

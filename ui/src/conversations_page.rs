@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use leptos::{ev, leptos_dom::helpers::TimeoutHandle, prelude::*, task::spawn_local};
 use lilims_ipc::{
-    AttachmentChange, Command, Conversation, ConversationChange, ConversationId, Error,
-    ExactPrompt, ExportFormat, ImportReport, MessageId, Reply,
+    AttachmentChange, Command, Conversation, ConversationChange, ConversationId, ExactPrompt,
+    ExportFormat, ImportReport, MessageId, Reply,
 };
 
 use crate::bridge;
@@ -18,8 +18,6 @@ use crate::text::text;
 const UNDO: Duration = Duration::from_millis(9_500);
 /// How long after a key what was typed is stored.
 const DRAFT_DELAY: Duration = Duration::from_millis(400);
-/// How long after a key the search begins.
-const SEARCH_DELAY: Duration = Duration::from_millis(80);
 
 /// What the conversation and the sidebar share. Copies share it.
 #[derive(Clone, Copy)]
@@ -426,30 +424,31 @@ impl Page {
         });
     }
 
-    /// Searches shortly after what is searched for has changed.
+    /// Searches whenever what is searched for changes, one search at a time.
     fn follow_search(self) {
         let sidebar = self.sidebar;
+        let is_searching = StoredValue::new(false);
+        let newest = move || sidebar.query.get_untracked();
         Effect::new(move || {
             let query = sidebar.query.get();
             if query.trim().is_empty() {
                 sidebar.hits.set(Vec::new());
-                return;
-            }
-            set_timeout(
-                move || {
-                    // The user has typed on.
-                    if sidebar.query.with_untracked(|newest| *newest != query) {
-                        return;
-                    }
-                    spawn_local(async move {
-                        let found: Result<_, Error> = bridge::search(query.clone()).await;
-                        if sidebar.query.with_untracked(|newest| *newest == query) {
+            } else if !is_searching.get_value() {
+                is_searching.set_value(true);
+                spawn_local(async move {
+                    let mut query = query;
+                    while !query.trim().is_empty() {
+                        let found = bridge::search(query.clone()).await;
+                        if newest() == query {
                             sidebar.hits.set(found.unwrap_or_default());
+                            break;
                         }
-                    });
-                },
-                SEARCH_DELAY,
-            );
+                        // The user has typed on.
+                        query = newest();
+                    }
+                    is_searching.set_value(false);
+                });
+            }
         });
     }
 }

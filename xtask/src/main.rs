@@ -37,6 +37,7 @@ usage: cargo xtask <command>
                     compare with llama.cpp and rewrite docs/benchmarks.md, or with an older
                     Lilims; --quick: 5 runs of each and not up to 15; --only: run rows whose name
                     contains TEXT, keep the document; --isa avx2: also where there is AVX-512
+  bench --ui        measure how the page feels in the real window and rewrite docs/benchmarks.md
   accuracy [checkpoints] [peer] [types] [--only TEXT] [--chunks N]
                     compare results and quantisation errors with llama.cpp's and rewrite
                     docs/benchmarks.md; without a name: all three

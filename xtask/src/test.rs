@@ -190,7 +190,14 @@ fn show_and_count(command: &mut Command, counts: &mut Counts) -> Result<()> {
 }
 
 /// Passes the paths of programs and models to the tests.
-fn set_environment(command: &mut Command, paths: &Paths, tools: &AppTools) -> Result<()> {
+///
+/// # Errors
+/// If the folders of tools cannot stand on `PATH`.
+pub(crate) fn set_environment(
+    command: &mut Command,
+    paths: &Paths,
+    tools: &AppTools,
+) -> Result<()> {
     let programs = paths.target.join("debug");
     command.env("LILIMS_APP", programs.join(program_name("lilims-app")));
     command.env("LILIMS_CLI", programs.join(program_name("lilims")));

@@ -21,13 +21,26 @@ const FAST_LAYERS: u64 = 1;
 const QUESTION: &str = "Write a long story about a lighthouse.";
 
 fn main() -> Result<()> {
+    let machine = lilims_bench::Machine::here();
+    let (cpu, cores, isa) = (machine.cpu, machine.cores, machine.isa);
+    println!("{cpu}, {cores} cores ({isa}), a virtual screen:\n");
     println!("| Figure | Measured | Wanted |\n|---|---:|---:|");
-    page_size()?;
-    first_paint()?;
-    long_conversation()?;
-    many_conversations()?;
-    streaming()?;
-    input_while_writing()
+    let figures: [(&str, fn() -> Result<()>); 6] = [
+        ("size", page_size),
+        ("start", first_paint),
+        ("long", long_conversation),
+        ("many", many_conversations),
+        ("stream", streaming),
+        ("input", input_while_writing),
+    ];
+    // Names of figures choose them; without one, all are measured.
+    let chosen: Vec<String> = std::env::args().skip(1).collect();
+    for (name, measure) in figures {
+        if chosen.is_empty() || chosen.iter().any(|it| it == name) {
+            measure().context(name)?;
+        }
+    }
+    Ok(())
 }
 
 fn row(figure: &str, measured: &str, wanted: &str) {

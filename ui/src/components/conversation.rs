@@ -7,11 +7,14 @@ use wasm_bindgen::{JsCast, closure::Closure};
 
 use super::icon::Icon;
 use super::message::{EntryView, MessageActions, MessageContext};
-use crate::state::Entry;
+use crate::state::{Drawn, Entry};
 use crate::text::text;
 
 /// How close to the end, in pixels, counts as being at the end.
 const END_MARGIN_PX: i32 = 10;
+
+/// How close to the first message that is drawn, in pixels, earlier ones are drawn.
+const DRAW_MARGIN_PX: i32 = 1200;
 
 /// The conversation, followed by its children.
 #[component]
@@ -47,6 +50,7 @@ pub(crate) fn Conversation(
     let last_key = Memo::new(move |_| entries.with(|entries| entries.last().map(|it| it.key)));
     // Where the conversation begins: another one is shown from its end.
     let first_key = Memo::new(move |_| entries.with(|entries| entries.first().map(|it| it.key)));
+    let drawn = Drawn::new(entries);
     follow_growth(scroller, content, at_end);
     Effect::new(move || {
         first_key.track();
@@ -67,6 +71,7 @@ pub(crate) fn Conversation(
     Effect::new(move || {
         entries.track();
         if let Some(message) = target.get() {
+            drawn.draw_from(&message);
             request_animation_frame(move || {
                 if show_message(&message) {
                     at_end.set(false);
@@ -82,10 +87,10 @@ pub(crate) fn Conversation(
             tabindex="0"
             aria-label=text!(conversation.label)
             node_ref=scroller
-            on:scroll=track_position(scroller, at_end)
+            on:scroll=track_position(scroller, at_end, drawn)
         >
             <div class="column" node_ref=content>
-                <For each=move || entries.get() key=|entry| entry.key let:entry>
+                <For each=move || drawn.entries() key=|entry| entry.key let:entry>
                     {
                         let key = entry.key;
                         let context = MessageContext {
@@ -180,6 +185,7 @@ fn follow_growth(
 fn track_position(
     scroller: NodeRef<html::Main>,
     at_end: RwSignal<bool>,
+    drawn: Drawn,
 ) -> impl Fn(ev::Event) + 'static {
     let last_top = StoredValue::new(0);
     move |_| {
@@ -192,6 +198,20 @@ fn track_position(
             at_end.set(false);
         }
         last_top.set_value(top);
+        if top < DRAW_MARGIN_PX {
+            draw_earlier(element, drawn);
+        }
+    }
+}
+
+/// Draws earlier messages above those in sight, which stay where they are.
+fn draw_earlier(element: web_sys::HtmlElement, drawn: Drawn) {
+    let height = element.scroll_height();
+    if drawn.draw_more() {
+        request_animation_frame(move || {
+            let grown = element.scroll_height() - height;
+            element.set_scroll_top(element.scroll_top() + grown);
+        });
     }
 }
 

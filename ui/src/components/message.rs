@@ -159,6 +159,7 @@ fn AnswerView(
     actions: MessageActions,
 ) -> impl IntoView {
     let Entry { key, id, versions, .. } = entry;
+    answer.draw();
     let Answer { reasoning, reasoning_ms, body, state, reading } = answer;
     let Growing { text, blocks, tail } = body;
     let MessageContext { is_last, is_busy, is_edited, .. } = context;

@@ -20,6 +20,23 @@ pub(crate) struct Growing {
 }
 
 impl Growing {
+    /// A text that is complete, which is rendered once it is drawn.
+    fn complete(text: String) -> Self {
+        Self { text: ArcRwSignal::new(text), ..Self::default() }
+    }
+
+    /// Renders a text that was restored, unless it is rendered.
+    fn draw(&self) {
+        let is_drawn = self.blocks.with_untracked(|blocks| !blocks.is_empty())
+            || self.tail.with_untracked(|tail| !tail.is_empty());
+        if !is_drawn {
+            let mut stream = Stream::default();
+            self.text.with_untracked(|text| stream.push(text));
+            self.blocks.set(stream.blocks().to_vec());
+            self.tail.set(stream.tail_html().to_owned());
+        }
+    }
+
     /// Appends `text`; `stream` renders it.
     fn append(&self, stream: &mut Stream, text: &str) {
         if text.is_empty() {
@@ -51,17 +68,26 @@ pub(crate) struct Answer {
 impl Answer {
     /// A saved answer. Answers saved before reasoning was stored separately have it in their text.
     pub(super) fn restored(message: &Message, state: AnswerState) -> Self {
-        let answer = Self::default();
-        let parts = match &message.reasoning {
+        let (parts, reasoning_ms) = match &message.reasoning {
             Some(reasoning) => {
-                answer.reasoning_ms.set(reasoning.elapsed_ms);
-                Parts { reasoning: reasoning.text.clone(), body: message.content.clone() }
+                let text = reasoning.text.clone();
+                (Parts { reasoning: text, body: message.content.clone() }, reasoning.elapsed_ms)
             }
-            None => Parts::of(&message.content),
+            None => (Parts::of(&message.content), None),
         };
-        answer.append(&mut AnswerWriter::default(), &parts);
-        answer.state.set(state);
-        answer
+        Self {
+            reasoning: Growing::complete(parts.reasoning),
+            reasoning_ms: ArcRwSignal::new(reasoning_ms),
+            body: Growing::complete(parts.body),
+            state: ArcRwSignal::new(state),
+            reading: ArcRwSignal::default(),
+        }
+    }
+
+    /// Renders what was restored; a long conversation would take too long to render as a whole.
+    pub(crate) fn draw(&self) {
+        self.reasoning.draw();
+        self.body.draw();
     }
 
     /// Appends text from the shell.

@@ -472,6 +472,7 @@ fn restores_the_saved_conversation() {
         let done = AnswerState::Done { finish: Finish::EndOfTurn, stats: None };
         assert_eq!(answers[0].state.get_untracked(), done);
         assert_eq!(answers[0].body.text.get_untracked(), "*First*");
+        answers[0].draw();
         let html = answers[0].body.tail.get_untracked();
         assert_eq!(html, "<p dir=\"auto\"><em>First</em></p>\n");
         assert_eq!(answers[1].state.get_untracked(), AnswerState::Failed { error: error() });

@@ -90,6 +90,11 @@ pub(super) fn find<'a>(entries: &'a [Entry], id: &MessageId) -> Option<&'a Entry
     entries.iter().find(|entry| entry.has_id(id))
 }
 
+/// The place of the message with this id.
+pub(super) fn position(entries: &[Entry], id: &MessageId) -> Option<usize> {
+    entries.iter().position(|entry| entry.has_id(id))
+}
+
 /// The entries of stored messages; those in `known` are used again, so that what is on the page stays.
 /// A question at the end without an answer gets one that was stopped.
 pub(super) fn entries(

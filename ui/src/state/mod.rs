@@ -9,6 +9,7 @@ pub(crate) mod appearance;
 mod attachments;
 mod chat;
 mod conversions;
+mod drawn;
 mod first_model;
 mod graphemes;
 mod library;
@@ -27,6 +28,7 @@ pub(crate) use answer::{Answer, AnswerState, Growing};
 pub(crate) use attachments::{DraftAttachments, is_long_paste, split_dropped};
 pub(crate) use chat::{Chat, Outgoing};
 pub(crate) use conversions::{first_choice, offered_targets};
+pub(crate) use drawn::Drawn;
 pub(crate) use first_model::{FirstStep, first_model, next_step};
 pub(crate) use library::{ConvertView, Fetched, LibraryState, Tab};
 pub(crate) use library_queries::{

@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: compares Lilims with llama.cpp, or with an older Lilims, in alternating runs.
 //!
 //! Owns the order of steps and runs. `rows` defines the comparisons, `peer` builds llama.cpp, `older`
-//! builds another revision, `run` measures one run, `table` writes the results.
+//! builds another revision, `run` measures one run, `table` writes the results; `ui` measures the page.
 
 pub(crate) mod child;
 mod interval;
@@ -17,6 +17,7 @@ pub(crate) mod run;
 )]
 mod statistics;
 pub(crate) mod table;
+mod ui;
 
 use std::fs::{self, File};
 use std::io;
@@ -70,6 +71,9 @@ enum OtherName {
 /// If a missing requirement cannot be installed, a build fails or a program fails; if an older
 /// revision is faster. A missed floor against llama.cpp is not an error.
 pub(crate) fn run(paths: &Paths, words: &[&str]) -> Result<()> {
+    if words == ["--ui"] {
+        return ui::run(paths);
+    }
     let options = parse_options(words)?;
     let models = setup::for_bench(paths)?;
     let ours = build(&paths.root, &paths.target)?;
