@@ -133,7 +133,8 @@ impl App {
             }
             Command::RetryLoad => host.retry_load()?,
             Command::UseModel { name, context_tokens } => {
-                host.use_model(Target { name: Some(name), context_tokens })?;
+                let draft = host.target().draft;
+                host.use_model(Target { name: Some(name), context_tokens, draft })?;
             }
             Command::UnloadModel => host.unload()?,
             command if conversations::is_own(&command) => {
