@@ -35,7 +35,7 @@ pub(crate) struct Chat {
 impl Chat {
     pub(crate) fn run(self, threads: Option<usize>) -> Result<()> {
         let options = self.answer.to_options(self.max_tokens)?;
-        let model = self.model.load(threads, self.answer.context)?;
+        let model = self.answer.load(&self.model, threads)?;
         let (mut chat, error) = LocalChat::open(&model, options, self.system, self.session)?;
         let is_interactive = io::stdin().is_terminal();
         if is_interactive {

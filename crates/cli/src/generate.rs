@@ -52,6 +52,8 @@ struct Report<'a> {
     load_ms: f64,
     ttft_ms: f64,
     peak_rss_bytes: Option<u64>,
+    drafted_tokens: u64,
+    accepted_tokens: u64,
     finish: &'static str,
     seed: u64,
     notes: Vec<NoteReport>,
@@ -64,7 +66,7 @@ impl Generate {
             prompt => read_prompt(prompt.is_some())?,
         };
         let mut options = self.answer.to_options(self.max_tokens)?;
-        let model = self.model.load(threads, self.answer.context)?;
+        let model = self.answer.load(&self.model, threads)?;
         options.generate.ignore_eos = self.ignore_eos;
         let question = PromptRequest { prompt, system: self.system, is_raw: self.raw };
         let mut out = AnswerOutput::new(!self.json);
@@ -112,6 +114,8 @@ fn print_json(answered: &OneAnswer, load_time: Duration, seed: u64) -> Result<()
         load_ms: load_time.as_secs_f64() * 1e3,
         ttft_ms: progress.first_token.as_secs_f64() * 1e3,
         peak_rss_bytes: lilims_core::library::machine::peak_bytes(),
+        drafted_tokens: answered.counters.drafted,
+        accepted_tokens: answered.counters.accepted,
         finish: match answer.finish {
             Finish::EndOfTurn => "end-of-turn",
             Finish::StopText => "stop-text",

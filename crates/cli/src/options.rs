@@ -139,13 +139,17 @@ pub(crate) struct AnswerFlags {
     /// repeats its prompt, and the same answer. 0 is off.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = tokens)]
     lookup: usize,
+    /// Let this smaller model of the same vocabulary guess ahead: the same answer, and faster where it
+    /// guesses well. It takes memory, too, and rests while it does not help.
+    #[arg(long, value_name = "FILE | NAME")]
+    draft: Option<PathBuf>,
     /// Write JSON that follows the JSON schema in FILE, after any reasoning. An answer that is cut off
     /// is the beginning of such JSON.
     #[arg(long, value_name = "FILE")]
     json_schema: Option<PathBuf>,
     /// The most tokens that the model sees at once [default: the model's own, at most 8192].
     #[arg(long, value_name = "N", value_parser = some_tokens)]
-    pub(crate) context: Option<usize>,
+    context: Option<usize>,
     /// Keep the first N tokens when the context is full and the window slides, at most half of it
     /// [default: 4, in a chat what stands before the first question].
     #[arg(long, value_name = "N", value_parser = tokens)]
@@ -165,6 +169,15 @@ enum OnOverflow {
 }
 
 impl AnswerFlags {
+    /// Loads `model` with room for the context, and the draft model where one is named.
+    pub(crate) fn load(&self, model: &ModelOptions, threads: Option<usize>) -> Result<LocalModel> {
+        let mut model = model.load(threads, self.context)?;
+        if let Some(draft) = &self.draft {
+            model.load_draft(model_path(Some(draft))?)?;
+        }
+        Ok(model)
+    }
+
     /// Options for answers of at most `max_tokens`, with a new seed where none was given.
     ///
     /// # Errors

@@ -137,7 +137,8 @@ impl App {
                     let (app, name) = (self.clone(), name.clone());
                     blocking(move || app.0.conversations.keep_model(&conversation, name)).await?;
                 }
-                host.use_model(Target { name: Some(name), context_tokens })?;
+                let draft = host.target().draft;
+                host.use_model(Target { name: Some(name), context_tokens, draft })?;
             }
             Command::UnloadModel => host.unload()?,
             command if conversations::is_own(&command) => {

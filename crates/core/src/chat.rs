@@ -7,8 +7,8 @@ use std::sync::atomic::AtomicBool;
 use lilims_engine::conversation::{self, Update};
 use lilims_engine::{self as engine, Conversation, LoadOptions, Model};
 use lilims_ipc::{
-    ContextView, ConversationId, Error, Finish, Message, MessageId, ModelInfo, Outcome, Overflow,
-    Phase, PromptNote, Role, Settings, Stats,
+    ContextView, ConversationId, DraftRefusal, Error, Finish, Message, MessageId, ModelInfo,
+    Outcome, Overflow, Phase, PromptNote, Role, Settings, Stats,
 };
 
 use crate::answer_stream::{AnswerStream, Ending};
@@ -27,6 +27,10 @@ pub struct Chat {
     is_unsaved: bool,
     /// Called with the number of cached tokens when the model idles.
     on_idle: Box<dyn Fn(usize)>,
+    /// What drafts tokens of answers.
+    draft: Option<Arc<Model>>,
+    /// Why the draft model is not used.
+    draft_refusal: Option<DraftRefusal>,
 }
 
 /// What the model has read of one conversation.
@@ -61,7 +65,34 @@ impl Chat {
         let model = Model::load(path, options).map_err(|error| problem::not_loaded(&error))?;
         // If it cannot be opened now, the first question reports why.
         let session = last.and_then(|(of, path)| Session::open(&model, &of, &path).ok());
-        Ok(Self { model, session, is_unsaved: false, on_idle: Box::new(on_idle) })
+        let on_idle = Box::new(on_idle);
+        Ok(Self { model, session, is_unsaved: false, on_idle, draft: None, draft_refusal: None })
+    }
+
+    /// Loads the model at `path` to draft for this one; `None` where it is missing. If that fails,
+    /// answers are written without it, and their notes say so.
+    pub fn load_draft(&mut self, path: Option<&Path>) {
+        let context = Some(self.model.context());
+        let options = LoadOptions { context, ..LoadOptions::default() };
+        match path.map(|path| Model::load(path, &options)) {
+            Some(Ok(draft)) => self.draft = Some(draft),
+            Some(Err(error)) => {
+                tracing::warn!(%error, "cannot load the draft model");
+                self.draft_refusal = Some(DraftRefusal::NotLoaded);
+            }
+            None => self.draft_refusal = Some(DraftRefusal::Missing),
+        }
+        self.use_draft();
+    }
+
+    /// Lets the draft model draft in the session.
+    fn use_draft(&mut self) {
+        let (Some(draft), Some(session)) = (&self.draft, &mut self.session) else { return };
+        if let Err(error) = session.conversation.set_draft(Some(draft)) {
+            tracing::warn!(%error, "cannot use the draft model");
+            self.draft_refusal = Some(draft_refusal(&error));
+            self.draft = None;
+        }
     }
 
     /// The facts that doors show of the model.
@@ -87,6 +118,7 @@ impl Chat {
             self.session = None;
             self.session =
                 Some(Session::open(&self.model, &question.conversation, &question.session)?);
+            self.use_draft();
         }
         Ok(self.session.as_mut().expect("it was opened if there was none"))
     }
@@ -129,7 +161,10 @@ impl ChatBackend for Chat {
         let answer = self.generate(question, cancel, stream);
         self.is_unsaved = true;
         let answer = answer.map_err(|error| problem::not_answered(&error))?;
-        let view = self.session.as_ref().map(|session| view(&session.conversation, question));
+        let mut view = self.session.as_ref().map(|session| view(&session.conversation, question));
+        if let (Some(view), Some(why)) = (&mut view, self.draft_refusal) {
+            view.notes.push(PromptNote::DraftNotUsed { why });
+        }
         let outcome = Outcome { finish: finish(answer.finish), stats: stats(&answer.progress) };
         Ok(Ending { outcome, view: view.unwrap_or_default() })
     }
@@ -163,7 +198,10 @@ impl ChatBackend for Chat {
             return;
         }
         let Some(Session { path, conversation, .. }) = &self.session else { return };
-        (self.on_idle)(conversation.view().context.used());
+        // A peak with a second model says little about this one.
+        if self.draft.is_none() {
+            (self.on_idle)(conversation.view().context.used());
+        }
         let saved = match path.parent() {
             Some(folder) => std::fs::create_dir_all(folder).map_err(engine::Error::SavedIo),
             None => Ok(()),
@@ -244,6 +282,18 @@ pub(crate) fn note(note: engine::prompt::Note) -> PromptNote {
     }
 }
 
+fn draft_refusal(error: &engine::Error) -> DraftRefusal {
+    match error {
+        engine::Error::Draft { why: engine::DraftRefusal::OtherVocabulary, .. } => {
+            DraftRefusal::OtherVocabulary
+        }
+        engine::Error::Draft { why: engine::DraftRefusal::InexactBackend, .. } => {
+            DraftRefusal::Backend
+        }
+        _ => DraftRefusal::NotLoaded,
+    }
+}
+
 fn finish(finish: engine::Finish) -> Finish {
     match finish {
         engine::Finish::EndOfTurn | engine::Finish::StopText => Finish::EndOfTurn,
@@ -265,4 +315,21 @@ fn stats(progress: &engine::Progress) -> Stats {
 
 fn count(tokens: usize) -> u32 {
     u32::try_from(tokens).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_refusal_of_a_draft_model_has_its_code() {
+        let refused = |why| engine::Error::Draft { draft: "d".into(), model: "m".into(), why };
+        for (error, expected) in [
+            (refused(engine::DraftRefusal::OtherVocabulary), DraftRefusal::OtherVocabulary),
+            (refused(engine::DraftRefusal::InexactBackend), DraftRefusal::Backend),
+            (engine::Error::OutOfMemory { bytes: 1 }, DraftRefusal::NotLoaded),
+        ] {
+            assert_eq!(draft_refusal(&error), expected, "{error}");
+        }
+    }
 }

@@ -79,6 +79,7 @@ impl<'a> LocalChat<'a> {
             saved.messages.splice(..n_system, [system.clone()]);
         }
         let (mut conversation, error) = reopen(model, file.as_ref(), &saved)?;
+        conversation.set_draft(model.draft())?;
         options.configure(&mut conversation);
         let notes = Vec::new();
         let max_tokens = 0;

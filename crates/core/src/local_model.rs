@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use lilims_engine::conversation::Update;
 use lilims_engine::prompt::Note;
 use lilims_engine::{
-    Answer, BackendKind, Conversation, GenerateOptions, LoadOptions, Message, Model, Overflow,
-    Role, Session,
+    Answer, BackendKind, Conversation, Counters, GenerateOptions, LoadOptions, Message, Model,
+    Overflow, Role, Session,
 };
 
 use crate::error::Error;
@@ -22,6 +22,7 @@ pub struct LocalModel {
     pub(crate) options: LoadOptions,
     in_use: Option<InUse>,
     load_time: Duration,
+    draft: Option<Box<LocalModel>>,
 }
 
 /// How answers are generated.
@@ -56,6 +57,8 @@ pub struct OneAnswer {
     pub notes: Vec<Note>,
     /// Whether keys or values were clamped to what the cache's type can hold.
     pub has_clamped_kv: bool,
+    /// Tokens that were read, drafted, and drafted rightly.
+    pub counters: Counters,
 }
 
 impl LocalModel {
@@ -67,9 +70,28 @@ impl LocalModel {
         let start = Instant::now();
         let in_use = InUse::new(&path)?;
         match Model::load(&path, &options) {
-            Ok(model) => Ok(Self { model, path, options, in_use, load_time: start.elapsed() }),
+            Ok(model) => {
+                let load_time = start.elapsed();
+                Ok(Self { model, path, options, in_use, load_time, draft: None })
+            }
             Err(source) => Err(Error::Load { path, is_tokenizer: false, source: source.into() }),
         }
+    }
+
+    /// Loads the model at `path` to draft the tokens of this one's answers, which changes their speed
+    /// alone. Whether it can is known when something is answered.
+    ///
+    /// # Errors
+    /// As for [`LocalModel::load`].
+    pub fn load_draft(&mut self, path: PathBuf) -> Result<(), Error> {
+        let options = LoadOptions { context: Some(self.context()), ..self.options.clone() };
+        self.draft = Some(Box::new(Self::load(path, options)?));
+        Ok(())
+    }
+
+    /// The draft model, if one was loaded.
+    pub(crate) fn draft(&self) -> Option<&Arc<Model>> {
+        self.draft.as_ref().map(|draft| &draft.model)
     }
 
     /// The name in its file.
@@ -106,7 +128,8 @@ impl LocalModel {
     ///
     /// # Errors
     /// [`Error::NoChatTemplate`] where there are instructions and the model has no template;
-    /// [`Error::Engine`], also where it was cancelled before the prompt was read.
+    /// [`Error::Engine`], also where it was cancelled before the prompt was read, or where the draft
+    /// model cannot draft for this one.
     pub fn answer(
         &self,
         question: &PromptRequest,
@@ -122,6 +145,7 @@ impl LocalModel {
             return Err(Error::NoChatTemplate(self.name().to_owned()));
         }
         let mut session = self.model.session()?;
+        session.set_draft(self.draft())?;
         session.set_overflow(options.overflow);
         if let Some(sinks) = options.sinks {
             session.set_sinks(sinks);
@@ -143,6 +167,7 @@ impl LocalModel {
         on_update: &mut dyn FnMut(Update<'_>),
     ) -> Result<OneAnswer, Error> {
         let mut conversation = Conversation::new(&self.model)?;
+        conversation.set_draft(self.draft())?;
         options.configure(&mut conversation);
         let system = question.system.iter().map(|text| Message::new(Role::System, text));
         let messages: Vec<_> = system.chain([Message::new(Role::User, &question.prompt)]).collect();
@@ -152,14 +177,16 @@ impl LocalModel {
 
     fn one_answer(&self, answer: Answer, notes: Vec<Note>, session: &Session) -> OneAnswer {
         self.note_peak(session.tokens().len());
-        OneAnswer { answer, notes, has_clamped_kv: session.has_clamped_kv() }
+        let (has_clamped_kv, counters) = (session.has_clamped_kv(), session.counters());
+        OneAnswer { answer, notes, has_clamped_kv, counters }
     }
 
     /// Records the peak memory of this process with `n_tokens` in the cache, where the model is one of
     /// the library's, for later estimates.
     pub(crate) fn note_peak(&self, n_tokens: usize) {
-        // Estimates are of the processor's backend.
+        // Estimates are of one model, and of the processor's backend.
         if let Some(in_use) = &self.in_use
+            && self.draft.is_none()
             && self.options.backend == BackendKind::Cpu
         {
             in_use.note_peak(&self.options, n_tokens);

@@ -80,6 +80,8 @@ pub struct Target {
     pub name: Option<String>,
     /// The context in tokens; `None` is the model's own.
     pub context_tokens: Option<u32>,
+    /// The short name of the model that drafts for it.
+    pub draft: Option<String>,
 }
 
 /// Loads the target, and calls its last argument with the model's name as soon as it is known.

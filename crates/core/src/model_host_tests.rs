@@ -186,7 +186,7 @@ fn another_model_is_loaded_by_name_and_the_first_unloaded_by_hand() {
     assert_eq!(targets.recv_timeout(PATIENCE).unwrap(), Target::default());
     thread.unload().unwrap();
     wait_for(&statuses, |status| matches!(status, ModelStatus::Unloaded { .. }));
-    let target = Target { name: Some("other".to_owned()), context_tokens: Some(512) };
+    let target = Target { name: Some("other".to_owned()), context_tokens: Some(512), draft: None };
     thread.use_model(target.clone()).unwrap();
     assert_eq!(targets.recv_timeout(PATIENCE).unwrap(), target);
     wait_for(&statuses, |status| matches!(status, ModelStatus::Ready { .. }));
@@ -227,7 +227,7 @@ fn a_question_waits_until_some_model_loads_and_can_be_stopped_before() {
     let waiting = ask(&thread, "hi").unwrap();
     open.send(()).unwrap();
     wait_for_failure(&statuses);
-    thread.use_model(Target { name: Some("other".to_owned()), context_tokens: None }).unwrap();
+    thread.use_model(Target { name: Some("other".to_owned()), ..Target::default() }).unwrap();
     assert_eq!(finish(&all(&waiting)), Finish::EndOfTurn);
 }
 

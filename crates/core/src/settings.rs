@@ -17,7 +17,7 @@ pub(crate) fn kind(setting: Setting) -> SettingKind {
     let number = |min, max, step| SettingKind::Number { min, max, step };
     match setting {
         Setting::Instructions | Setting::JsonSchema => SettingKind::Text,
-        Setting::Model => SettingKind::Model,
+        Setting::Model | Setting::DraftModel => SettingKind::Model,
         Setting::Overflow => SettingKind::Overflow,
         Setting::Stop => SettingKind::Lines,
         Setting::ContextTokens => number(256.0, 1_048_576.0, 256.0),

@@ -117,6 +117,14 @@ impl Conversation {
         self.session.set_overflow(overflow);
     }
 
+    /// Lets `draft` draft the tokens of answers, as in [`Session::set_draft`].
+    ///
+    /// # Errors
+    /// As for [`Session::set_draft`].
+    pub fn set_draft(&mut self, draft: Option<&Arc<Model>>) -> Result<(), Error> {
+        self.session.set_draft(draft)
+    }
+
     /// The underlying session.
     pub fn session(&self) -> &Session {
         &self.session

@@ -1,5 +1,7 @@
 //! The errors of the engine.
 
+use crate::draft::DraftRefusal;
+
 /// Why a model could not be loaded or run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -32,6 +34,16 @@ pub enum Error {
     Template {
         /// What failed.
         what: String,
+    },
+    /// A model cannot draft for another one.
+    #[error("`{draft}` cannot draft for `{model}`: {why}")]
+    Draft {
+        /// The name of the draft model.
+        draft: String,
+        /// The name of the model.
+        model: String,
+        /// Why not.
+        why: DraftRefusal,
     },
     /// A JSON schema cannot be used, or an answer cannot follow it.
     #[error("JSON schema: {what}")]

@@ -213,7 +213,7 @@ impl Session {
     }
 
     /// Reads the part of `prompt` that is not cached, in chunks, and leaves the logits after it.
-    fn prefill(
+    pub(crate) fn prefill(
         &mut self,
         prompt: &[u32],
         cancel: &AtomicBool,

@@ -7,6 +7,7 @@
 mod backend;
 pub mod constraint;
 pub mod conversation;
+mod draft;
 mod error;
 pub mod estimate;
 mod fingerprint;
@@ -34,6 +35,7 @@ mod window;
 
 pub use backend::cpu::max_threads;
 pub use conversation::Conversation;
+pub use draft::DraftRefusal;
 pub use error::Error;
 pub use estimate::{Fit, MemoryBudget, MemoryEstimate};
 pub use generate::{Answer, Finish, GenerateOptions, OnText, Progress};

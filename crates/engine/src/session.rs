@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use crate::backend::{Chunk, Runner, WantedLogits};
+use crate::draft::Drafter;
 use crate::importance::ImportanceMatrix;
 use crate::window::{MAX_CHUNK, Window};
 use crate::{Error, Model, sampler};
@@ -47,7 +48,7 @@ pub struct Counters {
     pub read: u64,
     /// Tokens among them that were read again after they had left the cache.
     pub reread: u64,
-    /// Tokens that were drafted by prompt lookup and read ahead.
+    /// Tokens that were drafted, by prompt lookup or a draft model, and read ahead.
     pub drafted: u64,
     /// Drafted tokens that were accepted.
     pub accepted: u64,
@@ -94,6 +95,8 @@ pub struct Session {
     pub(crate) logits: Vec<f32>,
     /// Length of the last prompt and the logits after it: regenerating its answer reads nothing.
     pub(crate) after_prompt: (usize, Vec<f32>),
+    /// What drafts tokens of answers.
+    pub(crate) drafter: Option<Box<Drafter>>,
 }
 
 impl Model {
@@ -122,6 +125,7 @@ impl Session {
             overflow: Overflow::default(),
             logits: Vec::new(),
             after_prompt: (0, Vec::new()),
+            drafter: None,
         }
     }
 
@@ -179,6 +183,23 @@ impl Session {
             self.reset();
         }
         self.window = Window { n_sinks, start: n_sinks, ..self.window };
+    }
+
+    /// Lets `draft`, a smaller model of the same vocabulary, draft the tokens of answers, which
+    /// changes their speed alone. Prompt lookup goes first where it finds something.
+    ///
+    /// # Errors
+    /// [`Error::Draft`] if it cannot draft for this model, and those of [`Model::session`].
+    pub fn set_draft(&mut self, draft: Option<&Arc<Model>>) -> Result<(), Error> {
+        let max_exact = self.runner.max_exact();
+        let drafter = |draft| Drafter::new(&self.model, max_exact, draft).map(Box::new);
+        self.drafter = draft.map(drafter).transpose()?;
+        Ok(())
+    }
+
+    /// Whether a draft model is in use: one that fails is not used any more.
+    pub fn has_draft(&self) -> bool {
+        self.drafter.is_some()
     }
 
     /// Clears everything but the settings.

@@ -208,6 +208,25 @@ pub enum PromptNote {
         /// How much.
         size_bytes: u64,
     },
+    /// The model wrote without the draft model.
+    DraftNotUsed {
+        /// Why.
+        why: DraftRefusal,
+    },
+}
+
+/// Why a draft model is not used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DraftRefusal {
+    /// It is not on this device.
+    Missing,
+    /// It could not be loaded: its file is damaged, or memory is short.
+    NotLoaded,
+    /// Its vocabulary is not that of the model.
+    OtherVocabulary,
+    /// What runs the model cannot check drafts exactly.
+    Backend,
 }
 
 /// Reads notes from JSON. Those of earlier versions had other forms, those of a later one may be unknown:

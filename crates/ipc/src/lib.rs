@@ -23,8 +23,9 @@ pub use attachment::{
 };
 pub use command::{AppEvent, Command, Reply};
 pub use conversation::{
-    AttachmentId, ContextView, Conversation, ConversationId, Event, Finish, FolderId, Message,
-    MessageId, MessageState, Outcome, Overflow, Phase, PromptNote, Reasoning, Request, Role, Stats,
+    AttachmentId, ContextView, Conversation, ConversationId, DraftRefusal, Event, Finish, FolderId,
+    Message, MessageId, MessageState, Outcome, Overflow, Phase, PromptNote, Reasoning, Request,
+    Role, Stats,
 };
 pub use conversation_list::{
     BranchNode, ConversationChange, ConversationFolder, ConversationHead, ConversationList,

@@ -51,11 +51,13 @@ pub enum Setting {
     Stop,
     /// A JSON schema that answers follow.
     JsonSchema,
+    /// The short name of a smaller model that guesses ahead.
+    DraftModel,
 }
 
 impl Setting {
     /// All of them, in the order in which doors show them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Instructions,
         Self::Model,
         Self::ContextTokens,
@@ -71,6 +73,7 @@ impl Setting {
         Self::Seed,
         Self::Stop,
         Self::JsonSchema,
+        Self::DraftModel,
     ];
 }
 

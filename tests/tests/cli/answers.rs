@@ -35,3 +35,19 @@ fn a_schema_that_cannot_be_used_says_why() {
     let sentence = failure(&mut lilims(&[&generate[..], &["nowhere.json"]].concat()), 1);
     assert!(sentence.contains("nowhere.json"), "{sentence}");
 }
+
+#[test]
+fn a_draft_model_changes_no_answer() {
+    let file = model(SMOLLM2);
+    let generate =
+        ["generate", "--model", &file, "--prompt", "Name a river.", "--seed", "1", "--json"];
+    let plain = json_of(&generate);
+    let drafted = json_of(&[&generate[..], &["--draft", &file]].concat());
+    assert_eq!(drafted["text"], plain["text"]);
+    assert!(drafted["drafted_tokens"].as_u64() > Some(0), "{drafted}");
+    let other = ["--draft", &model(GEMMA)];
+    let sentence = failure(&mut lilims(&[&generate[..], &other].concat()), 1);
+    assert!(sentence.contains("vocabulary"), "{sentence}");
+    let sentence = failure(&mut lilims(&[&generate[..], &["--draft", "nowhere.gguf"]].concat()), 1);
+    assert!(sentence.contains("nowhere.gguf"), "{sentence}");
+}

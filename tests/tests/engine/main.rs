@@ -6,6 +6,7 @@
 mod checkpoint;
 mod conversations;
 mod direct;
+mod drafts;
 mod json_schema;
 mod sessions;
 mod variants;

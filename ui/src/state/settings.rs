@@ -91,6 +91,7 @@ pub(crate) fn texts(setting: Setting) -> (&'static str, &'static str) {
         Setting::Seed => (text!(settings.seed), text!(settings.seed_hint)),
         Setting::Stop => (text!(settings.stop), text!(settings.stop_hint)),
         Setting::JsonSchema => (text!(settings.json_schema), text!(settings.json_schema_hint)),
+        Setting::DraftModel => (text!(settings.draft_model), text!(settings.draft_model_hint)),
     }
 }
 
@@ -112,6 +113,7 @@ pub(crate) fn test_id(setting: Setting) -> &'static str {
         Setting::Seed => "seed",
         Setting::Stop => "stop-texts",
         Setting::JsonSchema => "json-schema",
+        Setting::DraftModel => "draft-model",
     }
 }
 

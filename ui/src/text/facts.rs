@@ -1,9 +1,9 @@
 //! Sentences for facts that are not errors: notes, reports, reasons, and the parts of an estimate.
 
 use lilims_ipc::{
-    AttachmentNote, Attempt, CacheShape, Caution, Fit, FitPart, FitPartKind, ImportFailure,
-    ItemSkipReason, LibraryNote, MemorySource, Owner, PromptNote, Report, SkipReason, SkippedFile,
-    StayReason, Suggestion, UnloadReason, Unsuitable,
+    AttachmentNote, Attempt, CacheShape, Caution, DraftRefusal, Fit, FitPart, FitPartKind,
+    ImportFailure, ItemSkipReason, LibraryNote, MemorySource, Owner, PromptNote, Report,
+    SkipReason, SkippedFile, StayReason, Suggestion, UnloadReason, Unsuitable,
 };
 
 use super::errors::error;
@@ -27,6 +27,17 @@ pub(crate) fn prompt_note(note: PromptNote) -> String {
         PromptNote::TextLeftOut { size_bytes } => {
             text!(prompt_note.text_left_out, size = bytes(size_bytes))
         }
+        PromptNote::DraftNotUsed { why } => draft_refusal(why).into(),
+    }
+}
+
+/// Why the draft model is not used.
+fn draft_refusal(why: DraftRefusal) -> &'static str {
+    match why {
+        DraftRefusal::Missing => text!(prompt_note.draft_missing),
+        DraftRefusal::NotLoaded => text!(prompt_note.draft_not_loaded),
+        DraftRefusal::OtherVocabulary => text!(prompt_note.draft_vocabulary),
+        DraftRefusal::Backend => text!(prompt_note.draft_backend),
     }
 }
 

@@ -24,8 +24,8 @@ pub(super) fn idle() -> Idle {
     Idle { after: seconds.map_or(IDLE_AFTER, Duration::from_secs), is_short }
 }
 
-/// The model that `settings` want, if it is another one than the loaded one, or wants another context. A
-/// model that is not in the library is not wanted.
+/// The model that `settings` want, if it is another one than the loaded one, or wants another context or
+/// draft model. A model that is not in the library is not wanted.
 pub(super) fn wanted(
     settings: &Settings,
     host: &ModelHost,
@@ -42,8 +42,10 @@ pub(super) fn wanted(
         }
         _ => true,
     });
-    let name = name.map(str::to_owned).or(loaded.filter(|_| is_other_context))?;
-    Some(Target { name: Some(name), context_tokens })
+    let draft = settings::text(settings, Setting::DraftModel).map(str::to_owned);
+    let is_other = is_other_context || draft != host.target().draft;
+    let name = name.map(str::to_owned).or(loaded.filter(|_| is_other))?;
+    Some(Target { name: Some(name), context_tokens, draft })
 }
 
 /// Loads the target, or the last model used, or the bundled one.
@@ -96,12 +98,16 @@ fn load(
     let _marker =
         lilims_models::data_dir().ok().and_then(|folder| attempt.write_marker(&folder).ok());
     let taken_before = machine::resident_bytes();
+    let draft = target.draft.as_deref().map(|name| library.path(Some(name)));
     let (library, file) = (Arc::clone(library), path.to_owned());
     let on_idle = move |n_tokens: usize| {
         let taken = machine::resident_bytes().saturating_sub(taken_before);
         library.note_peak(&file, n_tokens, taken);
     };
-    let chat = Chat::load(path, &options, conversations.latest_session(), on_idle)?;
+    let mut chat = Chat::load(path, &options, conversations.latest_session(), on_idle)?;
+    if let Some(path) = draft {
+        chat.load_draft(path.as_deref());
+    }
     let mut info = chat.info();
     // The names in files are often ones that only their authors understand.
     info.name = title.unwrap_or(info.name);

@@ -81,6 +81,9 @@ impl Turn<'_, '_> {
             rows_from = self.session.tokens.len() + 1 - logits.len() / n_vocab;
         };
         self.session.tokens.truncate(len);
+        if let Some(drafter) = &mut self.session.drafter {
+            drafter.end_answer();
+        }
         progress.decode = self.start.elapsed().saturating_sub(progress.first_token);
         self.session.logits = logits;
         Ok(finish)
@@ -146,7 +149,14 @@ impl Turn<'_, '_> {
         let mut ids = std::mem::take(&mut self.ahead);
         ids.clear();
         ids.push(id);
+        let (n_before, start) = (self.session.tokens.len(), Instant::now());
+        if let Some(drafter) = &mut self.session.drafter {
+            drafter.begin_pass(n_before);
+        }
         let read = self.read_with(&mut ids, logits);
+        if let Some(drafter) = &mut self.session.drafter {
+            drafter.end_pass(n_before, ids.len() - 1, start.elapsed());
+        }
         self.ahead = ids;
         read
     }
@@ -161,11 +171,10 @@ impl Turn<'_, '_> {
             // Nothing is drawn before the last of them.
             return self.session.read_chunk(ids, WantedLogits::Last, true, self.cancel, logits);
         }
-        let max = max.min(self.options.lookup);
-        if max == 0 {
+        self.add_draft(ids, max)?;
+        if ids.len() == 1 {
             return self.session.read(ids, WantedLogits::Last, self.cancel, logits);
         }
-        self.add_draft(ids, max)?;
         self.session.counters.drafted += ids.len() as u64 - 1;
         self.session.read_chunk(ids, WantedLogits::All, true, self.cancel, logits)
     }
@@ -174,12 +183,27 @@ impl Turn<'_, '_> {
     fn add_draft(&mut self, ids: &mut Vec<u32>, max: usize) -> Result<(), Error> {
         let n_read = self.session.tokens.len();
         self.session.tokens.extend_from_slice(ids);
-        let mut draft = prompt_lookup::draft(&self.session.tokens, max);
-        if let Some(constraint) = &mut self.constraint {
-            draft = &draft[..constraint.n_allowed(draft)?];
-        }
-        ids.extend_from_slice(draft);
+        let max_lookup = max.min(self.options.lookup);
+        ids.extend_from_slice(prompt_lookup::draft(&self.session.tokens, max_lookup));
+        let drafted = if ids.len() == 1 { self.ask_drafter(ids, max) } else { Ok(()) };
         self.session.tokens.truncate(n_read);
+        drafted?;
+        if let Some(constraint) = &mut self.constraint {
+            ids.truncate(1 + constraint.n_allowed(&ids[1..])?);
+        }
+        Ok(())
+    }
+
+    /// Appends at most `max` tokens that the draft model expects. One that fails is not used again:
+    /// answers do not need it.
+    fn ask_drafter(&mut self, ids: &mut Vec<u32>, max: usize) -> Result<(), Error> {
+        let Session { drafter, tokens, .. } = &mut *self.session;
+        let Some(asked) = drafter else { return Ok(()) };
+        match asked.draft(tokens, max, self.cancel) {
+            Ok(draft) => ids.extend_from_slice(draft),
+            Err(Error::Cancelled) => return Err(Error::Cancelled),
+            Err(_) => *drafter = None,
+        }
         Ok(())
     }
 

@@ -16,7 +16,7 @@ use super::pre_tokenizer;
 use super::sentencepiece::{self, SentencePiece};
 use super::special::{PlainText, SpecialTokens, find_turn_ends, find_visible_control, token_at};
 use super::special_split::Fragment;
-use super::vocab::{self, Vocab, invalid};
+use super::vocab::{self, TokenKind, Vocab, invalid};
 use crate::Error;
 
 /// Cancel flag for callers that never cancel.
@@ -336,6 +336,16 @@ impl Tokenizer {
         self.turn_ends.binary_search(&id).is_ok()
     }
 
+    /// Whether the tokens are the same as those of `other`, but for unused ones at the end.
+    pub(crate) fn has_same_tokens(&self, other: &Self) -> bool {
+        let (a, b) = (&self.vocab, &other.vocab);
+        let n_shared = a.len().min(b.len()) as u32;
+        let is_same = |id| a.text(id) == b.text(id) && a.kind(id) == b.kind(id);
+        let longer = if a.len() > b.len() { a } else { b };
+        let is_unused = |id| longer.kind(id) == TokenKind::Unused;
+        (0..n_shared).all(is_same) && (n_shared..longer.len() as u32).all(is_unused)
+    }
+
     /// The tokens that end the turn of the model.
     pub(crate) fn turn_ends(&self) -> &[u32] {
         &self.turn_ends
@@ -343,8 +353,9 @@ impl Tokenizer {
 
     /// Whether a token stands for text and not for structure, such as the beginning of a message.
     pub(crate) fn is_text(&self, id: u32) -> bool {
-        use super::vocab::TokenKind::{Control, Unknown, Unused};
-        !matches!(self.vocab.kind(id), Control | Unknown | Unused) && !self.ends_turn(id)
+        let kind = self.vocab.kind(id);
+        !matches!(kind, TokenKind::Control | TokenKind::Unknown | TokenKind::Unused)
+            && !self.ends_turn(id)
     }
 
     /// The text of a token in the vocabulary, for templates; empty if there is no such token.
