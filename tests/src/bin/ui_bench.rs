@@ -17,7 +17,7 @@ use serde_json::Value as Json;
 /// How often a start, an opening or a search is measured; the median counts.
 const ROUNDS: usize = 5;
 /// The layers that are left of the model that must write 500 tokens a second.
-const FAST_LAYERS: u64 = 1;
+const FAST_LAYERS: u64 = 3;
 const QUESTION: &str = "Write a long story about a lighthouse.";
 
 fn main() -> Result<()> {
