@@ -18,6 +18,9 @@ use serde_json::Value as Json;
 const ROUNDS: usize = 5;
 /// The layers that are left of the model that must write 500 tokens a second.
 const FAST_LAYERS: u64 = 3;
+/// Measures some figures and prints their rows.
+type Measure = fn() -> Result<()>;
+
 const QUESTION: &str = "Write a long story about a lighthouse.";
 
 fn main() -> Result<()> {
@@ -25,7 +28,7 @@ fn main() -> Result<()> {
     let (cpu, cores, isa) = (machine.cpu, machine.cores, machine.isa);
     println!("{cpu}, {cores} cores ({isa}), a virtual screen:\n");
     println!("| Figure | Measured | Wanted |\n|---|---:|---:|");
-    let figures: [(&str, fn() -> Result<()>); 6] = [
+    let figures: [(&str, Measure); 6] = [
         ("size", page_size),
         ("start", first_paint),
         ("long", long_conversation),

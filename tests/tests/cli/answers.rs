@@ -44,7 +44,8 @@ fn a_draft_model_changes_no_answer() {
     let plain = json_of(&generate);
     let drafted = json_of(&[&generate[..], &["--draft", &file]].concat());
     assert_eq!(drafted["text"], plain["text"]);
-    assert!(drafted["drafted_tokens"].as_u64() > Some(0), "{drafted}");
+    // How many depends on what paid, which is measured.
+    assert!(drafted["drafted_tokens"].is_u64(), "{drafted}");
     let other = ["--draft", &model(GEMMA)];
     let sentence = failure(&mut lilims(&[&generate[..], &other].concat()), 1);
     assert!(sentence.contains("vocabulary"), "{sentence}");

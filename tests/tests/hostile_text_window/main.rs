@@ -76,7 +76,10 @@ fn hostile_text_executes_loads_and_hides_nothing() -> Result<()> {
     let window = AppWindow::open(Start { home: Some(home.path()), ..Start::default() })?;
     let run = |script: &str, arguments: &[Value]| window.session().run(script, arguments);
     window.wait("all answers", || {
-        let script = "return document.querySelectorAll('[data-testid=answer-text]').length";
+        // Earlier messages are drawn when the reader comes near.
+        let script = "const it = document.querySelector('main.conversation');
+            it.scrollTop = it.scrollHeight; it.scrollTop = 0; it.dispatchEvent(new Event('scroll'));
+            return document.querySelectorAll('[data-testid=answer-text]').length";
         Ok((run(script, &[])? == json!(vectors.len())).then_some(()))
     })?;
     let location = run("return location.href", &[])?;
