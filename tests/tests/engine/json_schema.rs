@@ -13,7 +13,7 @@ use crate::{Q8_TOLERANCE, relative_error};
 
 const MAX_TOKENS: usize = 120;
 
-/// A schema, and what it means, told once more.
+/// A schema, and a check of the same that is written by hand.
 struct Case {
     schema: Value,
     follows: fn(&Value) -> bool,

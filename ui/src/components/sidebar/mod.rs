@@ -15,7 +15,7 @@ use super::icon::Icon;
 use super::menu::{MenuItem, Menus};
 use crate::bridge;
 use crate::state::{Row, Sidebar};
-use crate::text::text;
+use crate::text::{self, text};
 
 /// Rows that are drawn beyond each end of what is in sight.
 const SPARE_ROWS: usize = 8;
@@ -325,10 +325,8 @@ fn resize(aside: NodeRef<html::Aside>, width: RwSignal<Option<f64>>, event: &ev:
     if let Some(aside) = aside.get_untracked().filter(|_| is_dragged) {
         let rect = aside.get_bounding_client_rect();
         let x = f64::from(event.client_x());
-        let is_rtl = document()
-            .document_element()
-            .is_some_and(|root| root.get_attribute("dir").is_some_and(|dir| dir == "rtl"));
-        set_width(width, if is_rtl { rect.right() - x } else { x - rect.left() });
+        let is_right_to_left = text::is_right_to_left();
+        set_width(width, if is_right_to_left { rect.right() - x } else { x - rect.left() });
     }
 }
 
