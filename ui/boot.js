@@ -1,4 +1,5 @@
 // Starts the page. A file of its own, because the content security policy allows no inline script.
+import "./patch.js";
 import "./touch.js";
 import start from "./lilims-ui.js";
 

@@ -11,6 +11,8 @@ mod commands;
 #[cfg(desktop)]
 mod desktop;
 mod dialogs;
+#[cfg(target_os = "linux")]
+mod drawing;
 mod links;
 mod window;
 #[cfg(desktop)]
@@ -29,6 +31,8 @@ const LOG_LEVEL: tracing_subscriber::filter::LevelFilter =
 /// shows the window of the first, and ends at once.
 #[cfg_attr(mobile, tauri::mobile_entry_point)]
 pub fn run() {
+    #[cfg(target_os = "linux")]
+    drawing::avoid_emulated_card();
     // Events of the application go to standard error, without text of conversations.
     let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(LOG_LEVEL);
     let _ = log.with_ansi(false).try_init();

@@ -11,8 +11,8 @@ use serde_json::Value;
 use crate::conversations::to_json;
 use crate::journal::AnswerRecord;
 
-/// A frame at 60 Hz: a page cannot show text more often.
-const FRAME: Duration = Duration::from_millis(16);
+/// Two frames at 60 Hz: nobody reads faster, and drawing each frame would double the work of the page.
+const FRAME: Duration = Duration::from_millis(33);
 
 /// The end of an answer that did not fail.
 #[derive(Clone, Debug, PartialEq)]

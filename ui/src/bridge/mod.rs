@@ -241,6 +241,13 @@ pub(crate) async fn texts(tag: &str) -> Vec<String> {
     texts.iter().filter_map(|text| text.as_string()).collect()
 }
 
+/// Makes the content of `element` that of `html`, and keeps what stays the same.
+pub(crate) fn patch(element: &web_sys::Element, html: &str) {
+    let patch = Reflect::get(&window(), &"lilimsPatch".into()).and_then(|it| Ok(it.dyn_into()?));
+    let _ =
+        patch.and_then(|it: js_sys::Function| it.call2(&JsValue::UNDEFINED, element, &html.into()));
+}
+
 /// Returns the current time and time zone.
 pub(crate) fn clock() -> Clock {
     let now = js_sys::Date::new_0();

@@ -7,6 +7,7 @@ use leptos::prelude::*;
 use lilims_ipc::MessageId;
 
 use super::attachments::sent_attachments;
+use super::growing::GrowingBlocks;
 use super::icon::Icon;
 use super::message_field::MessageField;
 use super::message_menu::MessageMenu;
@@ -15,7 +16,7 @@ use super::reading::Pending;
 use super::reasoning::ReasoningView;
 use super::window_line::WindowLine;
 use crate::format;
-use crate::state::{Answer, AnswerState, Body, Entry, Growing};
+use crate::state::{Answer, AnswerState, Body, Entry};
 use crate::text::text;
 
 /// How long a control confirms that it has copied.
@@ -161,7 +162,7 @@ fn AnswerView(
     let Entry { key, id, versions, .. } = entry;
     answer.draw();
     let Answer { reasoning, reasoning_ms, body, state, reading } = answer;
-    let Growing { text, blocks, tail } = body;
+    let text = body.text.clone();
     let MessageContext { is_last, is_busy, is_edited, .. } = context;
     let state = Signal::from(state);
     let is_open = Memo::new(move |_| state.with(AnswerState::is_open));
@@ -193,13 +194,9 @@ fn AnswerView(
     let at_finger = menu.clone();
     let copy = move || actions.on_copy.run(copied.get_untracked());
     let prose = move || {
-        let (blocks, tail) = (blocks.clone(), tail.clone());
         view! {
             <div class="prose" data-testid="answer-text">
-                <For each=move || blocks.get() key=|block| block.index let:block>
-                    <div class="chunk" inner_html=block.html.to_string()></div>
-                </For>
-                <div class="chunk tail" inner_html=move || tail.get()></div>
+                <GrowingBlocks text=body.clone()/>
             </div>
         }
     };

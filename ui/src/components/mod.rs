@@ -10,6 +10,7 @@ mod conversation;
 mod delete_all;
 mod desktop_settings;
 mod first_model;
+mod growing;
 mod header;
 mod icon;
 mod import_report;

@@ -2,6 +2,7 @@
 
 use leptos::prelude::*;
 
+use super::growing::GrowingBlocks;
 use crate::format;
 use crate::state::Growing;
 
@@ -17,7 +18,6 @@ pub(super) fn ReasoningView(
     #[prop(into)]
     is_running: Signal<bool>,
 ) -> impl IntoView {
-    let Growing { blocks, tail, .. } = reasoning;
     let label = Memo::new(move |_| format::reasoning(is_running.get(), elapsed_ms.get()));
     view! {
         <details
@@ -32,10 +32,7 @@ pub(super) fn ReasoningView(
                 </Show>
             </summary>
             <div class="prose" data-testid="reasoning-text">
-                <For each=move || blocks.get() key=|block| block.index let:block>
-                    <div class="chunk" inner_html=block.html.to_string()></div>
-                </For>
-                <div class="chunk tail" inner_html=move || tail.get()></div>
+                <GrowingBlocks text=reasoning/>
             </div>
         </details>
     }

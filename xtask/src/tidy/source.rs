@@ -12,6 +12,7 @@ const UNSAFE_EXEMPT: &[(&str, &str)] = &[
     ("crates/gguf/src/guard.rs", "a signal handler for memory maps of files that shrink"),
     ("crates/gguf/tests/hostile.rs", "an allocator that measures the cost of a crafted file"),
     ("crates/jinja/tests/hostile.rs", "an allocator that measures the cost of a hostile template"),
+    ("src-tauri/src/drawing.rs", "the environment of the process, before its first thread"),
     ("crates/engine/src/estimate/process_limit.rs", "an iOS function that no crate binds"),
 ];
 
