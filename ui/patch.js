@@ -26,6 +26,13 @@ const adaptChildren = (node, wanted) => {
   present.slice(wantedNodes.length).forEach((it) => it.remove());
 };
 
+// Takes away what was painted first, and returns what was typed into it.
+window.lilimsTakeFrame = () => {
+  const frame = document.getElementById("frame");
+  frame?.remove();
+  return frame?.querySelector("textarea").value ?? "";
+};
+
 window.lilimsPatch = (element, html) => {
   template.innerHTML = html;
   adaptChildren(element, template.content);

@@ -20,6 +20,8 @@ use crate::webdriver::{self, BACKSPACE, END, ENTER, Session};
 /// The timeout of a wait: generous, since other programs may keep all cores busy, and used up only
 /// by failing tests.
 const TIMEOUT: Duration = Duration::from_secs(90);
+/// The sizes of a desktop window and a phone.
+pub const SIZES: [(u32, u32); 2] = [(1280, 800), (390, 844)];
 /// Clock ticks a second in `/proc`.
 const TICKS: f64 = 100.0;
 /// The polling interval of a wait.
@@ -419,6 +421,16 @@ impl AppWindow {
         let size = self.session.run("return [innerWidth, innerHeight]", &[])?;
         let [width, height] = [0, 1].map(|index| size[index].as_u64());
         width.zip(height).context("the page has no size")
+    }
+
+    /// Presses a key with Ctrl, or `?`, where the focus is.
+    ///
+    /// # Errors
+    /// If the page does not respond.
+    pub fn press_keys(&self, key: &str, shift: bool) -> Result<()> {
+        let script = "(document.activeElement ?? document.body).dispatchEvent(new KeyboardEvent('keydown',
+            { key: arguments[0], ctrlKey: arguments[0] !== '?', shiftKey: arguments[1], bubbles: true }))";
+        self.session.run(script, &[json!(key), json!(shift)]).map(drop)
     }
 
     /// Resizes the page and saves a screenshot in `target/screenshots`.

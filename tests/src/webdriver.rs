@@ -15,6 +15,16 @@ use serde_json::{Value, json};
 const ELEMENT_KEY: &str = "element-6066-11e4-a52e-4f735466cecf";
 /// The timeout of a command, reached only if the window hangs.
 const REPLY_LIMIT: Duration = Duration::from_secs(60);
+/// Draws a pixel without colour for half a second: without a graphics card, a screenshot waits for the next
+/// drawing, and a still page has none.
+const KEEP_DRAWING: &str = "const pixel = document.createElement('i');
+    pixel.style.cssText = 'position: fixed; right: 0; bottom: 0; width: 1px; height: 1px';
+    document.documentElement.append(pixel);
+    let n = 0;
+    const timer = setInterval(() => {
+        pixel.style.background = `rgb(0 0 0 / ${n++ % 2 / 1000})`;
+        if (n > 50) { clearInterval(timer); pixel.remove(); }
+    }, 10);";
 
 /// The Backspace key, as the protocol encodes it.
 pub const BACKSPACE: &str = "\u{E003}";
@@ -100,6 +110,7 @@ impl Session {
     /// # Errors
     /// If the driver cannot take a screenshot.
     pub fn screenshot(&self) -> Result<Vec<u8>> {
+        self.run(KEEP_DRAWING, &[])?;
         let value = request(self.port, "GET", &self.path("screenshot"), None)?;
         let text = value.as_str().context("the driver returned no screenshot")?;
         Ok(base64::engine::general_purpose::STANDARD.decode(text)?)

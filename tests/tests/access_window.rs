@@ -8,10 +8,8 @@ use std::{env, fs};
 
 use anyhow::{Context, Result, ensure};
 use lilims_store::{ConversationChange, NewMessage, Role, Store};
-use lilims_tests::app_window::{AppWindow, Start};
-use serde_json::json;
+use lilims_tests::app_window::{AppWindow, SIZES, Start};
 
-const SIZES: [(u32, u32); 2] = [(1280, 800), (390, 844)];
 const QUESTION: &str = "Which metals melt first?";
 const ANSWER: &str = "<think>Compare them.</think># Metals\n\n| Metal | °C |\n|---|---:|\n| Tin | 232 |\n\n\
     - [x] tin\n- [ ] lead[^1]\n\n```rust\nfn main() { let a: u32 = 232; println!(\"{a}\"); } // melts\n```\n\n\
@@ -87,13 +85,6 @@ const STATES: [(&str, &[&str]); 14] = [
     ("delete-all", &["sidebar-more", "delete-all"]),
 ];
 
-fn press(window: &AppWindow, key: &str) -> Result<()> {
-    let script =
-        "(document.activeElement ?? document.body).dispatchEvent(new KeyboardEvent('keydown',
-        { key: arguments[0], ctrlKey: true, bubbles: true }))";
-    window.session().run(script, &[json!(key)]).map(drop)
-}
-
 fn show(window: &AppWindow, steps: &[&str]) -> Result<()> {
     for step in steps {
         match *step {
@@ -101,8 +92,8 @@ fn show(window: &AppWindow, steps: &[&str]) -> Result<()> {
                 let script = "document.querySelector('.assistant [data-testid=more]').click()";
                 window.session().run(script, &[])?;
             }
-            "#palette" => press(window, "k")?,
-            "#branches" => press(window, "m")?,
+            "#palette" => window.press_keys("k", false)?,
+            "#branches" => window.press_keys("m", false)?,
             step => window.click(step)?,
         }
     }

@@ -9,12 +9,10 @@ use anyhow::{Context, Result, ensure};
 use lilims_store::{
     ConversationChange, ConversationId, MessageId, NewMessage, Role, Store, database_path,
 };
-use lilims_tests::app_window::{AppWindow, Start, wait};
+use lilims_tests::app_window::{AppWindow, SIZES, Start, wait};
 use lilims_tests::webdriver::ENTER;
 use serde_json::{Value, json};
 
-/// The sizes of a desktop window and a phone.
-const SIZES: [(u32, u32); 2] = [(1280, 800), (390, 844)];
 /// Enough tokens for an answer that a test only needs to exist.
 const SHORT: u32 = 16;
 const DAY_MS: u64 = 86_400_000;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use lilims_models::LoadAttempt;
-use lilims_tests::app_window::{AppWindow, Start};
+use lilims_tests::app_window::{AppWindow, SIZES, Start};
 use lilims_tests::hub_server::{Content, HubServer, Repo};
 use lilims_tests::real_model;
 
@@ -18,9 +18,6 @@ const SHORT: u32 = 12;
 const BUNDLED: &str = "smollm2-135m-instruct-q4_1";
 const BUNDLED_TITLE: &str = "SmolLM2 135M Instruct";
 const GEMMA: &str = "gemma-3-270m-q4_k_m.gguf";
-/// The sizes of a desktop window and a phone.
-const SIZES: [(u32, u32); 2] = [(1280, 800), (390, 844)];
-
 fn bundled_model() -> Result<PathBuf> {
     lilims_models::bundled_model(None).context("`cargo xtask test` downloads it")
 }

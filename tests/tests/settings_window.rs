@@ -25,14 +25,6 @@ fn open(start: Start<'_>) -> Result<AppWindow> {
     Ok(window)
 }
 
-/// Presses a key with Control, wherever the focus is.
-fn press(window: &AppWindow, key: &str, shift: bool) -> Result<()> {
-    let script = "(document.activeElement ?? document.body).dispatchEvent(new KeyboardEvent('keydown',
-        { key: arguments[0], ctrlKey: arguments[1] !== '?', shiftKey: arguments[2], bubbles: true }))";
-    let arguments = [json!(key), json!(key), json!(shift)];
-    window.session().run(script, &arguments).map(drop)
-}
-
 fn root(window: &AppWindow, attribute: &str) -> Result<Value> {
     let script = "return document.documentElement.getAttribute(arguments[0])";
     window.session().run(script, &[json!(attribute)])
@@ -64,7 +56,7 @@ fn an_assistant_is_chosen_and_the_exact_prompt_shows_its_instructions() -> Resul
     let _: Value = window.session().run(script, &[])?;
     has_text(&window, "assistant-picker", "Tutor")?;
     window.ask_and_wait("What is a prime number?")?;
-    press(&window, "P", true)?;
+    window.press_keys("P", true)?;
     window.wait_for("prompt-view")?;
     has_text(&window, "prompt-text", "You are a patient tutor")?;
     has_text(&window, "prompt-text", "What is a prime number?")?;
@@ -117,7 +109,7 @@ fn settings_belong_to_their_conversation_and_are_reset_alone() -> Result<()> {
 #[test]
 fn the_palette_opens_finds_and_runs() -> Result<()> {
     let window = open(Start::default())?;
-    press(&window, "k", false)?;
+    window.press_keys("k", false)?;
     window.wait_for("palette-input")?;
     window.save_screenshot("palette-light", SIZES[0])?;
     window.save_screenshot("palette-light", SIZES[1])?;
@@ -129,11 +121,11 @@ fn the_palette_opens_finds_and_runs() -> Result<()> {
     window.type_into("palette-input", ENTER)?;
     window.wait_for("library")?;
     ensure!(!window.exists("palette")?, "the palette is still open");
-    press(&window, ",", false)?;
+    window.press_keys(",", false)?;
     window.wait_for("settings")?;
     ensure!(!window.exists("library")?, "two pages are open");
     window.session().run("document.activeElement.blur()", &[])?;
-    press(&window, "?", false)?;
+    window.press_keys("?", false)?;
     window.wait_for("palette")
 }
 

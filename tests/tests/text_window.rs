@@ -8,11 +8,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use lilims_store::{ConversationChange, NewMessage, Role, Store};
-use lilims_tests::app_window::{AppWindow, Start, wait};
+use lilims_tests::app_window::{AppWindow, SIZES, Start, wait};
 use serde_json::{Value, json};
-
-/// The sizes of a desktop window and a phone.
-const SIZES: [(u32, u32); 2] = [(1280, 800), (390, 844)];
 
 /// Everything that is typeset, in the length of one window.
 const SAMPLE: &str = r#"A **binary search** halves the interval in each step[^1], so it needs $\lceil \log_2 n \rceil$ comparisons at most. A plan costs $5 to $10, never \(x\) dollars.

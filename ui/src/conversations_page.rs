@@ -40,6 +40,8 @@ pub(crate) struct Page {
     pub(crate) report: RwSignal<Option<ImportReport>>,
     /// Calls in their order.
     pub(crate) outbox: Outbox,
+    /// Drafts in their order. They do not wait for other calls, of which some are slow.
+    drafts: Outbox,
     /// The draft as it is stored.
     stored_draft: StoredValue<String>,
     draft_timer: StoredValue<Option<TimeoutHandle>>,
@@ -52,12 +54,13 @@ impl Page {
             chat: Chat::new(),
             sidebar: Sidebar::new(bridge::is_wide()),
             undo: Undo::new(),
-            draft: RwSignal::default(),
+            draft: RwSignal::new(bridge::take_frame()),
             attachments: DraftAttachments::new(),
             target: RwSignal::default(),
             prompt: RwSignal::default(),
             report: RwSignal::default(),
             outbox: Outbox::new(),
+            drafts: Outbox::new(),
             stored_draft: StoredValue::default(),
             draft_timer: StoredValue::new(None),
         };
@@ -146,6 +149,8 @@ impl Page {
     /// Executes a command that opens a conversation, and shows it.
     fn show_reply_of(self, command: Command) {
         self.outbox.send(async move {
+            // Its own draft may be on its way.
+            self.drafts.settled().await;
             match bridge::conversation(&command).await {
                 Ok(conversation) => self.show(conversation),
                 Err(error) => self.chat.conversation_failed(error),
@@ -156,10 +161,15 @@ impl Page {
     fn show(self, conversation: Conversation) {
         let is_other =
             self.chat.conversation.with_untracked(|it| *it != Some(conversation.id.clone()));
-        // What was typed while it was on its way stays.
-        if is_other && self.draft.with_untracked(|draft| draft.trim().is_empty()) {
+        if is_other {
             self.stored_draft.set_value(conversation.draft.clone());
-            self.draft.set(conversation.draft.clone());
+            // What was typed while it was on its way follows its draft.
+            let typed = self.draft.get_untracked();
+            if typed.is_empty() {
+                self.draft.set(conversation.draft.clone());
+            } else if !typed.starts_with(&conversation.draft) {
+                self.draft.set(format!("{} {typed}", conversation.draft));
+            }
         }
         self.dispatch(self.chat.show(conversation));
     }
@@ -418,8 +428,7 @@ impl Page {
         // What is typed before the conversation has arrived is stored with the next key.
         let Some(conversation) = self.chat.conversation.get_untracked() else { return };
         self.stored_draft.set_value(text.clone());
-        // Not behind the calls of the outbox: it must not wait for one that is slow.
-        spawn_local(async move {
+        self.drafts.send(async move {
             let _ = bridge::set_draft(conversation, text).await;
         });
     }

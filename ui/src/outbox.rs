@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 
+use futures_channel::oneshot;
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 
@@ -35,5 +36,14 @@ impl Outbox {
             }
             outbox.is_sending.set_value(false);
         });
+    }
+
+    /// Waits until the earlier calls have returned.
+    pub(crate) async fn settled(&self) {
+        let (sender, receiver) = oneshot::channel();
+        self.send(async move {
+            let _ = sender.send(());
+        });
+        let _ = receiver.await;
     }
 }

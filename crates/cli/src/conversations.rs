@@ -186,6 +186,9 @@ fn text(shown: &ShownConversation) -> String {
             Some(model) => writeln!(text, "\n{who} ({}), {when}:", output::field(model)),
             None => writeln!(text, "\n{who}, {when}:"),
         };
+        for name in &message.attachments {
+            let _ = writeln!(text, "[{}]", output::field(name));
+        }
         if let Some(reasoning) = &message.reasoning {
             for line in reasoning.trim_end().lines() {
                 let _ = writeln!(text, "> {line}");

@@ -59,6 +59,7 @@ impl App {
         open_database(&library, &conversations, offered.and_then(Result::ok));
         let converter = converter(&library_events, &events);
         let host = ModelHost::start(
+            load::first_target(&conversations),
             on_status(&library, &library_events, &events),
             load::loader(Arc::clone(&library), Arc::clone(&conversations), resource_dir),
             load::idle(),

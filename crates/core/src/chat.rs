@@ -13,6 +13,8 @@ use lilims_ipc::{
 
 use crate::answer_stream::{AnswerStream, Ending};
 use crate::conversations::{Question, bound_saved_sessions};
+use crate::library::fit;
+use crate::library::in_use::InUse;
 use crate::model_host::ChatBackend;
 use crate::problem;
 use crate::settings::{self, Applied};
@@ -29,6 +31,8 @@ pub struct Chat {
     on_idle: Box<dyn Fn(usize)>,
     /// What drafts tokens of answers.
     draft: Option<Arc<Model>>,
+    /// Keeps its file from being removed.
+    _draft_in_use: Option<InUse>,
     /// Why the draft model is not used.
     draft_refusal: Option<DraftRefusal>,
 }
@@ -66,7 +70,15 @@ impl Chat {
         // If it cannot be opened now, the first question reports why.
         let session = last.and_then(|(of, path)| Session::open(&model, &of, &path).ok());
         let on_idle = Box::new(on_idle);
-        Ok(Self { model, session, is_unsaved: false, on_idle, draft: None, draft_refusal: None })
+        Ok(Self {
+            model,
+            session,
+            is_unsaved: false,
+            on_idle,
+            draft: None,
+            _draft_in_use: None,
+            draft_refusal: None,
+        })
     }
 
     /// Loads the model at `path` to draft for this one; `None` where it is missing. If that fails,
@@ -74,8 +86,8 @@ impl Chat {
     pub fn load_draft(&mut self, path: Option<&Path>) {
         let context = Some(self.model.context());
         let options = LoadOptions { context, ..LoadOptions::default() };
-        match path.map(|path| Model::load(path, &options)) {
-            Some(Ok(draft)) => self.draft = Some(draft),
+        match path.map(|path| second_model(path, &options)) {
+            Some(Ok((draft, in_use))) => (self.draft, self._draft_in_use) = (Some(draft), in_use),
             Some(Err(error)) => {
                 tracing::warn!(%error, "cannot load the draft model");
                 self.draft_refusal = Some(DraftRefusal::NotLoaded);
@@ -280,6 +292,16 @@ pub(crate) fn note(note: engine::prompt::Note) -> PromptNote {
         Note::NoGenerationPrompt => PromptNote::NoGenerationPrompt,
         Note::TextLeftOut { bytes } => PromptNote::TextLeftOut { size_bytes: bytes as u64 },
     }
+}
+
+/// Loads a model beside the one that is loaded, if memory is left for it, and keeps its file.
+fn second_model(
+    path: &Path,
+    options: &LoadOptions,
+) -> Result<(Arc<Model>, Option<InUse>), crate::error::Error> {
+    let in_use = InUse::new(path)?;
+    let model = fit::load_beside(path, options)?;
+    Ok((model, in_use))
 }
 
 fn draft_refusal(error: &engine::Error) -> DraftRefusal {

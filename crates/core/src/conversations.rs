@@ -19,6 +19,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+pub(crate) use self::attachments::attachment_name;
 use self::attachments::{ToSend, as_read, to_send};
 pub(crate) use self::organise::UNDO;
 use self::present::{conversation_id, message, message_id};
@@ -131,6 +132,12 @@ impl Conversations {
         Some((conversation_id(&latest.id), store.session_path(&latest.id)))
     }
 
+    /// What was chosen for the conversation of the last visit; nothing if it cannot be read.
+    pub(crate) fn latest_settings(&self) -> ipc::Settings {
+        let latest = self.store().ok().and_then(|store| last_shown(store).ok().flatten());
+        latest.and_then(|latest| self.chosen(&latest).ok()).unwrap_or_default()
+    }
+
     /// A conversation in which nothing was said.
     ///
     /// # Errors
@@ -199,10 +206,13 @@ impl Conversations {
             store.begin_message(&answer).map_err(from_store)
         };
         let (question, last, answer) = match &request.text {
-            Some(text) if text.trim().is_empty() => return Err(Problem::NoQuestion.into()),
             Some(text) => {
                 let ToSend { mut parts, from_draft } = to_send(store, request, text, counter)?;
-                parts.push(Part::text(text));
+                if !text.trim().is_empty() {
+                    parts.push(Part::text(text));
+                } else if parts.is_empty() {
+                    return Err(Problem::NoQuestion.into());
+                }
                 let empty = NewMessage::empty(&id, parent.as_ref(), Role::User);
                 let question = store.add_message(&NewMessage { parts, ..empty });
                 let question = question.map_err(from_store)?;

@@ -21,6 +21,7 @@ use lilims_models::data_dir;
 use lilims_store::{self as store, ConversationId, Inserted, PartKind, Store};
 use serde::Serialize;
 
+use crate::conversations::attachment_name;
 use crate::destination::check_destination;
 use crate::error::Error;
 
@@ -91,6 +92,8 @@ pub struct ShownMessage {
     pub model: Option<String>,
     /// What the model wrote for itself.
     pub reasoning: Option<String>,
+    /// The names of its documents.
+    pub attachments: Vec<String>,
     /// Its text, Markdown as written.
     pub content: String,
 }
@@ -336,7 +339,9 @@ fn shown(message: store::Message) -> ShownMessage {
         parts.map(|part| part.text.as_str()).collect::<Vec<_>>().join("\n\n")
     };
     let reasoning = Some(text(PartKind::Reasoning)).filter(|text| !text.is_empty());
+    let documents = message.parts.iter().filter(|part| part.kind == PartKind::Attachment);
     ShownMessage {
+        attachments: documents.map(attachment_name).collect(),
         content: text(PartKind::Text),
         reasoning,
         id: message.id.to_string(),

@@ -174,10 +174,11 @@ enum Job {
 }
 
 impl ModelHost {
-    /// Starts the thread, which loads the model at once, unless `suspended` says that the last process
+    /// Starts the thread, which loads the `first` model at once, unless `suspended` says that the last process
     /// ended while it did. `notify` is called at each change of the status, `idle_work` with a loaded model
     /// each time that it begins to idle.
     pub fn start(
+        first: Target,
         notify: impl Fn(&ModelStatus) + Send + Sync + 'static,
         load: impl FnMut(&Target, &dyn Fn(String)) -> Result<Loaded, Error> + Send + 'static,
         idle: Idle,
@@ -209,7 +210,7 @@ impl ModelHost {
             let mut worker = Worker {
                 shared: of_worker,
                 load: Box::new(load),
-                target: Target::default(),
+                target: first,
                 backend: None,
                 idle,
                 idle_work: Box::new(idle_work),

@@ -241,6 +241,13 @@ pub(crate) async fn texts(tag: &str) -> Vec<String> {
     texts.iter().filter_map(|text| text.as_string()).collect()
 }
 
+/// Takes away what was painted before the page had started, and returns what was typed into it.
+pub(crate) fn take_frame() -> String {
+    let take = Reflect::get(&window(), &"lilimsTakeFrame".into()).and_then(|it| Ok(it.dyn_into()?));
+    let typed = take.and_then(|it: js_sys::Function| it.call0(&JsValue::UNDEFINED));
+    typed.ok().and_then(|typed| typed.as_string()).unwrap_or_default()
+}
+
 /// Makes the content of `element` that of `html`, and keeps what stays the same.
 pub(crate) fn patch(element: &web_sys::Element, html: &str) {
     let patch = Reflect::get(&window(), &"lilimsPatch".into()).and_then(|it| Ok(it.dyn_into()?));

@@ -49,7 +49,9 @@ pub(crate) fn Composer(
     children: Children,
 ) -> impl IntoView {
     let field = NodeRef::<html::Textarea>::new();
-    let is_blank = Memo::new(move |_| draft.with(|draft| draft.trim().is_empty()));
+    let is_blank = Memo::new(move |_| {
+        draft.with(|draft| draft.trim().is_empty()) && attachments.list.with(Vec::is_empty)
+    });
     let cannot_send =
         Memo::new(move |_| is_blank.get() || has_failed.get() || attachments.n_reading.get() > 0);
     let focus = move || {

@@ -3,7 +3,7 @@
 use leptos::prelude::*;
 use lilims_ipc::ContextView;
 
-use crate::format;
+use crate::format::{self, number};
 use crate::text::text;
 
 /// The meter; it is a button that opens the context panel.
@@ -49,7 +49,8 @@ pub(super) fn ContextBar(
     let share = move |tokens: fn(&ContextView) -> u32| {
         view.with(|view| {
             let whole = f64::from(view.context_tokens.max(1));
-            format!("{:.3}%", (100.0 * f64::from(tokens(view)) / whole).min(100.0))
+            let share = 100.0 * f64::from(tokens(view)) / whole;
+            format!("{}%", number::fixed(share.min(100.0), 3))
         })
     };
     view! {

@@ -198,8 +198,8 @@ fn place(list: &web_sys::HtmlElement, (x, y): (f64, f64)) {
     let left = inside(x, rect.width(), size(window.inner_width()));
     let top = inside(y, rect.height(), size(window.inner_height()));
     let style = list.style();
-    let _ = style.set_property("left", &format!("{left}px"));
-    let _ = style.set_property("top", &format!("{top}px"));
+    let _ = style.set_property("left", &format!("{}px", left as i32));
+    let _ = style.set_property("top", &format!("{}px", top as i32));
 }
 
 fn item_buttons(list: &web_sys::Element) -> impl Iterator<Item = web_sys::HtmlElement> {

@@ -106,7 +106,8 @@ fn Question(
     let MessageContext { is_busy, is_edited, .. } = context;
     let has_versions = has_versions(versions.clone());
     let id_text = id_text(id.clone());
-    let shown = format::visible_text(&text);
+    // Documents may be sent alone.
+    let shown = (!text.is_empty()).then(|| format::visible_text(&text));
     let (edited, copied, held) = (text.to_string(), text.to_string(), text.to_string());
     let menu = MessageMenu::of_question(key, actions, is_busy, Signal::stored(held));
     let at_finger = menu.clone();
@@ -136,7 +137,7 @@ fn Question(
         >
             {sent}
             <Show when=move || !is_edited.get() fallback=field>
-                <div class="bubble" dir="auto">{shown.clone()}</div>
+                {shown.clone().map(|text| view! { <div class="bubble" dir="auto">{text}</div> })}
             </Show>
             <div class="actions" class:hidden=is_edited>
                 <Versions id=id.clone() versions is_busy on_version=actions.on_version/>

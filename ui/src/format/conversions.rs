@@ -3,7 +3,7 @@
 use lilims_ipc::{Conversion, ConversionStage, ConversionState, Quality, Share, TensorProgress};
 
 use super::models::{bytes, time_left};
-use super::{count, decimal, facts, percent, percent_text};
+use super::{count, decimal, facts, number, percent, percent_text};
 use crate::text::text;
 
 /// How much of the original's quality a type keeps.
@@ -20,7 +20,7 @@ pub(crate) fn quality(quality: Quality) -> &'static str {
 
 /// The size of a parameter: `4.5 bits per parameter`.
 pub(crate) fn bits_per_weight(bits: f32) -> String {
-    let is_whole = format!("{bits:.1}").ends_with(".0");
+    let is_whole = number::fixed(bits.into(), 1).ends_with(".0");
     text!(unit.bits_per_parameter, value = decimal(bits.into(), if is_whole { 0 } else { 1 }))
 }
 
@@ -108,7 +108,7 @@ pub(crate) fn change(before: f64, after: f64) -> String {
 
 fn signed_percent(percent: f64) -> String {
     let digits = if percent.abs() < 1.0 { 2 } else { 1 };
-    let is_zero = format!("{:.digits$}", percent.abs()).bytes().all(|b| b"0.".contains(&b));
+    let is_zero = number::fixed(percent.abs(), digits).bytes().all(|b| b"0.".contains(&b));
     let size = decimal(percent.abs(), digits);
     let value = match percent {
         _ if is_zero => "±0".to_owned(),

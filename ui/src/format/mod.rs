@@ -2,6 +2,7 @@
 
 mod conversions;
 mod models;
+pub(crate) mod number;
 mod times;
 mod untrusted;
 
@@ -41,7 +42,7 @@ pub(crate) fn size(bytes: u64) -> String {
 
 /// A number with this many digits after the decimal point, as the language writes it.
 pub(crate) fn decimal(value: f64, digits: usize) -> String {
-    format!("{value:.digits$}").replace('.', text!(number.decimal_point))
+    number::fixed(value, digits).replace('.', text!(number.decimal_point))
 }
 
 /// A number with thousands separators: `1,204`.

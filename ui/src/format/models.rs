@@ -2,7 +2,7 @@
 
 use lilims_ipc::{Download, Verdict};
 
-use super::decimal;
+use super::{decimal, number};
 use crate::text::text;
 
 /// A size to one decimal: `98.4 MB`, `4.1 GB`.
@@ -74,9 +74,8 @@ pub(crate) fn verdict(verdict: Verdict) -> &'static str {
 
 /// Parses a typed number of gigabytes into bytes; `None` if it is not a size.
 pub(crate) fn typed_gigabytes(text: &str) -> Option<u64> {
-    let gigabytes: f64 = text.trim().replace(',', ".").parse().ok()?;
-    let is_size = gigabytes.is_finite() && (0.1..=1e6).contains(&gigabytes);
-    is_size.then_some((gigabytes * 1e9).round() as u64)
+    let gigabytes = number::parse(&text.replace(',', "."))?;
+    (0.1..=1e6).contains(&gigabytes).then_some((gigabytes * 1e9).round() as u64)
 }
 
 #[cfg(test)]

@@ -115,10 +115,10 @@ impl Chat {
     /// Asks `question` with the documents of the draft after the last message.
     ///
     /// Returns the request to send now. There is none until the conversation has arrived, while an
-    /// answer is being written, or if the question is blank.
+    /// answer is being written, or if the question is blank and without documents.
     pub(crate) fn ask(&self, question: &str, attachments: Arc<[Attachment]>) -> Option<Outgoing> {
         let question = question.trim();
-        if question.is_empty() || self.is_answering() {
+        if question.is_empty() && attachments.is_empty() || self.is_answering() {
             return None;
         }
         let entry = Entry::new(self.take_key(), Body::Question(question.into()));

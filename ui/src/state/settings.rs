@@ -6,6 +6,7 @@ use lilims_ipc::{
     SettingRow, SettingScope, SettingValue,
 };
 
+use crate::format::number;
 use crate::text::text;
 
 /// The state of the settings page. Copies share the signals.
@@ -146,7 +147,7 @@ pub(crate) fn overflows() -> [(&'static str, &'static str); 3] {
 /// A value as a control shows it.
 pub(crate) fn shown(value: Option<&SettingValue>) -> String {
     match value {
-        Some(SettingValue::Number(number)) => format!("{}", (number * 1e6).round() / 1e6),
+        Some(SettingValue::Number(number)) => number::shortest((number * 1e6).round() / 1e6),
         Some(SettingValue::Text(text)) => text.clone(),
         Some(SettingValue::Lines(lines)) => lines.join("\n"),
         None => String::new(),
@@ -160,8 +161,7 @@ pub(crate) fn entered(kind: SettingKind, text: &str) -> Option<SettingValue> {
     }
     match kind {
         SettingKind::Number { min, max, .. } => {
-            let number: f64 = text.trim().parse().ok()?;
-            number.is_finite().then(|| SettingValue::Number(number.clamp(min, max)))
+            number::parse(text).map(|number| SettingValue::Number(number.clamp(min, max)))
         }
         SettingKind::Lines => Some(SettingValue::Lines(text.lines().map(str::to_owned).collect())),
         _ => Some(SettingValue::Text(text.to_owned())),

@@ -24,7 +24,10 @@ impl Door {
         conversations.provide(Database::temporary(None));
         let idle = Idle { after: std::time::Duration::MAX, is_short: || false };
         let load = |_: &Target, _: &dyn Fn(String)| loaded();
-        Self { host: ModelHost::start(|_| {}, load, idle, |_, _| {}, None), conversations }
+        Self {
+            host: ModelHost::start(Target::default(), |_| {}, load, idle, |_, _| {}, None),
+            conversations,
+        }
     }
 
     fn try_call(&self, command: Command) -> Result<Reply, Error> {

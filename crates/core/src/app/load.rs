@@ -48,6 +48,16 @@ pub(super) fn wanted(
     Some(Target { name: Some(name), context_tokens, draft })
 }
 
+/// What is loaded at the start: the last model used, as the conversation of the last visit wants it.
+pub(super) fn first_target(conversations: &Conversations) -> Target {
+    let settings = conversations.latest_settings();
+    Target {
+        name: None,
+        context_tokens: settings::count(&settings, Setting::ContextTokens),
+        draft: settings::text(&settings, Setting::DraftModel).map(str::to_owned),
+    }
+}
+
 /// Loads the target, or the last model used, or the bundled one.
 pub(super) fn loader(
     library: Arc<LibraryHandle>,

@@ -316,6 +316,11 @@ pub(super) fn shown(part: &Part, idx: usize) -> ipc::Attachment {
     data.shown(idx.to_string())
 }
 
+/// The name of a document that is a part of a message.
+pub(crate) fn attachment_name(part: &Part) -> String {
+    part.data.as_ref().map(Data::read).unwrap_or_default().name
+}
+
 /// A message as the model reads it: documents stand before the question, as text.
 pub(super) fn as_read(stored: Message) -> Option<ipc::Message> {
     let documents: Vec<(Data, String)> = stored

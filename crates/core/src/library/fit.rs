@@ -1,9 +1,10 @@
 //! Whether a model will run here, as the engine estimates it.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use lilims_engine::estimate::{self, Fit as EngineFit, MeasuredPeak, Verdict as EngineVerdict};
-use lilims_engine::{BackendKind, LoadOptions, MemoryBudget, MemoryEstimate};
+use lilims_engine::{BackendKind, LoadOptions, MemoryBudget, MemoryEstimate, Model};
 use lilims_gguf::File;
 use lilims_hub::Library;
 use lilims_ipc::{
@@ -171,6 +172,21 @@ pub(crate) fn attempt(
         available_bytes: budget().available_bytes,
         process: std::process::id(),
     })
+}
+
+/// Loads the model at `path` beside another one.
+///
+/// # Errors
+/// If it cannot be loaded, or memory is too short for both.
+pub(crate) fn load_beside(
+    path: &Path,
+    options: &LoadOptions,
+) -> Result<Arc<Model>, lilims_engine::Error> {
+    let needed = MemoryEstimate::new(&File::open(path)?, options)?.total_bytes();
+    if needed > budget().available_bytes {
+        return Err(lilims_engine::Error::OutOfMemory { bytes: needed });
+    }
+    Model::load(path, options)
 }
 
 /// The measured memory of a model, with its estimate for as many tokens in its cache.

@@ -4,7 +4,7 @@ use leptos::prelude::*;
 use lilims_ipc::{Fit, FitPart, Verdict};
 
 use crate::components::tooltip::Tooltip;
-use crate::format;
+use crate::format::{self, number};
 use crate::text::{self, text};
 
 /// The badge: a button with a tooltip that explains the estimate.
@@ -123,7 +123,7 @@ fn part(part: &FitPart, fit: &Fit) -> impl IntoView + use<> {
 /// The share of `whole` as a CSS length.
 pub(super) fn share(part: u64, whole: u64) -> String {
     let share = if whole == 0 { 0.0 } else { 100.0 * part as f64 / whole as f64 };
-    format!("{:.2}%", share.min(100.0))
+    format!("{}%", number::fixed(share.min(100.0), 2))
 }
 
 /// The stable name of the attribute `data-verdict`.

@@ -108,7 +108,8 @@ fn Form(
     is_editing: RwSignal<bool>,
     act: Callback<Action>,
 ) -> impl IntoView {
-    let gigabytes = storage.with_untracked(|it| format!("{:.1}", it.quota_bytes as f64 / 1e9));
+    let gigabytes =
+        storage.with_untracked(|it| format::number::fixed(it.quota_bytes as f64 / 1e9, 1));
     let entry = RwSignal::new(gigabytes.trim_end_matches(".0").to_owned());
     let entered = Memo::new(move |_| entry.with(|entry| format::typed_gigabytes(entry)));
     let field = NodeRef::<html::Input>::new();

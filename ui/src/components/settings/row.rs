@@ -4,6 +4,7 @@ use leptos::prelude::*;
 use lilims_ipc::{Setting, SettingKind, SettingRow, SettingValue};
 
 use super::super::icon::Icon;
+use crate::format::number;
 use crate::state::settings::{entered, origin, overflows, shown, test_id, texts};
 use crate::text::text;
 
@@ -100,9 +101,11 @@ fn control(
     match kind {
         SettingKind::Number { min, max, step } => {
             let is_range = max <= 2.0;
+            let [least, most, step] = [min, max, step].map(number::shortest);
+            let (range_least, range_most, range_step) = (least.clone(), most.clone(), step.clone());
             let fill = move || {
-                let value: f64 = text.with(|text| text.parse().unwrap_or(min));
-                format!("{}%", 100.0 * (value - min) / (max - min))
+                let value = text.with(|text| number::parse(text)).unwrap_or(min);
+                format!("{}%", number::fixed(100.0 * (value - min) / (max - min), 2))
             };
             view! {
                 <input
@@ -110,8 +113,8 @@ fn control(
                     id=id
                     data-testid=id
                     aria-describedby=hint
-                    min=min
-                    max=max
+                    min=least
+                    max=most
                     step=step
                     prop:value=text
                     placeholder="–"
@@ -128,9 +131,9 @@ fn control(
                                 type="range"
                                 aria-label=texts(setting).0
                                 data-testid=format!("{id}-range")
-                                min=min
-                                max=max
-                                step=step
+                                min=range_least
+                                max=range_most
+                                step=range_step
                                 prop:value=text
                                 style=("--fill", fill)
                                 on:change:target=move |event| set(event.target().value())

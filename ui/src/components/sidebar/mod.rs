@@ -14,6 +14,7 @@ use self::row::RowView;
 use super::icon::Icon;
 use super::menu::{MenuItem, Menus};
 use crate::bridge;
+use crate::format::number;
 use crate::state::{Row, Sidebar};
 use crate::text::{self, text};
 
@@ -69,13 +70,13 @@ pub(crate) fn SidebarView(
 ) -> impl IntoView {
     let menus = expect_context::<Menus>();
     let aside = NodeRef::<html::Aside>::new();
-    let width = RwSignal::new(bridge::stored(WIDTH_KEY).and_then(|width| width.parse().ok()));
+    let width = RwSignal::new(bridge::stored(WIDTH_KEY).and_then(|width| number::parse(&width)));
     let is_searching = Memo::new(move |_| state.query.with(|query| !query.trim().is_empty()));
     let has_archived =
         Memo::new(move |_| state.heads.with(|heads| heads.iter().any(|head| head.is_archived)));
     view! {
         <div class="drawer-scrim" on:click=move |_| state.is_open.set(false)></div>
-        <aside class="sidebar" data-testid="sidebar" aria-label=text!(sidebar.label) node_ref=aside style:--sidebar=move || width.get().map(|width: f64| format!("{width}px"))>
+        <aside class="sidebar" data-testid="sidebar" aria-label=text!(sidebar.label) node_ref=aside style:--sidebar=move || width.get().map(|width: f64| format!("{}px", width as i32))>
             <div class="sidebar-top">
                 <button
                     type="button"
@@ -209,7 +210,7 @@ fn List(
         let total = rows.with(Vec::len);
         (first.min(total), (first + count).min(total))
     });
-    let space = move |rows: usize| format!("{}px", rows as f64 * row_height.get());
+    let space = move |rows: usize| format!("{}px", (rows as f64 * row_height.get()) as i32);
     let before = move || space(range.get().0);
     let after = move || space(rows.with(Vec::len) - range.get().1.min(rows.with(Vec::len)));
     let in_sight = move || {
@@ -307,7 +308,7 @@ fn set_width(width: RwSignal<Option<f64>>, to: f64) {
 
 fn store_width(width: RwSignal<Option<f64>>) {
     if let Some(width) = width.get_untracked() {
-        bridge::store(WIDTH_KEY, &width.to_string());
+        bridge::store(WIDTH_KEY, &(width as i32).to_string());
     }
 }
 
@@ -340,6 +341,8 @@ fn resize_by_key(
         "ArrowRight" => 16.0,
         _ => return,
     };
+    // Against the direction of the text, the key that points away from the edge makes it wider.
+    let step = if text::is_right_to_left() { -step } else { step };
     event.prevent_default();
     if let Some(element) = aside.get_untracked() {
         set_width(width, f64::from(element.offset_width()) + step);

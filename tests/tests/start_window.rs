@@ -1,0 +1,68 @@
+//! What is painted before the page has started, and how what is painted is changed, in the real window.
+
+#![cfg(target_os = "linux")]
+
+use anyhow::{Result, ensure};
+use lilims_tests::app_window::{AppWindow, SIZES, Start};
+use serde_json::json;
+
+#[test]
+fn what_is_painted_first_has_the_places_of_the_page() -> Result<()> {
+    let window = AppWindow::open(Start::default())?;
+    window.wait_for_model("ready")?;
+    for (width, height) in SIZES {
+        window.session().resize(width, height)?;
+        let script = "
+            const text = await (await fetch('index.html')).text();
+            const frame = new DOMParser().parseFromString(text, 'text/html').getElementById('frame');
+            frame.style.cssText = 'position: fixed; inset: 0'; 
+            document.body.append(frame); 
+            const of = (root, selector) => {
+                const { x, y, width, height } = root.querySelector(selector).getBoundingClientRect();
+                return [x, y, width, height].map(Math.round);
+            };
+            const page = document.querySelector('.app:not(#frame)');
+            const parts = ['.header', '.composer-box', ...(innerWidth > 900 ? ['.sidebar'] : [])];
+            return parts.map(it => [it, of(frame, it), of(page, it)]);";
+        let places = window.session().run(script, &[])?;
+        window.save_screenshot("frame", (width, height))?;
+        for place in places.as_array().into_iter().flatten() {
+            ensure!(place[1] == place[2], "at {width}x{height}: {place}");
+        }
+        let typed = window.session().run(
+            "document.querySelector('#frame textarea').value = 'Why';
+            return [window.lilimsTakeFrame(), document.getElementById('frame'), window.lilimsTakeFrame()]",
+            &[],
+        )?;
+        ensure!(typed == json!(["Why", null, ""]), "what was typed is {typed}");
+    }
+    Ok(())
+}
+
+#[test]
+fn what_grows_is_changed_without_touching_what_stays() -> Result<()> {
+    let window = AppWindow::open(Start::default())?;
+    let script = r#"
+        const versions = ['<p>a <em>b</em></p>', '<p>a <em>b c</em></p>', '<p>a <em>b c</em> d</p><p>e',
+            '<ul><li>1</li></ul>', '<ul><li>1</li><li class="x">2</li></ul>', '<p>a</p>', '',
+            '<p>a</p><figure class="code"><pre>x</pre></figure>', '<p>a</p><figure class="code"><pre>xy</pre></figure>',
+            '<table><tr><td>1</td></tr></table>', '<p title="1">a</p>', '<p title="2">ab</p>', 'b<!-- c -->', '<p>b'];
+        const shown = document.createElement('div'), wanted = document.createElement('div');
+        const differences = versions.concat([...versions].reverse()).filter(html => {
+            window.lilimsPatch(shown, html);
+            wanted.innerHTML = html;
+            return shown.innerHTML !== wanted.innerHTML;
+        });
+        window.lilimsPatch(shown, versions[0]);
+        document.body.append(shown);
+        const emphasis = shown.querySelector('em');
+        getSelection().setBaseAndExtent(shown.firstChild.firstChild, 0, emphasis.firstChild, 1);
+        window.lilimsPatch(shown, versions[2]);
+        const selected = String(getSelection());
+        const stays = emphasis === shown.querySelector('em');
+        shown.remove();
+        return [differences, stays, selected];"#;
+    let seen = window.session().run(script, &[])?;
+    ensure!(seen == json!([[], true, "a b"]), "seen: {seen}");
+    Ok(())
+}
