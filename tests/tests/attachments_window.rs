@@ -103,6 +103,27 @@ fn a_long_paste_is_attached_chosen_for_sent_and_kept() -> Result<()> {
 }
 
 #[test]
+fn a_document_is_sent_without_a_question() -> Result<()> {
+    let home = tempfile::tempdir()?;
+    let store = Store::open(home.path())?;
+    let id = store.create_conversation(&ConversationChange::default())?;
+    let data = json!({ "name": "notes.md", "kind": "markdown", "size_bytes": 5 });
+    store.add_draft_attachment(&id, "# Hi\n", &data)?;
+    let window = open(home.path())?;
+    window.set_options(SHORT)?;
+    wait_for_one(&window, "attachment", &["notes.md"])?;
+    window.click("send")?;
+    window.wait_for_end()?;
+    wait_for_one(&window, "sent-attachment", &["notes.md"])?;
+    let bubbles =
+        window.session().run("return document.querySelectorAll('.bubble').length", &[])?;
+    ensure!(bubbles == 0, "a question without words is shown as {bubbles} bubbles");
+    let parts: Vec<PartKind> = store.messages(&id)?[0].parts.iter().map(|it| it.kind).collect();
+    ensure!(parts == [PartKind::Attachment], "the parts are {parts:?}");
+    save(&window, "document-alone")
+}
+
+#[test]
 fn short_pastes_are_text_and_attachments_are_removed() -> Result<()> {
     let home = tempfile::tempdir()?;
     let store = Store::open(home.path())?;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use lilims_store::{ConversationChange, MessageId, NewMessage, Role, Store};
+use lilims_store::{ConversationChange, MessageId, NewMessage, Part, PartKind, Role, Store};
 use serde_json::{Value as Json, json};
 
 use super::{failure, lilims};
@@ -68,6 +68,23 @@ fn text(path: &Path) -> String {
 
 fn outline(path: &Path) -> Json {
     serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+}
+
+#[test]
+fn documents_are_named_where_they_were_sent() {
+    let home = Home::new();
+    let store = home.store();
+    let id = store.create_conversation(&ConversationChange::default()).unwrap();
+    let data = Some(json!({ "name": "tea \u{1b}[2J.md", "kind": "markdown", "size_bytes": 5 }));
+    let parts = vec![Part { kind: PartKind::Attachment, text: "# Tea".to_owned(), data }];
+    store.add_message(&NewMessage { parts, ..NewMessage::empty(&id, None, Role::User) }).unwrap();
+    drop(store);
+    let id = id.to_string();
+    let shown = home.json(&["show", &id]);
+    assert_eq!(shown["messages"][0]["attachments"], json!(["tea \u{1b}[2J.md"]));
+    let text = home.run(&["show", &id]);
+    assert!(text.contains("[tea ") && text.contains(".md]"), "{text}");
+    assert!(!text.contains('\u{1b}'), "a name steers the terminal");
 }
 
 #[test]

@@ -136,7 +136,29 @@ fn file_name(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
+    use lilims_ipc::{SettingScope, SettingValue};
+
     use super::*;
+    use crate::database::Database;
+
+    #[test]
+    fn the_first_model_is_loaded_as_the_last_conversation_wants_it() {
+        let conversations = Conversations::new(Arc::new(|_| {}));
+        conversations.provide(Database::temporary(None));
+        assert_eq!(first_target(&conversations), Target::default());
+        let set = |setting, value| {
+            conversations.set_setting(&SettingScope::Everywhere, setting, Some(value)).unwrap();
+        };
+        conversations.begin().unwrap();
+        set(Setting::ContextTokens, SettingValue::Number(2048.0));
+        set(Setting::DraftModel, SettingValue::Text("small".to_owned()));
+        let wanted = Target {
+            context_tokens: Some(2048),
+            draft: Some("small".to_owned()),
+            ..Target::default()
+        };
+        assert_eq!(first_target(&conversations), wanted);
+    }
 
     #[test]
     fn curated_files_have_their_names_from_the_catalogue() {
