@@ -33,8 +33,8 @@ pub(crate) fn SettingsPage(
     view! {
         <Show when=move || state.is_open.get()>
             <SettingsView state conversation=page.chat.conversation models actions>
-                <PageSettings appearance>
-                    <DesktopSettingsView settings=desktop.settings on_change=desktop.on_change/>
+                <PageSettings appearance query=state.query>
+                    <DesktopSettingsView settings=desktop.settings on_change=desktop.on_change query=state.query/>
                 </PageSettings>
             </SettingsView>
         </Show>

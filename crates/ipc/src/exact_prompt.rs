@@ -12,6 +12,9 @@ pub struct ExactPrompt {
     /// How many of its first tokens were in the cache and were not read again; `None` where that is not
     /// known.
     pub cached_tokens: Option<u32>,
+    /// How many tokens the model read, where it was another number: what had left its window is among the
+    /// parts, what it wrote before a continuation is not, and its own words may be split differently.
+    pub read_tokens: Option<u32>,
     /// How it differs from the messages.
     pub notes: Vec<PromptNote>,
     /// The name of the model that wrote the answer, where it is known and is not the loaded one: then

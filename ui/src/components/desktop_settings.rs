@@ -3,6 +3,7 @@
 use leptos::prelude::*;
 use lilims_ipc::DesktopSettings;
 
+use crate::state::settings::is_found;
 use crate::text::text;
 
 /// The settings, once they are known.
@@ -12,6 +13,8 @@ pub(crate) fn DesktopSettingsView(
     settings: RwSignal<Option<DesktopSettings>>,
     /// Called with changed settings.
     on_change: Callback<DesktopSettings>,
+    /// What is searched for.
+    query: RwSignal<String>,
 ) -> impl IntoView {
     let row = move |id: &'static str, label, hint, of: fn(&mut DesktopSettings) -> &mut bool| {
         let is_on = move || settings.get().is_some_and(|mut it| *of(&mut it));
@@ -22,7 +25,7 @@ pub(crate) fn DesktopSettingsView(
             }
         };
         view! {
-            <div class="setting">
+            <div class="setting" hidden=move || query.with(|query| !is_found((label, hint), query))>
                 <label for=id>{label}</label>
                 <input type="checkbox" id=id data-testid=id prop:checked=is_on on:change=set/>
                 <p>{hint}</p>

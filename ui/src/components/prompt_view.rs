@@ -20,9 +20,13 @@ pub(crate) fn PromptView(
 ) -> impl IntoView {
     let shows_tokens = RwSignal::new(false);
     let n_tokens: usize = prompt.parts.iter().map(|part| part.tokens.len()).sum();
+    let differs = prompt
+        .read_tokens
+        .map(|tokens| text!(prompt_view.differs, tokens = format::tokens(tokens)));
+    let n_read = prompt.read_tokens.map_or(n_tokens as u64, u64::from);
     let facts = match prompt.cached_tokens {
         Some(cached) => {
-            let read = format::tokens((n_tokens as u64).saturating_sub(cached.into()));
+            let read = format::tokens(n_read.saturating_sub(cached.into()));
             text!(prompt_view.cached, tokens = format::tokens(cached), read)
         }
         None => text!(prompt_view.total, tokens = format::tokens(n_tokens as u64)),
@@ -42,6 +46,7 @@ pub(crate) fn PromptView(
     view! {
         <Panel id="prompt-view" title=text!(prompt_view.title) close_label=text!(prompt_view.close) on_close>
             <p class="settings-note">{text!(prompt_view.about)} " " {facts}</p>
+            {differs.map(|differs| view! { <p class="settings-note" data-testid="prompt-differs">{differs}</p> })}
             {other.map(|other| view! { <p class="settings-note">{other}</p> })}
             <ul class="prompt-notes">{notes}</ul>
             <div class="prompt-legend">

@@ -118,9 +118,8 @@ pub(crate) fn test_id(setting: Setting) -> &'static str {
     }
 }
 
-/// Whether a setting is found by `query`, by its name or its sentence.
-pub(crate) fn is_found(setting: Setting, query: &str) -> bool {
-    let (name, hint) = texts(setting);
+/// Whether a setting with this name and sentence is found by `query`.
+pub(crate) fn is_found((name, hint): (&str, &str), query: &str) -> bool {
     let text = format!("{name} {hint}").to_lowercase();
     query.to_lowercase().split_whitespace().all(|word| text.contains(word))
 }
@@ -204,9 +203,9 @@ mod tests {
 
     #[test]
     fn settings_are_found_by_words_of_their_name_or_sentence() {
-        assert!(is_found(Setting::Temperature, "TEMPER"));
-        assert!(is_found(Setting::Temperature, "varied steady"));
-        assert!(is_found(Setting::Seed, ""));
-        assert!(!is_found(Setting::Seed, "temperature"));
+        assert!(is_found(texts(Setting::Temperature), "TEMPER"));
+        assert!(is_found(texts(Setting::Temperature), "varied steady"));
+        assert!(is_found(texts(Setting::Seed), ""));
+        assert!(!is_found(texts(Setting::Seed), "temperature"));
     }
 }

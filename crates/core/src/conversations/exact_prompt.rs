@@ -42,13 +42,15 @@ impl Conversations {
             .map_err(|error| problem::not_answered(&error))?;
         let outcome: Option<Outcome> = answer.stats.and_then(parse);
         let other_model = answer.model.filter(|it| it != name);
-        let cached_tokens = outcome
-            .filter(|_| other_model.is_none())
-            .map(|it| it.stats.prompt_tokens.saturating_sub(it.stats.prefilled_tokens));
+        let stats = outcome.filter(|_| other_model.is_none()).map(|it| it.stats);
+        let cached_tokens =
+            stats.as_ref().map(|it| it.prompt_tokens.saturating_sub(it.prefilled_tokens));
+        let read_tokens = stats.map(|it| it.prompt_tokens);
         let roles: Vec<Role> = messages.iter().map(|message| message.role).collect();
         Ok(ExactPrompt {
             parts: parts(&prompt, &roles, model.tokenizer()),
             cached_tokens,
+            read_tokens: read_tokens.filter(|&it| it as usize != prompt.ids.len()),
             notes: prompt.notes.iter().map(|&it| chat::note(it)).collect(),
             other_model,
         })

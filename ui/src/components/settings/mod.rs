@@ -13,7 +13,7 @@ use self::assistants::{AssistantFields, AssistantList, Presets};
 use self::row::SettingView;
 use super::icon::Icon;
 use super::notices::ErrorNotice;
-use crate::state::settings::{SettingsState, is_found};
+use crate::state::settings::{SettingsState, is_found, texts};
 use crate::text::text;
 
 /// What the user can do on the page.
@@ -65,7 +65,7 @@ pub(crate) fn SettingsView(
         let query = state.query.get();
         state.rows.with(|rows| {
             let settings = rows.iter().map(|row| row.setting);
-            settings.filter(|setting| is_found(*setting, &query)).collect::<Vec<Setting>>()
+            settings.filter(|setting| is_found(texts(*setting), &query)).collect::<Vec<Setting>>()
         })
     });
     let shown_assistant = Memo::new(move |_| match state.scope.get() {

@@ -3,6 +3,7 @@
 use leptos::prelude::*;
 
 use crate::state::appearance::{Appearance, TEXT_SIZES, THEMES};
+use crate::state::settings::is_found;
 use crate::text::{self, text};
 
 /// Theme, text size and language.
@@ -10,6 +11,8 @@ use crate::text::{self, text};
 pub(crate) fn PageSettings(
     /// The look of the page.
     appearance: Appearance,
+    /// What is searched for.
+    query: RwSignal<String>,
     /// More settings below.
     children: Children,
 ) -> impl IntoView {
@@ -30,9 +33,9 @@ pub(crate) fn PageSettings(
     view! {
         <section class="settings-rows" aria-labelledby="appearance-title">
             <h2 id="appearance-title">{text!(appearance.title)}</h2>
-            {choice("theme", text!(appearance.theme), themes.into(), appearance.theme)}
-            {choice("text-size", text!(appearance.text_size), sizes.into(), appearance.text_size)}
-            {choice("language", text!(appearance.language), languages, appearance.language)}
+            {choice("theme", text!(appearance.theme), themes.into(), appearance.theme, query)}
+            {choice("text-size", text!(appearance.text_size), sizes.into(), appearance.text_size, query)}
+            {choice("language", text!(appearance.language), languages, appearance.language, query)}
             {children()}
         </section>
     }
@@ -43,13 +46,14 @@ fn choice(
     label: &'static str,
     options: Vec<(String, String)>,
     chosen: RwSignal<String>,
+    query: RwSignal<String>,
 ) -> AnyView {
     let option = move |(value, name): (String, String)| {
         let is_chosen = chosen.with_untracked(|chosen| *chosen == value);
         view! { <option value=value.clone() selected=is_chosen>{name}</option> }
     };
     view! {
-        <div class="setting">
+        <div class="setting" hidden=move || query.with(|query| !is_found((label, ""), query))>
             <label for=id>{label}</label>
             <select
                 id=id
