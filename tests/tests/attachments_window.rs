@@ -120,6 +120,10 @@ fn a_document_is_sent_without_a_question() -> Result<()> {
     ensure!(bubbles == 0, "a question without words is shown as {bubbles} bubbles");
     let parts: Vec<PartKind> = store.messages(&id)?[0].parts.iter().map(|it| it.kind).collect();
     ensure!(parts == [PartKind::Attachment], "the parts are {parts:?}");
+    window.wait("its title", || {
+        let rows = texts(&window, "conversation-row")?;
+        Ok(rows.iter().any(|row| row.contains("notes.md")).then_some(()))
+    })?;
     save(&window, "document-alone")
 }
 

@@ -23,6 +23,7 @@ fn what_is_painted_first_has_the_places_of_the_page() -> Result<()> {
             };
             const page = document.querySelector('.app:not(#frame)');
             const parts = ['.header', '.composer-box', ...(innerWidth > 900 ? ['.sidebar'] : [])];
+            if (parts.length === 2 && frame.querySelector('.sidebar').checkVisibility()) return [['sidebar']];
             return parts.map(it => [it, of(frame, it), of(page, it)]);";
         let places = window.session().run(script, &[])?;
         window.save_screenshot("frame", (width, height))?;

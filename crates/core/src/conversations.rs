@@ -14,6 +14,7 @@ use lilims_ipc::{self as ipc, AppEvent, Error, Overflow, Problem, Request, Setti
 use lilims_models::enforce_session_quota;
 use lilims_store::{
     self as store, ConversationChange, ConversationId, MessageId, NewMessage, Part, Role, Store,
+    question_title,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -210,7 +211,12 @@ impl Conversations {
                 let ToSend { mut parts, from_draft } = to_send(store, request, text, counter)?;
                 if !text.trim().is_empty() {
                     parts.push(Part::text(text));
-                } else if parts.is_empty() {
+                } else if let Some(document) = parts.first() {
+                    if conversation.title.is_none() {
+                        let title = question_title(&attachment_name(document));
+                        store.propose_title(&id, &title).map_err(from_store)?;
+                    }
+                } else {
                     return Err(Problem::NoQuestion.into());
                 }
                 let empty = NewMessage::empty(&id, parent.as_ref(), Role::User);

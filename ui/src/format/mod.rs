@@ -33,6 +33,7 @@ pub(crate) fn facts(facts: impl IntoIterator<Item = String>) -> String {
 pub(crate) fn size(bytes: u64) -> String {
     let bytes = bytes as f64;
     match bytes {
+        ..1e3 => text!(unit.bytes, value = decimal(bytes, 0)),
         ..1e6 => text!(unit.kilobytes, value = decimal(bytes / 1e3, 0)),
         ..1e9 => text!(unit.megabytes, value = decimal(bytes / 1e6, 0)),
         ..1e10 => text!(unit.gigabytes, value = decimal(bytes / 1e9, 1)),
@@ -139,6 +140,7 @@ mod tests {
         assert_eq!(size(1_234_000_000), "1.2 GB");
         assert_eq!(size(12_340_000_000), "12 GB");
         assert_eq!(size(4_000), "4 KB");
+        assert_eq!(size(5), "5 bytes");
     }
 
     #[test]
