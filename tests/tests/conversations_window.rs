@@ -359,7 +359,7 @@ fn all_conversations_are_deleted_after_a_question() -> Result<()> {
     window.click("delete-all")?;
     window.wait_for("delete-all-dialog")?;
     let question = window.text("delete-all-dialog")?.unwrap_or_default();
-    ensure!(question.contains("3 conversations") && question.contains("KB"), "{question:?}");
+    ensure!(question.contains("3 conversations") && question.contains(" bytes"), "{question:?}");
     window.click("delete-all-keep")?;
     wait_for_titles(&window, &["Question 0", "Question 1", "Question 2"])?;
     window.click("sidebar-more")?;

@@ -1,4 +1,4 @@
-//! Carries an answer to a door and to its record: text in batches, at most one a frame, then exactly
+//! Carries an answer to a door and to its record: text in batches, at most one in two frames, then exactly
 //! one end.
 
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use crate::conversations::to_json;
 use crate::journal::AnswerRecord;
 
 /// Two frames at 60 Hz: nobody reads faster, and drawing each frame would double the work of the page.
-const FRAME: Duration = Duration::from_millis(33);
+const PACE: Duration = Duration::from_millis(33);
 
 /// The end of an answer that did not fail.
 #[derive(Clone, Debug, PartialEq)]
@@ -89,10 +89,10 @@ impl AnswerStream {
         self.settings = to_json(settings);
     }
 
-    /// Sends the progress of reading, once a frame and when it is done.
+    /// Sends the progress of reading, once in two frames and when it is done.
     pub fn reading(&mut self, phase: Phase, read: usize, total: usize) {
         let now = Instant::now();
-        let is_due = self.sent_at.is_none_or(|sent_at| now.duration_since(sent_at) >= FRAME);
+        let is_due = self.sent_at.is_none_or(|sent_at| now.duration_since(sent_at) >= PACE);
         if is_due || read == total {
             self.sent_at = Some(now);
             let (read_tokens, total_tokens) = (read as u32, total as u32);
@@ -100,7 +100,7 @@ impl AnswerStream {
         }
     }
 
-    /// Adds `text`, and sends what is pending once the frame is over.
+    /// Adds `text`, and sends what is pending once two frames are over.
     pub fn push(&mut self, text: &str, progress: &Progress) {
         if let Some(record) = self.record.as_ref().filter(|_| !text.is_empty()) {
             record.text(text);
@@ -129,7 +129,7 @@ impl AnswerStream {
     fn send_if_due(&mut self, now: Instant, progress: &Progress) {
         self.tokens = progress.tokens as u32;
         self.tokens_per_second = progress.decode_tps() as f32;
-        if self.sent_at.is_none_or(|sent_at| now.duration_since(sent_at) >= FRAME) {
+        if self.sent_at.is_none_or(|sent_at| now.duration_since(sent_at) >= PACE) {
             self.flush();
             self.sent_at = Some(now);
         }
@@ -230,10 +230,10 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_carries_one_batch_and_the_end_flushes_the_rest() {
+    fn two_frames_carry_one_batch_and_the_end_flushes_the_rest() {
         let (mut stream, events) = stream();
         let start = Instant::now();
-        for (at_ms, text) in [(0, "a"), (5, "b"), (10, "c"), (16, "d"), (20, "e")] {
+        for (at_ms, text) in [(0, "a"), (5, "b"), (32, "c"), (33, "d"), (40, "e")] {
             let progress = Progress { tokens: 1, ..Progress::default() };
             stream.push_at(start + Duration::from_millis(at_ms), text, &progress);
         }
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn reading_is_reported_once_a_frame_and_when_done() {
+    fn reading_is_reported_at_the_same_pace_and_when_done() {
         let (mut stream, events) = stream();
         for read in [1, 2, 3, 4] {
             stream.reading(Phase::Prompt, read, 4);

@@ -27,6 +27,7 @@ pub use search::SearchHit;
 pub(crate) use search::is_without_spaces;
 pub use title::{TitleOrigin, question_title};
 pub use transfer::{Inserted, WholeConversation};
+pub use trash::Emptied;
 pub use tree::{Message, MessageState, NewMessage, Part, PartKind, Role, TreeNode};
 
 use crate::{Error, Store, now_ms, signed, unsigned};

@@ -38,7 +38,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 pub use assistants::{Assistant, AssistantKind};
 pub use conversations::{
     AttachmentId, Conversation, ConversationChange, ConversationHead, ConversationId, Delta, Draft,
-    DraftAttachment, Ending, Folder, FolderId, Inserted, Message, MessageId, MessageState,
+    DraftAttachment, Emptied, Ending, Folder, FolderId, Inserted, Message, MessageId, MessageState,
     NewMessage, Part, PartKind, Role, SearchHit, TitleOrigin, TreeNode, WholeConversation,
     question_title,
 };

@@ -3,8 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "tests, whose helpers Clippy does not recognise")]
 
 use lilims_store::{
-    ConversationChange, ConversationId, Ending, Error, MessageId, MessageState, NewMessage, Role,
-    Store, TitleOrigin,
+    ConversationChange, ConversationId, Emptied, Ending, Error, MessageId, MessageState,
+    NewMessage, Role, Store, TitleOrigin,
 };
 
 fn store() -> (tempfile::TempDir, Store) {
@@ -99,8 +99,8 @@ fn a_hidden_conversation_is_not_found_until_it_is_restored() {
     assert!(store.restore_conversation(&id).unwrap());
     assert_eq!(store.search("needle", None, 9).unwrap().len(), 1);
     store.trash_conversation(&id).unwrap();
-    assert_eq!(store.empty_trash(0).unwrap(), []);
-    assert_eq!(store.empty_trash(u64::MAX).unwrap(), std::slice::from_ref(&id));
+    assert_eq!(store.empty_trash(0).unwrap(), Emptied::default());
+    assert_eq!(store.empty_trash(u64::MAX).unwrap().gone, std::slice::from_ref(&id));
     assert!(!store.restore_conversation(&id).unwrap());
 }
 
@@ -127,7 +127,9 @@ fn a_hidden_message_takes_what_follows_and_comes_back_with_it() {
     store.trash_message(&last).unwrap();
     store.trash_message(&question).unwrap();
     assert_eq!(leaf(&store, &id), None);
-    store.empty_trash(u64::MAX).unwrap();
+    let emptied = store.empty_trash(u64::MAX).unwrap();
+    // Its title is another one now, which lists must show.
+    assert!(emptied.gone.is_empty() && emptied.changed.contains(&id), "{emptied:?}");
     assert!(!store.restore_message(&question, &last).unwrap());
     assert_eq!(store.messages(&id).unwrap(), []);
     // The title was made of the question that is gone.

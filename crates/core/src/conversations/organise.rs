@@ -163,8 +163,9 @@ impl Conversations {
     pub(crate) fn purge(&self, now_ms: u64) -> Result<Vec<(ipc::ConversationId, PathBuf)>, Error> {
         let store = self.store()?;
         let until_ms = now_ms.saturating_sub(UNDO.as_millis() as u64);
-        let gone = store.empty_trash(until_ms).map_err(from_store)?;
-        Ok(gone.iter().map(|id| (conversation_id(id), store.session_path(id))).collect())
+        let emptied = store.empty_trash(until_ms).map_err(from_store)?;
+        emptied.changed.iter().for_each(|id| self.notify(id));
+        Ok(emptied.gone.iter().map(|id| (conversation_id(id), store.session_path(id))).collect())
     }
 
     /// Deletes for good all that was hidden. Does nothing where the database was never opened.

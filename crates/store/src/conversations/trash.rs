@@ -1,11 +1,20 @@
 //! What is deleted but can be restored for a few seconds. It is neither listed nor found meanwhile.
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{OptionalExtension, Row, params};
 
 use super::deletion::{BELOW, show_beside};
 use super::tree::{conversation_of, show};
 use super::{ConversationId, MessageId};
 use crate::{Error, Store, now_ms, signed};
+
+/// What was deleted for good.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Emptied {
+    /// Conversations that are gone.
+    pub gone: Vec<ConversationId>,
+    /// Conversations that have lost messages, and so perhaps their title.
+    pub changed: Vec<ConversationId>,
+}
 
 impl Store {
     /// Hides a conversation until it is restored, or deleted with [`Store::empty_trash`].
@@ -97,29 +106,34 @@ impl Store {
         })
     }
 
-    /// Deletes for good what was hidden at or before `until_ms`. Returns the conversations that are gone.
+    /// Deletes for good what was hidden at or before `until_ms`.
     ///
     /// # Errors
     /// As for [`Store::delete_conversation`].
-    pub fn empty_trash(&self, until_ms: u64) -> Result<Vec<ConversationId>, Error> {
-        let ids = |sql: &str| -> Result<Vec<String>, Error> {
+    pub fn empty_trash(&self, until_ms: u64) -> Result<Emptied, Error> {
+        let rows = |sql: &str| -> Result<Vec<(String, String)>, Error> {
             let reader = self.reader();
             let mut statement = reader.prepare_cached(sql)?;
-            let rows = statement.query_map([signed(until_ms)], |row| row.get(0))?;
+            let row = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+            let rows = statement.query_map([signed(until_ms)], row)?;
             Ok(rows.collect::<Result<_, _>>()?)
         };
-        let conversations = ids("SELECT id FROM conversations WHERE deleted_ms <= ?1")?;
-        let conversations: Vec<_> = conversations.into_iter().map(ConversationId::from).collect();
-        for id in &conversations {
-            self.delete_conversation(id)?;
+        let mut emptied = Emptied::default();
+        for (id, _) in rows("SELECT id, id FROM conversations WHERE deleted_ms <= ?1")? {
+            let id = ConversationId::from(id);
+            self.delete_conversation(&id)?;
+            emptied.gone.push(id);
         }
         // Messages whose parent stays: the others go with it.
-        let roots = ids("SELECT id FROM messages AS it WHERE deleted_ms <= ?1 AND NOT EXISTS (
+        let roots = rows(
+            "SELECT id, conversation FROM messages AS it WHERE deleted_ms <= ?1 AND NOT EXISTS (
                  SELECT 1 FROM messages AS above
-                 WHERE above.id = it.parent AND above.deleted_ms <= ?1)")?;
-        for id in roots {
+                 WHERE above.id = it.parent AND above.deleted_ms <= ?1)",
+        )?;
+        for (id, conversation) in roots {
             self.delete_message(&id.into())?;
+            emptied.changed.push(conversation.into());
         }
-        Ok(conversations)
+        Ok(emptied)
     }
 }
