@@ -233,7 +233,7 @@ pub(crate) fn preferred_languages() -> Vec<String> {
 /// Loads the texts of a language in the order of its catalogue; none if it cannot be read.
 pub(crate) async fn texts(tag: &str) -> Vec<String> {
     let load = async {
-        let load: js_sys::Function = Reflect::get(&window(), &"lilimsTexts".into())?.dyn_into()?;
+        let load = function("lilimsTexts")?;
         let texts: js_sys::Promise = load.call1(&JsValue::UNDEFINED, &tag.into())?.dyn_into()?;
         JsFuture::from(texts).await
     };
@@ -241,18 +241,21 @@ pub(crate) async fn texts(tag: &str) -> Vec<String> {
     texts.iter().filter_map(|text| text.as_string()).collect()
 }
 
+/// A function of the page's own scripts.
+fn function(name: &str) -> Result<js_sys::Function, JsValue> {
+    Reflect::get(&window(), &name.into())?.dyn_into()
+}
+
 /// Takes away what was painted before the page had started, and returns what was typed into it.
 pub(crate) fn take_frame() -> String {
-    let take = Reflect::get(&window(), &"lilimsTakeFrame".into()).and_then(|it| Ok(it.dyn_into()?));
-    let typed = take.and_then(|it: js_sys::Function| it.call0(&JsValue::UNDEFINED));
+    let typed = function("lilimsTakeFrame").and_then(|it| it.call0(&JsValue::UNDEFINED));
     typed.ok().and_then(|typed| typed.as_string()).unwrap_or_default()
 }
 
 /// Makes the content of `element` that of `html`, and keeps what stays the same.
 pub(crate) fn patch(element: &web_sys::Element, html: &str) {
-    let patch = Reflect::get(&window(), &"lilimsPatch".into()).and_then(|it| Ok(it.dyn_into()?));
-    let _ =
-        patch.and_then(|it: js_sys::Function| it.call2(&JsValue::UNDEFINED, element, &html.into()));
+    let patch = function("lilimsPatch");
+    let _ = patch.and_then(|it| it.call2(&JsValue::UNDEFINED, element, &html.into()));
 }
 
 /// Returns the current time and time zone.

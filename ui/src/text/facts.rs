@@ -316,7 +316,7 @@ pub(crate) fn fit_part(part: &FitPart, fit: &Fit) -> (&'static str, String) {
 
 /// The size of a cache: `30 layers × 2 × 3 heads × 64 × (8,192 + 256) tokens × 2 bytes`.
 fn cache(shape: &CacheShape) -> String {
-    let number_bytes = number::fixed(shape.bytes_per_number.into(), 4);
+    let number_bytes = number::fixed(shape.bytes_per_number, 4);
     let digits = number_bytes.trim_end_matches('0').rsplit('.').next().map_or(0, str::len);
     text!(
         fit.cache_how,
