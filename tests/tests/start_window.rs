@@ -3,6 +3,7 @@
 #![cfg(target_os = "linux")]
 
 use anyhow::{Result, ensure};
+use lilims_store::{ConversationChange, NewMessage, Role, Store};
 use lilims_tests::app_window::{AppWindow, SIZES, Start};
 use serde_json::json;
 
@@ -65,5 +66,38 @@ fn what_grows_is_changed_without_touching_what_stays() -> Result<()> {
         return [differences, stays, selected];"#;
     let seen = window.session().run(script, &[])?;
     ensure!(seen == json!([[], true, "a b"]), "seen: {seen}");
+    Ok(())
+}
+
+#[test]
+fn a_conversation_is_shown_at_its_end_while_its_parts_change_size() -> Result<()> {
+    let home = tempfile::tempdir()?;
+    let store = Store::open(home.path())?;
+    let id = store.create_conversation(&ConversationChange::default())?;
+    let question = store.add_message(&NewMessage::text(&id, None, Role::User, "Which metals?"))?;
+    // The formulas become shorter once they are drawn, and the view higher once the model is ready.
+    let answer =
+        format!("{}The energy is $E = mc^2$.\n\n$$\\frac12$$\n", "Some words.\n\n".repeat(40));
+    store.add_message(&NewMessage::text(&id, Some(&question), Role::Assistant, &answer))?;
+    drop(store);
+    let window = AppWindow::open(Start { home: Some(home.path()), ..Start::default() })?;
+    window.wait_for_model("ready")?;
+    window.session().resize(SIZES[1].0, SIZES[1].1)?;
+    for _ in 0..3 {
+        let reload = "window.isOld = true; setTimeout(() => location.reload())";
+        window.session().run(reload, &[])?;
+        window.wait("the page again", || {
+            // Fails while the page changes.
+            let is_new = window.session().run("return !window.isOld", &[]);
+            let is_new = is_new.is_ok_and(|is_new| is_new == true);
+            Ok((is_new && window.answers()?.len() == 1).then_some(()))
+        })?;
+        window.wait_for_stillness()?;
+        let script = "const it = document.querySelector('main.conversation');
+            return it.scrollHeight - it.clientHeight - it.scrollTop";
+        let below = window.session().run(script, &[])?.as_f64();
+        ensure!(below.is_some_and(|it| it < 2.0), "{below:?} pixels are below the view");
+        ensure!(!window.exists("jump-to-latest")?, "the view has left the end by itself");
+    }
     Ok(())
 }

@@ -47,16 +47,23 @@ pub(crate) fn Conversation(
     let scroller = NodeRef::<html::Main>::new();
     let content = NodeRef::<html::Div>::new();
     let at_end = RwSignal::new(true);
+    let last = StoredValue::new(Place::default());
+    let scroll_to_end = move || {
+        if let Some(element) = scroller.get_untracked() {
+            element.set_scroll_top(element.scroll_height());
+            last.set_value(Place::of(&element));
+        }
+    };
     let last_key = Memo::new(move |_| entries.with(|entries| entries.last().map(|it| it.key)));
     // Where the conversation begins: another one is shown from its end.
     let first_key = Memo::new(move |_| entries.with(|entries| entries.first().map(|it| it.key)));
     let drawn = Drawn::new(entries);
-    follow_growth(scroller, content, at_end);
+    follow_growth(scroller, content, at_end, scroll_to_end);
     Effect::new(move || {
         first_key.track();
         leave_room(content, None);
         at_end.set(true);
-        scroll_to_end(scroller);
+        scroll_to_end();
     });
     Effect::new(move || {
         // A question was just sent: it goes to the top, wherever the reader had scrolled to.
@@ -64,7 +71,7 @@ pub(crate) fn Conversation(
             request_animation_frame(move || {
                 leave_room(content, scroller.get_untracked().map(|it| it.client_height()));
                 at_end.set(true);
-                scroll_to_end(scroller);
+                scroll_to_end();
             });
         }
     });
@@ -87,7 +94,7 @@ pub(crate) fn Conversation(
             tabindex="0"
             aria-label=text!(conversation.label)
             node_ref=scroller
-            on:scroll=track_position(scroller, at_end, drawn)
+            on:scroll=track_position(scroller, at_end, last, scroll_to_end, drawn)
         >
             <div class="column" node_ref=content>
                 <For each=move || drawn.entries() key=|entry| entry.key let:entry>
@@ -116,7 +123,7 @@ pub(crate) fn Conversation(
                     title=text!(conversation.jump_to_latest)
                     on:click=move |_| {
                         at_end.set(true);
-                        scroll_to_end(scroller);
+                        scroll_to_end();
                     }
                 >
                     {Icon::Down.view()}
@@ -162,6 +169,7 @@ fn follow_growth(
     scroller: NodeRef<html::Main>,
     content: NodeRef<html::Div>,
     at_end: RwSignal<bool>,
+    scroll_to_end: impl Fn() + Copy + 'static,
 ) {
     Effect::new(move || {
         let (Some(scroller_element), Some(content)) = (scroller.get(), content.get()) else {
@@ -169,7 +177,7 @@ fn follow_growth(
         };
         let on_resize = Closure::<dyn FnMut()>::new(move || {
             if at_end.get_untracked() {
-                scroll_to_end(scroller);
+                scroll_to_end();
             }
         });
         let callback = on_resize.into_js_value();
@@ -180,25 +188,42 @@ fn follow_growth(
     });
 }
 
-/// Tracks whether the reader is at the end. Only scrolling up leaves it: an answer that grew before
-/// the event arrived would otherwise look like a reader who scrolled away.
+/// Where the view is: its top, and the lowest top that is possible.
+#[derive(Clone, Copy, Default)]
+struct Place {
+    top: i32,
+    end: i32,
+}
+
+impl Place {
+    fn of(scroller: &web_sys::Element) -> Self {
+        let end = scroller.scroll_height() - scroller.client_height();
+        Self { top: scroller.scroll_top(), end }
+    }
+}
+
+/// Tracks whether the reader is at the end. Only scrolling up leaves it: an answer that grew before the event
+/// arrived would otherwise look like a reader who scrolled away, and so would a content that became shorter,
+/// or a view that became higher, by which the top moves up, too.
 fn track_position(
     scroller: NodeRef<html::Main>,
     at_end: RwSignal<bool>,
+    last: StoredValue<Place>,
+    scroll_to_end: impl Fn() + 'static,
     drawn: Drawn,
 ) -> impl Fn(ev::Event) + 'static {
-    let last_top = StoredValue::new(0);
     move |_| {
         let Some(element) = scroller.get_untracked() else { return };
-        let top = element.scroll_top();
-        let is_near = element.scroll_height() - top - element.client_height() < END_MARGIN_PX;
-        if is_near {
+        let (before, now) = (last.get_value(), Place::of(&element));
+        last.set_value(now);
+        if now.end - now.top < END_MARGIN_PX {
             at_end.set(true);
-        } else if top < last_top.get_value() {
+        } else if at_end.get_untracked() && now.end < before.end {
+            scroll_to_end();
+        } else if now.top < before.top {
             at_end.set(false);
         }
-        last_top.set_value(top);
-        if top < DRAW_MARGIN_PX {
+        if now.top < DRAW_MARGIN_PX {
             draw_earlier(element, drawn);
         }
     }
@@ -212,11 +237,5 @@ fn draw_earlier(element: web_sys::HtmlElement, drawn: Drawn) {
             let grown = element.scroll_height() - height;
             element.set_scroll_top(element.scroll_top() + grown);
         });
-    }
-}
-
-fn scroll_to_end(scroller: NodeRef<html::Main>) {
-    if let Some(element) = scroller.get_untracked() {
-        element.set_scroll_top(element.scroll_height());
     }
 }
