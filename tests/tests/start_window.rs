@@ -92,11 +92,15 @@ fn a_conversation_is_shown_at_its_end_while_its_parts_change_size() -> Result<()
             let is_new = is_new.is_ok_and(|is_new| is_new == true);
             Ok((is_new && window.answers()?.len() == 1).then_some(()))
         })?;
-        window.wait_for_stillness()?;
-        let script = "const it = document.querySelector('main.conversation');
-            return it.scrollHeight - it.clientHeight - it.scrollTop";
-        let below = window.session().run(script, &[])?.as_f64();
-        ensure!(below.is_some_and(|it| it < 2.0), "{below:?} pixels are below the view");
+        window.wait("the drawn formulas", || {
+            let drawn = "return document.querySelector('.math.display.drawn') !== null";
+            Ok((window.session().run(drawn, &[])? == true).then_some(()))
+        })?;
+        window.wait("the end of the conversation", || {
+            let script = "const it = document.querySelector('main.conversation');
+                return it.scrollHeight - it.clientHeight - it.scrollTop < 2";
+            Ok((window.session().run(script, &[])? == true).then_some(()))
+        })?;
         ensure!(!window.exists("jump-to-latest")?, "the view has left the end by itself");
     }
     Ok(())

@@ -13,6 +13,12 @@ use crate::text::text;
 /// How close to the end, in pixels, counts as being at the end.
 const END_MARGIN_PX: i32 = 10;
 
+/// The top moves less, in pixels, when parts around the conversation change.
+const SHIFT_PX: i32 = 64;
+
+/// So long after a wheel, finger, key or button, in milliseconds, the reader is who scrolls.
+const TOUCH_MS: f64 = 500.0;
+
 /// How close to the first message that is drawn, in pixels, earlier ones are drawn.
 const DRAW_MARGIN_PX: i32 = 1200;
 
@@ -48,6 +54,8 @@ pub(crate) fn Conversation(
     let content = NodeRef::<html::Div>::new();
     let at_end = RwSignal::new(true);
     let last = StoredValue::new(Place::default());
+    let touched_at = StoredValue::new(f64::NEG_INFINITY);
+    let touch = move || touched_at.set_value(js_sys::Date::now());
     let scroll_to_end = move || {
         if let Some(element) = scroller.get_untracked() {
             element.set_scroll_top(element.scroll_height());
@@ -94,7 +102,11 @@ pub(crate) fn Conversation(
             tabindex="0"
             aria-label=text!(conversation.label)
             node_ref=scroller
-            on:scroll=track_position(scroller, at_end, last, scroll_to_end, drawn)
+            on:wheel=move |_| touch()
+            on:touchmove=move |_| touch()
+            on:keydown=move |_| touch()
+            on:pointerdown=move |_| touch()
+            on:scroll=track_position(scroller, at_end, last, touched_at, scroll_to_end, drawn)
         >
             <div class="column" node_ref=content>
                 <For each=move || drawn.entries() key=|entry| entry.key let:entry>
@@ -204,11 +216,12 @@ impl Place {
 
 /// Tracks whether the reader is at the end. Only scrolling up leaves it: an answer that grew before the event
 /// arrived would otherwise look like a reader who scrolled away, and so would a content that became shorter,
-/// or a view that became higher, by which the top moves up, too.
+/// or a view that became higher, by which the top moves up, too: also if both are again as they were.
 fn track_position(
     scroller: NodeRef<html::Main>,
     at_end: RwSignal<bool>,
     last: StoredValue<Place>,
+    touched_at: StoredValue<f64>,
     scroll_to_end: impl Fn() + 'static,
     drawn: Drawn,
 ) -> impl Fn(ev::Event) + 'static {
@@ -216,9 +229,11 @@ fn track_position(
         let Some(element) = scroller.get_untracked() else { return };
         let (before, now) = (last.get_value(), Place::of(&element));
         last.set_value(now);
+        let is_small = before.top - now.top < SHIFT_PX;
+        let is_touched = js_sys::Date::now() - touched_at.get_value() < TOUCH_MS;
         if now.end - now.top < END_MARGIN_PX {
             at_end.set(true);
-        } else if at_end.get_untracked() && now.end < before.end {
+        } else if at_end.get_untracked() && (now.end < before.end || (is_small && !is_touched)) {
             scroll_to_end();
         } else if now.top < before.top {
             at_end.set(false);
