@@ -15,7 +15,7 @@ const SWITCH: &str = "WEBKIT_DISABLE_DMABUF_RENDERER";
 #[expect(unsafe_code, reason = "changes the environment of the process")]
 pub(crate) fn avoid_emulated_card() {
     if std::env::var_os(SWITCH).is_none() && !has_card() {
-        // SAFETY: `main` calls this first, so no other thread reads the environment.
+        // SAFETY: `run` calls this before it starts a thread, so no other thread reads the environment.
         unsafe { std::env::set_var(SWITCH, "1") };
     }
 }

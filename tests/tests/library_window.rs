@@ -18,6 +18,7 @@ const SHORT: u32 = 12;
 const BUNDLED: &str = "smollm2-135m-instruct-q4_1";
 const BUNDLED_TITLE: &str = "SmolLM2 135M Instruct";
 const GEMMA: &str = "gemma-3-270m-q4_k_m.gguf";
+
 fn bundled_model() -> Result<PathBuf> {
     lilims_models::bundled_model(None).context("`cargo xtask test` downloads it")
 }

@@ -16,8 +16,8 @@ fn what_is_painted_first_has_the_places_of_the_page() -> Result<()> {
         let script = "
             const text = await (await fetch('index.html')).text();
             const frame = new DOMParser().parseFromString(text, 'text/html').getElementById('frame');
-            frame.style.cssText = 'position: fixed; inset: 0'; 
-            document.body.append(frame); 
+            frame.style.cssText = 'position: fixed; inset: 0';
+            document.body.append(frame);
             const of = (root, selector) => {
                 const { x, y, width, height } = root.querySelector(selector).getBoundingClientRect();
                 return [x, y, width, height].map(Math.round);

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::conversations::to_json;
 use crate::journal::AnswerRecord;
 
-/// Two frames at 60 Hz: nobody reads faster, and drawing each frame would double the work of the page.
+/// Two frames at 60 Hz. One batch a frame would double the time that the page needs for drawing.
 const PACE: Duration = Duration::from_millis(33);
 
 /// The end of an answer that did not fail.

@@ -58,8 +58,10 @@ impl App {
             suspended.as_ref().map(|_| lilims_models::bundled_model(resource_dir.as_deref()));
         open_database(&library, &conversations, offered.and_then(Result::ok));
         let converter = converter(&library_events, &events);
+        // The settings are read on the model's thread: they wait for the database.
+        let of_first = Arc::clone(&conversations);
         let host = ModelHost::start(
-            load::first_target(&conversations),
+            move || load::first_target(&of_first),
             on_status(&library, &library_events, &events),
             load::loader(Arc::clone(&library), Arc::clone(&conversations), resource_dir),
             load::idle(),

@@ -30,11 +30,24 @@ pub struct Chat {
     /// Called with the number of cached tokens when the model idles.
     on_idle: Box<dyn Fn(usize)>,
     /// What drafts tokens of answers.
-    draft: Option<Arc<Model>>,
-    /// Keeps its file from being removed.
-    _draft_in_use: Option<InUse>,
+    draft: Option<Draft>,
     /// Why the draft model is not used.
     draft_refusal: Option<DraftRefusal>,
+}
+
+/// A model that drafts tokens.
+struct Draft {
+    model: Arc<Model>,
+    /// Keeps its file from being removed.
+    _in_use: Option<InUse>,
+}
+
+impl Draft {
+    /// Loads the model at `path` beside the one that is loaded, if memory is left for it.
+    fn load(path: &Path, options: &LoadOptions) -> Result<Self, crate::error::Error> {
+        let in_use = InUse::new(path)?;
+        Ok(Self { model: fit::load_beside(path, options)?, _in_use: in_use })
+    }
 }
 
 /// What the model has read of one conversation.
@@ -70,15 +83,7 @@ impl Chat {
         // If it cannot be opened now, the first question reports why.
         let session = last.and_then(|(of, path)| Session::open(&model, &of, &path).ok());
         let on_idle = Box::new(on_idle);
-        Ok(Self {
-            model,
-            session,
-            is_unsaved: false,
-            on_idle,
-            draft: None,
-            _draft_in_use: None,
-            draft_refusal: None,
-        })
+        Ok(Self { model, session, is_unsaved: false, on_idle, draft: None, draft_refusal: None })
     }
 
     /// Loads the model at `path` to draft for this one; `None` where it is missing. If that fails,
@@ -86,8 +91,8 @@ impl Chat {
     pub fn load_draft(&mut self, path: Option<&Path>) {
         let context = Some(self.model.context());
         let options = LoadOptions { context, ..LoadOptions::default() };
-        match path.map(|path| second_model(path, &options)) {
-            Some(Ok((draft, in_use))) => (self.draft, self._draft_in_use) = (Some(draft), in_use),
+        match path.map(|path| Draft::load(path, &options)) {
+            Some(Ok(draft)) => self.draft = Some(draft),
             Some(Err(error)) => {
                 tracing::warn!(%error, "cannot load the draft model");
                 self.draft_refusal = Some(DraftRefusal::NotLoaded);
@@ -100,7 +105,7 @@ impl Chat {
     /// Lets the draft model draft in the session.
     fn use_draft(&mut self) {
         let (Some(draft), Some(session)) = (&self.draft, &mut self.session) else { return };
-        if let Err(error) = session.conversation.set_draft(Some(draft)) {
+        if let Err(error) = session.conversation.set_draft(Some(&draft.model)) {
             tracing::warn!(%error, "cannot use the draft model");
             self.draft_refusal = Some(draft_refusal(&error));
             self.draft = None;
@@ -292,16 +297,6 @@ pub(crate) fn note(note: engine::prompt::Note) -> PromptNote {
         Note::NoGenerationPrompt => PromptNote::NoGenerationPrompt,
         Note::TextLeftOut { bytes } => PromptNote::TextLeftOut { size_bytes: bytes as u64 },
     }
-}
-
-/// Loads a model beside the one that is loaded, if memory is left for it, and keeps its file.
-fn second_model(
-    path: &Path,
-    options: &LoadOptions,
-) -> Result<(Arc<Model>, Option<InUse>), crate::error::Error> {
-    let in_use = InUse::new(path)?;
-    let model = fit::load_beside(path, options)?;
-    Ok((model, in_use))
 }
 
 fn draft_refusal(error: &engine::Error) -> DraftRefusal {

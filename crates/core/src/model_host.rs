@@ -174,11 +174,11 @@ enum Job {
 }
 
 impl ModelHost {
-    /// Starts the thread, which loads the `first` model at once, unless `suspended` says that the last process
+    /// Starts the thread, which asks for the `first` target and loads it at once, unless `suspended` says that the last process
     /// ended while it did. `notify` is called at each change of the status, `idle_work` with a loaded model
     /// each time that it begins to idle.
     pub fn start(
-        first: Target,
+        first: impl FnOnce() -> Target + Send + 'static,
         notify: impl Fn(&ModelStatus) + Send + Sync + 'static,
         load: impl FnMut(&Target, &dyn Fn(String)) -> Result<Loaded, Error> + Send + 'static,
         idle: Idle,
@@ -210,7 +210,7 @@ impl ModelHost {
             let mut worker = Worker {
                 shared: of_worker,
                 load: Box::new(load),
-                target: first,
+                target: first(),
                 backend: None,
                 idle,
                 idle_work: Box::new(idle_work),

@@ -27,7 +27,7 @@ fn start_with(
         let _ = sender.lock().send(status.clone());
     };
     let load = move |target: &Target, on_name: &dyn Fn(String)| load(target, on_name);
-    (ModelHost::start(Target::default(), notify, load, idle, |_, _| {}, suspended), statuses)
+    (ModelHost::start(Target::default, notify, load, idle, |_, _| {}, suspended), statuses)
 }
 
 fn question(text: &str) -> Question {

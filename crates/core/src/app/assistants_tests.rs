@@ -25,7 +25,7 @@ impl Door {
         let idle = Idle { after: std::time::Duration::MAX, is_short: || false };
         let load = |_: &Target, _: &dyn Fn(String)| loaded();
         Self {
-            host: ModelHost::start(Target::default(), |_| {}, load, idle, |_, _| {}, None),
+            host: ModelHost::start(Target::default, |_| {}, load, idle, |_, _| {}, None),
             conversations,
         }
     }

@@ -35,7 +35,7 @@ impl Door {
             let _ = sender.send(status.clone());
         };
         let host = ModelHost::start(
-            Target::default(),
+            Target::default,
             notify,
             move |_: &Target, _: &dyn Fn(String)| load(),
             idle,
