@@ -423,6 +423,19 @@ impl AppWindow {
         width.zip(height).context("the page has no size")
     }
 
+    /// Loads the page again, and waits until it is another one.
+    ///
+    /// # Errors
+    /// If it does not come.
+    pub fn reload(&self) -> Result<()> {
+        self.session.run("window.isOld = true; setTimeout(() => location.reload())", &[])?;
+        self.wait("the page again", || {
+            // Fails while the page changes.
+            let is_new = self.session.run("return !window.isOld", &[]);
+            Ok(is_new.is_ok_and(|is_new| is_new == true).then_some(()))
+        })
+    }
+
     /// Presses a key with Ctrl, or `?`, where the focus is.
     ///
     /// # Errors

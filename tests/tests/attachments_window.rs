@@ -8,7 +8,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use lilims_store::{ConversationChange, PartKind, Store};
+use lilims_store::{ConversationChange, ConversationId, PartKind, Store};
 use lilims_tests::app_window::{AppWindow, Start, wait};
 use serde_json::json;
 
@@ -55,6 +55,14 @@ fn wait_for_one(window: &AppWindow, id: &str, words: &[&str]) -> Result<()> {
 fn save(window: &AppWindow, name: &str) -> Result<()> {
     let sizes = [(1280, 800), (390, 844)];
     sizes.iter().try_for_each(|&size| window.save_screenshot(&format!("{name}-light"), size))
+}
+
+/// A new conversation with a document that waits for its question.
+fn attach_notes(store: &Store) -> Result<ConversationId> {
+    let id = store.create_conversation(&ConversationChange::default())?;
+    let data = json!({ "name": "notes.md", "kind": "markdown", "size_bytes": 5 });
+    store.add_draft_attachment(&id, "# Hi\n", &data)?;
+    Ok(id)
 }
 
 fn long_text() -> String {
@@ -106,9 +114,7 @@ fn a_long_paste_is_attached_chosen_for_sent_and_kept() -> Result<()> {
 fn a_document_is_sent_without_a_question() -> Result<()> {
     let home = tempfile::tempdir()?;
     let store = Store::open(home.path())?;
-    let id = store.create_conversation(&ConversationChange::default())?;
-    let data = json!({ "name": "notes.md", "kind": "markdown", "size_bytes": 5 });
-    store.add_draft_attachment(&id, "# Hi\n", &data)?;
+    let id = attach_notes(&store)?;
     let window = open(home.path())?;
     window.set_options(SHORT)?;
     wait_for_one(&window, "attachment", &["notes.md"])?;
@@ -131,9 +137,7 @@ fn a_document_is_sent_without_a_question() -> Result<()> {
 fn short_pastes_are_text_and_attachments_are_removed() -> Result<()> {
     let home = tempfile::tempdir()?;
     let store = Store::open(home.path())?;
-    let id = store.create_conversation(&ConversationChange::default())?;
-    let data = json!({ "name": "notes.md", "kind": "markdown", "size_bytes": 5 });
-    store.add_draft_attachment(&id, "# Hi\n", &data)?;
+    let id = attach_notes(&store)?;
     drop(store);
     let window = open(home.path())?;
     wait_for_one(&window, "attachment", &["notes.md", "tokens"])?;
