@@ -31,6 +31,11 @@ pub(crate) async fn answered(app: &AppHandle, command: Command) -> Result<Option
             let path = file.and_then(path);
             Ok(path.map(|path| Command::ExportConversations { conversation, format, path }))
         }
+        Command::ChooseAndExportConnections { name } => {
+            let dialog = dialog.set_file_name(file_name(&name, "csv"));
+            let file = in_background(move || dialog.blocking_save_file()).await?;
+            Ok(file.and_then(path).map(|path| Command::ExportConnections { path }))
+        }
         Command::ChooseAndImportConversations => {
             let dialog = dialog.add_filter("JSON, ZIP", &["json", "jsonl", "zip"]);
             let paths = pick_files(dialog).await?;

@@ -13,7 +13,7 @@ use crate::commands_page::{Commands, PaletteView};
 use crate::components::{
     AssistantButton, BranchMap, Composer, ContextMeter, ContextPanel, Conversation,
     DeleteAllDialog, Empty, ErrorNotice, Header, ImportReportPanel, LoadingBar, MenuView, Menus,
-    Outside, PromptView, ProseLayer, SidebarView, UndoNotice,
+    Outside, PrivacySign, PromptView, ProseLayer, SidebarView, UndoNotice,
 };
 use crate::conversations_page::Page;
 use crate::desktop_page::{QuickPage, desktop_settings};
@@ -22,6 +22,7 @@ use crate::library_page::{
     follow_library, library_changed, refresh_library,
 };
 use crate::outbox::Outbox;
+use crate::privacy_page::PrivacyState;
 use crate::prose_page::prose_services;
 use crate::settings_page::{SettingsPage, follow_appearance, follow_settings};
 use crate::state::appearance::Appearance;
@@ -57,6 +58,7 @@ fn ChatPage() -> impl IntoView {
     let settings = SettingsState::new();
     let appearance = Appearance::new(bridge::stored);
     let desktop = desktop_settings();
+    let privacy = PrivacyState::new();
     follow_library(library, act, move |paths| {
         page.change_attachments(AttachmentChange::Files { paths });
     });
@@ -72,7 +74,8 @@ fn ChatPage() -> impl IntoView {
         settings,
         act,
     };
-    follow_application(commands);
+    follow_application(commands, privacy);
+    privacy.follow(settings.is_open);
     page.start();
     follow_settings(settings, page);
     commands.handle_keys();
@@ -99,6 +102,10 @@ fn ChatPage() -> impl IntoView {
     let show_branches = Callback::new(move |()| commands.run(PageCommand::Branches));
     let ask_to_delete_all = Callback::new(move |()| ask_to_delete_all(deletes_all));
     let sidebar_actions = page.sidebar_actions(ask_to_delete_all);
+    let show_privacy = Callback::new(move |()| {
+        settings.show(page.chat.conversation.get_untracked());
+        bridge::scroll_to("privacy");
+    });
 
     let title = Memo::new(move |_| sidebar.title(&chat.conversation.get()?));
     Effect::new(move || {
@@ -166,7 +173,7 @@ fn ChatPage() -> impl IntoView {
                 </Show>
                 <ProseLayer services=prose/>
                 <LibraryPage state=library chat act/>
-                <SettingsPage state=settings page library appearance desktop/>
+                <SettingsPage state=settings page library appearance desktop privacy/>
                 <div class="chat" class:behind=move || library.is_open.get() || settings.is_open.get() class:dropping=library.is_dragging>
                 <Show when=move || branches.with(Option::is_some)>
                     <BranchMap
@@ -272,6 +279,7 @@ fn ChatPage() -> impl IntoView {
                     }
                         .into_any()
                 >
+                    <PrivacySign privacy=privacy.privacy on_open=show_privacy/>
                     <ContextMeter view=context panel_open=context_open/>
                 </Composer>
                 </div>
@@ -286,7 +294,7 @@ fn ChatPage() -> impl IntoView {
 }
 
 /// Keeps the status of the model, the list of conversations and the library up to date.
-fn follow_application(commands: Commands) {
+fn follow_application(commands: Commands, privacy: PrivacyState) {
     let Commands { page: Page { chat, sidebar, .. }, library, settings, .. } = commands;
     let n_status_events = StoredValue::new(0_u32);
     spawn_local(async move {
@@ -301,6 +309,7 @@ fn follow_application(commands: Commands) {
             AppEvent::ConversationFolders(folders) => sidebar.folders.set(folders),
             AppEvent::Assistants(assistants) => settings.assistants.set(assistants),
             AppEvent::Do(action) => commands.carry_out(action),
+            AppEvent::Privacy(now) => privacy.privacy.set(Some(now)),
             event => library_changed(library, event),
         };
         bridge::on_changed(on_event).await;

@@ -55,7 +55,8 @@ pub(crate) fn library_changed(state: LibraryState, event: AppEvent) {
         | AppEvent::Conversation(_)
         | AppEvent::ConversationGone(_)
         | AppEvent::ConversationFolders(_)
-        | AppEvent::Assistants(_) => {}
+        | AppEvent::Assistants(_)
+        | AppEvent::Privacy(_) => {}
     }
 }
 

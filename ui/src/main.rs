@@ -16,6 +16,7 @@ mod format;
 mod library_page;
 mod markdown;
 mod outbox;
+mod privacy_page;
 mod prose_page;
 mod settings_page;
 mod state;

@@ -4,9 +4,12 @@ use leptos::{prelude::*, task::spawn_local};
 use lilims_ipc::{AssistantId, Command, ConversationId, Error, Reply, SettingScope};
 
 use crate::bridge;
-use crate::components::{DesktopSettingsView, PageSettings, SettingsActions, SettingsView};
+use crate::components::{
+    DesktopSettingsView, PageSettings, PrivacySettings, SettingsActions, SettingsView,
+};
 use crate::conversations_page::Page;
 use crate::desktop_page::Desktop;
+use crate::privacy_page::PrivacyState;
 use crate::state::settings::SettingsState;
 use crate::state::{LibraryState, appearance::Appearance};
 use crate::text::{self, text};
@@ -24,6 +27,8 @@ pub(crate) fn SettingsPage(
     appearance: Appearance,
     /// How the app lives on a desktop.
     desktop: Desktop,
+    /// What left this device.
+    privacy: PrivacyState,
 ) -> impl IntoView {
     let models = Memo::new(move |_| {
         let names = |it: &lilims_ipc::Library| it.models.iter().map(|it| it.name.clone()).collect();
@@ -36,6 +41,7 @@ pub(crate) fn SettingsPage(
                 <PageSettings appearance query=state.query>
                     <DesktopSettingsView settings=desktop.settings on_change=desktop.on_change query=state.query/>
                 </PageSettings>
+                <PrivacySettings state=privacy query=state.query actions=privacy.actions()/>
             </SettingsView>
         </Show>
     }

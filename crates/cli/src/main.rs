@@ -19,6 +19,7 @@ mod library;
 mod logits;
 mod messages;
 mod options;
+mod privacy;
 mod prompt;
 mod tokenize;
 
@@ -36,6 +37,9 @@ struct Cli {
     /// Worker threads [default: one for each performance core].
     #[arg(long, global = true, value_name = "N", value_parser = options::threads)]
     threads: Option<usize>,
+    /// Make no connection, whatever the command is.
+    #[arg(long, global = true)]
+    sealed: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -66,6 +70,9 @@ enum Command {
     /// List, search, show, export and import the conversations of the app.
     #[command(subcommand)]
     Conversations(conversations::Conversations),
+    /// Show what left this device, or seal Lilims.
+    #[command(subcommand)]
+    Privacy(privacy::Privacy),
     #[command(flatten)]
     Library(library::Command),
 }
@@ -84,6 +91,7 @@ impl Command {
             Self::Eval(command) => command.run(threads),
             Self::Convert(command) => command.run(threads),
             Self::Conversations(command) => command.run(),
+            Self::Privacy(command) => command.run(),
             Self::Library(command) => command.run(threads),
         }
     }
@@ -104,8 +112,11 @@ impl std::error::Error for Reported {}
 fn main() -> ExitCode {
     lilims_core::documents::run_reader_if_requested();
     output::take_over_panics("lilims");
-    let Cli { threads, command } =
+    let Cli { threads, sealed, command } =
         Cli::try_parse().unwrap_or_else(|error| output::exit_with_usage(error));
+    if sealed {
+        lilims_core::privacy::seal_process();
+    }
     match interrupt::install().and_then(|()| command.run(threads)) {
         Err(error) if messages::is_cancelled(&error) => interrupt::exit_code(),
         Err(error) => fail(&error),

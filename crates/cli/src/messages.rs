@@ -97,6 +97,7 @@ pub(crate) fn problem(error: &ipc::Error) -> String {
             "the model's chat template fails on this conversation".to_owned()
         }
         Problem::TokenizerFailed => "the model's tokenizer fails on this text".to_owned(),
+        Problem::Sealed { by } => crate::privacy::sealed(*by),
         Problem::NotAnAccessToken => "this is not an access token".to_owned(),
         Problem::ConversationGone => "the conversation was deleted".to_owned(),
         Problem::ModelNotLoaded => "no model is loaded".to_owned(),

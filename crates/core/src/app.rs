@@ -5,6 +5,7 @@ mod conversations;
 mod desktop;
 mod library;
 mod load;
+mod privacy;
 mod turns;
 
 use std::panic::catch_unwind;
@@ -14,7 +15,9 @@ use std::sync::atomic::AtomicBool;
 use std::thread;
 
 use lilims_hub::{DownloadRow, DownloadState, Downloader};
-use lilims_ipc::{AppEvent, Command, Error, Event, ModelStatus, Reply, Request, Settings};
+use lilims_ipc::{
+    AppEvent, Command, ConnectionAsker, Error, Event, ModelStatus, Reply, Request, Settings,
+};
 use lilims_models::scan::Environment;
 
 use crate::conversations::{Conversations, UNDO};
@@ -83,8 +86,10 @@ impl App {
             let _ = scanned.scan(&Environment::of_process());
             app.0.library_events.notify();
         });
+        let telling = self.clone();
+        tokio::spawn(async move { telling.tell_of_connections().await });
         let Ok(client) = self.client().await else { return };
-        let downloader = Downloader::new(client.clone());
+        let downloader = Downloader::new(client.asked_by(ConnectionAsker::Queue));
         let mut n_done = None;
         let report = move |rows: &[DownloadRow]| {
             let done = rows.iter().filter(|row| row.state == DownloadState::Done).count();
@@ -151,6 +156,7 @@ impl App {
                 let app = self.clone();
                 return blocking(move || desktop::call(&app.0.conversations, &command)).await;
             }
+            command if privacy::is_own(&command) => return self.call_privacy(command).await,
             Command::Attachments { conversation, change } => {
                 let app = self.clone();
                 return blocking(move || {
@@ -179,6 +185,7 @@ impl App {
             | Command::ChooseAndAddFolder
             | Command::ChooseAndAttach { .. }
             | Command::ChooseAndExport { .. }
+            | Command::ChooseAndExportConnections { .. }
             | Command::ChooseAndImportConversations
             | Command::ChooseAndExportAssistants
             | Command::ChooseAndImportAssistants => {

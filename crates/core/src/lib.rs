@@ -31,6 +31,7 @@ mod model_host;
 mod notifier;
 #[cfg(test)]
 mod parrot;
+pub mod privacy;
 mod problem;
 mod settings;
 mod title;

@@ -6,9 +6,8 @@
 
 use std::str::FromStr;
 
-use reqwest::Url;
-
 use crate::Error;
+use crate::egress::Url;
 use crate::library::folder::check_repository;
 
 /// Host names of the hub.

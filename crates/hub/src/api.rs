@@ -1,13 +1,14 @@
 //! Requests to the Hub API of Hugging Face: searches, repositories, files, model cards.
 
+use lilims_ipc::ConnectionPurpose;
 use lilims_models::Unsuitable;
-use reqwest::header::{ETAG, HeaderMap};
-use reqwest::{Method, StatusCode, Url};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::address::Address;
 use crate::client::{Client, Request, check_not_html, redirect_target};
+use crate::egress::header::ETAG;
+use crate::egress::{HeaderMap, Method, Purpose, StatusCode, Url};
 use crate::library::folder::check_repository;
 use crate::{Error, card};
 
@@ -113,9 +114,10 @@ impl Client {
                 query.append_pair("expand[]", field);
             }
         }
-        let json = self.get_json(url.clone(), "search").await?;
+        let purpose = Purpose::new(ConnectionPurpose::Search, "");
+        let json = self.get_json(url.clone(), &purpose).await?;
         let Some(results) = json.as_array() else {
-            return Err(Error::invalid_response(&url, "search", "it is not a list"));
+            return Err(Error::invalid_response(&url, &purpose, "it is not a list"));
         };
         let fits = |result: &SearchResult| match (search.max_parameters, result.parameters) {
             (Some(max), Some(parameters)) => parameters <= max,
@@ -131,7 +133,7 @@ impl Client {
     pub async fn repository(&self, name: &str, revision: &str) -> Result<Repository, Error> {
         let mut url = self.api_url(name, revision)?;
         url.query_pairs_mut().append_pair("blobs", "true");
-        let purpose = format!("look at {name}");
+        let purpose = Purpose::new(ConnectionPurpose::Repository, name);
         let json = self.get_json(url.clone(), &purpose).await?;
         if !json.is_object() {
             return Err(Error::invalid_response(&url, &purpose, "it is not an object"));
@@ -157,7 +159,7 @@ impl Client {
     /// As for [`Client::repository`].
     pub async fn card(&self, name: &str, revision: &str) -> Result<String, Error> {
         let url = self.file_url(name, revision, "README.md")?;
-        match self.get_text(url, &format!("read the card of {name}")).await {
+        match self.get_text(url, &Purpose::new(ConnectionPurpose::Card, name)).await {
             Ok(text) => Ok(card::sanitise(&text)),
             Err(Error::NotFound { .. }) => Ok(String::new()),
             Err(error) => Err(error),
@@ -171,7 +173,7 @@ impl Client {
         revision: &str,
         file: &str,
     ) -> Result<FileInfo, Error> {
-        let purpose = format!("look at {file} of {repository}");
+        let purpose = Purpose::of_file(ConnectionPurpose::FileInfo, repository, file);
         let mut url = self.file_url(repository, revision, file)?;
         for _ in 0..MAX_RENAMES {
             let (method, headers) = (Method::HEAD, HeaderMap::new());
@@ -201,7 +203,7 @@ impl Client {
         file: &str,
         len: u64,
     ) -> Result<(Vec<u8>, u64), Error> {
-        let purpose = format!("read the header of {file} of {repository}");
+        let purpose = Purpose::of_file(ConnectionPurpose::Header, repository, file);
         let info = self.file_info(repository, revision, file).await?;
         let len = len.min(info.total_bytes);
         let url = self.file_url(repository, &info.commit, file)?;
@@ -219,7 +221,7 @@ impl Client {
         }
         let mut bytes = Vec::new();
         while (bytes.len() as u64) < len {
-            let Some(part) = self.next_bytes(&mut response).await? else {
+            let Some(part) = response.chunk().await? else {
                 let message = "it is too short";
                 return Err(Error::transient_response(response.url(), &purpose, message));
             };
@@ -229,7 +231,7 @@ impl Client {
         Ok((bytes, info.total_bytes))
     }
 
-    async fn get_json(&self, url: Url, purpose: &str) -> Result<Value, Error> {
+    async fn get_json(&self, url: Url, purpose: &Purpose) -> Result<Value, Error> {
         let text = self.get_text(url.clone(), purpose).await?;
         serde_json::from_str(&text)
             .map_err(|error| Error::invalid_response(&url, purpose, &error.to_string()))

@@ -1,9 +1,8 @@
-//! The HTTP client of a hub: URLs, redirects, the access token, the log of connections.
+//! The client of a hub: URLs, redirects, the access token. Its connections pass [`Egress`].
 //!
-//! Redirects are followed here and not by `reqwest`, so that each connection is logged, loops and
-//! downgrades from `https` to `http` are rejected, and the token is sent to the hub alone. The token
-//! is sent only after the hub has refused a request without it. While a hub requests a pause, no
-//! request is sent to it.
+//! Redirects are followed here, so that each is logged, loops and downgrades from `https` to `http` are
+//! rejected, and the token is sent to the hub alone. The token is sent only after the hub has refused a
+//! request without it. While a hub requests a pause, no request is sent to it.
 //!
 //! [`response`] decides what an unsuccessful response means.
 
@@ -14,11 +13,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hf_hub::{Repo, RepoType};
+use lilims_ipc::ConnectionAsker;
 use parking_lot::Mutex;
-use reqwest::header::{AUTHORIZATION, HeaderMap};
-use reqwest::{Method, Response, StatusCode, Url};
 
-use crate::blocking::blocking;
+use crate::egress::header::AUTHORIZATION;
+use crate::egress::{Answer, Egress, HeaderMap, Method, Outgoing, Purpose, StatusCode, Url, host};
 use crate::library::folder::check_repository;
 use crate::timeouts::Timeouts;
 use crate::token::AccessToken;
@@ -37,9 +36,8 @@ const MAX_RESPONSE_BYTES: usize = 32 << 20;
 /// process should have only one.
 #[derive(Clone)]
 pub struct Client {
-    http: reqwest::Client,
+    egress: Egress,
     endpoint: Url,
-    library: Arc<Library>,
     token: Arc<AccessToken>,
     /// Requested pauses by [`pause_key`]: when each ends, and the status of the response.
     pauses: Arc<Mutex<HashMap<String, (Instant, u16)>>>,
@@ -51,21 +49,23 @@ pub(crate) struct Request<'a> {
     pub(crate) method: Method,
     pub(crate) url: Url,
     pub(crate) headers: HeaderMap,
-    /// For the log and for errors, such as `download owner/name/file.gguf`.
-    pub(crate) purpose: &'a str,
+    pub(crate) purpose: &'a Purpose,
 }
 
 impl Client {
-    /// Creates a client of the hub that `HF_ENDPOINT` names, by default Hugging Face.
+    /// Creates a client of the hub that `HF_ENDPOINT` names, by default Hugging Face, for requests of
+    /// `asker`.
     ///
     /// # Errors
     /// [`Error::Endpoint`]; [`Error::Network`] if TLS is not available.
-    pub fn from_env(library: Arc<Library>) -> Result<Self, Error> {
+    pub fn from_env(library: Arc<Library>, asker: ConnectionAsker) -> Result<Self, Error> {
         let endpoint = std::env::var("HF_ENDPOINT").ok().filter(|text| !text.is_empty());
-        Self::new(library, endpoint.as_deref().unwrap_or(ENDPOINT), Timeouts::default())
+        let endpoint = endpoint.as_deref().unwrap_or(ENDPOINT);
+        let client = Self::new(library, endpoint, Timeouts::default())?;
+        Ok(client.asked_by(asker))
     }
 
-    /// Creates a client of the hub at `endpoint`. Proxies come from the environment.
+    /// Creates a client of the hub at `endpoint`.
     ///
     /// # Errors
     /// As for [`Client::from_env`].
@@ -75,16 +75,9 @@ impl Client {
         if !matches!(endpoint.scheme(), "http" | "https") || endpoint.host().is_none() {
             return Err(invalid());
         }
-        let http = reqwest::Client::builder()
-            .user_agent(concat!("lilims/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(timeouts.connect)
-            // Several ranges of a file over one HTTP/2 connection would share its flow control.
-            .http1_only()
-            .build()
-            .map_err(|error| Error::network(&endpoint, &error))?;
+        let egress = Egress::new(library, ConnectionAsker::Other, timeouts)?;
         let token = Arc::new(AccessToken::new(endpoint.origin().ascii_serialization(), None));
-        Ok(Self { http, endpoint, library, token, pauses: Arc::default(), timeouts })
+        Ok(Self { egress, endpoint, token, pauses: Arc::default(), timeouts })
     }
 
     /// Uses `token`, or no token at all, instead of the one that this machine stores.
@@ -94,9 +87,20 @@ impl Client {
         Self { token: Arc::new(AccessToken::new(origin, Some(token))), ..self }
     }
 
+    /// The same client, with requests of `asker`.
+    #[must_use]
+    pub fn asked_by(&self, asker: ConnectionAsker) -> Self {
+        Self { egress: self.egress.asked_by(asker), ..self.clone() }
+    }
+
+    /// The door that its connections pass.
+    pub fn egress(&self) -> &Egress {
+        &self.egress
+    }
+
     /// The library whose log records the connections.
     pub fn library(&self) -> &Arc<Library> {
-        &self.library
+        self.egress.library()
     }
 
     /// The hub's host name.
@@ -145,13 +149,13 @@ impl Client {
     }
 
     /// Fetches a text, following redirects.
-    pub(crate) async fn get_text(&self, url: Url, purpose: &str) -> Result<String, Error> {
+    pub(crate) async fn get_text(&self, url: Url, purpose: &Purpose) -> Result<String, Error> {
         let request = Request { method: Method::GET, url, headers: HeaderMap::new(), purpose };
         let mut response = self.send_following(request).await?;
         check_not_html(&response, purpose)?;
         let url = response.url().clone();
         let mut bytes = Vec::new();
-        while let Some(part) = self.next_bytes(&mut response).await? {
+        while let Some(part) = response.chunk().await? {
             if bytes.len() + part.len() > MAX_RESPONSE_BYTES {
                 return Err(Error::invalid_response(&url, purpose, "it is too long"));
             }
@@ -161,27 +165,11 @@ impl Client {
             .map_err(|_| Error::invalid_response(&url, purpose, "it is not UTF-8"))
     }
 
-    /// The next bytes of a response; `None` at its end.
-    ///
-    /// # Errors
-    /// [`Error::Network`], also after [`Timeouts::read`].
-    pub(crate) async fn next_bytes(
-        &self,
-        response: &mut Response,
-    ) -> Result<Option<bytes::Bytes>, Error> {
-        let url = response.url().clone();
-        match tokio::time::timeout(self.timeouts.read, response.chunk()).await {
-            Ok(Ok(bytes)) => Ok(bytes),
-            Ok(Err(error)) => Err(Error::network(&url, &error)),
-            Err(_) => Err(Error::timeout(&url)),
-        }
-    }
-
     /// Sends a request and follows redirects.
     ///
     /// # Errors
     /// As for [`Client::send`]; [`Error::Answer`] for too many redirects.
-    pub(crate) async fn send_following(&self, mut request: Request<'_>) -> Result<Response, Error> {
+    pub(crate) async fn send_following(&self, mut request: Request<'_>) -> Result<Answer, Error> {
         for _ in 0..MAX_REDIRECTS {
             let response = self.send(&request).await?;
             if !response.status().is_redirection() {
@@ -198,7 +186,7 @@ impl Client {
     /// # Errors
     /// What [`response`] makes of an error status; [`Error::Network`]; [`Error::Status`] while the
     /// hub requests a pause.
-    pub(crate) async fn send(&self, request: &Request<'_>) -> Result<Response, Error> {
+    pub(crate) async fn send(&self, request: &Request<'_>) -> Result<Answer, Error> {
         self.check_pause(request)?;
         let token = self.token.known().filter(|_| self.is_endpoint(&request.url));
         let first = self.send_once(request, token.as_deref()).await?;
@@ -214,8 +202,8 @@ impl Client {
     async fn retry_with_token(
         &self,
         request: &Request<'_>,
-        first: Response,
-    ) -> Result<Response, Error> {
+        first: Answer,
+    ) -> Result<Answer, Error> {
         let may_help = matches!(first.status().as_u16(), 401 | 403 | 429);
         if !may_help || !self.is_endpoint(&request.url) {
             return Ok(first);
@@ -235,8 +223,8 @@ impl Client {
         &self,
         request: &Request<'_>,
         token: &str,
-        first: Response,
-    ) -> Result<Response, Error> {
+        first: Answer,
+    ) -> Result<Answer, Error> {
         match first.status() {
             StatusCode::UNAUTHORIZED => {
                 self.token.reject(token.to_owned());
@@ -262,40 +250,23 @@ impl Client {
             pauses.remove(&key);
             return Ok(());
         }
-        let (what, host) = (request.purpose.to_owned(), host(&request.url));
+        let (what, host) = (request.purpose.to_string(), host(&request.url));
         // Whole seconds, and no earlier than the pause ends.
         let retry_after = Some(Duration::from_secs(left.as_secs() + 1));
         Err(Error::Status { what, host, status, retry_after })
     }
 
-    /// Sends a request and logs the connection.
-    async fn send_once(
-        &self,
-        request: &Request<'_>,
-        token: Option<&str>,
-    ) -> Result<Response, Error> {
+    /// Sends a request, with `token` if it goes to the hub itself.
+    async fn send_once(&self, request: &Request<'_>, token: Option<&str>) -> Result<Answer, Error> {
         let url = &request.url;
-        let mut builder =
-            self.http.request(request.method.clone(), url.clone()).headers(request.headers.clone());
-        if let Some(token) = token.filter(|_| self.is_endpoint(url)) {
-            builder = builder.header(AUTHORIZATION, format!("Bearer {token}"));
+        let mut headers = request.headers.clone();
+        let token = token.filter(|_| self.is_endpoint(url));
+        // A token with other characters cannot be sent.
+        if let Some(value) = token.and_then(|token| format!("Bearer {token}").parse().ok()) {
+            headers.insert(AUTHORIZATION, value);
         }
-        let result = match tokio::time::timeout(self.timeouts.read, builder.send()).await {
-            Ok(result) => result.map_err(|error| Error::network(url, &error)),
-            Err(_) => Err(Error::timeout(url)),
-        };
-        let outcome = match &result {
-            Ok(response) => response.status().as_u16().to_string(),
-            Err(error) => error_code(error),
-        };
-        self.log(host(url), request.purpose.to_owned(), outcome).await;
-        result
-    }
-
-    /// Logs a connection. A failure to log does not fail the connection.
-    async fn log(&self, host: String, purpose: String, outcome: String) {
-        let library = Arc::clone(&self.library);
-        let _ = blocking(move || library.log_connection(&host, &purpose, &outcome)).await;
+        let (method, purpose) = (request.method.clone(), request.purpose);
+        self.egress.send(Outgoing { method, url, headers, body: Vec::new(), purpose }).await
     }
 }
 
@@ -309,18 +280,6 @@ fn repo(repository: &str, revision: &str) -> Result<Repo, Error> {
 fn pause_key(url: &Url) -> String {
     let part = if url.path().contains("/api/") { "api" } else { "files" };
     format!("{} {part}", host(url))
-}
-
-/// The JSON of an error's code, for the log.
-fn error_code(error: &Error) -> String {
-    let problem = lilims_ipc::Error::from(error).problem;
-    serde_json::to_string(&problem).expect("a problem is plain data")
-}
-
-/// Host, and port unless it is the default.
-pub(crate) fn host(url: &Url) -> String {
-    let host = url.host_str().unwrap_or_default();
-    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
 #[cfg(test)]

@@ -5,10 +5,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use lilims_ipc::TokenProblem;
-use reqwest::Url;
+use lilims_ipc::{SealedBy, TokenProblem};
 
-use crate::client::host;
+use crate::egress::{Purpose, Url, host};
 use crate::retry_after::MAX_REQUESTED_WAIT;
 
 /// An error of the library or the hub.
@@ -194,6 +193,12 @@ pub enum Error {
         /// The pause that it requests.
         retry_after: Option<Duration>,
     },
+    /// Lilims is sealed: no connection is made.
+    #[error("sealed: no connection is made")]
+    Sealed {
+        /// By what.
+        by: SealedBy,
+    },
     /// A server cannot be reached, or the connection failed.
     #[error("{host} cannot be reached: {message}")]
     Network {
@@ -325,30 +330,15 @@ impl Error {
         |error| Self::io(path)(error.into())
     }
 
-    /// Converts an error of `reqwest`. Only the innermost cause is kept, such as `connection refused`
-    /// or `dns error`: the others repeat the URL.
-    pub(crate) fn network(url: &Url, error: &reqwest::Error) -> Self {
-        let mut cause: &dyn StdError = error;
-        while let Some(source) = cause.source() {
-            cause = source;
-        }
-        Self::Network { host: host(url), message: cause.to_string() }
-    }
-
-    /// No bytes arrived in time.
-    pub(crate) fn timeout(url: &Url) -> Self {
-        Self::Network { host: host(url), message: "timed out".to_owned() }
-    }
-
     /// An invalid response that a retry would not change.
-    pub(crate) fn invalid_response(url: &Url, what: &str, message: &str) -> Self {
-        let (what, message) = (what.to_owned(), message.to_owned());
+    pub(crate) fn invalid_response(url: &Url, what: &Purpose, message: &str) -> Self {
+        let (what, message) = (what.to_string(), message.to_owned());
         Self::InvalidResponse { what, host: host(url), message, is_permanent: true }
     }
 
     /// An invalid response that a retry may change.
-    pub(crate) fn transient_response(url: &Url, what: &str, message: &str) -> Self {
-        let (what, message) = (what.to_owned(), message.to_owned());
+    pub(crate) fn transient_response(url: &Url, what: &Purpose, message: &str) -> Self {
+        let (what, message) = (what.to_string(), message.to_owned());
         Self::InvalidResponse { what, host: host(url), message, is_permanent: false }
     }
 

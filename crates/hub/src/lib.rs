@@ -5,7 +5,7 @@
 //! the library's queue of downloads. A file becomes a model only after its hash has been verified;
 //! an interrupted download resumes where it stopped.
 //!
-//! No other crate opens network connections, except for telemetry. This crate does not know the
+//! [`Egress`] is the door out: no other code opens network connections. This crate does not know the
 //! engine and loads no models. SQLite and file calls block, so async code runs them on tokio's
 //! blocking threads.
 
@@ -15,6 +15,7 @@ mod blocking;
 mod card;
 mod client;
 mod download;
+mod egress;
 mod error;
 mod library;
 mod problem;
@@ -26,12 +27,13 @@ pub use address::Address;
 pub use api::{Repository, RepositoryFile, Search, SearchResult};
 pub use client::Client;
 pub use download::{Downloader, Outcome, Verified};
+pub use egress::{Egress, PostAnswer};
 pub use error::Error;
 pub use library::folder::disk_bytes;
 pub use library::{
     DownloadProgress, DownloadRow, DownloadState, Entry, Library, Limits, LockGuard,
     LoggedConnection, OngoingConversion, Peak, Plan, PlannedModel, Published, Rebuilt, Scanned,
-    Source, Storage,
+    Source, Storage, seal_process,
 };
 pub use problem::{owner_of, unsuitable};
 pub use timeouts::Timeouts;

@@ -24,6 +24,7 @@ fn problem(error: &Error) -> Problem {
     let text = |text: &str| bounded(text, MAX_TEXT_CHARS);
     let path = |path: &std::path::Path| text(&path.display().to_string());
     match error {
+        Error::Sealed { by } => Problem::Sealed { by: *by },
         Error::Network { host, .. } | Error::InvalidResponse { host, is_permanent: false, .. } => {
             Problem::HubUnreachable { host: text(host) }
         }

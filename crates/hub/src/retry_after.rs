@@ -5,7 +5,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use crate::egress::HeaderMap;
+use crate::egress::header::RETRY_AFTER;
 
 /// The longest pause that is waited for; longer ones are errors.
 pub(crate) const MAX_REQUESTED_WAIT: Duration = Duration::from_secs(3600);
@@ -82,7 +83,8 @@ fn until(at: SystemTime) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use reqwest::header::{HeaderName, HeaderValue};
+    use crate::egress::HeaderValue;
+    use crate::egress::header::HeaderName;
 
     use super::*;
 

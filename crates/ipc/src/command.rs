@@ -4,11 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Assistant, AssistantId, Assistants, AttachmentChange, Attachments, BranchNode, CatalogueModel,
-    CodeRun, Conversation, ConversationChange, ConversationFolder, ConversationHead,
+    CodeRun, ConnectionLog, Conversation, ConversationChange, ConversationFolder, ConversationHead,
     ConversationId, ConversationList, Conversion, ConversionOffer, ConversionRequest,
     DesktopSettings, Download, DownloadPlan, ExactPrompt, ExportFormat, Fit, FolderId, Formula,
-    ImportReport, Library, Limits, MathPiece, MessageId, ModelStatus, Overflow, PageAction, Report,
-    Repository, Search, SearchHit, SearchResult, Setting, SettingRow, SettingScope, SettingValue,
+    ImportReport, Library, Limits, MathPiece, MessageId, ModelStatus, Overflow, PageAction,
+    Privacy, Report, Repository, Search, SearchHit, SearchResult, Setting, SettingRow,
+    SettingScope, SettingValue, TelemetryPreview,
 };
 
 /// A request to the application. Each variant names the reply that it gets; without one, that is
@@ -399,6 +400,39 @@ pub enum Command {
         limits: Limits,
     },
 
+    /// What left this device and what may leave it: [`Reply::Privacy`].
+    Privacy,
+    /// The log of connections: [`Reply::Connections`].
+    Connections {
+        /// Words that a host or a subject has; empty for all.
+        filter: String,
+    },
+    /// Deletes the log of connections: [`Reply::Privacy`].
+    ClearConnections,
+    /// Lets the user choose a file, and exports the log of connections to it: as
+    /// [`Command::ChooseAndExport`].
+    ChooseAndExportConnections {
+        /// The proposed name of the file, without an extension.
+        name: String,
+    },
+    /// Exports the log of connections to a file, as comma-separated values: [`Reply::Exported`].
+    ExportConnections {
+        /// The file.
+        path: String,
+    },
+    /// Seals Lilims or opens it: [`Reply::Privacy`]. Sealed, it makes no connection.
+    SetSealed {
+        /// Whether it is sealed.
+        is_sealed: bool,
+    },
+    /// Switches telemetry on or off: [`Reply::Privacy`]. Off deletes what waits to be sent.
+    SetTelemetry {
+        /// Whether it is on.
+        is_on: bool,
+    },
+    /// What telemetry sends next, or an example of it: [`Reply::TelemetryPreview`].
+    TelemetryPreview,
+
     /// The types that a model can be converted to: [`Reply::Offer`].
     ConversionOffer {
         /// Its short name.
@@ -493,6 +527,12 @@ pub enum Reply {
     Plan(DownloadPlan),
     /// All downloads.
     Downloads(Vec<Download>),
+    /// What left this device and what may leave it.
+    Privacy(Privacy),
+    /// The log of connections.
+    Connections(ConnectionLog),
+    /// What telemetry sends.
+    TelemetryPreview(TelemetryPreview),
     /// What a model could become.
     Offer(ConversionOffer),
     /// The running or last conversion.
@@ -526,6 +566,8 @@ pub enum AppEvent {
     Downloads(Vec<Download>),
     /// The conversion, at most four times a second.
     Conversion(Option<Conversion>),
+    /// A connection was made, or what may leave the device has changed.
+    Privacy(Privacy),
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ForeignKind, Owner, Unsuitable};
+use crate::{ForeignKind, Owner, SealedBy, Unsuitable};
 
 #[cfg(not(target_arch = "wasm32"))]
 mod stored;
@@ -181,6 +181,11 @@ pub enum Problem {
         known: u64,
     },
 
+    /// Lilims is sealed: no connection is made.
+    Sealed {
+        /// By what.
+        by: SealedBy,
+    },
     /// What was given is not an access token.
     NotAnAccessToken,
     /// The hub cannot be reached.

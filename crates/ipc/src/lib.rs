@@ -13,6 +13,7 @@ mod error;
 mod exact_prompt;
 mod exchange;
 mod library;
+mod privacy;
 mod settings;
 mod text;
 pub mod wire;
@@ -44,6 +45,10 @@ pub use library::{
     FitPart, FitPartKind, ImportFailure, Library, LibraryModel, LibraryNote, Limits, MemorySource,
     Owner, Place, PlannedModel, Report, Repository, RepositoryFile, Search, SearchResult,
     SkipReason, SkippedFile, StayReason, Storage, Suggestion, Unsuitable, Verdict,
+};
+pub use privacy::{
+    ConnectionAnswer, ConnectionAsker, ConnectionLog, ConnectionPurpose, LastConnection,
+    LoggedConnections, Privacy, SealedBy, TelemetryPreview, TelemetryState,
 };
 use serde::{Deserialize, Serialize};
 pub use settings::{

@@ -15,6 +15,7 @@
 //! application are stored as JSON of a code and its arguments, which this crate does not look into.
 
 mod assistants;
+mod connections;
 mod conversations;
 mod copies;
 mod documents;
@@ -36,6 +37,9 @@ use parking_lot::{Mutex, MutexGuard};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 pub use assistants::{Assistant, AssistantKind};
+pub use connections::{
+    ConnectionEnd, LastConnection, LoggedConnection, MAX_LOGGED_CONNECTIONS, NewConnection,
+};
 pub use conversations::{
     AttachmentId, Conversation, ConversationChange, ConversationHead, ConversationId, Delta, Draft,
     DraftAttachment, Emptied, Ending, Folder, FolderId, Inserted, Message, MessageId, MessageState,
@@ -47,7 +51,7 @@ pub use downloads::{DownloadChange, DownloadState, QueuedDownload, Source};
 pub use error::Error;
 pub use import::Imported;
 pub use locks::{LockGuard, Locks};
-pub use logs::{LoggedConnection, MAX_LOGGED_CONNECTIONS, Peak};
+pub use logs::Peak;
 pub use models::{BUNDLED_OWNER, Model};
 pub use open::Restored;
 pub use salvage::Salvaged;

@@ -17,6 +17,7 @@ const MIGRATIONS: &[Migration] = &[
     |transaction| transaction.execute_batch(SECOND),
     |transaction| transaction.execute_batch(THIRD),
     |transaction| transaction.execute_batch(DRAFT_ATTACHMENTS),
+    |transaction| transaction.execute_batch(CONNECTION_DETAILS),
 ];
 
 /// The version that this program writes.
@@ -205,13 +206,22 @@ const DRAFT_ATTACHMENTS: &str = "
     CREATE INDEX draft_attachments_by_conversation ON draft_attachments (conversation);
 ";
 
+/// What a connection was about, who asked for it, where it led, and its bytes each way.
+const CONNECTION_DETAILS: &str = "
+    ALTER TABLE connections ADD COLUMN subject TEXT NOT NULL DEFAULT '';
+    ALTER TABLE connections ADD COLUMN asker TEXT NOT NULL DEFAULT '';
+    ALTER TABLE connections ADD COLUMN address TEXT;
+    ALTER TABLE connections ADD COLUMN sent INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE connections ADD COLUMN received INTEGER NOT NULL DEFAULT 0;
+";
+
 /// The tables and the columns that are read of each, in the order of their insertion.
 pub(crate) const COLUMNS: &[(&str, &str)] = &[
     ("models", crate::models::COLUMNS),
     ("downloads", crate::downloads::COLUMNS),
     ("folders", "path"),
     ("peaks", "model, family, weights, estimated, measured"),
-    ("connections", "at_ms, host, purpose, outcome"),
+    ("connections", "at_ms, host, purpose, outcome, subject, asker, address, sent, received"),
     ("settings", "key, value"),
     ("assistants", crate::assistants::COLUMNS),
     ("conversation_folders", "id, name, created_ms"),

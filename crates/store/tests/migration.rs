@@ -81,8 +81,8 @@ fn check_library(store: &Store) {
     assert_eq!(store.folders().unwrap(), [Path::new("/lilims-fixture/theirs")]);
     assert_eq!(store.peaks().unwrap()[0].measured_bytes, 210);
     let connections = store.connections(9).unwrap();
-    assert_eq!(connections[1].outcome, "200");
-    let outcome: Value = serde_json::from_str(&connections[0].outcome).unwrap();
+    assert_eq!(connections[1].end.outcome, "200");
+    let outcome: Value = serde_json::from_str(&connections[0].end.outcome).unwrap();
     assert_eq!(outcome["code"], json!("unknown"));
 }
 

@@ -1,6 +1,8 @@
 //! Settings that parse, that do not, and that this version does not know; the log of connections.
 
-use lilims_store::{Error, MAX_LOGGED_CONNECTIONS, Store, database_path};
+use lilims_store::{
+    ConnectionEnd, Error, MAX_LOGGED_CONNECTIONS, NewConnection, Store, database_path,
+};
 use serde::{Deserialize, Serialize};
 
 /// What a caller reads: a container with a default, to which a version added a field.
@@ -67,10 +69,30 @@ fn the_log_of_connections_is_bounded_and_newest_first() {
             [MAX_LOGGED_CONNECTIONS],
         )
         .unwrap();
-    store.log_connection("hub", "download a/b", "206").unwrap();
+    let download = NewConnection {
+        host: "hub".into(),
+        purpose: "download".into(),
+        subject: "a/b".into(),
+        asker: "window".into(),
+    };
+    let id = store.begin_connection(&download).unwrap();
+    assert_eq!(store.connections(1).unwrap()[0].end, ConnectionEnd::default());
+    let end = ConnectionEnd {
+        address: Some("10.0.0.1:443".into()),
+        outcome: "206".into(),
+        sent_bytes: 5,
+        received_bytes: 7,
+    };
+    store.note_connection(id, &end).unwrap();
     let all = store.connections(u32::MAX).unwrap();
     assert_eq!(all.len(), MAX_LOGGED_CONNECTIONS as usize);
-    assert_eq!((all[0].host.as_str(), all[0].outcome.as_str()), ("hub", "206"));
+    assert_eq!((&all[0].what, &all[0].end), (&download, &end));
     assert_eq!(all.last().unwrap().at_ms, 2);
     assert_eq!(store.connections(1).unwrap(), all[..1]);
+
+    let last = store.last_connection().unwrap().unwrap();
+    assert_eq!((last.at_ms, last.host.as_str()), (all[0].at_ms, "hub"));
+    store.clear_connections().unwrap();
+    assert_eq!(store.connections(9).unwrap(), []);
+    assert_eq!(store.last_connection().unwrap(), Some(last), "it stays known after clearing");
 }

@@ -1,9 +1,14 @@
 //! The client's API requests, and the error messages for the hub's refusals.
 
 use lilims_hub::{Error, Search};
+use lilims_ipc::SealedBy;
 use lilims_tests::hub_server::{Fault, FaultPlan, FaultRule, GateKind, GgufSummary, Target};
 
 use super::*;
+
+/// The bytes of files come slowly for some seconds.
+const SLOWLY: Fault =
+    Fault::Drip { piece_bytes: 1000, pause: Duration::from_millis(5), slow_bytes: 1 << 20 };
 
 fn summary(total: u64) -> GgufSummary {
     GgufSummary { total, architecture: "llama".to_owned(), context_length: 2048 }
@@ -170,7 +175,8 @@ async fn every_connection_is_logged() {
     let log = store.library.connections().unwrap();
     let (hub_host, cdn_host) = (hub.endpoint(), hub.cdn_endpoint());
     let (hub_host, cdn_host) = (&hub_host["http://".len()..], &cdn_host["http://".len()..]);
-    let mut logged: Vec<_> = log.iter().rev().map(|it| (it.host.as_str(), &*it.outcome)).collect();
+    let mut logged: Vec<_> =
+        log.iter().rev().map(|it| (it.what.host.as_str(), &*it.end.outcome)).collect();
     // The failed connection is only in our log.
     let nowhere = logged.iter().position(|it| it.0 != hub_host && it.0 != cdn_host).unwrap();
     assert!(logged.remove(nowhere).1.contains("hub-unreachable"), "the log holds codes");
@@ -181,6 +187,40 @@ async fn every_connection_is_logged() {
         .collect();
     let asked: Vec<_> = asked.iter().map(|(host, status)| (*host, status.as_str())).collect();
     assert_eq!(logged, asked);
-    assert!(log.iter().any(|it| it.purpose == format!("download {FILE} of {ID}")), "{log:?}");
-    assert!(log.iter().any(|it| it.purpose == "search"));
+    let of = |purpose: &'static str| log.iter().filter(move |it| it.what.purpose == purpose);
+    assert!(of("download").all(|it| it.what.subject == format!("{ID}/{FILE}")), "{log:?}");
+    assert_eq!((of("search").count(), of("search").next().unwrap().what.subject.as_str()), (1, ""));
+    let answered: Vec<_> = log.iter().filter(|it| it.end.outcome.len() == 3).collect();
+    assert!(
+        answered.iter().all(|it| it.end.address.as_ref().is_some_and(|it| it.starts_with("127.")))
+    );
+    assert!(
+        answered.iter().all(|it| it.end.sent_bytes > 100 && it.end.received_bytes > 50),
+        "{log:?}"
+    );
+    let received: u64 = of("download").map(|it| it.end.received_bytes).sum();
+    assert!(received >= 1 << 20, "the file's bytes are counted: {received}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sealed_nothing_passes_and_downloads_wait() {
+    let hub = hub_with(&model(116, 24 << 20));
+    hub.set_faults(FaultPlan::new(0, [FaultRule::always(Target::Bytes, SLOWLY)]));
+    let store = Store::of(&hub);
+    let id = store.library.enqueue(&source()).unwrap();
+    let downloader = store.downloader();
+    let pulled = tokio::spawn(async move { downloader.run_until_done(id, |_| ()).await });
+    until("bytes arrive", || hub.requests().iter().any(|it| it.host == Host::Cdn)).await;
+    store.library.set_sealed(true).unwrap();
+    let outcome = pulled.await.unwrap();
+    assert!(matches!(outcome, Err(Error::Sealed { by: SealedBy::Setting })), "{outcome:?}");
+    hub.set_faults(FaultPlan::none());
+    let n_requests = hub.requests().len();
+    let sealed = store.client.search(&Search::default()).await;
+    assert!(matches!(sealed, Err(Error::Sealed { .. })), "{sealed:?}");
+    let n_logged = store.library.connections().unwrap().len();
+    assert_eq!(hub.requests().len(), n_requests, "nothing has passed");
+    store.library.set_sealed(false).unwrap();
+    assert!(matches!(store.pull().await, Outcome::Done(_)), "it goes on where it was");
+    assert!(store.library.connections().unwrap().len() > n_logged);
 }

@@ -75,7 +75,7 @@ fn does_its_job() {
             println!("path={}", entry.path.display());
         }
         "nothing" => {
-            Client::from_env(library).unwrap();
+            Client::from_env(library, ConnectionAsker::Other).unwrap();
         }
         other => panic!("unknown job {other}"),
     }

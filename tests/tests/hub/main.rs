@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use lilims_gguf::{TensorType, Value, Writer};
 use lilims_hub::{Client, DownloadRow, Downloader, Library, Outcome, Source, Timeouts};
-use lilims_ipc::Problem;
+use lilims_ipc::{ConnectionAsker, Problem};
 use lilims_tests::hub_server::{Content, Host, HubServer, Repo};
 use tempfile::TempDir;
 

@@ -12,7 +12,7 @@ use super::*;
 /// A child's job on a disk of 8 MB: a model of 5 MB does not fit beside another file, and fits
 /// after that is removed.
 pub(crate) async fn fill_disk(library: &Arc<Library>) {
-    let client = Client::from_env(library.clone()).unwrap();
+    let client = Client::from_env(library.clone(), ConnectionAsker::Other).unwrap();
     let ballast = library.root().join(".ballast");
     fs::write(&ballast, vec![1; 4 << 20]).unwrap();
     let id = library.enqueue(&source()).unwrap();

@@ -258,6 +258,24 @@ pub(crate) fn patch(element: &web_sys::Element, html: &str) {
     let _ = patch.and_then(|it| it.call2(&JsValue::UNDEFINED, element, &html.into()));
 }
 
+/// A date with its time of day in a language.
+#[cfg(target_arch = "wasm32")]
+pub(crate) fn date_time(ms: f64, language: &str) -> String {
+    let options = Object::new();
+    let set = |name: &str, style: &str| Reflect::set(&options, &name.into(), &style.into());
+    let _ = set("dateStyle", "medium").and_then(|_| set("timeStyle", "short"));
+    js_sys::Date::new(&ms.into()).to_locale_string(language, &options).into()
+}
+
+/// Scrolls to the element with this id, once it is drawn.
+pub(crate) fn scroll_to(id: &'static str) {
+    leptos::prelude::request_animation_frame(move || {
+        if let Some(element) = window().document().and_then(|it| it.get_element_by_id(id)) {
+            element.scroll_into_view();
+        }
+    });
+}
+
 /// Returns the current time and time zone.
 pub(crate) fn clock() -> Clock {
     let now = js_sys::Date::new_0();

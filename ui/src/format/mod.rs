@@ -13,7 +13,7 @@ pub(crate) use conversions::{
 pub(crate) use models::{
     bytes, download_progress, large_count, parameters, rate, time_left, typed_gigabytes, verdict,
 };
-pub(crate) use times::{Clock, last_used, period};
+pub(crate) use times::{Clock, date_time, last_used, period};
 pub(crate) use untrusted::{visible_name, visible_text};
 
 use lilims_ipc::{Finish, ModelInfo, Stats};

@@ -53,6 +53,14 @@ fn ago(ms: i64, clock: Clock) -> String {
     }
 }
 
+/// A date with its time of day, as the browser writes it in the page's language.
+pub(crate) fn date_time(ms: u64) -> String {
+    #[cfg(target_arch = "wasm32")]
+    return crate::bridge::date_time(ms as f64, crate::text::chosen());
+    #[cfg(not(target_arch = "wasm32"))]
+    ms.to_string()
+}
+
 /// The group of a time in a list of conversations: `Today`, `Previous 7 days`, `October`.
 pub(crate) fn period(ms: u64, clock: Clock) -> String {
     let today = clock.day(clock.now_ms);

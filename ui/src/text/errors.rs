@@ -2,7 +2,7 @@
 //!
 //! Technical details are not part of the sentence; components show [`Error::detail`] folded away.
 
-use lilims_ipc::{Error, ForeignKind, Owner, Problem, TokenProblem};
+use lilims_ipc::{Error, ForeignKind, Owner, Problem, SealedBy, TokenProblem};
 
 use super::facts::unsuitable;
 use super::text;
@@ -48,6 +48,12 @@ fn problem(problem: &Problem) -> String {
         ),
         Problem::TemplateFailed => text!(error.template_failed).into(),
         Problem::TokenizerFailed => text!(error.tokenizer_failed).into(),
+        Problem::Sealed { by } => match by {
+            SealedBy::Build => text!(error.sealed_build),
+            SealedBy::Start => text!(error.sealed_start),
+            SealedBy::Setting => text!(error.sealed_setting),
+        }
+        .into(),
         Problem::NotAnAccessToken => text!(error.not_an_access_token).into(),
         Problem::ConversationGone => text!(error.conversation_gone).into(),
         Problem::ModelNotLoaded => text!(error.model_not_loaded).into(),

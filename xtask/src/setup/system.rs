@@ -101,6 +101,8 @@ const NEEDS: &[Need] = &[
         Probe::Program("WebKitWebDriver"),
         ["webkit2gtk-driver", "webkit2gtk-driver", "webkit2gtk-4.1"],
     ),
+    need(Purpose::Tests, Probe::Program("strace"), ["strace"; 3]),
+    need(Purpose::Tests, Probe::Program("ip"), ["iproute2", "iproute", "iproute2"]),
     need(
         Purpose::Tests,
         Probe::Program("Xvfb"),

@@ -73,6 +73,7 @@ const RULES: &[Rule] = &[
     source::check_silent_returns,
     source::check_printing,
     source::check_async,
+    source::check_connections,
 ];
 
 /// Checks the repository against all rules.

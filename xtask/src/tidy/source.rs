@@ -16,6 +16,12 @@ const UNSAFE_EXEMPT: &[(&str, &str)] = &[
     ("crates/engine/src/estimate/process_limit.rs", "an iOS function that no crate binds"),
 ];
 
+/// The door out.
+const DOOR: &str = "crates/hub/src/egress";
+/// Scripts that read files of the page itself, each with the call.
+const OWN_FILES: &[(&str, &str)] =
+    &[("ui/boot.js", "fetch(new URL(`./locales/${tag}.json`, import.meta.url))")];
+
 /// Every source file starts with a `//!` comment.
 pub(super) fn check_headers(files: &[TrackedFile]) -> Vec<Violation> {
     sources(files)
@@ -85,6 +91,56 @@ pub(super) fn check_printing(files: &[TrackedFile]) -> Vec<Violation> {
             || line.contains("io::stdout()")
             || line.contains("io::stderr()")
     })
+}
+
+/// What opens connections is used in the door out alone, so that every connection is logged and a
+/// sealed app makes none. Tests and build steps may.
+pub(super) fn check_connections(files: &[TrackedFile]) -> Vec<Violation> {
+    const RUST: [&str; 8] = [
+        "reqwest",
+        "hyper",
+        "ureq",
+        "TcpStream",
+        "UdpSocket",
+        "WebSocket",
+        "hf_hub::api",
+        "web_sys::Request",
+    ];
+    const SCRIPT: [&str; 7] = [
+        "fetch(",
+        "WebSocket",
+        "XMLHttpRequest",
+        "EventSource",
+        "sendBeacon",
+        "RTCPeerConnection",
+        "importScripts",
+    ];
+    let message = "only `lilims_hub::Egress` opens connections";
+    let programs = sources(files).filter(|(file, _)| {
+        let path = &file.path;
+        let is_program =
+            ["crates/", "models/", "src-tauri/", "ui/"].iter().any(|it| path.starts_with(it));
+        is_program && !path.contains("/tests/") && !path.starts_with(DOOR)
+    });
+    let mut found = lines_where(programs, message, |line| {
+        RUST.iter().any(|name| match name.contains(':') {
+            true => line.contains(name),
+            false => has_word(line, name),
+        })
+    });
+    let scripts = files.iter().filter(|file| {
+        file.path.starts_with("ui/") && [".js", ".html"].iter().any(|it| file.path.ends_with(it))
+    });
+    for file in scripts {
+        for (index, line) in file.text.as_deref().unwrap_or_default().lines().enumerate() {
+            let is_own_file =
+                OWN_FILES.iter().any(|(path, call)| file.path == *path && line.contains(call));
+            if !is_own_file && SCRIPT.iter().any(|name| line.contains(name)) {
+                found.push(Violation::at(file, index + 1, message));
+            }
+        }
+    }
+    found
 }
 
 /// The engine is synchronous; its callers use threads.
@@ -181,6 +237,30 @@ mod tests {
             sample("xtask/src/a.rs", text),
         ]);
         assert_eq!(found.iter().map(|it| it.line).collect::<Vec<_>>(), [Some(2), Some(3)]);
+    }
+
+    #[test]
+    fn connections_are_caught_outside_the_door() {
+        let text = "//! Text with reqwest.\nuse reqwest::Url;\nlet a = TcpStream::connect(b);\n";
+        let script = "const a = await fetch('x');\nnew WebSocket('y');\n";
+        let files = [
+            sample("crates/hub/src/client.rs", text),
+            sample("crates/hub/src/egress.rs", text),
+            sample("crates/hub/src/egress/log.rs", text),
+            sample("tests/tests/a.rs", text),
+            sample("ui/a.js", script),
+            sample(
+                "ui/boot.js",
+                "fetch(new URL(`./locales/${tag}.json`, import.meta.url))\nfetch(a)",
+            ),
+        ];
+        let found: Vec<_> =
+            check_connections(&files).into_iter().map(|it| (it.path, it.line)).collect();
+        let at = |path: &str, line| (path.to_owned(), Some(line));
+        let client = "crates/hub/src/client.rs";
+        let expected =
+            [at(client, 2), at(client, 3), at("ui/a.js", 1), at("ui/a.js", 2), at("ui/boot.js", 2)];
+        assert_eq!(found, expected);
     }
 
     #[test]

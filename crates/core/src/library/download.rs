@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lilims_engine::LoadOptions;
 use lilims_hub::{self as hub, Client, Downloader, Library, Outcome, Source};
-use lilims_ipc::{Download, DownloadPlan, Fit, Search, SearchResult};
+use lilims_ipc::{ConnectionAsker, Download, DownloadPlan, Fit, Search, SearchResult};
 use tokio::runtime::{Builder, Runtime};
 
 use super::listing::Listed;
@@ -137,7 +137,8 @@ impl<'a> BlockingHub<'a> {
     /// # Errors
     /// When the hub's address is not one, or there are no threads.
     pub fn new(handle: &'a LibraryHandle, on_pause: fn(&str, Duration)) -> Result<Self, Error> {
-        let client = Client::from_env(Arc::clone(handle.opened()?))?;
+        let library = Arc::clone(handle.opened()?);
+        let client = Client::from_env(library, ConnectionAsker::CommandLine)?;
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.map_err(|error| lilims_ipc::Error::internal(error.to_string()))?;
         Ok(Self { handle, client, runtime, on_pause })

@@ -19,7 +19,7 @@ use std::sync::{Arc, OnceLock};
 
 use lilims_engine::{LoadOptions, MemoryEstimate};
 use lilims_hub::{Client, Library, LockGuard};
-use lilims_ipc::{Attempt, Error, LibraryNote, Problem};
+use lilims_ipc::{Attempt, ConnectionAsker, Error, LibraryNote, Problem};
 use lilims_models::Catalogue;
 use parking_lot::Mutex;
 
@@ -104,7 +104,8 @@ impl LibraryHandle {
     /// # Errors
     /// When there is no library, or `HF_ENDPOINT` is not a URL.
     pub fn client(&self) -> Result<&Client, Error> {
-        let create = || Ok(Client::from_env(Arc::clone(self.library()?))?);
+        let asker = ConnectionAsker::Window;
+        let create = || Ok(Client::from_env(Arc::clone(self.library()?), asker)?);
         self.client.get_or_init(create).as_ref().map_err(Clone::clone)
     }
 

@@ -3,11 +3,11 @@
 use std::time::Instant;
 
 use lilims_ipc::TokenProblem;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION};
-use reqwest::{Method, Response, StatusCode, Url};
 
-use super::{Client, Request, host, pause_key};
+use super::{Client, Request, pause_key};
 use crate::Error;
+use crate::egress::header::{CONTENT_TYPE, LOCATION};
+use crate::egress::{Answer, HeaderMap, Method, Purpose, StatusCode, Url, host};
 use crate::retry_after::{MAX_REQUESTED_WAIT, requested_wait};
 
 /// How much of an error's body is read.
@@ -20,9 +20,9 @@ impl Client {
     /// pause.
     pub(super) async fn check_status(
         &self,
-        mut response: Response,
+        mut response: Answer,
         request: &Request<'_>,
-    ) -> Result<Response, Error> {
+    ) -> Result<Answer, Error> {
         let status = response.status();
         if status.is_success() || status.is_redirection() {
             return Ok(response);
@@ -32,7 +32,7 @@ impl Client {
             let until = Instant::now() + wait.min(MAX_REQUESTED_WAIT);
             self.pauses.lock().insert(pause_key(&request.url), (until, status.as_u16()));
         }
-        let (url, what) = (response.url().clone(), request.purpose.to_owned());
+        let (url, what) = (response.url().clone(), request.purpose.to_string());
         let host = host(&url);
         let header = |name: &str| response.headers().get(name).and_then(|it| it.to_str().ok());
         let code = header("x-error-code").unwrap_or_default().to_owned();
@@ -86,7 +86,7 @@ impl Client {
     }
 
     /// The hub's message: from the header, else from the body.
-    async fn message(&self, response: &mut Response, request: &Request<'_>) -> String {
+    async fn message(&self, response: &mut Answer, request: &Request<'_>) -> String {
         let header = response.headers().get("x-error-message");
         let header = header.map(|it| clean(&String::from_utf8_lossy(it.as_bytes())));
         if let Some(message) = header.filter(|it| !it.is_empty()) {
@@ -106,7 +106,7 @@ impl Client {
         }
         let mut bytes = Vec::new();
         while bytes.len() < MAX_MESSAGE_BYTES
-            && let Ok(Some(part)) = self.next_bytes(response).await
+            && let Ok(Some(part)) = response.chunk().await
         {
             bytes.extend_from_slice(&part);
         }
@@ -135,13 +135,13 @@ fn clean(text: &str) -> String {
     line.chars().take(MAX_MESSAGE_CHARS - 1).chain(['…']).collect()
 }
 
-fn is_html(response: &Response) -> bool {
+fn is_html(response: &Answer) -> bool {
     let content_type = response.headers().get(CONTENT_TYPE).and_then(|it| it.to_str().ok());
     content_type.is_some_and(|it| it.trim_start().to_ascii_lowercase().starts_with("text/html"))
 }
 
 /// Rejects a web page in place of data, as networks with a sign-in page send it.
-pub(crate) fn check_not_html(response: &Response, purpose: &str) -> Result<(), Error> {
+pub(crate) fn check_not_html(response: &Answer, purpose: &Purpose) -> Result<(), Error> {
     match is_html(response) {
         true => Err(Error::invalid_response(
             response.url(),
@@ -153,7 +153,7 @@ pub(crate) fn check_not_html(response: &Response, purpose: &str) -> Result<(), E
 }
 
 /// The URL that a redirect leads to.
-pub(crate) fn redirect_target(response: &Response, purpose: &str) -> Result<Url, Error> {
+pub(crate) fn redirect_target(response: &Answer, purpose: &Purpose) -> Result<Url, Error> {
     let from = response.url();
     let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
     let to = location.and_then(|location| from.join(location).ok());

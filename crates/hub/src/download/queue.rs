@@ -60,9 +60,12 @@ impl Downloader {
             while running.try_join_next().is_some() {}
             // If the database cannot be read now, it is read at the next tick.
             let rows = self.on_library(Library::downloads).await;
-            let is_active = !running.is_empty() || rows.iter().flatten().any(is_waiting);
+            // Sealed, downloads wait.
+            let is_open = matches!(self.on_library(Library::sealed).await, Ok(None));
+            let may_start = |row: &&DownloadRow| is_open && is_waiting(row);
+            let is_active = !running.is_empty() || rows.iter().flatten().any(|row| may_start(&row));
             if let Ok(rows) = rows {
-                for row in rows.iter().filter(|row| is_waiting(row)) {
+                for row in rows.iter().filter(may_start) {
                     if let Ok(Some(locks)) = self.try_lock(row.id).await {
                         let (this, id) = (self.clone(), row.id);
                         running.spawn(async move {
@@ -91,7 +94,7 @@ impl Downloader {
     /// ends. Calls `report` four times a second.
     ///
     /// # Errors
-    /// [`Error::Database`]; [`Error::Io`] if the locks cannot be used.
+    /// [`Error::Database`]; [`Error::Io`] if the locks cannot be used; [`Error::Sealed`].
     pub async fn run_until_done(
         &self,
         id: i64,
@@ -110,6 +113,9 @@ impl Downloader {
             };
             report(&row);
             if is_waiting(&row) {
+                if let Some(by) = self.on_library(Library::sealed).await? {
+                    return Err(Error::Sealed { by });
+                }
                 if let Some(locks) = self.try_lock(id).await? {
                     let this = self.clone();
                     running.spawn(async move { this.run_one(id, locks).await });
@@ -150,7 +156,8 @@ impl Downloader {
     }
 
     /// Runs a download that this process has locked, and stores how it ended. If that cannot be
-    /// stored, the row still says that it runs; without its lock, that means that it waits.
+    /// stored, or Lilims was sealed, the row still says that it runs; without its lock, that means that
+    /// it waits.
     async fn run_one(&self, id: i64, _locks: [LockGuard; 2]) -> Result<(), Error> {
         let begin = move |library: &Library| match library.begin_download(id)? {
             true => library.download(id),
@@ -172,6 +179,7 @@ impl Downloader {
                 None => library.remove_partial(id),
                 Some(_) => Ok(()),
             },
+            Error::Sealed { .. } => Ok(()),
             error => library.fail_download(id, &error),
         };
         self.on_library(store).await

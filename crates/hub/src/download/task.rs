@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
+use lilims_ipc::ConnectionPurpose;
 use tokio::sync::{Mutex, mpsc};
 
 use super::chunks::Chunks;
@@ -16,6 +17,7 @@ use super::{PARALLEL_FROM_BYTES, WORKERS};
 use crate::api::FileInfo;
 use crate::blocking::blocking;
 use crate::client::Client;
+use crate::egress::Purpose;
 use crate::library::{DownloadRow, Entry, Source};
 use crate::{Error, Library};
 
@@ -62,8 +64,10 @@ pub(crate) async fn run(
             return task.step(move |library, row| steps::finish(library, row, &info, hashed)).await;
         }
     }
-    let url = client.url(&task.row.source.repository);
-    Err(Error::invalid_response(&url, &task.row.source.file, "the file keeps changing"))
+    let Source { repository, file, .. } = &task.row.source;
+    let (url, purpose) =
+        (client.url(repository), Purpose::of_file(ConnectionPurpose::Download, repository, file));
+    Err(Error::invalid_response(&url, &purpose, "the file keeps changing"))
 }
 
 struct Task<'a> {

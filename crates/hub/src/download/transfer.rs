@@ -5,9 +5,8 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use lilims_ipc::ConnectionPurpose;
 use parking_lot::Mutex;
-use reqwest::header::{CONTENT_RANGE, ETAG, HeaderMap, HeaderValue, IF_RANGE, RANGE};
-use reqwest::{Method, Response, StatusCode, Url};
 use tokio::sync::mpsc::Sender;
 
 use super::rate::Limiter;
@@ -15,7 +14,9 @@ use super::sink::{Block, Shared};
 use super::{CHUNK_BYTES, PARALLEL_FROM_BYTES, WORKERS};
 use crate::Error;
 use crate::api::FileInfo;
-use crate::client::{Client, Request, check_not_html, host};
+use crate::client::{Client, Request, check_not_html};
+use crate::egress::header::{CONTENT_RANGE, ETAG, IF_RANGE, RANGE};
+use crate::egress::{Answer, HeaderMap, HeaderValue, Method, Purpose, StatusCode, Url, host};
 use crate::library::Source;
 
 /// The most chunks that one request covers.
@@ -53,7 +54,7 @@ pub(crate) struct Transfer<'a> {
     ranges_are_ignored: AtomicBool,
     /// The last error, and the seconds until the retry.
     retrying: Mutex<Option<(lilims_ipc::Error, u64)>>,
-    purpose: String,
+    purpose: Purpose,
 }
 
 /// Which bytes a response contains.
@@ -83,7 +84,11 @@ impl<'a> Transfer<'a> {
             sender_url: Mutex::default(),
             ranges_are_ignored: AtomicBool::new(false),
             retrying: Mutex::default(),
-            purpose: format!("download {} of {}", source.file, source.repository),
+            purpose: Purpose::of_file(
+                ConnectionPurpose::Download,
+                &source.repository,
+                &source.file,
+            ),
         }
     }
 
@@ -195,7 +200,7 @@ impl<'a> Transfer<'a> {
         }
     }
 
-    async fn request(&self, claim: &Range<u64>) -> Result<(Response, Body), Failure> {
+    async fn request(&self, claim: &Range<u64>) -> Result<(Answer, Body), Failure> {
         let known = self.sender_url.lock().clone();
         let url = match known {
             Some(url) => url,
@@ -265,7 +270,7 @@ impl<'a> Transfer<'a> {
     }
 
     /// Checks that the response contains the requested range.
-    fn check_range(&self, response: &Response, claim: &Range<u64>) -> Result<(), Error> {
+    fn check_range(&self, response: &Answer, claim: &Range<u64>) -> Result<(), Error> {
         let Some(header) = response.headers().get(CONTENT_RANGE) else {
             let message = "it sends a range without saying which";
             return Err(Error::invalid_response(response.url(), &self.purpose, message));
@@ -282,12 +287,12 @@ impl<'a> Transfer<'a> {
 
     async fn receive_range(
         &self,
-        response: &mut Response,
+        response: &mut Answer,
         claim: &mut Range<u64>,
         blocks: &Sender<Block>,
     ) -> Result<(), Failure> {
         while !claim.is_empty() {
-            let Some(mut bytes) = self.client.next_bytes(response).await? else {
+            let Some(mut bytes) = response.chunk().await? else {
                 return Err(ended_early(response).into());
             };
             bytes.truncate(usize::try_from(claim.end - claim.start).unwrap_or(usize::MAX));
@@ -302,12 +307,12 @@ impl<'a> Transfer<'a> {
     async fn receive_file(
         &self,
         worker: usize,
-        response: &mut Response,
+        response: &mut Answer,
         blocks: &Sender<Block>,
     ) -> Result<(), Failure> {
         let mut offset = 0;
         while offset < self.info.total_bytes {
-            let Some(bytes) = self.client.next_bytes(response).await? else {
+            let Some(bytes) = response.chunk().await? else {
                 return Err(ended_early(response).into());
             };
             let left = self.info.total_bytes - offset;
@@ -338,7 +343,7 @@ impl<'a> Transfer<'a> {
     }
 }
 
-fn ended_early(response: &Response) -> Error {
+fn ended_early(response: &Answer) -> Error {
     let message = "the connection ended early".to_owned();
     Error::Network { host: host(response.url()), message }
 }
@@ -373,7 +378,7 @@ fn content_range(header: &str) -> Option<(u64, u64)> {
 }
 
 /// The response's ETag, if it is valid in `If-Range`.
-fn strong_etag(response: &Response) -> Option<String> {
+fn strong_etag(response: &Answer) -> Option<String> {
     let etag = response.headers().get(ETAG)?.to_str().ok()?;
     etag.starts_with('"').then(|| etag.to_owned())
 }

@@ -3,6 +3,7 @@
 //!
 //! Its calls block. It opens no network connections.
 
+mod connections;
 mod conversions;
 pub(crate) mod describe;
 mod downloads;
@@ -14,6 +15,7 @@ mod settings;
 mod unfinished;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -21,6 +23,7 @@ use lilims_ipc::StayReason;
 pub use lilims_store::{DownloadState, LockGuard, LoggedConnection, Model as Entry, Peak, Source};
 use lilims_store::{Locks, Store};
 
+pub use connections::seal_process;
 pub use conversions::OngoingConversion;
 use conversions::Reservation;
 pub(crate) use downloads::download_lock;
@@ -42,6 +45,10 @@ pub struct Library {
     reservation: Reservation,
     /// Wakes the queue of this process after a download changed.
     pub(crate) downloads_changed: tokio::sync::Notify,
+    /// Wakes what shows the log of connections.
+    pub(crate) connections_changed: tokio::sync::Notify,
+    /// Whether the setting seals Lilims, as last read.
+    is_sealed: AtomicBool,
     rebuilt: OnceLock<Rebuilt>,
 }
 
@@ -94,6 +101,8 @@ impl Library {
             store,
             reservation: Reservation::default(),
             downloads_changed: tokio::sync::Notify::new(),
+            connections_changed: tokio::sync::Notify::new(),
+            is_sealed: AtomicBool::new(false),
             rebuilt: OnceLock::new(),
         };
         library.add_untracked()?;

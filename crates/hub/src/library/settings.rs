@@ -1,9 +1,9 @@
-//! Settings, measured memory peaks and the log of connections, all in the database.
+//! Settings and measured memory peaks, both in the database.
 
 use std::path::{Path, PathBuf};
 
 use super::index::stored_path;
-use super::{Library, LoggedConnection, Peak};
+use super::{Library, Peak};
 use crate::Error;
 
 /// Setting: the quota in bytes.
@@ -136,23 +136,5 @@ impl Library {
     /// [`Error::Database`].
     pub fn peaks(&self) -> Result<Vec<Peak>, Error> {
         Ok(self.store.peaks()?)
-    }
-
-    /// Logs a connection.
-    pub(crate) fn log_connection(
-        &self,
-        host: &str,
-        purpose: &str,
-        outcome: &str,
-    ) -> Result<(), Error> {
-        Ok(self.store.log_connection(host, purpose, outcome)?)
-    }
-
-    /// The logged connections, latest first.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
-    pub fn connections(&self) -> Result<Vec<LoggedConnection>, Error> {
-        Ok(self.store.connections(lilims_store::MAX_LOGGED_CONNECTIONS)?)
     }
 }

@@ -1,0 +1,84 @@
+//! The commands about what leaves this device.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lilims_ipc::{AppEvent, Command, Error, Privacy, Reply};
+
+use super::{App, blocking};
+use crate::library::LibraryHandle;
+use crate::privacy;
+
+/// How often events tell of new connections, at most.
+const EVENT_INTERVAL: Duration = Duration::from_millis(500);
+/// How often it is looked whether other processes made connections.
+const OTHERS_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Whether a command is one of these.
+pub(super) fn is_own(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Privacy
+            | Command::Connections { .. }
+            | Command::ClearConnections
+            | Command::ExportConnections { .. }
+            | Command::SetSealed { .. }
+            | Command::SetTelemetry { .. }
+            | Command::TelemetryPreview
+    )
+}
+
+impl App {
+    pub(super) async fn call_privacy(&self, command: Command) -> Result<Reply, Error> {
+        let app = self.clone();
+        let reply = blocking(move || app.privacy_reply(command)).await?;
+        if let Reply::Privacy(privacy) = &reply {
+            (self.0.events)(AppEvent::Privacy(privacy.clone()));
+        }
+        Ok(reply)
+    }
+
+    fn privacy_reply(&self, command: Command) -> Result<Reply, Error> {
+        let library = &self.0.library;
+        match command {
+            Command::Connections { filter } => {
+                return Ok(Reply::Connections(library.connections(&filter)?));
+            }
+            Command::ExportConnections { path } => {
+                return Ok(Reply::Exported(library.export_connections(&PathBuf::from(path))?));
+            }
+            Command::ClearConnections => library.clear_connections()?,
+            Command::SetSealed { is_sealed } => library.set_sealed(is_sealed)?,
+            _ => {}
+        }
+        state(library).map(Reply::Privacy)
+    }
+
+    /// Sends [`AppEvent::Privacy`] after each change, for ever.
+    pub(super) async fn tell_of_connections(&self) {
+        let handle = Arc::clone(&self.0.library);
+        let Ok(library) = blocking(move || handle.library().cloned()).await else { return };
+        let mut told = None;
+        loop {
+            let handle = Arc::clone(&self.0.library);
+            if let Ok(privacy) = blocking(move || state(&handle)).await
+                && told.as_ref() != Some(&privacy)
+            {
+                (self.0.events)(AppEvent::Privacy(privacy.clone()));
+                told = Some(privacy);
+            }
+            tokio::time::sleep(EVENT_INTERVAL).await;
+            let _ = tokio::time::timeout(OTHERS_INTERVAL, library.connections_changed()).await;
+        }
+    }
+}
+
+fn state(handle: &LibraryHandle) -> Result<Privacy, Error> {
+    let library = handle.library()?;
+    Ok(Privacy {
+        sealed: library.sealed()?,
+        last: privacy::last(library)?,
+        telemetry: lilims_ipc::TelemetryState::NotBuiltIn,
+    })
+}
