@@ -25,6 +25,10 @@ use tempfile::TempDir;
 const INSIDE: &str = "LILIMS_TEST_ALONE";
 /// Repeats the use of the app for so many minutes; once without it.
 const MINUTES: &str = "LILIMS_NETWORK_MINUTES";
+/// As users have it: tests elsewhere name a hub of their own.
+const HUB: (&str, &str) = ("HF_ENDPOINT", "https://huggingface.co");
+/// The variables that name a proxy.
+const PROXIES: [&str; 5] = ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY"];
 const MODEL: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
 
 /// Runs `work` in a network namespace that has a loopback device alone: this test again, in a process of
@@ -73,40 +77,46 @@ impl Watch {
     fn traced(&self, program: &Path) -> Result<PathBuf> {
         let script = self.folder.path().join(program.file_name().context("no program")?);
         let calls = "trace=connect,sendto,sendmsg,sendmmsg";
-        let (log, program) =
-            (self.folder.path().join("calls").display().to_string(), program.display());
-        let text = format!(
-            "#!/bin/sh\nexec strace -f -qq --seccomp-bpf -e {calls} -o {log}.$$ {program} \"$@\"\n"
-        );
+        let path = |name: &str| self.folder.path().join(name).display().to_string();
+        let (log, driver, program) = (path("calls"), path("driver"), program.display());
+        // Not in the environment of the test: the driver, too, would use the proxy.
+        let variables: String =
+            PROXIES.map(|name| format!("export {name}={}\n", self.proxy)).concat();
+        // The window connects to the driver itself.
+        let of_driver = "$WEBKIT_INSPECTOR_SERVER";
+        let note = format!("[ -z \"{of_driver}\" ] || echo \"{of_driver}\" >> {driver}");
+        let variables = format!("{variables}export no_proxy=127.0.0.1\n");
+        let trace = format!("strace -f -qq --seccomp-bpf -e {calls} -o {log}.$$");
+        let text = format!("#!/bin/sh\n{variables}{note}\nexec {trace} {program} \"$@\"\n");
         fs::write(&script, text)?;
         fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
         Ok(script)
     }
 
-    fn variables(&self) -> [(&str, &str); 7] {
-        let proxy = self.proxy.as_str();
-        [
-            ("HTTP_PROXY", proxy),
-            ("http_proxy", proxy),
-            ("HTTPS_PROXY", proxy),
-            ("https_proxy", proxy),
-            ("ALL_PROXY", proxy),
-            // As users have it.
-            ("HF_ENDPOINT", "https://huggingface.co"),
-            ("LILIMS_SENTRY_DSN", "https://key@sentry.invalid/1"),
-        ]
-    }
-
     /// The calls so far that reach for a network, each as a line of `strace`.
     fn network_calls(&self) -> Result<Vec<String>> {
         let mut calls = Vec::new();
+        let drivers = self.driver_ports()?;
         for file in fs::read_dir(self.folder.path())?.flatten() {
             if file.file_name().to_string_lossy().starts_with("calls") {
                 let text = fs::read_to_string(file.path())?;
-                calls.extend(text.lines().filter(|it| it.contains("AF_INET")).map(str::to_owned));
+                let is_driver = |it: &str| drivers.iter().any(|port| it.contains(port));
+                let calls_out = text.lines().filter(|it| it.contains("AF_INET") && !is_driver(it));
+                calls.extend(calls_out.map(str::to_owned));
             }
         }
         Ok(calls)
+    }
+
+    /// How `strace` writes the ports at which drivers of this test waited for their windows, which they
+    /// asked to connect there.
+    fn driver_ports(&self) -> Result<Vec<String>> {
+        let notes = fs::read_to_string(self.folder.path().join("driver")).unwrap_or_default();
+        let port = |note: &str| {
+            let port = note.strip_prefix("127.0.0.1:").context("the driver is elsewhere")?;
+            Ok(format!("sin_port=htons({port}), sin_addr=inet_addr(\"127.0.0.1\")"))
+        };
+        notes.lines().map(port).collect()
     }
 
     /// How many files of `strace` there are: one for each program that was run.
@@ -126,7 +136,7 @@ impl Watch {
     /// A command of the program `lilims` in `home`, under watch.
     fn lilims(&self, home: &Path, arguments: &[&str]) -> Result<Command> {
         let mut command = Command::new(self.traced(program())?);
-        command.args(arguments).env("LILIMS_HOME", home).env("HOME", home).envs(self.variables());
+        command.args(arguments).env("LILIMS_HOME", home).env("HOME", home).env(HUB.0, HUB.1);
         command.env_remove("HF_TOKEN").stdin(Stdio::null()).stdout(Stdio::null());
         Ok(command)
     }
@@ -138,7 +148,7 @@ fn nothing_leaves_the_device_unasked() -> Result<()> {
         let watch = Watch::start()?;
         let home = tempfile::tempdir()?;
         let app = watch.traced(Path::new(&app_program()?))?;
-        let variables = watch.variables();
+        let variables = [HUB];
         let minutes: u64 = env::var(MINUTES).ok().and_then(|it| it.parse().ok()).unwrap_or(0);
         let (began, wanted) = (Instant::now(), Duration::from_secs(60 * minutes));
         let mut n_rounds = 0;
@@ -203,7 +213,7 @@ fn use_the_command_line(watch: &Watch, home: &Path) -> Result<()> {
     for arguments in [
         &["list"][..],
         &["inspect", model],
-        &["generate", "--model", model, "--max-tokens", "8", "Hello"],
+        &["generate", "--model", model, "--max-tokens", "8", "--prompt", "Hello"],
         &[&["bench", "--model", model][..], &measured].concat(),
         &["convert", model, "--out", out, "--type", "Q8_0", "--force"],
         &["conversations", "list"],

@@ -57,8 +57,14 @@ fn what_left_is_shown_found_and_cleared_and_a_sealed_app_asks_nothing() -> Resul
             // Sealed by the first window; it stays so.
             wait_for_sign(&window, "Sealed")?;
             window.click("privacy-sign")?;
-            window.wait_for("privacy")?;
+            let script =
+                "return document.getElementById('privacy')?.getBoundingClientRect().top ?? 9999";
+            window.wait("privacy in sight", || {
+                let top = window.session().run(script, &[])?;
+                Ok(top.as_f64().is_some_and(|top| top < 400.0).then_some(()))
+            })?;
             for size in SIZES {
+                window.session().run("document.getElementById('privacy').scrollIntoView()", &[])?;
                 window.save_screenshot("privacy-sealed-dark", size)?;
             }
             continue;

@@ -102,9 +102,17 @@ fn ChatPage() -> impl IntoView {
     let show_branches = Callback::new(move |()| commands.run(PageCommand::Branches));
     let ask_to_delete_all = Callback::new(move |()| ask_to_delete_all(deletes_all));
     let sidebar_actions = page.sidebar_actions(ask_to_delete_all);
+    let goes_to_privacy = RwSignal::new(false);
     let show_privacy = Callback::new(move |()| {
         settings.show(page.chat.conversation.get_untracked());
-        bridge::scroll_to("privacy");
+        goes_to_privacy.set(true);
+    });
+    Effect::new(move || {
+        // Once the rows above it are there.
+        if goes_to_privacy.get() && settings.rows.with(|rows| !rows.is_empty()) {
+            bridge::scroll_to("privacy");
+            goes_to_privacy.set(false);
+        }
     });
 
     let title = Memo::new(move |_| sidebar.title(&chat.conversation.get()?));

@@ -253,7 +253,7 @@ fn row(row: LoggedConnections) -> impl IntoView {
         times,
         Some(text!(privacy.sent, size = format::bytes(row.sent_bytes))),
         Some(text!(privacy.received, size = format::bytes(row.received_bytes))),
-        row.address,
+        row.address.filter(|address| *address != row.host),
         reason,
     ];
     let facts: Vec<String> = facts.into_iter().flatten().filter(|it| !it.is_empty()).collect();
