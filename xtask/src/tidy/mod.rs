@@ -5,6 +5,7 @@
 //! it. The rule about third-party packages reads `deny.toml` and what cargo knows about them.
 
 mod dependencies;
+mod evidence;
 mod files;
 mod machine;
 mod size;
@@ -64,6 +65,7 @@ type Rule = fn(&[TrackedFile]) -> Vec<Violation>;
 
 const RULES: &[Rule] = &[
     dependencies::check,
+    evidence::check,
     files::check,
     machine::check,
     size::check_length,
