@@ -7,6 +7,7 @@
 mod accuracy;
 mod app;
 mod apple;
+mod audit;
 mod bench;
 mod dev;
 mod document;
@@ -15,6 +16,7 @@ mod page;
 mod paths;
 mod process;
 mod report;
+mod sbom;
 mod setup;
 mod stand_in;
 mod test;
@@ -42,11 +44,14 @@ usage: cargo xtask <command>
                     compare results and quantisation errors with llama.cpp's and rewrite
                     docs/benchmarks.md; without a name: all three
   check-apple       type-check all crates for macOS and iOS
+  audit             check licences, origins and known vulnerabilities of all packages
+  sbom              write the software bill of materials, target/sbom/lilims.cdx.json
   tidy              check the project rules (also one of the tests)
   setup [--test]    install or list missing requirements; --test: also those of the tests
   page [--serve]    build the page into ui/dist; --serve: serve it for `dev` instead
 
 LILIMS_LLAMA_CPP names a folder with llama.cpp's programs; without it they are built.
+LILIMS_ADVISORY_DB names a git repository with RustSec's advisories, for `audit` without a network.
 LILIMS_CACHE names the folder for tools and downloaded models (default: the system's cache folder).";
 
 fn main() -> ExitCode {
@@ -76,6 +81,8 @@ fn run(words: &[&str]) -> Result<ExitCode> {
         ["bench", words @ ..] => bench::run(&paths, words)?,
         ["accuracy", words @ ..] => accuracy::run(&paths, words)?,
         ["check-apple"] => apple::check(&paths)?,
+        ["audit"] => audit::run(&paths)?,
+        ["sbom"] => sbom::run(&paths)?,
         ["tidy"] => tidy::run(&paths)?,
         ["setup"] => drop(setup::for_app(&paths)?),
         ["setup", "--test"] => drop(setup::for_tests(&paths)?),

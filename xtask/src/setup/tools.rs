@@ -43,6 +43,21 @@ pub(crate) fn tauri_driver() -> Tool {
     Tool { package: "tauri-driver", program: "tauri-driver", version: "2.1.0".into(), locked: true }
 }
 
+/// The checker of licences, sources and known vulnerabilities.
+pub(crate) fn cargo_deny() -> Tool {
+    Tool { package: "cargo-deny", program: "cargo-deny", version: "0.20.2".into(), locked: true }
+}
+
+/// The writer of the software bill of materials.
+pub(crate) fn cargo_cyclonedx() -> Tool {
+    Tool {
+        package: "cargo-cyclonedx",
+        program: "cargo-cyclonedx",
+        version: "0.5.9".into(),
+        locked: true,
+    }
+}
+
 /// Installs the tool if it is missing. Returns the folder to put first on `PATH`; `None` if `PATH`
 /// has the right version already.
 ///

@@ -2,13 +2,15 @@
 //! test.
 //!
 //! Each rule is a function from the tracked files to violations, tested with a sample that violates
-//! it.
+//! it. The rule about third-party packages reads `deny.toml` and what cargo knows about them.
 
 mod dependencies;
+mod evidence;
 mod files;
 mod machine;
 mod size;
 mod source;
+mod supply;
 mod text;
 
 use std::fs;
@@ -63,6 +65,7 @@ type Rule = fn(&[TrackedFile]) -> Vec<Violation>;
 
 const RULES: &[Rule] = &[
     dependencies::check,
+    evidence::check,
     files::check,
     machine::check,
     size::check_length,
@@ -82,12 +85,17 @@ const RULES: &[Rule] = &[
 /// If a rule is violated; the message lists all violations.
 pub(crate) fn run(paths: &Paths) -> Result<()> {
     let files = tracked_files(&paths.root)?;
-    let violations: Vec<String> =
-        RULES.iter().flat_map(|rule| rule(&files)).map(|violation| violation.to_string()).collect();
+    let (packages, of_packages) = supply::check(paths)?;
+    let violations: Vec<String> = RULES
+        .iter()
+        .flat_map(|rule| rule(&files))
+        .chain(of_packages)
+        .map(|violation| violation.to_string())
+        .collect();
     if !violations.is_empty() {
         bail!("{} violations of project rules:\n{}", violations.len(), violations.join("\n"));
     }
-    note(&format!("{} files follow the project rules", files.len()));
+    note(&format!("{} files and {packages} packages follow the project rules", files.len()));
     Ok(())
 }
 
