@@ -107,4 +107,4 @@ fn resolve(mut backtrace: Backtrace) -> Option<Stacktrace> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
