@@ -37,6 +37,7 @@ const TABLE: &[(&str, &[&str])] = &[
         ],
     ),
     ("lilims-ui", &["lilims-ipc"]),
+    ("lilims-telemetry", &["lilims-files"]),
     ("lilims-terminal", &["lilims-files"]),
     ("lilims-cli", &["lilims-core", "lilims-files", "lilims-ipc", "lilims-terminal"]),
     ("lilims-app", LIBRARIES),
@@ -63,7 +64,7 @@ const LIBRARIES: &[&str] = &[
 /// Prefixes of external crates that only these project crates may depend on, the owner first.
 const RESERVED: &[(&str, &[&str])] = &[
     ("tauri", &["lilims-app"]),
-    ("sentry", &["lilims-app"]),
+    ("sentry", &["lilims-telemetry"]),
     ("reqwest", &["lilims-hub"]),
     // Tests across crates create the database states that crashes leave.
     ("rusqlite", &["lilims-store", "lilims-tests"]),
@@ -178,6 +179,9 @@ mod tests {
         assert_eq!(messages(manifest).len(), 3);
         let shell = "[package]\nname = \"lilims-app\"\n[dependencies]\ntauri = \"2\"\n";
         assert_eq!(messages(shell), Vec::<String>::new());
+        let telemetry = "[package]\nname = \"lilims-telemetry\"\n[dependencies]\nsentry = \"0.49\"\n\
+                         reqwest = \"0.12\"\n";
+        assert_eq!(messages(telemetry), ["only lilims-hub may use reqwest"]);
     }
 
     #[test]
