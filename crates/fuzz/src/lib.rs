@@ -8,9 +8,9 @@
 mod allocations;
 mod bytes;
 mod checkpoint;
+mod corpus;
 mod imports;
 mod markdown_target;
-mod corpus;
 mod model;
 mod mutate;
 mod panics;

@@ -85,6 +85,13 @@ fn answer(input: &[u8]) {
     let kv_type = [KvType::F16, KvType::Q8_0, KvType::F32][input.len() % 3];
     let options = LoadOptions { backend, context: Some(32), threads: Some(1), kv_type };
     let Ok(file) = File::from_bytes(input.to_vec()) else { return };
+    // candle asserts in debug builds that rows of these have an even number of blocks; it needs none.
+    let asserts = [TensorType::Q4_1, TensorType::Q5_0, TensorType::Q5_1];
+    if backend == BackendKind::Candle
+        && file.tensors().iter().any(|tensor| asserts.contains(&tensor.tensor_type))
+    {
+        return;
+    }
     for context in [None, Some(usize::MAX)] {
         let options = LoadOptions { context, ..options.clone() };
         if let Ok(estimate) = MemoryEstimate::new(&file, &options) {

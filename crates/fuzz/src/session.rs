@@ -49,7 +49,7 @@ fn loaded() -> &'static Loaded {
         let path = folder.write("model.gguf", &tiny_model::file("llama", TensorType::F16));
         let backend = BackendKind::Cpu;
         let options =
-            LoadOptions { backend, context: Some(32), threads: Some(1), kv_type: KvType::Q8_0 };
+            LoadOptions { backend, context: Some(32), threads: Some(1), kv_type: KvType::F16 };
         let model = Model::load(&path, &options).expect("the model is valid");
         let (_, header, _) = saved(&model, folder.path(), 1);
         let json: serde_json::Value = serde_json::from_slice(&header).expect("a header is JSON");
