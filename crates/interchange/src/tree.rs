@@ -340,7 +340,9 @@ impl Tree {
             let parent = self.parents[idx];
             let after_parent = parent.map_or(0, |parent| time[parent]);
             let after_sibling = last_sibling.get(&parent).copied().unwrap_or(0);
-            let own = nodes[idx].created_ms.unwrap_or(start_ms);
+            // As for the time that it gets: what states none was said when the message before it was.
+            let without = parent.map_or(start_ms, |parent| time[parent]);
+            let own = nodes[idx].created_ms.unwrap_or(without);
             time[idx] = own.max(after_parent).max(after_sibling);
             last_sibling.insert(parent, time[idx]);
         }

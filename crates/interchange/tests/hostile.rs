@@ -77,6 +77,18 @@ fn archives_are_read_entry_by_entry() {
     }
 }
 
+/// Found by fuzzing: the conversation says that it began after its first messages.
+#[test]
+fn a_message_without_a_time_stays_after_the_message_before_it() {
+    let text = r#"{"created_at": "2024-03-01T12:00:00Z", "chat_messages": [
+        {"uuid": "a", "text": "1", "sender": "human", "created_at": "2024-03-01T10:00:00Z"},
+        {"uuid": "b", "text": "2", "sender": "assistant", "parent_message_uuid": "a"},
+        {"uuid": "c", "text": "3", "sender": "human", "created_at": "2024-03-01T11:00:00Z"}]}"#;
+    let (conversations, _) = read(text.as_bytes(), &Limits::default()).unwrap();
+    let texts = conversations[0].messages.iter().map(|message| &*message.parts[0].text);
+    assert_eq!(texts.collect::<Vec<_>>(), ["1", "2", "3"]);
+}
+
 #[test]
 fn a_zip_bomb_is_cut_off() {
     let limits = Limits { max_bytes: 1 << 20, ..Limits::default() };

@@ -67,22 +67,26 @@ impl Stream {
             parsed = parse(&self.text);
         }
         if !self.has_definitions {
-            self.finish_blocks(&mut parsed.blocks);
+            self.finish_blocks(&mut parsed);
         }
         self.tail_html = parsed.blocks.into_iter().map(|(_, html)| html).collect();
         self.tail_html.push_str(&parsed.notes);
         if was_reset || self.blocks.len() != before { Change::Blocks } else { Change::Tail }
     }
 
-    /// Moves every block but the last from `parsed`, if the last one's first line is complete.
-    fn finish_blocks(&mut self, parsed: &mut Vec<(usize, String)>) {
+    /// Moves every block but the last from `parsed`, if the lines that make the last one a block of its own
+    /// are complete.
+    fn finish_blocks(&mut self, parsed: &mut Parsed) {
+        let blocks = &mut parsed.blocks;
         let tail = &self.text[self.finished_bytes..];
-        let Some(&(last_start, _)) = parsed.last() else { return };
-        if parsed.len() < 2 || !tail[last_start..].contains('\n') {
+        let Some(&(last_start, _)) = blocks.last() else { return };
+        // A table that ends a paragraph is one by its second line, and the longer line may be none.
+        let n_lines = if parsed.is_table { 2 } else { 1 };
+        if blocks.len() < 2 || tail[last_start..].matches('\n').count() < n_lines {
             return;
         }
         let line_start = tail[..last_start].rfind('\n').map_or(0, |newline| newline + 1);
-        let finished = parsed.drain(..parsed.len() - 1);
+        let finished = blocks.drain(..blocks.len() - 1);
         for (_, html) in finished {
             self.blocks.push(Block { index: self.blocks.len(), html: html.into() });
         }
@@ -96,6 +100,8 @@ struct Parsed {
     /// The HTML of the footnotes.
     notes: String,
     has_definitions: bool,
+    /// Whether the last block is a table.
+    is_table: bool,
 }
 
 fn parse(text: &str) -> Parsed {
@@ -105,9 +111,11 @@ fn parse(text: &str) -> Parsed {
     let mut blocks = Vec::new();
     let mut depth = 0_usize;
     let mut start = 0;
+    let mut is_table = false;
     for (event, range) in parser.into_offset_iter() {
         if depth == 0 {
             start = range.start;
+            is_table = matches!(event, Event::Start(Tag::Table(_)));
         }
         match event {
             Event::Start(Tag::FootnoteDefinition(_)) => {
@@ -123,7 +131,7 @@ fn parse(text: &str) -> Parsed {
             blocks.push((start, writer.take()));
         }
     }
-    Parsed { blocks, notes: writer.take_notes(), has_definitions }
+    Parsed { blocks, notes: writer.take_notes(), has_definitions, is_table }
 }
 
 #[cfg(test)]
@@ -176,6 +184,7 @@ mod tests {
             "> a\n\n> b\n\nc\n",
             "\ta\n\n\tb\n\nc\n",
             "- a\n- [ ] b\n\n* c\n\n+ d\n",
+            "text\n|a|b|\n|-|:c|\n|d|e|\n",
             "<!-- a\n\nb -->\n\nc\n\n<pre>\n\n</pre>\n\nd\n",
         ] {
             assert_streams_like_complete_text(text, 1);
@@ -226,7 +235,7 @@ mod tests {
                 prop::sample::select(vec![
                     "", "", "", "a", "text *b* `c`", "# h", "- a", "  - b", "    c", "1. d", "2) e",
                     "* f", "> q", ">", "```", "```py", "~~~", "---", "***", "===", "| a | b |",
-                    "|---|---|", "<div>", "</div>", "<!--", "-->", "[a]", "[a]: /b", "- [ ] t",
+                    "|---|---|", "|-|:-x|", "<div>", "</div>", "<!--", "-->", "[a]", "[a]: /b", "- [ ] t",
                     "   g", "\tt", "  h  ", "\\", "<b>x", "+", "-", "<?x", "```x```",
                     "\\(a*b", "c*d\\)", "\\[ x", "\\]", "$y$", "$$", "US$5 **b** $6", "[^1]", "[^1]: n", "    [^2]", "[^2]: `m`", "\\begin{a}", "\\end{a}", "a\rb",
                     "\r", "\u{c}", "**强。**后", "**", ">>>>", "\u{202e}",

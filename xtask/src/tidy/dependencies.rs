@@ -40,6 +40,8 @@ const TABLE: &[(&str, &[&str])] = &[
     ("lilims-telemetry", &["lilims-files"]),
     ("lilims-terminal", &["lilims-files"]),
     ("lilims-cli", &["lilims-core", "lilims-files", "lilims-ipc", "lilims-terminal"]),
+    ("lilims-fuzz", READERS),
+    ("lilims-fuzz-targets", &["lilims-fuzz"]),
     ("lilims-app", LIBRARIES),
     ("lilims-tests", LIBRARIES),
     ("xtask", &["lilims-files"]),
@@ -59,6 +61,20 @@ const LIBRARIES: &[&str] = &[
     "lilims-models",
     "lilims-quant",
     "lilims-store",
+];
+
+/// The crates with readers of foreign bytes, which the fuzz targets call.
+const READERS: &[&str] = &[
+    "lilims-convert",
+    "lilims-core",
+    "lilims-documents",
+    "lilims-engine",
+    "lilims-files",
+    "lilims-gguf",
+    "lilims-hub",
+    "lilims-interchange",
+    "lilims-ipc",
+    "lilims-jinja",
 ];
 
 /// Prefixes of external crates that only these project crates may depend on, the owner first.
