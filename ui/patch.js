@@ -30,7 +30,31 @@ const adaptChildren = (node, wanted) => {
 window.lilimsTakeFrame = () => {
   const frame = document.getElementById("frame");
   frame?.remove();
-  return frame?.querySelector("textarea").value ?? "";
+  const kept = sessionStorage.getItem(TYPED) ?? "";
+  sessionStorage.removeItem(TYPED);
+  return frame?.querySelector("textarea").value || kept;
+};
+
+// Where it is kept what was typed when the page failed, and when it did.
+const [TYPED, FAILED_AT] = ["lilims.typed", "lilims.failed-at"];
+// How long a page that failed is shown before it is loaded again, and when it is not.
+const [RELOAD_AFTER_MS, NOT_AGAIN_WITHIN_MS] = [10_000, 60_000];
+
+// The page has failed and runs no more: shows what was kept, and loads it again. A page that fails again
+// and again waits for the button.
+window.lilimsPanicked = (title, text, label) => {
+  if (document.getElementById("panic")) return;
+  const typed = document.querySelector(".composer textarea")?.value ?? "";
+  const element = (tag, content) => Object.assign(document.createElement(tag), { textContent: content });
+  const notice = Object.assign(document.createElement("div"), { id: "panic", role: "alert" });
+  const button = Object.assign(element("button", label), { className: "button primary", onclick: () => location.reload() });
+  notice.append(element("h1", title), element("p", text), element("pre", typed), button);
+  document.body.append(notice);
+  button.focus();
+  const failedAt = Number(sessionStorage.getItem(FAILED_AT));
+  sessionStorage.setItem(FAILED_AT, Date.now());
+  sessionStorage.setItem(TYPED, typed);
+  if (Date.now() - failedAt > NOT_AGAIN_WITHIN_MS) setTimeout(button.onclick, RELOAD_AFTER_MS);
 };
 
 window.lilimsPatch = (element, html) => {

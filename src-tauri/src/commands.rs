@@ -6,9 +6,10 @@ use lilims_core::App;
 use lilims_ipc::{AppEvent, Command, Error, Event, Reply, Request, wire};
 use parking_lot::Mutex;
 use tauri::ipc::{Channel, InvokeBody, InvokeResponseBody, Response};
-use tauri::{AppHandle, State, Webview};
+use tauri::{AppHandle, Manager, State, Webview};
 
 use crate::dialogs;
+use crate::granted::{CommandRate, GrantedPaths, MAX_COMMAND_BYTES};
 
 /// Where events of the application go: the channel of each page that listens, by its window's label.
 #[derive(Default)]
@@ -40,7 +41,7 @@ pub(crate) async fn call(
     core: State<'_, App>,
     request: tauri::ipc::Request<'_>,
 ) -> Result<Response, ()> {
-    let reply = match command(request.body()) {
+    let reply = match allowed(&app, request.body()) {
         Ok(command) => reply(&app, &core, command).await,
         Err(error) => Err(error),
     };
@@ -58,9 +59,20 @@ async fn reply(app: &AppHandle, core: &App, command: Command) -> Result<Reply, E
     }
 }
 
+/// The command in the body of a request, if the page may send it.
+fn allowed(app: &AppHandle, body: &InvokeBody) -> Result<Command, Error> {
+    app.state::<CommandRate>().count()?;
+    let command = command(body)?;
+    app.state::<GrantedPaths>().check(&command)?;
+    Ok(command)
+}
+
 /// The command in the body of a request. Where the webview cannot send bytes, they come as numbers.
 fn command(body: &InvokeBody) -> Result<Command, Error> {
     match body {
+        InvokeBody::Raw(bytes) if bytes.len() > MAX_COMMAND_BYTES => {
+            Err(Error::internal("the command is too large"))
+        }
         InvokeBody::Raw(bytes) => wire::decode(bytes),
         InvokeBody::Json(json) => {
             let bytes: Vec<u8> = serde_json::from_value(json.clone())
@@ -78,7 +90,8 @@ pub(crate) async fn ask(
     request: Vec<u8>,
     channel: Channel,
 ) -> Result<Response, ()> {
-    let accepted = match wire::decode(&request) {
+    let counted = app.state::<CommandRate>().count();
+    let accepted = match counted.and_then(|()| wire::decode(&request)) {
         Ok(request) => accept(&app, &core, request, channel).await,
         Err(error) => Err(error),
     };

@@ -13,15 +13,17 @@ mod desktop;
 mod dialogs;
 #[cfg(target_os = "linux")]
 mod drawing;
+mod granted;
 mod links;
 mod window;
 #[cfg(desktop)]
 mod words;
 
 use lilims_core::App;
-use tauri::{AppHandle, Manager, RunEvent};
+use tauri::{AppHandle, DragDropEvent, Manager, RunEvent, WebviewEvent, WindowEvent};
 
 use crate::commands::Subscribers;
+use crate::granted::{CommandRate, GrantedPaths};
 
 /// The least important events that are logged.
 const LOG_LEVEL: tracing_subscriber::filter::LevelFilter =
@@ -36,6 +38,9 @@ pub fn run() {
     // Events of the application go to standard error, without text of conversations.
     let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(LOG_LEVEL);
     let _ = log.with_ansi(false).try_init();
+    if std::env::args_os().any(|argument| argument == "--sealed") {
+        lilims_core::privacy::seal_process();
+    }
     #[cfg(desktop)]
     let Some(desktop) = desktop::Desktop::claim() else { return };
     let builder = tauri::Builder::default();
@@ -49,6 +54,8 @@ pub fn run() {
             commands::subscribe
         ])
         .manage(Subscribers::default())
+        .manage(GrantedPaths::default())
+        .manage(CommandRate::default())
         .setup(|app| {
             let core = start(app.handle());
             tauri::async_runtime::spawn(core.clone().run_jobs());
@@ -61,6 +68,9 @@ pub fn run() {
         .build(tauri::generate_context!());
     match app {
         Ok(app) => app.run(|app, event| {
+            if let Some(paths) = dropped(&event) {
+                app.state::<GrantedPaths>().grant(paths);
+            }
             #[cfg(desktop)]
             desktop::on_event(app, &event);
             if let RunEvent::Exit = event {
@@ -72,6 +82,17 @@ pub fn run() {
             std::process::exit(1);
         }
     }
+}
+
+/// The files that were dropped on a window.
+fn dropped(event: &RunEvent) -> Option<Vec<String>> {
+    let dropped = match event {
+        RunEvent::WindowEvent { event: WindowEvent::DragDrop(dropped), .. } => dropped,
+        RunEvent::WebviewEvent { event: WebviewEvent::DragDrop(dropped), .. } => dropped,
+        _ => return None,
+    };
+    let DragDropEvent::Drop { paths, .. } = dropped else { return None };
+    Some(paths.iter().filter_map(|path| Some(path.to_str()?.to_owned())).collect())
 }
 
 fn start(app: &AppHandle) -> App {

@@ -163,6 +163,23 @@ impl AppWindow {
         self.wait(&format!("the model {state}"), || Ok(self.matches(&wanted)?.then_some(())))
     }
 
+    /// Waits until the model is ready, after a kill: one that came before the first word of an answer
+    /// leaves the model unloaded, and the user loads it again.
+    ///
+    /// # Errors
+    /// If it does not become ready.
+    pub fn wait_for_model_after_kill(&self) -> Result<()> {
+        self.wait("the model", || {
+            let is_held = self.exists("held-retry")?;
+            let is_ready = self.matches("[data-testid=model-status][data-state=ready]")?;
+            Ok((is_held || is_ready).then_some(()))
+        })?;
+        if self.exists("held-retry")? {
+            self.click("held-retry")?;
+        }
+        self.wait_for_model("ready")
+    }
+
     /// Clicks an element as soon as possible; retries if the page replaces it.
     ///
     /// # Errors

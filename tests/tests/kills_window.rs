@@ -103,7 +103,7 @@ fn fifty_kills_lose_no_more_than_a_second() -> Result<()> {
         if round == KILLS {
             break;
         }
-        window.wait_for_model("ready")?;
+        window.wait_for_model_after_kill()?;
         before = kill_at_a_random_moment(&window, round)?;
         drop(window);
         let n_stored = n_conversations(home.path())?;

@@ -2,6 +2,12 @@
 
 #![cfg(target_os = "linux")]
 
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 use lilims_tests::app_window::{AppWindow, SIZES, Start};
 use lilims_tests::hub_server::{Content, GgufSummary, HubServer, Repo};
@@ -119,5 +125,95 @@ fn what_left_is_shown_found_and_cleared_and_a_sealed_app_asks_nothing() -> Resul
         ensure!(run(&["search", "small"])?.status.success());
         ensure!(run(&["privacy", "seal"])?.status.success());
     }
+    Ok(())
+}
+
+/// A server of Sentry's protocol on this machine: takes envelopes and answers each with an id.
+fn sentry() -> Result<(String, Receiver<String>)> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let dsn = format!("http://key@{}/7", listener.local_addr()?);
+    let (envelopes, received) = channel();
+    thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            if let Ok(request) = take_envelope(client) {
+                let _ = envelopes.send(request);
+            }
+        }
+    });
+    Ok((dsn, received))
+}
+
+/// Reads a request, answers it, and returns it with its head.
+fn take_envelope(mut client: TcpStream) -> Result<String> {
+    let (mut request, mut buffer) = (String::new(), [0; 4096]);
+    loop {
+        let n_bytes = client.read(&mut buffer)?;
+        request.push_str(std::str::from_utf8(&buffer[..n_bytes])?);
+        let Some((head, body)) = request.split_once("\r\n\r\n") else { continue };
+        let length = head
+            .lines()
+            .find_map(|it| it.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+        if body.len() >= length.unwrap_or(0) || n_bytes == 0 {
+            break;
+        }
+    }
+    let answer = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";
+    client.write_all(answer.as_bytes())?;
+    Ok(request)
+}
+
+#[test]
+fn telemetry_is_off_shows_what_it_sends_sends_that_and_leaves_nothing() -> Result<()> {
+    let (dsn, envelopes) = sentry()?;
+    let home = tempfile::tempdir()?;
+    let variables = [("LILIMS_SENTRY_DSN", dsn.as_str())];
+    let start = Start { home: Some(home.path()), variables: &variables, ..Start::default() };
+    let window = AppWindow::open(start)?;
+    window.wait_for_model("ready")?;
+    window.set_options(16)?;
+    let secret = "Zanzibar";
+    let answer = window.ask_and_wait(&format!("Say {secret}."))?;
+    let folder = home.path().join("telemetry");
+    window.click("privacy-sign")?;
+    window.wait_for("telemetry")?;
+    let is_on = "return document.getElementById('telemetry').checked";
+    ensure!(window.session().run(is_on, &[])? == false && !folder.exists(), "it is on");
+    window.click("telemetry-show")?;
+    window.wait_for("telemetry-preview")?;
+    let example = window.text("telemetry-preview")?.unwrap_or_default();
+    ensure!(example.contains("panic") && example.contains("tokens_per_second"), "{example}");
+    for size in SIZES {
+        window.session().run("document.getElementById('telemetry').scrollIntoView()", &[])?;
+        window.save_screenshot("telemetry-light", size)?;
+    }
+    ensure!(!folder.exists(), "the example left a file");
+    ensure!(envelopes.try_recv().is_err(), "something was sent while it was off");
+
+    window.click("telemetry-show")?;
+    window.click("telemetry")?;
+    window.wait("the folder", || Ok(folder.exists().then_some(())))?;
+    window.click("settings-close")?;
+    window.ask_and_wait(&format!("Say {secret} again."))?;
+    let sent = envelopes.recv_timeout(Duration::from_secs(60)).context("the figures")?;
+    ensure!(
+        sent.starts_with("POST /api/7/envelope/") && sent.contains("tokens_per_second"),
+        "{sent}"
+    );
+    ensure!(sent.contains("smollm2"), "a model of the catalogue has its id: {sent}");
+    let user = std::env::var("USER").unwrap_or_else(|_| "no such user".to_owned());
+    for never in [secret, answer.trim(), &home.path().display().to_string(), "/root", &user] {
+        ensure!(never.is_empty() || !sent.contains(never), "{never} was sent: {sent}");
+    }
+    window.click("privacy-sign")?;
+    window.wait("the connection in the log", || {
+        let is_it = |row: &String| row.contains("Telemetry") && row.contains("200");
+        Ok(rows(&window)?.iter().any(is_it).then_some(()))
+    })?;
+
+    window.click("telemetry")?;
+    window.wait("nothing left", || Ok((!folder.exists()).then_some(())))?;
+    window.click("settings-close")?;
+    window.ask_and_wait("And now?")?;
+    ensure!(envelopes.try_recv().is_err() && !folder.exists(), "something was kept or sent");
     Ok(())
 }

@@ -99,3 +99,28 @@ fn a_conversation_is_shown_at_its_end_while_its_parts_change_size() -> Result<()
     }
     Ok(())
 }
+
+#[test]
+fn a_page_that_panics_keeps_what_was_typed_and_is_loaded_again() -> Result<()> {
+    let window = AppWindow::open(Start::default())?;
+    window.wait_for_model("ready")?;
+    window.ask_and_wait("What is gravity?")?;
+    let answer = window.answers()?.remove(0);
+    window.type_into("composer-input", "and what is")?;
+    // The page's own code meets a browser that does not obey, and panics.
+    let disobey = "Node.prototype.insertBefore = () => { throw new Error('broken') }";
+    window.session().run(disobey, &[])?;
+    let script = "document.querySelector('[data-testid=settings-toggle]').click()";
+    let _ = window.session().run(script, &[]);
+    let panic = "const it = document.getElementById('panic');
+        return it && [it.querySelector('h1').innerText, it.querySelector('pre').innerText]";
+    let shown = window.wait("what was kept", || {
+        Ok(Some(window.session().run(panic, &[])?).filter(|it| !it.is_null()))
+    })?;
+    ensure!(shown == json!(["Something in this page failed", "and what is"]), "{shown}");
+    window.save_screenshot("panic-light", SIZES[0])?;
+    window.session().run("document.querySelector('#panic button').click()", &[])?;
+    window.wait_for_model("ready")?;
+    window.wait("the page again", || Ok(window.answers()?.contains(&answer).then_some(())))?;
+    window.wait("the draft", || Ok((window.draft()? == "and what is").then_some(())))
+}

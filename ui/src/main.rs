@@ -22,8 +22,16 @@ mod settings_page;
 mod state;
 mod text;
 
+use text::text;
+
 fn main() {
-    console_error_panic_hook::set_once();
+    std::panic::set_hook(Box::new(|panic| {
+        console_error_panic_hook::hook(panic);
+        bridge::panicked(
+            panic.location(),
+            [text!(panic.title), text!(panic.text), text!(panic.reload)],
+        );
+    }));
     wasm_bindgen_futures::spawn_local(async {
         settings_page::apply_language(&bridge::stored("language").unwrap_or_default()).await;
         leptos::mount::mount_to_body(app::App);

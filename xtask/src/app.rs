@@ -17,7 +17,7 @@ use crate::setup;
 /// dependency is compiled twice with different features. `custom-protocol` makes the shell load the
 /// embedded page instead of a development server.
 pub(crate) const WORKSPACE_SELECTION: [&str; 3] =
-    ["--workspace", "--features", "lilims-app/custom-protocol"];
+    ["--workspace", "--features", "lilims-app/custom-protocol,lilims-app/telemetry"];
 
 /// Builds the app, opens it and waits until its window is closed.
 ///

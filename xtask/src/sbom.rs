@@ -41,7 +41,7 @@ pub(crate) fn run(paths: &Paths) -> Result<()> {
             command.current_dir(&paths.root).env("PATH", &program_path);
             describe(paths, package, command.arg("cyclonedx").args(options))
         };
-        let app = describe("src-tauri", &["--features", "custom-protocol"])?;
+        let app = describe("src-tauri", &["--features", "custom-protocol,telemetry"])?;
         let page = describe("ui", &["--target", "wasm32-unknown-unknown"])?;
         let bill = without_paths(join(app, page)?, &paths.root)?;
         check(&bill)?;

@@ -197,6 +197,7 @@ pub(crate) fn problem(error: &ipc::Error) -> String {
         | Problem::StoreNewer { .. }
         | Problem::StoreUnusable
         | Problem::ConversionFailed
+        | Problem::TelemetryUnusable
         | Problem::Internal
         | Problem::Unknown => detail(),
     }

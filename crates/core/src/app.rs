@@ -26,6 +26,7 @@ use crate::database::Database;
 use crate::library::{LibraryHandle, present, suspended_load};
 use crate::model_host::{ChatBackend, ModelHost, Target};
 use crate::notifier::Notifier;
+use crate::telemetry::AppTelemetry;
 use crate::{formula, highlight, title};
 
 /// Where events go. Called from several threads; never blocks for long.
@@ -41,6 +42,7 @@ struct Inner {
     host: ModelHost,
     converter: Converter,
     library_events: Arc<Notifier>,
+    telemetry: Arc<AppTelemetry>,
     events: Events,
 }
 
@@ -59,19 +61,22 @@ impl App {
         // The doors offer to load it, and nothing loads it before.
         let offered =
             suspended.as_ref().map(|_| lilims_models::bundled_model(resource_dir.as_deref()));
-        open_database(&library, &conversations, offered.and_then(Result::ok));
+        let telemetry = Arc::new(AppTelemetry::new());
+        open_database(&library, &conversations, &telemetry, offered.and_then(Result::ok));
         let converter = converter(&library_events, &events);
         // The settings are read on the model's thread: they wait for the database.
         let of_first = Arc::clone(&conversations);
         let host = ModelHost::start(
             move || load::first_target(&of_first),
-            on_status(&library, &library_events, &events),
+            on_status(&library, &library_events, &telemetry, &events),
             load::loader(Arc::clone(&library), Arc::clone(&conversations), resource_dir),
             load::idle(),
             titles(&conversations),
             suspended,
         );
-        Self(Arc::new(Inner { library, conversations, host, converter, library_events, events }))
+        let inner =
+            Inner { library, conversations, host, converter, library_events, telemetry, events };
+        Self(Arc::new(inner))
     }
 
     /// Searches the folders of other programs once, and then carries out the queue of downloads, for
@@ -89,6 +94,9 @@ impl App {
         let telling = self.clone();
         tokio::spawn(async move { telling.tell_of_connections().await });
         let Ok(client) = self.client().await else { return };
+        let egress = client.egress().asked_by(ConnectionAsker::Telemetry);
+        let telemetry = Arc::clone(&self.0.telemetry);
+        tokio::spawn(async move { telemetry.deliver(&egress).await });
         let downloader = Downloader::new(client.asked_by(ConnectionAsker::Queue));
         let mut n_done = None;
         let report = move |rows: &[DownloadRow]| {
@@ -115,6 +123,7 @@ impl App {
         sink: impl Fn(Event) + Send + 'static,
     ) -> Result<(), Error> {
         let app = self.clone();
+        let sink = self.0.with_figures(sink);
         blocking(move || {
             let Inner { host, conversations, library, .. } = &*app.0;
             let wanted = |settings: &Settings| load::wanted(settings, host, library);
@@ -231,6 +240,22 @@ impl App {
     }
 }
 
+impl Inner {
+    /// `sink`, which also notes the figures of an answer.
+    fn with_figures(
+        &self,
+        sink: impl Fn(Event) + Send + 'static,
+    ) -> impl Fn(Event) + Send + 'static {
+        let (telemetry, library) = (Arc::clone(&self.telemetry), Arc::clone(&self.library));
+        move |event| {
+            if let Event::Done { outcome, .. } = &event {
+                telemetry.answered(&outcome.stats, library.catalogue_id());
+            }
+            sink(event);
+        }
+    }
+}
+
 /// Runs what reads or writes files.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
@@ -244,14 +269,19 @@ async fn blocking<T: Send + 'static>(
 fn open_database(
     library: &Arc<LibraryHandle>,
     conversations: &Arc<Conversations>,
+    telemetry: &Arc<AppTelemetry>,
     offered: Option<PathBuf>,
 ) {
     let (library, conversations) = (Arc::clone(library), Arc::clone(conversations));
+    let telemetry = Arc::clone(telemetry);
     let open = move || {
         let database = catch_unwind(Database::open)
             .unwrap_or_else(|_| Err(Error::internal("a panic while opening the database")));
         library.provide(database.as_ref().map_err(Clone::clone).and_then(Database::library));
         conversations.provide(database);
+        if let Ok(library) = library.library() {
+            telemetry.start(library);
+        }
         if let Some(path) = offered {
             library.add_given(&path);
         }
@@ -293,11 +323,16 @@ fn converter(library_events: &Arc<Notifier>, events: &Events) -> Converter {
 fn on_status(
     library: &Arc<LibraryHandle>,
     library_events: &Arc<Notifier>,
+    telemetry: &Arc<AppTelemetry>,
     events: &Events,
 ) -> impl Fn(&ModelStatus) + Send + Sync + 'static {
     let (library, events) = (Arc::clone(library), Arc::clone(events));
-    let library_events = Arc::clone(library_events);
+    let (library_events, telemetry) = (Arc::clone(library_events), Arc::clone(telemetry));
     move |status| {
+        match status {
+            ModelStatus::Loading { .. } => telemetry.load_began(),
+            status => telemetry.load_ended(matches!(status, ModelStatus::Ready { .. })),
+        }
         match status {
             ModelStatus::Ready { .. } => library.remember_loaded(),
             ModelStatus::Loading { .. } => {}

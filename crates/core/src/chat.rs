@@ -10,6 +10,7 @@ use lilims_ipc::{
     ContextView, ConversationId, DraftRefusal, Error, Finish, Message, MessageId, ModelInfo,
     Outcome, Overflow, Phase, PromptNote, Role, Settings, Stats,
 };
+use lilims_models::{LoadAttempt, data_dir};
 
 use crate::answer_stream::{AnswerStream, Ending};
 use crate::conversations::{Question, bound_saved_sessions};
@@ -33,6 +34,8 @@ pub struct Chat {
     draft: Option<Draft>,
     /// Why the draft model is not used.
     draft_refusal: Option<DraftRefusal>,
+    /// The load, until the first question.
+    first_answer: Option<LoadAttempt>,
 }
 
 /// A model that drafts tokens.
@@ -83,7 +86,21 @@ impl Chat {
         // If it cannot be opened now, the first question reports why.
         let session = last.and_then(|(of, path)| Session::open(&model, &of, &path).ok());
         let on_idle = Box::new(on_idle);
-        Ok(Self { model, session, is_unsaved: false, on_idle, draft: None, draft_refusal: None })
+        Ok(Self {
+            model,
+            session,
+            is_unsaved: false,
+            on_idle,
+            draft: None,
+            draft_refusal: None,
+            first_answer: None,
+        })
+    }
+
+    /// Notes `attempt` again until the first word of the first answer: memory for it is first written
+    /// then, and a process that ends meanwhile must not do so at each start.
+    pub(crate) fn guard_first_answer(&mut self, attempt: LoadAttempt) {
+        self.first_answer = Some(attempt);
     }
 
     /// Loads the model at `path` to draft for this one; `None` where it is missing. If that fails,
@@ -150,12 +167,21 @@ impl Chat {
         let mut applied = Applied::new(self.recommended(), &question.settings);
         let options = applied.options();
         stream.set_settings(&applied.0);
+        // If the note cannot be written, the answer goes on without it.
+        let write = |attempt: LoadAttempt| attempt.write_marker(&data_dir().ok()?).ok();
+        let mut marker = self.first_answer.take().and_then(write);
         let conversation = &mut self.session(question)?.conversation;
         conversation.set_overflow(overflow(applied.overflow()));
         conversation.answer(&messages, &options, cancel, &mut |update| match update {
             Update::Reading { phase: of, done, total } => stream.reading(phase(of), done, total),
-            Update::Reasoning(text, progress) => stream.push_reasoning(text, progress),
-            Update::Text(text, progress) => stream.push(text, progress),
+            Update::Reasoning(text, progress) => {
+                marker = None;
+                stream.push_reasoning(text, progress);
+            }
+            Update::Text(text, progress) => {
+                marker = None;
+                stream.push(text, progress);
+            }
         })
     }
 }

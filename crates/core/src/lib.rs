@@ -34,6 +34,8 @@ mod parrot;
 pub mod privacy;
 mod problem;
 mod settings;
+#[cfg_attr(not(feature = "telemetry"), path = "telemetry_absent.rs")]
+mod telemetry;
 mod title;
 mod token_count;
 pub mod tokens;

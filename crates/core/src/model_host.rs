@@ -1,6 +1,7 @@
 //! The thread of the model: it loads the model, then answers one question at a time.
 //!
-//! If a job panics, the thread goes on, and the door gets the end of the job.
+//! If a job panics, the door gets the end of the job, and the thread goes on without the model and its
+//! workers, whose state is not known; the next question loads it again.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -218,7 +219,9 @@ impl ModelHost {
             if !is_suspended {
                 worker.load();
             }
-            worker.work(&queue);
+            while catch_unwind(AssertUnwindSafe(|| worker.work(&queue))).is_err() {
+                worker.start_afresh();
+            }
         });
         if let Err(error) = spawned {
             shared.set_status(ModelStatus::Failed { error: Error::internal(error.to_string()) });
@@ -435,7 +438,7 @@ struct Worker {
 }
 
 impl Worker {
-    fn work(mut self, queue: &Receiver<Job>) {
+    fn work(&mut self, queue: &Receiver<Job>) {
         while let Some(job) = self.next(queue) {
             match job {
                 Job::Load => self.load(),
@@ -497,6 +500,17 @@ impl Worker {
         }
     }
 
+    /// After a panic outside of a job.
+    fn start_afresh(&mut self) {
+        // Its stream tells the door.
+        self.shared.take_waiting();
+        self.drop_backend(UnloadReason::Failed);
+        if matches!(*self.shared.status.lock(), ModelStatus::Loading { .. }) {
+            let error = Error::internal("a panic in the model's thread");
+            self.shared.set_status(ModelStatus::Failed { error });
+        }
+    }
+
     /// Saves the session and drops the model.
     fn unload(&mut self, reason: UnloadReason) {
         self.save_session();
@@ -505,7 +519,9 @@ impl Worker {
 
     /// Drops the model. The next question loads it again.
     fn drop_backend(&mut self, reason: UnloadReason) {
-        self.backend = None;
+        let backend = self.backend.take();
+        // After a panic, its own end may panic, too.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(backend)));
         self.shared.model.lock().take();
         let status = self.shared.status.lock().clone();
         if let ModelStatus::Ready { model } = status {
@@ -589,13 +605,13 @@ impl Worker {
         let Some(backend) = &mut self.backend else { return Err(Error::internal("no model")) };
         // The panic's own message is not passed on: it may quote the conversation.
         let answer = catch_unwind(AssertUnwindSafe(|| backend.answer(question, cancel, stream)))
-            .unwrap_or_else(|_| {
-                backend.discard();
-                Err(Error::internal("a panic while answering"))
-            });
-        if matches!(&answer, Err(Error { problem: Problem::ModelChanged { .. }, .. })) {
+            .unwrap_or_else(|_| Err(Error::internal("a panic while answering")));
+        match answer.as_ref().map_err(|error| &error.problem) {
             // The next question loads the file as it is then.
-            self.drop_backend(UnloadReason::FileChanged);
+            Err(Problem::ModelChanged { .. }) => self.drop_backend(UnloadReason::FileChanged),
+            // A panic, here or in a worker: the next question loads the model with new workers.
+            Err(Problem::Internal) => self.drop_backend(UnloadReason::Failed),
+            _ => {}
         }
         answer
     }

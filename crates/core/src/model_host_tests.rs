@@ -1,5 +1,6 @@
 //! How the model's thread behaves, with a stand-in for the model.
 
+use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::RecvTimeoutError;
 
 use lilims_ipc::{Event, Message, MessageId, MessageState, Role, Settings};
@@ -106,13 +107,41 @@ fn one_answer_at_a_time_and_stop_ends_it() {
 
 #[test]
 fn a_panic_fails_the_answer_and_the_next_works() {
-    let (thread, _statuses) = start(|_| loaded());
+    let loads = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&loads);
+    let (thread, statuses) = start(move |_| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        loaded()
+    });
     let mut events = all(&ask(&thread, "panic").unwrap());
     events.retain(|event| *event != Event::Loading);
     let [Event::Text { .. }, Event::Failed { error }] = events.as_slice() else {
         panic!("{events:?}");
     };
     assert_eq!(error.problem, Problem::Internal);
+    assert_eq!(finish(&all(&ask(&thread, "hi").unwrap())), Finish::EndOfTurn);
+    assert_eq!(loads.load(Ordering::Relaxed), 2, "the model is loaded again, with new workers");
+    let reasons = statuses.try_iter().filter_map(|status| match status {
+        ModelStatus::Unloaded { reason, .. } => Some(reason),
+        _ => None,
+    });
+    assert_eq!(reasons.collect::<Vec<_>>(), [UnloadReason::Failed]);
+}
+
+#[test]
+fn a_panic_outside_of_a_job_ends_neither_thread_nor_app() {
+    // The notice of a status panics once, where no job catches it.
+    let panicked = AtomicBool::new(false);
+    let notify = move |status: &ModelStatus| {
+        let is_idle = matches!(status, ModelStatus::Unloaded { .. });
+        assert!(!is_idle || panicked.swap(true, Ordering::Relaxed), "as the test asked");
+    };
+    let idle = Idle { after: Duration::from_secs(60), is_short: || false };
+    let nothing = |_: &mut dyn ChatBackend, _: &AtomicBool| {};
+    let load = |_: &Target, _: &dyn Fn(String)| loaded();
+    let thread = ModelHost::start(Target::default, notify, load, idle, nothing, None);
+    assert_eq!(finish(&all(&ask(&thread, "hi").unwrap())), Finish::EndOfTurn);
+    thread.unload().unwrap();
     assert_eq!(finish(&all(&ask(&thread, "hi").unwrap())), Finish::EndOfTurn);
 }
 

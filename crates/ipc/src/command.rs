@@ -430,6 +430,13 @@ pub enum Command {
         /// Whether it is on.
         is_on: bool,
     },
+    /// The page panicked: recorded for as long as telemetry is on.
+    PagePanicked {
+        /// The source file, as the panic states it.
+        file: Option<String>,
+        /// The line in it.
+        line: Option<u32>,
+    },
     /// What telemetry sends next, or an example of it: [`Reply::TelemetryPreview`].
     TelemetryPreview,
 

@@ -186,6 +186,8 @@ pub enum Problem {
         /// By what.
         by: SealedBy,
     },
+    /// Telemetry cannot be switched on or off.
+    TelemetryUnusable,
     /// What was given is not an access token.
     NotAnAccessToken,
     /// The hub cannot be reached.

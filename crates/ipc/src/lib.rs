@@ -105,6 +105,8 @@ pub enum UnloadReason {
     MemoryShort,
     /// Its file was changed while it was in use.
     FileChanged,
+    /// A part of Lilims that runs it failed.
+    Failed,
 }
 
 /// What the page shows of a loaded model.

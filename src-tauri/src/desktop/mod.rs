@@ -23,6 +23,7 @@ use tauri::{AppHandle, Manager, RunEvent, WebviewWindow, WindowEvent};
 use self::instance::{Instance, Start};
 use self::placement::PlacementFile;
 use crate::commands::Subscribers;
+use crate::granted::GrantedPaths;
 
 /// The label of the main window.
 const MAIN: &str = "main";
@@ -94,6 +95,9 @@ impl Desktop {
 /// Sets everything up that does not need the window. Runs on the main thread.
 pub(crate) fn start(app: &AppHandle, core: &App) {
     let desktop = app.state::<Desktop>();
+    let pending = desktop.pending.lock().unwrap_or_else(PoisonError::into_inner);
+    pending.iter().flatten().for_each(|action| app.state::<GrantedPaths>().grant_offered(action));
+    drop(pending);
     if let Some(folder) = &desktop.folder {
         desktop.listen(folder, app);
     }
@@ -251,6 +255,7 @@ async fn apply(app: &AppHandle, settings: DesktopSettings) -> Result<(), Error> 
 fn open(app: &AppHandle, arguments: &[String]) {
     show(app);
     for action in opened::actions(arguments) {
+        app.state::<GrantedPaths>().grant_offered(&action);
         do_in_page(app, action);
     }
 }

@@ -252,6 +252,17 @@ pub(crate) fn take_frame() -> String {
     typed.ok().and_then(|typed| typed.as_string()).unwrap_or_default()
 }
 
+/// Shows in place of a page that panicked what was kept, and reports where it panicked. `texts` are a title,
+/// a sentence and the label of the button that loads the page again. Nothing of the page runs afterwards.
+pub(crate) fn panicked(at: Option<&std::panic::Location<'_>>, texts: [&str; 3]) {
+    let (file, line) = (at.map(|it| it.file().to_owned()), at.map(std::panic::Location::line));
+    if let Ok(show) = function("lilimsPanicked") {
+        let [title, text, label] = texts.map(JsValue::from);
+        let _ = show.call3(&JsValue::UNDEFINED, &title, &text, &label);
+    }
+    let _ = promise("core", "invoke", "call", &bytes(&Command::PagePanicked { file, line }));
+}
+
 /// Makes the content of `element` that of `html`, and keeps what stays the same.
 pub(crate) fn patch(element: &web_sys::Element, html: &str) {
     let patch = function("lilimsPatch");
@@ -429,18 +440,28 @@ async fn invoke(command: &str, arguments: &JsValue) -> Result<JsValue, Error> {
     call_function("core", "invoke", command, arguments).await
 }
 
-/// Calls a function of the shell's interface.
+/// Calls a function of the shell's interface, and waits for its result.
 async fn call_function(
     part: &str,
     function: &str,
     name: &str,
     argument: &JsValue,
 ) -> Result<JsValue, Error> {
+    JsFuture::from(promise(part, function, name, argument)?).await.map_err(rejection)
+}
+
+/// Calls a function of the shell's interface.
+fn promise(
+    part: &str,
+    function: &str,
+    name: &str,
+    argument: &JsValue,
+) -> Result<js_sys::Promise, Error> {
     let part = interface(part)?;
     let function: js_sys::Function =
         get(&part, function)?.dyn_into().map_err(|_| broken("a function is missing"))?;
     let promise = function.call2(&part, &name.into(), argument).map_err(rejection)?;
-    JsFuture::from(js_sys::Promise::resolve(&promise)).await.map_err(rejection)
+    Ok(js_sys::Promise::resolve(&promise))
 }
 
 /// A channel of the shell that passes its messages to `handler`.

@@ -54,6 +54,7 @@ fn problem(problem: &Problem) -> String {
             SealedBy::Setting => text!(error.sealed_setting),
         }
         .into(),
+        Problem::TelemetryUnusable => text!(error.telemetry_unusable).into(),
         Problem::NotAnAccessToken => text!(error.not_an_access_token).into(),
         Problem::ConversationGone => text!(error.conversation_gone).into(),
         Problem::ModelNotLoaded => text!(error.model_not_loaded).into(),

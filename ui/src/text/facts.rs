@@ -79,6 +79,7 @@ pub(crate) fn unload_reason(reason: UnloadReason) -> String {
         }
         UnloadReason::MemoryShort => text!(header.unloaded_memory_short).into(),
         UnloadReason::FileChanged => text!(header.unloaded_file_changed).into(),
+        UnloadReason::Failed => text!(header.unloaded_failed).into(),
     }
 }
 

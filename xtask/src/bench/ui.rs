@@ -23,7 +23,7 @@ pub(super) fn run(paths: &Paths) -> Result<()> {
     let app = app::build(paths)?;
     let mut bare = process::cargo(paths);
     bare.args(["build", "--release", "--workspace", "--example", "bare", "--features"]);
-    bare.arg("lilims-app/custom-protocol,lilims-app/bare-window");
+    bare.arg("lilims-app/custom-protocol,lilims-app/telemetry,lilims-app/bare-window");
     step("a bare window to compare with", || process::run(&mut bare))?;
     let mut measuring = process::cargo(paths);
     measuring.arg("build").args(WORKSPACE_SELECTION).args(["--bin", "ui_bench"]);

@@ -34,6 +34,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "lilims-ipc",
             "lilims-models",
             "lilims-store",
+            "lilims-telemetry",
         ],
     ),
     ("lilims-ui", &["lilims-ipc"]),

@@ -105,7 +105,7 @@ fn load(
     let options = load_options(target.context_tokens);
     let attempt = fit::attempt(path, &name, &options)?;
     // If the note cannot be written, the load goes on without it.
-    let _marker =
+    let marker =
         lilims_models::data_dir().ok().and_then(|folder| attempt.write_marker(&folder).ok());
     let taken_before = machine::resident_bytes();
     let draft = target.draft.as_deref().map(|name| library.path(Some(name)));
@@ -118,7 +118,9 @@ fn load(
     if let Some(path) = draft {
         chat.load_draft(path.as_deref());
     }
+    chat.guard_first_answer(attempt);
     let mut info = chat.info();
+    drop(marker);
     // The names in files are often ones that only their authors understand.
     info.name = title.unwrap_or(info.name);
     Ok((info, Box::new(chat) as Box<dyn ChatBackend>))

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use lilims_ipc::{AppEvent, Command, Error, Privacy, Reply};
 
-use super::{App, blocking};
-use crate::library::LibraryHandle;
+use super::{App, Inner, blocking};
 use crate::privacy;
 
 /// How often events tell of new connections, at most.
@@ -26,6 +25,7 @@ pub(super) fn is_own(command: &Command) -> bool {
             | Command::SetSealed { .. }
             | Command::SetTelemetry { .. }
             | Command::TelemetryPreview
+            | Command::PagePanicked { .. }
     )
 }
 
@@ -40,7 +40,7 @@ impl App {
     }
 
     fn privacy_reply(&self, command: Command) -> Result<Reply, Error> {
-        let library = &self.0.library;
+        let Inner { library, telemetry, .. } = &*self.0;
         match command {
             Command::Connections { filter } => {
                 return Ok(Reply::Connections(library.connections(&filter)?));
@@ -50,9 +50,18 @@ impl App {
             }
             Command::ClearConnections => library.clear_connections()?,
             Command::SetSealed { is_sealed } => library.set_sealed(is_sealed)?,
+            Command::SetTelemetry { is_on } => telemetry.set(library.library()?, is_on)?,
+            Command::TelemetryPreview => {
+                let preview = telemetry.preview().ok_or_else(|| Error::internal("no telemetry"))?;
+                return Ok(Reply::TelemetryPreview(preview));
+            }
+            Command::PagePanicked { file, line } => {
+                telemetry.page_panicked(file, line);
+                return Ok(Reply::Done);
+            }
             _ => {}
         }
-        state(library).map(Reply::Privacy)
+        self.privacy().map(Reply::Privacy)
     }
 
     /// Sends [`AppEvent::Privacy`] after each change, for ever.
@@ -61,8 +70,8 @@ impl App {
         let Ok(library) = blocking(move || handle.library().cloned()).await else { return };
         let mut told = None;
         loop {
-            let handle = Arc::clone(&self.0.library);
-            if let Ok(privacy) = blocking(move || state(&handle)).await
+            let app = self.clone();
+            if let Ok(privacy) = blocking(move || app.privacy()).await
                 && told.as_ref() != Some(&privacy)
             {
                 (self.0.events)(AppEvent::Privacy(privacy.clone()));
@@ -72,13 +81,13 @@ impl App {
             let _ = tokio::time::timeout(OTHERS_INTERVAL, library.connections_changed()).await;
         }
     }
-}
 
-fn state(handle: &LibraryHandle) -> Result<Privacy, Error> {
-    let library = handle.library()?;
-    Ok(Privacy {
-        sealed: library.sealed()?,
-        last: privacy::last(library)?,
-        telemetry: lilims_ipc::TelemetryState::NotBuiltIn,
-    })
+    fn privacy(&self) -> Result<Privacy, Error> {
+        let library = self.0.library.library()?;
+        Ok(Privacy {
+            sealed: library.sealed()?,
+            last: privacy::last(library)?,
+            telemetry: self.0.telemetry.state(),
+        })
+    }
 }

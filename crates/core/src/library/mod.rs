@@ -189,6 +189,16 @@ impl LibraryHandle {
         }
     }
 
+    /// The id of the loaded model in the catalogue, if it is one of its models.
+    pub(crate) fn catalogue_id(&self) -> Option<String> {
+        let entry = self.library().ok()?.entry(&self.loaded()?).ok()?;
+        let is_it = |model: &lilims_models::Entry| {
+            entry.is_file_of(&model.repository, &model.file, model.sha256.as_deref())
+                || entry.path.ends_with(&model.file)
+        };
+        Catalogue::curated().models.into_iter().find(is_it).map(|model| model.id)
+    }
+
     /// Releases the lock of the loaded model.
     pub fn end_use(&self) {
         self.loaded.lock().take();
