@@ -16,6 +16,7 @@ mod page;
 mod paths;
 mod process;
 mod report;
+mod reproduce;
 mod sbom;
 mod setup;
 mod stand_in;
@@ -46,6 +47,7 @@ usage: cargo xtask <command>
   check-apple       type-check all crates for macOS and iOS
   audit             check licences, origins and known vulnerabilities of all packages
   sbom              write the software bill of materials, target/sbom/lilims.cdx.json
+  reproduce         build the program lilims twice, in different folders, and compare
   tidy              check the project rules (also one of the tests)
   setup [--test]    install or list missing requirements; --test: also those of the tests
   page [--serve]    build the page into ui/dist; --serve: serve it for `dev` instead
@@ -82,6 +84,7 @@ fn run(words: &[&str]) -> Result<ExitCode> {
         ["accuracy", words @ ..] => accuracy::run(&paths, words)?,
         ["check-apple"] => apple::check(&paths)?,
         ["audit"] => audit::run(&paths)?,
+        ["reproduce"] => reproduce::run(&paths)?,
         ["sbom"] => sbom::run(&paths)?,
         ["tidy"] => tidy::run(&paths)?,
         ["setup"] => drop(setup::for_app(&paths)?),
