@@ -8,6 +8,7 @@ mod accuracy;
 mod app;
 mod apple;
 mod bench;
+mod chaos;
 mod dev;
 mod document;
 mod emulation;
@@ -41,6 +42,8 @@ usage: cargo xtask <command>
   accuracy [checkpoints] [peer] [types] [--only TEXT] [--chunks N]
                     compare results and quantisation errors with llama.cpp's and rewrite
                     docs/benchmarks.md; without a name: all three
+  chaos [--seed N] [--minutes N] [--log FILE] | --replay LOG
+                    random actions against the real app, an hour by default, or those of a log
   check-apple       type-check all crates for macOS and iOS
   tidy              check the project rules (also one of the tests)
   setup [--test]    install or list missing requirements; --test: also those of the tests
@@ -75,6 +78,7 @@ fn run(words: &[&str]) -> Result<ExitCode> {
         ["dev"] => dev::run(&paths)?,
         ["bench", words @ ..] => bench::run(&paths, words)?,
         ["accuracy", words @ ..] => accuracy::run(&paths, words)?,
+        ["chaos", words @ ..] => chaos::run(&paths, words)?,
         ["check-apple"] => apple::check(&paths)?,
         ["tidy"] => tidy::run(&paths)?,
         ["setup"] => drop(setup::for_app(&paths)?),
