@@ -3,6 +3,7 @@
 //! Elements are found by `data-testid`. Every wait is for a condition, with a timeout.
 
 use std::env;
+use std::fs::File;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
@@ -45,6 +46,8 @@ pub struct Start<'a> {
     pub program: Option<&'a Path>,
     /// The arguments of the program, as the system passes files and addresses.
     pub arguments: &'a [&'a str],
+    /// A file that gets the standard error of the app and the driver at its end.
+    pub stderr: Option<&'a Path>,
     /// Further environment variables.
     pub variables: &'a [(&'a str, &'a str)],
 }
@@ -97,6 +100,9 @@ impl AppWindow {
         let (port, native_port) = free_ports()?;
         let mut command = driver_command(port, native_port);
         set_environment(&mut command, start, &screen, home.path());
+        if let Some(path) = start.stderr {
+            command.stderr(File::options().create(true).append(true).open(path)?);
+        }
         let driver = ProcessGroup::start(&mut command).context("see `cargo xtask test`")?;
         wait("the driver", || Ok(webdriver::is_ready(port).then_some(())))?;
         let session = Session::open(port, &app, start.arguments)?;
@@ -379,11 +385,23 @@ impl AppWindow {
     /// # Errors
     /// If it does not run.
     pub fn page_cpu(&self) -> Result<Duration> {
-        let pid = self.process(|program| program.ends_with("WebKitWebProcess"))?;
+        let pid = self.page_process()?;
         Ok(Duration::from_secs_f64((stat_field(pid, 13)? + stat_field(pid, 14)?) / TICKS))
     }
 
-    fn app_process(&self) -> Result<u32> {
+    /// The process of the page.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn page_process(&self) -> Result<u32> {
+        self.process(|program| program.ends_with("WebKitWebProcess"))
+    }
+
+    /// The process of the app.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn app_process(&self) -> Result<u32> {
         let program = std::fs::canonicalize(&self.program)?;
         self.process(|it| std::fs::canonicalize(it).is_ok_and(|it| it == program))
     }

@@ -9,6 +9,7 @@ mod app;
 mod apple;
 mod audit;
 mod bench;
+mod chaos;
 mod dev;
 mod document;
 mod emulation;
@@ -44,6 +45,8 @@ usage: cargo xtask <command>
   accuracy [checkpoints] [peer] [types] [--only TEXT] [--chunks N]
                     compare results and quantisation errors with llama.cpp's and rewrite
                     docs/benchmarks.md; without a name: all three
+  chaos [--seed N] [--minutes N] [--log FILE] | --replay LOG
+                    random actions against the real app, an hour by default, or those of a log
   check-apple       type-check all crates for macOS and iOS
   audit             check licences, origins and known vulnerabilities of all packages
   sbom              write the software bill of materials, target/sbom/lilims.cdx.json
@@ -82,6 +85,7 @@ fn run(words: &[&str]) -> Result<ExitCode> {
         ["dev"] => dev::run(&paths)?,
         ["bench", words @ ..] => bench::run(&paths, words)?,
         ["accuracy", words @ ..] => accuracy::run(&paths, words)?,
+        ["chaos", words @ ..] => chaos::run(&paths, words)?,
         ["check-apple"] => apple::check(&paths)?,
         ["audit"] => audit::run(&paths)?,
         ["reproduce"] => reproduce::run(&paths)?,

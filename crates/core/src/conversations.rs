@@ -220,10 +220,11 @@ impl Conversations {
                     return Err(Problem::NoQuestion.into());
                 }
                 let empty = NewMessage::empty(&id, parent.as_ref(), Role::User);
-                let question = store.add_message(&NewMessage { parts, ..empty });
-                let question = question.map_err(from_store)?;
-                store.remove_draft_attachments(&from_draft).map_err(from_store)?;
-                (question.clone(), question.clone(), begin(&question)?)
+                let question = NewMessage { parts, ..empty };
+                let settings = to_json(&settings);
+                let turn = store.begin_turn(&question, settings.as_ref(), &from_draft);
+                let (question, answer) = turn.map_err(from_store)?;
+                (question.clone(), question, answer)
             }
             None => {
                 let parent = parent.ok_or(Problem::NoQuestion)?;
@@ -241,9 +242,6 @@ impl Conversations {
         // What is continued is read, too; so this comes before the answer grows.
         let messages = prompt(store.branch(&last).map_err(from_store)?);
         let messages = with_instructions(messages, &settings, Local::now());
-        if request.text.is_some() {
-            store.set_draft(Some(&id), "").map_err(from_store)?;
-        }
         self.notify(&id);
         Ok(Asked {
             id: message_id(&question),

@@ -98,7 +98,7 @@ fn run(store: &Store, queue: &Receiver<Job>) {
         match job {
             Ok(Job::Grow(message, growth)) => pending.add(message, growth),
             Ok(Job::Finish(message, ending, done)) => {
-                let _ = done.send(pending.finish(store, &message, &ending));
+                let _ = done.send(pending.finish(store, &message, ending));
             }
             Err(RecvTimeoutError::Timeout) => pending.write_all(store),
             Err(RecvTimeoutError::Disconnected) => return pending.write_all(store),
@@ -106,16 +106,41 @@ fn run(store: &Store, queue: &Receiver<Job>) {
     }
 }
 
+/// Where answers are written.
+trait Answers {
+    fn append(&self, message: &MessageId, deltas: &[Delta<'_>]) -> Result<(), StoreError>;
+    fn finish(&self, message: &MessageId, ending: &Ending) -> Result<(), StoreError>;
+}
+
+impl Answers for Store {
+    fn append(&self, message: &MessageId, deltas: &[Delta<'_>]) -> Result<(), StoreError> {
+        Self::append(self, message, deltas)
+    }
+
+    fn finish(&self, message: &MessageId, ending: &Ending) -> Result<(), StoreError> {
+        self.finish_message(message, ending)
+    }
+}
+
 /// What is not written yet.
 #[derive(Default)]
 struct Pending {
-    answers: HashMap<MessageId, Vec<Growth>>,
+    answers: HashMap<MessageId, Unwritten>,
     due: Option<Instant>,
+}
+
+/// What is not written yet of one answer.
+#[derive(Default)]
+struct Unwritten {
+    growths: Vec<Growth>,
+    /// The end, where it could not be written: until it is, the message counts as being written, and
+    /// could be neither edited nor deleted.
+    ending: Option<Box<Ending>>,
 }
 
 impl Pending {
     fn add(&mut self, message: MessageId, growth: Growth) {
-        let answer = self.answers.entry(message).or_default();
+        let answer = &mut self.answers.entry(message).or_default().growths;
         match answer.last_mut().filter(|last| last.kind == growth.kind) {
             Some(last) => {
                 last.text.push_str(&growth.text);
@@ -128,9 +153,9 @@ impl Pending {
 
     /// Writes everything. What cannot be written is tried again in a while, and is an error at the end
     /// of its answer.
-    fn write_all(&mut self, store: &Store) {
+    fn write_all(&mut self, store: &impl Answers) {
         self.due = None;
-        self.answers.retain(|message, growths| match write(store, message, growths) {
+        self.answers.retain(|message, answer| match answer.write(store, message) {
             Ok(()) | Err(StoreError::NotWriting { .. }) => false,
             Err(error) => {
                 tracing::warn!(%error, "cannot write a growing answer yet");
@@ -142,25 +167,40 @@ impl Pending {
         }
     }
 
+    /// Writes the rest of an answer and its end. Where that fails, it is tried again as growing answers
+    /// are: what was seen of the answer is kept once there is space.
     fn finish(
         &mut self,
-        store: &Store,
+        store: &impl Answers,
         message: &MessageId,
-        ending: &Ending,
+        ending: Box<Ending>,
     ) -> Result<(), StoreError> {
-        let growths = self.answers.remove(message).unwrap_or_default();
-        if self.answers.is_empty() {
-            self.due = None;
-        }
-        match write(store, message, &growths).and_then(|()| store.finish_message(message, ending)) {
+        let mut answer = self.answers.remove(message).unwrap_or_default();
+        answer.ending = Some(ending);
+        let written = match answer.write(store, message) {
             // Its conversation was deleted meanwhile.
             Err(StoreError::NotWriting { .. }) => Ok(()),
             result => result,
+        };
+        if written.is_err() {
+            self.answers.insert(message.clone(), answer);
+            self.due.get_or_insert_with(|| Instant::now() + INTERVAL);
+        } else if self.answers.is_empty() {
+            self.due = None;
         }
+        written
     }
 }
 
-fn write(store: &Store, message: &MessageId, growths: &[Growth]) -> Result<(), StoreError> {
+impl Unwritten {
+    fn write(&mut self, store: &impl Answers, message: &MessageId) -> Result<(), StoreError> {
+        write(store, message, &self.growths)?;
+        self.growths.clear();
+        self.ending.as_deref().map_or(Ok(()), |ending| store.finish(message, ending))
+    }
+}
+
+fn write(store: &impl Answers, message: &MessageId, growths: &[Growth]) -> Result<(), StoreError> {
     if growths.is_empty() {
         return Ok(());
     }
@@ -169,4 +209,68 @@ fn write(store: &Store, message: &MessageId, growths: &[Growth]) -> Result<(), S
         .map(|Growth { kind, text, data }| Delta { kind: *kind, text, data: data.as_ref() })
         .collect();
     store.append(message, &deltas)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+
+    use lilims_store::MessageState;
+
+    use super::*;
+
+    /// A disk that may be full, and what was written to it.
+    #[derive(Default)]
+    struct Disk {
+        is_full: Cell<bool>,
+        refuses_endings: Cell<bool>,
+        written: RefCell<String>,
+    }
+
+    impl Disk {
+        fn write(&self, text: &str, is_refused: bool) -> Result<(), StoreError> {
+            if self.is_full.get() || is_refused {
+                return Err(StoreError::DiskFull);
+            }
+            self.written.borrow_mut().push_str(text);
+            Ok(())
+        }
+    }
+
+    impl Answers for Disk {
+        fn append(&self, _: &MessageId, deltas: &[Delta<'_>]) -> Result<(), StoreError> {
+            let text: String = deltas.iter().map(|delta| delta.text).collect();
+            self.write(&text, false)
+        }
+
+        fn finish(&self, _: &MessageId, _: &Ending) -> Result<(), StoreError> {
+            self.write(".", self.refuses_endings.get())
+        }
+    }
+
+    fn growth(text: &str) -> Growth {
+        Growth { kind: PartKind::Text, text: text.to_owned(), data: None }
+    }
+
+    #[test]
+    fn an_answer_that_ends_while_the_disk_is_full_is_written_when_there_is_space() {
+        for (is_full, refuses_endings) in [(true, false), (false, true)] {
+            let (disk, mut pending) = (Disk::default(), Pending::default());
+            let message = MessageId::from("a");
+            pending.add(message.clone(), growth("one "));
+            pending.write_all(&disk);
+            disk.is_full.set(is_full);
+            disk.refuses_endings.set(refuses_endings);
+            pending.add(message.clone(), growth("two"));
+            let ending = Box::new(Ending::of(MessageState::Done));
+            assert!(pending.finish(&disk, &message, ending).is_err());
+            pending.write_all(&disk);
+            assert!(pending.due.is_some(), "it is tried again");
+            disk.is_full.set(false);
+            disk.refuses_endings.set(false);
+            pending.write_all(&disk);
+            assert_eq!(*disk.written.borrow(), "one two.");
+            assert!(pending.answers.is_empty() && pending.due.is_none());
+        }
+    }
 }

@@ -29,6 +29,7 @@ pub use content::Content;
 pub use faults::{BodyOffset, Fault, FaultPlan, FaultRule, RangeLie, Target, WaitHeader};
 pub use log::{Host, LoggedRequest};
 pub use repo::{Gate, GateKind, GgufSummary, Repo};
+pub use rng::SeededRng;
 
 use faults::RunningPlan;
 use inject::ServerState;

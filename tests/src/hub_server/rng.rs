@@ -2,14 +2,16 @@
 
 /// A splitmix64 generator.
 #[derive(Clone, Debug)]
-pub(super) struct SeededRng(u64);
+pub struct SeededRng(u64);
 
 impl SeededRng {
-    pub(super) fn new(seed: u64) -> Self {
+    /// A generator whose numbers follow from `seed`.
+    pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    pub(super) fn next_u64(&mut self) -> u64 {
+    /// The next number.
+    pub fn next_u64(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -17,17 +19,21 @@ impl SeededRng {
     }
 
     /// A number below `limit`; 0 if the limit is 0.
-    pub(super) fn below(&mut self, limit: u64) -> u64 {
+    pub fn below(&mut self, limit: u64) -> u64 {
         if limit == 0 { 0 } else { self.next_u64() % limit }
     }
 
     /// True with this probability.
-    pub(super) fn chance(&mut self, probability: f64) -> bool {
+    pub fn chance(&mut self, probability: f64) -> bool {
         const SCALE: u64 = 1 << 53;
         (self.below(SCALE) as f64) < probability * SCALE as f64
     }
 
-    pub(super) fn pick<T: Clone>(&mut self, choices: &[T]) -> T {
+    /// One of the choices.
+    ///
+    /// # Panics
+    /// If there are none.
+    pub fn pick<T: Clone>(&mut self, choices: &[T]) -> T {
         choices[self.below(choices.len() as u64) as usize].clone()
     }
 }

@@ -11,8 +11,8 @@ use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use serde_json::Value;
 
-use super::tree::{self, MessageState, NewMessage, Part, PartKind};
-use super::{MessageId, json, text_of};
+use super::tree::{self, MessageState, NewMessage, Part, PartKind, Role};
+use super::{AttachmentId, MessageId, json, text_of};
 use crate::{Error, LockGuard, Locks, Store, now_ms, signed};
 
 /// Processes that may write answers at the same time.
@@ -81,6 +81,37 @@ impl Store {
         let number = self.writer_number()?;
         self.transaction(|transaction| {
             tree::insert(transaction, new, MessageState::Writing, Some(number))
+        })
+    }
+
+    /// Adds a question and the beginning of its answer, and takes what was sent off the draft: all of that
+    /// or, where the disk is full, nothing. A question that is there without an answer would be asked
+    /// twice when it is sent again. Returns the ids of both.
+    ///
+    /// # Errors
+    /// As for [`Store::begin_message`].
+    pub fn begin_turn(
+        &self,
+        question: &NewMessage,
+        settings: Option<&Value>,
+        sent: &[AttachmentId],
+    ) -> Result<(MessageId, MessageId), Error> {
+        let number = self.writer_number()?;
+        self.transaction(|transaction| {
+            let id = tree::insert(transaction, question, MessageState::Done, None)?;
+            let answer = NewMessage {
+                settings: settings.cloned(),
+                ..NewMessage::empty(&question.conversation, Some(&id), Role::Assistant)
+            };
+            let answer = tree::insert(transaction, &answer, MessageState::Writing, Some(number))?;
+            let mut remove =
+                transaction.prepare_cached("DELETE FROM draft_attachments WHERE id = ?1")?;
+            for attachment in sent {
+                remove.execute([attachment.as_str()])?;
+            }
+            let sql = "DELETE FROM drafts WHERE conversation = ?1";
+            transaction.execute(sql, [question.conversation.as_str()])?;
+            Ok((id, answer))
         })
     }
 
@@ -251,5 +282,43 @@ pub(super) fn grow(parts: &mut Vec<Part>, kind: PartKind, text: &str, data: Opti
             last.data = data.or_else(|| last.data.take());
         }
         _ => parts.push(Part { kind, text: text.to_owned(), data }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ConversationChange;
+
+    #[test]
+    fn a_turn_that_does_not_fit_the_disk_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let id = store.create_conversation(&ConversationChange::default()).unwrap();
+        store.set_draft(Some(&id), "Why?").unwrap();
+        let settings = Value::from("s".repeat(20_000));
+        let question = NewMessage::text(&id, None, Role::User, &"Why?".repeat(5_000));
+        let n_pages =
+            || store.writer().query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+        let n_before: u32 = n_pages();
+        for n_failed in 0.. {
+            let limit = format!("PRAGMA max_page_count = {}", n_before + n_failed);
+            store.writer().query_row(&limit, [], |_| Ok(())).unwrap();
+            match store.begin_turn(&question, Some(&settings), &[]) {
+                Ok((question, answer)) => {
+                    let stored = store.messages(&id).unwrap();
+                    assert_eq!(
+                        stored.iter().map(|it| &it.id).collect::<Vec<_>>(),
+                        [&question, &answer]
+                    );
+                    assert_eq!(store.draft(Some(&id)).unwrap(), None);
+                    assert!(n_failed > 5, "the question alone needs as many pages");
+                    return;
+                }
+                Err(error) => assert!(matches!(error, Error::DiskFull), "{error:?}"),
+            }
+            assert_eq!(store.messages(&id).unwrap(), []);
+            assert!(store.draft(Some(&id)).unwrap().is_some(), "what was typed is still there");
+        }
     }
 }
