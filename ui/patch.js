@@ -43,13 +43,15 @@ const [RELOAD_AFTER_MS, NOT_AGAIN_WITHIN_MS] = [10_000, 60_000];
 // The page has failed and runs no more: shows what was kept, and loads it again. A page that fails again
 // and again waits for the button.
 window.lilimsPanicked = (title, text, label) => {
-  if (document.getElementById("panic")) return;
+  const notice = document.getElementById("panic");
+  const button = notice.querySelector("button");
   const typed = document.querySelector(".composer textarea")?.value ?? "";
-  const element = (tag, content) => Object.assign(document.createElement(tag), { textContent: content });
-  const notice = Object.assign(document.createElement("div"), { id: "panic", role: "alert" });
-  const button = Object.assign(element("button", label), { className: "button primary", onclick: () => location.reload() });
-  notice.append(element("h1", title), element("p", text), element("pre", typed), button);
-  document.body.append(notice);
+  notice.querySelector("h1").textContent = title;
+  notice.querySelector("p").textContent = text;
+  notice.querySelector("pre").textContent = typed;
+  button.textContent = label;
+  button.onclick = () => location.reload();
+  notice.hidden = false;
   button.focus();
   const failedAt = Number(sessionStorage.getItem(FAILED_AT));
   sessionStorage.setItem(FAILED_AT, Date.now());

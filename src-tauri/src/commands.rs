@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use tauri::ipc::{Channel, InvokeBody, InvokeResponseBody, Response};
 use tauri::{AppHandle, Manager, State, Webview};
 
+use crate::QUICK;
 use crate::dialogs;
 use crate::granted::{CommandRate, GrantedPaths, MAX_COMMAND_BYTES};
 
@@ -38,10 +39,11 @@ impl Subscribers {
 #[tauri::command]
 pub(crate) async fn call(
     app: AppHandle,
+    webview: Webview,
     core: State<'_, App>,
     request: tauri::ipc::Request<'_>,
 ) -> Result<Response, ()> {
-    let reply = match allowed(&app, request.body()) {
+    let reply = match allowed(&app, &webview, request.body()) {
         Ok(command) => reply(&app, &core, command).await,
         Err(error) => Err(error),
     };
@@ -60,9 +62,12 @@ async fn reply(app: &AppHandle, core: &App, command: Command) -> Result<Reply, E
 }
 
 /// The command in the body of a request, if the page may send it.
-fn allowed(app: &AppHandle, body: &InvokeBody) -> Result<Command, Error> {
+fn allowed(app: &AppHandle, webview: &Webview, body: &InvokeBody) -> Result<Command, Error> {
     app.state::<CommandRate>().count()?;
     let command = command(body)?;
+    if webview.label() == QUICK && !matches!(command, Command::AskQuickly { .. }) {
+        return Err(Error::internal("the quick-ask window only asks"));
+    }
     app.state::<GrantedPaths>().check(&command)?;
     Ok(command)
 }

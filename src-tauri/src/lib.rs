@@ -25,6 +25,8 @@ use tauri::{AppHandle, DragDropEvent, Manager, RunEvent, WebviewEvent, WindowEve
 use crate::commands::Subscribers;
 use crate::granted::{CommandRate, GrantedPaths};
 
+/// The label of the quick-ask window.
+const QUICK: &str = "quick";
 /// The least important events that are logged.
 const LOG_LEVEL: tracing_subscriber::filter::LevelFilter =
     tracing_subscriber::filter::LevelFilter::WARN;

@@ -10,6 +10,9 @@ use crate::words;
 #[cfg(desktop)]
 const MAX_TITLE_CHARS: usize = 120;
 
+/// Whether the page comes from the host `tauri.localhost` here.
+const OWN_HOST: bool = cfg!(any(windows, target_os = "android"));
+
 /// Opens the main window, which `tauri.conf.json` describes.
 pub(crate) fn open(app: &App) -> tauri::Result<()> {
     let config = app.config();
@@ -39,7 +42,8 @@ pub(crate) fn confined<'a, M: Manager<Wry>>(
     let dev_url = config.build.dev_url.clone().filter(|_| tauri::is_dev());
     let builder = builder
         .on_navigation(move |url| is_own_page(url, dev_url.as_ref()))
-        .on_new_window(|_, _| NewWindowResponse::Deny);
+        .on_new_window(|_, _| NewWindowResponse::Deny)
+        .on_download(|_, _| false);
     with_data_directory(builder)
 }
 
@@ -83,12 +87,13 @@ fn with_data_directory<M: Manager<Wry>>(
 }
 
 /// Whether `url` is the app's own page: `tauri://localhost`, on Windows and Android
-/// `http(s)://tauri.localhost`, in development the server at `dev_url`.
+/// `http(s)://tauri.localhost`, in development the server at `dev_url`. Elsewhere, a program on this
+/// machine could answer for that host.
 fn is_own_page(url: &Url, dev_url: Option<&Url>) -> bool {
     match url.scheme() {
         "tauri" => url.host_str() == Some("localhost"),
         "http" | "https" => {
-            url.host_str() == Some("tauri.localhost")
+            (OWN_HOST && url.host_str() == Some("tauri.localhost") && url.port().is_none())
                 || dev_url.is_some_and(|dev_url| dev_url.origin() == url.origin())
         }
         _ => false,
@@ -112,7 +117,8 @@ mod tests {
         let dev_url = Url::parse("http://localhost:1420").unwrap();
         let is_own = |url: &str, dev: Option<&Url>| is_own_page(&Url::parse(url).unwrap(), dev);
         assert!(is_own("tauri://localhost/index.html", None));
-        assert!(is_own("http://tauri.localhost/", None));
+        assert_eq!(is_own("http://tauri.localhost/", None), OWN_HOST);
+        assert!(!is_own("http://tauri.localhost:8080/", None));
         assert!(is_own("http://localhost:1420/chat", Some(&dev_url)));
         for url in [
             "http://localhost:1420/",

@@ -22,6 +22,7 @@ use tauri::{AppHandle, Manager, RunEvent, WebviewWindow, WindowEvent};
 
 use self::instance::{Instance, Start};
 use self::placement::PlacementFile;
+use crate::QUICK;
 use crate::commands::Subscribers;
 use crate::granted::GrantedPaths;
 
@@ -131,7 +132,7 @@ pub(crate) fn on_event(app: &AppHandle, event: &RunEvent) {
     match event {
         RunEvent::WindowEvent { label, event, .. } if label == MAIN => on_main_event(app, event),
         RunEvent::WindowEvent { label, event: WindowEvent::Focused(false), .. }
-            if label == quick::LABEL =>
+            if label == QUICK =>
         {
             quick::hide(app);
         }

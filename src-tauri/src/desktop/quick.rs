@@ -7,10 +7,8 @@ use tauri::{AppHandle, Manager, WebviewUrl, WebviewWindowBuilder};
 use tauri_plugin_global_shortcut::{GlobalShortcutExt, ShortcutState};
 
 use super::{do_in_page, show};
-use crate::{window, words};
+use crate::{QUICK, window, words};
 
-/// The window's label.
-pub(super) const LABEL: &str = "quick";
 /// The page's address in it.
 const PAGE: &str = "index.html#quick";
 /// The keys that open it.
@@ -30,11 +28,11 @@ pub(super) fn open(app: &AppHandle) {
 }
 
 fn show_window(app: &AppHandle) -> tauri::Result<()> {
-    let quick = match app.get_webview_window(LABEL) {
+    let quick = match app.get_webview_window(QUICK) {
         Some(quick) => quick,
         None => {
             let page = WebviewUrl::App(PAGE.into());
-            let builder = WebviewWindowBuilder::new(app, LABEL, page)
+            let builder = WebviewWindowBuilder::new(app, QUICK, page)
                 .title(words::APP)
                 .inner_size(SIZE.0, SIZE.1)
                 .resizable(false)
@@ -51,14 +49,14 @@ fn show_window(app: &AppHandle) -> tauri::Result<()> {
 
 /// Hides the window. What was typed stays until it is asked.
 pub(super) fn hide(app: &AppHandle) {
-    if let Some(quick) = app.get_webview_window(LABEL) {
+    if let Some(quick) = app.get_webview_window(QUICK) {
         let _ = quick.hide();
     }
 }
 
 /// Closes the window, which would keep the app alive.
 pub(super) fn close(app: &AppHandle) {
-    if let Some(quick) = app.get_webview_window(LABEL) {
+    if let Some(quick) = app.get_webview_window(QUICK) {
         let _ = quick.destroy();
     }
 }
