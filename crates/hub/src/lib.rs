@@ -24,6 +24,7 @@ mod token;
 
 pub use address::Address;
 pub use api::{Repository, RepositoryFile, Search, SearchResult};
+pub use card::sanitise as sanitise_card;
 pub use client::Client;
 pub use download::{Downloader, Outcome, Verified};
 pub use error::Error;
