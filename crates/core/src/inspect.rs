@@ -109,15 +109,15 @@ pub enum Fault {
 /// # Errors
 /// [`Error::Read`].
 pub fn inspect(path: &Path, threads: Option<usize>) -> Result<FileContent, Error> {
-    let file = File::open(path)
-        .map(Arc::new)
-        .map_err(|source| Error::Read { path: path.to_owned(), source: source.into() })?;
+    let unread =
+        |source: lilims_gguf::Error| Error::Read { path: path.to_owned(), source: source.into() };
+    let file = File::open(path).map(Arc::new).map_err(unread)?;
     let metadata = file.metadata();
     let text = |key: &str| metadata.str(key).ok().map(str::to_owned);
     let family = text("general.architecture");
     let context_key = |family: &String| format!("{family}.context_length");
     let (types, (problems, warnings)) = (type_shares(&file), faults(path, &file, threads));
-    Ok(FileContent {
+    let content = FileContent {
         file: path.display().to_string(),
         size_bytes: file.as_bytes().len() as u64,
         gguf_version: file.version(),
@@ -147,7 +147,10 @@ pub fn inspect(path: &Path, threads: Option<usize>) -> Result<FileContent, Error
             .collect(),
         problems,
         warnings,
-    })
+    };
+    // What was cut off reads as zeros.
+    file.check_unchanged().map_err(unread)?;
+    Ok(content)
 }
 
 fn default_cache_bytes(file: &File) -> Option<u64> {

@@ -19,8 +19,12 @@ const MAX_ROLE_LEN: usize = 64;
 /// # Errors
 /// [`Error::Load`], [`Error::Engine`].
 pub fn tokenize(model: &Path, texts: &[&str], has_special: bool) -> Result<Vec<Vec<u32>>, Error> {
-    let (_, tokenizer) = load(model)?;
-    texts.iter().map(|text| Ok(tokenizer.encode(text, has_special)?)).collect()
+    let (file, tokenizer) = load(model)?;
+    let ids = texts.iter().map(|text| tokenizer.encode(text, has_special));
+    let ids = ids.collect::<Result<_, _>>()?;
+    // What was cut off reads as zeros.
+    file.check_unchanged()?;
+    Ok(ids)
 }
 
 /// The prompt that a model gets for `messages`, in its own chat template or in `template`.
@@ -40,7 +44,9 @@ pub fn prompt(
         None => ChatFormat::from_gguf(&file, &tokenizer),
     };
     let cancel = AtomicBool::new(false);
-    Ok(Prompt::new(&format, &tokenizer, messages, begins_answer, &cancel)?)
+    let prompt = Prompt::new(&format, &tokenizer, messages, begins_answer, &cancel)?;
+    file.check_unchanged()?;
+    Ok(prompt)
 }
 
 /// Checks that `json` is a list of messages with roles.

@@ -288,7 +288,9 @@ fn convert_with(name: &str, input: &[u8]) {
         folder.write("model.safetensors", &safetensors());
     }
     let options = Options { threads: 1, ..Options::new(Mix::F16) };
-    if expected_sizes(folder.path(), &options, false).is_ok() {
+    // Converting compares tokenizers on some hundred texts, which takes a hundred times as long as reading.
+    let is_converted = crc32fast::hash(input).is_multiple_of(16) || name == "tokenizer.json";
+    if expected_sizes(folder.path(), &options, false).is_ok() && is_converted {
         let out = folder.path().join("out.gguf");
         let cancel = AtomicBool::new(false);
         let _ = convert(folder.path(), &out, &options, &cancel, &mut |_| {});

@@ -8,12 +8,14 @@ use crate::{Target, panics, scratch};
 /// The folder of all corpora.
 const FOLDER: &str = "LILIMS_FUZZ_CORPUS";
 
-/// Prepares a fuzzer of the target of this name: notes panics, and writes its seeds to `NAME` and its words to
-/// `NAME.dict` in the folder that `LILIMS_FUZZ_CORPUS` names.
+/// Prepares a process for the target of this name: notes panics, and writes its seeds to `NAME` and its words
+/// to `NAME.dict` in the folder that `LILIMS_FUZZ_CORPUS` names, if it is set.
 ///
 /// # Panics
 /// If the files cannot be written.
 pub fn prepare(name: &str) {
+    // Reading a PDF starts this program again.
+    lilims_documents::child::run_if_requested();
     panics::watch();
     let Some(folder) = env::var_os(FOLDER).map(PathBuf::from) else { return };
     let target = Target::named(name);

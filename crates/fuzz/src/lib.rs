@@ -8,7 +8,10 @@
 mod allocations;
 mod bytes;
 mod checkpoint;
+mod commands;
 mod corpus;
+mod documents;
+mod hub;
 mod imports;
 mod markdown_target;
 mod model;
@@ -30,7 +33,6 @@ use std::time::{Duration, Instant};
 pub use allocations::CountingAllocator;
 pub use corpus::prepare;
 pub use mutate::Mutator;
-pub use panics::watch as watch_panics;
 
 /// The longest time that an input may take.
 pub const MAX_TIME: Duration = Duration::from_secs(5);
@@ -74,6 +76,9 @@ pub const TARGETS: &[Target] = &[
     session::SESSION,
     imports::IMPORTS,
     markdown_target::MARKDOWN,
+    commands::COMMANDS,
+    documents::DOCUMENTS,
+    hub::HUB,
 ];
 
 impl Target {

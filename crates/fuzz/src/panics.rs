@@ -12,7 +12,7 @@ const EXPECTED: &[&str] = &["/tokenizers-"];
 
 /// Notes panics from now on. The hook that is there (libFuzzer's ends the process) sees all but the
 /// expected ones.
-pub fn watch() {
+pub(crate) fn watch() {
     let before = panic::take_hook();
     panic::set_hook(Box::new(move |info: &PanicHookInfo<'_>| {
         let path = info.location().map_or("", |location| location.file());

@@ -243,7 +243,7 @@ impl Client {
 
 impl SearchResult {
     /// Parses a result, if it names a repository.
-    fn from_json(json: &Value) -> Option<Self> {
+    pub fn from_json(json: &Value) -> Option<Self> {
         let repository = text(json, "id").or_else(|| text(json, "modelId"))?;
         check_repository(&repository).ok()?;
         Some(Self {
@@ -260,7 +260,7 @@ impl SearchResult {
 
 impl RepositoryFile {
     /// Parses a file of a repository, if it has a name.
-    fn from_json(json: &Value) -> Option<Self> {
+    pub fn from_json(json: &Value) -> Option<Self> {
         let lfs = &json["lfs"];
         let hash = text(lfs, "sha256").or_else(|| text(lfs, "oid"));
         Some(Self {

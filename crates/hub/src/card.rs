@@ -125,7 +125,7 @@ const SEPARATING_TAGS: [&str; 21] = [
 ];
 
 /// Removes front matter, HTML tags and comments from a card, except in code.
-pub(crate) fn sanitise(card: &str) -> String {
+pub fn sanitise(card: &str) -> String {
     let card = cut_at(card, MAX_READ_BYTES);
     let text = card.trim_start_matches('\u{feff}').replace("\r\n", "\n").replace('\r', "\n");
     let text = escape_unclosed_html(without_front_matter(&text).to_owned());

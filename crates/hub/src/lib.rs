@@ -25,6 +25,7 @@ mod token;
 
 pub use address::Address;
 pub use api::{Repository, RepositoryFile, Search, SearchResult};
+pub use card::sanitise as sanitise_card;
 pub use client::Client;
 pub use download::{Downloader, Outcome, Verified};
 pub use egress::{Egress, PostAnswer};

@@ -1,12 +1,14 @@
 //! What users do with models and files: switching, downloading, converting, importing, removing.
 
 use std::fs;
+use std::process::Output;
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
 use lilims_gguf::{TensorType, Value, Writer};
 use lilims_ipc::{Command, ConversionRequest, ConversionState, ModelStatus, Reply};
 use lilims_tests::hub_server::{Content, FaultPlan, Repo};
+use lilims_tests::lilims;
 use serde_json::json;
 
 use crate::action::TYPES;
@@ -154,10 +156,9 @@ impl World {
             texts.iter().enumerate().map(|(at, text)| exported(self.n, at, text)).collect();
         let file = json!({ "format": "lilims-conversations", "version": 1, "conversations": conversations });
         fs::write(&path, file.to_string())?;
-        let paths = vec![path.to_string_lossy().into_owned()];
-        let reply = self.must(&Command::ImportConversations { paths })?;
-        let Reply::Imported(report) = reply else { bail!("{reply:?}") };
-        ensure!(report.conversations == count, "{report:?}");
+        // By the other door: the page names no file that was not dropped or opened.
+        let output = self.lilims(&["conversations", "import", &path.to_string_lossy()])?;
+        ensure!(output.status.success(), "{output:?}");
         let n_answers = texts.len();
         self.compare(&Allowed { questions: texts, n_answers, must: true, ..Allowed::default() })?;
         Ok(String::new())
@@ -169,10 +170,15 @@ impl World {
         let path = self.files().join(format!("imported-{seed}.gguf"));
         let content = tiny_model(seed)?;
         fs::write(&path, content.read(0..content.len_bytes())?)?;
-        let paths = vec![path.to_string_lossy().into_owned()];
-        let imported = self.call(&Command::ImportFiles { paths });
+        let output = self.lilims(&["import", &path.to_string_lossy()])?;
         fs::remove_file(&path)?;
-        Ok(outcome(imported?))
+        Ok(output.status.to_string())
+    }
+
+    /// Runs the command line beside the app.
+    fn lilims(&self, arguments: &[&str]) -> Result<Output> {
+        let mut command = lilims(arguments);
+        Ok(command.env("LILIMS_HOME", self.data()).env("HOME", self.home.path()).output()?)
     }
 
     /// Removes a model of our folder.

@@ -87,7 +87,7 @@ pub(crate) struct World {
     /// `None` where memory cannot be limited.
     pub(crate) memory: Option<MemoryGroup>,
     /// `HOME`, with the data of the app and a model of another program.
-    home: TempDir,
+    pub(crate) home: TempDir,
     /// The number of the action.
     pub(crate) n: usize,
 }

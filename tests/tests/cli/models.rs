@@ -56,6 +56,43 @@ fn a3_conversation_keeps_its_turn_when_the_model_file_shrinks() {
     assert!(content(1).len() >= 20, "the partial answer is missing: {kept}");
 }
 
+/// Waits until the process has mapped the file.
+#[cfg(target_os = "linux")]
+fn wait_until_mapped(child: &std::process::Child, path: &Path) {
+    let maps = format!("/proc/{}/maps", child.id());
+    let start = std::time::Instant::now();
+    while !fs::read_to_string(&maps).unwrap().contains(path.to_str().unwrap()) {
+        assert!(start.elapsed().as_secs() < 60, "{} is not mapped", path.display());
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a3_every_long_command_with_a_shrinking_file_ends_with_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = folder.path().join("text.txt");
+    fs::write(&text, "The river flows through many towns. ".repeat(4000)).unwrap();
+    let (path, out) = (folder.path().join("changing.gguf"), folder.path().join("out.gguf"));
+    let (model, text) = (path.to_str().unwrap(), text.to_str().unwrap());
+    for arguments in [
+        &["bench", "--model", model, "--repeat", "50"][..],
+        &["eval", "perplexity", "--model", model, "--text", text],
+        &["eval", "tensors", model, model],
+        &["convert", model, "--out", out.to_str().unwrap(), "--type", "Q8_0"],
+    ] {
+        copy(folder.path());
+        let child = lilims(arguments).spawn().unwrap();
+        wait_until_mapped(&child, &path);
+        truncate(&path);
+        let output = child.wait_with_output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {}: {stderr}", output.status);
+        assert!(stderr.contains("changing.gguf"), "{arguments:?}: {stderr}");
+        assert!(!stderr.contains("panicked") && !out.exists(), "{arguments:?}: {stderr}");
+    }
+}
+
 /// Writes the model with a NaN weight into `folder`.
 fn without_numbers(folder: &Path) -> PathBuf {
     let path = copy(folder);

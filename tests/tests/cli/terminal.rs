@@ -193,6 +193,75 @@ fn a8_text_from_a_hub_is_escaped() {
     serde_json::from_str::<Json>(&json).unwrap();
 }
 
+/// The errors of checkpoints, templates and documents quote what is in them.
+#[test]
+fn a8_errors_about_the_content_of_files_are_escaped() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = fixture("checkpoints/llama");
+    let tensor =
+        json!({ EVIL: { "dtype": "F32", "shape": [1], "data_offsets": [0, 4] } }).to_string();
+    let tensor = [&(tensor.len() as u64).to_le_bytes()[..], tensor.as_bytes(), &[0; 4]].concat();
+    let config = json!({ "model_type": EVIL, "architectures": [EVIL] }).to_string().into_bytes();
+    let field = json!({ "model_type": "llama", EVIL: EVIL }).to_string().into_bytes();
+    let evil = EVIL.as_bytes().to_vec();
+    for (n_case, (name, content)) in [
+        ("config.json", config),
+        ("config.json", field),
+        ("config.json", evil.clone()),
+        ("model.safetensors", tensor),
+        ("tokenizer.json", json!({ "model": { "type": EVIL }, EVIL: 1 }).to_string().into_bytes()),
+        (
+            "model.safetensors.index.json",
+            json!({ "weight_map": { "a": EVIL } }).to_string().into_bytes(),
+        ),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let copy = folder.path().join(format!("case {n_case}"));
+        std::fs::create_dir(&copy).unwrap();
+        for name in ["config.json", "tokenizer.json", "model.safetensors"] {
+            std::fs::write(copy.join(name), std::fs::read(source.join(name)).unwrap()).unwrap();
+        }
+        std::fs::write(copy.join(name), content).unwrap();
+        let out = folder.path().join("out.gguf");
+        let arguments =
+            ["convert", copy.to_str().unwrap(), "--type", "F16", "--out", out.to_str().unwrap()];
+        assert_harmless(&failure(&mut lilims(&arguments), 1));
+        assert_harmless(&in_terminal(&mut lilims(&arguments)));
+    }
+
+    let model = evil_model(&folder);
+    let template = folder.path().join("template.jinja");
+    let messages = folder.path().join("messages.json");
+    std::fs::write(&messages, json!([{ "role": "user", "content": EVIL }]).to_string()).unwrap();
+    for source in [
+        format!("{{{{ raise_exception('{}') }}}}", EVIL.replace('\r', "")),
+        format!("{{% {EVIL} %}}"),
+        format!("{{{{ x.{EVIL} }}}}"),
+        "{{ messages[0].content.none() }}{{ messages[0].content + 1 }}".to_owned(),
+    ] {
+        std::fs::write(&template, source).unwrap();
+        let arguments = ["prompt", "--model", model.to_str().unwrap(), "--template"];
+        let files = [template.to_str().unwrap(), "--messages", messages.to_str().unwrap()];
+        let arguments = [&arguments[..], &files].concat();
+        assert_harmless(&failure(&mut lilims(&arguments), 1));
+        assert_harmless(&in_terminal(&mut lilims(&arguments)));
+    }
+
+    for name in ["a.docx", "b.html", "c.json"] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, format!("{EVIL}\0<p>")).unwrap();
+        for command in [&["extract"][..], &["conversations", "import"]] {
+            let arguments = [command, &[path.to_str().unwrap()]].concat();
+            let home = folder.path().join("home");
+            assert_harmless(&in_terminal(lilims(&arguments).env("LILIMS_HOME", &home)));
+            let output = lilims(&arguments).env("LILIMS_HOME", &home).output().unwrap();
+            assert_harmless(&String::from_utf8(output.stderr).unwrap());
+        }
+    }
+}
+
 /// The maximum output of a command about one untrusted name, in bytes.
 const MAX_OUTPUT_BYTES: usize = 4000;
 
