@@ -1,5 +1,8 @@
 //! Why telemetry was not switched, recorded, read or sent.
 
+use std::io;
+use std::path::{Path, PathBuf};
+
 use sentry::types::ParseDsnError;
 
 /// Why telemetry was not switched, recorded, read or sent.
@@ -22,14 +25,14 @@ pub enum Error {
     #[error("cannot change the folder of telemetry {}", path.display())]
     Folder {
         /// The folder.
-        path: std::path::PathBuf,
+        path: PathBuf,
         /// What the system says.
         #[source]
-        source: std::io::Error,
+        source: io::Error,
     },
-    /// The file with the pauses that the server requested cannot be written.
-    #[error("cannot write the pauses that the server requested")]
-    Pauses(#[source] serde_json::Error),
+    /// An event cannot be written as an envelope.
+    #[error("cannot write an event as an envelope")]
+    Serialise(#[source] io::Error),
     /// An envelope is larger than the queue takes.
     #[error("an envelope has {size_bytes} bytes, more than {limit_bytes}")]
     TooLarge {
@@ -44,4 +47,12 @@ pub enum Error {
     /// Telemetry was switched off, here or by another process.
     #[error("telemetry is off")]
     Off,
+}
+
+impl Error {
+    /// Makes [`Error::Folder`] from a cause.
+    pub(crate) fn folder(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        |source| Self::Folder { path, source }
+    }
 }

@@ -20,8 +20,20 @@ pub struct Figures {
     pub catalogue_model: Option<String>,
 }
 
+impl Figures {
+    /// Figures for examples.
+    pub(crate) fn example(catalogue_model: Option<String>) -> Self {
+        Self {
+            load_ms: Some(840.0),
+            first_token_ms: Some(310.0),
+            tokens_per_second: Some(12.3),
+            peak_memory_bytes: Some(3_456_789_012.0),
+            catalogue_model,
+        }
+    }
+}
+
 /// Rounds to two significant digits; `None` for what is not a positive number or out of all range.
-#[cfg_attr(not(test), expect(dead_code, reason = "the recorder follows"))]
 pub(crate) fn round(value: f64) -> Option<f64> {
     if !(1e-6..1e16).contains(&value) {
         return None;

@@ -21,9 +21,22 @@
 //! **Threads.** Calls that record, read the queue, or switch wait for the disk. In a panic a file is
 //! written and nothing is sent.
 
+mod clock;
+mod crates;
+mod delivery;
 mod device;
+mod envelope;
 mod error;
+mod events;
 mod figures;
+mod folder;
+mod function_name;
+mod hook;
+mod location;
+mod pauses;
+mod pipeline;
+mod queue;
+mod scrub;
 mod sending;
 mod telemetry;
 
