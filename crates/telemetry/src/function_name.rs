@@ -146,7 +146,7 @@ mod tests {
             "start_thread",
             "secret::f",
             "<secret::A as secret::B>::c",
-            "lilims_core::/home/anna",
+            "lilims_core::/srv/anna",
             "lilims_core::a b",
             "lilims_core::ä",
             "<lilims_core::a",

@@ -4,6 +4,8 @@
 //! A panic inside a hook aborts the process, so the hook does little: it looks up the recorder, walks the
 //! stack, and starts a thread that does the rest. A panic of that thread is not recorded and harms
 //! nobody. The hook waits for it for a limited time, since the process may end right afterwards.
+//!
+//! Code that later sets a hook of its own without calling the one before it takes panics away from here.
 
 use std::cell::Cell;
 use std::panic::PanicHookInfo;

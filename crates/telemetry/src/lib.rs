@@ -21,6 +21,7 @@
 //! **Threads.** Calls that record, read the queue, or switch wait for the disk. In a panic a file is
 //! written and nothing is sent.
 
+mod clock;
 mod crates;
 mod delivery;
 mod device;

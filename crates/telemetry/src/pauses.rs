@@ -3,10 +3,11 @@
 //!
 //! Sources: <https://develop.sentry.dev/sdk/expected-features/rate-limiting/>; RFC 9110, `Retry-After`.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use crate::clock::unix_ms;
 use crate::folder::{Folder, write_private};
 use crate::{Answer, Error, Pauses};
 
@@ -121,13 +122,10 @@ fn seconds_of(text: &str) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds.ceil()).ok()
 }
 
-fn unix_ms(time: SystemTime) -> u64 {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::UNIX_EPOCH;
+
     use super::*;
 
     fn now() -> SystemTime {

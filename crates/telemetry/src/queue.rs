@@ -5,12 +5,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 use std::{fs, io};
 
 use sentry::types::Uuid;
 
 use crate::Error;
+use crate::clock::unix_ms;
 use crate::folder::{Folder, TEMPORARY, ignore_missing, write_private};
 use crate::pipeline::Sink;
 
@@ -149,11 +150,6 @@ impl QueueEntry {
         let queued_ms = name.split_once('-')?.0.parse().ok()?;
         Some(Self { path: path.to_owned(), queued_ms, size_bytes })
     }
-}
-
-fn unix_ms(time: SystemTime) -> u64 {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

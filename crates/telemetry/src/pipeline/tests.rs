@@ -85,7 +85,7 @@ fn assert_no_secret(envelope: &[u8]) {
 fn secret_texts() -> impl Strategy<Value = Vec<String>> {
     let forms = [
         "{}",
-        "/home/anna/Briefe/{}.odt",
+        "/srv/anna/Briefe/{}.odt",
         "C:\\Users\\anna\\{}.gguf",
         "crates/core/src/{}/app.rs",
         "crates/core/src/app.rs {}",
