@@ -212,9 +212,13 @@ impl EvaluationText {
 /// The error of each tensor of the GGUF file `other` against the same tensor of `base`.
 ///
 /// # Errors
-/// [`Error::Engine`] if a file cannot be read; [`Error::Measure`] if a tensor's shape differs.
+/// [`Error::Read`] if a file cannot be read; [`Error::Measure`] if a tensor's shape differs.
 pub fn tensor_errors(base: &Path, other: &Path) -> Result<Vec<TensorError>, Error> {
-    Ok(lilims_bench::tensor_errors(&File::open(base)?, &File::open(other)?)?)
+    let open = |path: &Path| {
+        let unread = |source| Error::Read { path: path.to_owned(), source };
+        File::open(path).map_err(|error| unread(error.into()))
+    };
+    Ok(lilims_bench::tensor_errors(&open(base)?, &open(other)?)?)
 }
 
 /// Two models on one text.

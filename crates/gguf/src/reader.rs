@@ -122,7 +122,13 @@ impl File {
     pub fn open(path: &Path) -> Result<Self, Error> {
         let mapped = Mapped::open(path)?;
         let total_bytes = mapped.map.len() as u64;
-        let file = Self::index(Bytes::Mapped(mapped), total_bytes)?;
+        let (again, stamp) = (mapped.file.try_clone(), mapped.stamp);
+        let file = Self::index(Bytes::Mapped(mapped), total_bytes).map_err(|error| {
+            // What was cut off while it was read looks like damage.
+            let now = again.and_then(|again| Stamp::of(&again));
+            let is_changed = now.is_ok_and(|now| now != stamp);
+            if is_changed { Error::Changed { path: path.to_owned() } } else { error }
+        })?;
         file.check_unchanged()?;
         Ok(file)
     }
