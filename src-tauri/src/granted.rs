@@ -107,24 +107,24 @@ mod tests {
     #[test]
     fn the_page_names_only_files_that_were_shown_to_it() {
         let granted = GrantedPaths::default();
-        granted.grant(["/home/me/a.gguf".to_owned()]);
-        granted.grant_offered(&PageAction::OfferFiles { paths: vec!["/home/me/b.gguf".into()] });
+        granted.grant(["/data/a.gguf".to_owned()]);
+        granted.grant_offered(&PageAction::OfferFiles { paths: vec!["/data/b.gguf".into()] });
         let import = |paths: &[&str]| Command::ImportFiles {
             paths: paths.iter().map(|&it| it.to_owned()).collect(),
         };
-        assert!(granted.check(&import(&["/home/me/a.gguf", "/home/me/b.gguf"])).is_ok());
+        assert!(granted.check(&import(&["/data/a.gguf", "/data/b.gguf"])).is_ok());
         assert!(granted.check(&Command::Status).is_ok());
         let attach = Command::Attachments {
             conversation: ConversationId("c".into()),
             change: AttachmentChange::Files { paths: vec!["/etc/passwd".into()] },
         };
-        let export = Command::ExportAssistants { path: "/home/me/a.gguf".into() };
-        let folder = Command::AddFolder { path: "/home".into() };
-        for command in [import(&["/home/me/a.gguf", "/etc/passwd"]), attach, export, folder] {
+        let export = Command::ExportAssistants { path: "/data/a.gguf".into() };
+        let folder = Command::AddFolder { path: "/data".into() };
+        for command in [import(&["/data/a.gguf", "/etc/passwd"]), attach, export, folder] {
             assert!(granted.check(&command).is_err(), "{command:?}");
         }
         granted.grant((0..MAX_PATHS).map(|n| n.to_string()));
-        assert!(granted.check(&import(&["/home/me/a.gguf"])).is_err(), "the memory is bounded");
+        assert!(granted.check(&import(&["/data/a.gguf"])).is_err(), "the memory is bounded");
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub(crate) const OURS: &[(&str, &str)] = &[
     ("crates/documents/src/", "lilims_documents"),
     ("crates/engine/src/", "lilims_engine"),
     ("crates/files/src/", "lilims_files"),
+    ("crates/fuzz/src/", "lilims_fuzz"),
     ("crates/gguf/src/", "lilims_gguf"),
     ("crates/hub/src/", "lilims_hub"),
     ("crates/interchange/src/", "lilims_interchange"),
