@@ -297,7 +297,7 @@ mod tests {
         let id = store.create_conversation(&ConversationChange::default()).unwrap();
         store.set_draft(Some(&id), "Why?").unwrap();
         let settings = Value::from("s".repeat(20_000));
-        let question = NewMessage::text(&id, None, Role::User, &"Why?".repeat(5_000));
+        let question = NewMessage::text(&id, None, Role::User, "Why?".repeat(5_000));
         let n_pages =
             || store.writer().query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
         let n_before: u32 = n_pages();
