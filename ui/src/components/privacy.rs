@@ -8,6 +8,7 @@ use lilims_ipc::{
 
 use super::icon::Icon;
 use super::notices::ErrorNotice;
+use super::tooltip::title_from_label;
 use super::untrusted::UntrustedName;
 use crate::format;
 use crate::privacy_page::PrivacyState;
@@ -51,7 +52,7 @@ pub(crate) fn PrivacySign(
                 class:is-sealed=is_sealed
                 data-testid="privacy-sign"
                 aria-label=full
-                title=full
+                on:mouseenter=|event| title_from_label(&event)
                 on:click=move |_| on_open.run(())
             >
                 {move || if is_sealed.get() { Icon::Lock.view() } else { Icon::Verify.view() }}
