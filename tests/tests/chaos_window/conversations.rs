@@ -238,8 +238,9 @@ impl World {
         self.compare(&Allowed::default())?;
         if undo {
             self.press_soon("undo")?;
+            // It is opened, which closes the sidebar of a narrow window.
             self.window()?.wait("the conversation in the list", || {
-                Ok(self.attributes(ROW, "data-id")?.contains(&id).then_some(()))
+                Ok(self.rows()?.contains(&id).then_some(()))
             })?;
             self.ledger.restore(removed);
             self.compare(&Allowed::default())?;
