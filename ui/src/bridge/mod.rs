@@ -256,7 +256,9 @@ pub(crate) fn take_frame() -> String {
 /// a sentence and the label of the button that loads the page again. Nothing of the page runs afterwards.
 pub(crate) fn panicked(at: Option<&std::panic::Location<'_>>, texts: [&str; 3]) {
     let (file, line) = (at.map(|it| it.file().to_owned()), at.map(std::panic::Location::line));
-    if let Ok(show) = function("lilimsPanicked") {
+    // A callback of a view that is gone has read one of its signals: it ends, and the page goes on.
+    let is_of_gone_view = at.is_some_and(|it| it.file().contains("/reactive_graph-"));
+    if let Some(show) = function("lilimsPanicked").ok().filter(|_| !is_of_gone_view) {
         let [title, text, label] = texts.map(JsValue::from);
         let _ = show.call3(&JsValue::UNDEFINED, &title, &text, &label);
     }

@@ -56,6 +56,7 @@ impl App {
                 return Ok(Reply::TelemetryPreview(preview));
             }
             Command::PagePanicked { file, line } => {
+                tracing::error!(?file, ?line, "the page panicked");
                 telemetry.page_panicked(file, line);
                 return Ok(Reply::Done);
             }
