@@ -27,13 +27,18 @@ const GEMMA: &str = "gemma-3-270m-q4_k_m.gguf";
 /// The short name of the bundled model.
 pub(crate) const BUNDLED: &str = "smollm2-135m-instruct-q4_1";
 
-/// Notes what the page reports: the message of a panic, errors and rejected promises.
+/// Notes what the page reports: the message of a panic, errors and rejected promises. A browser reports
+/// as an error, too, that it tells observers of a size in the next frame; nothing is lost by that.
 const LISTEN: &str = "
     if (!window.lilimsErrors) {
         window.lilimsErrors = [];
         const log = console.error;
         console.error = (...all) => { lilimsErrors.push(all.join(' ')); log.apply(console, all) };
-        addEventListener('error', it => lilimsErrors.push(`${it.message} ${it.filename}`));
+        addEventListener('error', it => {
+            if (!it.message.startsWith('ResizeObserver loop')) {
+                lilimsErrors.push(`${it.message} ${it.filename}`);
+            }
+        });
         addEventListener('unhandledrejection', it => lilimsErrors.push(`rejected: ${it.reason}`));
     }";
 /// Begins a call; its reply is asked for later, since a script may not take long.
