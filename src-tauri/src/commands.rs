@@ -75,15 +75,20 @@ fn allowed(app: &AppHandle, webview: &Webview, body: &InvokeBody) -> Result<Comm
 /// The command in the body of a request. Where the webview cannot send bytes, they come as numbers.
 fn command(body: &InvokeBody) -> Result<Command, Error> {
     match body {
-        InvokeBody::Raw(bytes) if bytes.len() > MAX_COMMAND_BYTES => {
-            Err(Error::internal("the command is too large"))
-        }
-        InvokeBody::Raw(bytes) => wire::decode(bytes),
+        InvokeBody::Raw(bytes) => wire::decode(bounded(bytes)?),
         InvokeBody::Json(json) => {
             let bytes: Vec<u8> = serde_json::from_value(json.clone())
                 .map_err(|error| Error::internal(error.to_string()))?;
-            wire::decode(&bytes)
+            wire::decode(bounded(&bytes)?)
         }
+    }
+}
+
+/// What the page sent, if it is not too large.
+fn bounded(bytes: &[u8]) -> Result<&[u8], Error> {
+    match bytes.len() <= MAX_COMMAND_BYTES {
+        true => Ok(bytes),
+        false => Err(Error::internal("the command is too large")),
     }
 }
 
@@ -96,7 +101,7 @@ pub(crate) async fn ask(
     channel: Channel,
 ) -> Result<Response, ()> {
     let counted = app.state::<CommandRate>().count();
-    let accepted = match counted.and_then(|()| wire::decode(&request)) {
+    let accepted = match counted.and_then(|()| wire::decode(bounded(&request)?)) {
         Ok(request) => accept(&app, &core, request, channel).await,
         Err(error) => Err(error),
     };

@@ -60,10 +60,8 @@ impl PrivacyState {
                 }
                 Ok(Reply::TelemetryPreview(preview)) => self.preview.set(Some(preview)),
                 Ok(_) => {}
-                Err(error) if matches!(command, Command::Privacy | Command::Connections { .. }) => {
-                    // Without a database, nothing can be connected to.
-                    let _ = error;
-                }
+                // Without a database, nothing can be connected to.
+                Err(_) if matches!(command, Command::Privacy | Command::Connections { .. }) => {}
                 Err(error) => {
                     self.failure.set(Some(error));
                     // The switch shows again what is so.

@@ -91,8 +91,8 @@ impl App {
             let _ = scanned.scan(&Environment::of_process());
             app.0.library_events.notify();
         });
-        let telling = self.clone();
-        tokio::spawn(async move { telling.tell_of_connections().await });
+        let app = self.clone();
+        tokio::spawn(async move { app.send_privacy_events().await });
         let Ok(client) = self.client().await else { return };
         let egress = client.egress().asked_by(ConnectionAsker::Telemetry);
         let telemetry = Arc::clone(&self.0.telemetry);
@@ -249,7 +249,7 @@ impl Inner {
         let (telemetry, library) = (Arc::clone(&self.telemetry), Arc::clone(&self.library));
         move |event| {
             if let Event::Done { outcome, .. } = &event {
-                telemetry.answered(&outcome.stats, library.catalogue_id());
+                telemetry.answered(&outcome.stats, || library.catalogue_id());
             }
             sink(event);
         }

@@ -110,8 +110,8 @@ impl AppTelemetry {
         load.load_ms = elapsed.filter(|_| is_ready).map(|it| it.as_secs_f64() * 1000.0);
     }
 
-    /// Records the figures of the first answer after a load. `model` is the id in the catalogue.
-    pub(crate) fn answered(&self, stats: &Stats, model: Option<String>) {
+    /// Records the figures of the first answer after a load. `model` finds the id in the catalogue.
+    pub(crate) fn answered(&self, stats: &Stats, model: impl FnOnce() -> Option<String>) {
         let Some(telemetry) = self.telemetry.as_ref().filter(|it| it.is_on()) else { return };
         let Some(load_ms) = self.load.lock().load_ms.take() else { return };
         let figures = Figures {
@@ -119,7 +119,7 @@ impl AppTelemetry {
             first_token_ms: Some(f64::from(stats.first_token_ms)),
             tokens_per_second: Some(f64::from(stats.tokens_per_second)),
             peak_memory_bytes: crate::library::machine::peak_bytes().map(|it| it as f64),
-            catalogue_model: model,
+            catalogue_model: model(),
         };
         self.note(telemetry.record_figures(&figures));
     }

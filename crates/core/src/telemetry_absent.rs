@@ -28,7 +28,7 @@ impl AppTelemetry {
 
     pub(crate) fn load_ended(&self, _is_ready: bool) {}
 
-    pub(crate) fn answered(&self, _stats: &Stats, _model: Option<String>) {}
+    pub(crate) fn answered(&self, _stats: &Stats, _model: impl FnOnce() -> Option<String>) {}
 
     pub(crate) fn page_panicked(&self, _file: Option<String>, _line: Option<u32>) {}
 

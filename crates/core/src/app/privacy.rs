@@ -9,7 +9,7 @@ use lilims_ipc::{AppEvent, Command, Error, Privacy, Reply};
 use super::{App, Inner, blocking};
 use crate::privacy;
 
-/// How often events tell of new connections, at most.
+/// How often events report new connections, at most.
 const EVENT_INTERVAL: Duration = Duration::from_millis(500);
 /// How often it is looked whether other processes made connections.
 const OTHERS_INTERVAL: Duration = Duration::from_secs(60);
@@ -32,11 +32,7 @@ pub(super) fn is_own(command: &Command) -> bool {
 impl App {
     pub(super) async fn call_privacy(&self, command: Command) -> Result<Reply, Error> {
         let app = self.clone();
-        let reply = blocking(move || app.privacy_reply(command)).await?;
-        if let Reply::Privacy(privacy) = &reply {
-            (self.0.events)(AppEvent::Privacy(privacy.clone()));
-        }
-        Ok(reply)
+        blocking(move || app.privacy_reply(command)).await
     }
 
     fn privacy_reply(&self, command: Command) -> Result<Reply, Error> {
@@ -66,17 +62,17 @@ impl App {
     }
 
     /// Sends [`AppEvent::Privacy`] after each change, for ever.
-    pub(super) async fn tell_of_connections(&self) {
+    pub(super) async fn send_privacy_events(&self) {
         let handle = Arc::clone(&self.0.library);
         let Ok(library) = blocking(move || handle.library().cloned()).await else { return };
-        let mut told = None;
+        let mut sent = None;
         loop {
             let app = self.clone();
             if let Ok(privacy) = blocking(move || app.privacy()).await
-                && told.as_ref() != Some(&privacy)
+                && sent.as_ref() != Some(&privacy)
             {
                 (self.0.events)(AppEvent::Privacy(privacy.clone()));
-                told = Some(privacy);
+                sent = Some(privacy);
             }
             tokio::time::sleep(EVENT_INTERVAL).await;
             let _ = tokio::time::timeout(OTHERS_INTERVAL, library.connections_changed()).await;
